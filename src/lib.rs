@@ -1,0 +1,1 @@
+//! Afforo: categories, products, stores, stock per store, and orders placed atomically against it.

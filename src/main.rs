@@ -1,0 +1,2 @@
+//! The `afforo` program: parse the command line, run, exit code.
+fn main() {}
