@@ -1,0 +1,49 @@
+//! A category as clients see it, and what they send to change one.
+
+use serde::Serialize;
+use utoipa::ToSchema;
+
+use crate::{
+    timestamp::Timestamp,
+    web::{Fields, text},
+};
+
+/// A category.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct Category {
+    /// Its id.
+    pub id: i64,
+    /// Its name, which no other category has.
+    #[schema(max_length = 100)]
+    pub name: String,
+    /// How many products it has, active or not.
+    pub product_count: i64,
+    /// When it was created.
+    pub created_at: Timestamp,
+    /// When it was last written.
+    pub updated_at: Timestamp,
+}
+
+/// A category as a part of its products.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct CategoryName {
+    /// Its id.
+    pub id: i64,
+    /// Its name.
+    pub name: String,
+}
+
+/// What a request sent of a category.
+#[derive(Debug, ToSchema)]
+pub struct CategoryFields {
+    /// Unique, case-sensitive, trimmed.
+    #[schema(required = true, nullable = false, min_length = 1, max_length = 100)]
+    pub name: Option<String>,
+}
+
+impl CategoryFields {
+    /// Reads the fields; those that are absent or wrong are `None`.
+    pub fn read(fields: &mut Fields<'_>) -> Self {
+        Self { name: fields.required("name", text(100)) }
+    }
+}

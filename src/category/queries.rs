@@ -1,0 +1,93 @@
+//! The SQL of categories.
+
+use sqlx::{PgExecutor, PgPool};
+
+use super::model::{Category, CategoryFields};
+use crate::{
+    ledger::{self, Deletion, Scope},
+    timestamp::Timestamp,
+    web::Window,
+};
+
+/// Selects categories from `c`, which `$with` defines.
+macro_rules! categories {
+    ($with:literal $(+ $tail:literal)? $(, $arg:expr)*) => {
+        sqlx::query_as!(
+            Category,
+            "with c as (" + $with + r#")
+             select c.id as "id!", c.name as "name!",
+                 (select count(*) from product p where p.category_id = c.id) as "product_count!",
+                 c.created_at as "created_at!: Timestamp", c.updated_at as "updated_at!: Timestamp"
+             from c"# $(+ $tail)?
+            $(, $arg)*
+        )
+    };
+}
+
+pub async fn count(db: impl PgExecutor<'_>) -> sqlx::Result<i64> {
+    sqlx::query_scalar!(r#"select count(*) as "count!" from category"#).fetch_one(db).await
+}
+
+pub async fn list(db: impl PgExecutor<'_>, window: Window) -> sqlx::Result<Vec<Category>> {
+    categories!(
+        "select * from category order by name, id limit $1 offset $2" + " order by c.name, c.id",
+        window.limit,
+        window.offset
+    )
+    .fetch_all(db)
+    .await
+}
+
+pub async fn get(db: impl PgExecutor<'_>, id: i64) -> sqlx::Result<Option<Category>> {
+    categories!("select * from category where id = $1", id).fetch_optional(db).await
+}
+
+pub(crate) async fn exists(db: impl PgExecutor<'_>, id: i64) -> sqlx::Result<bool> {
+    sqlx::query_scalar!(r#"select exists (select from category where id = $1) as "exists!""#, id)
+        .fetch_one(db)
+        .await
+}
+
+pub async fn insert(db: impl PgExecutor<'_>, sent: &CategoryFields) -> sqlx::Result<Category> {
+    categories!("insert into category (name) values ($1) returning *", sent.name).fetch_one(db).await
+}
+
+pub async fn update(db: impl PgExecutor<'_>, id: i64, sent: &CategoryFields) -> sqlx::Result<Option<Category>> {
+    categories!(
+        "update category set name = coalesce($2, name), updated_at = now() where id = $1 returning *",
+        id,
+        sent.name
+    )
+    .fetch_optional(db)
+    .await
+}
+
+/// Deletes a category with its products and their stock, unless one of them was ever ordered.
+pub async fn delete(db: &PgPool, id: i64) -> sqlx::Result<Deletion> {
+    let mut tx = db.begin().await?;
+    ledger::lock(&mut tx, Scope::Category(id)).await?;
+    // Locks the products too, so that none comes, goes or moves any more.
+    let found = sqlx::query_scalar!("select id from category where id = $1 for update", id)
+        .fetch_optional(&mut *tx)
+        .await?;
+    if found.is_none() {
+        return Ok(Deletion::NotFound);
+    }
+    let sold = sqlx::query_scalar!(
+        r#"with locked as materialized (
+               select sold from product where category_id = $1 order by id for update
+           )
+           select coalesce(bool_or(sold), false) as "sold!" from locked"#,
+        id
+    )
+    .fetch_one(&mut *tx)
+    .await?;
+    if ledger::lock(&mut tx, Scope::Category(id)).await? || sold {
+        return Ok(Deletion::Ordered);
+    }
+    ledger::remove(&mut tx, Scope::Category(id)).await?;
+    sqlx::query!("delete from product where category_id = $1", id).execute(&mut *tx).await?;
+    sqlx::query!("delete from category where id = $1", id).execute(&mut *tx).await?;
+    tx.commit().await?;
+    Ok(Deletion::Done)
+}

@@ -1,0 +1,91 @@
+//! `/api/categories/`
+
+use axum::{Json, extract::State, http::StatusCode};
+use sqlx::PgPool;
+use utoipa_axum::{router::OpenApiRouter, routes};
+
+use super::{
+    model::{Category, CategoryFields},
+    queries,
+};
+use crate::{
+    database::{self, violated_constraint},
+    web::{
+        AppState, Body, Conflict, Invalid, NotFound, Page, PageRequest, Presence, Problem, RecordId, deleted,
+        endpoint,
+    },
+};
+
+const NO_SUCH: Problem = Problem::NoSuch("Category");
+
+/// The routes of categories.
+pub fn router() -> OpenApiRouter<AppState> {
+    OpenApiRouter::new()
+        .routes(endpoint(routes!(list, create), "GET, POST, HEAD, OPTIONS"))
+        .routes(endpoint(routes!(retrieve, replace, patch, delete), "GET, PUT, PATCH, DELETE, HEAD, OPTIONS"))
+}
+
+/// All categories, by name.
+#[utoipa::path(get, path = "/api/categories/", tag = "Categories", params(("page" = Option<String>, Query, description = "A number from 1, or `last`")),
+    responses((status = 200, body = Page<Category>), (status = 404, response = NotFound)))]
+async fn list(State(db): State<PgPool>, page: PageRequest) -> Result<Json<Page<Category>>, Problem> {
+    let window = page.window(queries::count(&db).await?)?;
+    Ok(Json(page.answer(window, queries::list(&db, window).await?)))
+}
+
+/// Create a category.
+#[utoipa::path(post, path = "/api/categories/", tag = "Categories", request_body = CategoryFields,
+    responses((status = 201, body = Category), (status = 400, response = Invalid)))]
+async fn create(State(db): State<PgPool>, body: Body) -> Result<(StatusCode, Json<Category>), Problem> {
+    let mut fields = body.fields(Presence::Complete)?;
+    let sent = CategoryFields::read(&mut fields);
+    let sent = fields.finish(sent)?;
+    let category = queries::insert(&db, &sent).await.map_err(refused)?;
+    Ok((StatusCode::CREATED, Json(category)))
+}
+
+/// One category.
+#[utoipa::path(get, path = "/api/categories/{id}/", tag = "Categories", params(("id" = i64, Path)),
+    responses((status = 200, body = Category), (status = 404, response = NotFound)))]
+async fn retrieve(State(db): State<PgPool>, RecordId(id): RecordId) -> Result<Json<Category>, Problem> {
+    queries::get(&db, id).await?.map(Json).ok_or(NO_SUCH)
+}
+
+/// Write a category.
+#[utoipa::path(put, path = "/api/categories/{id}/", tag = "Categories", params(("id" = i64, Path)), request_body = CategoryFields,
+    responses((status = 200, body = Category), (status = 400, response = Invalid), (status = 404, response = NotFound)))]
+async fn replace(State(db): State<PgPool>, id: RecordId, body: Body) -> Result<Json<Category>, Problem> {
+    update(&db, id, &body, Presence::Complete).await
+}
+
+/// Write what is sent of a category.
+#[utoipa::path(patch, path = "/api/categories/{id}/", tag = "Categories", params(("id" = i64, Path)), request_body = CategoryFields,
+    responses((status = 200, body = Category), (status = 400, response = Invalid), (status = 404, response = NotFound)))]
+async fn patch(State(db): State<PgPool>, id: RecordId, body: Body) -> Result<Json<Category>, Problem> {
+    update(&db, id, &body, Presence::Partial).await
+}
+
+async fn update(db: &PgPool, RecordId(id): RecordId, body: &Body, presence: Presence) -> Result<Json<Category>, Problem> {
+    if !queries::exists(db, id).await? {
+        return Err(NO_SUCH);
+    }
+    let mut fields = body.fields(presence)?;
+    let sent = CategoryFields::read(&mut fields);
+    let sent = fields.finish(sent)?;
+    queries::update(db, id, &sent).await.map_err(refused)?.map(Json).ok_or(NO_SUCH)
+}
+
+/// Delete a category with its products and their stock.
+#[utoipa::path(delete, path = "/api/categories/{id}/", tag = "Categories", params(("id" = i64, Path)),
+    responses((status = 204), (status = 404, response = NotFound), (status = 409, response = Conflict)))]
+async fn delete(State(db): State<PgPool>, RecordId(id): RecordId) -> Result<StatusCode, Problem> {
+    let deletion = database::retry(|| queries::delete(&db, id)).await?;
+    deleted(deletion, NO_SUCH, "Cannot delete this category: it has products that were ordered.")
+}
+
+fn refused(error: sqlx::Error) -> Problem {
+    match violated_constraint(&error) {
+        Some("category_name_key") => Problem::field("name", "Category with this name already exists."),
+        _ => error.into(),
+    }
+}

@@ -1,0 +1,151 @@
+//! PostgreSQL: connections that are safe to take from a pool, and migrations that are safe to run twice at once.
+
+use std::{borrow::Cow, str::FromStr, time::Duration};
+
+use sqlx::{
+    Connection, Executor, PgConnection, PgPool,
+    migrate::{MigrateError, Migrator},
+    postgres::{PgConnectOptions, PgPoolOptions},
+};
+
+/// The migrations that this program was built with.
+pub static MIGRATIONS: Migrator = sqlx::migrate!();
+
+/// How long a request waits for a connection before it is told to come back.
+const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(5);
+/// A connection that was idle for longer is asked whether it still lives: nobody else would notice a silent peer.
+const ASK_AFTER_IDLE: Duration = Duration::from_secs(5);
+/// How long that answer, or the clean-up of a returned connection, may take.
+const ANSWER_WITHIN: Duration = Duration::from_secs(1);
+
+/// The two pools of a server.
+#[derive(Clone, Debug)]
+pub struct Database {
+    /// Everything but the placement of orders.
+    pub pool: PgPool,
+    /// Placement only. Its plans are made once and use the indexes: a plan that was made while the order tables were
+    /// still empty would go on to scan them row by row.
+    pub placement: PgPool,
+}
+
+impl Database {
+    /// Makes the pools; connections are opened when they are first needed.
+    ///
+    /// # Errors
+    /// When `url` is not a PostgreSQL URL.
+    pub fn new(url: &str, pool_size: u32, placement_pool_size: u32) -> sqlx::Result<Self> {
+        let options = connect_options(url)?;
+        let placement =
+            options.clone().options([("plan_cache_mode", "force_generic_plan"), ("enable_seqscan", "off")]);
+        Ok(Self {
+            pool: pool(pool_size).connect_lazy_with(options),
+            placement: pool(placement_pool_size).connect_lazy_with(placement),
+        })
+    }
+
+    /// Closes the connections, after those in use were returned.
+    pub async fn close(&self) {
+        tokio::join!(self.pool.close(), self.placement.close());
+    }
+}
+
+/// Options of a connection to `url`, with the limits that keep one bad statement from holding up the rest.
+///
+/// # Errors
+/// When `url` is not a PostgreSQL URL.
+pub fn connect_options(url: &str) -> sqlx::Result<PgConnectOptions> {
+    Ok(PgConnectOptions::from_str(url)?.application_name("afforo").options([
+        ("statement_timeout", "30s"),
+        ("lock_timeout", "10s"),
+        ("idle_in_transaction_session_timeout", "30s"),
+        ("timezone", "UTC"),
+        // Compiling a plan costs more than any statement here runs.
+        ("jit", "off"),
+    ]))
+}
+
+/// A pool whose connections come back clean.
+///
+/// sqlx can return a connection with an open transaction to the pool when a `begin` is cancelled; what the next user
+/// then writes and is told is committed would vanish. So every connection is rolled back on its way in, and dropped
+/// when it does not answer, which also frees its place in the pool when the peer has gone silent.
+fn pool(size: u32) -> PgPoolOptions {
+    PgPoolOptions::new()
+        .max_connections(size)
+        .acquire_timeout(ACQUIRE_TIMEOUT)
+        .test_before_acquire(false)
+        .before_acquire(|connection, meta| {
+            Box::pin(async move {
+                Ok(meta.idle_for < ASK_AFTER_IDLE || answers(connection.ping()).await)
+            })
+        })
+        .after_release(|connection, _| Box::pin(async move { Ok(answers(connection.execute("ROLLBACK")).await) }))
+}
+
+async fn answers<T>(question: impl Future<Output = sqlx::Result<T>>) -> bool {
+    matches!(tokio::time::timeout(ANSWER_WITHIN, question).await, Ok(Ok(_)))
+}
+
+/// Runs a transaction again that fell victim to others: a deadlock, a serialization failure, or a row that came to refer
+/// to one being deleted. After a few tries the error stands.
+pub async fn retry<T, F: Future<Output = sqlx::Result<T>>>(mut attempt: impl FnMut() -> F) -> sqlx::Result<T> {
+    for _ in 0..4 {
+        match attempt().await {
+            Err(error) if fell_victim(&error) => tracing::debug!(%error, "trying a transaction again"),
+            done => return done,
+        }
+    }
+    attempt().await
+}
+
+fn fell_victim(error: &sqlx::Error) -> bool {
+    const DEADLOCK: &str = "40P01";
+    const SERIALIZATION_FAILURE: &str = "40001";
+    const FOREIGN_KEY_VIOLATION: &str = "23503";
+    let code = error.as_database_error().and_then(sqlx::error::DatabaseError::code);
+    code.is_some_and(|code| [DEADLOCK, SERIALIZATION_FAILURE, FOREIGN_KEY_VIOLATION].contains(&code.as_ref()))
+}
+
+/// The constraint that a statement ran into, if that is why it failed.
+#[must_use]
+pub fn violated_constraint(error: &sqlx::Error) -> Option<&str> {
+    error.as_database_error().and_then(sqlx::error::DatabaseError::constraint)
+}
+
+/// What a run of the migrations found to do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Migrated {
+    /// So many migrations were applied.
+    Applied(usize),
+    /// The schema was up to date.
+    UpToDate,
+}
+
+/// Brings the schema of the database up to date, under an advisory lock: of several processes that start at once, one
+/// migrates and the others wait for it.
+pub async fn migrate(url: &str) -> Result<Migrated, MigrateError> {
+    // A migration of a filled table may take longer than a request may.
+    let options = connect_options(url)?.options([("statement_timeout", "0"), ("lock_timeout", "0")]);
+    let mut connection = PgConnection::connect_with(&options).await?;
+    let before = pending(&mut connection).await?.len();
+    MIGRATIONS.run(&mut connection).await?;
+    connection.close().await?;
+    Ok(if before == 0 { Migrated::UpToDate } else { Migrated::Applied(before) })
+}
+
+/// The migrations that the database does not have yet, as `version description`.
+pub async fn pending(connection: &mut PgConnection) -> sqlx::Result<Vec<Cow<'static, str>>> {
+    let known: bool = sqlx::query_scalar("select to_regclass('_sqlx_migrations') is not null")
+        .fetch_one(&mut *connection)
+        .await?;
+    let applied: Vec<i64> = if known {
+        sqlx::query_scalar("select version from _sqlx_migrations where success").fetch_all(connection).await?
+    } else {
+        Vec::new()
+    };
+    Ok(MIGRATIONS
+        .iter()
+        .filter(|migration| !applied.contains(&migration.version))
+        .map(|migration| format!("{} {}", migration.version, migration.description).into())
+        .collect())
+}

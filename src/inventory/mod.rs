@@ -1,0 +1,7 @@
+//! Inventory: how many pieces of a product a store has.
+
+mod model;
+mod queries;
+mod routes;
+
+pub use routes::router;

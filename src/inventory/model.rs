@@ -1,0 +1,97 @@
+//! Stock as clients see it, and what they send to change it.
+
+use serde::Serialize;
+use utoipa::ToSchema;
+
+use crate::{
+    money::Money,
+    product::ProductSummary,
+    store::StoreSummary,
+    timestamp::Timestamp,
+    web::{Fields, Reference, integer, reference},
+};
+
+/// The stock of a product in a store.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct Inventory {
+    /// Its id.
+    pub id: i64,
+    /// Where it is.
+    pub store: StoreSummary,
+    /// What it is.
+    pub product: ProductSummary,
+    /// How many pieces there are.
+    pub quantity: i32,
+    /// From how many pieces downwards stock counts as low.
+    pub low_stock_threshold: i32,
+    /// `quantity <= low_stock_threshold`
+    pub is_low_stock: bool,
+    /// `quantity == 0`
+    pub is_out_of_stock: bool,
+    /// When it was created.
+    pub created_at: Timestamp,
+    /// When it was last written, by an order or by hand.
+    pub updated_at: Timestamp,
+}
+
+/// The stock of a product in a store, as a row of the list.
+#[derive(Debug, Serialize, ToSchema, sqlx::FromRow)]
+pub struct InventoryRow {
+    id: i64,
+    store_name: String,
+    store_location: String,
+    product_title: String,
+    product_price: Money,
+    category_name: String,
+    quantity: i32,
+    is_low_stock: bool,
+    updated_at: Timestamp,
+}
+
+/// What a request sent of stock.
+#[derive(Debug, ToSchema)]
+pub struct InventoryFields {
+    /// The id of a store, active or not.
+    #[schema(required = true, nullable = false, value_type = i64)]
+    pub store_id: Option<Reference>,
+    /// The id of a product, active or not.
+    #[schema(required = true, nullable = false, value_type = i64)]
+    pub product_id: Option<Reference>,
+    /// How many pieces there are.
+    #[schema(nullable = false, default = 0, minimum = 0)]
+    pub quantity: Option<i32>,
+    /// From how many pieces downwards stock counts as low.
+    #[schema(nullable = false, default = 10, minimum = 0)]
+    pub low_stock_threshold: Option<i32>,
+}
+
+impl InventoryFields {
+    /// Reads the fields; those that are absent or wrong are `None`.
+    pub fn read(fields: &mut Fields<'_>) -> Self {
+        Self {
+            store_id: fields.required("store_id", reference),
+            product_id: fields.required("product_id", reference),
+            quantity: fields.optional("quantity", integer),
+            low_stock_threshold: fields.optional("low_stock_threshold", integer),
+        }
+    }
+
+    pub(super) fn store(&self) -> Option<i64> {
+        self.store_id.as_ref().map(|reference| reference.id)
+    }
+
+    pub(super) fn product(&self) -> Option<i64> {
+        self.product_id.as_ref().map(|reference| reference.id)
+    }
+}
+
+/// Which rows a list shows.
+#[derive(Clone, Copy, Debug)]
+pub struct Filter {
+    /// Only this store.
+    pub store_id: Option<i64>,
+    /// Only this product.
+    pub product_id: Option<i64>,
+    /// Only low stock.
+    pub low_stock: bool,
+}

@@ -1,0 +1,136 @@
+//! `/api/inventory/`
+
+use axum::{Json, extract::State, http::StatusCode};
+use sqlx::PgPool;
+use utoipa_axum::{router::OpenApiRouter, routes};
+
+use super::{
+    model::{Filter, Inventory, InventoryFields, InventoryRow},
+    queries,
+};
+use crate::{
+    database::{self, violated_constraint},
+    product, store,
+    web::{
+        AppState, Body, Fields, Invalid, NotFound, Page, PageRequest, Params, Presence, Problem, RecordId, deleted,
+        endpoint,
+    },
+};
+
+const NO_SUCH: Problem = Problem::NoSuch("Inventory");
+
+/// The routes of inventory.
+pub fn router() -> OpenApiRouter<AppState> {
+    OpenApiRouter::new()
+        .routes(endpoint(routes!(list, create), "GET, POST, HEAD, OPTIONS"))
+        .routes(endpoint(routes!(retrieve, replace, patch, delete), "GET, PUT, PATCH, DELETE, HEAD, OPTIONS"))
+}
+
+/// All stock, by store name and product title.
+#[utoipa::path(get, path = "/api/inventory/", tag = "Inventory",
+    params(
+        ("store_id" = Option<i64>, Query, description = "Only this store"),
+        ("product_id" = Option<i64>, Query, description = "Only this product"),
+        ("low_stock" = Option<String>, Query, description = "`true`: only low stock; anything else is ignored"),
+        ("page" = Option<String>, Query, description = "A number from 1, or `last`"),
+    ),
+    responses((status = 200, body = Page<InventoryRow>), (status = 400, response = Invalid), (status = 404, response = NotFound)))]
+async fn list(
+    State(db): State<PgPool>,
+    mut params: Params,
+    page: PageRequest,
+) -> Result<Json<Page<InventoryRow>>, Problem> {
+    let filter = Filter {
+        store_id: params.id("store_id"),
+        product_id: params.id("product_id"),
+        low_stock: params.is_true("low_stock"),
+    };
+    let filter = params.finish(filter)?;
+    let window = page.window(queries::count(&db, filter).await?)?;
+    Ok(Json(page.answer(window, queries::list(&db, filter, window).await?)))
+}
+
+/// Create the stock of a product in a store.
+#[utoipa::path(post, path = "/api/inventory/", tag = "Inventory", request_body = InventoryFields,
+    responses((status = 201, body = Inventory), (status = 400, response = Invalid)))]
+async fn create(State(db): State<PgPool>, body: Body) -> Result<(StatusCode, Json<Inventory>), Problem> {
+    let mut fields = body.fields(Presence::Complete)?;
+    let sent = read(&db, &mut fields).await?;
+    let sent = fields.finish(sent)?;
+    let id = queries::insert(&db, &sent).await.map_err(|error| refused(error, &sent))?;
+    let inventory = queries::get(&db, id).await?.ok_or(NO_SUCH)?;
+    Ok((StatusCode::CREATED, Json(inventory)))
+}
+
+/// The stock of one product in one store.
+#[utoipa::path(get, path = "/api/inventory/{id}/", tag = "Inventory", params(("id" = i64, Path)),
+    responses((status = 200, body = Inventory), (status = 404, response = NotFound)))]
+async fn retrieve(State(db): State<PgPool>, RecordId(id): RecordId) -> Result<Json<Inventory>, Problem> {
+    queries::get(&db, id).await?.map(Json).ok_or(NO_SUCH)
+}
+
+/// Write stock: quantity and threshold keep their values when they are left out.
+#[utoipa::path(put, path = "/api/inventory/{id}/", tag = "Inventory", params(("id" = i64, Path)), request_body = InventoryFields,
+    responses((status = 200, body = Inventory), (status = 400, response = Invalid), (status = 404, response = NotFound)))]
+async fn replace(State(db): State<PgPool>, id: RecordId, body: Body) -> Result<Json<Inventory>, Problem> {
+    update(&db, id, &body, Presence::Complete).await
+}
+
+/// Write what is sent of stock.
+#[utoipa::path(patch, path = "/api/inventory/{id}/", tag = "Inventory", params(("id" = i64, Path)), request_body = InventoryFields,
+    responses((status = 200, body = Inventory), (status = 400, response = Invalid), (status = 404, response = NotFound)))]
+async fn patch(State(db): State<PgPool>, id: RecordId, body: Body) -> Result<Json<Inventory>, Problem> {
+    update(&db, id, &body, Presence::Partial).await
+}
+
+async fn update(
+    db: &PgPool,
+    RecordId(id): RecordId,
+    body: &Body,
+    presence: Presence,
+) -> Result<Json<Inventory>, Problem> {
+    if !queries::exists(db, id).await? {
+        return Err(NO_SUCH);
+    }
+    let mut fields = body.fields(presence)?;
+    let sent = read(db, &mut fields).await?;
+    let sent = fields.finish(sent)?;
+    queries::update(db, id, &sent).await.map_err(|error| refused(error, &sent))?;
+    queries::get(db, id).await?.map(Json).ok_or(NO_SUCH)
+}
+
+/// Delete stock, what is left of it included.
+#[utoipa::path(delete, path = "/api/inventory/{id}/", tag = "Inventory", params(("id" = i64, Path)),
+    responses((status = 204), (status = 404, response = NotFound)))]
+async fn delete(State(db): State<PgPool>, RecordId(id): RecordId) -> Result<StatusCode, Problem> {
+    let deletion = database::retry(|| queries::delete(&db, id)).await?;
+    deleted(deletion, NO_SUCH, "Cannot delete this stock.")
+}
+
+/// Reads the fields and looks up what they refer to.
+async fn read(db: &PgPool, fields: &mut Fields<'_>) -> sqlx::Result<InventoryFields> {
+    let sent = InventoryFields::read(fields);
+    if let Some(reference) = &sent.store_id
+        && !store::exists(db, reference.id).await?
+    {
+        fields.reject("store_id", reference.missing());
+    }
+    if let Some(reference) = &sent.product_id
+        && !product::exists(db, reference.id).await?
+    {
+        fields.reject("product_id", reference.missing());
+    }
+    Ok(sent)
+}
+
+/// The pair may be taken; store or product may have gone since they were looked up.
+fn refused(error: sqlx::Error, sent: &InventoryFields) -> Problem {
+    match (violated_constraint(&error), &sent.store_id, &sent.product_id) {
+        (Some("inventory_store_product_key"), ..) => {
+            Problem::non_field("The fields store_id, product_id must make a unique set.")
+        }
+        (Some("inventory_store_id_fkey"), Some(store), _) => Problem::field("store_id", store.missing()),
+        (Some("inventory_product_id_fkey"), _, Some(product)) => Problem::field("product_id", product.missing()),
+        _ => error.into(),
+    }
+}

@@ -1,0 +1,11 @@
+//! Orders: placed atomically against the stock of a store, all or nothing.
+
+mod judge;
+mod model;
+mod place;
+mod queries;
+mod routes;
+
+pub use model::{NewItem, NewOrder, Outcome, PlacedOrder};
+pub use place::{place, transact};
+pub use routes::router;

@@ -1,0 +1,285 @@
+//! The atomic placement of orders: lock, judge, write.
+//!
+//! Orders, items, stock, ledger and outbox commit together or not at all. A slice of orders takes two statements, however
+//! many orders it holds. Redis is not touched.
+
+use std::{
+    collections::{HashMap, HashSet},
+    sync::Arc,
+};
+
+use chrono::{DateTime, Utc};
+use sqlx::{PgConnection, PgPool};
+
+use super::{
+    judge::{Stock, StockRow, Take, Verdict, judge},
+    model::{NewOrder, OrderItem, Outcome, PlacedOrder, Status},
+};
+use crate::{
+    database,
+    money::Money,
+    product::ProductSummary,
+    store::StoreSummary,
+    timestamp::Timestamp,
+};
+
+/// Places orders in a transaction of their own; one that falls victim to others is tried again. Not to be cancelled.
+pub async fn transact(placement: &PgPool, orders: &[NewOrder]) -> sqlx::Result<Vec<Outcome>> {
+    database::retry(async || {
+        let mut tx = placement.begin().await?;
+        let outcomes = place(&mut tx, orders).await?;
+        tx.commit().await?;
+        Ok(outcomes)
+    })
+    .await
+}
+
+/// Places orders within a transaction, in the order that they came. There is an outcome for each.
+///
+/// A price is the one that the product had when the locking statement began.
+pub async fn place(tx: &mut PgConnection, orders: &[NewOrder]) -> sqlx::Result<Vec<Outcome>> {
+    let mut locked = lock(tx, orders).await?;
+    look_up_the_rest(tx, orders, &mut locked.stock).await?;
+    let verdicts = judge(&mut locked.stock, orders);
+    let mut rows = Rows::default();
+    let outcomes = orders.iter().zip(verdicts).map(|(order, verdict)| rows.add(order, verdict, &mut locked)).collect();
+    rows.write(tx).await?;
+    Ok(outcomes)
+}
+
+/// Locked stock, ids for all that may be written, and the time of the transaction.
+struct Locked {
+    stock: Stock,
+    order_ids: std::vec::IntoIter<i64>,
+    item_ids: std::vec::IntoIter<i64>,
+    now: Timestamp,
+}
+
+/// Locks every stock row that the orders name, in the one global order `(store_id, product_id)`, and takes ids from the
+/// sequences. After a wait for a lock the quantity is the current one.
+///
+/// What is too little is not left out here but judged later: PostgreSQL checks a condition on the quantity again after a
+/// wait, and would silently drop the row.
+async fn lock(tx: &mut PgConnection, orders: &[NewOrder]) -> sqlx::Result<Locked> {
+    let mut wanted: Vec<(i64, i64)> = named_pairs(orders).collect();
+    wanted.sort_unstable();
+    wanted.dedup();
+    let (store_ids, product_ids): (Vec<i64>, Vec<i64>) = wanted.into_iter().unzip();
+    let item_count: usize = orders.iter().map(|order| order.items.len()).sum();
+    let rows = sqlx::query!(
+        r#"with locked as materialized (
+               select i.id, i.store_id, i.product_id, i.quantity, p.title, p.price, p.is_active,
+                   s.name, s.location, s.is_active as store_is_active
+               from unnest($1::bigint[], $2::bigint[]) as wanted (store_id, product_id)
+                   join inventory i on i.store_id = wanted.store_id and i.product_id = wanted.product_id
+                   join product p on p.id = i.product_id
+                   join store s on s.id = i.store_id
+               order by i.store_id, i.product_id
+               for update of i
+           )
+           select null::bigint[] as "order_ids?", null::bigint[] as "item_ids?", null::timestamptz as "now?",
+               id as "id?", store_id as "store_id?", product_id as "product_id?", quantity as "quantity?",
+               title as "title?", price as "price?: Money", is_active as "is_active?",
+               name as "name?", location as "location?", store_is_active as "store_is_active?"
+           from locked
+           union all
+           select array(select nextval('orders_id_seq') from generate_series(1, $3::integer)),
+               array(select nextval('order_item_id_seq') from generate_series(1, $4::integer)), now(),
+               null, null, null, null, null, null, null, null, null, null"#,
+        &store_ids,
+        &product_ids,
+        i32::try_from(orders.len()).unwrap_or(i32::MAX),
+        i32::try_from(item_count).unwrap_or(i32::MAX),
+    )
+    .fetch_all(tx)
+    .await?;
+
+    let mut stock = Stock { rows: Vec::with_capacity(store_ids.len()), ..Stock::default() };
+    let (mut order_ids, mut item_ids, mut now) = (Vec::new(), Vec::new(), DateTime::<Utc>::UNIX_EPOCH);
+    for row in rows {
+        if let (Some(orders), Some(items), Some(time)) = (row.order_ids, row.item_ids, row.now) {
+            (order_ids, item_ids, now) = (orders, items, time);
+        } else if let (Some(id), Some(store_id), Some(product_id), Some(quantity), Some(price)) =
+            (row.id, row.store_id, row.product_id, row.quantity, row.price)
+        {
+            if row.store_is_active == Some(true) && !stock.stores.contains_key(&store_id) {
+                let (name, location) = (row.name.unwrap_or_default(), row.location.unwrap_or_default());
+                stock.stores.insert(store_id, StoreSummary { id: store_id, name, location });
+            }
+            let title = Arc::from(row.title.unwrap_or_default());
+            let is_active = row.is_active.unwrap_or_default();
+            stock.rows.push(StockRow { id, store_id, product_id, quantity, title, price, is_active });
+        }
+    }
+    // A row that moved while its lock was waited for may have changed its place.
+    stock.rows.sort_unstable_by_key(|row| (row.store_id, row.product_id));
+    let (order_ids, item_ids) = (order_ids.into_iter(), item_ids.into_iter());
+    Ok(Locked { stock, order_ids, item_ids, now: Timestamp(now) })
+}
+
+/// Looks up the stores and products that no locked row told of. There are none as a rule, and then nothing is asked.
+async fn look_up_the_rest(tx: &mut PgConnection, orders: &[NewOrder], stock: &mut Stock) -> sqlx::Result<()> {
+    let locked: HashMap<(i64, i64), ()> =
+        stock.rows.iter().map(|row| ((row.store_id, row.product_id), ())).collect();
+    let missing: Vec<(i64, i64)> = named_pairs(orders).filter(|pair| !locked.contains_key(pair)).collect();
+    if missing.is_empty() {
+        return Ok(());
+    }
+    let store_ids: Vec<i64> = missing.iter().map(|(store, _)| *store).collect();
+    let stores = sqlx::query_as!(
+        StoreSummary,
+        "select id, name, location from store where is_active and id = any($1)",
+        &store_ids
+    );
+    stock.stores.extend(stores.fetch_all(&mut *tx).await?.into_iter().map(|store| (store.id, store)));
+    let product_ids: Vec<i64> = missing.iter().map(|(_, product)| *product).collect();
+    let products =
+        sqlx::query_scalar!("select id from product where is_active and id = any($1)", &product_ids);
+    stock.elsewhere = HashSet::from_iter(products.fetch_all(tx).await?);
+    Ok(())
+}
+
+/// The `(store_id, product_id)` pairs that orders name; 0, which nothing has, where an id is beyond what can exist.
+fn named_pairs(orders: &[NewOrder]) -> impl Iterator<Item = (i64, i64)> {
+    orders.iter().flat_map(|order| {
+        let store = order.store_id.small().unwrap_or(0);
+        order.items.iter().map(move |item| (store, item.product_id.small().unwrap_or(0)))
+    })
+}
+
+/// What a slice of orders writes, column by column.
+#[derive(Default)]
+struct Rows {
+    orders: OrderColumns,
+    items: ItemColumns,
+    /// Confirmed orders.
+    outbox: Vec<i64>,
+    /// Stock rows and what is left in them after the last order that took from them.
+    left: HashMap<i64, i32>,
+}
+
+#[derive(Default)]
+struct OrderColumns {
+    id: Vec<i64>,
+    store_id: Vec<i64>,
+    status: Vec<&'static str>,
+    total_amount: Vec<Money>,
+    rejection_reason: Vec<String>,
+    rejections: Vec<Option<String>>,
+}
+
+#[derive(Default)]
+struct ItemColumns {
+    id: Vec<i64>,
+    order_id: Vec<i64>,
+    product_id: Vec<i64>,
+    quantity: Vec<i32>,
+    unit_price: Vec<Money>,
+    inventory_id: Vec<i64>,
+    quantity_after: Vec<i32>,
+}
+
+impl Rows {
+    /// Adds what an order writes, and returns what is answered.
+    fn add(&mut self, order: &NewOrder, verdict: Verdict, locked: &mut Locked) -> Outcome {
+        let (takes, total, reason, rejections) = match verdict {
+            Verdict::NoStore => return Outcome::NoStore,
+            Verdict::TotalTooLarge => return Outcome::TotalTooLarge,
+            Verdict::Confirmed { takes, total } => (takes, total, String::new(), None),
+            Verdict::Rejected { reason, rejections } => (Vec::new(), Money::ZERO, reason, Some(rejections)),
+        };
+        let store = order.store_id.small().and_then(|id| locked.stock.stores.get(&id)).cloned();
+        let (Some(store), Some(id)) = (store, locked.order_ids.next()) else { return Outcome::NoStore };
+        let status = if rejections.is_none() { Status::Confirmed } else { Status::Rejected };
+        if status == Status::Confirmed {
+            self.outbox.push(id);
+        }
+        self.orders.id.push(id);
+        self.orders.store_id.push(store.id);
+        self.orders.status.push(status.as_str());
+        self.orders.total_amount.push(total);
+        self.orders.rejection_reason.push(reason.clone());
+        self.orders.rejections.push(rejections.as_ref().and_then(|rejections| serde_json::to_string(rejections).ok()));
+        let items = takes.into_iter().zip(&mut locked.item_ids);
+        let items = items.map(|(take, item_id)| self.add_item(id, item_id, take, &locked.stock)).collect();
+        Outcome::Placed(PlacedOrder {
+            id,
+            store,
+            status,
+            total_amount: total,
+            rejection_reason: reason,
+            items,
+            created_at: locked.now,
+            rejections,
+        })
+    }
+
+    fn add_item(&mut self, order_id: i64, id: i64, take: Take, stock: &Stock) -> OrderItem {
+        let row = &stock.rows[take.row];
+        self.items.id.push(id);
+        self.items.order_id.push(order_id);
+        self.items.product_id.push(row.product_id);
+        self.items.quantity.push(take.quantity);
+        self.items.unit_price.push(row.price);
+        self.items.inventory_id.push(row.id);
+        self.items.quantity_after.push(take.left);
+        self.left.insert(row.id, take.left);
+        OrderItem {
+            id,
+            product: ProductSummary { id: row.product_id, title: row.title.to_string(), price: row.price },
+            quantity: take.quantity,
+            unit_price: row.price,
+            subtotal: row.price.times(take.quantity).unwrap_or_default(),
+        }
+    }
+
+    /// Writes everything in one statement: sqlx sends one statement at a time, and each would cost a round trip.
+    async fn write(self, tx: &mut PgConnection) -> sqlx::Result<()> {
+        if self.orders.id.is_empty() {
+            return Ok(());
+        }
+        let (inventory_ids, quantities): (Vec<i64>, Vec<i32>) = self.left.into_iter().unzip();
+        sqlx::query!(
+            "with placed as (
+                 insert into orders (id, store_id, status, total_amount, rejection_reason, rejections)
+                 overriding system value
+                 select id, store_id, status, total_amount, reason, rejections::json
+                 from unnest($1::bigint[], $2::bigint[], $3::text[], $4::numeric[], $5::text[], $6::text[])
+                     as o (id, store_id, status, total_amount, reason, rejections)
+             ), item as (
+                 insert into order_item (id, order_id, product_id, quantity, unit_price)
+                 overriding system value
+                 select * from unnest($7::bigint[], $8::bigint[], $9::bigint[], $10::integer[], $11::numeric[])
+             ), movement as (
+                 insert into stock_movement (inventory_id, order_id, kind, delta, quantity_after)
+                 select inventory_id, order_id, 'ORDER', -quantity, quantity_after
+                 from unnest($12::bigint[], $8::bigint[], $10::integer[], $13::integer[])
+                     as m (inventory_id, order_id, quantity, quantity_after)
+             ), owed as (
+                 insert into outbox (order_id) select unnest($14::bigint[])
+             )
+             update inventory set quantity = taken.quantity, ordered = true, updated_at = now()
+             from unnest($15::bigint[], $16::integer[]) as taken (id, quantity)
+             where inventory.id = taken.id",
+            &self.orders.id,
+            &self.orders.store_id,
+            &self.orders.status as &[&str],
+            &self.orders.total_amount as &[Money],
+            &self.orders.rejection_reason,
+            &self.orders.rejections as &[Option<String>],
+            &self.items.id,
+            &self.items.order_id,
+            &self.items.product_id,
+            &self.items.quantity,
+            &self.items.unit_price as &[Money],
+            &self.items.inventory_id,
+            &self.items.quantity_after,
+            &self.outbox,
+            &inventory_ids,
+            &quantities,
+        )
+        .execute(tx)
+        .await
+        .map(drop)
+    }
+}

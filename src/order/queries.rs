@@ -1,0 +1,130 @@
+//! The SQL of reading orders. They are written by placing them, in `place.rs`.
+
+use rust_decimal::Decimal;
+use sqlx::{PgExecutor, PgPool, Postgres, QueryBuilder, types::Json};
+
+use super::model::{Filter, Order, OrderItem, OrderRow, Rejection, Stats, Status};
+use crate::{
+    money::Money, product::ProductSummary, store::StoreSummary, timestamp::Timestamp, web::Window,
+};
+
+pub async fn count(db: impl PgExecutor<'_>, filter: Filter) -> sqlx::Result<i64> {
+    let mut query = QueryBuilder::new("select count(*) from orders o");
+    push_filter(&mut query, filter);
+    query.build_query_scalar().fetch_one(db).await
+}
+
+/// Newest first. Ids are given in the order in which orders are placed.
+pub async fn list(db: impl PgExecutor<'_>, filter: Filter, window: Window) -> sqlx::Result<Vec<OrderRow>> {
+    let mut query = QueryBuilder::new(
+        "select o.id, s.name as store_name, s.location as store_location, o.status, o.total_amount,
+             (select count(*) from order_item i where i.order_id = o.id) as item_count, o.created_at
+         from orders o join store s on s.id = o.store_id",
+    );
+    push_filter(&mut query, filter);
+    query.push(" order by o.id desc limit ").push_bind(window.limit).push(" offset ").push_bind(window.offset);
+    query.build_query_as().fetch_all(db).await
+}
+
+fn push_filter(query: &mut QueryBuilder<Postgres>, filter: Filter) {
+    query.push(" where true");
+    if let Some(store) = filter.store_id {
+        query.push(" and o.store_id = ").push_bind(store);
+    }
+    if let Some(status) = filter.status {
+        query.push(" and o.status = ").push_bind(status.as_str());
+    }
+}
+
+/// An order with its items.
+pub async fn get(db: &PgPool, id: i64) -> sqlx::Result<Option<Order>> {
+    let order = sqlx::query!(
+        r#"select o.id, s.id as store_id, s.name, s.location, o.status as "status: Status",
+               o.total_amount as "total_amount: Money", o.rejection_reason,
+               o.rejections as "rejections: Json<Vec<Rejection>>",
+               o.created_at as "created_at: Timestamp", o.updated_at as "updated_at: Timestamp"
+           from orders o join store s on s.id = o.store_id
+           where o.id = $1"#,
+        id
+    )
+    .fetch_optional(db)
+    .await?;
+    let Some(order) = order else { return Ok(None) };
+    let items = items(db, id).await?;
+    Ok(Some(Order {
+        id: order.id,
+        store: StoreSummary { id: order.store_id, name: order.name, location: order.location },
+        status: order.status,
+        total_amount: order.total_amount,
+        rejection_reason: order.rejection_reason,
+        item_count: items.len(),
+        items,
+        is_confirmed: order.status == Status::Confirmed,
+        is_rejected: order.status == Status::Rejected,
+        created_at: order.created_at,
+        updated_at: order.updated_at,
+        rejections: order.rejections.map(|rejections| rejections.0),
+    }))
+}
+
+async fn items(db: impl PgExecutor<'_>, order_id: i64) -> sqlx::Result<Vec<OrderItem>> {
+    sqlx::query!(
+        r#"select i.id, p.id as product_id, p.title, p.price as "price: Money", i.quantity,
+               i.unit_price as "unit_price: Money"
+           from order_item i join product p on p.id = i.product_id
+           where i.order_id = $1 order by i.id"#,
+        order_id
+    )
+    .map(|row| OrderItem {
+        id: row.id,
+        product: ProductSummary { id: row.product_id, title: row.title, price: row.price },
+        quantity: row.quantity,
+        unit_price: row.unit_price,
+        subtotal: row.unit_price.times(row.quantity).unwrap_or_default(),
+    })
+    .fetch_all(db)
+    .await
+}
+
+/// Orders in numbers, of one store or of all.
+pub async fn stats(db: impl PgExecutor<'_>, store_id: Option<i64>) -> sqlx::Result<Stats> {
+    let mut query = QueryBuilder::new(
+        "select count(*), count(*) filter (where status = 'CONFIRMED'),
+             count(*) filter (where status = 'REJECTED'), count(*) filter (where status = 'PENDING'),
+             coalesce(sum(total_amount) filter (where status = 'CONFIRMED'), 0)
+         from orders o",
+    );
+    push_filter(&mut query, Filter { store_id, status: None });
+    let (total_orders, confirmed_orders, rejected_orders, pending_orders, revenue): (i64, i64, i64, i64, Decimal) =
+        query.build_query_as().fetch_one(db).await?;
+    Ok(Stats {
+        total_orders,
+        confirmed_orders,
+        rejected_orders,
+        pending_orders,
+        total_revenue: Money(revenue),
+        avg_order_value: average(revenue, confirmed_orders),
+    })
+}
+
+/// The average to two places, rounded half to even. Without an order it is `0`: clients know it so.
+fn average(revenue: Decimal, orders: i64) -> String {
+    match revenue.checked_div(Decimal::from(orders)) {
+        Some(average) => format!("{:.2}", average.round_dp(2)),
+        None => "0".to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn averages_are_rounded_half_to_even() {
+        assert_eq!(average(Decimal::new(2001, 2), 2), "10.00");
+        assert_eq!(average(Decimal::new(2003, 2), 2), "10.02");
+        assert_eq!(average(Decimal::new(42550, 2), 7), "60.79");
+        assert_eq!(average(Decimal::ZERO, 0), "0");
+        assert_eq!(average(Decimal::ZERO, 3), "0.00");
+    }
+}

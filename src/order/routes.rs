@@ -1,0 +1,87 @@
+//! `/api/orders/`
+
+use axum::{Json, extract::State, http::StatusCode};
+use sqlx::PgPool;
+use utoipa_axum::{router::OpenApiRouter, routes};
+
+use super::{
+    model::{Filter, NewOrder, Order, OrderRow, Outcome, PlacedOrder, Stats, Status},
+    place, queries,
+};
+use crate::web::{
+    AppState, Body, Invalid, NotFound, Page, PageRequest, Params, Presence, Problem, RecordId, endpoint,
+};
+
+/// The routes of orders.
+pub fn router() -> OpenApiRouter<AppState> {
+    OpenApiRouter::new()
+        .routes(endpoint(routes!(list, create), "GET, POST, HEAD, OPTIONS"))
+        .routes(endpoint(routes!(stats), "GET, HEAD, OPTIONS"))
+        .routes(endpoint(routes!(retrieve), "GET, HEAD, OPTIONS"))
+}
+
+/// All orders, the newest first.
+#[utoipa::path(get, path = "/api/orders/", tag = "Orders",
+    params(
+        ("store_id" = Option<i64>, Query, description = "Only this store"),
+        ("status" = Option<String>, Query, description = "Only `PENDING`, `CONFIRMED` or `REJECTED`, in any case; anything else is ignored"),
+        ("page" = Option<String>, Query, description = "A number from 1, or `last`"),
+    ),
+    responses((status = 200, body = Page<OrderRow>), (status = 400, response = Invalid), (status = 404, response = NotFound)))]
+async fn list(
+    State(db): State<PgPool>,
+    mut params: Params,
+    page: PageRequest,
+) -> Result<Json<Page<OrderRow>>, Problem> {
+    let status = params.get("status").and_then(Status::parse);
+    let filter = Filter { store_id: params.id("store_id"), status };
+    let filter = params.finish(filter)?;
+    let window = page.window(queries::count(&db, filter).await?)?;
+    Ok(Json(page.answer(window, queries::list(&db, filter, window).await?)))
+}
+
+/// Place an order: all of it is taken from the store's stock, or nothing.
+#[utoipa::path(post, path = "/api/orders/", tag = "Orders", request_body = NewOrder,
+    responses(
+        (status = 201, description = "Confirmed: the stock was taken", body = PlacedOrder),
+        (status = 200, description = "Rejected: no stock was taken, and `rejection_reason` says why", body = PlacedOrder),
+        (status = 400, response = Invalid),
+    ))]
+async fn create(State(app): State<AppState>, body: Body) -> Result<(StatusCode, Json<PlacedOrder>), Problem> {
+    let mut fields = body.fields(Presence::Complete)?;
+    let order = NewOrder::read(&mut fields);
+    let order: Vec<NewOrder> = fields.finish(order)?.into_iter().collect();
+    let mut outcomes = place::transact(&app.database.placement, &order).await?;
+    match outcomes.pop() {
+        Some(Outcome::Placed(placed)) if placed.status == Status::Confirmed => {
+            app.order_confirmed.notify_one();
+            Ok((StatusCode::CREATED, Json(placed)))
+        }
+        Some(Outcome::Placed(placed)) => Ok((StatusCode::OK, Json(placed))),
+        Some(Outcome::TotalTooLarge) => {
+            Err(Problem::field("items", "Ensure that the order total has no more than 12 digits."))
+        }
+        Some(Outcome::NoStore) | None => {
+            let store = order.first().map(|order| order.store_id.to_string()).unwrap_or_default();
+            let detail = Some(format!("Store {store} not found or inactive"));
+            Err(Problem::Titled { error: "Validation Error", detail })
+        }
+    }
+}
+
+/// One order.
+#[utoipa::path(get, path = "/api/orders/{id}/", tag = "Orders", params(("id" = i64, Path)),
+    responses((status = 200, body = Order), (status = 404, response = NotFound)))]
+async fn retrieve(State(db): State<PgPool>, RecordId(id): RecordId) -> Result<Json<Order>, Problem> {
+    queries::get(&db, id).await?.map(Json).ok_or(Problem::NoSuch("Order"))
+}
+
+/// Orders in numbers.
+#[utoipa::path(get, path = "/api/orders/stats/", tag = "Orders",
+    params(("store_id" = Option<i64>, Query, description = "Only this store")),
+    responses((status = 200, body = Stats), (status = 400, response = Invalid)))]
+async fn stats(State(db): State<PgPool>, mut params: Params) -> Result<Json<Stats>, Problem> {
+    let store_id = params.id("store_id");
+    let store_id = params.finish(store_id)?;
+    Ok(Json(queries::stats(&db, store_id).await?))
+}

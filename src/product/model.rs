@@ -1,0 +1,81 @@
+//! A product as clients see it, and what they send to change one.
+
+use serde::Serialize;
+use utoipa::ToSchema;
+
+use crate::{
+    category::CategoryName,
+    money::Money,
+    timestamp::Timestamp,
+    web::{Fields, Reference, boolean, price, reference, text, text_or_blank},
+};
+
+/// A product.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct Product {
+    /// Its id.
+    pub id: i64,
+    /// Its title, which other products may have too.
+    #[schema(max_length = 200)]
+    pub title: String,
+    /// What there is to say of it; may be blank.
+    pub description: String,
+    /// What a piece costs.
+    pub price: Money,
+    /// What it is sorted into.
+    pub category: CategoryName,
+    /// Whether it can be found and ordered.
+    pub is_active: bool,
+    /// When it was created.
+    pub created_at: Timestamp,
+    /// When it was last written.
+    pub updated_at: Timestamp,
+}
+
+/// A product as a part of stock and of orders.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct ProductSummary {
+    /// Its id.
+    pub id: i64,
+    /// Its title.
+    pub title: String,
+    /// What a piece costs now.
+    pub price: Money,
+}
+
+/// What a request sent of a product.
+#[derive(Debug, ToSchema)]
+pub struct ProductFields {
+    /// Need not be unique.
+    #[schema(required = true, nullable = false, min_length = 1, max_length = 200)]
+    pub title: Option<String>,
+    /// May be blank.
+    #[schema(nullable = false)]
+    pub description: Option<String>,
+    /// At least 0.01, with at most 8 digits before the point and 2 after it. A number is taken too.
+    #[schema(required = true, nullable = false)]
+    pub price: Option<Money>,
+    /// The id of a category.
+    #[schema(required = true, nullable = false, value_type = i64)]
+    pub category_id: Option<Reference>,
+    /// Whether it can be found and ordered; a new one can unless told otherwise.
+    #[schema(nullable = false, default = true)]
+    pub is_active: Option<bool>,
+}
+
+impl ProductFields {
+    /// Reads the fields; those that are absent or wrong are `None`.
+    pub fn read(fields: &mut Fields<'_>) -> Self {
+        Self {
+            title: fields.required("title", text(200)),
+            description: fields.optional("description", text_or_blank(usize::MAX)),
+            price: fields.required("price", price),
+            category_id: fields.required("category_id", reference),
+            is_active: fields.optional("is_active", boolean),
+        }
+    }
+
+    pub(super) fn category(&self) -> Option<i64> {
+        self.category_id.as_ref().map(|reference| reference.id)
+    }
+}

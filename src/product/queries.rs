@@ -1,0 +1,108 @@
+//! The SQL of products, but for finding them.
+
+use sqlx::{PgExecutor, PgPool};
+
+use super::model::{Product, ProductFields};
+use crate::{
+    category::CategoryName,
+    ledger::{self, Deletion, Scope},
+    money::Money,
+    timestamp::Timestamp,
+    web::Window,
+};
+
+/// Selects products from `p`, which `$with` defines.
+macro_rules! products {
+    ($with:literal $(+ $tail:literal)? $(, $arg:expr)*) => {
+        sqlx::query!(
+            "with p as (" + $with + r#")
+             select p.id as "id!", p.title as "title!", p.description as "description!", p.price as "price!: Money",
+                 c.id as "category_id!", c.name as "category_name!", p.is_active as "is_active!",
+                 p.created_at as "created_at!: Timestamp", p.updated_at as "updated_at!: Timestamp"
+             from p join category c on c.id = p.category_id"# $(+ $tail)?
+            $(, $arg)*
+        )
+        .map(|row| Product {
+            id: row.id,
+            title: row.title,
+            description: row.description,
+            price: row.price,
+            category: CategoryName { id: row.category_id, name: row.category_name },
+            is_active: row.is_active,
+            created_at: row.created_at,
+            updated_at: row.updated_at,
+        })
+    };
+}
+
+pub async fn count(db: impl PgExecutor<'_>) -> sqlx::Result<i64> {
+    sqlx::query_scalar!(r#"select count(*) as "count!" from product where is_active"#).fetch_one(db).await
+}
+
+pub async fn list(db: impl PgExecutor<'_>, window: Window) -> sqlx::Result<Vec<Product>> {
+    products!(
+        "select * from product where is_active order by title, id limit $1 offset $2" + " order by p.title, p.id",
+        window.limit,
+        window.offset
+    )
+    .fetch_all(db)
+    .await
+}
+
+pub async fn get(db: impl PgExecutor<'_>, id: i64) -> sqlx::Result<Option<Product>> {
+    products!("select * from product where id = $1", id).fetch_optional(db).await
+}
+
+pub(crate) async fn exists(db: impl PgExecutor<'_>, id: i64) -> sqlx::Result<bool> {
+    sqlx::query_scalar!(r#"select exists (select from product where id = $1) as "exists!""#, id)
+        .fetch_one(db)
+        .await
+}
+
+pub async fn insert(db: impl PgExecutor<'_>, sent: &ProductFields) -> sqlx::Result<Product> {
+    products!(
+        "insert into product (title, description, price, category_id, is_active)
+         values ($1, coalesce($2, ''), $3, $4, coalesce($5, true)) returning *",
+        sent.title,
+        sent.description,
+        sent.price as _,
+        sent.category(),
+        sent.is_active
+    )
+    .fetch_one(db)
+    .await
+}
+
+pub async fn update(db: impl PgExecutor<'_>, id: i64, sent: &ProductFields) -> sqlx::Result<Option<Product>> {
+    products!(
+        "update product set title = coalesce($2, title), description = coalesce($3, description),
+             price = coalesce($4, price), category_id = coalesce($5, category_id),
+             is_active = coalesce($6, is_active), updated_at = now()
+         where id = $1 returning *",
+        id,
+        sent.title,
+        sent.description,
+        sent.price as _,
+        sent.category(),
+        sent.is_active
+    )
+    .fetch_optional(db)
+    .await
+}
+
+/// Deletes a product with its stock, unless it was ever ordered.
+pub async fn delete(db: &PgPool, id: i64) -> sqlx::Result<Deletion> {
+    let mut tx = db.begin().await?;
+    ledger::lock(&mut tx, Scope::Product(id)).await?;
+    let sold = sqlx::query_scalar!("select sold from product where id = $1 for update", id)
+        .fetch_optional(&mut *tx)
+        .await?;
+    let Some(sold) = sold else { return Ok(Deletion::NotFound) };
+    if ledger::lock(&mut tx, Scope::Product(id)).await? || sold {
+        return Ok(Deletion::Ordered);
+    }
+    ledger::remove(&mut tx, Scope::Product(id)).await?;
+    sqlx::query!("delete from product where id = $1", id).execute(&mut *tx).await?;
+    tx.commit().await?;
+    Ok(Deletion::Done)
+}

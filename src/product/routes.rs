@@ -1,0 +1,108 @@
+//! `/api/products/`
+
+use axum::{Json, extract::State, http::StatusCode};
+use sqlx::PgPool;
+use utoipa_axum::{router::OpenApiRouter, routes};
+
+use super::{
+    model::{Product, ProductFields},
+    queries, search,
+};
+use crate::{
+    category,
+    database::{self, violated_constraint},
+    rate_limit::RateLimitLayer,
+    web::{
+        AppState, Body, Conflict, Invalid, NotFound, Page, PageRequest, Presence, Problem, RecordId, deleted,
+        endpoint, Fields,
+    },
+};
+
+const NO_SUCH: Problem = Problem::NoSuch("Product");
+
+/// The routes of products; `limit` is on autocomplete.
+pub fn router(limit: RateLimitLayer) -> OpenApiRouter<AppState> {
+    let autocomplete = routes!(search::autocomplete).layer(limit);
+    OpenApiRouter::new()
+        .routes(endpoint(routes!(list, create), "GET, POST, HEAD, OPTIONS"))
+        .routes(endpoint(routes!(search::search), "GET, HEAD, OPTIONS"))
+        .routes(endpoint(autocomplete, "GET, HEAD, OPTIONS"))
+        .routes(endpoint(routes!(retrieve, replace, patch, delete), "GET, PUT, PATCH, DELETE, HEAD, OPTIONS"))
+}
+
+/// Active products, by title.
+#[utoipa::path(get, path = "/api/products/", tag = "Products", params(("page" = Option<String>, Query, description = "A number from 1, or `last`")),
+    responses((status = 200, body = Page<Product>), (status = 404, response = NotFound)))]
+async fn list(State(db): State<PgPool>, page: PageRequest) -> Result<Json<Page<Product>>, Problem> {
+    let window = page.window(queries::count(&db).await?)?;
+    Ok(Json(page.answer(window, queries::list(&db, window).await?)))
+}
+
+/// Create a product.
+#[utoipa::path(post, path = "/api/products/", tag = "Products", request_body = ProductFields,
+    responses((status = 201, body = Product), (status = 400, response = Invalid)))]
+async fn create(State(db): State<PgPool>, body: Body) -> Result<(StatusCode, Json<Product>), Problem> {
+    let mut fields = body.fields(Presence::Complete)?;
+    let sent = read(&db, &mut fields).await?;
+    let sent = fields.finish(sent)?;
+    let product = queries::insert(&db, &sent).await.map_err(|error| refused(error, &sent))?;
+    Ok((StatusCode::CREATED, Json(product)))
+}
+
+/// One product, active or not.
+#[utoipa::path(get, path = "/api/products/{id}/", tag = "Products", params(("id" = i64, Path)),
+    responses((status = 200, body = Product), (status = 404, response = NotFound)))]
+async fn retrieve(State(db): State<PgPool>, RecordId(id): RecordId) -> Result<Json<Product>, Problem> {
+    queries::get(&db, id).await?.map(Json).ok_or(NO_SUCH)
+}
+
+/// Write a product.
+#[utoipa::path(put, path = "/api/products/{id}/", tag = "Products", params(("id" = i64, Path)), request_body = ProductFields,
+    responses((status = 200, body = Product), (status = 400, response = Invalid), (status = 404, response = NotFound)))]
+async fn replace(State(db): State<PgPool>, id: RecordId, body: Body) -> Result<Json<Product>, Problem> {
+    update(&db, id, &body, Presence::Complete).await
+}
+
+/// Write what is sent of a product.
+#[utoipa::path(patch, path = "/api/products/{id}/", tag = "Products", params(("id" = i64, Path)), request_body = ProductFields,
+    responses((status = 200, body = Product), (status = 400, response = Invalid), (status = 404, response = NotFound)))]
+async fn patch(State(db): State<PgPool>, id: RecordId, body: Body) -> Result<Json<Product>, Problem> {
+    update(&db, id, &body, Presence::Partial).await
+}
+
+async fn update(db: &PgPool, RecordId(id): RecordId, body: &Body, presence: Presence) -> Result<Json<Product>, Problem> {
+    if !queries::exists(db, id).await? {
+        return Err(NO_SUCH);
+    }
+    let mut fields = body.fields(presence)?;
+    let sent = read(db, &mut fields).await?;
+    let sent = fields.finish(sent)?;
+    queries::update(db, id, &sent).await.map_err(|error| refused(error, &sent))?.map(Json).ok_or(NO_SUCH)
+}
+
+/// Delete a product with its stock.
+#[utoipa::path(delete, path = "/api/products/{id}/", tag = "Products", params(("id" = i64, Path)),
+    responses((status = 204), (status = 404, response = NotFound), (status = 409, response = Conflict)))]
+async fn delete(State(db): State<PgPool>, RecordId(id): RecordId) -> Result<StatusCode, Problem> {
+    let deletion = database::retry(|| queries::delete(&db, id)).await?;
+    deleted(deletion, NO_SUCH, "Cannot delete this product: it was ordered.")
+}
+
+/// Reads the fields and looks up what they refer to.
+async fn read(db: &PgPool, fields: &mut Fields<'_>) -> sqlx::Result<ProductFields> {
+    let sent = ProductFields::read(fields);
+    if let Some(reference) = &sent.category_id
+        && !category::exists(db, reference.id).await?
+    {
+        fields.reject("category_id", reference.missing());
+    }
+    Ok(sent)
+}
+
+/// The category may have gone since it was looked up.
+fn refused(error: sqlx::Error, sent: &ProductFields) -> Problem {
+    match (violated_constraint(&error), &sent.category_id) {
+        (Some("product_category_id_fkey"), Some(reference)) => Problem::field("category_id", reference.missing()),
+        _ => error.into(),
+    }
+}

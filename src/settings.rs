@@ -1,0 +1,189 @@
+//! Every setting, in groups: a flag over an environment variable over `.env` over a default.
+//!
+//! The documentation of a field is what `--help` prints and what `.env.example` says; a test keeps the two equal.
+//! Names and meanings are those that operators of the original know.
+
+use std::net::SocketAddr;
+
+use clap::Args;
+use rand::{Rng, distr::Alphanumeric};
+use secrecy::{ExposeSecret, SecretString};
+
+use crate::{rate_limit::TrustedProxies, telemetry::LogFormat};
+
+/// The key in `.env.example`: public, so never a secret.
+pub const EXAMPLE_SECRET_KEY: &str = "change-me";
+
+/// The database and the connections to it.
+#[derive(Args, Clone, Debug)]
+#[command(next_help_heading = "Database")]
+pub struct DatabaseSettings {
+    /// PostgreSQL connection URL, such as `postgres://user:password@localhost:5432/inventory_db`
+    #[arg(long, env = "DATABASE_URL", hide_env_values = true, value_parser = secret, global = true)]
+    pub database_url: Option<SecretString>,
+
+    /// Connections for everything but the placement of orders
+    #[arg(long, env = "DATABASE_POOL_SIZE", default_value_t = 8, value_parser = clap::value_parser!(u32).range(1..=1000), global = true)]
+    pub database_pool_size: u32,
+
+    /// Connections that place orders
+    #[arg(long, env = "PLACEMENT_POOL_SIZE", default_value_t = 8, value_parser = clap::value_parser!(u32).range(1..=1000), global = true)]
+    pub placement_pool_size: u32,
+}
+
+impl DatabaseSettings {
+    /// The URL, or what to do about its absence.
+    pub fn url(&self) -> Result<&str, SettingsError> {
+        self.database_url.as_ref().map(ExposeSecret::expose_secret).ok_or(SettingsError::NoDatabase)
+    }
+}
+
+/// Redis: rate-limit windows and queued jobs.
+#[derive(Args, Clone, Debug)]
+#[command(next_help_heading = "Redis")]
+pub struct RedisSettings {
+    /// Redis connection URL
+    #[arg(long, env = "REDIS_URL", default_value = "redis://localhost:6379/0", hide_env_values = true, value_parser = secret, global = true)]
+    pub redis_url: SecretString,
+
+    /// Connections that queue jobs
+    #[arg(long, env = "REDIS_POOL_SIZE", default_value_t = 4, value_parser = clap::value_parser!(u32).range(1..=1000), global = true)]
+    pub redis_pool_size: u32,
+}
+
+/// How HTTP requests are answered.
+#[derive(Args, Clone, Debug)]
+#[command(next_help_heading = "HTTP")]
+pub struct HttpSettings {
+    /// Development mode: a secret key is made up if none is set, and any origin may read the API
+    #[arg(long, env = "DEBUG", default_value = "True", value_parser = boolean, action = clap::ArgAction::Set, global = true)]
+    pub debug: bool,
+
+    /// Key that signs what Afforo hands out; required unless DEBUG, and kept secret
+    #[arg(long, env = "SECRET_KEY", hide_env_values = true, value_parser = secret, global = true)]
+    pub secret_key: Option<SecretString>,
+
+    /// Host names that requests may be for, comma-separated; `.example.com` includes its subdomains, `*` is any
+    #[arg(long, env = "ALLOWED_HOSTS", default_value = "localhost,127.0.0.1", value_delimiter = ',', global = true)]
+    pub allowed_hosts: Vec<String>,
+
+    /// Origins whose pages may read the API, comma-separated; with DEBUG every origin may
+    #[arg(
+        long,
+        env = "CORS_ALLOWED_ORIGINS",
+        default_value = "http://localhost:3000,http://127.0.0.1:3000",
+        value_delimiter = ',',
+        global = true
+    )]
+    pub cors_allowed_origins: Vec<String>,
+
+    /// Whether autocomplete is limited to 20 requests a minute and client
+    #[arg(long, env = "RATE_LIMIT_ENABLED", default_value = "True", value_parser = boolean, action = clap::ArgAction::Set, global = true)]
+    pub rate_limit_enabled: bool,
+
+    /// Addresses and networks (CIDR) of proxies whose X-Forwarded-For and X-Forwarded-Proto are believed, comma-separated
+    #[arg(long, env = "TRUSTED_PROXIES", default_value = "", global = true)]
+    pub trusted_proxies: TrustedProxies,
+}
+
+impl HttpSettings {
+    /// Makes sure that there is a secret key: in development one is made up, in production a missing one, or the one
+    /// that everybody can read in `.env.example`, is refused.
+    pub fn require_secret_key(&mut self) -> Result<(), SettingsError> {
+        let known = self.secret_key.as_ref().map(ExposeSecret::expose_secret).filter(|key| !key.is_empty());
+        match known {
+            Some(key) if key != EXAMPLE_SECRET_KEY || self.debug => Ok(()),
+            Some(_) => Err(SettingsError::ExampleSecretKey),
+            None if self.debug => {
+                let key: String = rand::rng().sample_iter(Alphanumeric).take(50).map(char::from).collect();
+                self.secret_key = Some(key.into());
+                Ok(())
+            }
+            None => Err(SettingsError::NoSecretKey),
+        }
+    }
+}
+
+/// Where the server listens.
+#[derive(Args, Clone, Debug)]
+pub struct ListenSettings {
+    /// Where to listen: `ADDR:PORT`, or a port on 127.0.0.1
+    #[arg(value_name = "ADDR:PORT", value_parser = address)]
+    pub listen: Option<SocketAddr>,
+
+    /// Port on 127.0.0.1, where `ADDR:PORT` is not given
+    #[arg(long, env = "PORT", default_value_t = 8000)]
+    pub port: u16,
+}
+
+impl ListenSettings {
+    /// The address to bind.
+    #[must_use]
+    pub fn address(&self) -> SocketAddr {
+        self.listen.unwrap_or_else(|| SocketAddr::from(([127, 0, 0, 1], self.port)))
+    }
+}
+
+/// The background worker.
+#[derive(Args, Clone, Debug)]
+#[command(next_help_heading = "Worker")]
+pub struct WorkerSettings {
+    /// Jobs that run at the same time
+    #[arg(short, long, env = "WORKER_CONCURRENCY", default_value_t = 4, value_parser = clap::value_parser!(u16).range(1..=1000))]
+    pub concurrency: u16,
+}
+
+/// What is logged, and how.
+#[derive(Args, Clone, Debug)]
+#[command(next_help_heading = "Logging")]
+pub struct LogSettings {
+    /// How log lines look
+    #[arg(long, env = "LOG_FORMAT", default_value = "pretty", global = true)]
+    pub log_format: LogFormat,
+
+    /// What is logged: a level, or directives such as `info,afforo=debug`
+    #[arg(long, env = "RUST_LOG", default_value = "info", global = true)]
+    pub rust_log: String,
+}
+
+/// A setting that stops a start.
+#[derive(Debug, thiserror::Error)]
+pub enum SettingsError {
+    /// There is nothing to connect to.
+    #[error("no database: set DATABASE_URL, or run `afforo dev`, which brings its own")]
+    NoDatabase,
+    /// Production without a secret.
+    #[error("SECRET_KEY is not set: set it to a long random text, or DEBUG=True for development")]
+    NoSecretKey,
+    /// Production with a public secret.
+    #[error("SECRET_KEY is the example's, which everybody can read: set it to a long random text of your own")]
+    ExampleSecretKey,
+}
+
+fn secret(text: &str) -> Result<SecretString, std::convert::Infallible> {
+    Ok(SecretString::from(text))
+}
+
+#[derive(Debug, thiserror::Error)]
+#[error("expected True or False")]
+struct NotABoolean;
+
+fn boolean(text: &str) -> Result<bool, NotABoolean> {
+    match text.trim().to_ascii_lowercase().as_str() {
+        "true" | "1" | "yes" | "on" | "t" | "y" => Ok(true),
+        "false" | "0" | "no" | "off" | "f" | "n" | "" => Ok(false),
+        _ => Err(NotABoolean),
+    }
+}
+
+#[derive(Debug, thiserror::Error)]
+#[error("expected an address and port such as 0.0.0.0:8000, or a port")]
+struct NotAnAddress;
+
+fn address(text: &str) -> Result<SocketAddr, NotAnAddress> {
+    let text = text.replace("localhost", "127.0.0.1");
+    match text.parse::<u16>() {
+        Ok(port) => Ok(SocketAddr::from(([127, 0, 0, 1], port))),
+        Err(_) => text.parse().map_err(|_| NotAnAddress),
+    }
+}

@@ -1,0 +1,95 @@
+//! The SQL of stores.
+
+use sqlx::{PgExecutor, PgPool};
+
+use super::model::{Store, StoreFields};
+use crate::{
+    ledger::{self, Deletion, Scope},
+    timestamp::Timestamp,
+    web::Window,
+};
+
+/// Selects stores from `s`, which `$with` defines.
+macro_rules! stores {
+    ($with:literal $(+ $tail:literal)? $(, $arg:expr)*) => {
+        sqlx::query_as!(
+            Store,
+            "with s as (" + $with + r#")
+             select s.id as "id!", s.name as "name!", s.location as "location!", s.is_active as "is_active!",
+                 (select count(*) from inventory i where i.store_id = s.id) as "inventory_count!",
+                 s.created_at as "created_at!: Timestamp", s.updated_at as "updated_at!: Timestamp"
+             from s"# $(+ $tail)?
+            $(, $arg)*
+        )
+    };
+}
+
+pub async fn count(db: impl PgExecutor<'_>) -> sqlx::Result<i64> {
+    sqlx::query_scalar!(r#"select count(*) as "count!" from store where is_active"#).fetch_one(db).await
+}
+
+pub async fn list(db: impl PgExecutor<'_>, window: Window) -> sqlx::Result<Vec<Store>> {
+    stores!(
+        "select * from store where is_active order by name, id limit $1 offset $2" + " order by s.name, s.id",
+        window.limit,
+        window.offset
+    )
+    .fetch_all(db)
+    .await
+}
+
+pub async fn get(db: impl PgExecutor<'_>, id: i64) -> sqlx::Result<Option<Store>> {
+    stores!("select * from store where id = $1", id).fetch_optional(db).await
+}
+
+pub(crate) async fn exists(db: impl PgExecutor<'_>, id: i64) -> sqlx::Result<bool> {
+    sqlx::query_scalar!(r#"select exists (select from store where id = $1) as "exists!""#, id).fetch_one(db).await
+}
+
+pub async fn insert(db: impl PgExecutor<'_>, sent: &StoreFields) -> sqlx::Result<Store> {
+    stores!(
+        "insert into store (name, location, is_active) values ($1, $2, coalesce($3, true)) returning *",
+        sent.name,
+        sent.location,
+        sent.is_active
+    )
+    .fetch_one(db)
+    .await
+}
+
+pub async fn update(db: impl PgExecutor<'_>, id: i64, sent: &StoreFields) -> sqlx::Result<Option<Store>> {
+    stores!(
+        "update store set name = coalesce($2, name), location = coalesce($3, location),
+             is_active = coalesce($4, is_active), updated_at = now()
+         where id = $1 returning *",
+        id,
+        sent.name,
+        sent.location,
+        sent.is_active
+    )
+    .fetch_optional(db)
+    .await
+}
+
+/// Deletes a store with its stock, unless it has orders: also rejected ones, which touched no stock.
+pub async fn delete(db: &PgPool, id: i64) -> sqlx::Result<Deletion> {
+    let mut tx = db.begin().await?;
+    ledger::lock(&mut tx, Scope::Store(id)).await?;
+    let found =
+        sqlx::query_scalar!("select id from store where id = $1 for update", id).fetch_optional(&mut *tx).await?;
+    if found.is_none() {
+        return Ok(Deletion::NotFound);
+    }
+    ledger::lock(&mut tx, Scope::Store(id)).await?;
+    let has_orders =
+        sqlx::query_scalar!(r#"select exists (select from orders where store_id = $1) as "exists!""#, id)
+            .fetch_one(&mut *tx)
+            .await?;
+    if has_orders {
+        return Ok(Deletion::Ordered);
+    }
+    ledger::remove(&mut tx, Scope::Store(id)).await?;
+    sqlx::query!("delete from store where id = $1", id).execute(&mut *tx).await?;
+    tx.commit().await?;
+    Ok(Deletion::Done)
+}

@@ -1,0 +1,48 @@
+//! Moments, as clients read them.
+
+use std::{borrow::Cow, fmt};
+
+use chrono::{DateTime, Timelike, Utc};
+use serde::{Serialize, Serializer};
+
+/// A moment in UTC. In JSON `2024-01-15T10:30:00.123456Z`; without a fraction when the microseconds are zero.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, sqlx::Type)]
+#[sqlx(transparent)]
+pub struct Timestamp(pub DateTime<Utc>);
+
+impl fmt::Display for Timestamp {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let format = if self.0.nanosecond() < 1_000 { "%Y-%m-%dT%H:%M:%SZ" } else { "%Y-%m-%dT%H:%M:%S%.6fZ" };
+        write!(f, "{}", self.0.format(format))
+    }
+}
+
+impl Serialize for Timestamp {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl utoipa::PartialSchema for Timestamp {
+    fn schema() -> utoipa::openapi::RefOr<utoipa::openapi::schema::Schema> {
+        <DateTime<Utc> as utoipa::PartialSchema>::schema()
+    }
+}
+
+impl utoipa::ToSchema for Timestamp {
+    fn name() -> Cow<'static, str> {
+        "Timestamp".into()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn six_digits_of_fraction_or_none() {
+        let at = |nanos| Timestamp(DateTime::from_timestamp(1_705_314_600, nanos).unwrap()).to_string();
+        assert_eq!(at(0), "2024-01-15T10:30:00Z");
+        assert_eq!(at(120_000), "2024-01-15T10:30:00.000120Z");
+    }
+}

@@ -1,0 +1,176 @@
+//! The body of a request. It is received before a handler runs, but judged when the handler asks for it: an unknown
+//! record is a 404 whatever the body holds.
+
+use std::convert::Infallible;
+
+use axum::{
+    body::Bytes,
+    extract::{FromRequest, Request, rejection::BytesRejection},
+    http::{StatusCode, header},
+};
+use serde_json::value::RawValue;
+
+use super::{
+    Fields, Presence, Problem,
+    value::{Object, Value, object},
+};
+
+/// How deep lists and objects may nest. Nothing that a client sends for good reason comes near.
+const DEEPEST: usize = 128;
+/// How many digits an integer may have; what the original's parser would take.
+const MOST_DIGITS: usize = 4300;
+
+/// A request's body, not yet looked at.
+#[derive(Debug)]
+pub struct Body {
+    content_type: String,
+    bytes: Result<Bytes, BytesRejection>,
+}
+
+impl Body {
+    /// The members of the JSON object in the body; an empty body is an empty object.
+    pub fn fields(&self, presence: Presence) -> Result<Fields<'_>, Problem> {
+        let bytes = match &self.bytes {
+            Ok(bytes) => bytes,
+            Err(error) if error.status() == StatusCode::PAYLOAD_TOO_LARGE => {
+                return Err(Problem::detail(StatusCode::PAYLOAD_TOO_LARGE, "Request body exceeds 1 MiB."));
+            }
+            Err(_) => {
+                return Err(Problem::detail(StatusCode::BAD_REQUEST, "Request body could not be read."));
+            }
+        };
+        if bytes.is_empty() {
+            return Ok(Fields::new(Object::default(), presence));
+        }
+        if !is_json(&self.content_type) {
+            return Err(Problem::detail(
+                StatusCode::UNSUPPORTED_MEDIA_TYPE,
+                format!("Unsupported media type \"{}\" in request.", self.content_type),
+            ));
+        }
+        let raw = parse(bytes).map_err(|error| {
+            Problem::detail(StatusCode::BAD_REQUEST, format!("JSON parse error - {error}"))
+        })?;
+        match Value::of(raw) {
+            Value::Object(raw) => object(raw)
+                .map(|members| Fields::new(members, presence))
+                .map_err(|error| Problem::detail(StatusCode::BAD_REQUEST, format!("JSON parse error - {error}"))),
+            Value::Null => Err(Problem::non_field("No data provided")),
+            other => Err(Problem::non_field(format!(
+                "Invalid data. Expected a dictionary, but got {}.",
+                other.type_name()
+            ))),
+        }
+    }
+}
+
+impl<S: Send + Sync> FromRequest<S> for Body {
+    type Rejection = Infallible;
+
+    async fn from_request(request: Request, state: &S) -> Result<Self, Infallible> {
+        let content_type = request.headers().get(header::CONTENT_TYPE);
+        let content_type =
+            content_type.map(|value| String::from_utf8_lossy(value.as_bytes()).into_owned()).unwrap_or_default();
+        Ok(Self { content_type, bytes: Bytes::from_request(request, state).await })
+    }
+}
+
+fn is_json(content_type: &str) -> bool {
+    let essence = content_type.split(';').next().unwrap_or_default().trim();
+    essence.eq_ignore_ascii_case("application/json")
+}
+
+#[derive(Debug, thiserror::Error)]
+enum ParseError {
+    #[error("invalid UTF-8 at line {line} column {column}")]
+    Utf8 { line: usize, column: usize },
+    #[error("nested deeper than {DEEPEST} levels at line {line} column {column}")]
+    TooDeep { line: usize, column: usize },
+    #[error("integer of more than {MOST_DIGITS} digits at line {line} column {column}")]
+    TooManyDigits { line: usize, column: usize },
+    #[error(transparent)]
+    Syntax(#[from] serde_json::Error),
+}
+
+fn parse(bytes: &[u8]) -> Result<&RawValue, ParseError> {
+    let text = std::str::from_utf8(bytes).map_err(|error| {
+        let (line, column) = place(bytes, error.valid_up_to());
+        ParseError::Utf8 { line, column }
+    })?;
+    let raw = serde_json::from_str(text)?;
+    refuse_excess(bytes)?;
+    Ok(raw)
+}
+
+/// The raw text of a value is not limited by the parser: neither in depth nor in the length of its numbers.
+fn refuse_excess(json: &[u8]) -> Result<(), ParseError> {
+    let (mut depth, mut digits, mut fraction, mut in_text) = (0_usize, 0_usize, false, false);
+    let mut bytes = json.iter().enumerate();
+    while let Some((at, byte)) = bytes.next() {
+        if in_text {
+            match byte {
+                b'\\' => drop(bytes.next()),
+                b'"' => in_text = false,
+                _ => {}
+            }
+            continue;
+        }
+        match byte {
+            b'0'..=b'9' => digits += 1,
+            b'.' | b'e' | b'E' if digits > 0 => fraction = true,
+            b'+' | b'-' => {}
+            _ => (digits, fraction) = (0, false),
+        }
+        match byte {
+            b'"' => in_text = true,
+            b'[' | b'{' => depth += 1,
+            b']' | b'}' => depth -= 1,
+            _ => {}
+        }
+        let ends = json.get(at + 1).is_none_or(|next| !matches!(next, b'0'..=b'9' | b'.' | b'e' | b'E'));
+        if digits > MOST_DIGITS && ends && !fraction {
+            let (line, column) = place(json, at);
+            return Err(ParseError::TooManyDigits { line, column });
+        }
+        if depth > DEEPEST {
+            let (line, column) = place(json, at);
+            return Err(ParseError::TooDeep { line, column });
+        }
+    }
+    Ok(())
+}
+
+/// Line and column of a byte, both from 1.
+fn place(bytes: &[u8], at: usize) -> (usize, usize) {
+    let before = &bytes[..at];
+    let line = before.iter().filter(|byte| **byte == b'\n').count() + 1;
+    let column = before.iter().rev().take_while(|byte| **byte != b'\n').count() + 1;
+    (line, column)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn message(json: &[u8]) -> String {
+        parse(json).unwrap_err().to_string()
+    }
+
+    #[test]
+    fn what_is_no_json_is_refused_with_its_place() {
+        assert_eq!(message(b"{\"a\":\n 1,}"), "trailing comma at line 2 column 4");
+        assert_eq!(message(b"\xEF\xBB\xBF{}"), "expected value at line 1 column 1");
+        assert_eq!(message(b"{\"a\":\xFF}"), "invalid UTF-8 at line 1 column 6");
+        assert!(message(b"NaN").contains("line 1"));
+        assert!(message(b"  ").contains("EOF"));
+    }
+
+    #[test]
+    fn excess_is_refused_wherever_it_hides() {
+        assert!(message(format!("{}{}", "[".repeat(200), "]".repeat(200)).as_bytes()).contains("nested deeper"));
+        assert!(message(format!("{{\"unknown\":{}}}", "9".repeat(5000)).as_bytes()).contains("4300 digits"));
+        assert!(parse(format!("{{\"text\":\"{}\"}}", "9".repeat(5000)).as_bytes()).is_ok());
+        assert!(parse(format!("[\"{}\",1]", "[".repeat(5000)).as_bytes()).is_ok());
+        assert!(parse(format!("[{}]", ["1"; 5000].join(",")).as_bytes()).is_ok());
+    }
+}

@@ -1,0 +1,70 @@
+//! The manners that all endpoints of the API share.
+
+use axum::{
+    extract::{RawPathParams, Request},
+    http::{HeaderValue, Method, StatusCode, header},
+    middleware::{self, Next},
+    response::{IntoResponse, Response},
+};
+use utoipa_axum::router::UtoipaMethodRouter;
+
+use super::{AppState, Problem};
+
+/// How the client reached the server, as far as the server can know.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Scheme {
+    /// In the clear.
+    #[default]
+    Http,
+    /// Through a trusted proxy that ends TLS.
+    Https,
+}
+
+impl Scheme {
+    /// `http` or `https`.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Http => "http",
+            Self::Https => "https",
+        }
+    }
+}
+
+/// Gives the methods of a route what all endpoints share, checked in this order: an id that is no number is no path
+/// (404), an answer that the client would not accept is not made (406), OPTIONS says what is allowed, and so does the
+/// refusal of any other method (405). `allow` lists the methods.
+pub fn endpoint((schemas, paths, methods): UtoipaMethodRouter<AppState>, allow: &'static str) -> UtoipaMethodRouter<AppState> {
+    let methods = methods
+        .options(|| async { StatusCode::OK })
+        .fallback(|method: Method| async move {
+            Problem::detail(StatusCode::METHOD_NOT_ALLOWED, format!("Method \"{method}\" not allowed."))
+        })
+        .layer(middleware::from_fn(move |params, request, next| manners(allow, params, request, next)));
+    (schemas, paths, methods)
+}
+
+async fn manners(allow: &'static str, params: RawPathParams, request: Request, next: Next) -> Response {
+    if params.iter().any(|(name, id)| name == "id" && !id.bytes().all(|byte| byte.is_ascii_digit())) {
+        return Problem::not_found().into_response();
+    }
+    let mut response = if accepts_json(&request) {
+        next.run(request).await
+    } else {
+        Problem::detail(StatusCode::NOT_ACCEPTABLE, "Could not satisfy the request Accept header.").into_response()
+    };
+    let headers = response.headers_mut();
+    headers.insert(header::ALLOW, HeaderValue::from_static(allow));
+    headers.insert(header::VARY, HeaderValue::from_static("Accept, origin, Cookie"));
+    response
+}
+
+/// Whether the client takes JSON, or HTML: browsers ask for HTML first, and get JSON like everyone.
+fn accepts_json(request: &Request) -> bool {
+    let mut accepted = request.headers().get_all(header::ACCEPT).iter().peekable();
+    accepted.peek().is_none()
+        || accepted.filter_map(|value| value.to_str().ok()).flat_map(|value| value.split(',')).any(|range| {
+            let essence = range.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
+            ["*/*", "application/*", "application/json", "text/*", "text/html"].contains(&essence.as_str())
+        })
+}

@@ -1,0 +1,168 @@
+//! The fields of a request body: each is read by a rule, and everything that is wrong is reported at once.
+
+use std::borrow::Cow;
+
+use serde::{Serialize, Serializer, ser::SerializeMap};
+
+use super::{
+    Problem,
+    rules::Ruled,
+    value::{Object, Value, list, object},
+};
+
+/// Whether a request must bring the required fields.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Presence {
+    /// POST and PUT: required fields are required.
+    Complete,
+    /// PATCH: what is left out stays as it is.
+    Partial,
+}
+
+/// The fields of one object, and what was found wrong with them.
+#[derive(Debug)]
+pub struct Fields<'a> {
+    members: Object<'a>,
+    presence: Presence,
+    asked: Vec<&'static str>,
+    errors: Vec<(&'static str, FieldErrors)>,
+}
+
+impl<'a> Fields<'a> {
+    pub(super) fn new(members: Object<'a>, presence: Presence) -> Self {
+        Self { members, presence, asked: Vec::new(), errors: Vec::new() }
+    }
+
+    /// Reads a field that must be there, unless the request is partial. `None` when it is absent or wrong.
+    pub fn required<T>(&mut self, name: &'static str, rule: impl Fn(&Value<'_>) -> Ruled<T>) -> Option<T> {
+        let read = self.optional(name, rule);
+        if self.presence == Presence::Complete && self.members.get(name).is_none() {
+            self.reject(name, "This field is required.");
+        }
+        read
+    }
+
+    /// Reads a field that may be left out, but not null. `None` when it is absent or wrong.
+    pub fn optional<T>(&mut self, name: &'static str, rule: impl Fn(&Value<'_>) -> Ruled<T>) -> Option<T> {
+        self.asked.push(name);
+        let read = match self.members.get(name)? {
+            Value::Null => Err("This field may not be null.".into()),
+            value => rule(&value),
+        };
+        read.map_err(|message| self.reject(name, message)).ok()
+    }
+
+    /// Reads a list of one to `most` objects. `None` when it is absent or anything in it is wrong.
+    pub fn required_list<T>(
+        &mut self,
+        name: &'static str,
+        most: usize,
+        read: impl Fn(&mut Fields<'_>) -> Option<T>,
+    ) -> Option<Vec<T>> {
+        self.asked.push(name);
+        let errors = match self.members.get(name) {
+            None => FieldErrors::message("This field is required."),
+            Some(Value::Null) => FieldErrors::message("This field may not be null."),
+            Some(Value::List(raw)) => {
+                let elements = list(raw).unwrap_or_default();
+                if elements.is_empty() {
+                    FieldErrors::message("At least one item is required")
+                } else if elements.len() > most {
+                    FieldErrors::message(format!("Ensure this field has no more than {most} elements."))
+                } else {
+                    let (good, errors): (Vec<_>, Vec<_>) =
+                        elements.iter().map(|raw| element(&Value::of(raw), &read)).unzip();
+                    match good.into_iter().collect() {
+                        Some(all) => return Some(all),
+                        None => FieldErrors::Elements(errors),
+                    }
+                }
+            }
+            Some(other) => {
+                FieldErrors::non_field(format!("Expected a list of items but got type \"{}\".", other.type_name()))
+            }
+        };
+        self.errors.push((name, errors));
+        None
+    }
+
+    /// Adds what a look into the database found wrong with a field. The first thing wrong with a field is what counts.
+    pub fn reject(&mut self, name: &'static str, message: impl Into<Cow<'static, str>>) {
+        if self.errors.iter().all(|(rejected, _)| *rejected != name) {
+            self.errors.push((name, FieldErrors::message(message)));
+        }
+    }
+
+    /// Ends the reading: `read`, unless anything was wrong.
+    pub fn finish<T>(self, read: T) -> Result<T, Problem> {
+        if self.errors.is_empty() { Ok(read) } else { Err(Problem::Invalid(self.into_errors())) }
+    }
+
+    fn into_errors(mut self) -> FieldErrors {
+        self.errors.sort_by_key(|(name, _)| self.asked.iter().position(|asked| asked == name));
+        FieldErrors::Fields(self.errors)
+    }
+}
+
+/// Reads one element of a list; an element that is fine has an empty object for its errors.
+fn element<T>(value: &Value<'_>, read: impl Fn(&mut Fields<'_>) -> Option<T>) -> (Option<T>, FieldErrors) {
+    match value {
+        Value::Object(raw) => {
+            let mut fields = Fields::new(object(raw).unwrap_or_default(), Presence::Complete);
+            let good = read(&mut fields).filter(|_| fields.errors.is_empty());
+            (good, fields.into_errors())
+        }
+        Value::Null => (None, FieldErrors::message("This field may not be null.")),
+        other => (
+            None,
+            FieldErrors::non_field(format!(
+                "Invalid data. Expected a dictionary, but got {}.",
+                other.type_name()
+            )),
+        ),
+    }
+}
+
+/// What is wrong with a request, in the shape that clients know: `{"field": ["message"]}`, nested for lists.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum FieldErrors {
+    /// What is wrong with a value.
+    Messages(Vec<Cow<'static, str>>),
+    /// What is wrong with an object, field by field in the order of its fields.
+    Fields(Vec<(&'static str, FieldErrors)>),
+    /// What is wrong with a list, element by element.
+    Elements(Vec<FieldErrors>),
+}
+
+impl FieldErrors {
+    /// One message about a value.
+    pub fn message(message: impl Into<Cow<'static, str>>) -> Self {
+        Self::Messages(vec![message.into()])
+    }
+
+    /// One message about one field.
+    pub fn field(name: &'static str, message: impl Into<Cow<'static, str>>) -> Self {
+        Self::Fields(vec![(name, Self::message(message))])
+    }
+
+    /// One message about an object as a whole.
+    pub fn non_field(message: impl Into<Cow<'static, str>>) -> Self {
+        Self::field("non_field_errors", message)
+    }
+}
+
+impl Serialize for FieldErrors {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self {
+            Self::Messages(messages) => messages.serialize(serializer),
+            Self::Elements(elements) => elements.serialize(serializer),
+            Self::Fields(fields) => {
+                let mut map = serializer.serialize_map(Some(fields.len()))?;
+                for (name, errors) in fields {
+                    map.serialize_entry(name, errors)?;
+                }
+                map.end()
+            }
+        }
+    }
+}

@@ -1,0 +1,25 @@
+//! The web kit: what every endpoint needs, and no domain.
+//!
+//! Requests are read with [`Body`], [`Params`], [`RecordId`] and [`PageRequest`]; answers are `Json`, [`Page`] or a
+//! [`Problem`]. [`endpoint`] gives a route the manners that all of them share.
+
+mod body;
+mod endpoint;
+mod fields;
+mod natural;
+mod page;
+mod params;
+mod problem;
+mod rules;
+mod state;
+mod value;
+
+pub use body::Body;
+pub use endpoint::{Scheme, endpoint};
+pub use fields::{FieldErrors, Fields, Presence};
+pub use natural::Natural;
+pub use page::{Page, PageRequest, Window};
+pub use params::{Params, RecordId};
+pub use problem::{Conflict, Detail, Invalid, NotFound, Problem, deleted};
+pub use rules::{Reference, boolean, integer, natural, price, reference, text, text_or_blank};
+pub use state::AppState;

@@ -1,0 +1,108 @@
+//! What a request says in its URL: the id of a record, and query parameters.
+
+use std::{borrow::Cow, convert::Infallible};
+
+use axum::{
+    extract::{FromRequestParts, RawPathParams},
+    http::{StatusCode, request::Parts},
+};
+
+use super::{
+    FieldErrors, Problem,
+    rules::{Scientific, sign_and_digits, trim},
+};
+
+/// The id of a record in a path: any digits. 0, which no record has, where no record could have that many.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RecordId(pub i64);
+
+impl<S: Send + Sync> FromRequestParts<S> for RecordId {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
+        let params = RawPathParams::from_request_parts(parts, state).await.map_err(|_| Problem::not_found())?;
+        let id = params.iter().find(|(name, _)| *name == "id").map(|(_, id)| id).unwrap_or_default();
+        if id.is_empty() || !id.bytes().all(|byte| byte.is_ascii_digit()) {
+            return Err(Problem::not_found());
+        }
+        Ok(Self(id.parse().unwrap_or(0)))
+    }
+}
+
+/// The parameters of a query string. Of a repeated one, the last counts.
+#[derive(Debug, Default)]
+pub struct Params {
+    pairs: Vec<(String, String)>,
+    errors: Vec<(&'static str, FieldErrors)>,
+}
+
+impl Params {
+    /// Reads a raw query string.
+    #[must_use]
+    pub fn parse(query: &str) -> Self {
+        let pairs = form_urlencoded::parse(query.as_bytes())
+            .map(|(name, value)| (Cow::into_owned(name), Cow::into_owned(value)))
+            .collect();
+        Self { pairs, errors: Vec::new() }
+    }
+
+    /// A parameter as it was sent.
+    #[must_use]
+    pub fn get(&self, name: &str) -> Option<&str> {
+        self.pairs.iter().rev().find(|(known, _)| known == name).map(|(_, value)| value.as_str())
+    }
+
+    /// A parameter that is searched for: trimmed, `None` when blank.
+    pub fn text(&mut self, name: &'static str) -> Option<String> {
+        let text = trim(self.get(name)?).to_owned();
+        if text.contains('\0') {
+            self.errors.push((name, FieldErrors::message("Null characters are not allowed.")));
+            return None;
+        }
+        Some(text).filter(|text| !text.is_empty())
+    }
+
+    /// The id of a record to filter by; `None` when empty. 0, which no record has, for an integer that is no possible id.
+    pub fn id(&mut self, name: &'static str) -> Option<i64> {
+        let text = self.get(name).filter(|text| !text.is_empty())?;
+        if let Some((negative, digits)) = sign_and_digits(trim(text)) {
+            Some(if negative { 0 } else { digits.parse().unwrap_or(0) })
+        } else {
+            self.errors.push((name, FieldErrors::message("A valid integer is required.")));
+            None
+        }
+    }
+
+    /// An amount to compare prices with, as a text that PostgreSQL reads as `numeric`. What is no finite number is ignored.
+    #[must_use]
+    pub fn amount(&self, name: &str) -> Option<String> {
+        let text = trim(self.get(name)?);
+        let magnitude = Scientific::parse(text).filter(|_| text.len() <= 1000)?.magnitude();
+        // What a double can hold, and what the original could compare with.
+        (-308..=308).contains(&magnitude).then(|| text.to_owned())
+    }
+
+    /// Whether a parameter is `true`, in any case.
+    #[must_use]
+    pub fn is_true(&self, name: &str) -> bool {
+        self.get(name).is_some_and(|value| value.eq_ignore_ascii_case("true"))
+    }
+
+    /// Ends the reading: `read`, unless a parameter was wrong.
+    pub fn finish<T>(self, read: T) -> Result<T, Problem> {
+        if self.errors.is_empty() { Ok(read) } else { Err(Problem::Invalid(FieldErrors::Fields(self.errors))) }
+    }
+}
+
+impl<S: Send + Sync> FromRequestParts<S> for Params {
+    type Rejection = Infallible;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Infallible> {
+        Ok(Self::parse(parts.uri.query().unwrap_or_default()))
+    }
+}
+
+/// The refusal of a page that does not exist, or is no number.
+pub(super) fn invalid_page() -> Problem {
+    Problem::detail(StatusCode::NOT_FOUND, "Invalid page.")
+}

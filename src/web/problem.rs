@@ -1,0 +1,158 @@
+//! Everything that a request can be told instead of what it asked for, in the shapes that clients know.
+//!
+//! A client never sees the text of an inner error. It is logged here, once, within the span of its request.
+
+use std::borrow::Cow;
+
+use axum::{
+    Json,
+    http::{HeaderValue, StatusCode, header},
+    response::{IntoResponse, Response},
+};
+use serde::Serialize;
+use utoipa::{ToResponse, ToSchema};
+
+use super::FieldErrors;
+use crate::ledger::Deletion;
+
+/// Why a request was not done.
+#[derive(Debug, thiserror::Error)]
+pub enum Problem {
+    /// 400: the fields of the request, or its parameters, are wrong.
+    #[error("invalid fields")]
+    Invalid(FieldErrors),
+    /// 404: there is no record of this kind with that id.
+    #[error("no such {0}")]
+    NoSuch(&'static str),
+    /// Any other refusal, with a sentence that says why.
+    #[error("{1}")]
+    Detail(StatusCode, Cow<'static, str>),
+    /// 400: a refusal with a title and a sentence, as placing an order and autocomplete answer.
+    #[error("{error}")]
+    Titled {
+        /// What kind of refusal.
+        error: &'static str,
+        /// Why, where there is more to say.
+        detail: Option<String>,
+    },
+    /// 503: the database cannot be reached, or has too much to do. Nothing was done; trying again later may work.
+    #[error("the database is unavailable")]
+    Unavailable(#[source] sqlx::Error),
+    /// 500: a fault of ours.
+    #[error("internal error")]
+    Internal(#[source] Box<dyn std::error::Error + Send + Sync>),
+}
+
+impl Problem {
+    /// A refusal with a sentence that says why.
+    pub fn detail(status: StatusCode, detail: impl Into<Cow<'static, str>>) -> Self {
+        Self::Detail(status, detail.into())
+    }
+
+    /// 400 for one field.
+    pub fn field(name: &'static str, message: impl Into<Cow<'static, str>>) -> Self {
+        Self::Invalid(FieldErrors::field(name, message))
+    }
+
+    /// 400 for the request as a whole.
+    pub fn non_field(message: impl Into<Cow<'static, str>>) -> Self {
+        Self::Invalid(FieldErrors::non_field(message))
+    }
+
+    /// 404 for a path that leads nowhere.
+    #[must_use]
+    pub fn not_found() -> Self {
+        Self::detail(StatusCode::NOT_FOUND, "Not found.")
+    }
+}
+
+/// Answers a deletion: 204, 404, or 409 with the reason why not.
+pub fn deleted(deletion: Deletion, no_such: Problem, why_not: &'static str) -> Result<StatusCode, Problem> {
+    match deletion {
+        Deletion::Done => Ok(StatusCode::NO_CONTENT),
+        Deletion::NotFound => Err(no_such),
+        Deletion::Ordered => Err(Problem::detail(StatusCode::CONFLICT, why_not)),
+    }
+}
+
+impl From<sqlx::Error> for Problem {
+    fn from(error: sqlx::Error) -> Self {
+        let passing = match &error {
+            sqlx::Error::PoolTimedOut | sqlx::Error::PoolClosed | sqlx::Error::Io(_) => true,
+            // Connection exceptions, insufficient resources, operator intervention, lock not available.
+            sqlx::Error::Database(inner) => inner.code().is_some_and(|code| {
+                ["08", "53", "57"].iter().any(|class| code.starts_with(class)) || code == "55P03"
+            }),
+            _ => false,
+        };
+        if passing { Self::Unavailable(error) } else { Self::Internal(error.into()) }
+    }
+}
+
+impl IntoResponse for Problem {
+    fn into_response(self) -> Response {
+        match self {
+            Self::Invalid(errors) => (StatusCode::BAD_REQUEST, Json(errors)).into_response(),
+            Self::NoSuch(kind) => {
+                (StatusCode::NOT_FOUND, Json(Detail::new(format!("No {kind} matches the given query."))))
+                    .into_response()
+            }
+            Self::Detail(status, detail) => (status, Json(Detail::new(detail))).into_response(),
+            Self::Titled { error, detail } => {
+                (StatusCode::BAD_REQUEST, Json(Titled { error, detail })).into_response()
+            }
+            Self::Unavailable(error) => {
+                tracing::error!(error = &error as &dyn std::error::Error, "the database is unavailable");
+                let detail = Json(Detail::new("Service temporarily unavailable, try again later."));
+                let retry_after = [(header::RETRY_AFTER, HeaderValue::from_static("1"))];
+                (StatusCode::SERVICE_UNAVAILABLE, retry_after, detail).into_response()
+            }
+            Self::Internal(error) => {
+                tracing::error!(error = &*error as &dyn std::error::Error, "a request failed");
+                let detail = Json(Detail::new("Internal server error."));
+                (StatusCode::INTERNAL_SERVER_ERROR, detail).into_response()
+            }
+        }
+    }
+}
+
+/// A sentence that says why.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct Detail {
+    detail: Cow<'static, str>,
+}
+
+impl Detail {
+    fn new(detail: impl Into<Cow<'static, str>>) -> Self {
+        Self { detail: detail.into() }
+    }
+}
+
+#[derive(Serialize)]
+struct Titled {
+    error: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    detail: Option<String>,
+}
+
+/// What is wrong, by field: `{"name": ["This field is required."]}`.
+#[derive(ToSchema, ToResponse)]
+#[response(description = "What is wrong, by field; or a sentence, when the body is no JSON object.")]
+#[schema(value_type = Object)]
+pub struct Invalid(#[allow(dead_code, reason = "described, never made")] serde_json::Value);
+
+/// Other records need the one that was to be deleted.
+#[derive(ToSchema, ToResponse)]
+#[response(description = "Orders refer to it: nothing was deleted.")]
+pub struct Conflict {
+    #[allow(dead_code, reason = "described, never made")]
+    detail: String,
+}
+
+/// There is no such record, or no such page of a list.
+#[derive(ToSchema, ToResponse)]
+#[response(description = "There is no such record, or no such page.")]
+pub struct NotFound {
+    #[allow(dead_code, reason = "described, never made")]
+    detail: String,
+}

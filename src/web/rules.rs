@@ -1,0 +1,365 @@
+//! How a JSON value becomes the value of a field, and what clients are told when it cannot. Every rule takes what the
+//! original took, and says what it said.
+
+use std::borrow::Cow;
+
+use rust_decimal::Decimal;
+
+use super::{
+    Natural,
+    value::{Value, float_text},
+};
+use crate::money::Money;
+
+pub(super) type Message = Cow<'static, str>;
+/// What a rule makes of a value.
+pub type Ruled<T> = Result<T, Message>;
+
+/// Longer texts are not tried as numbers.
+const LONGEST_NUMBER: usize = 1000;
+
+/// A text of at most `longest` characters, trimmed, not blank. Numbers are taken as their text.
+pub fn text(longest: usize) -> impl Fn(&Value<'_>) -> Ruled<String> {
+    move |value| match text_or_blank(longest)(value)? {
+        blank if blank.is_empty() => Err("This field may not be blank.".into()),
+        text => Ok(text),
+    }
+}
+
+/// As [`text`], but it may be blank.
+pub fn text_or_blank(longest: usize) -> impl Fn(&Value<'_>) -> Ruled<String> {
+    move |value| {
+        let (text, lone_surrogate) = match value {
+            Value::Text(text) => (Cow::Borrowed(text.text.as_ref()), text.lone_surrogate),
+            Value::Integer(digits) => (Cow::Borrowed(*digits), None),
+            Value::Float(number) => (Cow::Owned(float_text(*number)), None),
+            _ => return Err("Not a valid string.".into()),
+        };
+        let text = trim(&text);
+        if text.chars().count() > longest {
+            return Err(format!("Ensure this field has no more than {longest} characters.").into());
+        }
+        if text.contains('\0') {
+            return Err("Null characters are not allowed.".into());
+        }
+        if let Some(code) = lone_surrogate {
+            return Err(format!("Surrogate characters are not allowed: U+{code:X}.").into());
+        }
+        Ok(text.to_owned())
+    }
+}
+
+/// An amount from 0.01 to 99999999.99, as a number or a text. Digits are counted as they are written: `10.000` has three
+/// decimal places.
+pub fn price(value: &Value<'_>) -> Ruled<Money> {
+    const INVALID: &str = "A valid number is required.";
+    let text = match value {
+        Value::Text(text) => Cow::Borrowed(trim(&text.text)),
+        Value::Integer(digits) => Cow::Borrowed(*digits),
+        Value::Float(number) => Cow::Owned(float_text(*number)),
+        _ => return Err(INVALID.into()),
+    };
+    if text.len() > LONGEST_NUMBER {
+        return Err("String value too large.".into());
+    }
+    let number = Scientific::parse(&text).ok_or(INVALID)?;
+    let (total, places, whole) = number.digits_needed();
+    if total > 10 {
+        return Err("Ensure that there are no more than 10 digits in total.".into());
+    }
+    if places > 2 {
+        return Err("Ensure that there are no more than 2 decimal places.".into());
+    }
+    if whole > 8 {
+        return Err("Ensure that there are no more than 8 digits before the decimal point.".into());
+    }
+    let price = number.in_hundredths();
+    if price < Decimal::new(1, 2) {
+        return Err("Ensure this value is greater than or equal to 0.01.".into());
+    }
+    Ok(Money(price))
+}
+
+/// An integer from 0 to 2147483647: what the database can hold.
+pub fn integer(value: &Value<'_>) -> Ruled<i32> {
+    let (negative, digits) = digits(value)?;
+    match digits.parse::<i32>() {
+        Err(_) if !negative => Err("Ensure this value is less than or equal to 2147483647.".into()),
+        Ok(number) if !negative || number == 0 => Ok(number),
+        _ => Err("Ensure this value is greater than or equal to 0.".into()),
+    }
+}
+
+/// A whole number of at least one, of any size.
+pub fn natural(value: &Value<'_>) -> Ruled<Natural> {
+    let (negative, digits) = digits(value)?;
+    if negative || digits == "0" {
+        return Err("Ensure this value is greater than or equal to 1.".into());
+    }
+    Ok(digits.parse().map_or_else(|_| Natural::Huge(digits.into()), Natural::Small))
+}
+
+/// True or false, in the ways that clients write them.
+pub fn boolean(value: &Value<'_>) -> Ruled<bool> {
+    let known = match value {
+        Value::Bool(value) => Some(*value),
+        Value::Integer("1") => Some(true),
+        Value::Integer("0") => Some(false),
+        Value::Float(1.0) => Some(true),
+        Value::Float(0.0) => Some(false),
+        Value::Text(text) => match text.text.to_lowercase().as_str() {
+            "true" | "t" | "yes" | "y" | "on" | "1" => Some(true),
+            "false" | "f" | "no" | "n" | "off" | "0" => Some(false),
+            _ => None,
+        },
+        _ => None,
+    };
+    known.ok_or_else(|| "Must be a valid boolean.".into())
+}
+
+/// The id of another record, whose existence is still to be looked up.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Reference {
+    /// The id; 0, which no record has, where what was sent is no possible id.
+    pub id: i64,
+    shown: String,
+}
+
+impl Reference {
+    /// What to say when there is no such record.
+    #[must_use]
+    pub fn missing(&self) -> Cow<'static, str> {
+        format!("Invalid pk \"{}\" - object does not exist.", self.shown).into()
+    }
+}
+
+/// The id of another record: an integer or its digits.
+pub fn reference(value: &Value<'_>) -> Ruled<Reference> {
+    let wrong = || format!("Incorrect type. Expected pk value, received {}.", value.type_name()).into();
+    let shown = match value {
+        Value::Text(text) if text.text.is_empty() => return Err("This field may not be null.".into()),
+        Value::Text(text) => text.text.to_string(),
+        Value::Integer(digits) => (*digits).to_owned(),
+        Value::Float(number) if number.fract() == 0.0 => float_text(*number),
+        _ => return Err(wrong()),
+    };
+    let digits = match value {
+        Value::Float(number) => format!("{number:.0}"),
+        _ => trim(&shown).to_owned(),
+    };
+    let (negative, digits) = sign_and_digits(&digits).ok_or_else(wrong)?;
+    let id = if negative { 0 } else { digits.parse().unwrap_or(0) };
+    Ok(Reference { id, shown })
+}
+
+/// Sign and digits of an integer, without leading zeros. A fraction of zeros is no fraction.
+fn digits(value: &Value<'_>) -> Ruled<(bool, String)> {
+    let text = match value {
+        Value::Integer(digits) => Cow::Borrowed(*digits),
+        Value::Float(number) => Cow::Owned(float_text(*number)),
+        Value::Text(text) if text.text.chars().count() > LONGEST_NUMBER => {
+            return Err("String value too large.".into());
+        }
+        Value::Text(text) => Cow::Borrowed(text.text.as_ref()),
+        _ => return Err("A valid integer is required.".into()),
+    };
+    let mut text = trim(&text);
+    if let Some((whole, zeros)) = text.rsplit_once('.')
+        && zeros.bytes().all(|byte| byte == b'0')
+    {
+        text = trim(whole);
+    }
+    sign_and_digits(text)
+        .map(|(negative, digits)| (negative, digits.to_owned()))
+        .ok_or_else(|| "A valid integer is required.".into())
+}
+
+/// Splits `+007` into its sign and `7`; `None` for anything that is not an integer.
+pub(super) fn sign_and_digits(text: &str) -> Option<(bool, &str)> {
+    let (negative, digits) = match text.strip_prefix('-') {
+        Some(digits) => (true, digits),
+        None => (false, text.strip_prefix('+').unwrap_or(text)),
+    };
+    if digits.is_empty() || !digits.bytes().all(|byte| byte.is_ascii_digit()) {
+        return None;
+    }
+    let significant = digits.trim_start_matches('0');
+    if significant.is_empty() { Some((false, "0")) } else { Some((negative, significant)) }
+}
+
+/// Trims what the original counts as white space.
+pub(super) fn trim(text: &str) -> &str {
+    text.trim_matches(|c: char| c.is_whitespace() || ('\x1c'..='\x1f').contains(&c))
+}
+
+/// A decimal number as it was written: its digits without leading zeros, and the power of ten of the last of them.
+#[derive(Debug, PartialEq)]
+pub(super) struct Scientific {
+    negative: bool,
+    digits: String,
+    exponent: i64,
+}
+
+impl Scientific {
+    /// Reads `-12.30`, `.5`, `5.`, `1e-2`; `None` for anything else, infinities included.
+    pub fn parse(text: &str) -> Option<Self> {
+        let (negative, unsigned) = match text.strip_prefix('-') {
+            Some(rest) => (true, rest),
+            None => (false, text.strip_prefix('+').unwrap_or(text)),
+        };
+        let (mantissa, exponent) = match unsigned.split_once(['e', 'E']) {
+            Some((mantissa, exponent)) => {
+                let (negative, digits) = sign_and_digits(exponent)?;
+                let exponent: i64 = digits.parse().ok().filter(|exponent| *exponent < 1_000_000_000_000)?;
+                (mantissa, if negative { -exponent } else { exponent })
+            }
+            None => (unsigned, 0),
+        };
+        let (whole, fraction) = mantissa.split_once('.').unwrap_or((mantissa, ""));
+        let digits = format!("{whole}{fraction}");
+        if digits.is_empty() || !digits.bytes().all(|byte| byte.is_ascii_digit()) {
+            return None;
+        }
+        let significant = digits.trim_start_matches('0');
+        let digits = if significant.is_empty() { "0" } else { significant }.to_owned();
+        Some(Self { negative, digits, exponent: exponent - i64::try_from(fraction.len()).ok()? })
+    }
+
+    /// How many digits the number takes in all, after the point, and before it.
+    fn digits_needed(&self) -> (i64, i64, i64) {
+        let written = i64::try_from(self.digits.len()).unwrap_or(i64::MAX);
+        let places = (-self.exponent).max(0);
+        let total = if self.exponent >= 0 { written + self.exponent } else { written.max(places) };
+        (total, places, total - places)
+    }
+
+    /// The number with two decimal places; only for one that [`Self::digits_needed`] has found small.
+    fn in_hundredths(&self) -> Decimal {
+        let shift = u32::try_from(self.exponent + 2).unwrap_or(0);
+        let hundredths = self.digits.parse::<i64>().unwrap_or(0) * 10_i64.pow(shift);
+        Decimal::new(if self.negative { -hundredths } else { hundredths }, 2)
+    }
+
+    /// The power of ten of the first digit.
+    pub fn magnitude(&self) -> i64 {
+        self.exponent + i64::try_from(self.digits.len()).unwrap_or(i64::MAX) - 1
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::value::RawValue;
+
+    fn ruled<T>(rule: impl Fn(&Value<'_>) -> Ruled<T>, json: &str) -> Result<T, String> {
+        let raw: &RawValue = serde_json::from_str(json).unwrap();
+        rule(&Value::of(raw)).map_err(Cow::into_owned)
+    }
+
+    #[test]
+    fn prices_are_read_as_they_are_written() {
+        for (json, shown) in [
+            ("\"10.00\"", "10.00"),
+            ("10.10", "10.10"),
+            ("\" +5 \"", "5.00"),
+            ("\".5\"", "0.50"),
+            ("\"5.\"", "5.00"),
+            ("\"0005.10\"", "5.10"),
+            ("\"1e2\"", "100.00"),
+            ("\"1e-2\"", "0.01"),
+            ("1.00000000000000000001", "1.00"),
+            ("\"99999999.99\"", "99999999.99"),
+        ] {
+            assert_eq!(ruled(price, json).map(|price| price.to_string()), Ok(shown.to_owned()), "{json}");
+        }
+    }
+
+    #[test]
+    fn a_price_that_does_not_fit_is_told_why() {
+        const TOTAL: &str = "Ensure that there are no more than 10 digits in total.";
+        const PLACES: &str = "Ensure that there are no more than 2 decimal places.";
+        const WHOLE: &str = "Ensure that there are no more than 8 digits before the decimal point.";
+        const LEAST: &str = "Ensure this value is greater than or equal to 0.01.";
+        const NUMBER: &str = "A valid number is required.";
+        for (json, message) in [
+            ("10.555", PLACES),
+            ("0.30000000000000004", TOTAL),
+            ("\"10.000\"", PLACES),
+            ("\"100000000\"", WHOLE),
+            ("\"100000000.00\"", TOTAL),
+            ("\"99999999.999\"", TOTAL),
+            ("1e300", TOTAL),
+            ("0", LEAST),
+            ("-5", LEAST),
+            ("1e400", NUMBER),
+            ("\"NaN\"", NUMBER),
+            ("\"Infinity\"", NUMBER),
+            ("\"1_000\"", NUMBER),
+            ("\"\"", NUMBER),
+            ("true", NUMBER),
+            ("[]", NUMBER),
+        ] {
+            assert_eq!(ruled(price, json).map(|price| price.to_string()), Err(message.to_owned()), "{json}");
+        }
+    }
+
+    #[test]
+    fn integers_are_taken_from_whatever_is_one() {
+        for (json, number) in
+            [("5", 5), ("1.0", 1), ("1e3", 1000), ("\" 5 \"", 5), ("\"+5\"", 5), ("\"0005\"", 5), ("\"1.0\"", 1), ("-0.0", 0)]
+        {
+            assert_eq!(ruled(integer, json), Ok(number), "{json}");
+        }
+        for json in ["1.5", "\"5e0\"", "\"\"", "true", "[]", "{}", "1e300", "1e400", "\"1_000\"", "\"٥\"", "\"1.5\""] {
+            assert_eq!(ruled(integer, json), Err("A valid integer is required.".into()), "{json}");
+        }
+        assert_eq!(ruled(integer, "-1"), Err("Ensure this value is greater than or equal to 0.".into()));
+        for json in ["2147483648", &"9".repeat(4000)] {
+            assert_eq!(
+                ruled(integer, json),
+                Err("Ensure this value is less than or equal to 2147483647.".into())
+            );
+        }
+        assert_eq!(ruled(integer, &format!("\"{}\"", "1".repeat(1001))), Err("String value too large.".into()));
+    }
+
+    #[test]
+    fn references_are_integers_or_their_digits() {
+        assert_eq!(ruled(reference, "5").map(|r| r.id), Ok(5));
+        assert_eq!(ruled(reference, "\"007\"").map(|r| r.id), Ok(7));
+        let far = ruled(reference, "99999999999999999999").unwrap();
+        assert_eq!((far.id, far.missing().as_ref()), (0, "Invalid pk \"99999999999999999999\" - object does not exist."));
+        for (json, name) in [("\"abc\"", "str"), ("true", "bool"), ("[]", "list"), ("{}", "dict"), ("5.5", "float")] {
+            assert_eq!(
+                ruled(reference, json),
+                Err(format!("Incorrect type. Expected pk value, received {name}."))
+            );
+        }
+        assert_eq!(ruled(reference, "\"\""), Err("This field may not be null.".into()));
+    }
+
+    #[test]
+    fn texts_are_trimmed_before_they_are_judged() {
+        assert_eq!(ruled(text(5), "\"  abc\\u001f\""), Ok("abc".into()));
+        assert_eq!(ruled(text(5), "123"), Ok("123".into()));
+        assert_eq!(ruled(text(5), "\"äöüßé\""), Ok("äöüßé".into()));
+        assert_eq!(ruled(text(5), "\" \\t \""), Err("This field may not be blank.".into()));
+        assert_eq!(ruled(text(5), "\"abcdef\""), Err("Ensure this field has no more than 5 characters.".into()));
+        assert_eq!(ruled(text(5), "\"a\\u0000\""), Err("Null characters are not allowed.".into()));
+        assert_eq!(ruled(text(5), "\"\\ud800\""), Err("Surrogate characters are not allowed: U+D800.".into()));
+        assert_eq!(ruled(text(5), "false"), Err("Not a valid string.".into()));
+    }
+
+    #[test]
+    fn booleans_are_what_clients_write_for_them() {
+        for json in ["true", "1", "1.0", "\"TRUE\"", "\"Yes\"", "\"on\""] {
+            assert_eq!(ruled(boolean, json), Ok(true), "{json}");
+        }
+        for json in ["false", "0", "0.0", "\"No\"", "\"F\""] {
+            assert_eq!(ruled(boolean, json), Ok(false), "{json}");
+        }
+        for json in ["2", "\"\"", "\"null\"", "[]", "1.5"] {
+            assert_eq!(ruled(boolean, json), Err("Must be a valid boolean.".into()), "{json}");
+        }
+    }
+}

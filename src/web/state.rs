@@ -1,0 +1,24 @@
+//! What handlers share.
+
+use std::sync::Arc;
+
+use axum::extract::FromRef;
+use sqlx::PgPool;
+use tokio::sync::Notify;
+
+use crate::database::Database;
+
+/// The state of a server: cheap to clone, the same for every request.
+#[derive(Clone, Debug)]
+pub struct AppState {
+    /// Connections to PostgreSQL.
+    pub database: Database,
+    /// Told when an order was confirmed, so that the relay of this process need not wait for its next look.
+    pub order_confirmed: Arc<Notify>,
+}
+
+impl FromRef<AppState> for PgPool {
+    fn from_ref(state: &AppState) -> Self {
+        state.database.pool.clone()
+    }
+}
