@@ -61,7 +61,7 @@ pub(super) fn postgres(existing: Option<(&str, PathBuf)>) -> Result<PostgresBina
 /// The Redis, or Valkey, to use: `REDIS_BIN` (the program or its folder) if set, else the first in PATH and
 /// the usual folders.
 pub(super) fn redis() -> Result<PathBuf, DevstackError> {
-    let named = env::var_os("REDIS_BIN").map(PathBuf::from);
+    let named = setting("REDIS_BIN");
     if let Some(program) = named.clone().filter(|path| path.is_file()) {
         return Ok(program);
     }
@@ -85,13 +85,20 @@ pub(super) fn redis() -> Result<PathBuf, DevstackError> {
 
 /// The folders that may hold a PostgreSQL, best first.
 fn folders() -> Vec<PathBuf> {
-    if let Some(named) = env::var_os("PG_BIN") {
-        return vec![named.into()];
+    if let Some(named) = setting("PG_BIN") {
+        return vec![named];
     }
     let mut folders = Vec::from_iter(told_by_pg_config());
     folders.extend(VERSIONED.iter().flat_map(versions));
     folders.extend(in_path());
     folders
+}
+
+/// An empty variable is as good as none.
+fn setting(name: &str) -> Option<PathBuf> {
+    env::var_os(name)
+        .filter(|value| !value.is_empty())
+        .map(PathBuf::from)
 }
 
 fn installation(folder: &Path) -> Option<PostgresBinaries> {
