@@ -1,1 +1,6 @@
 //! The one integration test binary.
+
+#![allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
+
+mod devstack;
+mod support;

@@ -1,0 +1,197 @@
+//! A private PostgreSQL.
+
+use std::{ffi::OsString, fs, ops::Deref, path::Path};
+
+use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
+use rustix::process::Pid;
+
+use super::{
+    DevstackError,
+    binaries::{self, PostgresBinaries},
+    home::Home,
+    processes,
+    server::{Server, Stop},
+};
+
+/// What its folder is called.
+pub(super) const NAME: &str = "postgres";
+
+/// Makes the cluster if there is none, then becomes the server. The cluster gets its name when it is
+/// complete, so that one whose making was interrupted is made anew.
+const SCRIPT: &str = r#"
+initdb=$1 data=$2 locales=$3
+shift 3
+if [ ! -d "$data" ]; then
+    for locale in $locales; do
+        rm -rf "$data.new"
+        "$initdb" -D "$data.new" -U postgres -A trust -E UTF8 --locale="$locale" --no-instructions \
+            $NO_SYNC && break
+    done
+    mv "$data.new" "$data" || exit
+fi
+exec "$@"
+"#;
+
+/// A PostgreSQL server of our own. It listens on a Unix socket only; its superuser is `postgres`, without a
+/// password.
+#[derive(Debug)]
+pub struct Postgres(Server);
+
+impl Postgres {
+    /// Starts a server for tests: quick, nothing is durable, text sorts by byte, and its folder goes away
+    /// with it.
+    ///
+    /// # Errors
+    /// [`DevstackError`], when there are no binaries or the server does not start.
+    pub fn throwaway() -> Result<Self, DevstackError> {
+        let settings = [
+            "fsync=off",
+            "synchronous_commit=off",
+            "full_page_writes=off",
+            "wal_level=minimal",
+            "max_wal_senders=0",
+            "max_wal_size=256MB",
+            "max_connections=400",
+            "shared_buffers=64MB",
+            // Containers often have little shared memory.
+            "dynamic_shared_memory_type=mmap",
+            "autovacuum=off",
+            "jit=off",
+        ];
+        let binaries = binaries::postgres(None)?;
+        // A shutdown in order would write a checkpoint that nobody reads.
+        start(
+            Home::throwaway(NAME)?,
+            &binaries,
+            "C",
+            true,
+            &settings,
+            ("QUIT", 30, "KILL"),
+        )
+    }
+
+    /// Starts the server that keeps its data in `<dir>/postgres`, and makes it if need be. What it has
+    /// committed survives everything that the disk survives.
+    ///
+    /// As root, when the servers' account cannot enter `dir`, the data are below `/var/lib/afforo` and
+    /// `<dir>/postgres` is a link to them.
+    ///
+    /// # Errors
+    /// [`DevstackError::AlreadyRunning`] when it is, and whatever else hinders it.
+    pub fn persistent(dir: &Path) -> Result<Self, DevstackError> {
+        let settings = [
+            "fsync=on",
+            "synchronous_commit=on",
+            "full_page_writes=on",
+            "max_connections=100",
+            "shared_buffers=256MB",
+            "jit=off",
+            "log_checkpoints=off",
+        ];
+        let home = Home::persistent(dir, NAME)?;
+        let version = fs::read_to_string(home.data().join("PG_VERSION")).ok();
+        let binaries = binaries::postgres(
+            version
+                .as_deref()
+                .map(str::trim)
+                .map(|version| (version, home.data())),
+        )?;
+        clear_stale_pid_file(&home)?;
+        start(
+            home,
+            &binaries,
+            "C.UTF-8 C",
+            false,
+            &settings,
+            ("INT", 30, "QUIT"),
+        )
+    }
+
+    /// The address of a database, such as
+    /// `postgres://postgres@%2Ftmp%2Fafforo-101-0123456789abcdef:5432/afforo`. The database `postgres` always
+    /// exists; any other has to be created first.
+    pub fn url(&self, database: &str) -> String {
+        let encode = |text| utf8_percent_encode(text, NON_ALPHANUMERIC);
+        // The port is spelt out because PGPORT would otherwise be in force.
+        format!(
+            "postgres://postgres@{}:5432/{}",
+            encode(&self.socket_dir().to_string_lossy()),
+            encode(database)
+        )
+    }
+
+    /// Stops the server in order, and waits for that. Clients are disconnected.
+    pub fn stop(self) {}
+}
+
+impl Deref for Postgres {
+    type Target = Server;
+
+    fn deref(&self) -> &Server {
+        &self.0
+    }
+}
+
+fn start(
+    home: Home,
+    binaries: &PostgresBinaries,
+    locales: &str,
+    throwaway: bool,
+    settings: &[&str],
+    stop: Stop,
+) -> Result<Postgres, DevstackError> {
+    let script = SCRIPT.replace(
+        "$NO_SYNC",
+        if throwaway {
+            "--no-sync --wal-segsize=1"
+        } else {
+            ""
+        },
+    );
+    let mut command: Vec<OsString> = vec![
+        "/bin/sh".into(),
+        "-c".into(),
+        script.into(),
+        "afforo-initdb".into(),
+    ];
+    command.extend([binaries.initdb.clone().into(), home.data().into(), locales.into()]);
+    command.extend([binaries.postgres.clone().into(), "-D".into(), home.data().into()]);
+    command.extend([
+        "-k".into(),
+        home.sockets.clone().into(),
+        "-h".into(),
+        "".into(),
+        "-p".into(),
+        "5432".into(),
+    ]);
+    command.extend(settings.iter().flat_map(|setting| ["-c".into(), setting.into()]));
+    Server::start(home, command, stop, is_ready).map(Postgres)
+}
+
+/// The server notes in its pid file that it is ready; a file of another process is a leftover.
+fn is_ready(home: &Home, pid: Pid) -> bool {
+    pid_file(home).is_some_and(|(of, status)| of == pid && status == "ready")
+}
+
+/// After a power cut the number in the pid file may be some other process's by now, and PostgreSQL would
+/// refuse to start. We hold the lock, so it can only be a server that was started by hand, and that one works
+/// in the folder.
+fn clear_stale_pid_file(home: &Home) -> Result<(), DevstackError> {
+    let Some((pid, _)) = pid_file(home).filter(|(pid, _)| processes::is_alive(*pid)) else {
+        return Ok(());
+    };
+    if processes::works_in(pid, &home.data()) {
+        let (server, folder, pid) = (NAME, home.folder.clone(), pid.as_raw_nonzero().get());
+        return Err(DevstackError::AlreadyRunning { server, folder, pid });
+    }
+    let path = home.data().join("postmaster.pid");
+    fs::remove_file(&path).map_err(super::doing(format!("remove {}", path.display())))
+}
+
+/// The process in the pid file, and its status.
+fn pid_file(home: &Home) -> Option<(Pid, String)> {
+    let text = fs::read_to_string(home.data().join("postmaster.pid")).ok()?;
+    let mut lines = text.lines().map(str::trim);
+    let pid = Pid::from_raw(lines.next()?.parse().ok()?)?;
+    Some((pid, lines.nth(6).unwrap_or_default().to_owned()))
+}

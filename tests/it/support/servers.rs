@@ -1,0 +1,101 @@
+//! The servers of the test process: one PostgreSQL and one Redis, started by whichever test needs them first.
+//!
+//! Statics are never dropped, but the servers end and their folders go as soon as this process does.
+
+use std::{
+    sync::{
+        OnceLock,
+        atomic::{AtomicU32, Ordering},
+    },
+    thread,
+};
+
+use afforo::devstack::{Postgres, Redis};
+use sqlx::{AssertSqlSafe, Connection, Executor, PgConnection, migrate::Migrator};
+use tokio::sync::OnceCell;
+
+/// The PostgreSQL that all tests of this process share. A test that makes it fail starts its own instead.
+pub fn postgres() -> &'static Postgres {
+    static POSTGRES: OnceLock<Postgres> = OnceLock::new();
+    POSTGRES.get_or_init(|| Postgres::throwaway().expect("a throwaway PostgreSQL starts"))
+}
+
+/// The Redis that all tests of this process share. A test that makes it fail starts its own instead.
+pub fn redis() -> &'static Redis {
+    static REDIS: OnceLock<Redis> = OnceLock::new();
+    REDIS.get_or_init(|| Redis::throwaway().expect("a throwaway Redis starts"))
+}
+
+/// A database that no other test knows. Dropping it removes it, whoever is still connected.
+#[derive(Debug)]
+pub struct TestDatabase {
+    name: String,
+}
+
+/// Makes an empty database with the tables of `migrations`, which run once per process; the rest are copies.
+pub async fn database(migrations: &Migrator) -> TestDatabase {
+    static TEMPLATE: OnceCell<()> = OnceCell::const_new();
+    static COUNT: AtomicU32 = AtomicU32::new(0);
+
+    TEMPLATE.get_or_init(|| make_template(migrations)).await;
+    let name = format!("test_{}", COUNT.fetch_add(1, Ordering::Relaxed));
+    // Copying the files is several times as quick as the default, which writes every page to the log.
+    run(format!(
+        "create database {name} template test_template strategy file_copy"
+    ))
+    .await;
+    TestDatabase { name }
+}
+
+/// The number of a logical Redis database that no other test uses.
+pub fn redis_database() -> u32 {
+    static COUNT: AtomicU32 = AtomicU32::new(0);
+    let db = COUNT.fetch_add(1, Ordering::Relaxed);
+    assert!(db < 4096, "the throwaway Redis has 4096 databases");
+    db
+}
+
+impl TestDatabase {
+    /// Its address for `DATABASE_URL`.
+    pub fn url(&self) -> String {
+        postgres().url(&self.name)
+    }
+}
+
+impl Drop for TestDatabase {
+    /// Nobody waits for it: this only keeps a long run from filling the disk.
+    fn drop(&mut self) {
+        let sql = format!("drop database {} with (force)", self.name);
+        thread::spawn(|| {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+            runtime.expect("a runtime").block_on(run(sql));
+        });
+    }
+}
+
+async fn make_template(migrations: &Migrator) {
+    // A test that was cancelled in here may have left one.
+    run("drop database if exists test_template with (force)".to_owned()).await;
+    run("create database test_template".to_owned()).await;
+    let mut template = PgConnection::connect(&postgres().url("test_template"))
+        .await
+        .expect("the template is there");
+    migrations.run(&mut template).await.expect("the migrations run");
+    template
+        .close()
+        .await
+        .expect("the template is left, so that it can be copied");
+}
+
+/// Runs one statement that cannot be part of a transaction.
+async fn run(sql: String) {
+    let url = tokio::task::spawn_blocking(|| postgres().url("postgres"))
+        .await
+        .expect("PostgreSQL starts");
+    let mut admin = PgConnection::connect(&url).await.expect("PostgreSQL answers");
+    admin
+        .execute(AssertSqlSafe(sql))
+        .await
+        .expect("the statement is right");
+    let _ = admin.close().await;
+}
