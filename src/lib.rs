@@ -1,3 +1,35 @@
 //! Afforo: categories, products, stores, stock per store, and orders placed atomically against it.
+//!
+//! The map of the house, floor by floor. A room imports from the floors below it only, and within the domains in the
+//! order `category`, `store` ← `product` ← `inventory` ← `order`; a test holds it to that. `docs/ARCHITECTURE.md` tells more.
 
+// Ground floor: imports no other room, but for `settings`, which names types of the others.
+pub mod database;
 pub mod devstack;
+pub mod ledger;
+pub mod money;
+pub mod outbox;
+pub mod queue;
+pub mod rate_limit;
+pub mod settings;
+pub mod shutdown;
+pub mod telemetry;
+pub mod timestamp;
+
+// First floor: the web kit, which names no domain.
+pub mod web;
+
+// Second floor: the domains.
+pub mod category;
+pub mod inventory;
+pub mod order;
+pub mod product;
+pub mod store;
+
+// Third floor: the doors, which do not know each other; and what fills the house.
+pub mod seed;
+pub mod server;
+pub mod worker;
+
+// Top floor.
+pub mod cli;
