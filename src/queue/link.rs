@@ -17,7 +17,7 @@ use redis::{
 };
 
 /// After so long without any answer the connection itself is suspected, see [`Link::note`].
-const SUSPECT_AFTER: Duration = Duration::from_secs(5);
+const SUSPECT_AFTER: Duration = Duration::from_secs(2);
 
 pub(super) struct Link {
     client: Client,
