@@ -5,7 +5,9 @@ mod model;
 mod place;
 mod queries;
 mod routes;
+pub mod upkeep;
 
 pub use model::{NewItem, NewOrder, Outcome, PlacedOrder};
 pub use place::{place, transact};
+pub use queries::{ConfirmedOrder, confirmed};
 pub use routes::router;

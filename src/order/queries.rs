@@ -86,6 +86,33 @@ async fn items(db: impl PgExecutor<'_>, order_id: i64) -> sqlx::Result<Vec<Order
     .await
 }
 
+/// What is said of an order when it is confirmed.
+#[derive(Debug)]
+pub struct ConfirmedOrder {
+    /// The order.
+    pub id: i64,
+    /// Where it was placed.
+    pub store_name: String,
+    /// How many items it has.
+    pub item_count: i64,
+    /// What they cost together.
+    pub total_amount: Money,
+}
+
+/// Reads what is said of orders when they are confirmed.
+pub async fn confirmed(db: impl PgExecutor<'_>, orders: &[i64]) -> sqlx::Result<Vec<ConfirmedOrder>> {
+    sqlx::query_as!(
+        ConfirmedOrder,
+        r#"select o.id, s.name as store_name, o.total_amount as "total_amount: Money",
+               (select count(*) from order_item i where i.order_id = o.id) as "item_count!"
+           from orders o join store s on s.id = o.store_id
+           where o.id = any($1) order by o.id"#,
+        orders
+    )
+    .fetch_all(db)
+    .await
+}
+
 /// Orders in numbers, of one store or of all.
 pub async fn stats(db: impl PgExecutor<'_>, store_id: Option<i64>) -> sqlx::Result<Stats> {
     let mut query = QueryBuilder::new(

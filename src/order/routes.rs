@@ -50,21 +50,19 @@ async fn list(
 async fn create(State(app): State<AppState>, body: Body) -> Result<(StatusCode, Json<PlacedOrder>), Problem> {
     let mut fields = body.fields(Presence::Complete)?;
     let order = NewOrder::read(&mut fields);
-    let order: Vec<NewOrder> = fields.finish(order)?.into_iter().collect();
-    let mut outcomes = place::transact(&app.database.placement, &order).await?;
-    match outcomes.pop() {
-        Some(Outcome::Placed(placed)) if placed.status == Status::Confirmed => {
+    let order = fields.finish_all(order)?;
+    match place::transact_one(&app.database.placement, &order).await? {
+        Outcome::Placed(placed) if placed.status == Status::Confirmed => {
             app.order_confirmed.notify_one();
             Ok((StatusCode::CREATED, Json(placed)))
         }
-        Some(Outcome::Placed(placed)) => Ok((StatusCode::OK, Json(placed))),
-        Some(Outcome::TotalTooLarge) => {
+        Outcome::Placed(placed) => Ok((StatusCode::OK, Json(placed))),
+        Outcome::NoStore => Err(Problem::Titled {
+            error: "Validation Error",
+            detail: Some(format!("Store {} not found or inactive", order.store_id)),
+        }),
+        Outcome::TotalTooLarge => {
             Err(Problem::field("items", "Ensure that the order total has no more than 12 digits."))
-        }
-        Some(Outcome::NoStore) | None => {
-            let store = order.first().map(|order| order.store_id.to_string()).unwrap_or_default();
-            let detail = Some(format!("Store {store} not found or inactive"));
-            Err(Problem::Titled { error: "Validation Error", detail })
         }
     }
 }

@@ -98,6 +98,14 @@ impl<'a> Fields<'a> {
         if self.errors.is_empty() { Ok(read) } else { Err(Problem::Invalid(self.into_errors())) }
     }
 
+    /// Ends a reading that yields nothing if anything was wrong.
+    pub fn finish_all<T>(self, read: Option<T>) -> Result<T, Problem> {
+        match read {
+            Some(read) if self.errors.is_empty() => Ok(read),
+            _ => Err(Problem::Invalid(self.into_errors())),
+        }
+    }
+
     fn into_errors(mut self) -> FieldErrors {
         self.errors.sort_by_key(|(name, _)| self.asked.iter().position(|asked| asked == name));
         FieldErrors::Fields(self.errors)

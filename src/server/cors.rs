@@ -1,0 +1,76 @@
+//! Which pages of other origins may read the API.
+//!
+//! Not tower-http's layer, because its preflight answers differ from those that clients know: every preflight is
+//! answered with 200, the methods and headers are listed with a space, and any OPTIONS carries them.
+
+use std::sync::Arc;
+
+use axum::{
+    extract::{Request, State},
+    http::{HeaderMap, HeaderValue, Method, header},
+    middleware::Next,
+    response::{IntoResponse, Response},
+};
+
+use crate::settings::HttpSettings;
+
+const METHODS: HeaderValue = HeaderValue::from_static("DELETE, GET, OPTIONS, PATCH, POST, PUT");
+const HEADERS: HeaderValue =
+    HeaderValue::from_static("accept, authorization, content-type, user-agent, x-csrftoken, x-requested-with");
+const MAX_AGE: HeaderValue = HeaderValue::from_static("86400");
+const ANY: HeaderValue = HeaderValue::from_static("*");
+
+/// The origins whose pages may read answers.
+#[derive(Clone, Debug)]
+pub(super) enum AllowedOrigins {
+    /// All of them.
+    Any,
+    /// These.
+    Only(Arc<[String]>),
+}
+
+impl AllowedOrigins {
+    pub fn new(http: &HttpSettings) -> Self {
+        if http.debug {
+            return Self::Any;
+        }
+        Self::Only(http.cors_allowed_origins.iter().map(|origin| origin.trim().to_owned()).collect())
+    }
+
+    /// What to tell a page of `origin`, if it may read.
+    fn allow(&self, origin: &HeaderValue) -> Option<HeaderValue> {
+        match self {
+            Self::Any => Some(ANY),
+            Self::Only(origins) => {
+                origins.iter().any(|allowed| allowed.as_bytes() == origin.as_bytes()).then(|| origin.clone())
+            }
+        }
+    }
+}
+
+pub(super) async fn share(State(origins): State<AllowedOrigins>, request: Request, next: Next) -> Response {
+    let origin = request.headers().get(header::ORIGIN).cloned();
+    let is_options = request.method() == Method::OPTIONS;
+    let mut response = if is_options && request.headers().contains_key(header::ACCESS_CONTROL_REQUEST_METHOD) {
+        ().into_response()
+    } else {
+        next.run(request).await
+    };
+    let headers = response.headers_mut();
+    if !headers.contains_key(header::VARY) {
+        headers.insert(header::VARY, HeaderValue::from_static("origin"));
+    }
+    if let Some(allowed) = origin.and_then(|origin| origins.allow(&origin)) {
+        add(headers, allowed, is_options);
+    }
+    response
+}
+
+fn add(headers: &mut HeaderMap, allowed: HeaderValue, is_options: bool) {
+    headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, allowed);
+    if is_options {
+        headers.insert(header::ACCESS_CONTROL_ALLOW_METHODS, METHODS);
+        headers.insert(header::ACCESS_CONTROL_ALLOW_HEADERS, HEADERS);
+        headers.insert(header::ACCESS_CONTROL_MAX_AGE, MAX_AGE);
+    }
+}

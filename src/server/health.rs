@@ -1,0 +1,21 @@
+//! `/health/`: that the process answers. It asks nothing of the database, so that an orchestrator does not kill a server
+//! for a database that is away.
+
+use axum::{
+    http::{HeaderValue, StatusCode, header},
+    response::IntoResponse,
+};
+
+use crate::web::Problem;
+
+/// With a space after `:` and `,`, which clients know it by.
+const HEALTHY: &str = r#"{"status": "healthy", "service": "inventory-api"}"#;
+
+pub(super) async fn health() -> impl IntoResponse {
+    ([(header::CONTENT_TYPE, HeaderValue::from_static("application/json"))], HEALTHY)
+}
+
+/// Any method that could change something: clients know the refusal as 403.
+pub(super) async fn refused() -> Problem {
+    Problem::detail(StatusCode::FORBIDDEN, "Only GET, HEAD and OPTIONS are allowed here.")
+}

@@ -1,0 +1,128 @@
+//! The middleware around all routes, on one page, from the outermost to the innermost.
+
+use std::{any::Any, net::SocketAddr};
+
+use axum::{
+    Router,
+    body::Body,
+    extract::{ConnectInfo, DefaultBodyLimit, Request, State},
+    http::{HeaderName, HeaderValue, Uri, header, uri::PathAndQuery},
+    middleware::{Next, from_fn, from_fn_with_state, map_request, map_request_with_state},
+    response::{IntoResponse, Response},
+};
+use tower::ServiceBuilder;
+use tower_http::{
+    catch_panic::CatchPanicLayer,
+    request_id::{MakeRequestUuid, PropagateRequestIdLayer, SetRequestIdLayer},
+    set_header::SetResponseHeaderLayer,
+    trace::TraceLayer,
+};
+use tracing::{Instrument, Span};
+
+use super::{
+    cors::{self, AllowedOrigins},
+    hosts::{self, AllowedHosts},
+};
+use crate::{
+    rate_limit::TrustedProxies,
+    settings::HttpSettings,
+    web::{Problem, Scheme},
+};
+
+/// The largest body that is received.
+const BODY_LIMIT: usize = 1024 * 1024;
+
+const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+
+/// Puts the middleware around `routes`.
+pub(super) fn around(routes: Router, http: &HttpSettings) -> Router {
+    let stack = ServiceBuilder::new()
+        // A request id that could not be logged or sent back is as good as none.
+        .layer(map_request(drop_strange_request_id))
+        .layer(SetRequestIdLayer::new(REQUEST_ID, MakeRequestUuid))
+        .layer(PropagateRequestIdLayer::new(REQUEST_ID))
+        // Failures are logged where they become answers, not once more here.
+        .layer(TraceLayer::new_for_http().make_span_with(span).on_failure(()))
+        .layer(security_header(header::X_FRAME_OPTIONS, "DENY"))
+        .layer(security_header(header::X_CONTENT_TYPE_OPTIONS, "nosniff"))
+        .layer(security_header(header::REFERRER_POLICY, "same-origin"))
+        .layer(security_header(HeaderName::from_static("cross-origin-opener-policy"), "same-origin"))
+        // Before the host is checked: a preflight is about an origin, not about what is asked for.
+        .layer(from_fn_with_state(AllowedOrigins::new(http), cors::share))
+        .layer(from_fn_with_state(AllowedHosts::new(&http.allowed_hosts), hosts::check))
+        .layer(map_request_with_state(http.trusted_proxies.clone(), read_scheme))
+        .layer(from_fn(finish_writes))
+        // Innermost, so that a panic is an answer like any other, with all the headers of one.
+        .layer(CatchPanicLayer::custom(panicked))
+        .layer(DefaultBodyLimit::max(BODY_LIMIT));
+    // The path is completed before the routes see it, so this stands around the router that has them.
+    Router::new().fallback_service(ServiceBuilder::new().layer(map_request(complete_path)).service(routes.layer(stack)))
+}
+
+fn security_header(name: HeaderName, value: &'static str) -> SetResponseHeaderLayer<HeaderValue> {
+    SetResponseHeaderLayer::overriding(name, HeaderValue::from_static(value))
+}
+
+async fn drop_strange_request_id(mut request: Request) -> Request {
+    let strange = request
+        .headers()
+        .get(&REQUEST_ID)
+        .is_some_and(|id| !(1..=128).contains(&id.len()) || !id.as_bytes().iter().all(u8::is_ascii_graphic));
+    if strange {
+        request.headers_mut().remove(&REQUEST_ID);
+    }
+    request
+}
+
+fn span(request: &Request<Body>) -> Span {
+    let id = request.headers().get(&REQUEST_ID).and_then(|id| id.to_str().ok()).unwrap_or_default();
+    tracing::info_span!("request", id, method = %request.method(), path = request.uri().path())
+}
+
+/// Resources end in a slash; a client that forgets it gets the same resource. Files, which have a dot, do not.
+async fn complete_path(mut request: Request) -> Request {
+    let path = request.uri().path();
+    let is_file = path.rsplit('/').next().is_some_and(|last| last.contains('.'));
+    if path.ends_with('/') || is_file {
+        return request;
+    }
+    let completed = match request.uri().query() {
+        Some(query) => format!("{path}/?{query}"),
+        None => format!("{path}/"),
+    };
+    if let Ok(completed) = PathAndQuery::try_from(completed) {
+        let mut parts = request.uri().clone().into_parts();
+        parts.path_and_query = Some(completed);
+        if let Ok(uri) = Uri::from_parts(parts) {
+            *request.uri_mut() = uri;
+        }
+    }
+    request
+}
+
+/// Believes a proxy on this machine, or a trusted one, that it was reached through TLS.
+async fn read_scheme(State(proxies): State<TrustedProxies>, mut request: Request) -> Request {
+    let peer = request.extensions().get::<ConnectInfo<SocketAddr>>().map(|peer| peer.0.ip());
+    let believed = peer.is_some_and(|peer| peer.is_loopback() || proxies.trusts(peer));
+    let claimed = request.headers().get("x-forwarded-proto").is_some_and(|proto| proto == "https");
+    request.extensions_mut().insert(if believed && claimed { Scheme::Https } else { Scheme::Http });
+    request
+}
+
+/// Runs whatever may write in a task of its own: a client that goes away ends the wait for the answer, not the work, and
+/// no transaction is left halfway.
+async fn finish_writes(request: Request, next: Next) -> Response {
+    if request.method().is_safe() {
+        return next.run(request).await;
+    }
+    match tokio::spawn(next.run(request).in_current_span()).await {
+        Ok(response) => response,
+        Err(error) => Problem::Internal(error.into()).into_response(),
+    }
+}
+
+fn panicked(panic: Box<dyn Any + Send + 'static>) -> Response {
+    let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
+    let text = text.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_default();
+    Problem::Internal(format!("a handler panicked: {text}").into()).into_response()
+}

@@ -1,0 +1,76 @@
+//! The HTTP server: the route table, and running it.
+
+mod cors;
+mod health;
+mod hosts;
+mod middleware;
+mod openapi;
+
+use std::{io, net::SocketAddr, time::Duration};
+
+use axum::{Router, routing::get, serve::ListenerExt};
+use secrecy::ExposeSecret;
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+use utoipa_axum::router::OpenApiRouter;
+
+use crate::{
+    category, inventory, order, product,
+    rate_limit::RateLimitLayer,
+    settings::{HttpSettings, RedisSettings},
+    store,
+    web::{AppState, Problem},
+};
+
+pub use openapi::document;
+
+/// How long requests that are under way may take to finish once the server stops.
+const DRAIN: Duration = Duration::from_secs(20);
+
+/// The whole application: every route, within the middleware that all of them share.
+///
+/// # Errors
+/// When the Redis URL cannot be parsed.
+pub fn app(state: AppState, http: &HttpSettings, redis: &RedisSettings) -> redis::RedisResult<Router> {
+    let limit = RateLimitLayer::builder(redis::Client::open(redis.redis_url.expose_secret())?)
+        .name("autocomplete")
+        .trusted_proxies(http.trusted_proxies.clone())
+        .enabled(http.rate_limit_enabled)
+        .build();
+    let (api, document) = api(limit).split_for_parts();
+    let routes = api
+        .merge(openapi::pages(document))
+        .route("/health/", get(health::health).options(health::health).fallback(health::refused))
+        .fallback(async || Problem::not_found())
+        .with_state(state);
+    Ok(middleware::around(routes, http))
+}
+
+/// Everything below `/api/`, with its description.
+fn api(limit: RateLimitLayer) -> OpenApiRouter<AppState> {
+    OpenApiRouter::with_openapi(openapi::base())
+        .merge(category::router())
+        .merge(product::router(limit))
+        .merge(store::router())
+        .merge(inventory::router())
+        .merge(order::router())
+}
+
+/// Serves until `shutdown`; then takes no more connections, and lets the requests under way finish.
+pub async fn run(listener: TcpListener, app: Router, shutdown: CancellationToken) -> io::Result<()> {
+    let listener = listener.tap_io(|connection| {
+        // Without it, the last part of an answer may wait for the client to acknowledge the part before.
+        if let Err(error) = connection.set_nodelay(true) {
+            tracing::debug!(%error, "a connection keeps Nagle's algorithm");
+        }
+    });
+    let service = app.into_make_service_with_connect_info::<SocketAddr>();
+    let serving = axum::serve(listener, service).with_graceful_shutdown(shutdown.clone().cancelled_owned());
+    tokio::select! {
+        served = serving => served,
+        () = async { shutdown.cancelled().await; tokio::time::sleep(DRAIN).await } => {
+            tracing::warn!("some requests did not finish within {} s", DRAIN.as_secs());
+            Ok(())
+        }
+    }
+}

@@ -1,0 +1,31 @@
+//! The description of the API: `/api/openapi.json`, and a page to try it at `/api/docs/`.
+
+use axum::Router;
+use utoipa::openapi::{InfoBuilder, LicenseBuilder, OpenApi, OpenApiBuilder};
+use utoipa_swagger_ui::{Config, SwaggerUi};
+
+use crate::{rate_limit::RateLimitLayer, web::AppState};
+
+/// What is said of the API as a whole; the routes add themselves.
+pub(super) fn base() -> OpenApi {
+    let info = InfoBuilder::new()
+        .title("Afforo")
+        .version(env!("CARGO_PKG_VERSION"))
+        .description(Some("Inventory and orders: stock per store, and orders placed atomically against it."))
+        .license(Some(LicenseBuilder::new().name("MIT").identifier(Some("MIT")).build()));
+    OpenApiBuilder::new().info(info.build()).build()
+}
+
+/// The OpenAPI 3.1 document of all routes.
+#[must_use]
+pub fn document() -> OpenApi {
+    // No request is made: nothing is connected to.
+    let unused = redis::Client::open("redis://localhost/").map(|client| RateLimitLayer::builder(client).build());
+    unused.map_or_else(|_| base(), |limit| super::api(limit).into_openapi())
+}
+
+pub(super) fn pages(document: OpenApi) -> Router<AppState> {
+    // The page's validator badge would send the document's address to another site.
+    let config = Config::new(["/api/openapi.json"]).validator_url("none");
+    SwaggerUi::new("/api/docs").url("/api/openapi.json", document).config(config).into()
+}

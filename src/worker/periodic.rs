@@ -1,0 +1,65 @@
+//! Work that is done at its time: each run is a job, so that of several schedulers only one has it done.
+
+use chrono::NaiveDate;
+use serde::{Deserialize, Serialize};
+use sqlx::PgPool;
+
+use crate::{
+    order::upkeep,
+    outbox,
+    queue::{JobContext, JobError},
+};
+
+/// A run of something periodic: a wire format, so variants may be added but not changed.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "job", rename_all = "snake_case")]
+pub enum PeriodicJob {
+    /// Reject orders that were left undecided.
+    RejectStuckOrders,
+    /// Report on the orders of a day in UTC.
+    DailyOrderReport {
+        /// The day.
+        day: NaiveDate,
+    },
+    /// Remove outbox rows that are owed nothing any more.
+    CleanUpOutbox,
+}
+
+pub(super) async fn run(db: PgPool, job: PeriodicJob, _: JobContext) -> Result<(), JobError> {
+    let done = match job {
+        PeriodicJob::RejectStuckOrders => reject_stuck_orders(&db).await,
+        PeriodicJob::DailyOrderReport { day } => report(&db, day).await,
+        PeriodicJob::CleanUpOutbox => clean_up_outbox(&db).await,
+    };
+    done.map_err(JobError::retry)
+}
+
+async fn reject_stuck_orders(db: &PgPool) -> sqlx::Result<()> {
+    for order_id in upkeep::reject_stuck(db).await? {
+        tracing::warn!(order_id, "order rejected: it was left undecided");
+    }
+    Ok(())
+}
+
+async fn report(db: &PgPool, day: NaiveDate) -> sqlx::Result<()> {
+    if let Some(report) = upkeep::write_report(db, day).await? {
+        tracing::info!(
+            %day,
+            total_orders = report.total_orders,
+            confirmed_orders = report.confirmed_orders,
+            rejected_orders = report.rejected_orders,
+            pending_orders = report.pending_orders,
+            total_revenue = %report.total_revenue,
+            "daily order report"
+        );
+    }
+    Ok(())
+}
+
+async fn clean_up_outbox(db: &PgPool) -> sqlx::Result<()> {
+    let rows = outbox::clean_up(db).await?;
+    if rows > 0 {
+        tracing::info!(rows, "outbox rows removed whose orders had been confirmed");
+    }
+    Ok(())
+}

@@ -1,0 +1,110 @@
+//! From the outbox to the queue: claims orders whose confirmation is due, and pushes jobs for them.
+//!
+//! Redis is never touched while a transaction is open. What is claimed stays claimed for [`LEASE`]: if it has not been
+//! confirmed by then, whatever became of its job, it is due again.
+
+use std::time::Duration;
+
+use sqlx::PgPool;
+use tokio::sync::Notify;
+use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
+
+use crate::{
+    outbox::{self, ConfirmOrders},
+    queue::{Queue, QueueError},
+};
+
+/// How long a confirmation may take before it is asked for again.
+const LEASE: Duration = Duration::from_mins(1);
+/// Orders that one job confirms at most.
+const ORDERS_A_JOB: i64 = 100;
+/// How often to look without being woken: for orders of other processes, and for leases that ran out.
+const LOOK_EVERY: Duration = Duration::from_millis(250);
+/// Pauses after a failure; they double up to the longest.
+const FIRST_PAUSE: Duration = Duration::from_millis(100);
+const LONGEST_PAUSE: Duration = Duration::from_secs(2);
+
+/// Hands confirmations that are due to the queue.
+#[derive(Debug)]
+pub struct Relay {
+    db: PgPool,
+    queue: Queue<ConfirmOrders>,
+}
+
+/// What a step of the relay found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Relayed {
+    /// So many orders, handed to the queue.
+    Orders(usize),
+    /// Nothing was due.
+    Nothing,
+}
+
+/// Why a step of the relay failed. What it had claimed is due again, at once or after its lease.
+#[derive(Debug, thiserror::Error)]
+pub enum RelayError {
+    /// The outbox could not be read.
+    #[error("outbox: {0}")]
+    Database(#[from] sqlx::Error),
+    /// The queue did not take the job.
+    #[error("queue: {0}")]
+    Queue(#[from] QueueError),
+}
+
+impl Relay {
+    /// A relay from the outbox of `db` to `queue`.
+    #[must_use]
+    pub fn new(db: PgPool, queue: Queue<ConfirmOrders>) -> Self {
+        Self { db, queue }
+    }
+
+    /// Claims what is due, up to one job's worth, and pushes the job.
+    pub async fn step(&self) -> Result<Relayed, RelayError> {
+        let orders = outbox::claim(&self.db, ORDERS_A_JOB, LEASE).await?;
+        if orders.is_empty() {
+            return Ok(Relayed::Nothing);
+        }
+        let count = orders.len();
+        let job = ConfirmOrders::new(orders.clone());
+        if let Err(error) = self.queue.push(&Uuid::now_v7().to_string(), &job).await {
+            outbox::release(&self.db, &orders).await?;
+            return Err(error.into());
+        }
+        Ok(Relayed::Orders(count))
+    }
+
+    /// Steps until `shutdown`, whatever fails meanwhile.
+    pub async fn run(&self, wake: &Notify, shutdown: &CancellationToken) {
+        let mut pause = FIRST_PAUSE;
+        let mut failing = false;
+        while !shutdown.is_cancelled() {
+            let wait = match self.step().await {
+                Ok(relayed) => {
+                    if std::mem::take(&mut failing) {
+                        tracing::info!("confirmations are being queued again");
+                    }
+                    pause = FIRST_PAUSE;
+                    match relayed {
+                        Relayed::Orders(_) => continue,
+                        Relayed::Nothing => LOOK_EVERY,
+                    }
+                }
+                Err(error) => {
+                    if !std::mem::replace(&mut failing, true) {
+                        tracing::warn!(%error, "confirmations cannot be queued; trying on");
+                    }
+                    let wait = pause;
+                    pause = (pause * 2).min(LONGEST_PAUSE);
+                    tokio::time::sleep(wait).await;
+                    continue;
+                }
+            };
+            tokio::select! {
+                () = wake.notified() => {}
+                () = tokio::time::sleep(wait) => {}
+                () = shutdown.cancelled() => {}
+            }
+        }
+    }
+}
