@@ -1,0 +1,121 @@
+//! The layer and how it is configured.
+
+use std::{sync::Arc, time::Duration};
+
+use redis::Client;
+use tower::Layer;
+
+use super::{
+    key::TrustedProxies,
+    link::Link,
+    service::{Limiter, RateLimit},
+    window::Policy,
+};
+
+/// Layer that applies the [`RateLimit`] middleware.
+///
+/// All services that come from one layer and its clones share one connection to Redis and one count. See the
+/// [module docs](super) for an example.
+#[derive(Clone)]
+#[must_use]
+pub struct RateLimitLayer {
+    limiter: Option<Arc<Limiter>>,
+}
+
+/// Configures a [`RateLimitLayer`].
+#[must_use]
+pub struct RateLimitBuilder {
+    client: Client,
+    policy: Policy,
+    timeout: Duration,
+    trusted_proxies: TrustedProxies,
+    enabled: bool,
+}
+
+impl RateLimitLayer {
+    /// A limiter that keeps its counts in the Redis of `client`, by default 20 requests per minute.
+    ///
+    /// Nothing is connected before the first request comes.
+    pub fn builder(client: Client) -> RateLimitBuilder {
+        RateLimitBuilder {
+            client,
+            policy: Policy {
+                name: "default",
+                limit: 20,
+                window: Duration::from_mins(1),
+            },
+            timeout: Duration::from_millis(50),
+            trusted_proxies: TrustedProxies::default(),
+            enabled: true,
+        }
+    }
+}
+
+impl<S> Layer<S> for RateLimitLayer {
+    type Service = RateLimit<S>;
+
+    fn layer(&self, inner: S) -> Self::Service {
+        RateLimit::new(inner, self.limiter.clone())
+    }
+}
+
+impl RateLimitBuilder {
+    /// The name of the limiter in its headers, metrics and keys. Limiters of one name share their counts.
+    ///
+    /// # Panics
+    ///
+    /// If the name is not printable ASCII, or has a `"` or `\`, which the headers could not carry.
+    pub fn name(mut self, name: &'static str) -> Self {
+        let plain = |byte: u8| matches!(byte, b' '..=b'~') && !matches!(byte, b'"' | b'\\');
+        assert!(name.bytes().all(plain), "{name:?} cannot stand in a header");
+        self.policy.name = name;
+        self
+    }
+
+    /// How many requests a client may make within any window. With 0, none.
+    pub fn limit(mut self, requests: u32) -> Self {
+        self.policy.limit = requests;
+        self
+    }
+
+    /// The length of the window; fractions of a millisecond are dropped.
+    ///
+    /// # Panics
+    ///
+    /// If it is shorter than a millisecond.
+    pub fn window(mut self, window: Duration) -> Self {
+        assert!(
+            window >= Duration::from_millis(1),
+            "a window lasts a millisecond at least"
+        );
+        self.policy.window = window;
+        self
+    }
+
+    /// How long a request may wait for its decision before it passes uncounted; 50 ms by default.
+    pub fn timeout(mut self, timeout: Duration) -> Self {
+        self.timeout = timeout;
+        self
+    }
+
+    /// Whose `X-Forwarded-For` is believed; by default nobody's.
+    pub fn trusted_proxies(mut self, proxies: TrustedProxies) -> Self {
+        self.trusted_proxies = proxies;
+        self
+    }
+
+    /// With `false`, requests pass untouched and Redis is never called.
+    pub fn enabled(mut self, enabled: bool) -> Self {
+        self.enabled = enabled;
+        self
+    }
+
+    /// The finished layer.
+    pub fn build(self) -> RateLimitLayer {
+        let link = Link::new(self.client, self.policy, self.timeout);
+        let limiter = Limiter::new(link, self.trusted_proxies);
+        RateLimitLayer {
+            limiter: self.enabled.then(|| Arc::new(limiter)),
+        }
+    }
+}

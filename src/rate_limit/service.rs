@@ -1,0 +1,129 @@
+//! The middleware: asks for a decision, then lets the request through or answers it.
+
+use std::{
+    mem,
+    net::{IpAddr, SocketAddr},
+    sync::{Arc, Once},
+    task::{Context, Poll},
+};
+
+use axum::{
+    extract::ConnectInfo,
+    http::{Request, Response},
+};
+use futures::future::BoxFuture;
+use metrics::counter;
+use tower::Service;
+
+use super::{
+    answer::{too_many_requests, write_headers},
+    key::{TrustedProxies, client_key},
+    link::Link,
+    window::Decision,
+};
+
+/// Middleware that turns away the requests of a client that asks too often.
+///
+/// See the [module docs](super) for what it answers and whom it trusts.
+#[derive(Clone)]
+pub struct RateLimit<S> {
+    inner: S,
+    /// Without one, limiting is switched off.
+    limiter: Option<Arc<Limiter>>,
+}
+
+/// What all services of one layer share.
+pub(super) struct Limiter {
+    link: Arc<Link>,
+    trusted_proxies: TrustedProxies,
+    peer_missing: Once,
+}
+
+impl<S> RateLimit<S> {
+    pub(super) fn new(inner: S, limiter: Option<Arc<Limiter>>) -> Self {
+        Self { inner, limiter }
+    }
+}
+
+impl Limiter {
+    pub(super) fn new(link: Arc<Link>, trusted_proxies: TrustedProxies) -> Self {
+        Self {
+            link,
+            trusted_proxies,
+            peer_missing: Once::new(),
+        }
+    }
+
+    /// Whose request this is, if the server has told where it came from.
+    fn client<B>(&self, request: &Request<B>) -> Option<IpAddr> {
+        let peer = request.extensions().get::<ConnectInfo<SocketAddr>>();
+        if peer.is_none() {
+            self.peer_missing.call_once(|| {
+                tracing::error!(
+                    limiter = self.link.policy().name,
+                    "no rate limiting: the server does not say who its peers are (ConnectInfo)"
+                );
+            });
+        }
+        peer.map(|ConnectInfo(peer)| self.trusted_proxies.client_address(peer.ip(), request.headers()))
+    }
+
+    /// The decision about one request of `client`, or `None` if there is nobody to decide.
+    async fn decide(&self, client: Option<IpAddr>) -> Option<Decision> {
+        let limiter = self.link.policy().name;
+        let decision = match client {
+            Some(client) => self.link.judge(&client_key(client)).await.ok(),
+            None => None,
+        };
+        match decision {
+            Some(Decision { allowed: true, .. }) => {
+                counter!("rate_limit_decisions_total", "limiter" => limiter, "decision" => "allowed")
+                    .increment(1);
+            }
+            Some(_) => {
+                counter!("rate_limit_decisions_total", "limiter" => limiter, "decision" => "limited")
+                    .increment(1);
+            }
+            None => counter!("rate_limit_failures_total", "limiter" => limiter).increment(1),
+        }
+        decision
+    }
+}
+
+impl<S, ReqBody, ResBody> Service<Request<ReqBody>> for RateLimit<S>
+where
+    S: Service<Request<ReqBody>, Response = Response<ResBody>> + Clone + Send + 'static,
+    S::Future: Send,
+    ReqBody: Send + 'static,
+    ResBody: From<String>,
+{
+    type Response = S::Response;
+    type Error = S::Error;
+    type Future = BoxFuture<'static, Result<S::Response, S::Error>>;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
+        self.inner.poll_ready(cx)
+    }
+
+    fn call(&mut self, request: Request<ReqBody>) -> Self::Future {
+        // The service that was polled ready must take the request; its clone has yet to become ready.
+        let clone = self.inner.clone();
+        let mut inner = mem::replace(&mut self.inner, clone);
+        let Some(limiter) = self.limiter.clone() else {
+            return Box::pin(inner.call(request));
+        };
+        let client = limiter.client(&request);
+        Box::pin(async move {
+            let policy = limiter.link.policy();
+            match limiter.decide(client).await {
+                Some(decision) if decision.allowed => {
+                    let mut response = inner.call(request).await?;
+                    write_headers(policy, &decision, response.headers_mut());
+                    Ok(response)
+                }
+                Some(decision) => Ok(too_many_requests(policy, &decision)),
+                None => inner.call(request).await,
+            }
+        })
+    }
+}

@@ -1,0 +1,260 @@
+//! The rate limiter in front of a small application, with a Redis of its own.
+
+mod outage;
+mod window;
+
+use std::{
+    net::{IpAddr, SocketAddr},
+    task::{Context, Poll},
+    time::Duration,
+};
+
+use afforo::rate_limit::{RateLimitBuilder, RateLimitLayer};
+use axum::{
+    Router,
+    body::Body,
+    extract::ConnectInfo,
+    http::{Method, Request, Response, StatusCode},
+    routing::get,
+};
+use http_body_util::BodyExt;
+use redis::aio::MultiplexedConnection;
+use tower::{Layer, Service, ServiceExt};
+
+use crate::support::redis::RedisServer;
+
+const ALICE: &str = "198.51.100.1";
+const BOB: &str = "198.51.100.2";
+
+#[tokio::test]
+async fn clients_do_not_share_a_quota_but_the_addresses_of_an_ipv6_network_do() {
+    let redis = RedisServer::start();
+    let app = app(patient(&redis).limit(1));
+    assert_eq!(ask(&app, ALICE).await.status(), StatusCode::OK);
+    assert_eq!(ask(&app, BOB).await.status(), StatusCode::OK);
+    assert_eq!(
+        ask(&app, "::ffff:198.51.100.1").await.status(),
+        StatusCode::TOO_MANY_REQUESTS
+    );
+    assert_eq!(ask(&app, "2001:db8:1:2:aaaa::1").await.status(), StatusCode::OK);
+    assert_eq!(
+        ask(&app, "2001:db8:1:2:bbbb::2").await.status(),
+        StatusCode::TOO_MANY_REQUESTS
+    );
+    assert_eq!(ask(&app, "2001:db8:1:3::1").await.status(), StatusCode::OK);
+}
+
+#[tokio::test]
+async fn x_forwarded_for_is_believed_from_trusted_proxies_only() {
+    let redis = RedisServer::start();
+    let app = app(patient(&redis)
+        .limit(1)
+        .trusted_proxies("10.0.0.0/8".parse().unwrap()));
+    let ask_for = async |peer: &str, forwarded: &str| {
+        let mut request = request(Method::GET, peer);
+        request
+            .headers_mut()
+            .insert("x-forwarded-for", forwarded.parse().unwrap());
+        send(&app, request).await.status()
+    };
+    assert_eq!(ask_for(ALICE, "192.0.2.1").await, StatusCode::OK);
+    assert_eq!(
+        ask_for(ALICE, "192.0.2.2").await,
+        StatusCode::TOO_MANY_REQUESTS,
+        "forged by the client itself"
+    );
+    assert_eq!(ask_for("10.0.0.1", BOB).await, StatusCode::OK);
+    assert_eq!(
+        ask_for("10.0.0.1", "192.0.2.3, 198.51.100.2").await,
+        StatusCode::TOO_MANY_REQUESTS
+    );
+    assert_eq!(ask_for("10.0.0.1", "198.51.100.3").await, StatusCode::OK);
+}
+
+#[tokio::test]
+async fn remaining_counts_down_and_the_twenty_first_request_gets_a_429() {
+    let redis = RedisServer::start();
+    let app = app(patient(&redis));
+    for remaining in (0..20).rev() {
+        let answer = ask(&app, ALICE).await;
+        assert_eq!(answer.status(), StatusCode::OK);
+        assert_eq!(header(&answer, "x-ratelimit-limit"), "20");
+        assert_eq!(header(&answer, "x-ratelimit-remaining"), remaining.to_string());
+        let reset: u32 = header(&answer, "x-ratelimit-reset").parse().unwrap();
+        assert!(
+            if remaining == 19 {
+                reset == 60
+            } else {
+                (50..=60).contains(&reset)
+            },
+            "{reset}"
+        );
+        assert_eq!(header(&answer, "ratelimit-policy"), r#""autocomplete";q=20;w=60"#);
+        assert_eq!(
+            header(&answer, "ratelimit"),
+            format!(r#""autocomplete";r={remaining};t={reset}"#)
+        );
+        assert!(!answer.headers().contains_key("retry-after"));
+        assert_eq!(text(answer).await, "served");
+    }
+    let answer = ask(&app, ALICE).await;
+    assert_eq!(answer.status(), StatusCode::TOO_MANY_REQUESTS);
+    let wait: u32 = header(&answer, "retry-after").parse().unwrap();
+    assert!((50..=60).contains(&wait), "{wait}");
+    assert_eq!(header(&answer, "content-type"), "application/json");
+    assert_eq!(header(&answer, "x-ratelimit-limit"), "20");
+    assert_eq!(header(&answer, "x-ratelimit-remaining"), "0");
+    assert_eq!(header(&answer, "x-ratelimit-reset"), wait.to_string());
+    assert_eq!(header(&answer, "ratelimit-policy"), r#""autocomplete";q=20;w=60"#);
+    assert_eq!(
+        header(&answer, "ratelimit"),
+        format!(r#""autocomplete";r=0;t={wait}"#)
+    );
+    assert_eq!(
+        text(answer).await,
+        format!(
+            r#"{{"error":"Rate limit exceeded","detail":"Maximum 20 requests per 60 seconds allowed.","retry_after":{wait}}}"#
+        )
+    );
+}
+
+#[tokio::test]
+async fn every_method_and_every_answer_of_the_application_counts() {
+    let redis = RedisServer::start();
+    let app = app(patient(&redis).limit(2));
+    let head = send(&app, request(Method::HEAD, ALICE)).await;
+    assert_eq!(header(&head, "x-ratelimit-remaining"), "1");
+    let mut request = request(Method::GET, ALICE);
+    *request.uri_mut() = "/?bad".parse().unwrap();
+    let bad = send(&app, request).await;
+    assert_eq!(
+        (bad.status(), header(&bad, "x-ratelimit-remaining")),
+        (StatusCode::BAD_REQUEST, "0".into())
+    );
+    assert_eq!(ask(&app, ALICE).await.status(), StatusCode::TOO_MANY_REQUESTS);
+}
+
+#[tokio::test]
+async fn a_disabled_limiter_neither_counts_nor_calls_redis() {
+    let mut redis = RedisServer::start();
+    redis.kill();
+    let app = app(patient(&redis).limit(0).enabled(false));
+    let answer = ask(&app, ALICE).await;
+    assert_eq!((answer.status(), is_counted(&answer)), (StatusCode::OK, false));
+}
+
+#[tokio::test]
+async fn without_the_peer_of_a_connection_requests_pass() {
+    let redis = RedisServer::start();
+    let app = app(patient(&redis).limit(0));
+    let answer = send(&app, Request::new(Body::empty())).await;
+    assert_eq!((answer.status(), is_counted(&answer)), (StatusCode::OK, false));
+}
+
+#[tokio::test]
+async fn the_service_that_was_ready_is_called_and_its_error_comes_back_as_it_is() {
+    let redis = RedisServer::start();
+    let mut service = patient(&redis).build().layer(Fussy { ready: false });
+    for _ in 0..2 {
+        let answer = service
+            .ready()
+            .await
+            .unwrap()
+            .call(request(Method::GET, ALICE))
+            .await;
+        assert_eq!(answer.unwrap_err(), OutOfOrder);
+    }
+}
+
+/// Insists on being asked whether it is ready, and fails.
+struct Fussy {
+    ready: bool,
+}
+
+#[derive(Debug, PartialEq)]
+struct OutOfOrder;
+
+impl Clone for Fussy {
+    fn clone(&self) -> Self {
+        Self { ready: false }
+    }
+}
+
+impl Service<Request<Body>> for Fussy {
+    type Response = Response<Body>;
+    type Error = OutOfOrder;
+    type Future = std::future::Ready<Result<Response<Body>, OutOfOrder>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), OutOfOrder>> {
+        self.ready = true;
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, _: Request<Body>) -> Self::Future {
+        assert!(self.ready, "called before it was ready");
+        self.ready = false;
+        std::future::ready(Err(OutOfOrder))
+    }
+}
+
+/// A limiter as autocomplete has it, except that it waits for as long as a busy test machine may need.
+fn patient(redis: &RedisServer) -> RateLimitBuilder {
+    RateLimitLayer::builder(client(redis))
+        .name("autocomplete")
+        .limit(20)
+        .window(Duration::from_mins(1))
+        .timeout(Duration::from_secs(10))
+}
+
+fn app(limit: RateLimitBuilder) -> Router {
+    let handler = async |request: Request<Body>| match request.uri().query() {
+        Some(_) => (StatusCode::BAD_REQUEST, "refused"),
+        None => (StatusCode::OK, "served"),
+    };
+    Router::new().route("/", get(handler).layer(limit.build()))
+}
+
+fn client(redis: &RedisServer) -> redis::Client {
+    redis::Client::open(redis.url()).unwrap()
+}
+
+async fn connect(redis: &RedisServer) -> MultiplexedConnection {
+    client(redis).get_multiplexed_async_connection().await.unwrap()
+}
+
+fn request(method: Method, peer: &str) -> Request<Body> {
+    let peer: IpAddr = peer.parse().unwrap();
+    let request = Request::builder().method(method).uri("/");
+    request
+        .extension(ConnectInfo(SocketAddr::new(peer, 50_000)))
+        .body(Body::empty())
+        .unwrap()
+}
+
+async fn ask(app: &Router, peer: &str) -> Response<Body> {
+    send(app, request(Method::GET, peer)).await
+}
+
+async fn send(app: &Router, request: Request<Body>) -> Response<Body> {
+    app.clone().oneshot(request).await.unwrap()
+}
+
+fn header(answer: &Response<Body>, name: &str) -> String {
+    let value = answer
+        .headers()
+        .get(name)
+        .unwrap_or_else(|| panic!("{name} is missing"));
+    value.to_str().unwrap().to_owned()
+}
+
+async fn text(answer: Response<Body>) -> String {
+    let bytes = answer.into_body().collect().await.unwrap().to_bytes();
+    String::from_utf8(bytes.to_vec()).unwrap()
+}
+
+fn is_counted(answer: &Response<Body>) -> bool {
+    answer
+        .headers()
+        .keys()
+        .any(|name| name.as_str().contains("ratelimit"))
+}

@@ -1,0 +1,182 @@
+//! The sliding window: how many pass, over any number of processes, at any time.
+
+use std::time::{Duration, Instant};
+
+use axum::http::StatusCode;
+use futures::{StreamExt, future::join_all};
+use redis::AsyncCommands;
+
+use super::{ALICE, app, ask, client, connect, header, patient};
+use crate::support::redis::RedisServer;
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn of_forty_parallel_requests_exactly_twenty_pass() {
+    let redis = RedisServer::start();
+    let app = app(patient(&redis));
+    let answers = join_all((0..40).map(|_| {
+        let app = app.clone();
+        tokio::spawn(async move { ask(&app, ALICE).await.status() })
+    }));
+    let statuses: Vec<_> = answers.await.into_iter().map(Result::unwrap).collect();
+    assert_eq!(
+        statuses
+            .iter()
+            .filter(|&&status| status == StatusCode::OK)
+            .count(),
+        20
+    );
+    assert_eq!(
+        statuses
+            .iter()
+            .filter(|&&status| status == StatusCode::TOO_MANY_REQUESTS)
+            .count(),
+        20
+    );
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn no_window_ever_holds_more_than_the_limit() {
+    const LIMIT: usize = 5;
+    const WINDOW: Duration = Duration::from_millis(300);
+    let redis = RedisServer::start();
+    let record = tokio::spawn(recorded_times(client(&redis)));
+    let deadline = Instant::now() + 7 * WINDOW;
+    let clients = (0..4).map(|_| {
+        let app = app(patient(&redis).limit(5).window(WINDOW));
+        tokio::spawn(async move {
+            let mut passed = 0;
+            while Instant::now() < deadline {
+                passed += usize::from(ask(&app, ALICE).await.status() == StatusCode::OK);
+                tokio::time::sleep(Duration::from_millis(1)).await;
+            }
+            passed
+        })
+    });
+    let passed: usize = join_all(clients).await.into_iter().map(Result::unwrap).sum();
+    let _: String = redis::cmd("ECHO")
+        .arg("over")
+        .query_async(&mut connect(&redis).await)
+        .await
+        .unwrap();
+    let times = record.await.unwrap();
+
+    assert_eq!(times.len(), passed, "each request that passed was counted once");
+    for window in times.windows(LIMIT + 1) {
+        let micros = window[LIMIT] - window[0];
+        assert!(
+            u128::from(micros) >= WINDOW.as_micros(),
+            "{} requests within {micros} µs",
+            LIMIT + 1
+        );
+    }
+    assert!(passed >= 5 * LIMIT, "only {passed} passed in seven windows");
+}
+
+#[tokio::test]
+async fn two_processes_share_the_count() {
+    let redis = RedisServer::start();
+    let (first, second) = (app(patient(&redis)), app(patient(&redis)));
+    for remaining in (0..20).rev() {
+        let app = if remaining % 3 == 0 { &first } else { &second };
+        let answer = ask(app, ALICE).await;
+        assert_eq!(header(&answer, "x-ratelimit-remaining"), remaining.to_string());
+    }
+    assert_eq!(ask(&first, ALICE).await.status(), StatusCode::TOO_MANY_REQUESTS);
+    assert_eq!(ask(&second, ALICE).await.status(), StatusCode::TOO_MANY_REQUESTS);
+}
+
+#[tokio::test]
+async fn limiters_of_different_names_count_apart() {
+    let redis = RedisServer::start();
+    let suggest = app(patient(&redis).limit(1).name("suggest"));
+    let login = app(patient(&redis).limit(1).name("login"));
+    assert_eq!(ask(&suggest, ALICE).await.status(), StatusCode::OK);
+    assert_eq!(ask(&login, ALICE).await.status(), StatusCode::OK);
+}
+
+#[tokio::test]
+async fn whoever_returns_after_the_announced_time_passes() {
+    let redis = RedisServer::start();
+    let app = app(patient(&redis).limit(2).window(Duration::from_secs(1)));
+    ask(&app, ALICE).await;
+    ask(&app, ALICE).await;
+    let answer = ask(&app, ALICE).await;
+    assert_eq!(header(&answer, "retry-after"), "1");
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    assert_eq!(ask(&app, ALICE).await.status(), StatusCode::OK);
+}
+
+#[tokio::test]
+async fn what_is_kept_of_a_client_is_small_and_goes_away_by_itself() {
+    let redis = RedisServer::start();
+    let app = app(patient(&redis).limit(5).window(Duration::from_millis(400)));
+    for _ in 0..30 {
+        ask(&app, ALICE).await;
+    }
+    let mut connection = connect(&redis).await;
+    let key = format!("rate_limit:autocomplete:{ALICE}");
+    let (kept, lifetime): (u32, i64) = redis::pipe()
+        .llen(&key)
+        .pttl(&key)
+        .query_async(&mut connection)
+        .await
+        .unwrap();
+    assert!(
+        kept <= 5 && (1..=401).contains(&lifetime),
+        "{kept} times, {lifetime} ms"
+    );
+    tokio::time::sleep(Duration::from_millis(450)).await;
+    let keys: Vec<String> = connection.keys("*").await.unwrap();
+    assert!(keys.is_empty(), "{keys:?}");
+}
+
+#[tokio::test]
+async fn a_clock_that_was_set_back_locks_nobody_out_for_longer_than_a_window() {
+    let redis = RedisServer::start();
+    let app = app(patient(&redis).limit(3).window(Duration::from_millis(300)));
+    for _ in 0..3 {
+        ask(&app, ALICE).await;
+    }
+    // To the script it is the same whether the clock went back by an hour or the noted times forward.
+    let mut connection = connect(&redis).await;
+    let key = format!("rate_limit:autocomplete:{ALICE}");
+    let times: Vec<u64> = connection.lrange(&key, 0, -1).await.unwrap();
+    for (index, time) in (0..).zip(times) {
+        let () = connection.lset(&key, index, time + 3_600_000_000).await.unwrap();
+    }
+    let () = connection.persist(&key).await.unwrap();
+
+    let answer = ask(&app, ALICE).await;
+    assert_eq!(
+        answer.status(),
+        StatusCode::TOO_MANY_REQUESTS,
+        "nobody gains a request by it either"
+    );
+    assert_eq!(header(&answer, "retry-after"), "1");
+    tokio::time::sleep(Duration::from_millis(310)).await;
+    for _ in 0..3 {
+        assert_eq!(ask(&app, ALICE).await.status(), StatusCode::OK);
+    }
+    assert_eq!(ask(&app, ALICE).await.status(), StatusCode::TOO_MANY_REQUESTS);
+}
+
+/// The times in microseconds that the script notes by Redis's clock, until somebody says that it is over.
+async fn recorded_times(client: redis::Client) -> Vec<u64> {
+    let mut commands = client
+        .get_async_monitor()
+        .await
+        .unwrap()
+        .into_on_message::<String>();
+    let mut times = Vec::new();
+    while let Some(command) = commands.next().await {
+        if command.contains(r#""ECHO" "over""#) {
+            break;
+        }
+        // Such as: 1700000000.123456 [0 lua] "RPUSH" "rate_limit:autocomplete:198.51.100.1"
+        // "1700000000123456"
+        if command.contains(r#""RPUSH""#) && command.contains(ALICE) {
+            times.push(command.rsplit('"').nth(1).unwrap().parse().unwrap());
+        }
+    }
+    times
+}
