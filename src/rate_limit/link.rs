@@ -121,28 +121,27 @@ impl Link {
         let decision = decision
             .map_err(|_| NoDecision::TooSlow)
             .and_then(|answer| Ok(answer?));
-        if let Err(reason) = &decision {
-            let is_ours = |state: &State| matches!(state, State::Up(now) if now.opened == connection.opened);
-            match reason {
-                // Redis answers, but it refuses: it is full, read-only, or wants a password.
-                NoDecision::Redis(error) if !error.is_unrecoverable_error() => {
-                    if self.turn(State::Down, is_ours) {
-                        self.warn(reason);
-                    }
-                }
-                // The connection is dead or hangs. Redis may well be there, so the next requests wait for a
-                // new one: a single slow answer must not let everybody pass.
-                _ => {
-                    if self.turn(State::Connecting, is_ours) {
-                        tracing::debug!(limiter = self.policy.name, %reason, "replacing the connection");
-                    }
-                }
-            }
-        }
-        decision
+        decision.inspect_err(|reason| self.abandon(connection, reason))
     }
 
-    /// Leaves an expected state without a recovery task for one with it. Says whether it was the expected one.
+    /// Stops using a connection over which there was no decision.
+    fn abandon(self: &Arc<Self>, connection: &Connection, reason: &NoDecision) {
+        let is_in_use = |state: &State| matches!(state, State::Up(now) if now.opened == connection.opened);
+        let refused = matches!(reason, NoDecision::Redis(error) if !error.is_unrecoverable_error());
+        if refused {
+            // Redis answers, but it is full, read-only, or wants a password. It will not change its mind at
+            // once.
+            if self.turn(State::Down, is_in_use) {
+                self.warn(reason);
+            }
+        } else if self.turn(State::Connecting, is_in_use) {
+            // The connection is dead or hangs. Redis may well be there, so the next requests wait for a new
+            // one: a single slow answer must not let everybody pass.
+            tracing::debug!(limiter = self.policy.name, %reason, "replacing the connection");
+        }
+    }
+
+    /// Leaves an expected state without a recovery task for one with it; says whether it did.
     fn turn(self: &Arc<Self>, next: State, expected: impl Fn(&State) -> bool) -> bool {
         let pause = if matches!(next, State::Down) {
             PAUSE

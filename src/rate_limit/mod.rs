@@ -15,9 +15,9 @@
 //!
 //! # When Redis is slow or away
 //!
-//! A request waits for its decision for 50 ms at most, then passes uncounted and without the headers. After
-//! the first such failure requests pass at once, until Redis decides again; that is noticed within a second.
-//! The log has a line when limiting is suspended and one when it is back. Metrics:
+//! A request waits for its decision for 50 ms at most, then passes uncounted and without the headers. While
+//! Redis is known to be away, or to refuse, requests pass at once; that it decides again is noticed within a
+//! second. The log has a line when limiting is suspended and one when it is back. Metrics:
 //! `rate_limit_decisions_total{limiter, decision}` with the decisions `allowed` and `limited`, and
 //! `rate_limit_failures_total{limiter}`.
 //!
