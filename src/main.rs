@@ -1,2 +1,7 @@
 //! The `afforo` program: parse the command line, run, exit code.
-fn main() {}
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    afforo::cli::main()
+}

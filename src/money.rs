@@ -4,7 +4,6 @@ use std::{borrow::Cow, fmt};
 
 use rust_decimal::Decimal;
 use serde::{Serialize, Serializer};
-use sqlx::postgres::{PgHasArrayType, PgTypeInfo};
 
 /// An amount with two decimal places. In JSON it is a string, `"10.00"`: a float would round.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, sqlx::Type)]
@@ -37,12 +36,6 @@ impl fmt::Display for Money {
 impl Serialize for Money {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.collect_str(self)
-    }
-}
-
-impl PgHasArrayType for Money {
-    fn array_type_info() -> PgTypeInfo {
-        Decimal::array_type_info()
     }
 }
 

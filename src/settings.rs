@@ -14,6 +14,9 @@ use crate::{rate_limit::TrustedProxies, telemetry::LogFormat};
 /// The key in `.env.example`: public, so never a secret.
 pub const EXAMPLE_SECRET_KEY: &str = "change-me";
 
+/// The Redis of this machine.
+const DEFAULT_REDIS_URL: &str = "redis://localhost:6379/0";
+
 /// The database and the connections to it.
 #[derive(Args, Clone, Debug)]
 #[command(next_help_heading = "Database")]
@@ -42,13 +45,21 @@ impl DatabaseSettings {
 #[derive(Args, Clone, Debug)]
 #[command(next_help_heading = "Redis")]
 pub struct RedisSettings {
-    /// Redis connection URL
-    #[arg(long, env = "REDIS_URL", default_value = "redis://localhost:6379/0", hide_env_values = true, value_parser = secret, global = true)]
-    pub redis_url: SecretString,
+    /// Redis connection URL [default: redis://localhost:6379/0]
+    #[arg(long, env = "REDIS_URL", hide_env_values = true, value_parser = secret, global = true)]
+    pub redis_url: Option<SecretString>,
 
     /// Connections that queue jobs
     #[arg(long, env = "REDIS_POOL_SIZE", default_value_t = 4, value_parser = clap::value_parser!(u32).range(1..=1000), global = true)]
     pub redis_pool_size: u32,
+}
+
+impl RedisSettings {
+    /// The URL that is set, or the default.
+    #[must_use]
+    pub fn url(&self) -> &str {
+        self.redis_url.as_ref().map_or(DEFAULT_REDIS_URL, ExposeSecret::expose_secret)
+    }
 }
 
 /// How HTTP requests are answered.

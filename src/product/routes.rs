@@ -2,7 +2,10 @@
 
 use axum::{Json, extract::State, http::StatusCode};
 use sqlx::PgPool;
-use utoipa_axum::{router::OpenApiRouter, routes};
+use utoipa_axum::{
+    router::{OpenApiRouter, UtoipaMethodRouterExt},
+    routes,
+};
 
 use super::{
     model::{Product, ProductFields},

@@ -9,7 +9,6 @@ mod openapi;
 use std::{io, net::SocketAddr, time::Duration};
 
 use axum::{Router, routing::get, serve::ListenerExt};
-use secrecy::ExposeSecret;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use utoipa_axum::router::OpenApiRouter;
@@ -32,7 +31,7 @@ const DRAIN: Duration = Duration::from_secs(20);
 /// # Errors
 /// When the Redis URL cannot be parsed.
 pub fn app(state: AppState, http: &HttpSettings, redis: &RedisSettings) -> redis::RedisResult<Router> {
-    let limit = RateLimitLayer::builder(redis::Client::open(redis.redis_url.expose_secret())?)
+    let limit = RateLimitLayer::builder(redis::Client::open(redis.url())?)
         .name("autocomplete")
         .trusted_proxies(http.trusted_proxies.clone())
         .enabled(http.rate_limit_enabled)

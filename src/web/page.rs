@@ -61,7 +61,7 @@ pub struct Window {
 impl PageRequest {
     /// Finds the page within a list of `count` rows. The first page of an empty list exists, and is empty.
     pub fn window(&self, count: i64) -> Result<Window, Problem> {
-        let pages = count.div_ceil(SIZE).max(1);
+        let pages = ((count + SIZE - 1) / SIZE).max(1);
         let page = match trim(&self.page) {
             _ if self.page.is_empty() => 1,
             "last" if self.page == "last" => pages,

@@ -8,7 +8,6 @@ mod schedule;
 use std::{sync::Arc, time::Duration};
 
 use deadpool_redis::{Config, PoolConfig, Runtime};
-use secrecy::ExposeSecret;
 use sqlx::PgPool;
 use tokio::{sync::Notify, task::JoinSet};
 use tokio_util::sync::CancellationToken;
@@ -36,7 +35,7 @@ pub enum WorkerError {
 }
 
 /// The queues that a worker works on.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Queues {
     /// Confirmations that are due.
     pub confirmations: Queue<ConfirmOrders>,
@@ -47,7 +46,7 @@ pub struct Queues {
 impl Queues {
     /// Makes the queues; connections are opened when they are first needed.
     pub fn new(redis: &RedisSettings) -> Result<Self, WorkerError> {
-        let mut config = Config::from_url(redis.redis_url.expose_secret());
+        let mut config = Config::from_url(redis.url());
         let size = usize::try_from(redis.redis_pool_size).unwrap_or(usize::MAX);
         config.pool = Some(PoolConfig::new(size));
         let pool = config.create_pool(Some(Runtime::Tokio1))?;
@@ -77,7 +76,7 @@ pub async fn run(
     shutdown: CancellationToken,
 ) -> Result<(), WorkerError> {
     let queues = Queues::new(redis)?;
-    let url = redis.redis_url.expose_secret().to_owned();
+    let url = redis.url().to_owned();
     let schedules = schedule::all()?;
     let mut parts = JoinSet::<Result<(), WorkerError>>::new();
 

@@ -26,7 +26,6 @@ const FIRST_PAUSE: Duration = Duration::from_millis(100);
 const LONGEST_PAUSE: Duration = Duration::from_secs(2);
 
 /// Hands confirmations that are due to the queue.
-#[derive(Debug)]
 pub struct Relay {
     db: PgPool,
     queue: Queue<ConfirmOrders>,

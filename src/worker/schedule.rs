@@ -23,7 +23,9 @@ pub(super) struct Periodic {
 
 /// Everything that is done periodically. Seconds, minutes, hours, day of month, month, day of week.
 pub(super) fn all() -> Result<Vec<Periodic>, cron::error::Error> {
-    let periodic = |name, schedule, job| Ok(Periodic { name, schedule: Schedule::from_str(schedule)?, job });
+    let periodic = |name, schedule, job| {
+        Schedule::from_str(schedule).map(|schedule| Periodic { name, schedule, job })
+    };
     Ok(vec![
         periodic("reject-stuck-orders", "0 * * * * *", |_| PeriodicJob::RejectStuckOrders)?,
         periodic("daily-order-report", "0 5 0 * * *", |tick| PeriodicJob::DailyOrderReport {
@@ -41,9 +43,9 @@ impl Periodic {
             let (this, queue) = (self.clone(), queue.clone());
             let worker = WorkerBuilder::new(format!("{}-{}", self.name, Uuid::now_v7().simple()))
                 .backend(ticks)
-                .build(move |tick: Tick<Utc>| {
+                .build(move |tick: Tick| {
                     let (this, queue) = (this.clone(), queue.clone());
-                    async move { this.push(&queue, *tick.get_timestamp()).await }
+                    async move { this.push(&queue, tick).await }
                 });
             let stop = shutdown.clone().cancelled_owned();
             let ended = worker.run_until(async move { Ok::<_, std::io::Error>(stop.await) }).await;
@@ -54,9 +56,11 @@ impl Periodic {
     }
 
     /// Pushes the run that is due at `tick`. Another scheduler may have done so already.
-    async fn push(&self, queue: &Queue<PeriodicJob>, tick: DateTime<Utc>) -> Result<(), BoxDynError> {
-        let id = format!("{}-{}", self.name, tick.timestamp());
-        match queue.push(&id, &(self.job)(tick)).await {
+    async fn push(&self, queue: &Queue<PeriodicJob>, tick: Tick) -> Result<(), BoxDynError> {
+        let timestamp = tick.get_timestamp();
+        let time = DateTime::from_timestamp(timestamp.try_into()?, 0).ok_or("a tick beyond all time")?;
+        let id = format!("{}-{timestamp}", self.name);
+        match queue.push(&id, &(self.job)(time)).await {
             Ok(Pushed::Queued) => tracing::debug!(id, "periodic job queued"),
             Ok(Pushed::AlreadyKnown) => {}
             Err(error) => tracing::warn!(id, %error, "periodic job could not be queued"),

@@ -1,0 +1,159 @@
+//! `afforo dev`: everything on this machine, from one command.
+
+use std::{
+    io::{self, Write},
+    net::SocketAddr,
+    path::{Path, PathBuf},
+};
+
+use clap::Args;
+use sqlx::{Connection, Executor, PgConnection};
+use tokio::task::spawn_blocking;
+
+use super::{Failure, Settings, seed, serve};
+use crate::{
+    devstack::{self, DevstackError, Postgres, Redis},
+    seed::Plan,
+    settings::{ListenSettings, WorkerSettings},
+    shutdown,
+};
+
+/// The database on the private PostgreSQL.
+const DATABASE: &str = "afforo";
+
+/// What `afforo dev` is told.
+#[derive(Args, Debug)]
+pub(super) struct Dev {
+    #[command(flatten)]
+    listen: ListenSettings,
+    /// Delete what earlier runs have kept, and start over
+    #[arg(long)]
+    reset: bool,
+    /// Keep nothing
+    #[arg(long, conflicts_with = "reset")]
+    ephemeral: bool,
+    #[command(flatten)]
+    worker: WorkerSettings,
+}
+
+impl Dev {
+    pub async fn run(self, mut settings: Settings) -> Result<(), Failure> {
+        settings.http.require_secret_key()?;
+        let dir = data_dir()?;
+        let servers = Servers::start(&self, &dir, &mut settings).await?;
+        serve::migrate(&settings).await?;
+        seed_if_empty(&settings).await?;
+        // Only now: until here Ctrl-C just ends this process, and the servers with it.
+        let shutdown = shutdown::on_signal()?;
+        let address = self.listen.address();
+        banner(address, &servers, first_order(&settings).await?)?;
+        let served = serve::serve(&settings, address, Some(self.worker.concurrency), shutdown).await;
+        servers.stop().await;
+        served
+    }
+}
+
+/// The private servers; none in place of one that the environment names.
+struct Servers {
+    postgres: Option<Postgres>,
+    redis: Option<Redis>,
+}
+
+impl Servers {
+    /// Starts what is needed, and puts it into the settings.
+    async fn start(dev: &Dev, dir: &Path, settings: &mut Settings) -> Result<Self, Failure> {
+        let (reset, ephemeral, dir) = (dev.reset, dev.ephemeral, dir.to_owned());
+        let wants_postgres = settings.database.database_url.is_none();
+        let wants_redis = settings.redis.redis_url.is_none();
+        let servers = spawn_blocking(move || {
+            if reset {
+                devstack::reset(&dir)?;
+            }
+            let postgres = || if ephemeral { Postgres::throwaway() } else { Postgres::persistent(&dir) };
+            let redis = || if ephemeral { Redis::throwaway() } else { Redis::persistent(&dir) };
+            Ok::<_, DevstackError>(Self {
+                postgres: wants_postgres.then(postgres).transpose()?,
+                redis: wants_redis.then(redis).transpose()?,
+            })
+        })
+        .await??;
+        if let Some(postgres) = &servers.postgres {
+            create_database(postgres).await?;
+            settings.database.database_url = Some(postgres.url(DATABASE).into());
+        }
+        if let Some(redis) = &servers.redis {
+            settings.redis.redis_url = Some(redis.url(0).into());
+        }
+        Ok(servers)
+    }
+
+    /// Stops them in order, and waits for that.
+    async fn stop(self) {
+        let stopped = spawn_blocking(move || {
+            self.redis.map(Redis::stop);
+            self.postgres.map(Postgres::stop);
+        });
+        if let Err(error) = stopped.await {
+            tracing::error!(%error, "the private servers did not stop in order");
+        }
+    }
+}
+
+/// Where the data are kept: `.afforo` in the clone, from whatever folder of it this is run.
+fn data_dir() -> io::Result<PathBuf> {
+    const NAME: &str = ".afforo";
+    let here = std::env::current_dir()?;
+    let clone = here.ancestors().find(|folder| folder.join(NAME).is_dir() || folder.join("Cargo.toml").is_file());
+    Ok(clone.unwrap_or(&here).join(NAME))
+}
+
+async fn create_database(postgres: &Postgres) -> sqlx::Result<()> {
+    let mut admin = PgConnection::connect(&postgres.url("postgres")).await?;
+    let exists: bool = sqlx::query_scalar("select exists (select from pg_database where datname = $1)")
+        .bind(DATABASE)
+        .fetch_one(&mut admin)
+        .await?;
+    if !exists {
+        admin.execute("create database afforo").await?;
+    }
+    admin.close().await
+}
+
+async fn seed_if_empty(settings: &Settings) -> Result<(), Failure> {
+    let url = settings.database.url()?;
+    let mut connection = PgConnection::connect(url).await?;
+    let empty = crate::seed::is_empty(&mut connection).await?;
+    connection.close().await?;
+    if empty {
+        let made = seed::fill(url, false, &Plan::default()).await?;
+        tracing::info!(products = made.products, stores = made.stores, "demo data made");
+    }
+    Ok(())
+}
+
+/// An order that the stock allows, as a JSON body.
+async fn first_order(settings: &Settings) -> Result<Option<String>, Failure> {
+    let mut connection = PgConnection::connect(settings.database.url()?).await?;
+    let order = crate::seed::possible_order(&mut connection).await?;
+    connection.close().await?;
+    Ok(order.map(|(store, product)| {
+        format!(r#"{{"store_id": {store}, "items": [{{"product_id": {product}, "quantity": 2}}]}}"#)
+    }))
+}
+
+fn banner(address: SocketAddr, servers: &Servers, first_order: Option<String>) -> io::Result<()> {
+    let mut out = io::stdout();
+    let base = format!("http://{address}");
+    writeln!(out, "\n  Afforo is at {base}\n")?;
+    writeln!(out, "  API         {base}/api/products/")?;
+    writeln!(out, "  Try it out  {base}/api/docs/")?;
+    if let Some(postgres) = &servers.postgres {
+        writeln!(out, "  Database    psql -h {} -U postgres {DATABASE}", postgres.socket_dir().display())?;
+        writeln!(out, "  Data        {}", postgres.data_dir().display())?;
+    }
+    if let Some(order) = first_order {
+        writeln!(out, "\n  Place an order:")?;
+        writeln!(out, "    curl {base}/api/orders/ -H 'Content-Type: application/json' -d '{order}'")?;
+    }
+    writeln!(out, "\n  Ctrl-C stops all of it.\n")
+}

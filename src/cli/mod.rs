@@ -1,0 +1,142 @@
+//! The command line: one file a subcommand.
+
+mod completions;
+mod dev;
+mod healthcheck;
+mod migrate;
+mod openapi;
+mod seed;
+mod serve;
+mod worker;
+
+use std::{error::Error, process::ExitCode};
+
+use clap::{CommandFactory, Parser, Subcommand};
+
+use crate::{
+    settings::{DatabaseSettings, HttpSettings, LogSettings, RedisSettings},
+    telemetry,
+};
+
+/// Inventory and orders: stock per store, and orders placed atomically against it.
+///
+/// Every setting can be given as a flag, as an environment variable, or in a file `.env`; the flag counts first, the file
+/// last.
+#[derive(Debug, Parser)]
+#[command(name = "afforo", version, propagate_version = true, max_term_width = 100)]
+pub struct Cli {
+    #[command(subcommand)]
+    command: Command,
+    #[command(flatten)]
+    settings: Settings,
+}
+
+/// The settings that several subcommands share.
+#[derive(Clone, Debug, clap::Args)]
+struct Settings {
+    #[command(flatten)]
+    database: DatabaseSettings,
+    #[command(flatten)]
+    redis: RedisSettings,
+    #[command(flatten)]
+    http: HttpSettings,
+    #[command(flatten)]
+    log: LogSettings,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Serve the HTTP API
+    #[command(visible_alias = "runserver")]
+    Serve(serve::Serve),
+    /// Run the background worker: confirmations and periodic jobs
+    Worker(worker::Worker),
+    /// Bring the schema of the database up to date
+    Migrate(migrate::Migrate),
+    /// Fill the database with demo data
+    #[command(visible_alias = "seed_data")]
+    Seed(seed::Seed),
+    /// Run everything on this machine, with a private PostgreSQL and Redis
+    Dev(dev::Dev),
+    /// Ask a running server whether it is healthy; for containers
+    Healthcheck(healthcheck::Healthcheck),
+    /// Print the OpenAPI document
+    Openapi,
+    /// Print a completion script for a shell
+    Completions(completions::Completions),
+}
+
+/// What a subcommand failed with: it is printed with all its causes.
+type Failure = Box<dyn Error + Send + Sync>;
+
+/// Runs the program, and returns its exit code: 0, 1 for a failure, 2 for a wrong command line.
+#[must_use]
+pub fn main() -> ExitCode {
+    if let Err(error) = load_dotenv() {
+        eprintln!("error: {error}");
+        return ExitCode::from(2);
+    }
+    let cli = Cli::parse();
+    if let Err(error) = telemetry::start(&cli.settings.log.rust_log, cli.settings.log.log_format) {
+        eprintln!("error: RUST_LOG: {error}");
+        return ExitCode::from(2);
+    }
+    let runtime = match tokio::runtime::Runtime::new() {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            eprintln!("error: no threads to run on: {error}");
+            return ExitCode::FAILURE;
+        }
+    };
+    match runtime.block_on(run(cli)) {
+        Ok(code) => code,
+        Err(error) => {
+            eprintln!("error: {}", with_causes(&*error));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// The command line's definition, with every flag, variable and default.
+#[must_use]
+pub fn definition() -> clap::Command {
+    Cli::command()
+}
+
+async fn run(cli: Cli) -> Result<ExitCode, Failure> {
+    let Cli { command, settings } = cli;
+    match command {
+        Command::Serve(serve) => serve.run(settings).await?,
+        Command::Worker(worker) => worker.run(settings).await?,
+        Command::Migrate(migrate) => return migrate.run(&settings).await,
+        Command::Seed(seed) => seed.run(&settings).await?,
+        Command::Dev(dev) => dev.run(settings).await?,
+        Command::Healthcheck(healthcheck) => healthcheck.run(&settings).await?,
+        Command::Openapi => openapi::run()?,
+        Command::Completions(completions) => completions.run(),
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// A file `.env` in this folder or one above; variables that are set already stay as they are.
+fn load_dotenv() -> Result<(), String> {
+    match dotenvy::dotenv() {
+        Ok(_) => Ok(()),
+        Err(error) if error.not_found() => Ok(()),
+        Err(error) => Err(format!("the file .env cannot be read: {error}")),
+    }
+}
+
+fn with_causes(error: &dyn Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        let said = error.to_string();
+        // Some errors repeat their cause.
+        if !text.contains(&said) {
+            text = format!("{text}: {said}");
+        }
+        cause = error.source();
+    }
+    text
+}

@@ -1,0 +1,29 @@
+//! `afforo worker`
+
+use std::sync::Arc;
+
+use clap::Args;
+use tokio::sync::Notify;
+
+use super::{Failure, Settings};
+use crate::{database::Database, settings::WorkerSettings, shutdown, worker};
+
+/// What `afforo worker` is told.
+#[derive(Args, Debug)]
+pub(super) struct Worker {
+    #[command(flatten)]
+    worker: WorkerSettings,
+}
+
+impl Worker {
+    pub async fn run(self, mut settings: Settings) -> Result<(), Failure> {
+        settings.http.require_secret_key()?;
+        let database = Database::new(settings.database.url()?, settings.database.database_pool_size, 1)?;
+        let shutdown = shutdown::on_signal()?;
+        // Orders are placed in other processes: nobody here tells of one.
+        let nobody = Arc::new(Notify::new());
+        worker::run(database.pool.clone(), &settings.redis, self.worker.concurrency, nobody, shutdown).await?;
+        database.close().await;
+        Ok(())
+    }
+}
