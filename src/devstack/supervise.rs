@@ -29,7 +29,9 @@ const SCRIPT: &str = r#"
 log=$1 remains=$2 ask=$3 patience=$4 insist=$5
 shift 5
 trap '' PIPE
-exec 3<&0 </dev/null 4>&2 2>>"$log"
+exec 3<&0 </dev/null 4>&2
+[ -f "$log" ] && mv -f "$log" "$log.old"
+exec 2>"$log"
 while :; do
     "$@" >&2 3<&- &
     server=$!
@@ -158,14 +160,17 @@ impl Supervised {
         }
     }
 
-    /// The server's process, unless it has been killed.
-    pub(super) fn server(&self) -> Option<Pid> {
+    /// The server's process, unless it has ended.
+    pub(super) fn server(&mut self) -> Option<Pid> {
+        for event in self.events.try_iter() {
+            self.server = event.started();
+        }
         self.server
     }
 
     /// Sends a signal to all the processes of the server.
-    pub(super) fn signal(&self, signal: Signal) {
-        if let Some(server) = self.server {
+    pub(super) fn signal(&mut self, signal: Signal) {
+        if let Some(server) = self.server() {
             signal_tree(server, signal);
         }
     }
@@ -173,9 +178,9 @@ impl Supervised {
     /// Ends all the processes of the server at once, as a power cut does. Its supervisor stays.
     pub(super) fn kill(&mut self) {
         self.signal(Signal::KILL);
-        while self.server.take().is_some() {
-            // The supervisor reaps it, so that nothing of it is left when this returns.
-            while matches!(self.events.recv(), Ok(Event::Started(_))) {}
+        // The supervisor reaps it, so that nothing of it is left when this returns.
+        while self.server.is_some() {
+            self.server = self.events.recv().ok().and_then(|event| event.started());
         }
     }
 
@@ -207,6 +212,15 @@ fn own_environment(shell: &mut Command) {
         }
     }
     shell.env("LC_ALL", "C");
+}
+
+impl Event {
+    fn started(&self) -> Option<Pid> {
+        match self {
+            Self::Started(pid) => Some(*pid),
+            Self::Ended(_) => None,
+        }
+    }
 }
 
 fn event(line: &str) -> Option<Event> {
