@@ -197,6 +197,11 @@ impl Drop for Supervised {
         self.signal(Signal::CONT);
         drop(self.pipe.take());
         let _ = self.shell.wait();
+        while let Ok(event) = self.events.recv() {
+            self.server = event.started();
+        }
+        // There still is one only if somebody killed the supervisor.
+        self.signal(Signal::KILL);
     }
 }
 

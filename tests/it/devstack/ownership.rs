@@ -1,7 +1,7 @@
 //! No server outlives the process that started it, and none is in its way afterwards.
 
 use std::{
-    env, fs,
+    env,
     io::{BufRead, BufReader},
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
