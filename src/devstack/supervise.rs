@@ -23,12 +23,15 @@ use super::{account::Account, processes::signal_tree};
 /// Standard input is our pipe, standard output tells us what happens, standard error is the lock, which moves
 /// to descriptor 4 so that the server inherits it.
 ///
+/// It ignores the signals that would end it before the server: when we are killed while the server is paused, for
+/// one, the system sends SIGHUP to the group that is left without a parent. The servers set handlers of their own.
+///
 /// The signal to stop is repeated, because a server that is only just starting may miss the first. A line on
 /// the pipe after the server has ended starts it again.
 const SCRIPT: &str = r#"
 log=$1 remains=$2 ask=$3 patience=$4 insist=$5
 shift 5
-trap '' PIPE
+trap '' HUP INT QUIT TERM PIPE
 exec 3<&0 </dev/null 4>&2
 [ -f "$log" ] && mv -f "$log" "$log.old"
 exec 2>"$log"
@@ -49,7 +52,7 @@ while :; do
     watcher=$!
     wait "$server"
     status=$?
-    { kill "$watcher"; wait "$watcher"; echo "ended $status"; } 2>/dev/null
+    { kill -s KILL "$watcher"; wait "$watcher"; echo "ended $status"; } 2>/dev/null
     read -r order <&3 || break
 done
 rm -rf "$remains"

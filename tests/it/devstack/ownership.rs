@@ -11,7 +11,7 @@ use std::{
 
 use afforo::devstack::{Postgres, Redis};
 use redis::AsyncTypedCommands;
-use rustix::process::{Pid, Signal, getpgid, getpgrp, kill_process_group, test_kill_process};
+use rustix::process::{Pid, Signal, getpgid, getpgrp, kill_process, kill_process_group, test_kill_process};
 
 use super::{clone_folder, execute, redis_at};
 
@@ -22,6 +22,23 @@ fn kill_9_of_the_owner_leaves_nothing_behind() {
     assert!(
         owner.servers.iter().all(|pid| is_alive(*pid)) && owner.folders.iter().all(|folder| folder.exists())
     );
+    owner.kill_9();
+    eventually("the servers are gone", || {
+        owner.servers.iter().all(|pid| !is_alive(*pid))
+    });
+    eventually("their folders are gone", || {
+        owner.folders.iter().all(|folder| !folder.exists())
+    });
+}
+
+#[test]
+fn kill_9_of_the_owner_leaves_nothing_behind_even_while_the_servers_are_paused() {
+    let dir = clone_folder();
+    let mut owner = Owner::start(dir.path());
+    owner
+        .servers
+        .iter()
+        .for_each(|server| kill_process(*server, Signal::STOP).unwrap());
     owner.kill_9();
     eventually("the servers are gone", || {
         owner.servers.iter().all(|pid| !is_alive(*pid))
@@ -66,6 +83,18 @@ fn an_owner_that_is_killed_while_its_first_cluster_is_made_is_in_nobodys_way() {
     owner.kill().unwrap();
     owner.wait().unwrap();
     Postgres::persistent(dir.path()).unwrap();
+}
+
+#[test]
+fn a_server_whose_supervisor_was_killed_still_ends_with_us() {
+    let dir = clone_folder();
+    let redis = Redis::persistent(dir.path()).unwrap();
+    let server = redis.pid().and_then(Pid::from_raw).unwrap();
+    let supervisor = getpgid(Some(server)).unwrap();
+    kill_process(supervisor, Signal::KILL).unwrap();
+    assert!(is_alive(server));
+    redis.stop();
+    eventually("the server is gone", || !is_alive(server));
 }
 
 #[test]
