@@ -4,8 +4,8 @@
 //! (its data lives below the folder it is given and survives us). Both listen on a Unix socket only, in a
 //! folder that nobody else may enter, so neither needs a port or a password.
 //!
-//! A server never outlives the process that started it, however that process ends: see [`supervise`]. As root
-//! it runs as an unprivileged account, because PostgreSQL refuses to be root: see [`account`].
+//! A server never outlives the process that started it, however that process ends: see `supervise.rs`. As root
+//! it runs as an unprivileged account, because PostgreSQL refuses to be root: see `account.rs`.
 //!
 //! Everything here blocks; asynchronous callers go through `spawn_blocking`.
 

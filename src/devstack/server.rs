@@ -72,7 +72,8 @@ impl Server {
         self.home.data()
     }
 
-    /// The file that takes the server's output. The one of the run before is beside it, with `.old` at its name's end.
+    /// The file that takes the server's output. That of the run before is beside it, with `.old` at its
+    /// name's end.
     pub fn log_path(&self) -> PathBuf {
         self.home.log()
     }

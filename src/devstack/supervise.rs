@@ -23,8 +23,9 @@ use super::{account::Account, processes::signal_tree};
 /// Standard input is our pipe, standard output tells us what happens, standard error is the lock, which moves
 /// to descriptor 4 so that the server inherits it.
 ///
-/// It ignores the signals that would end it before the server: when we are killed while the server is paused, for
-/// one, the system sends SIGHUP to the group that is left without a parent. The servers set handlers of their own.
+/// It ignores the signals that would end it before the server: when we are killed while the server is paused,
+/// for one, the system sends SIGHUP to the group that is left without a parent. The servers set handlers of
+/// their own.
 ///
 /// The signal to stop is repeated, because a server that is only just starting may miss the first. A line on
 /// the pipe after the server has ended starts it again.

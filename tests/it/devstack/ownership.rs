@@ -93,8 +93,10 @@ fn a_server_whose_supervisor_was_killed_still_ends_with_us() {
     let supervisor = getpgid(Some(server)).unwrap();
     kill_process(supervisor, Signal::KILL).unwrap();
     assert!(is_alive(server));
+    let sockets = redis.socket_dir().to_owned();
     redis.stop();
     eventually("the server is gone", || !is_alive(server));
+    assert!(!sockets.exists());
 }
 
 #[test]
