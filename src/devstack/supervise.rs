@@ -43,7 +43,7 @@ while :; do
     {
         read -r order <&3
         while [ "$patience" -gt 0 ]; do
-            kill -s "$ask" "$server"
+            kill -s "$ask" "$server" || exit
             kill -s CONT "$server"
             patience=$((patience - 1))
             sleep 1
