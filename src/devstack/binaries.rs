@@ -148,3 +148,27 @@ fn version_of(postgres: &Path) -> Option<String> {
     let text = String::from_utf8(output.stdout).ok()?;
     Some(text.split_whitespace().nth(2)?.split('.').next()?.to_owned())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn versions_are_compared_as_numbers_and_what_is_no_version_is_ignored() {
+        let place = tempfile::tempdir().unwrap();
+        for name in [
+            "postgresql@9.6",
+            "postgresql@17",
+            "postgresql@15",
+            "postgresql",
+            "postgresql@x",
+            "redis",
+        ] {
+            fs::create_dir(place.path().join(name)).unwrap();
+        }
+        let found = versions(&(place.path().to_str().unwrap(), "postgresql@", "bin"));
+        let expected =
+            ["17", "15", "9.6"].map(|version| place.path().join(format!("postgresql@{version}/bin")));
+        assert_eq!(found, expected);
+    }
+}

@@ -112,6 +112,13 @@ impl Home {
     }
 }
 
+impl Drop for Home {
+    /// The supervisor has done this, unless it never started or was killed itself.
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.remains);
+    }
+}
+
 /// Data that exist, locked so that they can be removed.
 #[derive(Debug)]
 pub(super) struct Kept {

@@ -4,8 +4,8 @@
 //! (its data lives below the folder it is given and survives us). Both listen on a Unix socket only, in a
 //! folder that nobody else may enter, so neither needs a port or a password.
 //!
-//! A server never outlives the process that started it, however that process ends: see [`supervise`]. As root
-//! it runs as an unprivileged account, because PostgreSQL refuses to be root: see [`account`].
+//! A server never outlives the process that started it, however that process ends: see `supervise.rs`. As root
+//! it runs as an unprivileged account, because PostgreSQL refuses to be root: see `account.rs`.
 //!
 //! Everything here blocks; asynchronous callers go through `spawn_blocking`.
 
@@ -33,21 +33,22 @@ pub use server::Server;
 pub enum DevstackError {
     /// Nothing on this machine holds `postgres` and `initdb`.
     #[error(
-        "no PostgreSQL server binaries found: run `scripts/install-servers.sh`, or set PG_BIN to the folder that \
-         holds `postgres` and `initdb`"
+        "no PostgreSQL server binaries found: run `scripts/install-servers.sh`, or set PG_BIN to the folder \
+         that holds `postgres` and `initdb`"
     )]
     NoPostgres,
 
     /// Neither `redis-server` nor `valkey-server` is on this machine.
     #[error(
-        "no Redis server found: run `scripts/install-servers.sh`, or set REDIS_BIN to `redis-server` or its folder"
+        "no Redis server found: run `scripts/install-servers.sh`, or set REDIS_BIN to `redis-server` or its \
+         folder"
     )]
     NoRedis,
 
     /// The data were written by a PostgreSQL of another major version than any that is installed.
     #[error(
-        "{} was made by PostgreSQL {version}, which is not installed: install that version, or set PG_BIN to its \
-         binaries, or reset the data",
+        "{} was made by PostgreSQL {version}, which is not installed: install that version, or set PG_BIN to \
+         its binaries, or reset the data",
         data.display()
     )]
     WrongVersion {
@@ -59,7 +60,8 @@ pub enum DevstackError {
 
     /// We are root, and have no account to run the servers as.
     #[error(
-        "running as root, and /etc/passwd has no account for the servers: add one named `postgres`, or run as a user"
+        "running as root, and /etc/passwd has no account for the servers: add one named `postgres`, or run as \
+         a user"
     )]
     NoAccount,
 
@@ -91,7 +93,10 @@ pub enum DevstackError {
     ForeignFolder(PathBuf),
 
     /// The account that the servers run as may not enter the folder that holds their data.
-    #[error("the account `{account}`, which runs the servers, may not enter {}: open the way to it, or remove it", folder.display())]
+    #[error(
+        "the account `{account}`, which runs the servers, may not enter {}: open the way to it, or remove it",
+        folder.display()
+    )]
     ClosedFolder {
         /// The account's name.
         account: String,

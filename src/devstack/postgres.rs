@@ -121,7 +121,9 @@ impl Postgres {
     }
 
     /// Stops the server in order, and waits for that. Clients are disconnected.
-    pub fn stop(self) {}
+    pub fn stop(self) {
+        drop(self);
+    }
 }
 
 impl Deref for Postgres {

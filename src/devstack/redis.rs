@@ -84,7 +84,9 @@ impl Redis {
     }
 
     /// Stops the server in order, and waits for that.
-    pub fn stop(self) {}
+    pub fn stop(self) {
+        drop(self);
+    }
 }
 
 impl Deref for Redis {

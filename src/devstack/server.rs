@@ -22,7 +22,7 @@ const START: Duration = Duration::from_mins(2);
 /// How many lines of the log an error shows.
 const TAIL: usize = 12;
 
-/// A running server. Dropping it stops it in order and waits for that.
+/// A running server. Dropping it stops it in order and waits for that, which blocks the thread.
 #[derive(Debug)]
 pub struct Server {
     // Fields are dropped in this order: first the server ends, then the lock is released.
@@ -72,12 +72,13 @@ impl Server {
         self.home.data()
     }
 
-    /// The file that takes the server's output.
+    /// The file that takes the server's output. That of the run before is beside it, with `.old` at its
+    /// name's end.
     pub fn log_path(&self) -> PathBuf {
         self.home.log()
     }
 
-    /// The id of the server's (main) process; none after [`Server::kill`].
+    /// The id of the server's (main) process; none when it has ended, as after [`Server::kill`].
     pub fn pid(&self) -> Option<i32> {
         self.supervised().server().map(|pid| pid.as_raw_nonzero().get())
     }

@@ -23,13 +23,19 @@ use super::{account::Account, processes::signal_tree};
 /// Standard input is our pipe, standard output tells us what happens, standard error is the lock, which moves
 /// to descriptor 4 so that the server inherits it.
 ///
+/// It ignores the signals that would end it before the server: when we are killed while the server is paused,
+/// for one, the system sends SIGHUP to the group that is left without a parent. The servers set handlers of
+/// their own.
+///
 /// The signal to stop is repeated, because a server that is only just starting may miss the first. A line on
 /// the pipe after the server has ended starts it again.
 const SCRIPT: &str = r#"
 log=$1 remains=$2 ask=$3 patience=$4 insist=$5
 shift 5
-trap '' PIPE
-exec 3<&0 </dev/null 4>&2 2>>"$log"
+trap '' HUP INT QUIT TERM PIPE
+exec 3<&0 </dev/null 4>&2
+[ -f "$log" ] && mv -f "$log" "$log.old"
+exec 2>"$log"
 while :; do
     "$@" >&2 3<&- &
     server=$!
@@ -37,7 +43,7 @@ while :; do
     {
         read -r order <&3
         while [ "$patience" -gt 0 ]; do
-            kill -s "$ask" "$server"
+            kill -s "$ask" "$server" || exit
             kill -s CONT "$server"
             patience=$((patience - 1))
             sleep 1
@@ -47,7 +53,7 @@ while :; do
     watcher=$!
     wait "$server"
     status=$?
-    { kill "$watcher"; wait "$watcher"; echo "ended $status"; } 2>/dev/null
+    { kill -s KILL "$watcher"; wait "$watcher"; echo "ended $status"; } 2>/dev/null
     read -r order <&3 || break
 done
 rm -rf "$remains"
@@ -158,14 +164,17 @@ impl Supervised {
         }
     }
 
-    /// The server's process, unless it has been killed.
-    pub(super) fn server(&self) -> Option<Pid> {
+    /// The server's process, unless it has ended.
+    pub(super) fn server(&mut self) -> Option<Pid> {
+        for event in self.events.try_iter() {
+            self.server = event.started();
+        }
         self.server
     }
 
     /// Sends a signal to all the processes of the server.
-    pub(super) fn signal(&self, signal: Signal) {
-        if let Some(server) = self.server {
+    pub(super) fn signal(&mut self, signal: Signal) {
+        if let Some(server) = self.server() {
             signal_tree(server, signal);
         }
     }
@@ -173,9 +182,9 @@ impl Supervised {
     /// Ends all the processes of the server at once, as a power cut does. Its supervisor stays.
     pub(super) fn kill(&mut self) {
         self.signal(Signal::KILL);
-        while self.server.take().is_some() {
-            // The supervisor reaps it, so that nothing of it is left when this returns.
-            while matches!(self.events.recv(), Ok(Event::Started(_))) {}
+        // The supervisor reaps it, so that nothing of it is left when this returns.
+        while self.server.is_some() {
+            self.server = self.events.recv().ok().and_then(|event| event.started());
         }
     }
 
@@ -192,6 +201,11 @@ impl Drop for Supervised {
         self.signal(Signal::CONT);
         drop(self.pipe.take());
         let _ = self.shell.wait();
+        while let Ok(event) = self.events.recv() {
+            self.server = event.started();
+        }
+        // There still is one only if somebody killed the supervisor.
+        self.signal(Signal::KILL);
     }
 }
 
@@ -207,6 +221,15 @@ fn own_environment(shell: &mut Command) {
         }
     }
     shell.env("LC_ALL", "C");
+}
+
+impl Event {
+    fn started(&self) -> Option<Pid> {
+        match self {
+            Self::Started(pid) => Some(*pid),
+            Self::Ended(_) => None,
+        }
+    }
 }
 
 fn event(line: &str) -> Option<Event> {

@@ -40,10 +40,8 @@ pub async fn database(migrations: &Migrator) -> TestDatabase {
     TEMPLATE.get_or_init(|| make_template(migrations)).await;
     let name = format!("test_{}", COUNT.fetch_add(1, Ordering::Relaxed));
     // Copying the files is several times as quick as the default, which writes every page to the log.
-    run(format!(
-        "create database {name} template test_template strategy file_copy"
-    ))
-    .await;
+    let sql = format!("create database {name} template test_template strategy file_copy");
+    run(sql).await.expect("a copy of the template");
     TestDatabase { name }
 }
 
@@ -68,15 +66,19 @@ impl Drop for TestDatabase {
         let sql = format!("drop database {} with (force)", self.name);
         thread::spawn(|| {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-            runtime.expect("a runtime").block_on(run(sql));
+            let _ = runtime.expect("a runtime").block_on(run(sql));
         });
     }
 }
 
 async fn make_template(migrations: &Migrator) {
     // A test that was cancelled in here may have left one.
-    run("drop database if exists test_template with (force)".to_owned()).await;
-    run("create database test_template".to_owned()).await;
+    run("drop database if exists test_template with (force)".to_owned())
+        .await
+        .expect("a fresh template");
+    run("create database test_template".to_owned())
+        .await
+        .expect("a fresh template");
     let mut template = PgConnection::connect(&postgres().url("test_template"))
         .await
         .expect("the template is there");
@@ -88,14 +90,8 @@ async fn make_template(migrations: &Migrator) {
 }
 
 /// Runs one statement that cannot be part of a transaction.
-async fn run(sql: String) {
-    let url = tokio::task::spawn_blocking(|| postgres().url("postgres"))
-        .await
-        .expect("PostgreSQL starts");
-    let mut admin = PgConnection::connect(&url).await.expect("PostgreSQL answers");
-    admin
-        .execute(AssertSqlSafe(sql))
-        .await
-        .expect("the statement is right");
-    let _ = admin.close().await;
+async fn run(sql: String) -> sqlx::Result<()> {
+    let mut admin = PgConnection::connect(&postgres().url("postgres")).await?;
+    admin.execute(AssertSqlSafe(sql)).await?;
+    admin.close().await
 }
