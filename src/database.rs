@@ -35,8 +35,10 @@ impl Database {
     /// When `url` is not a PostgreSQL URL.
     pub fn new(url: &str, pool_size: u32, placement_pool_size: u32) -> sqlx::Result<Self> {
         let options = connect_options(url)?;
-        let placement =
-            options.clone().options([("plan_cache_mode", "force_generic_plan"), ("enable_seqscan", "off")]);
+        let placement = options.clone().options([
+            ("plan_cache_mode", "force_generic_plan"),
+            ("enable_seqscan", "off"),
+        ]);
         Ok(Self {
             pool: pool(pool_size).connect_lazy_with(options),
             placement: pool(placement_pool_size).connect_lazy_with(placement),
@@ -54,14 +56,18 @@ impl Database {
 /// # Errors
 /// When `url` is not a PostgreSQL URL.
 pub fn connect_options(url: &str) -> sqlx::Result<PgConnectOptions> {
-    Ok(PgConnectOptions::from_str(url)?.application_name("afforo").options([
-        ("statement_timeout", "30s"),
-        ("lock_timeout", "10s"),
-        ("idle_in_transaction_session_timeout", "30s"),
-        ("timezone", "UTC"),
-        // Compiling a plan costs more than any statement here runs.
-        ("jit", "off"),
-    ]))
+    Ok(PgConnectOptions::from_str(url)?
+        .application_name("afforo")
+        .options([
+            ("statement_timeout", "30s"),
+            ("lock_timeout", "10s"),
+            ("idle_in_transaction_session_timeout", "30s"),
+            ("timezone", "UTC"),
+            // The clean-up of a returned connection need not be told that there was nothing to clean up.
+            ("client_min_messages", "error"),
+            // Compiling a plan costs more than any statement here runs.
+            ("jit", "off"),
+        ]))
 }
 
 /// A pool whose connections come back clean.
@@ -75,11 +81,11 @@ fn pool(size: u32) -> PgPoolOptions {
         .acquire_timeout(ACQUIRE_TIMEOUT)
         .test_before_acquire(false)
         .before_acquire(|connection, meta| {
-            Box::pin(async move {
-                Ok(meta.idle_for < ASK_AFTER_IDLE || answers(connection.ping()).await)
-            })
+            Box::pin(async move { Ok(meta.idle_for < ASK_AFTER_IDLE || answers(connection.ping()).await) })
         })
-        .after_release(|connection, _| Box::pin(async move { Ok(answers(connection.execute("ROLLBACK")).await) }))
+        .after_release(|connection, _| {
+            Box::pin(async move { Ok(answers(connection.execute("ROLLBACK")).await) })
+        })
 }
 
 async fn answers<T>(question: impl Future<Output = sqlx::Result<T>>) -> bool {
@@ -88,7 +94,9 @@ async fn answers<T>(question: impl Future<Output = sqlx::Result<T>>) -> bool {
 
 /// Runs a transaction again that fell victim to others: a deadlock, a serialization failure, or a row that came to refer
 /// to one being deleted. After a few tries the error stands.
-pub async fn retry<T, F: Future<Output = sqlx::Result<T>>>(mut attempt: impl FnMut() -> F) -> sqlx::Result<T> {
+pub async fn retry<T, F: Future<Output = sqlx::Result<T>>>(
+    mut attempt: impl FnMut() -> F,
+) -> sqlx::Result<T> {
     for _ in 0..4 {
         match attempt().await {
             Err(error) if fell_victim(&error) => tracing::debug!(%error, "trying a transaction again"),
@@ -102,14 +110,18 @@ fn fell_victim(error: &sqlx::Error) -> bool {
     const DEADLOCK: &str = "40P01";
     const SERIALIZATION_FAILURE: &str = "40001";
     const FOREIGN_KEY_VIOLATION: &str = "23503";
-    let code = error.as_database_error().and_then(sqlx::error::DatabaseError::code);
+    let code = error
+        .as_database_error()
+        .and_then(sqlx::error::DatabaseError::code);
     code.is_some_and(|code| [DEADLOCK, SERIALIZATION_FAILURE, FOREIGN_KEY_VIOLATION].contains(&code.as_ref()))
 }
 
 /// The constraint that a statement ran into, if that is why it failed.
 #[must_use]
 pub fn violated_constraint(error: &sqlx::Error) -> Option<&str> {
-    error.as_database_error().and_then(sqlx::error::DatabaseError::constraint)
+    error
+        .as_database_error()
+        .and_then(sqlx::error::DatabaseError::constraint)
 }
 
 /// What a run of the migrations found to do.
@@ -130,7 +142,11 @@ pub async fn migrate(url: &str) -> Result<Migrated, MigrateError> {
     let before = pending(&mut connection).await?.len();
     MIGRATIONS.run(&mut connection).await?;
     connection.close().await?;
-    Ok(if before == 0 { Migrated::UpToDate } else { Migrated::Applied(before) })
+    Ok(if before == 0 {
+        Migrated::UpToDate
+    } else {
+        Migrated::Applied(before)
+    })
 }
 
 /// The migrations that the database does not have yet, as `version description`.
@@ -139,7 +155,9 @@ pub async fn pending(connection: &mut PgConnection) -> sqlx::Result<Vec<Cow<'sta
         .fetch_one(&mut *connection)
         .await?;
     let applied: Vec<i64> = if known {
-        sqlx::query_scalar("select version from _sqlx_migrations where success").fetch_all(connection).await?
+        sqlx::query_scalar("select version from _sqlx_migrations where success")
+            .fetch_all(connection)
+            .await?
     } else {
         Vec::new()
     };

@@ -82,7 +82,10 @@ pub async fn lock(db: &mut PgConnection, scope: Scope) -> sqlx::Result<bool> {
         };
     }
     match scope {
-        Scope::Category(id) => lock!("product_id in (select id from product where category_id = $1)", id),
+        Scope::Category(id) => lock!(
+            "product_id in (select id from product where category_id = $1)",
+            id
+        ),
         Scope::Product(id) => lock!("product_id = $1", id),
         Scope::Store(id) => lock!("store_id = $1", id),
         Scope::Row(id) => lock!("id = $1", id),
@@ -114,7 +117,10 @@ pub async fn remove(db: &mut PgConnection, scope: Scope) -> sqlx::Result<i64> {
         };
     }
     match scope {
-        Scope::Category(id) => remove!("product_id in (select id from product where category_id = $1)", id),
+        Scope::Category(id) => remove!(
+            "product_id in (select id from product where category_id = $1)",
+            id
+        ),
         Scope::Product(id) => remove!("product_id = $1", id),
         Scope::Store(id) => remove!("store_id = $1", id),
         Scope::Row(id) => remove!("id = $1", id),

@@ -29,7 +29,12 @@ pub struct Plan {
 
 impl Default for Plan {
     fn default() -> Self {
-        Self { categories: 12, products: 1000, stores: 25, random_seed: None }
+        Self {
+            categories: 12,
+            products: 1000,
+            stores: 25,
+            random_seed: None,
+        }
     }
 }
 
@@ -90,7 +95,9 @@ pub async fn clear(db: &mut PgConnection) -> sqlx::Result<()> {
 
 /// Makes the data in one transaction, and tells `progress` after each statement how many rows it wrote.
 pub async fn run(db: &mut PgConnection, plan: &Plan, progress: impl Fn(u64)) -> sqlx::Result<Made> {
-    let mut rng = plan.random_seed.map_or_else(StdRng::from_os_rng, StdRng::seed_from_u64);
+    let mut rng = plan
+        .random_seed
+        .map_or_else(StdRng::from_os_rng, StdRng::seed_from_u64);
     let mut tx = db.begin().await?;
     let (categories, new_categories) = make_categories(&mut tx, plan.categories).await?;
     progress(plan.categories.into());
@@ -103,8 +110,15 @@ pub async fn run(db: &mut PgConnection, plan: &Plan, progress: impl Fn(u64)) -> 
     }
     tx.commit().await?;
     // So that the first plans know what is in the tables.
-    sqlx::query!("analyze category, product, store, inventory, stock_movement").execute(db).await?;
-    Ok(Made { categories: new_categories, products: products.len(), stores: stores.len(), inventory })
+    sqlx::query!("analyze category, product, store, inventory, stock_movement")
+        .execute(db)
+        .await?;
+    Ok(Made {
+        categories: new_categories,
+        products: products.len(),
+        stores: stores.len(),
+        inventory,
+    })
 }
 
 /// Makes categories, or takes those of the same name; returns all of their ids and how many are new.
@@ -115,13 +129,19 @@ async fn make_categories(db: &mut PgConnection, count: u32) -> sqlx::Result<(Vec
             None => format!("Category {}", index + 1),
         })
         .collect();
-    let new = sqlx::query!("insert into category (name) select unnest($1::text[]) on conflict do nothing", &names)
-        .execute(&mut *db)
-        .await?
-        .rows_affected();
-    let ids = sqlx::query_scalar!("select id from category where name = any($1) order by id", &names as &[String])
-        .fetch_all(db)
-        .await?;
+    let new = sqlx::query!(
+        "insert into category (name) select unnest($1::text[]) on conflict do nothing",
+        &names
+    )
+    .execute(&mut *db)
+    .await?
+    .rows_affected();
+    let ids = sqlx::query_scalar!(
+        "select id from category where name = any($1) order by id",
+        &names as &[String]
+    )
+    .fetch_all(db)
+    .await?;
     Ok((ids, usize::try_from(new).unwrap_or(usize::MAX)))
 }
 
@@ -178,8 +198,16 @@ async fn make_stores(db: &mut PgConnection, count: u32, rng: &mut StdRng) -> sql
     for number in 0..count as usize {
         let city = CITIES[number % CITIES.len()];
         let branch = number / CITIES.len() + 1;
-        names.push(if branch == 1 { format!("{city} Store") } else { format!("{city} Store {branch}") });
-        locations.push(format!("{} {}, {city}", rng.random_range(1..=400), pick(STREETS, rng)));
+        names.push(if branch == 1 {
+            format!("{city} Store")
+        } else {
+            format!("{city} Store {branch}")
+        });
+        locations.push(format!(
+            "{} {}, {city}",
+            rng.random_range(1..=400),
+            pick(STREETS, rng)
+        ));
         active.push(number == 0 || rng.random_bool(0.9));
     }
     let mut ids = sqlx::query_scalar!(
@@ -244,29 +272,124 @@ fn pick(words: &[&'static str], rng: &mut StdRng) -> &'static str {
 }
 
 const CATEGORIES: &[&str] = &[
-    "Electronics", "Home & Kitchen", "Books", "Clothing", "Sports & Outdoors", "Toys & Games", "Beauty", "Automotive",
-    "Garden", "Office Supplies", "Groceries", "Pet Supplies", "Music", "Tools", "Jewellery", "Health",
+    "Electronics",
+    "Home & Kitchen",
+    "Books",
+    "Clothing",
+    "Sports & Outdoors",
+    "Toys & Games",
+    "Beauty",
+    "Automotive",
+    "Garden",
+    "Office Supplies",
+    "Groceries",
+    "Pet Supplies",
+    "Music",
+    "Tools",
+    "Jewellery",
+    "Health",
 ];
 const ADJECTIVES: &[&str] = &[
-    "Smart", "Classic", "Portable", "Premium", "Compact", "Wireless", "Vintage", "Sturdy", "Light", "Modern", "Foldable",
-    "Quiet", "Organic", "Everyday", "Professional", "Essential",
+    "Smart",
+    "Classic",
+    "Portable",
+    "Premium",
+    "Compact",
+    "Wireless",
+    "Vintage",
+    "Sturdy",
+    "Light",
+    "Modern",
+    "Foldable",
+    "Quiet",
+    "Organic",
+    "Everyday",
+    "Professional",
+    "Essential",
 ];
 const COLOURS: &[&str] = &[
-    "Blue", "Red", "Black", "White", "Green", "Silver", "Golden", "Grey", "Orange", "Purple", "Turquoise", "Brown",
+    "Blue",
+    "Red",
+    "Black",
+    "White",
+    "Green",
+    "Silver",
+    "Golden",
+    "Grey",
+    "Orange",
+    "Purple",
+    "Turquoise",
+    "Brown",
 ];
 const THINGS: &[&str] = &[
-    "Headphones", "Kettle", "Notebook", "Jacket", "Tent", "Puzzle", "Lamp", "Backpack", "Keyboard", "Chair", "Bottle",
-    "Watch", "Speaker", "Pan", "Drill", "Blanket", "Mirror", "Scale", "Camera", "Desk", "Umbrella", "Wallet", "Clock",
+    "Headphones",
+    "Kettle",
+    "Notebook",
+    "Jacket",
+    "Tent",
+    "Puzzle",
+    "Lamp",
+    "Backpack",
+    "Keyboard",
+    "Chair",
+    "Bottle",
+    "Watch",
+    "Speaker",
+    "Pan",
+    "Drill",
+    "Blanket",
+    "Mirror",
+    "Scale",
+    "Camera",
+    "Desk",
+    "Umbrella",
+    "Wallet",
+    "Clock",
     "Toaster",
 ];
 const PRAISE: &[&str] = &[
-    "made to last", "easy to clean", "a gift that is used", "tested by our own staff", "with a warranty of two years",
-    "packed without plastic", "loved by our customers", "new this season",
+    "made to last",
+    "easy to clean",
+    "a gift that is used",
+    "tested by our own staff",
+    "with a warranty of two years",
+    "packed without plastic",
+    "loved by our customers",
+    "new this season",
 ];
 const CITIES: &[&str] = &[
-    "Amsterdam", "Berlin", "Chicago", "Dublin", "Edinburgh", "Florence", "Geneva", "Helsinki", "Istanbul", "Jakarta",
-    "Kyoto", "Lisbon", "Madrid", "Nairobi", "Oslo", "Prague", "Quito", "Rome", "Seoul", "Toronto", "Utrecht", "Vienna",
-    "Warsaw", "York", "Zurich",
+    "Amsterdam",
+    "Berlin",
+    "Chicago",
+    "Dublin",
+    "Edinburgh",
+    "Florence",
+    "Geneva",
+    "Helsinki",
+    "Istanbul",
+    "Jakarta",
+    "Kyoto",
+    "Lisbon",
+    "Madrid",
+    "Nairobi",
+    "Oslo",
+    "Prague",
+    "Quito",
+    "Rome",
+    "Seoul",
+    "Toronto",
+    "Utrecht",
+    "Vienna",
+    "Warsaw",
+    "York",
+    "Zurich",
 ];
-const STREETS: &[&str] =
-    &["Main Street", "Station Road", "Market Square", "High Street", "Park Avenue", "Mill Lane", "Harbour Way"];
+const STREETS: &[&str] = &[
+    "Main Street",
+    "Station Road",
+    "Market Square",
+    "High Street",
+    "Park Avenue",
+    "Mill Lane",
+    "Harbour Way",
+];

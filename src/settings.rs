@@ -37,7 +37,10 @@ pub struct DatabaseSettings {
 impl DatabaseSettings {
     /// The URL, or what to do about its absence.
     pub fn url(&self) -> Result<&str, SettingsError> {
-        self.database_url.as_ref().map(ExposeSecret::expose_secret).ok_or(SettingsError::NoDatabase)
+        self.database_url
+            .as_ref()
+            .map(ExposeSecret::expose_secret)
+            .ok_or(SettingsError::NoDatabase)
     }
 }
 
@@ -58,7 +61,9 @@ impl RedisSettings {
     /// The URL that is set, or the default.
     #[must_use]
     pub fn url(&self) -> &str {
-        self.redis_url.as_ref().map_or(DEFAULT_REDIS_URL, ExposeSecret::expose_secret)
+        self.redis_url
+            .as_ref()
+            .map_or(DEFAULT_REDIS_URL, ExposeSecret::expose_secret)
     }
 }
 
@@ -75,7 +80,13 @@ pub struct HttpSettings {
     pub secret_key: Option<SecretString>,
 
     /// Host names that requests may be for, comma-separated; `.example.com` includes its subdomains, `*` is any
-    #[arg(long, env = "ALLOWED_HOSTS", default_value = "localhost,127.0.0.1", value_delimiter = ',', global = true)]
+    #[arg(
+        long,
+        env = "ALLOWED_HOSTS",
+        default_value = "localhost,127.0.0.1",
+        value_delimiter = ',',
+        global = true
+    )]
     pub allowed_hosts: Vec<String>,
 
     /// Origins whose pages may read the API, comma-separated; with DEBUG every origin may
@@ -101,12 +112,20 @@ impl HttpSettings {
     /// Makes sure that there is a secret key: in development one is made up, in production a missing one, or the one
     /// that everybody can read in `.env.example`, is refused.
     pub fn require_secret_key(&mut self) -> Result<(), SettingsError> {
-        let known = self.secret_key.as_ref().map(ExposeSecret::expose_secret).filter(|key| !key.is_empty());
+        let known = self
+            .secret_key
+            .as_ref()
+            .map(ExposeSecret::expose_secret)
+            .filter(|key| !key.is_empty());
         match known {
             Some(key) if key != EXAMPLE_SECRET_KEY || self.debug => Ok(()),
             Some(_) => Err(SettingsError::ExampleSecretKey),
             None if self.debug => {
-                let key: String = rand::rng().sample_iter(Alphanumeric).take(50).map(char::from).collect();
+                let key: String = rand::rng()
+                    .sample_iter(Alphanumeric)
+                    .take(50)
+                    .map(char::from)
+                    .collect();
                 self.secret_key = Some(key.into());
                 Ok(())
             }
@@ -131,7 +150,8 @@ impl ListenSettings {
     /// The address to bind.
     #[must_use]
     pub fn address(&self) -> SocketAddr {
-        self.listen.unwrap_or_else(|| SocketAddr::from(([127, 0, 0, 1], self.port)))
+        self.listen
+            .unwrap_or_else(|| SocketAddr::from(([127, 0, 0, 1], self.port)))
     }
 }
 
@@ -167,7 +187,9 @@ pub enum SettingsError {
     #[error("SECRET_KEY is not set: set it to a long random text, or DEBUG=True for development")]
     NoSecretKey,
     /// Production with a public secret.
-    #[error("SECRET_KEY is the example's, which everybody can read: set it to a long random text of your own")]
+    #[error(
+        "SECRET_KEY is the example's, which everybody can read: set it to a long random text of your own"
+    )]
     ExampleSecretKey,
 }
 

@@ -44,6 +44,8 @@ pub struct CategoryFields {
 impl CategoryFields {
     /// Reads the fields; those that are absent or wrong are `None`.
     pub fn read(fields: &mut Fields<'_>) -> Self {
-        Self { name: fields.required("name", text(100)) }
+        Self {
+            name: fields.required("name", text(100)),
+        }
     }
 }

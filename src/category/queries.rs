@@ -25,7 +25,9 @@ macro_rules! categories {
 }
 
 pub async fn count(db: impl PgExecutor<'_>) -> sqlx::Result<i64> {
-    sqlx::query_scalar!(r#"select count(*) as "count!" from category"#).fetch_one(db).await
+    sqlx::query_scalar!(r#"select count(*) as "count!" from category"#)
+        .fetch_one(db)
+        .await
 }
 
 pub async fn list(db: impl PgExecutor<'_>, window: Window) -> sqlx::Result<Vec<Category>> {
@@ -39,20 +41,31 @@ pub async fn list(db: impl PgExecutor<'_>, window: Window) -> sqlx::Result<Vec<C
 }
 
 pub async fn get(db: impl PgExecutor<'_>, id: i64) -> sqlx::Result<Option<Category>> {
-    categories!("select * from category where id = $1", id).fetch_optional(db).await
+    categories!("select * from category where id = $1", id)
+        .fetch_optional(db)
+        .await
 }
 
 pub(crate) async fn exists(db: impl PgExecutor<'_>, id: i64) -> sqlx::Result<bool> {
-    sqlx::query_scalar!(r#"select exists (select from category where id = $1) as "exists!""#, id)
+    sqlx::query_scalar!(
+        r#"select exists (select from category where id = $1) as "exists!""#,
+        id
+    )
+    .fetch_one(db)
+    .await
+}
+
+pub async fn insert(db: impl PgExecutor<'_>, sent: &CategoryFields) -> sqlx::Result<Category> {
+    categories!("insert into category (name) values ($1) returning *", sent.name)
         .fetch_one(db)
         .await
 }
 
-pub async fn insert(db: impl PgExecutor<'_>, sent: &CategoryFields) -> sqlx::Result<Category> {
-    categories!("insert into category (name) values ($1) returning *", sent.name).fetch_one(db).await
-}
-
-pub async fn update(db: impl PgExecutor<'_>, id: i64, sent: &CategoryFields) -> sqlx::Result<Option<Category>> {
+pub async fn update(
+    db: impl PgExecutor<'_>,
+    id: i64,
+    sent: &CategoryFields,
+) -> sqlx::Result<Option<Category>> {
     categories!(
         "update category set name = coalesce($2, name), updated_at = now() where id = $1 returning *",
         id,
@@ -86,8 +99,12 @@ pub async fn delete(db: &PgPool, id: i64) -> sqlx::Result<Deletion> {
         return Ok(Deletion::Ordered);
     }
     ledger::remove(&mut tx, Scope::Category(id)).await?;
-    sqlx::query!("delete from product where category_id = $1", id).execute(&mut *tx).await?;
-    sqlx::query!("delete from category where id = $1", id).execute(&mut *tx).await?;
+    sqlx::query!("delete from product where category_id = $1", id)
+        .execute(&mut *tx)
+        .await?;
+    sqlx::query!("delete from category where id = $1", id)
+        .execute(&mut *tx)
+        .await?;
     tx.commit().await?;
     Ok(Deletion::Done)
 }

@@ -22,7 +22,10 @@ const NO_SUCH: Problem = Problem::NoSuch("Category");
 pub fn router() -> OpenApiRouter<AppState> {
     OpenApiRouter::new()
         .routes(endpoint(routes!(list, create), "GET, POST, HEAD, OPTIONS"))
-        .routes(endpoint(routes!(retrieve, replace, patch, delete), "GET, PUT, PATCH, DELETE, HEAD, OPTIONS"))
+        .routes(endpoint(
+            routes!(retrieve, replace, patch, delete),
+            "GET, PUT, PATCH, DELETE, HEAD, OPTIONS",
+        ))
 }
 
 /// All categories, by name.
@@ -65,14 +68,23 @@ async fn patch(State(db): State<PgPool>, id: RecordId, body: Body) -> Result<Jso
     update(&db, id, &body, Presence::Partial).await
 }
 
-async fn update(db: &PgPool, RecordId(id): RecordId, body: &Body, presence: Presence) -> Result<Json<Category>, Problem> {
+async fn update(
+    db: &PgPool,
+    RecordId(id): RecordId,
+    body: &Body,
+    presence: Presence,
+) -> Result<Json<Category>, Problem> {
     if !queries::exists(db, id).await? {
         return Err(NO_SUCH);
     }
     let mut fields = body.fields(presence)?;
     let sent = CategoryFields::read(&mut fields);
     let sent = fields.finish(sent)?;
-    queries::update(db, id, &sent).await.map_err(refused)?.map(Json).ok_or(NO_SUCH)
+    queries::update(db, id, &sent)
+        .await
+        .map_err(refused)?
+        .map(Json)
+        .ok_or(NO_SUCH)
 }
 
 /// Delete a category with its products and their stock.
@@ -80,7 +92,11 @@ async fn update(db: &PgPool, RecordId(id): RecordId, body: &Body, presence: Pres
     responses((status = 204), (status = 404, response = NotFound), (status = 409, response = Conflict)))]
 async fn delete(State(db): State<PgPool>, RecordId(id): RecordId) -> Result<StatusCode, Problem> {
     let deletion = database::retry(|| queries::delete(&db, id)).await?;
-    deleted(deletion, NO_SUCH, "Cannot delete this category: it has products that were ordered.")
+    deleted(
+        deletion,
+        NO_SUCH,
+        "Cannot delete this category: it has products that were ordered.",
+    )
 }
 
 fn refused(error: sqlx::Error) -> Problem {

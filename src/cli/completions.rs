@@ -12,6 +12,11 @@ pub(super) struct Completions {
 
 impl Completions {
     pub fn run(self) {
-        clap_complete::generate(self.shell, &mut super::definition(), "afforo", &mut std::io::stdout());
+        clap_complete::generate(
+            self.shell,
+            &mut super::definition(),
+            "afforo",
+            &mut std::io::stdout(),
+        );
     }
 }

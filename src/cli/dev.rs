@@ -69,8 +69,20 @@ impl Servers {
             if reset {
                 devstack::reset(&dir)?;
             }
-            let postgres = || if ephemeral { Postgres::throwaway() } else { Postgres::persistent(&dir) };
-            let redis = || if ephemeral { Redis::throwaway() } else { Redis::persistent(&dir) };
+            let postgres = || {
+                if ephemeral {
+                    Postgres::throwaway()
+                } else {
+                    Postgres::persistent(&dir)
+                }
+            };
+            let redis = || {
+                if ephemeral {
+                    Redis::throwaway()
+                } else {
+                    Redis::persistent(&dir)
+                }
+            };
             Ok::<_, DevstackError>(Self {
                 postgres: wants_postgres.then(postgres).transpose()?,
                 redis: wants_redis.then(redis).transpose()?,
@@ -103,7 +115,9 @@ impl Servers {
 fn data_dir() -> io::Result<PathBuf> {
     const NAME: &str = ".afforo";
     let here = std::env::current_dir()?;
-    let clone = here.ancestors().find(|folder| folder.join(NAME).is_dir() || folder.join("Cargo.toml").is_file());
+    let clone = here
+        .ancestors()
+        .find(|folder| folder.join(NAME).is_dir() || folder.join("Cargo.toml").is_file());
     Ok(clone.unwrap_or(&here).join(NAME))
 }
 
@@ -148,12 +162,19 @@ fn banner(address: SocketAddr, servers: &Servers, first_order: Option<String>) -
     writeln!(out, "  API         {base}/api/products/")?;
     writeln!(out, "  Try it out  {base}/api/docs/")?;
     if let Some(postgres) = &servers.postgres {
-        writeln!(out, "  Database    psql -h {} -U postgres {DATABASE}", postgres.socket_dir().display())?;
+        writeln!(
+            out,
+            "  Database    psql -h {} -U postgres {DATABASE}",
+            postgres.socket_dir().display()
+        )?;
         writeln!(out, "  Data        {}", postgres.data_dir().display())?;
     }
     if let Some(order) = first_order {
         writeln!(out, "\n  Place an order:")?;
-        writeln!(out, "    curl {base}/api/orders/ -H 'Content-Type: application/json' -d '{order}'")?;
+        writeln!(
+            out,
+            "    curl {base}/api/orders/ -H 'Content-Type: application/json' -d '{order}'"
+        )?;
     }
     writeln!(out, "\n  Ctrl-C stops all of it.\n")
 }

@@ -26,7 +26,11 @@ impl Migrate {
             for migration in &pending {
                 writeln!(out, "missing: {migration}")?;
             }
-            return Ok(if pending.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE });
+            return Ok(if pending.is_empty() {
+                ExitCode::SUCCESS
+            } else {
+                ExitCode::FAILURE
+            });
         }
         match database::migrate(url).await? {
             Migrated::Applied(migrations) => writeln!(out, "Applied {migrations} migrations.")?,

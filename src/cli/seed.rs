@@ -74,7 +74,9 @@ pub(super) async fn fill(url: &str, clear: bool, plan: &Plan) -> Result<seed::Ma
     if !io::stderr().is_terminal() {
         bar.set_draw_target(indicatif::ProgressDrawTarget::hidden());
     }
-    bar.set_style(ProgressStyle::with_template("{bar:40} {human_pos}/{human_len} rows, {per_sec}, {eta} left")?);
+    bar.set_style(ProgressStyle::with_template(
+        "{bar:40} {human_pos}/{human_len} rows, {per_sec}, {eta} left",
+    )?);
     let made = seed::run(&mut connection, plan, |rows| bar.inc(rows)).await?;
     bar.finish_and_clear();
     connection.close().await?;
@@ -82,7 +84,10 @@ pub(super) async fn fill(url: &str, clear: bool, plan: &Plan) -> Result<seed::Ma
 }
 
 fn confirmed() -> io::Result<bool> {
-    write!(io::stderr(), "This deletes all categories, products, stores, stock and orders. Go on? [y/N] ")?;
+    write!(
+        io::stderr(),
+        "This deletes all categories, products, stores, stock and orders. Go on? [y/N] "
+    )?;
     let mut answer = String::new();
     io::stdin().lock().read_line(&mut answer)?;
     Ok(matches!(answer.trim().to_ascii_lowercase().as_str(), "y" | "yes"))

@@ -62,7 +62,10 @@ pub(super) async fn serve(
     let sizes = &settings.database;
     let database = Database::new(sizes.url()?, sizes.database_pool_size, sizes.placement_pool_size)?;
     let order_confirmed = Arc::new(Notify::new());
-    let state = AppState { database: database.clone(), order_confirmed: order_confirmed.clone() };
+    let state = AppState {
+        database: database.clone(),
+        order_confirmed: order_confirmed.clone(),
+    };
     let app = server::app(state, &settings.http, &settings.redis)?;
     let listener = TcpListener::bind(address)
         .await
@@ -78,7 +81,14 @@ pub(super) async fn serve(
     let worker = async {
         let Some(concurrency) = worker else { return Ok(()) };
         let db = database.pool.clone();
-        let worked = worker::run(db, &settings.redis, concurrency, order_confirmed, shutdown.clone()).await;
+        let worked = worker::run(
+            db,
+            &settings.redis,
+            concurrency,
+            order_confirmed,
+            shutdown.clone(),
+        )
+        .await;
         shutdown.cancel();
         worked.map_err(Failure::from)
     };

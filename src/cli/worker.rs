@@ -22,7 +22,14 @@ impl Worker {
         let shutdown = shutdown::on_signal()?;
         // Orders are placed in other processes: nobody here tells of one.
         let nobody = Arc::new(Notify::new());
-        worker::run(database.pool.clone(), &settings.redis, self.worker.concurrency, nobody, shutdown).await?;
+        worker::run(
+            database.pool.clone(),
+            &settings.redis,
+            self.worker.concurrency,
+            nobody,
+            shutdown,
+        )
+        .await?;
         database.close().await;
         Ok(())
     }

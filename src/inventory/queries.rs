@@ -18,7 +18,11 @@ pub async fn count(db: impl PgExecutor<'_>, filter: Filter) -> sqlx::Result<i64>
     query.build_query_scalar().fetch_one(db).await
 }
 
-pub async fn list(db: impl PgExecutor<'_>, filter: Filter, window: Window) -> sqlx::Result<Vec<InventoryRow>> {
+pub async fn list(
+    db: impl PgExecutor<'_>,
+    filter: Filter,
+    window: Window,
+) -> sqlx::Result<Vec<InventoryRow>> {
     let mut query = QueryBuilder::new(
         "select i.id, s.name as store_name, s.location as store_location, p.title as product_title,
              p.price as product_price, c.name as category_name, i.quantity,
@@ -27,7 +31,9 @@ pub async fn list(db: impl PgExecutor<'_>, filter: Filter, window: Window) -> sq
              join product p on p.id = i.product_id join category c on c.id = p.category_id",
     );
     push_filter(&mut query, filter);
-    query.push(" order by s.name, p.title, i.id limit ").push_bind(window.limit);
+    query
+        .push(" order by s.name, p.title, i.id limit ")
+        .push_bind(window.limit);
     query.push(" offset ").push_bind(window.offset);
     query.build_query_as().fetch_all(db).await
 }
@@ -70,9 +76,12 @@ pub async fn get(db: impl PgExecutor<'_>, id: i64) -> sqlx::Result<Option<Invent
 }
 
 pub async fn exists(db: impl PgExecutor<'_>, id: i64) -> sqlx::Result<bool> {
-    sqlx::query_scalar!(r#"select exists (select from inventory where id = $1) as "exists!""#, id)
-        .fetch_one(db)
-        .await
+    sqlx::query_scalar!(
+        r#"select exists (select from inventory where id = $1) as "exists!""#,
+        id
+    )
+    .fetch_one(db)
+    .await
 }
 
 /// Creates stock, and returns its id.
@@ -96,9 +105,12 @@ pub async fn insert(db: &PgPool, sent: &InventoryFields) -> sqlx::Result<i64> {
 /// Writes what was sent, and nothing else: orders may change the quantity meanwhile. Returns whether there is such a row.
 pub async fn update(db: &PgPool, id: i64, sent: &InventoryFields) -> sqlx::Result<bool> {
     let mut tx = db.begin().await?;
-    let before = sqlx::query!("select product_id, quantity, ordered from inventory where id = $1 for update", id)
-        .fetch_optional(&mut *tx)
-        .await?;
+    let before = sqlx::query!(
+        "select product_id, quantity, ordered from inventory where id = $1 for update",
+        id
+    )
+    .fetch_optional(&mut *tx)
+    .await?;
     let Some(before) = before else { return Ok(false) };
     sqlx::query!(
         "update inventory set store_id = coalesce($2, store_id), product_id = coalesce($3, product_id),
@@ -115,10 +127,19 @@ pub async fn update(db: &PgPool, id: i64, sent: &InventoryFields) -> sqlx::Resul
     .await?;
     if before.ordered && sent.product().is_some_and(|product| product != before.product_id) {
         // The row says that its product was ordered, and is leaving it: the product has to say so itself.
-        sqlx::query!("update product set sold = true where id = $1", before.product_id).execute(&mut *tx).await?;
+        sqlx::query!("update product set sold = true where id = $1", before.product_id)
+            .execute(&mut *tx)
+            .await?;
     }
     let quantity = sent.quantity.unwrap_or(before.quantity);
-    ledger::record(&mut *tx, id, Movement::Adjustment, quantity - before.quantity, quantity).await?;
+    ledger::record(
+        &mut *tx,
+        id,
+        Movement::Adjustment,
+        quantity - before.quantity,
+        quantity,
+    )
+    .await?;
     tx.commit().await?;
     Ok(true)
 }
@@ -129,5 +150,9 @@ pub async fn delete(db: &PgPool, id: i64) -> sqlx::Result<Deletion> {
     ledger::lock(&mut tx, Scope::Row(id)).await?;
     let removed = ledger::remove(&mut tx, Scope::Row(id)).await?;
     tx.commit().await?;
-    Ok(if removed == 0 { Deletion::NotFound } else { Deletion::Done })
+    Ok(if removed == 0 {
+        Deletion::NotFound
+    } else {
+        Deletion::Done
+    })
 }

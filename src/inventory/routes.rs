@@ -12,8 +12,8 @@ use crate::{
     database::{self, violated_constraint},
     product, store,
     web::{
-        AppState, Body, Fields, Invalid, NotFound, Page, PageRequest, Params, Presence, Problem, RecordId, deleted,
-        endpoint,
+        AppState, Body, Fields, Invalid, NotFound, Page, PageRequest, Params, Presence, Problem, RecordId,
+        deleted, endpoint,
     },
 };
 
@@ -23,7 +23,10 @@ const NO_SUCH: Problem = Problem::NoSuch("Inventory");
 pub fn router() -> OpenApiRouter<AppState> {
     OpenApiRouter::new()
         .routes(endpoint(routes!(list, create), "GET, POST, HEAD, OPTIONS"))
-        .routes(endpoint(routes!(retrieve, replace, patch, delete), "GET, PUT, PATCH, DELETE, HEAD, OPTIONS"))
+        .routes(endpoint(
+            routes!(retrieve, replace, patch, delete),
+            "GET, PUT, PATCH, DELETE, HEAD, OPTIONS",
+        ))
 }
 
 /// All stock, by store name and product title.
@@ -47,7 +50,9 @@ async fn list(
     };
     let filter = params.finish(filter)?;
     let window = page.window(queries::count(&db, filter).await?)?;
-    Ok(Json(page.answer(window, queries::list(&db, filter, window).await?)))
+    Ok(Json(
+        page.answer(window, queries::list(&db, filter, window).await?),
+    ))
 }
 
 /// Create the stock of a product in a store.
@@ -57,7 +62,9 @@ async fn create(State(db): State<PgPool>, body: Body) -> Result<(StatusCode, Jso
     let mut fields = body.fields(Presence::Complete)?;
     let sent = read(&db, &mut fields).await?;
     let sent = fields.finish(sent)?;
-    let id = queries::insert(&db, &sent).await.map_err(|error| refused(error, &sent))?;
+    let id = queries::insert(&db, &sent)
+        .await
+        .map_err(|error| refused(error, &sent))?;
     let inventory = queries::get(&db, id).await?.ok_or(NO_SUCH)?;
     Ok((StatusCode::CREATED, Json(inventory)))
 }
@@ -95,7 +102,9 @@ async fn update(
     let mut fields = body.fields(presence)?;
     let sent = read(db, &mut fields).await?;
     let sent = fields.finish(sent)?;
-    queries::update(db, id, &sent).await.map_err(|error| refused(error, &sent))?;
+    queries::update(db, id, &sent)
+        .await
+        .map_err(|error| refused(error, &sent))?;
     queries::get(db, id).await?.map(Json).ok_or(NO_SUCH)
 }
 
@@ -130,7 +139,9 @@ fn refused(error: sqlx::Error, sent: &InventoryFields) -> Problem {
             Problem::non_field("The fields store_id, product_id must make a unique set.")
         }
         (Some("inventory_store_id_fkey"), Some(store), _) => Problem::field("store_id", store.missing()),
-        (Some("inventory_product_id_fkey"), _, Some(product)) => Problem::field("product_id", product.missing()),
+        (Some("inventory_product_id_fkey"), _, Some(product)) => {
+            Problem::field("product_id", product.missing())
+        }
         _ => error.into(),
     }
 }

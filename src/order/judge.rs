@@ -86,8 +86,16 @@ fn decide(stock: &mut Stock, order: &NewOrder) -> Verdict {
     let Some(store) = order.store_id.small().filter(|id| stock.stores.contains_key(id)) else {
         return Verdict::NoStore;
     };
-    let rows: Vec<Option<usize>> = order.items.iter().map(|item| stock.find(store, &item.product_id)).collect();
-    let to_take = order.items.iter().zip(&rows).map(|(item, row)| stock.has((*row)?, &item.quantity));
+    let rows: Vec<Option<usize>> = order
+        .items
+        .iter()
+        .map(|item| stock.find(store, &item.product_id))
+        .collect();
+    let to_take = order
+        .items
+        .iter()
+        .zip(&rows)
+        .map(|(item, row)| stock.has((*row)?, &item.quantity));
     match to_take.collect::<Option<Vec<_>>>() {
         Some(to_take) => confirm(stock, to_take),
         None => rejection(stock, &order.items, &rows),
@@ -99,24 +107,37 @@ fn confirm(stock: &mut Stock, to_take: Vec<(usize, i32)>) -> Verdict {
     let total = to_take.iter().try_fold(Money::ZERO, |total, (row, quantity)| {
         total.plus(stock.rows[*row].price.times(*quantity)?)
     });
-    let Some(total) = total.filter(|total| *total <= LARGEST_TOTAL) else { return Verdict::TotalTooLarge };
+    let Some(total) = total.filter(|total| *total <= LARGEST_TOTAL) else {
+        return Verdict::TotalTooLarge;
+    };
     let takes = to_take.into_iter().map(|(row, quantity)| {
         let left = &mut stock.rows[row].quantity;
         *left -= quantity;
-        Take { row, quantity, left: *left }
+        Take {
+            row,
+            quantity,
+            left: *left,
+        }
     });
-    Verdict::Confirmed { takes: takes.collect(), total }
+    Verdict::Confirmed {
+        takes: takes.collect(),
+        total,
+    }
 }
 
 /// Why the order cannot be had: the first of three reasons that applies, for all items that it applies to.
 fn rejection(stock: &Stock, items: &[NewItem], rows: &[Option<usize>]) -> Verdict {
     let row = |index: usize| rows[index].map(|row| &stock.rows[row]);
     let available = |index: usize| row(index).map_or(0, |row| row.quantity);
-    let items_where = |applies: &dyn Fn(usize) -> bool| (0..items.len()).filter(|&i| applies(i)).collect::<Vec<_>>();
+    let items_where =
+        |applies: &dyn Fn(usize) -> bool| (0..items.len()).filter(|&i| applies(i)).collect::<Vec<_>>();
 
     let unknown = items_where(&|index| match row(index) {
         Some(row) => !row.is_active,
-        None => !items[index].product_id.small().is_some_and(|id| stock.elsewhere.contains(&id)),
+        None => !items[index]
+            .product_id
+            .small()
+            .is_some_and(|id| stock.elsewhere.contains(&id)),
     });
     if !unknown.is_empty() {
         let reason = format!("Products not found or inactive: {}", set(items, &unknown));
@@ -130,7 +151,11 @@ fn rejection(stock: &Stock, items: &[NewItem], rows: &[Option<usize>]) -> Verdic
     let short = items_where(&|index| items[index].quantity > Natural::from(i64::from(available(index))));
     let shortages = short.iter().map(|&index| {
         let title = row(index).map_or("", |row| &row.title);
-        format!("{title}: requested {}, available {}", items[index].quantity, available(index))
+        format!(
+            "{title}: requested {}, available {}",
+            items[index].quantity,
+            available(index)
+        )
     });
     let reason = format!("Insufficient stock: {}", shortages.collect::<Vec<_>>().join("; "));
     reject(items, &short, reason, RejectionCode::InsufficientStock, available)
@@ -149,7 +174,10 @@ fn reject(
         requested: items[index].quantity.clone(),
         available: available(index),
     });
-    Verdict::Rejected { reason, rejections: rejections.collect() }
+    Verdict::Rejected {
+        reason,
+        rejections: rejections.collect(),
+    }
 }
 
 /// Ids in ascending order, as clients know sets to be written: `{5, 9}`.
@@ -163,13 +191,19 @@ fn set(items: &[NewItem], wanting: &[usize]) -> String {
 impl Stock {
     fn find(&self, store: i64, product: &Natural) -> Option<usize> {
         let product = product.small()?;
-        self.rows.binary_search_by(|row| (row.store_id, row.product_id).cmp(&(store, product))).ok()
+        self.rows
+            .binary_search_by(|row| (row.store_id, row.product_id).cmp(&(store, product)))
+            .ok()
     }
 
     /// The row and the quantity, if the row has that much of a product that can be ordered.
     fn has(&self, row: usize, quantity: &Natural) -> Option<(usize, i32)> {
         let quantity = i32::try_from(quantity.small()?).ok()?;
-        let StockRow { is_active, quantity: available, .. } = self.rows[row];
+        let StockRow {
+            is_active,
+            quantity: available,
+            ..
+        } = self.rows[row];
         (is_active && quantity <= available).then_some((row, quantity))
     }
 }

@@ -45,7 +45,10 @@ impl NewOrder {
         let items = fields.required_list("items", MOST_ITEMS, |item| {
             let product_id = item.required("product_id", natural);
             let quantity = item.required("quantity", natural);
-            Some(NewItem { product_id: product_id?, quantity: quantity? })
+            Some(NewItem {
+                product_id: product_id?,
+                quantity: quantity?,
+            })
         });
         if let Some(items) = &items {
             let mut products: Vec<_> = items.iter().map(|item| &item.product_id).collect();
@@ -54,7 +57,10 @@ impl NewOrder {
                 fields.reject("items", "Duplicate products in order items");
             }
         }
-        Some(Self { store_id: store_id?, items: items? })
+        Some(Self {
+            store_id: store_id?,
+            items: items?,
+        })
     }
 }
 

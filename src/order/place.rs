@@ -15,13 +15,7 @@ use super::{
     judge::{Stock, StockRow, Take, Verdict, judge},
     model::{NewOrder, OrderItem, Outcome, PlacedOrder, Status},
 };
-use crate::{
-    database,
-    money::Money,
-    product::ProductSummary,
-    store::StoreSummary,
-    timestamp::Timestamp,
-};
+use crate::{database, money::Money, product::ProductSummary, store::StoreSummary, timestamp::Timestamp};
 
 /// Places orders in a transaction of their own; one that falls victim to others is tried again. Not to be cancelled.
 pub async fn transact(placement: &PgPool, orders: &[NewOrder]) -> sqlx::Result<Vec<Outcome>> {
@@ -37,7 +31,10 @@ pub async fn transact(placement: &PgPool, orders: &[NewOrder]) -> sqlx::Result<V
 /// Places one order in a transaction of its own. Not to be cancelled.
 pub async fn transact_one(placement: &PgPool, order: &NewOrder) -> sqlx::Result<Outcome> {
     let outcomes = transact(placement, std::slice::from_ref(order)).await?;
-    Ok(outcomes.into_iter().next().expect("there is an outcome for each order"))
+    Ok(outcomes
+        .into_iter()
+        .next()
+        .expect("there is an outcome for each order"))
 }
 
 /// Places orders within a transaction, in the order that they came. There is an outcome for each.
@@ -48,7 +45,11 @@ pub async fn place(tx: &mut PgConnection, orders: &[NewOrder]) -> sqlx::Result<V
     look_up_the_rest(tx, orders, &mut locked.stock).await?;
     let verdicts = judge(&mut locked.stock, orders);
     let mut rows = Rows::default();
-    let outcomes = orders.iter().zip(verdicts).map(|(order, verdict)| rows.add(order, verdict, &mut locked)).collect();
+    let outcomes = orders
+        .iter()
+        .zip(verdicts)
+        .map(|(order, verdict)| rows.add(order, verdict, &mut locked))
+        .collect();
     rows.write(tx).await?;
     Ok(outcomes)
 }
@@ -100,7 +101,10 @@ async fn lock(tx: &mut PgConnection, orders: &[NewOrder]) -> sqlx::Result<Locked
     .fetch_all(tx)
     .await?;
 
-    let mut stock = Stock { rows: Vec::with_capacity(store_ids.len()), ..Stock::default() };
+    let mut stock = Stock {
+        rows: Vec::with_capacity(store_ids.len()),
+        ..Stock::default()
+    };
     let (mut order_ids, mut item_ids, mut now) = (Vec::new(), Vec::new(), DateTime::<Utc>::UNIX_EPOCH);
     for row in rows {
         if let (Some(orders), Some(items), Some(time)) = (row.order_ids, row.item_ids, row.now) {
@@ -110,24 +114,51 @@ async fn lock(tx: &mut PgConnection, orders: &[NewOrder]) -> sqlx::Result<Locked
         {
             if row.store_is_active == Some(true) && !stock.stores.contains_key(&store_id) {
                 let (name, location) = (row.name.unwrap_or_default(), row.location.unwrap_or_default());
-                stock.stores.insert(store_id, StoreSummary { id: store_id, name, location });
+                stock.stores.insert(
+                    store_id,
+                    StoreSummary {
+                        id: store_id,
+                        name,
+                        location,
+                    },
+                );
             }
             let title = Arc::from(row.title.unwrap_or_default());
             let is_active = row.is_active.unwrap_or_default();
-            stock.rows.push(StockRow { id, store_id, product_id, quantity, title, price, is_active });
+            stock.rows.push(StockRow {
+                id,
+                store_id,
+                product_id,
+                quantity,
+                title,
+                price,
+                is_active,
+            });
         }
     }
     // A row that moved while its lock was waited for may have changed its place.
-    stock.rows.sort_unstable_by_key(|row| (row.store_id, row.product_id));
+    stock
+        .rows
+        .sort_unstable_by_key(|row| (row.store_id, row.product_id));
     let (order_ids, item_ids) = (order_ids.into_iter(), item_ids.into_iter());
-    Ok(Locked { stock, order_ids, item_ids, now: Timestamp(now) })
+    Ok(Locked {
+        stock,
+        order_ids,
+        item_ids,
+        now: Timestamp(now),
+    })
 }
 
 /// Looks up the stores and products that no locked row told of. There are none as a rule, and then nothing is asked.
 async fn look_up_the_rest(tx: &mut PgConnection, orders: &[NewOrder], stock: &mut Stock) -> sqlx::Result<()> {
-    let locked: HashMap<(i64, i64), ()> =
-        stock.rows.iter().map(|row| ((row.store_id, row.product_id), ())).collect();
-    let missing: Vec<(i64, i64)> = named_pairs(orders).filter(|pair| !locked.contains_key(pair)).collect();
+    let locked: HashMap<(i64, i64), ()> = stock
+        .rows
+        .iter()
+        .map(|row| ((row.store_id, row.product_id), ()))
+        .collect();
+    let missing: Vec<(i64, i64)> = named_pairs(orders)
+        .filter(|pair| !locked.contains_key(pair))
+        .collect();
     if missing.is_empty() {
         return Ok(());
     }
@@ -137,10 +168,18 @@ async fn look_up_the_rest(tx: &mut PgConnection, orders: &[NewOrder], stock: &mu
         "select id, name, location from store where is_active and id = any($1)",
         &store_ids
     );
-    stock.stores.extend(stores.fetch_all(&mut *tx).await?.into_iter().map(|store| (store.id, store)));
+    stock.stores.extend(
+        stores
+            .fetch_all(&mut *tx)
+            .await?
+            .into_iter()
+            .map(|store| (store.id, store)),
+    );
     let product_ids: Vec<i64> = missing.iter().map(|(_, product)| *product).collect();
-    let products =
-        sqlx::query_scalar!("select id from product where is_active and id = any($1)", &product_ids);
+    let products = sqlx::query_scalar!(
+        "select id from product where is_active and id = any($1)",
+        &product_ids
+    );
     stock.elsewhere = HashSet::from_iter(products.fetch_all(tx).await?);
     Ok(())
 }
@@ -149,7 +188,10 @@ async fn look_up_the_rest(tx: &mut PgConnection, orders: &[NewOrder], stock: &mu
 fn named_pairs(orders: &[NewOrder]) -> impl Iterator<Item = (i64, i64)> {
     orders.iter().flat_map(|order| {
         let store = order.store_id.small().unwrap_or(0);
-        order.items.iter().map(move |item| (store, item.product_id.small().unwrap_or(0)))
+        order
+            .items
+            .iter()
+            .map(move |item| (store, item.product_id.small().unwrap_or(0)))
     })
 }
 
@@ -194,9 +236,19 @@ impl Rows {
             Verdict::Confirmed { takes, total } => (takes, total, String::new(), None),
             Verdict::Rejected { reason, rejections } => (Vec::new(), Money::ZERO, reason, Some(rejections)),
         };
-        let store = order.store_id.small().and_then(|id| locked.stock.stores.get(&id)).cloned();
-        let (Some(store), Some(id)) = (store, locked.order_ids.next()) else { return Outcome::NoStore };
-        let status = if rejections.is_none() { Status::Confirmed } else { Status::Rejected };
+        let store = order
+            .store_id
+            .small()
+            .and_then(|id| locked.stock.stores.get(&id))
+            .cloned();
+        let (Some(store), Some(id)) = (store, locked.order_ids.next()) else {
+            return Outcome::NoStore;
+        };
+        let status = if rejections.is_none() {
+            Status::Confirmed
+        } else {
+            Status::Rejected
+        };
         if status == Status::Confirmed {
             self.outbox.push(id);
         }
@@ -205,9 +257,15 @@ impl Rows {
         self.orders.status.push(status.as_str());
         self.orders.total_amount.push(total);
         self.orders.rejection_reason.push(reason.clone());
-        self.orders.rejections.push(rejections.as_ref().and_then(|rejections| serde_json::to_string(rejections).ok()));
+        self.orders.rejections.push(
+            rejections
+                .as_ref()
+                .and_then(|rejections| serde_json::to_string(rejections).ok()),
+        );
         let items = takes.into_iter().zip(&mut locked.item_ids);
-        let items = items.map(|(take, item_id)| self.add_item(id, item_id, take, &locked.stock)).collect();
+        let items = items
+            .map(|(take, item_id)| self.add_item(id, item_id, take, &locked.stock))
+            .collect();
         Outcome::Placed(PlacedOrder {
             id,
             store,
@@ -232,7 +290,11 @@ impl Rows {
         self.left.insert(row.id, take.left);
         OrderItem {
             id,
-            product: ProductSummary { id: row.product_id, title: row.title.to_string(), price: row.price },
+            product: ProductSummary {
+                id: row.product_id,
+                title: row.title.to_string(),
+                price: row.price,
+            },
             quantity: take.quantity,
             unit_price: row.price,
             subtotal: row.price.times(take.quantity).unwrap_or_default(),

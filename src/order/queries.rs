@@ -4,9 +4,7 @@ use rust_decimal::Decimal;
 use sqlx::{PgExecutor, PgPool, Postgres, QueryBuilder, types::Json};
 
 use super::model::{Filter, Order, OrderItem, OrderRow, Rejection, Stats, Status};
-use crate::{
-    money::Money, product::ProductSummary, store::StoreSummary, timestamp::Timestamp, web::Window,
-};
+use crate::{money::Money, product::ProductSummary, store::StoreSummary, timestamp::Timestamp, web::Window};
 
 pub async fn count(db: impl PgExecutor<'_>, filter: Filter) -> sqlx::Result<i64> {
     let mut query = QueryBuilder::new("select count(*) from orders o");
@@ -22,7 +20,11 @@ pub async fn list(db: impl PgExecutor<'_>, filter: Filter, window: Window) -> sq
          from orders o join store s on s.id = o.store_id",
     );
     push_filter(&mut query, filter);
-    query.push(" order by o.id desc limit ").push_bind(window.limit).push(" offset ").push_bind(window.offset);
+    query
+        .push(" order by o.id desc limit ")
+        .push_bind(window.limit)
+        .push(" offset ")
+        .push_bind(window.offset);
     query.build_query_as().fetch_all(db).await
 }
 
@@ -53,7 +55,11 @@ pub async fn get(db: &PgPool, id: i64) -> sqlx::Result<Option<Order>> {
     let items = items(db, id).await?;
     Ok(Some(Order {
         id: order.id,
-        store: StoreSummary { id: order.store_id, name: order.name, location: order.location },
+        store: StoreSummary {
+            id: order.store_id,
+            name: order.name,
+            location: order.location,
+        },
         status: order.status,
         total_amount: order.total_amount,
         rejection_reason: order.rejection_reason,
@@ -77,7 +83,11 @@ async fn items(db: impl PgExecutor<'_>, order_id: i64) -> sqlx::Result<Vec<Order
     )
     .map(|row| OrderItem {
         id: row.id,
-        product: ProductSummary { id: row.product_id, title: row.title, price: row.price },
+        product: ProductSummary {
+            id: row.product_id,
+            title: row.title,
+            price: row.price,
+        },
         quantity: row.quantity,
         unit_price: row.unit_price,
         subtotal: row.unit_price.times(row.quantity).unwrap_or_default(),
@@ -121,9 +131,20 @@ pub async fn stats(db: impl PgExecutor<'_>, store_id: Option<i64>) -> sqlx::Resu
              coalesce(sum(total_amount) filter (where status = 'CONFIRMED'), 0)
          from orders o",
     );
-    push_filter(&mut query, Filter { store_id, status: None });
-    let (total_orders, confirmed_orders, rejected_orders, pending_orders, revenue): (i64, i64, i64, i64, Decimal) =
-        query.build_query_as().fetch_one(db).await?;
+    push_filter(
+        &mut query,
+        Filter {
+            store_id,
+            status: None,
+        },
+    );
+    let (total_orders, confirmed_orders, rejected_orders, pending_orders, revenue): (
+        i64,
+        i64,
+        i64,
+        i64,
+        Decimal,
+    ) = query.build_query_as().fetch_one(db).await?;
     Ok(Stats {
         total_orders,
         confirmed_orders,

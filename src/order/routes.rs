@@ -34,10 +34,15 @@ async fn list(
     page: PageRequest,
 ) -> Result<Json<Page<OrderRow>>, Problem> {
     let status = params.get("status").and_then(Status::parse);
-    let filter = Filter { store_id: params.id("store_id"), status };
+    let filter = Filter {
+        store_id: params.id("store_id"),
+        status,
+    };
     let filter = params.finish(filter)?;
     let window = page.window(queries::count(&db, filter).await?)?;
-    Ok(Json(page.answer(window, queries::list(&db, filter, window).await?)))
+    Ok(Json(
+        page.answer(window, queries::list(&db, filter, window).await?),
+    ))
 }
 
 /// Place an order: all of it is taken from the store's stock, or nothing.
@@ -61,9 +66,10 @@ async fn create(State(app): State<AppState>, body: Body) -> Result<(StatusCode, 
             error: "Validation Error",
             detail: Some(format!("Store {} not found or inactive", order.store_id)),
         }),
-        Outcome::TotalTooLarge => {
-            Err(Problem::field("items", "Ensure that the order total has no more than 12 digits."))
-        }
+        Outcome::TotalTooLarge => Err(Problem::field(
+            "items",
+            "Ensure that the order total has no more than 12 digits.",
+        )),
     }
 }
 
@@ -71,7 +77,10 @@ async fn create(State(app): State<AppState>, body: Body) -> Result<(StatusCode, 
 #[utoipa::path(get, path = "/api/orders/{id}/", tag = "Orders", params(("id" = i64, Path)),
     responses((status = 200, body = Order), (status = 404, response = NotFound)))]
 async fn retrieve(State(db): State<PgPool>, RecordId(id): RecordId) -> Result<Json<Order>, Problem> {
-    queries::get(&db, id).await?.map(Json).ok_or(Problem::NoSuch("Order"))
+    queries::get(&db, id)
+        .await?
+        .map(Json)
+        .ok_or(Problem::NoSuch("Order"))
 }
 
 /// Orders in numbers.

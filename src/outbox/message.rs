@@ -17,12 +17,19 @@ impl ConfirmOrders {
     /// A message of the current version.
     #[must_use]
     pub fn new(order_ids: Vec<i64>) -> Self {
-        Self { version: VERSION, order_ids }
+        Self {
+            version: VERSION,
+            order_ids,
+        }
     }
 
     /// The orders to confirm.
     pub fn order_ids(&self) -> Result<&[i64], UnknownVersion> {
-        if self.version == VERSION { Ok(&self.order_ids) } else { Err(UnknownVersion(self.version)) }
+        if self.version == VERSION {
+            Ok(&self.order_ids)
+        } else {
+            Err(UnknownVersion(self.version))
+        }
     }
 }
 

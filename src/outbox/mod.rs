@@ -35,10 +35,13 @@ pub async fn claim(db: impl PgExecutor<'_>, limit: i64, lease: Duration) -> sqlx
 
 /// Gives orders back that were claimed but could not be handed on: they are due at once.
 pub async fn release(db: impl PgExecutor<'_>, orders: &[i64]) -> sqlx::Result<()> {
-    sqlx::query!("update outbox set due_at = now() where order_id = any($1)", orders)
-        .execute(db)
-        .await
-        .map(drop)
+    sqlx::query!(
+        "update outbox set due_at = now() where order_id = any($1)",
+        orders
+    )
+    .execute(db)
+    .await
+    .map(drop)
 }
 
 /// Settles what is owed to `orders`: writes their confirmations and removes their rows, in one statement. Returns those

@@ -36,12 +36,15 @@ macro_rules! products {
 }
 
 pub async fn count(db: impl PgExecutor<'_>) -> sqlx::Result<i64> {
-    sqlx::query_scalar!(r#"select count(*) as "count!" from product where is_active"#).fetch_one(db).await
+    sqlx::query_scalar!(r#"select count(*) as "count!" from product where is_active"#)
+        .fetch_one(db)
+        .await
 }
 
 pub async fn list(db: impl PgExecutor<'_>, window: Window) -> sqlx::Result<Vec<Product>> {
     products!(
-        "select * from product where is_active order by title, id limit $1 offset $2" + " order by p.title, p.id",
+        "select * from product where is_active order by title, id limit $1 offset $2"
+            + " order by p.title, p.id",
         window.limit,
         window.offset
     )
@@ -50,13 +53,18 @@ pub async fn list(db: impl PgExecutor<'_>, window: Window) -> sqlx::Result<Vec<P
 }
 
 pub async fn get(db: impl PgExecutor<'_>, id: i64) -> sqlx::Result<Option<Product>> {
-    products!("select * from product where id = $1", id).fetch_optional(db).await
+    products!("select * from product where id = $1", id)
+        .fetch_optional(db)
+        .await
 }
 
 pub(crate) async fn exists(db: impl PgExecutor<'_>, id: i64) -> sqlx::Result<bool> {
-    sqlx::query_scalar!(r#"select exists (select from product where id = $1) as "exists!""#, id)
-        .fetch_one(db)
-        .await
+    sqlx::query_scalar!(
+        r#"select exists (select from product where id = $1) as "exists!""#,
+        id
+    )
+    .fetch_one(db)
+    .await
 }
 
 pub async fn insert(db: impl PgExecutor<'_>, sent: &ProductFields) -> sqlx::Result<Product> {
@@ -97,12 +105,16 @@ pub async fn delete(db: &PgPool, id: i64) -> sqlx::Result<Deletion> {
     let sold = sqlx::query_scalar!("select sold from product where id = $1 for update", id)
         .fetch_optional(&mut *tx)
         .await?;
-    let Some(sold) = sold else { return Ok(Deletion::NotFound) };
+    let Some(sold) = sold else {
+        return Ok(Deletion::NotFound);
+    };
     if ledger::lock(&mut tx, Scope::Product(id)).await? || sold {
         return Ok(Deletion::Ordered);
     }
     ledger::remove(&mut tx, Scope::Product(id)).await?;
-    sqlx::query!("delete from product where id = $1", id).execute(&mut *tx).await?;
+    sqlx::query!("delete from product where id = $1", id)
+        .execute(&mut *tx)
+        .await?;
     tx.commit().await?;
     Ok(Deletion::Done)
 }

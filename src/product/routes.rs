@@ -16,8 +16,8 @@ use crate::{
     database::{self, violated_constraint},
     rate_limit::RateLimitLayer,
     web::{
-        AppState, Body, Conflict, Invalid, NotFound, Page, PageRequest, Presence, Problem, RecordId, deleted,
-        endpoint, Fields,
+        AppState, Body, Conflict, Fields, Invalid, NotFound, Page, PageRequest, Presence, Problem, RecordId,
+        deleted, endpoint,
     },
 };
 
@@ -30,7 +30,10 @@ pub fn router(limit: RateLimitLayer) -> OpenApiRouter<AppState> {
         .routes(endpoint(routes!(list, create), "GET, POST, HEAD, OPTIONS"))
         .routes(endpoint(routes!(search::search), "GET, HEAD, OPTIONS"))
         .routes(endpoint(autocomplete, "GET, HEAD, OPTIONS"))
-        .routes(endpoint(routes!(retrieve, replace, patch, delete), "GET, PUT, PATCH, DELETE, HEAD, OPTIONS"))
+        .routes(endpoint(
+            routes!(retrieve, replace, patch, delete),
+            "GET, PUT, PATCH, DELETE, HEAD, OPTIONS",
+        ))
 }
 
 /// Active products, by title.
@@ -48,7 +51,9 @@ async fn create(State(db): State<PgPool>, body: Body) -> Result<(StatusCode, Jso
     let mut fields = body.fields(Presence::Complete)?;
     let sent = read(&db, &mut fields).await?;
     let sent = fields.finish(sent)?;
-    let product = queries::insert(&db, &sent).await.map_err(|error| refused(error, &sent))?;
+    let product = queries::insert(&db, &sent)
+        .await
+        .map_err(|error| refused(error, &sent))?;
     Ok((StatusCode::CREATED, Json(product)))
 }
 
@@ -73,14 +78,23 @@ async fn patch(State(db): State<PgPool>, id: RecordId, body: Body) -> Result<Jso
     update(&db, id, &body, Presence::Partial).await
 }
 
-async fn update(db: &PgPool, RecordId(id): RecordId, body: &Body, presence: Presence) -> Result<Json<Product>, Problem> {
+async fn update(
+    db: &PgPool,
+    RecordId(id): RecordId,
+    body: &Body,
+    presence: Presence,
+) -> Result<Json<Product>, Problem> {
     if !queries::exists(db, id).await? {
         return Err(NO_SUCH);
     }
     let mut fields = body.fields(presence)?;
     let sent = read(db, &mut fields).await?;
     let sent = fields.finish(sent)?;
-    queries::update(db, id, &sent).await.map_err(|error| refused(error, &sent))?.map(Json).ok_or(NO_SUCH)
+    queries::update(db, id, &sent)
+        .await
+        .map_err(|error| refused(error, &sent))?
+        .map(Json)
+        .ok_or(NO_SUCH)
 }
 
 /// Delete a product with its stock.
@@ -105,7 +119,9 @@ async fn read(db: &PgPool, fields: &mut Fields<'_>) -> sqlx::Result<ProductField
 /// The category may have gone since it was looked up.
 fn refused(error: sqlx::Error, sent: &ProductFields) -> Problem {
     match (violated_constraint(&error), &sent.category_id) {
-        (Some("product_category_id_fkey"), Some(reference)) => Problem::field("category_id", reference.missing()),
+        (Some("product_category_id_fkey"), Some(reference)) => {
+            Problem::field("category_id", reference.missing())
+        }
         _ => error.into(),
     }
 }

@@ -73,9 +73,7 @@ async fn count(db: &PgPool, search: &Search) -> sqlx::Result<i64> {
 
 async fn found(db: &PgPool, search: &Search, window: Window) -> sqlx::Result<Vec<FoundProduct>> {
     let mut query = matching(search);
-    query.push(
-        ", page as (select id, title from matching order by title, id limit ",
-    );
+    query.push(", page as (select id, title from matching order by title, id limit ");
     query.push_bind(window.limit).push(" offset ").push_bind(window.offset).push(
         ") select p.id, p.title, p.description, p.price, c.id as category_id, c.name as category_name, p.is_active
            from page join product p on p.id = page.id join category c on c.id = p.category_id
@@ -91,7 +89,10 @@ impl FoundProduct {
             title: row.try_get("title")?,
             description: row.try_get("description")?,
             price: row.try_get("price")?,
-            category: CategoryName { id: row.try_get("category_id")?, name: row.try_get("category_name")? },
+            category: CategoryName {
+                id: row.try_get("category_id")?,
+                name: row.try_get("category_name")?,
+            },
             is_active: row.try_get("is_active")?,
         })
     }
@@ -110,16 +111,26 @@ fn matching(search: &Search) -> QueryBuilder<Postgres> {
     query.push("(select p.id, p.title from product p where p.is_active");
     if let Some(text) = &search.text {
         let pattern = format!("%{}%", escape_like(text));
-        query.push(" and (fold(p.title) like fold(").push_bind(pattern.clone());
-        query.push(") or fold(p.description) like fold(").push_bind(pattern.clone());
+        query
+            .push(" and (fold(p.title) like fold(")
+            .push_bind(pattern.clone());
+        query
+            .push(") or fold(p.description) like fold(")
+            .push_bind(pattern.clone());
         query.push(") or p.category_id = any(array(select id from category where fold(name) like fold(");
         query.push_bind(pattern).push("))))");
     }
     if let Some(price) = &search.min_price {
-        query.push(" and p.price >= ").push_bind(price.clone()).push("::text::numeric");
+        query
+            .push(" and p.price >= ")
+            .push_bind(price.clone())
+            .push("::text::numeric");
     }
     if let Some(price) = &search.max_price {
-        query.push(" and p.price <= ").push_bind(price.clone()).push("::text::numeric");
+        query
+            .push(" and p.price <= ")
+            .push_bind(price.clone())
+            .push("::text::numeric");
     }
     if let Some(category) = search.category_id {
         query.push(" and p.category_id = ").push_bind(category);
@@ -134,13 +145,14 @@ fn matching(search: &Search) -> QueryBuilder<Postgres> {
 
 /// Makes a text that `like` takes literally.
 fn escape_like(text: &str) -> String {
-    text.chars().fold(String::with_capacity(text.len()), |mut escaped, c| {
-        if matches!(c, '\\' | '%' | '_') {
-            escaped.push('\\');
-        }
-        escaped.push(c);
-        escaped
-    })
+    text.chars()
+        .fold(String::with_capacity(text.len()), |mut escaped, c| {
+            if matches!(c, '\\' | '%' | '_') {
+                escaped.push('\\');
+            }
+            escaped.push(c);
+            escaped
+        })
 }
 
 /// A product whose title begins as asked.
@@ -157,11 +169,17 @@ pub struct Suggestion {
     params(("q" = String, Query, description = "At least three characters, in any case")),
     responses((status = 200, body = Vec<Suggestion>), (status = 400, description = "Fewer than three characters"),
         (status = 429, description = "The limit is used up; `Retry-After` says for how many seconds")))]
-pub async fn autocomplete(State(db): State<PgPool>, mut params: Params) -> Result<Json<Vec<Suggestion>>, Problem> {
+pub async fn autocomplete(
+    State(db): State<PgPool>,
+    mut params: Params,
+) -> Result<Json<Vec<Suggestion>>, Problem> {
     let text = params.text("q");
     let prefix = params.finish(text)?.filter(|prefix| prefix.chars().count() >= 3);
     let Some(prefix) = prefix else {
-        return Err(Problem::Titled { error: "Query must be at least 3 characters", detail: None });
+        return Err(Problem::Titled {
+            error: "Query must be at least 3 characters",
+            detail: None,
+        });
     };
     Ok(Json(suggestions(&db, &prefix).await?))
 }

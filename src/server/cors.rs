@@ -15,8 +15,9 @@ use axum::{
 use crate::settings::HttpSettings;
 
 const METHODS: HeaderValue = HeaderValue::from_static("DELETE, GET, OPTIONS, PATCH, POST, PUT");
-const HEADERS: HeaderValue =
-    HeaderValue::from_static("accept, authorization, content-type, user-agent, x-csrftoken, x-requested-with");
+const HEADERS: HeaderValue = HeaderValue::from_static(
+    "accept, authorization, content-type, user-agent, x-csrftoken, x-requested-with",
+);
 const MAX_AGE: HeaderValue = HeaderValue::from_static("86400");
 const ANY: HeaderValue = HeaderValue::from_static("*");
 
@@ -34,16 +35,22 @@ impl AllowedOrigins {
         if http.debug {
             return Self::Any;
         }
-        Self::Only(http.cors_allowed_origins.iter().map(|origin| origin.trim().to_owned()).collect())
+        Self::Only(
+            http.cors_allowed_origins
+                .iter()
+                .map(|origin| origin.trim().to_owned())
+                .collect(),
+        )
     }
 
     /// What to tell a page of `origin`, if it may read.
     fn allow(&self, origin: &HeaderValue) -> Option<HeaderValue> {
         match self {
             Self::Any => Some(ANY),
-            Self::Only(origins) => {
-                origins.iter().any(|allowed| allowed.as_bytes() == origin.as_bytes()).then(|| origin.clone())
-            }
+            Self::Only(origins) => origins
+                .iter()
+                .any(|allowed| allowed.as_bytes() == origin.as_bytes())
+                .then(|| origin.clone()),
         }
     }
 }
@@ -51,7 +58,11 @@ impl AllowedOrigins {
 pub(super) async fn share(State(origins): State<AllowedOrigins>, request: Request, next: Next) -> Response {
     let origin = request.headers().get(header::ORIGIN).cloned();
     let is_options = request.method() == Method::OPTIONS;
-    let mut response = if is_options && request.headers().contains_key(header::ACCESS_CONTROL_REQUEST_METHOD) {
+    let mut response = if is_options
+        && request
+            .headers()
+            .contains_key(header::ACCESS_CONTROL_REQUEST_METHOD)
+    {
         ().into_response()
     } else {
         next.run(request).await

@@ -12,10 +12,16 @@ use crate::web::Problem;
 const HEALTHY: &str = r#"{"status": "healthy", "service": "inventory-api"}"#;
 
 pub(super) async fn health() -> impl IntoResponse {
-    ([(header::CONTENT_TYPE, HeaderValue::from_static("application/json"))], HEALTHY)
+    (
+        [(header::CONTENT_TYPE, HeaderValue::from_static("application/json"))],
+        HEALTHY,
+    )
 }
 
 /// Any method that could change something: clients know the refusal as 403.
 pub(super) async fn refused() -> Problem {
-    Problem::detail(StatusCode::FORBIDDEN, "Only GET, HEAD and OPTIONS are allowed here.")
+    Problem::detail(
+        StatusCode::FORBIDDEN,
+        "Only GET, HEAD and OPTIONS are allowed here.",
+    )
 }

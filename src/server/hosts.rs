@@ -31,20 +31,28 @@ impl AllowedHosts {
                 allowed == "*"
                     || *allowed == name
                     || allowed.strip_prefix('.').is_some_and(|domain| {
-                        name.strip_suffix(domain).is_some_and(|rest| rest.is_empty() || rest.ends_with('.'))
+                        name.strip_suffix(domain)
+                            .is_some_and(|rest| rest.is_empty() || rest.ends_with('.'))
                     })
             })
     }
 }
 
 pub(super) async fn check(State(hosts): State<AllowedHosts>, request: Request, next: Next) -> Response {
-    let header = request.headers().get(header::HOST).map(|host| host.to_str().unwrap_or_default());
+    let header = request
+        .headers()
+        .get(header::HOST)
+        .map(|host| host.to_str().unwrap_or_default());
     // An absolute request line names the host itself.
     let host = header.or_else(|| request.uri().authority().map(axum::http::uri::Authority::as_str));
     if host.is_some_and(|host| hosts.allow(host)) {
         next.run(request).await
     } else {
-        Problem::detail(StatusCode::BAD_REQUEST, "Host not allowed: name it in ALLOWED_HOSTS.").into_response()
+        Problem::detail(
+            StatusCode::BAD_REQUEST,
+            "Host not allowed: name it in ALLOWED_HOSTS.",
+        )
+        .into_response()
     }
 }
 
@@ -62,10 +70,25 @@ mod tests {
     #[test]
     fn hosts_match_by_name_by_domain_or_all() {
         let hosts = AllowedHosts::new(&["localhost".into(), ".shop.example".into(), "[::1]".into()]);
-        for host in ["localhost", "LOCALHOST:8000", "shop.example", "a.b.shop.example:443", "[::1]:8000", "localhost."] {
+        for host in [
+            "localhost",
+            "LOCALHOST:8000",
+            "shop.example",
+            "a.b.shop.example:443",
+            "[::1]:8000",
+            "localhost.",
+        ] {
             assert!(hosts.allow(host), "{host}");
         }
-        for host in ["", "evilshop.example", "localhost.evil", "local host", "127.0.0.1", "localhost:80:80", "a/localhost"] {
+        for host in [
+            "",
+            "evilshop.example",
+            "localhost.evil",
+            "local host",
+            "127.0.0.1",
+            "localhost:80:80",
+            "a/localhost",
+        ] {
             assert!(!hosts.allow(host), "{host}");
         }
         assert!(AllowedHosts::new(&["*".into()]).allow("anything.example:1"));

@@ -46,17 +46,27 @@ pub(super) fn around(routes: Router, http: &HttpSettings) -> Router {
         .layer(security_header(header::X_FRAME_OPTIONS, "DENY"))
         .layer(security_header(header::X_CONTENT_TYPE_OPTIONS, "nosniff"))
         .layer(security_header(header::REFERRER_POLICY, "same-origin"))
-        .layer(security_header(HeaderName::from_static("cross-origin-opener-policy"), "same-origin"))
+        .layer(security_header(
+            HeaderName::from_static("cross-origin-opener-policy"),
+            "same-origin",
+        ))
         // Before the host is checked: a preflight is about an origin, not about what is asked for.
         .layer(from_fn_with_state(AllowedOrigins::new(http), cors::share))
-        .layer(from_fn_with_state(AllowedHosts::new(&http.allowed_hosts), hosts::check))
+        .layer(from_fn_with_state(
+            AllowedHosts::new(&http.allowed_hosts),
+            hosts::check,
+        ))
         .layer(map_request_with_state(http.trusted_proxies.clone(), read_scheme))
         .layer(from_fn(finish_writes))
         // Innermost, so that a panic is an answer like any other, with all the headers of one.
         .layer(CatchPanicLayer::custom(panicked))
         .layer(DefaultBodyLimit::max(BODY_LIMIT));
     // The path is completed before the routes see it, so this stands around the router that has them.
-    Router::new().fallback_service(ServiceBuilder::new().layer(map_request(complete_path)).service(routes.layer(stack)))
+    Router::new().fallback_service(
+        ServiceBuilder::new()
+            .layer(map_request(complete_path))
+            .service(routes.layer(stack)),
+    )
 }
 
 fn security_header(name: HeaderName, value: &'static str) -> SetResponseHeaderLayer<HeaderValue> {
@@ -75,7 +85,11 @@ async fn drop_strange_request_id(mut request: Request) -> Request {
 }
 
 fn span(request: &Request<Body>) -> Span {
-    let id = request.headers().get(&REQUEST_ID).and_then(|id| id.to_str().ok()).unwrap_or_default();
+    let id = request
+        .headers()
+        .get(&REQUEST_ID)
+        .and_then(|id| id.to_str().ok())
+        .unwrap_or_default();
     tracing::info_span!("request", id, method = %request.method(), path = request.uri().path())
 }
 
@@ -102,10 +116,20 @@ async fn complete_path(mut request: Request) -> Request {
 
 /// Believes a proxy on this machine, or a trusted one, that it was reached through TLS.
 async fn read_scheme(State(proxies): State<TrustedProxies>, mut request: Request) -> Request {
-    let peer = request.extensions().get::<ConnectInfo<SocketAddr>>().map(|peer| peer.0.ip());
+    let peer = request
+        .extensions()
+        .get::<ConnectInfo<SocketAddr>>()
+        .map(|peer| peer.0.ip());
     let believed = peer.is_some_and(|peer| peer.is_loopback() || proxies.trusts(peer));
-    let claimed = request.headers().get("x-forwarded-proto").is_some_and(|proto| proto == "https");
-    request.extensions_mut().insert(if believed && claimed { Scheme::Https } else { Scheme::Http });
+    let claimed = request
+        .headers()
+        .get("x-forwarded-proto")
+        .is_some_and(|proto| proto == "https");
+    request.extensions_mut().insert(if believed && claimed {
+        Scheme::Https
+    } else {
+        Scheme::Http
+    });
     request
 }
 
@@ -123,6 +147,8 @@ async fn finish_writes(request: Request, next: Next) -> Response {
 
 fn panicked(panic: Box<dyn Any + Send + 'static>) -> Response {
     let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
-    let text = text.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_default();
+    let text = text
+        .or_else(|| panic.downcast_ref::<String>().cloned())
+        .unwrap_or_default();
     Problem::Internal(format!("a handler panicked: {text}").into()).into_response()
 }

@@ -39,7 +39,12 @@ pub fn app(state: AppState, http: &HttpSettings, redis: &RedisSettings) -> redis
     let (api, document) = api(limit).split_for_parts();
     let routes = api
         .merge(openapi::pages(document))
-        .route("/health/", get(health::health).options(health::health).fallback(health::refused))
+        .route(
+            "/health/",
+            get(health::health)
+                .options(health::health)
+                .fallback(health::refused),
+        )
         .fallback(async || Problem::not_found())
         .with_state(state);
     Ok(middleware::around(routes, http))

@@ -11,8 +11,12 @@ pub(super) fn base() -> OpenApi {
     let info = InfoBuilder::new()
         .title("Afforo")
         .version(env!("CARGO_PKG_VERSION"))
-        .description(Some("Inventory and orders: stock per store, and orders placed atomically against it."))
-        .license(Some(LicenseBuilder::new().name("MIT").identifier(Some("MIT")).build()));
+        .description(Some(
+            "Inventory and orders: stock per store, and orders placed atomically against it.",
+        ))
+        .license(Some(
+            LicenseBuilder::new().name("MIT").identifier(Some("MIT")).build(),
+        ));
     OpenApiBuilder::new().info(info.build()).build()
 }
 
@@ -20,12 +24,16 @@ pub(super) fn base() -> OpenApi {
 #[must_use]
 pub fn document() -> OpenApi {
     // No request is made: nothing is connected to.
-    let unused = redis::Client::open("redis://localhost/").map(|client| RateLimitLayer::builder(client).build());
+    let unused =
+        redis::Client::open("redis://localhost/").map(|client| RateLimitLayer::builder(client).build());
     unused.map_or_else(|_| base(), |limit| super::api(limit).into_openapi())
 }
 
 pub(super) fn pages(document: OpenApi) -> Router<AppState> {
     // The page's validator badge would send the document's address to another site.
     let config = Config::new(["/api/openapi.json"]).validator_url("none");
-    SwaggerUi::new("/api/docs").url("/api/openapi.json", document).config(config).into()
+    SwaggerUi::new("/api/docs")
+        .url("/api/openapi.json", document)
+        .config(config)
+        .into()
 }

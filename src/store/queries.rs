@@ -25,7 +25,9 @@ macro_rules! stores {
 }
 
 pub async fn count(db: impl PgExecutor<'_>) -> sqlx::Result<i64> {
-    sqlx::query_scalar!(r#"select count(*) as "count!" from store where is_active"#).fetch_one(db).await
+    sqlx::query_scalar!(r#"select count(*) as "count!" from store where is_active"#)
+        .fetch_one(db)
+        .await
 }
 
 pub async fn list(db: impl PgExecutor<'_>, window: Window) -> sqlx::Result<Vec<Store>> {
@@ -39,11 +41,18 @@ pub async fn list(db: impl PgExecutor<'_>, window: Window) -> sqlx::Result<Vec<S
 }
 
 pub async fn get(db: impl PgExecutor<'_>, id: i64) -> sqlx::Result<Option<Store>> {
-    stores!("select * from store where id = $1", id).fetch_optional(db).await
+    stores!("select * from store where id = $1", id)
+        .fetch_optional(db)
+        .await
 }
 
 pub(crate) async fn exists(db: impl PgExecutor<'_>, id: i64) -> sqlx::Result<bool> {
-    sqlx::query_scalar!(r#"select exists (select from store where id = $1) as "exists!""#, id).fetch_one(db).await
+    sqlx::query_scalar!(
+        r#"select exists (select from store where id = $1) as "exists!""#,
+        id
+    )
+    .fetch_one(db)
+    .await
 }
 
 pub async fn insert(db: impl PgExecutor<'_>, sent: &StoreFields) -> sqlx::Result<Store> {
@@ -75,21 +84,26 @@ pub async fn update(db: impl PgExecutor<'_>, id: i64, sent: &StoreFields) -> sql
 pub async fn delete(db: &PgPool, id: i64) -> sqlx::Result<Deletion> {
     let mut tx = db.begin().await?;
     ledger::lock(&mut tx, Scope::Store(id)).await?;
-    let found =
-        sqlx::query_scalar!("select id from store where id = $1 for update", id).fetch_optional(&mut *tx).await?;
+    let found = sqlx::query_scalar!("select id from store where id = $1 for update", id)
+        .fetch_optional(&mut *tx)
+        .await?;
     if found.is_none() {
         return Ok(Deletion::NotFound);
     }
     ledger::lock(&mut tx, Scope::Store(id)).await?;
-    let has_orders =
-        sqlx::query_scalar!(r#"select exists (select from orders where store_id = $1) as "exists!""#, id)
-            .fetch_one(&mut *tx)
-            .await?;
+    let has_orders = sqlx::query_scalar!(
+        r#"select exists (select from orders where store_id = $1) as "exists!""#,
+        id
+    )
+    .fetch_one(&mut *tx)
+    .await?;
     if has_orders {
         return Ok(Deletion::Ordered);
     }
     ledger::remove(&mut tx, Scope::Store(id)).await?;
-    sqlx::query!("delete from store where id = $1", id).execute(&mut *tx).await?;
+    sqlx::query!("delete from store where id = $1", id)
+        .execute(&mut *tx)
+        .await?;
     tx.commit().await?;
     Ok(Deletion::Done)
 }

@@ -22,7 +22,10 @@ const NO_SUCH: Problem = Problem::NoSuch("Store");
 pub fn router() -> OpenApiRouter<AppState> {
     OpenApiRouter::new()
         .routes(endpoint(routes!(list, create), "GET, POST, HEAD, OPTIONS"))
-        .routes(endpoint(routes!(retrieve, replace, patch, delete), "GET, PUT, PATCH, DELETE, HEAD, OPTIONS"))
+        .routes(endpoint(
+            routes!(retrieve, replace, patch, delete),
+            "GET, PUT, PATCH, DELETE, HEAD, OPTIONS",
+        ))
 }
 
 /// Active stores, by name.
@@ -65,7 +68,12 @@ async fn patch(State(db): State<PgPool>, id: RecordId, body: Body) -> Result<Jso
     update(&db, id, &body, Presence::Partial).await
 }
 
-async fn update(db: &PgPool, RecordId(id): RecordId, body: &Body, presence: Presence) -> Result<Json<Store>, Problem> {
+async fn update(
+    db: &PgPool,
+    RecordId(id): RecordId,
+    body: &Body,
+    presence: Presence,
+) -> Result<Json<Store>, Problem> {
     if !queries::exists(db, id).await? {
         return Err(NO_SUCH);
     }

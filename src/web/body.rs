@@ -33,10 +33,16 @@ impl Body {
         let bytes = match &self.bytes {
             Ok(bytes) => bytes,
             Err(error) if error.status() == StatusCode::PAYLOAD_TOO_LARGE => {
-                return Err(Problem::detail(StatusCode::PAYLOAD_TOO_LARGE, "Request body exceeds 1 MiB."));
+                return Err(Problem::detail(
+                    StatusCode::PAYLOAD_TOO_LARGE,
+                    "Request body exceeds 1 MiB.",
+                ));
             }
             Err(_) => {
-                return Err(Problem::detail(StatusCode::BAD_REQUEST, "Request body could not be read."));
+                return Err(Problem::detail(
+                    StatusCode::BAD_REQUEST,
+                    "Request body could not be read.",
+                ));
             }
         };
         if bytes.is_empty() {
@@ -52,9 +58,13 @@ impl Body {
             Problem::detail(StatusCode::BAD_REQUEST, format!("JSON parse error - {error}"))
         })?;
         match Value::of(raw) {
-            Value::Object(raw) => object(raw)
-                .map(|members| Fields::new(members, presence))
-                .map_err(|error| Problem::detail(StatusCode::BAD_REQUEST, format!("JSON parse error - {error}"))),
+            Value::Object(raw) => {
+                object(raw)
+                    .map(|members| Fields::new(members, presence))
+                    .map_err(|error| {
+                        Problem::detail(StatusCode::BAD_REQUEST, format!("JSON parse error - {error}"))
+                    })
+            }
             Value::Null => Err(Problem::non_field("No data provided")),
             other => Err(Problem::non_field(format!(
                 "Invalid data. Expected a dictionary, but got {}.",
@@ -69,9 +79,13 @@ impl<S: Send + Sync> FromRequest<S> for Body {
 
     async fn from_request(request: Request, state: &S) -> Result<Self, Infallible> {
         let content_type = request.headers().get(header::CONTENT_TYPE);
-        let content_type =
-            content_type.map(|value| String::from_utf8_lossy(value.as_bytes()).into_owned()).unwrap_or_default();
-        Ok(Self { content_type, bytes: Bytes::from_request(request, state).await })
+        let content_type = content_type
+            .map(|value| String::from_utf8_lossy(value.as_bytes()).into_owned())
+            .unwrap_or_default();
+        Ok(Self {
+            content_type,
+            bytes: Bytes::from_request(request, state).await,
+        })
     }
 }
 
@@ -127,7 +141,9 @@ fn refuse_excess(json: &[u8]) -> Result<(), ParseError> {
             b']' | b'}' => depth -= 1,
             _ => {}
         }
-        let ends = json.get(at + 1).is_none_or(|next| !matches!(next, b'0'..=b'9' | b'.' | b'e' | b'E'));
+        let ends = json
+            .get(at + 1)
+            .is_none_or(|next| !matches!(next, b'0'..=b'9' | b'.' | b'e' | b'E'));
         if digits > MOST_DIGITS && ends && !fraction {
             let (line, column) = place(json, at);
             return Err(ParseError::TooManyDigits { line, column });
@@ -167,7 +183,9 @@ mod tests {
 
     #[test]
     fn excess_is_refused_wherever_it_hides() {
-        assert!(message(format!("{}{}", "[".repeat(200), "]".repeat(200)).as_bytes()).contains("nested deeper"));
+        assert!(
+            message(format!("{}{}", "[".repeat(200), "]".repeat(200)).as_bytes()).contains("nested deeper")
+        );
         assert!(message(format!("{{\"unknown\":{}}}", "9".repeat(5000)).as_bytes()).contains("4300 digits"));
         assert!(parse(format!("{{\"text\":\"{}\"}}", "9".repeat(5000)).as_bytes()).is_ok());
         assert!(parse(format!("[\"{}\",1]", "[".repeat(5000)).as_bytes()).is_ok());

@@ -34,24 +34,39 @@ impl Scheme {
 /// Gives the methods of a route what all endpoints share, checked in this order: an id that is no number is no path
 /// (404), an answer that the client would not accept is not made (406), OPTIONS says what is allowed, and so does the
 /// refusal of any other method (405). `allow` lists the methods.
-pub fn endpoint((schemas, paths, methods): UtoipaMethodRouter<AppState>, allow: &'static str) -> UtoipaMethodRouter<AppState> {
+pub fn endpoint(
+    (schemas, paths, methods): UtoipaMethodRouter<AppState>,
+    allow: &'static str,
+) -> UtoipaMethodRouter<AppState> {
     let methods = methods
         .options(|| async { StatusCode::OK })
         .fallback(|method: Method| async move {
-            Problem::detail(StatusCode::METHOD_NOT_ALLOWED, format!("Method \"{method}\" not allowed."))
+            Problem::detail(
+                StatusCode::METHOD_NOT_ALLOWED,
+                format!("Method \"{method}\" not allowed."),
+            )
         })
-        .layer(middleware::from_fn(move |params, request, next| manners(allow, params, request, next)));
+        .layer(middleware::from_fn(move |params, request, next| {
+            manners(allow, params, request, next)
+        }));
     (schemas, paths, methods)
 }
 
 async fn manners(allow: &'static str, params: RawPathParams, request: Request, next: Next) -> Response {
-    if params.iter().any(|(name, id)| name == "id" && !id.bytes().all(|byte| byte.is_ascii_digit())) {
+    if params
+        .iter()
+        .any(|(name, id)| name == "id" && !id.bytes().all(|byte| byte.is_ascii_digit()))
+    {
         return Problem::not_found().into_response();
     }
     let mut response = if accepts_json(&request) {
         next.run(request).await
     } else {
-        Problem::detail(StatusCode::NOT_ACCEPTABLE, "Could not satisfy the request Accept header.").into_response()
+        Problem::detail(
+            StatusCode::NOT_ACCEPTABLE,
+            "Could not satisfy the request Accept header.",
+        )
+        .into_response()
     };
     let headers = response.headers_mut();
     headers.insert(header::ALLOW, HeaderValue::from_static(allow));
@@ -63,8 +78,17 @@ async fn manners(allow: &'static str, params: RawPathParams, request: Request, n
 fn accepts_json(request: &Request) -> bool {
     let mut accepted = request.headers().get_all(header::ACCEPT).iter().peekable();
     accepted.peek().is_none()
-        || accepted.filter_map(|value| value.to_str().ok()).flat_map(|value| value.split(',')).any(|range| {
-            let essence = range.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
-            ["*/*", "application/*", "application/json", "text/*", "text/html"].contains(&essence.as_str())
-        })
+        || accepted
+            .filter_map(|value| value.to_str().ok())
+            .flat_map(|value| value.split(','))
+            .any(|range| {
+                let essence = range
+                    .split(';')
+                    .next()
+                    .unwrap_or_default()
+                    .trim()
+                    .to_ascii_lowercase();
+                ["*/*", "application/*", "application/json", "text/*", "text/html"]
+                    .contains(&essence.as_str())
+            })
 }

@@ -30,7 +30,12 @@ pub struct Fields<'a> {
 
 impl<'a> Fields<'a> {
     pub(super) fn new(members: Object<'a>, presence: Presence) -> Self {
-        Self { members, presence, asked: Vec::new(), errors: Vec::new() }
+        Self {
+            members,
+            presence,
+            asked: Vec::new(),
+            errors: Vec::new(),
+        }
     }
 
     /// Reads a field that must be there, unless the request is partial. `None` when it is absent or wrong.
@@ -78,9 +83,10 @@ impl<'a> Fields<'a> {
                     }
                 }
             }
-            Some(other) => {
-                FieldErrors::non_field(format!("Expected a list of items but got type \"{}\".", other.type_name()))
-            }
+            Some(other) => FieldErrors::non_field(format!(
+                "Expected a list of items but got type \"{}\".",
+                other.type_name()
+            )),
         };
         self.errors.push((name, errors));
         None
@@ -95,7 +101,11 @@ impl<'a> Fields<'a> {
 
     /// Ends the reading: `read`, unless anything was wrong.
     pub fn finish<T>(self, read: T) -> Result<T, Problem> {
-        if self.errors.is_empty() { Ok(read) } else { Err(Problem::Invalid(self.into_errors())) }
+        if self.errors.is_empty() {
+            Ok(read)
+        } else {
+            Err(Problem::Invalid(self.into_errors()))
+        }
     }
 
     /// Ends a reading that yields nothing if anything was wrong.
@@ -107,7 +117,8 @@ impl<'a> Fields<'a> {
     }
 
     fn into_errors(mut self) -> FieldErrors {
-        self.errors.sort_by_key(|(name, _)| self.asked.iter().position(|asked| asked == name));
+        self.errors
+            .sort_by_key(|(name, _)| self.asked.iter().position(|asked| asked == name));
         FieldErrors::Fields(self.errors)
     }
 }

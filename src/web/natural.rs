@@ -76,7 +76,9 @@ impl<'de> Deserialize<'de> for Natural {
             digits if digits.is_empty() || !digits.bytes().all(|byte| byte.is_ascii_digit()) => {
                 Err(serde::de::Error::custom("not a natural number"))
             }
-            digits => Ok(digits.parse().map_or_else(|_| Self::Huge(digits.into()), Self::Small)),
+            digits => Ok(digits
+                .parse()
+                .map_or_else(|_| Self::Huge(digits.into()), Self::Small)),
         }
     }
 }
@@ -103,7 +105,8 @@ mod tests {
     #[test]
     fn numbers_of_any_size_keep_their_order_and_their_digits() {
         let numbers: Vec<Natural> =
-            serde_json::from_str("[9,10,9223372036854775807,9223372036854775808,10000000000000000000000]").unwrap();
+            serde_json::from_str("[9,10,9223372036854775807,9223372036854775808,10000000000000000000000]")
+                .unwrap();
         assert!(numbers.is_sorted());
         assert_eq!(numbers[2].small(), Some(i64::MAX));
         assert_eq!(numbers[3].small(), None);

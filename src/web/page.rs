@@ -20,7 +20,11 @@ use super::{
 const SIZE: i64 = 20;
 
 /// What stays as it is in a link.
-const ENCODED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'_').remove(b'.').remove(b'-').remove(b'~');
+const ENCODED: &AsciiSet = &NON_ALPHANUMERIC
+    .remove(b'_')
+    .remove(b'.')
+    .remove(b'-')
+    .remove(b'~');
 
 /// One page of a list.
 #[derive(Debug, Serialize, ToSchema)]
@@ -73,7 +77,13 @@ impl PageRequest {
         if !(1..=pages).contains(&page) {
             return Err(invalid_page());
         }
-        Ok(Window { page, pages, count, limit: SIZE, offset: (page - 1) * SIZE })
+        Ok(Window {
+            page,
+            pages,
+            count,
+            limit: SIZE,
+            offset: (page - 1) * SIZE,
+        })
     }
 
     /// The page with its rows.
@@ -114,13 +124,28 @@ impl<S: Send + Sync> FromRequestParts<S> for PageRequest {
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Infallible> {
         let scheme = parts.extensions.get::<Scheme>().copied().unwrap_or_default();
-        let host = parts.headers.get(header::HOST).and_then(|host| host.to_str().ok()).unwrap_or("localhost");
+        let host = parts
+            .headers
+            .get(header::HOST)
+            .and_then(|host| host.to_str().ok())
+            .unwrap_or("localhost");
         let mut parameters = BTreeMap::<String, Vec<String>>::new();
         for (name, value) in form_urlencoded::parse(parts.uri.query().unwrap_or_default().as_bytes()) {
-            parameters.entry(name.into_owned()).or_default().push(value.into_owned());
+            parameters
+                .entry(name.into_owned())
+                .or_default()
+                .push(value.into_owned());
         }
-        let page = parameters.get("page").and_then(|pages| pages.last()).cloned().unwrap_or_default();
-        Ok(Self { page, address: format!("{}://{host}{}", scheme.as_str(), parts.uri.path()), parameters })
+        let page = parameters
+            .get("page")
+            .and_then(|pages| pages.last())
+            .cloned()
+            .unwrap_or_default();
+        Ok(Self {
+            page,
+            address: format!("{}://{host}{}", scheme.as_str(), parts.uri.path()),
+            parameters,
+        })
     }
 }
 
@@ -140,7 +165,11 @@ mod tests {
     use super::*;
 
     async fn request(url: &str) -> PageRequest {
-        let (mut parts, ()) = Request::get(url).header("host", "shop.example:8000").body(()).unwrap().into_parts();
+        let (mut parts, ()) = Request::get(url)
+            .header("host", "shop.example:8000")
+            .body(())
+            .unwrap()
+            .into_parts();
         PageRequest::from_request_parts(&mut parts, &()).await.unwrap()
     }
 
@@ -148,18 +177,33 @@ mod tests {
     async fn links_keep_the_parameters_sorted_and_encoded() {
         let request = request("/api/x/?store_id=&q=a%20b%2B*~&page=9&page=2&b=2&b=1").await;
         let page: Page<()> = request.answer(request.window(50).unwrap(), vec![]);
-        assert_eq!(page.next.unwrap(), "http://shop.example:8000/api/x/?b=2&b=1&page=3&q=a+b%2B%2A~&store_id=");
-        assert_eq!(page.previous.unwrap(), "http://shop.example:8000/api/x/?b=2&b=1&q=a+b%2B%2A~&store_id=");
+        assert_eq!(
+            page.next.unwrap(),
+            "http://shop.example:8000/api/x/?b=2&b=1&page=3&q=a+b%2B%2A~&store_id="
+        );
+        assert_eq!(
+            page.previous.unwrap(),
+            "http://shop.example:8000/api/x/?b=2&b=1&q=a+b%2B%2A~&store_id="
+        );
     }
 
     #[tokio::test]
     async fn pages_are_numbers_from_one_or_the_last() {
-        for (page, offset) in [("", Some(0)), ("last", Some(40)), ("%202", Some(20)), ("%2B2", Some(20)), ("007", None)] {
+        for (page, offset) in [
+            ("", Some(0)),
+            ("last", Some(40)),
+            ("%202", Some(20)),
+            ("%2B2", Some(20)),
+            ("007", None),
+        ] {
             let found = request(&format!("/api/x/?page={page}")).await.window(50);
             assert_eq!(found.ok().map(|window| window.offset), offset, "{page}");
         }
         for page in ["0", "-1", "abc", "1.0", "4", "99999999999999999999", "1_0", "%00"] {
-            assert!(request(&format!("/api/x/?page={page}")).await.window(50).is_err(), "{page}");
+            assert!(
+                request(&format!("/api/x/?page={page}")).await.window(50).is_err(),
+                "{page}"
+            );
         }
         assert_eq!(request("/api/x/").await.window(0).unwrap().offset, 0);
     }

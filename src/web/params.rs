@@ -20,8 +20,14 @@ impl<S: Send + Sync> FromRequestParts<S> for RecordId {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
-        let params = RawPathParams::from_request_parts(parts, state).await.map_err(|_| Problem::not_found())?;
-        let id = params.iter().find(|(name, _)| *name == "id").map(|(_, id)| id).unwrap_or_default();
+        let params = RawPathParams::from_request_parts(parts, state)
+            .await
+            .map_err(|_| Problem::not_found())?;
+        let id = params
+            .iter()
+            .find(|(name, _)| *name == "id")
+            .map(|(_, id)| id)
+            .unwrap_or_default();
         if id.is_empty() || !id.bytes().all(|byte| byte.is_ascii_digit()) {
             return Err(Problem::not_found());
         }
@@ -43,20 +49,28 @@ impl Params {
         let pairs = form_urlencoded::parse(query.as_bytes())
             .map(|(name, value)| (Cow::into_owned(name), Cow::into_owned(value)))
             .collect();
-        Self { pairs, errors: Vec::new() }
+        Self {
+            pairs,
+            errors: Vec::new(),
+        }
     }
 
     /// A parameter as it was sent.
     #[must_use]
     pub fn get(&self, name: &str) -> Option<&str> {
-        self.pairs.iter().rev().find(|(known, _)| known == name).map(|(_, value)| value.as_str())
+        self.pairs
+            .iter()
+            .rev()
+            .find(|(known, _)| known == name)
+            .map(|(_, value)| value.as_str())
     }
 
     /// A parameter that is searched for: trimmed, `None` when blank.
     pub fn text(&mut self, name: &'static str) -> Option<String> {
         let text = trim(self.get(name)?).to_owned();
         if text.contains('\0') {
-            self.errors.push((name, FieldErrors::message("Null characters are not allowed.")));
+            self.errors
+                .push((name, FieldErrors::message("Null characters are not allowed.")));
             return None;
         }
         Some(text).filter(|text| !text.is_empty())
@@ -68,7 +82,8 @@ impl Params {
         if let Some((negative, digits)) = sign_and_digits(trim(text)) {
             Some(if negative { 0 } else { digits.parse().unwrap_or(0) })
         } else {
-            self.errors.push((name, FieldErrors::message("A valid integer is required.")));
+            self.errors
+                .push((name, FieldErrors::message("A valid integer is required.")));
             None
         }
     }
@@ -77,7 +92,9 @@ impl Params {
     #[must_use]
     pub fn amount(&self, name: &str) -> Option<String> {
         let text = trim(self.get(name)?);
-        let magnitude = Scientific::parse(text).filter(|_| text.len() <= 1000)?.magnitude();
+        let magnitude = Scientific::parse(text)
+            .filter(|_| text.len() <= 1000)?
+            .magnitude();
         // What a double can hold, and what the original could compare with.
         (-308..=308).contains(&magnitude).then(|| text.to_owned())
     }
@@ -85,12 +102,17 @@ impl Params {
     /// Whether a parameter is `true`, in any case.
     #[must_use]
     pub fn is_true(&self, name: &str) -> bool {
-        self.get(name).is_some_and(|value| value.eq_ignore_ascii_case("true"))
+        self.get(name)
+            .is_some_and(|value| value.eq_ignore_ascii_case("true"))
     }
 
     /// Ends the reading: `read`, unless a parameter was wrong.
     pub fn finish<T>(self, read: T) -> Result<T, Problem> {
-        if self.errors.is_empty() { Ok(read) } else { Err(Problem::Invalid(FieldErrors::Fields(self.errors))) }
+        if self.errors.is_empty() {
+            Ok(read)
+        } else {
+            Err(Problem::Invalid(FieldErrors::Fields(self.errors)))
+        }
     }
 }
 

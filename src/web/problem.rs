@@ -85,7 +85,11 @@ impl From<sqlx::Error> for Problem {
             }),
             _ => false,
         };
-        if passing { Self::Unavailable(error) } else { Self::Internal(error.into()) }
+        if passing {
+            Self::Unavailable(error)
+        } else {
+            Self::Internal(error.into())
+        }
     }
 }
 
@@ -93,16 +97,20 @@ impl IntoResponse for Problem {
     fn into_response(self) -> Response {
         match self {
             Self::Invalid(errors) => (StatusCode::BAD_REQUEST, Json(errors)).into_response(),
-            Self::NoSuch(kind) => {
-                (StatusCode::NOT_FOUND, Json(Detail::new(format!("No {kind} matches the given query."))))
-                    .into_response()
-            }
+            Self::NoSuch(kind) => (
+                StatusCode::NOT_FOUND,
+                Json(Detail::new(format!("No {kind} matches the given query."))),
+            )
+                .into_response(),
             Self::Detail(status, detail) => (status, Json(Detail::new(detail))).into_response(),
             Self::Titled { error, detail } => {
                 (StatusCode::BAD_REQUEST, Json(Titled { error, detail })).into_response()
             }
             Self::Unavailable(error) => {
-                tracing::error!(error = &error as &dyn std::error::Error, "the database is unavailable");
+                tracing::error!(
+                    error = &error as &dyn std::error::Error,
+                    "the database is unavailable"
+                );
                 let detail = Json(Detail::new("Service temporarily unavailable, try again later."));
                 let retry_after = [(header::RETRY_AFTER, HeaderValue::from_static("1"))];
                 (StatusCode::SERVICE_UNAVAILABLE, retry_after, detail).into_response()
@@ -124,7 +132,9 @@ pub struct Detail {
 
 impl Detail {
     fn new(detail: impl Into<Cow<'static, str>>) -> Self {
-        Self { detail: detail.into() }
+        Self {
+            detail: detail.into(),
+        }
     }
 }
 

@@ -96,7 +96,9 @@ pub fn natural(value: &Value<'_>) -> Ruled<Natural> {
     if negative || digits == "0" {
         return Err("Ensure this value is greater than or equal to 1.".into());
     }
-    Ok(digits.parse().map_or_else(|_| Natural::Huge(digits.into()), Natural::Small))
+    Ok(digits
+        .parse()
+        .map_or_else(|_| Natural::Huge(digits.into()), Natural::Small))
 }
 
 /// True or false, in the ways that clients write them.
@@ -135,7 +137,13 @@ impl Reference {
 
 /// The id of another record: an integer or its digits.
 pub fn reference(value: &Value<'_>) -> Ruled<Reference> {
-    let wrong = || format!("Incorrect type. Expected pk value, received {}.", value.type_name()).into();
+    let wrong = || {
+        format!(
+            "Incorrect type. Expected pk value, received {}.",
+            value.type_name()
+        )
+        .into()
+    };
     let shown = match value {
         Value::Text(text) if text.text.is_empty() => return Err("This field may not be null.".into()),
         Value::Text(text) => text.text.to_string(),
@@ -184,7 +192,11 @@ pub(super) fn sign_and_digits(text: &str) -> Option<(bool, &str)> {
         return None;
     }
     let significant = digits.trim_start_matches('0');
-    if significant.is_empty() { Some((false, "0")) } else { Some((negative, significant)) }
+    if significant.is_empty() {
+        Some((false, "0"))
+    } else {
+        Some((negative, significant))
+    }
 }
 
 /// Trims what the original counts as white space.
@@ -210,7 +222,10 @@ impl Scientific {
         let (mantissa, exponent) = match unsigned.split_once(['e', 'E']) {
             Some((mantissa, exponent)) => {
                 let (negative, digits) = sign_and_digits(exponent)?;
-                let exponent: i64 = digits.parse().ok().filter(|exponent| *exponent < 1_000_000_000_000)?;
+                let exponent: i64 = digits
+                    .parse()
+                    .ok()
+                    .filter(|exponent| *exponent < 1_000_000_000_000)?;
                 (mantissa, if negative { -exponent } else { exponent })
             }
             None => (unsigned, 0),
@@ -222,14 +237,22 @@ impl Scientific {
         }
         let significant = digits.trim_start_matches('0');
         let digits = if significant.is_empty() { "0" } else { significant }.to_owned();
-        Some(Self { negative, digits, exponent: exponent - i64::try_from(fraction.len()).ok()? })
+        Some(Self {
+            negative,
+            digits,
+            exponent: exponent - i64::try_from(fraction.len()).ok()?,
+        })
     }
 
     /// How many digits the number takes in all, after the point, and before it.
     fn digits_needed(&self) -> (i64, i64, i64) {
         let written = i64::try_from(self.digits.len()).unwrap_or(i64::MAX);
         let places = (-self.exponent).max(0);
-        let total = if self.exponent >= 0 { written + self.exponent } else { written.max(places) };
+        let total = if self.exponent >= 0 {
+            written + self.exponent
+        } else {
+            written.max(places)
+        };
         (total, places, total - places)
     }
 
@@ -270,7 +293,11 @@ mod tests {
             ("1.00000000000000000001", "1.00"),
             ("\"99999999.99\"", "99999999.99"),
         ] {
-            assert_eq!(ruled(price, json).map(|price| price.to_string()), Ok(shown.to_owned()), "{json}");
+            assert_eq!(
+                ruled(price, json).map(|price| price.to_string()),
+                Ok(shown.to_owned()),
+                "{json}"
+            );
         }
     }
 
@@ -299,28 +326,61 @@ mod tests {
             ("true", NUMBER),
             ("[]", NUMBER),
         ] {
-            assert_eq!(ruled(price, json).map(|price| price.to_string()), Err(message.to_owned()), "{json}");
+            assert_eq!(
+                ruled(price, json).map(|price| price.to_string()),
+                Err(message.to_owned()),
+                "{json}"
+            );
         }
     }
 
     #[test]
     fn integers_are_taken_from_whatever_is_one() {
-        for (json, number) in
-            [("5", 5), ("1.0", 1), ("1e3", 1000), ("\" 5 \"", 5), ("\"+5\"", 5), ("\"0005\"", 5), ("\"1.0\"", 1), ("-0.0", 0)]
-        {
+        for (json, number) in [
+            ("5", 5),
+            ("1.0", 1),
+            ("1e3", 1000),
+            ("\" 5 \"", 5),
+            ("\"+5\"", 5),
+            ("\"0005\"", 5),
+            ("\"1.0\"", 1),
+            ("-0.0", 0),
+        ] {
             assert_eq!(ruled(integer, json), Ok(number), "{json}");
         }
-        for json in ["1.5", "\"5e0\"", "\"\"", "true", "[]", "{}", "1e300", "1e400", "\"1_000\"", "\"٥\"", "\"1.5\""] {
-            assert_eq!(ruled(integer, json), Err("A valid integer is required.".into()), "{json}");
+        for json in [
+            "1.5",
+            "\"5e0\"",
+            "\"\"",
+            "true",
+            "[]",
+            "{}",
+            "1e300",
+            "1e400",
+            "\"1_000\"",
+            "\"٥\"",
+            "\"1.5\"",
+        ] {
+            assert_eq!(
+                ruled(integer, json),
+                Err("A valid integer is required.".into()),
+                "{json}"
+            );
         }
-        assert_eq!(ruled(integer, "-1"), Err("Ensure this value is greater than or equal to 0.".into()));
+        assert_eq!(
+            ruled(integer, "-1"),
+            Err("Ensure this value is greater than or equal to 0.".into())
+        );
         for json in ["2147483648", &"9".repeat(4000)] {
             assert_eq!(
                 ruled(integer, json),
                 Err("Ensure this value is less than or equal to 2147483647.".into())
             );
         }
-        assert_eq!(ruled(integer, &format!("\"{}\"", "1".repeat(1001))), Err("String value too large.".into()));
+        assert_eq!(
+            ruled(integer, &format!("\"{}\"", "1".repeat(1001))),
+            Err("String value too large.".into())
+        );
     }
 
     #[test]
@@ -328,14 +388,26 @@ mod tests {
         assert_eq!(ruled(reference, "5").map(|r| r.id), Ok(5));
         assert_eq!(ruled(reference, "\"007\"").map(|r| r.id), Ok(7));
         let far = ruled(reference, "99999999999999999999").unwrap();
-        assert_eq!((far.id, far.missing().as_ref()), (0, "Invalid pk \"99999999999999999999\" - object does not exist."));
-        for (json, name) in [("\"abc\"", "str"), ("true", "bool"), ("[]", "list"), ("{}", "dict"), ("5.5", "float")] {
+        assert_eq!(
+            (far.id, far.missing().as_ref()),
+            (0, "Invalid pk \"99999999999999999999\" - object does not exist.")
+        );
+        for (json, name) in [
+            ("\"abc\"", "str"),
+            ("true", "bool"),
+            ("[]", "list"),
+            ("{}", "dict"),
+            ("5.5", "float"),
+        ] {
             assert_eq!(
                 ruled(reference, json),
                 Err(format!("Incorrect type. Expected pk value, received {name}."))
             );
         }
-        assert_eq!(ruled(reference, "\"\""), Err("This field may not be null.".into()));
+        assert_eq!(
+            ruled(reference, "\"\""),
+            Err("This field may not be null.".into())
+        );
     }
 
     #[test]
@@ -343,10 +415,22 @@ mod tests {
         assert_eq!(ruled(text(5), "\"  abc\\u001f\""), Ok("abc".into()));
         assert_eq!(ruled(text(5), "123"), Ok("123".into()));
         assert_eq!(ruled(text(5), "\"äöüßé\""), Ok("äöüßé".into()));
-        assert_eq!(ruled(text(5), "\" \\t \""), Err("This field may not be blank.".into()));
-        assert_eq!(ruled(text(5), "\"abcdef\""), Err("Ensure this field has no more than 5 characters.".into()));
-        assert_eq!(ruled(text(5), "\"a\\u0000\""), Err("Null characters are not allowed.".into()));
-        assert_eq!(ruled(text(5), "\"\\ud800\""), Err("Surrogate characters are not allowed: U+D800.".into()));
+        assert_eq!(
+            ruled(text(5), "\" \\t \""),
+            Err("This field may not be blank.".into())
+        );
+        assert_eq!(
+            ruled(text(5), "\"abcdef\""),
+            Err("Ensure this field has no more than 5 characters.".into())
+        );
+        assert_eq!(
+            ruled(text(5), "\"a\\u0000\""),
+            Err("Null characters are not allowed.".into())
+        );
+        assert_eq!(
+            ruled(text(5), "\"\\ud800\""),
+            Err("Surrogate characters are not allowed: U+D800.".into())
+        );
         assert_eq!(ruled(text(5), "false"), Err("Not a valid string.".into()));
     }
 
@@ -359,7 +443,11 @@ mod tests {
             assert_eq!(ruled(boolean, json), Ok(false), "{json}");
         }
         for json in ["2", "\"\"", "\"null\"", "[]", "1.5"] {
-            assert_eq!(ruled(boolean, json), Err("Must be a valid boolean.".into()), "{json}");
+            assert_eq!(
+                ruled(boolean, json),
+                Err("Must be a valid boolean.".into()),
+                "{json}"
+            );
         }
     }
 }

@@ -65,15 +65,23 @@ impl<'a> Value<'a> {
 impl<'a> Text<'a> {
     fn of(json: &'a str) -> Self {
         match serde_json::from_str::<Key<'a>>(json) {
-            Ok(Key(text)) => Self { text, lone_surrogate: None },
+            Ok(Key(text)) => Self {
+                text,
+                lone_surrogate: None,
+            },
             // The syntax was checked, so this is half of a surrogate pair. As bytes it can be read all the same.
             Err(_) => {
-                let bytes = serde_json::from_str::<Bytes>(json).map(|bytes| bytes.0).unwrap_or_default();
+                let bytes = serde_json::from_str::<Bytes>(json)
+                    .map(|bytes| bytes.0)
+                    .unwrap_or_default();
                 let lone_surrogate = bytes
                     .windows(3)
                     .find(|window| window[0] == 0xED && window[1] >= 0xA0)
                     .map(|window| 0xD000 | u16::from(window[1] & 0x3F) << 6 | u16::from(window[2] & 0x3F));
-                Self { text: String::from_utf8_lossy(&bytes).into_owned().into(), lone_surrogate }
+                Self {
+                    text: String::from_utf8_lossy(&bytes).into_owned().into(),
+                    lone_surrogate,
+                }
             }
         }
     }
@@ -86,7 +94,11 @@ pub(super) struct Object<'a>(Vec<(Cow<'a, str>, &'a RawValue)>);
 impl<'a> Object<'a> {
     /// The member of that name; of several, the last.
     pub fn get(&self, name: &str) -> Option<Value<'a>> {
-        self.0.iter().rev().find(|(key, _)| key == name).map(|(_, raw)| Value::of(raw))
+        self.0
+            .iter()
+            .rev()
+            .find(|(key, _)| key == name)
+            .map(|(_, raw)| Value::of(raw))
     }
 }
 
@@ -160,7 +172,11 @@ pub(super) fn float_text(value: f64) -> String {
         let plain = value.to_string();
         if plain.contains('.') { plain } else { plain + ".0" }
     } else {
-        format!("{digits}e{}{:02}", if exponent < 0 { '-' } else { '+' }, exponent.abs())
+        format!(
+            "{digits}e{}{:02}",
+            if exponent < 0 { '-' } else { '+' },
+            exponent.abs()
+        )
     }
 }
 
@@ -188,10 +204,14 @@ mod tests {
     #[test]
     fn half_a_surrogate_pair_is_found_and_a_whole_one_is_a_character() {
         let raw: &RawValue = serde_json::from_str(r#""a\ud83dz""#).unwrap();
-        let Value::Text(text) = Value::of(raw) else { panic!("{raw} is a text") };
+        let Value::Text(text) = Value::of(raw) else {
+            panic!("{raw} is a text")
+        };
         assert_eq!(text.lone_surrogate, Some(0xD83D));
         let raw: &RawValue = serde_json::from_str(r#""\ud83d\ude00""#).unwrap();
-        let Value::Text(text) = Value::of(raw) else { panic!("{raw} is a text") };
+        let Value::Text(text) = Value::of(raw) else {
+            panic!("{raw} is a text")
+        };
         assert_eq!((text.text.as_ref(), text.lone_surrogate), ("😀", None));
     }
 }

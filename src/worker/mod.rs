@@ -63,7 +63,10 @@ fn confirmations() -> QueueConfig {
 
 fn periodic() -> QueueConfig {
     // The id of a run stays known for longer than the clocks of two schedulers may differ.
-    QueueConfig { keep_done: Duration::from_hours(1), ..QueueConfig::new("periodic") }
+    QueueConfig {
+        keep_done: Duration::from_hours(1),
+        ..QueueConfig::new("periodic")
+    }
 }
 
 /// Runs relay, jobs and schedule until `shutdown`, then lets the jobs that run finish. `order_confirmed` wakes the relay,

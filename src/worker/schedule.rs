@@ -1,9 +1,13 @@
 //! When periodic work is due, in UTC. Every worker runs the schedule: a run's id is made of its name and its time, so that
 //! the queue takes it once, whoever pushes it first.
 
-use std::str::FromStr;
+use std::{
+    convert::Infallible,
+    str::FromStr,
+    time::{Duration, UNIX_EPOCH},
+};
 
-use apalis::prelude::{BoxDynError, WorkerBuilder};
+use apalis::prelude::WorkerBuilder;
 use apalis_cron::{CronScheduler, Tick};
 use chrono::{DateTime, Days, Utc};
 use cron::Schedule;
@@ -23,15 +27,20 @@ pub(super) struct Periodic {
 
 /// Everything that is done periodically. Seconds, minutes, hours, day of month, month, day of week.
 pub(super) fn all() -> Result<Vec<Periodic>, cron::error::Error> {
-    let periodic = |name, schedule, job| {
-        Schedule::from_str(schedule).map(|schedule| Periodic { name, schedule, job })
-    };
+    let periodic =
+        |name, schedule, job| Schedule::from_str(schedule).map(|schedule| Periodic { name, schedule, job });
     Ok(vec![
-        periodic("reject-stuck-orders", "0 * * * * *", |_| PeriodicJob::RejectStuckOrders)?,
-        periodic("daily-order-report", "0 5 0 * * *", |tick| PeriodicJob::DailyOrderReport {
-            day: (tick - Days::new(1)).date_naive(),
+        periodic("reject-stuck-orders", "0 * * * * *", |_| {
+            PeriodicJob::RejectStuckOrders
         })?,
-        periodic("clean-up-outbox", "30 */10 * * * *", |_| PeriodicJob::CleanUpOutbox)?,
+        periodic("daily-order-report", "0 5 0 * * *", |tick| {
+            PeriodicJob::DailyOrderReport {
+                day: (tick - Days::new(1)).date_naive(),
+            }
+        })?,
+        periodic("clean-up-outbox", "30 */10 * * * *", |_| {
+            PeriodicJob::CleanUpOutbox
+        })?,
     ])
 }
 
@@ -45,10 +54,15 @@ impl Periodic {
                 .backend(ticks)
                 .build(move |tick: Tick| {
                     let (this, queue) = (this.clone(), queue.clone());
-                    async move { this.push(&queue, tick).await }
+                    async move {
+                        this.push(&queue, tick).await;
+                        Ok::<_, Infallible>(())
+                    }
                 });
             let stop = shutdown.clone().cancelled_owned();
-            let ended = worker.run_until(async move { Ok::<_, std::io::Error>(stop.await) }).await;
+            let ended = worker
+                .run_until(async move { Ok::<_, std::io::Error>(stop.await) })
+                .await;
             if let Err(error) = ended {
                 tracing::warn!(schedule = self.name, %error, "schedule ended by itself; it starts again");
             }
@@ -56,15 +70,14 @@ impl Periodic {
     }
 
     /// Pushes the run that is due at `tick`. Another scheduler may have done so already.
-    async fn push(&self, queue: &Queue<PeriodicJob>, tick: Tick) -> Result<(), BoxDynError> {
+    async fn push(&self, queue: &Queue<PeriodicJob>, tick: Tick) {
         let timestamp = tick.get_timestamp();
-        let time = DateTime::from_timestamp(timestamp.try_into()?, 0).ok_or("a tick beyond all time")?;
+        let time = DateTime::<Utc>::from(UNIX_EPOCH + Duration::from_secs(timestamp));
         let id = format!("{}-{timestamp}", self.name);
         match queue.push(&id, &(self.job)(time)).await {
             Ok(Pushed::Queued) => tracing::debug!(id, "periodic job queued"),
             Ok(Pushed::AlreadyKnown) => {}
             Err(error) => tracing::warn!(id, %error, "periodic job could not be queued"),
         }
-        Ok(())
     }
 }

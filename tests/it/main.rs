@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
 
 mod devstack;
+mod orders;
 mod queue;
 mod rate_limit;
 mod support;

@@ -537,7 +537,7 @@ async fn a_redis_that_hangs_delays_jobs_and_costs_them_no_attempt() {
 
 #[tokio::test]
 async fn a_worker_outlasts_a_redis_that_restarts_and_one_that_forgets_everything() {
-    let mut server = RedisServer::start();
+    let server = RedisServer::start();
     let queue = queue(&server, config());
     let (gate, gated) = gate();
     let (ran, mut runs) = unbounded_channel();
@@ -563,7 +563,7 @@ async fn a_worker_outlasts_a_redis_that_restarts_and_one_that_forgets_everything
 
 #[tokio::test]
 async fn a_worker_that_starts_before_redis_begins_when_redis_is_there() {
-    let mut server = RedisServer::start();
+    let server = RedisServer::start();
     server.kill();
     let queue = queue(&server, config());
     let (ran, mut runs) = unbounded_channel();
@@ -686,7 +686,7 @@ async fn a_url_that_is_none_is_an_error_at_once() {
 
 #[tokio::test]
 async fn a_queue_whose_redis_is_away_answers_with_an_error() {
-    let mut server = RedisServer::start();
+    let server = RedisServer::start();
     let queue = queue(&server, config());
     queue.push("a", &Job { n: 0 }).await.unwrap();
     server.kill();

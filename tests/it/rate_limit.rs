@@ -136,7 +136,7 @@ async fn every_method_and_every_answer_of_the_application_counts() {
 
 #[tokio::test]
 async fn a_disabled_limiter_neither_counts_nor_calls_redis() {
-    let mut redis = RedisServer::start();
+    let redis = RedisServer::start();
     redis.kill();
     let app = app(patient(&redis).limit(0).enabled(false));
     let answer = ask(&app, ALICE).await;
@@ -215,7 +215,7 @@ fn app(limit: RateLimitBuilder) -> Router {
 }
 
 fn client(redis: &RedisServer) -> redis::Client {
-    redis::Client::open(redis.url()).unwrap()
+    redis::Client::open(redis.url(0)).unwrap()
 }
 
 async fn connect(redis: &RedisServer) -> MultiplexedConnection {

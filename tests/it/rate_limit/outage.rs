@@ -29,7 +29,7 @@ async fn a_killed_redis_lets_requests_pass_and_a_restarted_one_limits_again() {
     let recorder = DebuggingRecorder::new();
     let _metrics_guard = metrics::set_default_local_recorder(&recorder);
 
-    let mut redis = RedisServer::start();
+    let redis = RedisServer::start();
     let app = app(patient(&redis).limit(1));
     assert!(is_counted(&ask(&app, ALICE).await));
     assert_eq!(ask(&app, ALICE).await.status(), StatusCode::TOO_MANY_REQUESTS);
@@ -73,7 +73,7 @@ async fn a_killed_redis_lets_requests_pass_and_a_restarted_one_limits_again() {
 
 #[tokio::test]
 async fn a_restart_between_two_requests_goes_unnoticed() {
-    let mut redis = RedisServer::start();
+    let redis = RedisServer::start();
     let app = app(patient(&redis));
     assert!(is_counted(&ask(&app, ALICE).await));
     redis.kill();
@@ -86,7 +86,7 @@ async fn a_restart_between_two_requests_goes_unnoticed() {
 
 #[tokio::test]
 async fn a_redis_that_comes_after_the_application_limits_as_well() {
-    let mut redis = RedisServer::start();
+    let redis = RedisServer::start();
     redis.kill();
     let app = app(patient(&redis));
     for _ in 0..50 {
@@ -98,9 +98,9 @@ async fn a_redis_that_comes_after_the_application_limits_as_well() {
 
 #[tokio::test]
 async fn an_outage_does_not_bring_a_connection_per_request() {
-    let mut redis = RedisServer::start();
+    let redis = RedisServer::start();
     redis.kill();
-    let socket = redis.url().replace("unix://", "");
+    let socket = redis.socket();
     std::fs::remove_file(&socket).unwrap();
     let listener = UnixListener::bind(&socket).unwrap();
     let connections = Arc::new(AtomicU32::new(0));

@@ -1,93 +1,35 @@
-//! A private Redis, on a Unix socket in a folder of its own.
+//! A Redis of a test's own, to be tormented.
 
-use std::{
-    os::unix::net::UnixStream,
-    process::{Child, Command, Stdio},
-    thread::sleep,
-    time::{Duration, Instant},
-};
+use std::{ops::Deref, path::PathBuf};
 
-use tempfile::TempDir;
+use afforo::devstack::{Redis, Server};
 
-/// A Redis that can be killed, restarted and paused. It stops with its value.
-pub struct RedisServer {
-    folder: TempDir,
-    process: Child,
-}
+/// A throwaway Redis on a Unix socket; it ends with the test.
+pub struct RedisServer(Redis);
 
 impl RedisServer {
-    /// Starts one, and returns when it answers.
     pub fn start() -> Self {
-        let folder = tempfile::tempdir().unwrap();
-        let process = spawn(&folder);
-        Self { folder, process }
+        Self(Redis::throwaway().expect("a throwaway Redis starts"))
     }
 
-    /// Where it listens, also while it does not run.
-    pub fn url(&self) -> String {
-        format!("unix://{}", self.folder.path().join("redis.sock").display())
+    pub fn url(&self, db: u32) -> String {
+        self.0.url(db)
     }
 
-    /// Kills it without a chance to say goodbye.
-    pub fn kill(&mut self) {
-        self.process.kill().unwrap();
-        self.process.wait().unwrap();
+    pub fn socket(&self) -> PathBuf {
+        self.0.socket_dir().join("redis.sock")
     }
 
-    /// Starts it again, empty, after it was killed.
-    pub fn restart(&mut self) {
-        self.process = spawn(&self.folder);
-    }
-
-    /// Makes it hang: connections are accepted, and nothing is answered.
-    pub fn pause(&self) {
-        self.signal("-STOP");
-    }
-
-    /// Lets it go on after [`pause`](Self::pause).
-    pub fn resume(&self) {
-        self.signal("-CONT");
-    }
-
-    fn signal(&self, signal: &str) {
-        let status = Command::new("kill")
-            .arg(signal)
-            .arg(self.process.id().to_string())
-            .status()
-            .unwrap();
-        assert!(status.success(), "kill {signal}");
+    /// Ends it if it runs, and starts it again, empty, at the same address.
+    pub fn restart(&self) {
+        self.0.restart().expect("Redis starts again");
     }
 }
 
-impl Drop for RedisServer {
-    fn drop(&mut self) {
-        let _ = self.process.kill();
-        let _ = self.process.wait();
-    }
-}
+impl Deref for RedisServer {
+    type Target = Server;
 
-fn spawn(folder: &TempDir) -> Child {
-    let socket = folder.path().join("redis.sock");
-    let _ = std::fs::remove_file(&socket);
-    let process = Command::new("redis-server")
-        .args([
-            "--port",
-            "0",
-            "--save",
-            "",
-            "--appendonly",
-            "no",
-            "--unixsocket",
-            "redis.sock",
-        ])
-        .current_dir(folder.path())
-        .stdout(Stdio::null())
-        .spawn()
-        .unwrap();
-    let deadline = Instant::now() + Duration::from_secs(10);
-    while UnixStream::connect(&socket).is_err() {
-        assert!(Instant::now() < deadline, "redis-server does not start");
-        sleep(Duration::from_millis(2));
+    fn deref(&self) -> &Server {
+        &self.0
     }
-    process
 }

@@ -1,0 +1,266 @@
+//! A server of its own for each test, on a database and a Redis of its own, spoken to over HTTP.
+
+use std::{net::SocketAddr, sync::Arc};
+
+use afforo::{
+    database::{Database, MIGRATIONS},
+    server,
+    settings::{HttpSettings, RedisSettings},
+    web::AppState,
+};
+use reqwest::{
+    Method, RequestBuilder, StatusCode,
+    header::{HeaderMap, HeaderName},
+};
+use serde_json::{Value, json};
+use sqlx::PgPool;
+use tokio::{net::TcpListener, sync::Notify, task::JoinHandle};
+use tokio_util::sync::CancellationToken;
+
+use super::servers::{self, TestDatabase};
+
+/// A running server.
+pub struct TestApp {
+    pub address: SocketAddr,
+    pub pool: PgPool,
+    pub database_url: String,
+    pub redis: RedisSettings,
+    pub order_confirmed: Arc<Notify>,
+    client: reqwest::Client,
+    shutdown: CancellationToken,
+    _serving: JoinHandle<std::io::Result<()>>,
+    _database: TestDatabase,
+}
+
+/// The settings that a production server has by default, with the limiter off: most tests ask more often.
+pub fn production() -> HttpSettings {
+    HttpSettings {
+        debug: false,
+        secret_key: Some("a long random text of the tests".into()),
+        allowed_hosts: vec!["localhost".into(), "127.0.0.1".into()],
+        cors_allowed_origins: vec!["http://localhost:3000".into(), "http://127.0.0.1:3000".into()],
+        rate_limit_enabled: false,
+        trusted_proxies: "".parse().unwrap(),
+    }
+}
+
+impl TestApp {
+    /// Starts a server as production has it.
+    pub async fn start() -> Self {
+        Self::start_with(production()).await
+    }
+
+    /// Starts a server with other settings.
+    pub async fn start_with(http: HttpSettings) -> Self {
+        let database = servers::database(&MIGRATIONS).await;
+        let database_url = database.url();
+        let redis_url = servers::redis().url(servers::redis_database());
+        let redis = RedisSettings {
+            redis_url: Some(redis_url.into()),
+            redis_pool_size: 2,
+        };
+        let pools = Database::new(&database_url, 8, 8).unwrap();
+        let order_confirmed = Arc::new(Notify::new());
+        let state = AppState {
+            database: pools.clone(),
+            order_confirmed: order_confirmed.clone(),
+        };
+        let app = server::app(state, &http, &redis).unwrap();
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let shutdown = CancellationToken::new();
+        let serving = tokio::spawn(server::run(listener, app, shutdown.clone()));
+        Self {
+            address,
+            pool: pools.pool,
+            database_url,
+            redis,
+            order_confirmed,
+            client: client(),
+            shutdown,
+            _serving: serving,
+            _database: database,
+        }
+    }
+
+    /// A request to the server, to be completed and sent with [`send`].
+    pub fn request(&self, method: Method, path: &str) -> RequestBuilder {
+        self.client
+            .request(method, format!("http://{}{path}", self.address))
+    }
+
+    pub async fn get(&self, path: &str) -> Answer {
+        send(self.request(Method::GET, path)).await
+    }
+
+    pub async fn post(&self, path: &str, body: &Value) -> Answer {
+        send(self.request(Method::POST, path).json(body)).await
+    }
+
+    pub async fn put(&self, path: &str, body: &Value) -> Answer {
+        send(self.request(Method::PUT, path).json(body)).await
+    }
+
+    pub async fn patch(&self, path: &str, body: &Value) -> Answer {
+        send(self.request(Method::PATCH, path).json(body)).await
+    }
+
+    pub async fn delete(&self, path: &str) -> Answer {
+        send(self.request(Method::DELETE, path)).await
+    }
+
+    /// Sends a body as it is, as JSON.
+    pub async fn post_text(&self, path: &str, body: impl Into<reqwest::Body>) -> Answer {
+        let request = self
+            .request(Method::POST, path)
+            .header("content-type", "application/json");
+        send(request.body(body)).await
+    }
+
+    /// Makes a category, and returns its id.
+    pub async fn category(&self, name: &str) -> i64 {
+        self.post("/api/categories/", &json!({ "name": name }))
+            .await
+            .created()
+    }
+
+    /// Makes an active product in a category, and returns its id.
+    pub async fn product_in(&self, category: i64, title: &str, price: &str) -> i64 {
+        let body = json!({ "title": title, "price": price, "category_id": category });
+        self.post("/api/products/", &body).await.created()
+    }
+
+    /// Makes an active product in a category of its own, and returns its id.
+    pub async fn product(&self, title: &str, price: &str) -> i64 {
+        let category = self.category(&format!("Category of {title}")).await;
+        self.product_in(category, title, price).await
+    }
+
+    /// Makes an active store, and returns its id.
+    pub async fn store(&self, name: &str) -> i64 {
+        self.post(
+            "/api/stores/",
+            &json!({ "name": name, "location": "Main Street 1" }),
+        )
+        .await
+        .created()
+    }
+
+    /// Stocks a product, and returns the id of the stock row.
+    pub async fn stock(&self, store: i64, product: i64, quantity: i32) -> i64 {
+        let body = json!({ "store_id": store, "product_id": product, "quantity": quantity });
+        self.post("/api/inventory/", &body).await.created()
+    }
+
+    /// Places an order of `(product, quantity)` pairs.
+    pub async fn order(&self, store: i64, items: &[(i64, i64)]) -> Answer {
+        self.post("/api/orders/", &order(store, items)).await
+    }
+
+    /// How many pieces a stock row has.
+    pub async fn quantity(&self, inventory: i64) -> i64 {
+        self.get(&format!("/api/inventory/{inventory}/")).await.body["quantity"]
+            .as_i64()
+            .unwrap()
+    }
+
+    /// The stock rows whose movements do not add up to their quantity. There are none, always.
+    pub async fn unbalanced(&self) -> Vec<i64> {
+        unbalanced(&self.pool).await
+    }
+}
+
+impl Drop for TestApp {
+    fn drop(&mut self) {
+        self.shutdown.cancel();
+    }
+}
+
+/// The body of an order of `(product, quantity)` pairs.
+pub fn order(store: i64, items: &[(i64, i64)]) -> Value {
+    let items: Vec<Value> = items
+        .iter()
+        .map(|(product, quantity)| json!({ "product_id": product, "quantity": quantity }))
+        .collect();
+    json!({ "store_id": store, "items": items })
+}
+
+/// The stock rows of a database whose movements do not add up to their quantity.
+pub async fn unbalanced(pool: &PgPool) -> Vec<i64> {
+    sqlx::query_scalar(
+        "select i.id from inventory i
+         where i.quantity <> (select coalesce(sum(delta), 0) from stock_movement m where m.inventory_id = i.id)",
+    )
+    .fetch_all(pool)
+    .await
+    .unwrap()
+}
+
+/// A client that follows no redirect, so that one would be seen.
+pub fn client() -> reqwest::Client {
+    reqwest::Client::builder()
+        .redirect(reqwest::redirect::Policy::none())
+        .no_proxy()
+        .build()
+        .unwrap()
+}
+
+/// What was answered.
+#[derive(Debug)]
+pub struct Answer {
+    pub status: StatusCode,
+    pub headers: HeaderMap,
+    /// As it was sent.
+    pub text: String,
+    /// The text as JSON; null where it is none.
+    pub body: Value,
+}
+
+impl Answer {
+    /// A header's text; blank where it is absent.
+    pub fn header(&self, name: impl TryInto<HeaderName>) -> &str {
+        let name = name.try_into().ok().unwrap();
+        self.headers
+            .get(name)
+            .map(|value| value.to_str().unwrap())
+            .unwrap_or_default()
+    }
+
+    /// The id of what was created.
+    #[track_caller]
+    pub fn created(&self) -> i64 {
+        assert_eq!(self.status, 201, "{}", self.text);
+        self.body["id"].as_i64().unwrap()
+    }
+
+    /// Asserts status and body; fields may be in any order.
+    #[track_caller]
+    pub fn is(&self, status: u16, body: Value) {
+        assert_eq!(
+            (self.status.as_u16(), &self.body),
+            (status, &body),
+            "{}",
+            self.text
+        );
+    }
+
+    /// Asserts status and body to the letter.
+    #[track_caller]
+    pub fn is_text(&self, status: u16, text: &str) {
+        assert_eq!((self.status.as_u16(), self.text.as_str()), (status, text));
+    }
+}
+
+/// Sends a request and reads the whole answer.
+pub async fn send(request: RequestBuilder) -> Answer {
+    let response = request.send().await.unwrap();
+    let (status, headers) = (response.status(), response.headers().clone());
+    let text = response.text().await.unwrap();
+    let body = serde_json::from_str(&text).unwrap_or(Value::Null);
+    Answer {
+        status,
+        headers,
+        text,
+        body,
+    }
+}
