@@ -1,0 +1,231 @@
+//! The producing and inspecting side of a queue.
+
+use std::{marker::PhantomData, sync::Arc, time::Duration};
+
+use chrono::{DateTime, Utc};
+use deadpool_redis::{Connection, Pool};
+use redis::pipe;
+
+use super::{
+    Payload, QueueConfig, QueueError,
+    scripts::{self, Keys, PORTION},
+};
+
+/// Longest wait for the pool and Redis together.
+const PATIENCE: Duration = Duration::from_secs(3);
+
+/// Pushes jobs that carry a `T`, and looks after dead ones. Cheap to clone.
+///
+/// Every operation waits at most 3 s. One that fails may still have happened: push again, as an id
+/// is queued once.
+pub struct Queue<T> {
+    pool: Pool,
+    config: Arc<QueueConfig>,
+    keys: Arc<Keys>,
+    carries: PhantomData<fn(T)>,
+}
+
+impl<T> Clone for Queue<T> {
+    fn clone(&self) -> Self {
+        Self {
+            pool: self.pool.clone(),
+            config: self.config.clone(),
+            keys: self.keys.clone(),
+            carries: PhantomData,
+        }
+    }
+}
+
+/// What became of a push.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Pushed {
+    /// The job waits for a worker.
+    Queued,
+    /// A job of this id waits, runs, is dead or was done a short while ago; nothing was changed.
+    AlreadyKnown,
+}
+
+/// How many jobs are in which state.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Counts {
+    /// Waiting for a worker.
+    pub ready: u64,
+    /// Waiting for their time, or for the end of the pause after a failure.
+    pub delayed: u64,
+    /// With a worker.
+    pub running: u64,
+    /// Failed for good.
+    pub dead: u64,
+}
+
+/// A job that failed for good.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DeadJob {
+    /// The id it was pushed under.
+    pub id: String,
+    /// The payload as it is in Redis; valid JSON unless that is what the job died of.
+    pub payload: String,
+    /// Runs it had.
+    pub attempts: u32,
+    /// What the last run failed with.
+    pub error: String,
+    /// When it died, by the clock of Redis.
+    pub died_at: DateTime<Utc>,
+}
+
+impl<T: Payload> Queue<T> {
+    /// A queue on connections of `pool`. Nothing is sent before the first operation.
+    #[must_use]
+    pub fn new(pool: Pool, config: QueueConfig) -> Self {
+        Self {
+            pool,
+            keys: Arc::new(Keys::new(&config.name)),
+            config: Arc::new(config),
+            carries: PhantomData,
+        }
+    }
+
+    /// Queues a job to run as soon as a worker is free.
+    pub async fn push(&self, task_id: &str, payload: &T) -> Result<Pushed, QueueError> {
+        self.push_in(Duration::ZERO, task_id, payload).await
+    }
+
+    /// Queues a job to run after `delay` (and the worker's poll interval at most).
+    pub async fn push_in(&self, delay: Duration, task_id: &str, payload: &T) -> Result<Pushed, QueueError> {
+        let job = (task_id, encode(payload)?);
+        let pushed = within_patience(async {
+            let mut connection = self.pool.get().await?;
+            Ok(scripts::push(&mut connection, &self.keys, &self.config, delay, &[job]).await?)
+        })
+        .await?;
+        Ok(outcome(pushed.first().is_some_and(|new| *new)))
+    }
+
+    /// Queues many jobs in few round trips, in portions of 200. Answers for each, in order.
+    ///
+    /// After an error some of them may be queued; push all of them again.
+    pub async fn push_many(&self, jobs: &[(&str, &T)]) -> Result<Vec<Pushed>, QueueError> {
+        let mut outcomes = Vec::with_capacity(jobs.len());
+        for portion in jobs.chunks(PORTION) {
+            let encoded = portion
+                .iter()
+                .map(|(id, payload)| Ok((*id, encode(*payload)?)))
+                .collect::<Result<Vec<_>, QueueError>>()?;
+            let pushed = within_patience(async {
+                let mut connection = self.pool.get().await?;
+                Ok(scripts::push(
+                    &mut connection,
+                    &self.keys,
+                    &self.config,
+                    Duration::ZERO,
+                    &encoded,
+                )
+                .await?)
+            })
+            .await?;
+            outcomes.extend(pushed.into_iter().map(outcome));
+        }
+        Ok(outcomes)
+    }
+
+    /// How many jobs are in which state. Done ones are not counted.
+    pub async fn counts(&self) -> Result<Counts, QueueError> {
+        let keys = &self.keys;
+        let mut commands = pipe();
+        commands
+            .llen(&keys.ready)
+            .zcard(&keys.delayed)
+            .zcard(&keys.lease)
+            .zcard(&keys.dead);
+        within_patience(async {
+            let mut connection = self.pool.get().await?;
+            let (ready, delayed, running, dead) = commands.query_async(&mut connection).await?;
+            Ok(Counts {
+                ready,
+                delayed,
+                running,
+                dead,
+            })
+        })
+        .await
+    }
+
+    /// Up to `limit` dead jobs, the latest first.
+    pub async fn dead(&self, limit: usize) -> Result<Vec<DeadJob>, QueueError> {
+        let Some(last) = limit.checked_sub(1) else {
+            return Ok(Vec::new());
+        };
+        within_patience(async {
+            let mut connection = self.pool.get().await?;
+            let last = isize::try_from(last).unwrap_or(isize::MAX);
+            let newest = redis::Cmd::zrevrange(&self.keys.dead, 0, last);
+            let ids: Vec<String> = newest.query_async(&mut connection).await?;
+            self.read_dead(&mut connection, ids).await
+        })
+        .await
+    }
+
+    /// Makes a dead job ready again with all its attempts; `false` if no dead job has this id.
+    pub async fn retry(&self, task_id: &str) -> Result<bool, QueueError> {
+        within_patience(async {
+            let mut connection = self.pool.get().await?;
+            Ok(scripts::revive(&mut connection, &self.keys, task_id).await?)
+        })
+        .await
+    }
+
+    /// Forgets a dead job; `false` if no dead job has this id.
+    pub async fn remove(&self, task_id: &str) -> Result<bool, QueueError> {
+        within_patience(async {
+            let mut connection = self.pool.get().await?;
+            Ok(scripts::remove(&mut connection, &self.keys, task_id).await?)
+        })
+        .await
+    }
+
+    async fn read_dead(
+        &self,
+        connection: &mut Connection,
+        ids: Vec<String>,
+    ) -> Result<Vec<DeadJob>, QueueError> {
+        if ids.is_empty() {
+            return Ok(Vec::new());
+        }
+        let mut commands = pipe();
+        for id in &ids {
+            commands.hmget(self.keys.job(id), &["payload", "attempts", "error", "died_at"]);
+        }
+        // A job that is retried or removed at this moment has no such fields any more.
+        let rows: Vec<DeadFields> = commands.query_async(connection).await?;
+        let jobs = ids
+            .into_iter()
+            .zip(rows)
+            .filter_map(|(id, (payload, attempts, error, died_at))| {
+                Some(DeadJob {
+                    id,
+                    payload: String::from_utf8_lossy(&payload?).into_owned(),
+                    attempts: attempts?,
+                    error: error?,
+                    died_at: DateTime::from_timestamp_millis(died_at?)?,
+                })
+            });
+        Ok(jobs.collect())
+    }
+}
+
+/// Payload, attempts, error and time of death in ms.
+type DeadFields = (Option<Vec<u8>>, Option<u32>, Option<String>, Option<i64>);
+
+fn encode(payload: &impl Payload) -> Result<Vec<u8>, QueueError> {
+    serde_json::to_vec(payload).map_err(QueueError::Encode)
+}
+
+fn outcome(new: bool) -> Pushed {
+    if new { Pushed::Queued } else { Pushed::AlreadyKnown }
+}
+
+async fn within_patience<R>(operation: impl Future<Output = Result<R, QueueError>>) -> Result<R, QueueError> {
+    tokio::time::timeout(PATIENCE, operation)
+        .await
+        .map_err(|_| QueueError::TimedOut)?
+}

@@ -1,0 +1,163 @@
+//! A job queue on Redis, worked off by apalis.
+//!
+//! [`Queue`] pushes and inspects, [`work`] runs a handler over the jobs, [`RedisBackend`] is what joins
+//! the two to apalis. A job is an id and a JSON payload; its payload should name rows, not carry them.
+//!
+//! What is promised, as long as Redis keeps its data:
+//!
+//! - A job runs at least once, and as a rule exactly once. Handlers must be idempotent.
+//! - An id is queued once. It stays known while the job waits, runs or is dead, and for
+//!   [`QueueConfig::keep_done`] after it is done; pushing it meanwhile changes nothing.
+//! - A worker holds a job under a lease that it renews. If it crashes or hangs the lease runs out, the
+//!   attempt counts, and the job runs again. Whatever the former holder reports then is ignored.
+//! - A failure, a panic and a timeout are retried with exponential backoff, which is kept in Redis.
+//!   After the last attempt, or when the handler gives up, the job is dead and keeps the error.
+//! - A payload that cannot be decoded makes its job dead. It neither loops nor ends the worker.
+//! - Redis that hangs, restarts or loses everything makes a worker wait, and never ends it.
+//!
+//! What is not: order (retries and several workers break it), and survival of the data of Redis. Dead jobs
+//! stay until they are retried or removed. Clocks are those of Redis alone. All keys of a queue share one
+//! hash tag, so a queue lives on one node of a cluster.
+//!
+//! ```text
+//! push ──> ready ──claim──> running ──> done (expires)
+//!            ^                 │
+//!            └── delayed <─────┴──────> dead ──retry──> ready
+//! ```
+//!
+//! Keys, with `{q:NAME}` in front: `:ready` list, `:delayed` and `:lease` sorted by due time, `:dead` sorted
+//! by time of death, `:job:<id>` hash, `:receipt:<worker>` list, `:wake` channel.
+
+mod backend;
+mod client;
+mod leases;
+mod link;
+mod scripts;
+mod work;
+
+use std::time::Duration;
+
+use apalis_core::{
+    error::BoxDynError,
+    task::{Task, data::MissingDataError, from_request::FromRequest, task_id::TaskId},
+};
+use serde::{Serialize, de::DeserializeOwned};
+
+pub use self::{
+    backend::RedisBackend,
+    client::{Counts, DeadJob, Pushed, Queue},
+    work::work,
+};
+
+/// What a job may carry: any owned value that goes through JSON.
+pub trait Payload: Serialize + DeserializeOwned + Send + Sync + Unpin + 'static {}
+
+impl<T: Serialize + DeserializeOwned + Send + Sync + Unpin + 'static> Payload for T {}
+
+/// The name and the times of a queue. Producers and workers of one queue should agree on them.
+#[derive(Debug, Clone)]
+pub struct QueueConfig {
+    /// Prefix of all keys. Must not contain `}`.
+    pub name: String,
+    /// How long a job stays with a worker that gives no sign of life.
+    pub lease: Duration,
+    /// How often a worker renews its leases; a third of `lease` survives a missed beat.
+    pub heartbeat: Duration,
+    /// How often an idle worker looks for jobs if nothing wakes it: also how late a delayed job may start.
+    pub poll: Duration,
+    /// Pause after the first failed attempt. It doubles with each further one.
+    pub backoff_base: Duration,
+    /// Longest pause between two attempts.
+    pub backoff_max: Duration,
+    /// How long the id of a done job stays known, so that pushing it again changes nothing.
+    pub keep_done: Duration,
+    /// Runs of a job, the first included, after which it is dead. Fixed when the job is pushed.
+    pub max_attempts: u32,
+    /// Longest run of a handler; a longer one is dropped and counts as a failure.
+    pub job_timeout: Duration,
+    /// How long running jobs may go on once the worker is told to stop; then they are returned.
+    pub grace: Duration,
+}
+
+impl QueueConfig {
+    /// The settings for short jobs that talk to a database: lease 30 s, 10 attempts over about 9 minutes.
+    #[must_use]
+    pub fn new(name: impl Into<String>) -> Self {
+        Self {
+            name: name.into(),
+            lease: Duration::from_secs(30),
+            heartbeat: Duration::from_secs(10),
+            poll: Duration::from_millis(250),
+            backoff_base: Duration::from_secs(1),
+            backoff_max: Duration::from_mins(5),
+            keep_done: Duration::from_mins(10),
+            max_attempts: 10,
+            job_timeout: Duration::from_mins(1),
+            grace: Duration::from_secs(20),
+        }
+    }
+}
+
+/// Which run of which job a handler is called for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct JobContext {
+    /// The id the job was pushed under.
+    pub task_id: String,
+    /// Number of this run, from 1.
+    pub attempt: u32,
+    /// The run after which the job is dead.
+    pub max_attempts: u32,
+}
+
+impl<T: Sync> FromRequest<Task<T>> for JobContext {
+    type Error = MissingDataError;
+
+    async fn from_request(task: &Task<T>) -> Result<Self, Self::Error> {
+        let number = |value: usize| u32::try_from(value).unwrap_or(u32::MAX);
+        Ok(Self {
+            task_id: TaskId::from_request(task).await?.to_string(),
+            attempt: number(task.attempt()),
+            max_attempts: number(task.max_attempts().unwrap_or(1)),
+        })
+    }
+}
+
+/// Why a job failed, said as what the queue should do about it.
+#[derive(Debug, thiserror::Error)]
+pub enum JobError {
+    /// It may work later: run it again after a pause, unless this was the last attempt.
+    #[error("{0}")]
+    Retry(#[source] BoxDynError),
+    /// It will never work: the job is dead at once.
+    #[error("{0}")]
+    GiveUp(#[source] BoxDynError),
+}
+
+impl JobError {
+    /// Run the job again later.
+    pub fn retry(error: impl Into<BoxDynError>) -> Self {
+        Self::Retry(error.into())
+    }
+
+    /// Do not run the job again.
+    pub fn give_up(error: impl Into<BoxDynError>) -> Self {
+        Self::GiveUp(error.into())
+    }
+}
+
+/// What can go wrong between this process and the queue.
+#[derive(Debug, thiserror::Error)]
+pub enum QueueError {
+    /// Redis refused or did not answer; or its URL is no such thing.
+    #[error("redis: {0}")]
+    Redis(#[from] redis::RedisError),
+    /// No connection could be had from the pool.
+    #[error("redis pool: {0}")]
+    Pool(#[from] deadpool_redis::PoolError),
+    /// Waiting for the pool and for Redis took too long together. The operation may still have happened.
+    #[error("redis did not answer in time")]
+    TimedOut,
+    /// The payload cannot be written as JSON.
+    #[error("payload: {0}")]
+    Encode(#[source] serde_json::Error),
+}
