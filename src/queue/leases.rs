@@ -10,6 +10,7 @@ use std::{
     convert::Infallible,
     error::Error,
     future::{Ready, ready},
+    mem,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
@@ -23,6 +24,7 @@ use tokio::{
     task::JoinHandle,
     time::{Instant, sleep, sleep_until, timeout},
 };
+use tower::timeout::error::Elapsed;
 use uuid::Uuid;
 
 use super::{
@@ -85,6 +87,7 @@ impl Leases {
             shared: shared.clone(),
             settlements,
             unsettled: Vec::new(),
+            told_before: false,
         };
         (Self { shared, ended }, tokio::spawn(keeper.keep()))
     }
@@ -138,6 +141,10 @@ impl<R> Acknowledge<R> for Leases {
         if let Some(claim) = task.data().get::<Claim>() {
             let (verdict, error) = match result {
                 Ok(_) => (Verdict::Done, String::new()),
+                // The layer's own "request timed out" could be anything's.
+                Err(error) if error.is::<Elapsed>() => {
+                    (Verdict::Retry, "the job took longer than it may".to_owned())
+                }
                 Err(error) => (verdict_of(error), text_of(error.as_ref())),
             };
             self.end(claim.clone(), verdict, error);
@@ -200,23 +207,29 @@ struct Keeper {
     shared: Arc<Shared>,
     settlements: UnboundedReceiver<Settlement>,
     unsettled: Vec<Settlement>,
+    /// Redis was told of `unsettled` before, and may have heard it though its answer is missing.
+    told_before: bool,
 }
 
 impl Keeper {
     async fn keep(mut self) {
         let mut next_beat = Instant::now();
         loop {
+            let all_settled = self.unsettled.is_empty();
             tokio::select! {
-                received = self.settlements.recv_many(&mut self.unsettled, PORTION), if self.unsettled.is_empty() => {
+                received = self.settlements.recv_many(&mut self.unsettled, PORTION), if all_settled => {
                     if received == 0 {
                         break;
                     }
                     self.settle().await;
                 }
-                () = sleep(RETRY_PAUSE), if !self.unsettled.is_empty() => self.settle().await,
+                () = sleep(RETRY_PAUSE), if !all_settled => self.settle().await,
                 () = sleep_until(next_beat) => {
-                    let pause = if self.beat().await.is_ok() { self.shared.config.heartbeat } else { RETRY_PAUSE };
-                    next_beat = Instant::now() + pause;
+                    let heartbeat = self.shared.config.heartbeat;
+                    next_beat = match self.beat().await {
+                        Ok(()) => Instant::now() + heartbeat,
+                        Err(_) => Instant::now() + heartbeat.min(RETRY_PAUSE),
+                    };
                 }
             }
         }
@@ -235,9 +248,10 @@ impl Keeper {
             let renewed = link
                 .run(async |redis| scripts::extend(redis, keys, config, portion).await)
                 .await?;
+            let mut held = self.shared.held();
             for (claim, _) in portion.iter().zip(renewed).filter(|(_, renewed)| !renewed) {
-                // A run that ended since is no longer held, and its lease was not lost but given up.
-                if self.shared.held().runs.remove(claim).is_some() {
+                // That of a run that ended may just have been settled, without us having got the answer.
+                if held.runs.remove(claim) == Some(Run::UnderWay) {
                     tracing::warn!(
                         queue = config.name,
                         task_id = claim.id,
@@ -258,11 +272,17 @@ impl Keeper {
         let result = link
             .run(async |redis| scripts::settle(redis, keys, config, unsettled).await)
             .await;
-        let Ok(outcomes) = result else { return };
+        let Ok(outcomes) = result else {
+            self.told_before = true;
+            return;
+        };
+        let told_before = mem::take(&mut self.told_before);
         let mut held = self.shared.held();
         for (settlement, outcome) in self.unsettled.drain(..).zip(outcomes) {
             held.runs.remove(&settlement.claim);
-            log(&config.name, &settlement, outcome);
+            if !(told_before && outcome == Settled::Lost) {
+                log(&config.name, &settlement, outcome);
+            }
         }
     }
 

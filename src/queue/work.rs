@@ -28,6 +28,10 @@ const FAREWELL: Duration = Duration::from_secs(3);
 
 /// Runs `handler` over the jobs of a queue, `concurrency` of them at a time on this task, until `shutdown`.
 ///
+/// As they share the task, a handler must not block its thread; what computes for long belongs into
+/// `spawn_blocking`. The handlers go through apalis: its layers catch panics, end a run after
+/// [`QueueConfig::job_timeout`], and open a span `job` with `queue`, `task_id` and `attempt`.
+///
 /// It needs no Redis to start, and outlasts any failure of Redis. At shutdown no more jobs are claimed; the
 /// running ones may go on for [`QueueConfig::grace`], then they are dropped and returned to the queue as if
 /// they had not been claimed. Dropping the future returns them as well, in the background.
@@ -51,17 +55,16 @@ where
     let mut pause = FIRST_PAUSE;
     loop {
         let started = Instant::now();
-        let ended = run_worker(url, &config, concurrency.max(1), &handler, &shutdown).await?;
+        let failure = run_worker(url, &config, concurrency.max(1), &handler, &shutdown).await?;
         if shutdown.is_cancelled() {
             return Ok(());
         }
         if started.elapsed() > LONGEST_PAUSE {
             pause = FIRST_PAUSE;
         }
-        let queue = &config.name;
         tracing::error!(
-            queue,
-            ?ended,
+            queue = config.name,
+            error = failure.as_ref().map(tracing::field::display),
             pause_ms = pause.as_millis(),
             "worker ended by itself; it starts again"
         );
@@ -73,21 +76,14 @@ where
     }
 }
 
-/// Why a worker ended.
-#[derive(Debug)]
-enum Ended {
-    Stopped,
-    GraceOver,
-    Failed(#[allow(dead_code, reason = "read by Debug, for the log")] WorkerError),
-}
-
+/// Runs one worker to its end. Answers why, unless it was told to stop.
 async fn run_worker<T, F, Fut>(
     url: &str,
     config: &QueueConfig,
     concurrency: usize,
     handler: &Arc<F>,
     shutdown: &CancellationToken,
-) -> Result<Ended, QueueError>
+) -> Result<Option<WorkerError>, QueueError>
 where
     T: Payload,
     F: Fn(T, JobContext) -> Fut + Send + Sync + 'static,
@@ -121,13 +117,12 @@ where
         sleep(config.grace).await;
     };
     // The loser is dropped here, and with it every job that still runs.
-    let ended = tokio::select! {
+    let failure = tokio::select! {
         ended = AssertUnwindSafe(worker.run_until(stop)).catch_unwind() => match ended {
-            Ok(Ok(())) => Ended::Stopped,
-            Ok(Err(error)) => Ended::Failed(error),
-            Err(panic) => Ended::Failed(WorkerError::PanicError(panic_text(&*panic).to_owned())),
+            Ok(ended) => ended.err(),
+            Err(panic) => Some(WorkerError::PanicError(panic_text(&*panic).to_owned())),
         },
-        () = grace => Ended::GraceOver,
+        () = grace => None,
     };
     if let Some(mut keeper) = keeper
         && timeout(FAREWELL, &mut keeper).await.is_err()
@@ -138,7 +133,7 @@ where
             "redis was not told how the last jobs ended; their leases run out"
         );
     }
-    Ok(ended)
+    Ok(failure)
 }
 
 /// A job that panicked. Not apalis' own error for it, which would make the job dead at once.

@@ -1,0 +1,142 @@
+//! What becomes of jobs that fail.
+
+use std::{
+    future::pending,
+    io,
+    time::{Duration, Instant},
+};
+
+use afforo::queue::{Counts, JobError, Pushed, QueueConfig};
+use tokio::sync::mpsc::unbounded_channel;
+
+use super::{Job, config, next, queue, tell, until_counts, worker};
+use crate::support::redis::RedisServer;
+
+#[tokio::test]
+async fn a_failure_is_retried_after_growing_pauses_and_then_kept_as_dead_with_its_error() {
+    let server = RedisServer::start();
+    let config = QueueConfig {
+        backoff_base: Duration::from_millis(100),
+        ..config()
+    };
+    let queue = queue(&server, config.clone());
+    let (ran, mut runs) = unbounded_channel();
+    let _worker = worker(&server, config, 4, move |_: Job, context| {
+        ran.send((context.attempt, Instant::now())).unwrap();
+        async {
+            Err(JobError::retry(NoReceipt(io::Error::other(
+                "the printer is on fire",
+            ))))
+        }
+    });
+
+    queue.push("order:7", &Job { n: 7 }).await.unwrap();
+    let (first, began) = next(&mut runs).await;
+    let (second, again) = next(&mut runs).await;
+    let (third, last) = next(&mut runs).await;
+    assert_eq!([first, second, third], [1, 2, 3]);
+    assert!(again - began >= Duration::from_millis(99));
+    assert!(last - again >= Duration::from_millis(199));
+
+    until_counts(
+        &queue,
+        Counts {
+            dead: 1,
+            ..Counts::default()
+        },
+    )
+    .await;
+    let dead = queue.dead(10).await.unwrap();
+    assert_eq!(dead[0].id, "order:7");
+    assert_eq!(dead[0].payload, r#"{"n":7}"#);
+    assert_eq!(dead[0].attempts, 3);
+    assert_eq!(
+        dead[0].error,
+        "the receipt cannot be printed: the printer is on fire"
+    );
+    assert!((chrono::Utc::now() - dead[0].died_at).num_seconds().abs() < 60);
+}
+
+#[tokio::test]
+async fn a_panic_and_a_timeout_are_retried_and_then_kept_as_what_they_are() {
+    let server = RedisServer::start();
+    let config = QueueConfig {
+        job_timeout: Duration::from_millis(100),
+        ..config()
+    };
+    let queue = queue(&server, config.clone());
+    let _worker = worker(&server, config, 1, |job: Job, _| async move {
+        assert!(job.n == 0, "a bug");
+        pending().await
+    });
+
+    queue.push("hangs", &Job { n: 0 }).await.unwrap();
+    until_counts(
+        &queue,
+        Counts {
+            dead: 1,
+            ..Counts::default()
+        },
+    )
+    .await;
+    queue.push("panics", &Job { n: 1 }).await.unwrap();
+    until_counts(
+        &queue,
+        Counts {
+            dead: 2,
+            ..Counts::default()
+        },
+    )
+    .await;
+
+    let dead = queue.dead(10).await.unwrap();
+    assert_eq!(dead[0].error, "the job panicked: a bug");
+    assert_eq!(dead[1].error, "the job took longer than it may");
+    assert!(dead.iter().all(|job| job.attempts == 3));
+}
+
+#[tokio::test]
+async fn a_job_that_gives_up_is_dead_at_once_and_may_be_retried_or_removed() {
+    let server = RedisServer::start();
+    let queue = queue(&server, config());
+    let (ran, mut runs) = unbounded_channel();
+    let give_up = |_: Job, _| async { Err(JobError::give_up("no such order")) };
+    let worker_that_fails = worker(&server, config(), 4, give_up);
+    for id in ["a", "b"] {
+        queue.push(id, &Job { n: 0 }).await.unwrap();
+    }
+    until_counts(
+        &queue,
+        Counts {
+            dead: 2,
+            ..Counts::default()
+        },
+    )
+    .await;
+    worker_that_fails.shutdown.cancel();
+    worker_that_fails.ended().await.unwrap();
+    assert_eq!(
+        queue.push("a", &Job { n: 0 }).await.unwrap(),
+        Pushed::AlreadyKnown
+    );
+    assert_eq!(queue.dead(1).await.unwrap().len(), 1);
+    assert_eq!(queue.dead(0).await.unwrap().len(), 0);
+
+    assert!(queue.remove("a").await.unwrap());
+    assert!(!queue.remove("a").await.unwrap());
+    assert!(!queue.retry("a").await.unwrap());
+    assert!(queue.retry("b").await.unwrap());
+    assert!(!queue.retry("b").await.unwrap());
+    assert_eq!(queue.push("a", &Job { n: 1 }).await.unwrap(), Pushed::Queued);
+
+    let _worker = worker(&server, config(), 1, tell(ran));
+    for id in ["b", "a"] {
+        let context = next(&mut runs).await;
+        assert_eq!((context.task_id.as_str(), context.attempt), (id, 1));
+    }
+    until_counts(&queue, Counts::default()).await;
+}
+
+#[derive(Debug, thiserror::Error)]
+#[error("the receipt cannot be printed")]
+struct NoReceipt(#[source] io::Error);

@@ -1,0 +1,156 @@
+//! Jobs whose worker is slow, gone, or thought to be.
+
+use std::{
+    env,
+    future::pending,
+    process::{Command, Stdio},
+    time::Duration,
+};
+
+use afforo::queue::{Counts, JobContext, JobError, QueueConfig, work};
+use tokio::{sync::mpsc::unbounded_channel, time::sleep};
+use tokio_util::sync::CancellationToken;
+
+use super::{Job, ask, config, gate, gated_by, next, queue, tell, until, until_counts, worker};
+use crate::support::redis::RedisServer;
+
+const CRASH_URL: &str = "AFFORO_TEST_CRASH_URL";
+
+#[tokio::test]
+async fn a_job_that_outlasts_its_lease_runs_once() {
+    let server = RedisServer::start();
+    let config = QueueConfig {
+        lease: Duration::from_millis(600),
+        heartbeat: Duration::from_millis(100),
+        ..config()
+    };
+    let queue = queue(&server, config.clone());
+    let (ran, mut runs) = unbounded_channel();
+    let slow = move |_: Job, context| {
+        ran.send(context).unwrap();
+        async {
+            sleep(Duration::from_millis(1500)).await;
+            Ok(())
+        }
+    };
+    let _one = worker(&server, config.clone(), 2, slow.clone());
+    let _other = worker(&server, config, 2, slow);
+
+    queue.push("long", &Job { n: 0 }).await.unwrap();
+    next(&mut runs).await;
+    until_counts(&queue, Counts::default()).await;
+    assert!(runs.try_recv().is_err());
+}
+
+#[tokio::test]
+async fn a_worker_that_lost_its_lease_has_no_say_any_more() {
+    let server = RedisServer::start();
+    let forgetful = QueueConfig {
+        lease: Duration::from_millis(100),
+        heartbeat: Duration::from_hours(1),
+        ..config()
+    };
+    let queue = queue(&server, config());
+    let (old_gate, gated) = gate();
+    let (ran, mut old_runs) = unbounded_channel();
+    let give_up = move |_: Job, context| {
+        let (ran, gated) = (ran.clone(), gated.clone());
+        async move {
+            ran.send(context).unwrap();
+            gated.acquire().await.unwrap().forget();
+            Err(JobError::give_up("this must not count"))
+        }
+    };
+    let _old = worker(&server, forgetful, 1, give_up);
+    queue.push("contested", &Job { n: 0 }).await.unwrap();
+    assert_eq!(next(&mut old_runs).await.attempt, 1);
+
+    let (new_gate, gated) = gate();
+    let (ran, mut new_runs) = unbounded_channel();
+    let _new = worker(&server, config(), 1, gated_by(gated, tell(ran)));
+    assert_eq!(next(&mut new_runs).await.attempt, 2);
+
+    old_gate.add_permits(1);
+    sleep(Duration::from_millis(200)).await;
+    assert_eq!(
+        queue.counts().await.unwrap(),
+        Counts {
+            running: 1,
+            ..Counts::default()
+        }
+    );
+    new_gate.add_permits(1);
+    until_counts(&queue, Counts::default()).await;
+}
+
+#[tokio::test]
+async fn a_job_whose_worker_was_killed_runs_again_and_the_attempt_counts() {
+    let server = RedisServer::start();
+    let queue = queue(&server, config());
+    queue.push("order:7", &Job { n: 7 }).await.unwrap();
+
+    let mut child = Command::new(env::current_exe().unwrap())
+        .args(["--exact", "queue::leases::a_worker_to_be_killed", "--ignored"])
+        .env(CRASH_URL, server.url(0))
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    until(async || ask::<Option<u32>>(&server, &["GET", "attempt"]).await == Some(1)).await;
+    child.kill().unwrap();
+    child.wait().unwrap();
+
+    let (ran, mut runs) = unbounded_channel();
+    let _worker = worker(&server, config(), 1, tell(ran));
+    assert_eq!(next(&mut runs).await.attempt, 2);
+    until_counts(&queue, Counts::default()).await;
+}
+
+/// Not a test: the process that `a_job_whose_worker_was_killed…` kills.
+#[tokio::test]
+#[ignore = "run by another test"]
+async fn a_worker_to_be_killed() {
+    let url = env::var(CRASH_URL).unwrap();
+    let redis = redis::Client::open(url.as_str()).unwrap();
+    let hang = move |_: Job, context: JobContext| {
+        let redis = redis.clone();
+        async move {
+            let mut redis = redis.get_multiplexed_async_connection().await.unwrap();
+            let () = redis::cmd("SET")
+                .arg("attempt")
+                .arg(context.attempt)
+                .query_async(&mut redis)
+                .await
+                .unwrap();
+            pending().await
+        }
+    };
+    work(&url, config(), 1, hang, CancellationToken::new())
+        .await
+        .unwrap();
+}
+
+#[tokio::test]
+async fn a_job_that_kills_its_worker_at_every_attempt_dies_too() {
+    let server = RedisServer::start();
+    let config = QueueConfig {
+        lease: Duration::from_millis(50),
+        heartbeat: Duration::from_hours(1),
+        ..config()
+    };
+    let queue = queue(&server, config.clone());
+    queue.push("poison", &Job { n: 0 }).await.unwrap();
+    // A handler that never ends, with a lease that nobody renews, looks to Redis like a crash.
+    let _worker = worker(&server, config, 4, |_: Job, _| pending());
+    until_counts(
+        &queue,
+        Counts {
+            dead: 1,
+            ..Counts::default()
+        },
+    )
+    .await;
+    let dead = queue.dead(1).await.unwrap();
+    assert_eq!(dead[0].attempts, 3);
+    assert_eq!(dead[0].error, "the lease ran out: the worker crashed or hung");
+}

@@ -1,0 +1,113 @@
+//! A Redis that hangs, restarts, forgets, or is not there yet.
+
+use std::{collections::HashSet, time::Duration};
+
+use afforo::queue::{Counts, QueueConfig};
+use tokio::{sync::mpsc::unbounded_channel, time::sleep};
+
+use super::{
+    Job, ask, config, connect, gate, gated_by, next, queue, tell, until, until_counts, until_subscribed,
+    worker,
+};
+use crate::support::redis::RedisServer;
+
+#[tokio::test]
+async fn a_redis_that_hangs_delays_jobs_and_costs_them_no_attempt() {
+    let server = RedisServer::start();
+    // A claim that got lost in the stall would leave its jobs dead.
+    let config = QueueConfig {
+        max_attempts: 1,
+        ..config()
+    };
+    let queue = queue(&server, config.clone());
+    let (ran, mut runs) = unbounded_channel();
+    let _worker = worker(&server, config, 4, tell(ran));
+    until_subscribed(&server).await;
+
+    // They fall due while Redis hangs, so that the first claim it then finds in its socket gets them:
+    // one that the worker has long given up.
+    for n in 0..20 {
+        queue
+            .push_in(Duration::from_millis(200), &n.to_string(), &Job { n })
+            .await
+            .unwrap();
+    }
+    server.pause();
+    sleep(Duration::from_millis(2500)).await;
+    server.resume();
+
+    let mut seen = HashSet::new();
+    while seen.len() < 20 {
+        assert!(seen.insert(next(&mut runs).await.task_id), "a job ran twice");
+    }
+    until_counts(&queue, Counts::default()).await;
+}
+
+#[tokio::test]
+async fn a_worker_outlasts_a_redis_that_restarts_and_one_that_forgets_everything() {
+    let server = RedisServer::start();
+    let queue = queue(&server, config());
+    let (gate, gated) = gate();
+    let (ran, mut runs) = unbounded_channel();
+    let _worker = worker(&server, config(), 4, gated_by(gated, tell(ran)));
+    let push = async |id: &str| until(async || queue.push(id, &Job { n: 0 }).await.is_ok()).await;
+
+    push("before").await;
+    next(&mut runs).await;
+    server.kill();
+    server.restart();
+    push("after restart").await;
+    assert_eq!(next(&mut runs).await.task_id, "after restart");
+
+    ask::<()>(&server, &["FLUSHALL"]).await;
+    ask::<()>(&server, &["SCRIPT", "FLUSH"]).await;
+    push("after flush").await;
+    assert_eq!(next(&mut runs).await.task_id, "after flush");
+
+    // The two that Redis forgot while they ran end without effect.
+    gate.add_permits(3);
+    until_counts(&queue, Counts::default()).await;
+}
+
+#[tokio::test]
+async fn a_worker_that_starts_before_redis_begins_when_redis_is_there() {
+    let server = RedisServer::start();
+    server.kill();
+    let queue = queue(&server, config());
+    let (ran, mut runs) = unbounded_channel();
+    let worker = worker(&server, config(), 4, tell(ran));
+    sleep(Duration::from_millis(1500)).await;
+    assert!(!worker.task.is_finished());
+
+    server.restart();
+    until(async || queue.push("first", &Job { n: 0 }).await.is_ok()).await;
+    assert_eq!(next(&mut runs).await.task_id, "first");
+    until_subscribed(&server).await;
+}
+
+#[tokio::test]
+async fn a_worker_that_redis_once_turned_away_comes_back() {
+    let server = RedisServer::start();
+    let queue = queue(&server, config());
+    let mut admin = connect(&server).await;
+    let (ran, mut runs) = unbounded_channel();
+    let _worker = worker(&server, config(), 4, tell(ran));
+    until_subscribed(&server).await;
+
+    // Being refused a login is no I/O error, after which the connection manager would not try again.
+    let mut command = async |arguments: &[&str]| {
+        let mut command = redis::cmd(arguments[0]);
+        let () = command
+            .arg(&arguments[1..])
+            .query_async(&mut admin)
+            .await
+            .unwrap();
+    };
+    command(&["CONFIG", "SET", "requirepass", "secret"]).await;
+    command(&["CLIENT", "KILL", "TYPE", "pubsub"]).await;
+    sleep(Duration::from_millis(500)).await;
+    command(&["CONFIG", "SET", "requirepass", ""]).await;
+
+    queue.push("first", &Job { n: 0 }).await.unwrap();
+    assert_eq!(next(&mut runs).await.task_id, "first");
+}

@@ -1,0 +1,127 @@
+//! How jobs reach the handler.
+
+use std::{
+    collections::HashSet,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
+
+use afforo::queue::{Counts, Queue, QueueConfig, QueueError, work};
+use tokio::sync::{Barrier, mpsc::unbounded_channel};
+use tokio_util::sync::CancellationToken;
+
+use super::{Job, ask, config, next, pool, push_all, queue, tell, until_counts, worker};
+use crate::support::redis::RedisServer;
+
+#[tokio::test]
+async fn as_many_jobs_run_at_once_as_there_are_slots_and_no_more() {
+    let server = RedisServer::start();
+    let queue = queue(&server, config());
+    let jobs: Vec<String> = (0..40).map(|n| n.to_string()).collect();
+    push_all(&queue, &jobs).await;
+
+    let (running, most) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
+    let (together, peak) = (Arc::new(Barrier::new(8)), most.clone());
+    let _worker = worker(&server, config(), 8, move |_: Job, _| {
+        let (running, most, together) = (running.clone(), most.clone(), together.clone());
+        async move {
+            most.fetch_max(running.fetch_add(1, Ordering::SeqCst) + 1, Ordering::SeqCst);
+            together.wait().await;
+            running.fetch_sub(1, Ordering::SeqCst);
+            Ok(())
+        }
+    });
+    until_counts(&queue, Counts::default()).await;
+    assert_eq!(peak.load(Ordering::SeqCst), 8);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_backlog_of_twenty_thousand_ready_and_ten_thousand_due_jobs_drains() {
+    let server = RedisServer::start();
+    let config = QueueConfig {
+        lease: Duration::from_secs(30),
+        ..config()
+    };
+    let queue = queue(&server, config.clone());
+    let jobs: Vec<String> = (0..30_000).map(|n| format!("order:{n}")).collect();
+    push_all(&queue, &jobs).await;
+    let postpone = "for _ = 1, 10000 do redis.call('ZADD', KEYS[2], 1, redis.call('RPOP', KEYS[1])) end";
+    ask::<()>(
+        &server,
+        &["EVAL", postpone, "2", "{q:test}:ready", "{q:test}:delayed"],
+    )
+    .await;
+    let backlog = Counts {
+        ready: 20_000,
+        delayed: 10_000,
+        ..Counts::default()
+    };
+    assert_eq!(queue.counts().await.unwrap(), backlog);
+
+    let (ran, mut runs) = unbounded_channel();
+    let _worker = worker(&server, config, 64, tell(ran));
+    let mut seen = HashSet::new();
+    while seen.len() < jobs.len() {
+        let context = next(&mut runs).await;
+        assert!(seen.insert(context.task_id), "a job ran twice");
+    }
+    until_counts(&queue, Counts::default()).await;
+}
+
+#[tokio::test]
+async fn a_broken_payload_is_dead_with_its_error_and_the_worker_goes_on() {
+    let server = RedisServer::start();
+    let broken = Queue::<String>::new(pool(&server), config());
+    let queue = queue(&server, config());
+    broken.push("broken", &"not an object".to_owned()).await.unwrap();
+    queue.push("whole", &Job { n: 1 }).await.unwrap();
+
+    let (ran, mut runs) = unbounded_channel();
+    let _worker = worker(&server, config(), 1, tell(ran));
+    assert_eq!(next(&mut runs).await.task_id, "whole");
+    until_counts(
+        &queue,
+        Counts {
+            dead: 1,
+            ..Counts::default()
+        },
+    )
+    .await;
+    let dead = queue.dead(10).await.unwrap();
+    assert_eq!(dead[0].payload, r#""not an object""#);
+    assert!(
+        dead[0].error.starts_with("broken payload: invalid type"),
+        "{}",
+        dead[0].error
+    );
+}
+
+#[tokio::test]
+async fn a_job_whose_data_vanished_is_skipped() {
+    let server = RedisServer::start();
+    let queue = queue(&server, config());
+    queue.push("gone", &Job { n: 1 }).await.unwrap();
+    queue.push("there", &Job { n: 2 }).await.unwrap();
+    ask::<()>(&server, &["DEL", "{q:test}:job:gone"]).await;
+
+    let (ran, mut runs) = unbounded_channel();
+    let _worker = worker(&server, config(), 1, tell(ran));
+    assert_eq!(next(&mut runs).await.task_id, "there");
+    until_counts(&queue, Counts::default()).await;
+}
+
+#[tokio::test]
+async fn a_url_that_is_none_is_an_error_at_once() {
+    let ended = work(
+        "no url",
+        config(),
+        1,
+        |_: Job, _| async { Ok(()) },
+        CancellationToken::new(),
+    )
+    .await;
+    assert!(matches!(ended, Err(QueueError::Redis(_))));
+}
