@@ -7,18 +7,14 @@ use std::{fs, os::unix::fs::PermissionsExt, time::Duration};
 
 use afforo::devstack::{Postgres, Redis};
 use redis::AsyncTypedCommands;
-use sqlx::{AssertSqlSafe, Connection, PgConnection, migrate::Migrator};
+use sqlx::{AssertSqlSafe, Connection, PgConnection};
 use tempfile::TempDir;
 
 use crate::support::servers;
 
 #[tokio::test]
 async fn each_test_has_a_database_and_a_redis_of_its_own() {
-    let migrations = Migrator::with_migrations(Vec::new());
-    let (one, other) = (
-        servers::database(&migrations).await,
-        servers::database(&migrations).await,
-    );
+    let (one, other) = (servers::database().await, servers::database().await);
     execute(&one.url(), "create table only_here (id int)").await;
     execute(&other.url(), "create table only_here (id int)").await;
 

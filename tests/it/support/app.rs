@@ -3,7 +3,7 @@
 use std::{net::SocketAddr, sync::Arc};
 
 use afforo::{
-    database::{Database, MIGRATIONS},
+    database::Database,
     server,
     settings::{HttpSettings, RedisSettings},
     web::AppState,
@@ -52,7 +52,7 @@ impl TestApp {
 
     /// Starts a server with other settings.
     pub async fn start_with(http: HttpSettings) -> Self {
-        let database = servers::database(&MIGRATIONS).await;
+        let database = servers::database().await;
         let database_url = database.url();
         let redis_url = servers::redis().url(servers::redis_database());
         let redis = RedisSettings {

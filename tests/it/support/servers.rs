@@ -10,8 +10,11 @@ use std::{
     thread,
 };
 
-use afforo::devstack::{Postgres, Redis};
-use sqlx::{AssertSqlSafe, Connection, Executor, PgConnection, migrate::Migrator};
+use afforo::{
+    database::MIGRATIONS,
+    devstack::{Postgres, Redis},
+};
+use sqlx::{AssertSqlSafe, Connection, Executor, PgConnection};
 use tokio::sync::OnceCell;
 
 /// The PostgreSQL that all tests of this process share. A test that makes it fail starts its own instead.
@@ -32,12 +35,12 @@ pub struct TestDatabase {
     name: String,
 }
 
-/// Makes an empty database with the tables of `migrations`, which run once per process; the rest are copies.
-pub async fn database(migrations: &Migrator) -> TestDatabase {
+/// Makes a database with the tables that the migrations make. They run once per process; the rest are copies.
+pub async fn database() -> TestDatabase {
     static TEMPLATE: OnceCell<()> = OnceCell::const_new();
     static COUNT: AtomicU32 = AtomicU32::new(0);
 
-    TEMPLATE.get_or_init(|| make_template(migrations)).await;
+    TEMPLATE.get_or_init(make_template).await;
     let name = format!("test_{}", COUNT.fetch_add(1, Ordering::Relaxed));
     // Copying the files is several times as quick as the default, which writes every page to the log.
     let sql = format!("create database {name} template test_template strategy file_copy");
@@ -71,7 +74,7 @@ impl Drop for TestDatabase {
     }
 }
 
-async fn make_template(migrations: &Migrator) {
+async fn make_template() {
     // A test that was cancelled in here may have left one.
     run("drop database if exists test_template with (force)".to_owned())
         .await
@@ -82,7 +85,7 @@ async fn make_template(migrations: &Migrator) {
     let mut template = PgConnection::connect(&postgres().url("test_template"))
         .await
         .expect("the template is there");
-    migrations.run(&mut template).await.expect("the migrations run");
+    MIGRATIONS.run(&mut template).await.expect("the migrations run");
     template
         .close()
         .await
