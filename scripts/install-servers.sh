@@ -4,9 +4,15 @@
 #
 # PG_BIN (the folder with `initdb` and `postgres`) and REDIS_BIN (`redis-server`, or its folder) name programs that
 # are elsewhere. What is looked for, and where, is what src/devstack/binaries.rs looks for.
+#
+# With --postgres-folder it installs nothing, and prints the folder of PostgreSQL's programs for other scripts.
 set -eu
 
 main() {
+    if [ "${1-}" = --postgres-folder ]; then
+        has_postgres && postgres_folder
+        return
+    fi
     if all_there; then
         say "PostgreSQL ($(postgres_folder)) and Redis ($(redis_program)) are installed already."
         return

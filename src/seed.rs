@@ -161,7 +161,9 @@ async fn make_products(
         let mut category_ids = Vec::with_capacity(batch.len());
         let mut active = Vec::with_capacity(batch.len());
         for number in batch {
-            let (adjective, colour, thing) = (pick(ADJECTIVES, rng), pick(COLOURS, rng), pick(THINGS, rng));
+            let (adjective, colour) = (pick(ADJECTIVES, rng), pick(COLOURS, rng));
+            let kind = rng.random_range(0..THINGS.len());
+            let thing = THINGS[kind];
             titles.push(format!("{adjective} {colour} {thing} {}", number + 1));
             descriptions.push(format!(
                 "A {} {} in {}, {}.",
@@ -171,7 +173,7 @@ async fn make_products(
                 pick(PRAISE, rng)
             ));
             prices.push(Money(Decimal::new(rng.random_range(199..=99_999), 2)));
-            category_ids.push(*categories.choose(rng).unwrap_or(&0));
+            category_ids.push(category_of(kind, categories, rng));
             active.push(*number < SHOWN || rng.random_bool(0.95));
         }
         let made = sqlx::query_scalar!(
@@ -267,6 +269,15 @@ async fn make_inventory(
     Ok(made)
 }
 
+/// The category of a kind of thing; more categories than kinds are filled by chance.
+fn category_of(kind: usize, categories: &[i64], rng: &mut StdRng) -> i64 {
+    if categories.len() <= THINGS.len() {
+        categories[kind % categories.len()]
+    } else {
+        *categories.choose(rng).unwrap_or(&0)
+    }
+}
+
 fn pick(words: &[&'static str], rng: &mut StdRng) -> &'static str {
     words.choose(rng).copied().unwrap_or_default()
 }
@@ -321,31 +332,32 @@ const COLOURS: &[&str] = &[
     "Turquoise",
     "Brown",
 ];
+/// Each belongs to the category at its place, counted round.
 const THINGS: &[&str] = &[
     "Headphones",
     "Kettle",
-    "Notebook",
+    "Cookbook",
     "Jacket",
     "Tent",
     "Puzzle",
-    "Lamp",
-    "Backpack",
-    "Keyboard",
-    "Chair",
-    "Bottle",
-    "Watch",
-    "Speaker",
-    "Pan",
-    "Drill",
-    "Blanket",
     "Mirror",
-    "Scale",
-    "Camera",
-    "Desk",
-    "Umbrella",
-    "Wallet",
-    "Clock",
+    "Dashcam",
+    "Lantern",
+    "Stapler",
+    "Coffee",
+    "Dog Bed",
+    "Speaker",
     "Toaster",
+    "Atlas",
+    "Scarf",
+    "Backpack",
+    "Board Game",
+    "Hairbrush",
+    "Car Mat",
+    "Watering Can",
+    "Notebook",
+    "Tea",
+    "Cat Tree",
 ];
 const PRAISE: &[&str] = &[
     "made to last",

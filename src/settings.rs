@@ -37,10 +37,7 @@ pub struct DatabaseSettings {
 impl DatabaseSettings {
     /// The URL, or what to do about its absence.
     pub fn url(&self) -> Result<&str, SettingsError> {
-        self.database_url
-            .as_ref()
-            .map(ExposeSecret::expose_secret)
-            .ok_or(SettingsError::NoDatabase)
+        given(self.database_url.as_ref()).ok_or(SettingsError::NoDatabase)
     }
 }
 
@@ -48,7 +45,7 @@ impl DatabaseSettings {
 #[derive(Args, Clone, Debug)]
 #[command(next_help_heading = "Redis")]
 pub struct RedisSettings {
-    /// Redis connection URL [default: redis://localhost:6379/0]
+    /// Redis connection URL, `redis://localhost:6379/0` unless set
     #[arg(long, env = "REDIS_URL", hide_env_values = true, value_parser = secret, global = true)]
     pub redis_url: Option<SecretString>,
 
@@ -61,9 +58,13 @@ impl RedisSettings {
     /// The URL that is set, or the default.
     #[must_use]
     pub fn url(&self) -> &str {
-        self.redis_url
-            .as_ref()
-            .map_or(DEFAULT_REDIS_URL, ExposeSecret::expose_secret)
+        given(self.redis_url.as_ref()).unwrap_or(DEFAULT_REDIS_URL)
+    }
+
+    /// Whether a URL is set.
+    #[must_use]
+    pub fn is_set(&self) -> bool {
+        given(self.redis_url.as_ref()).is_some()
     }
 }
 
@@ -112,12 +113,7 @@ impl HttpSettings {
     /// Makes sure that there is a secret key: in development one is made up, in production a missing one, or the one
     /// that everybody can read in `.env.example`, is refused.
     pub fn require_secret_key(&mut self) -> Result<(), SettingsError> {
-        let known = self
-            .secret_key
-            .as_ref()
-            .map(ExposeSecret::expose_secret)
-            .filter(|key| !key.is_empty());
-        match known {
+        match given(self.secret_key.as_ref()) {
             Some(key) if key != EXAMPLE_SECRET_KEY || self.debug => Ok(()),
             Some(_) => Err(SettingsError::ExampleSecretKey),
             None if self.debug => {
@@ -173,7 +169,12 @@ pub struct LogSettings {
     pub log_format: LogFormat,
 
     /// What is logged: a level, or directives such as `info,afforo=debug`
-    #[arg(long, env = "RUST_LOG", default_value = "info", global = true)]
+    #[arg(
+        long,
+        env = "RUST_LOG",
+        default_value = "info,apalis_core=warn",
+        global = true
+    )]
     pub rust_log: String,
 }
 
@@ -193,6 +194,14 @@ pub enum SettingsError {
     ExampleSecretKey,
 }
 
+/// A setting that is not blank: in a file `.env` a name without a value is as good as none.
+fn given(setting: Option<&SecretString>) -> Option<&str> {
+    setting
+        .map(ExposeSecret::expose_secret)
+        .filter(|value| !value.trim().is_empty())
+}
+
+#[expect(clippy::unnecessary_wraps, reason = "the shape of a value parser")]
 fn secret(text: &str) -> Result<SecretString, std::convert::Infallible> {
     Ok(SecretString::from(text))
 }

@@ -46,8 +46,16 @@ impl Dev {
         // Only now: until here Ctrl-C just ends this process, and the servers with it.
         let shutdown = shutdown::on_signal()?;
         let address = self.listen.address();
-        banner(address, &servers, first_order(&settings).await?)?;
-        let served = serve::serve(&settings, address, Some(self.worker.concurrency), shutdown).await;
+        let first_order = first_order(&settings).await?;
+        let announce = |address| banner(address, &servers, first_order);
+        let served = serve::serve(
+            &settings,
+            address,
+            Some(self.worker.concurrency),
+            announce,
+            shutdown,
+        )
+        .await;
         servers.stop().await;
         served
     }
@@ -63,8 +71,8 @@ impl Servers {
     /// Starts what is needed, and puts it into the settings.
     async fn start(dev: &Dev, dir: &Path, settings: &mut Settings) -> Result<Self, Failure> {
         let (reset, ephemeral, dir) = (dev.reset, dev.ephemeral, dir.to_owned());
-        let wants_postgres = settings.database.database_url.is_none();
-        let wants_redis = settings.redis.redis_url.is_none();
+        let wants_postgres = settings.database.url().is_err();
+        let wants_redis = !settings.redis.is_set();
         let servers = spawn_blocking(move || {
             if reset {
                 devstack::reset(&dir)?;
@@ -102,8 +110,12 @@ impl Servers {
     /// Stops them in order, and waits for that.
     async fn stop(self) {
         let stopped = spawn_blocking(move || {
-            self.redis.map(Redis::stop);
-            self.postgres.map(Postgres::stop);
+            if let Some(redis) = self.redis {
+                redis.stop();
+            }
+            if let Some(postgres) = self.postgres {
+                postgres.stop();
+            }
         });
         if let Err(error) = stopped.await {
             tracing::error!(%error, "the private servers did not stop in order");
@@ -139,7 +151,12 @@ async fn seed_if_empty(settings: &Settings) -> Result<(), Failure> {
     let empty = crate::seed::is_empty(&mut connection).await?;
     connection.close().await?;
     if empty {
-        let made = seed::fill(url, false, &Plan::default()).await?;
+        // The same data on every machine, so that the examples of the README hold.
+        let plan = Plan {
+            random_seed: Some(1),
+            ..Plan::default()
+        };
+        let made = seed::fill(url, false, &plan).await?;
         tracing::info!(products = made.products, stores = made.stores, "demo data made");
     }
     Ok(())

@@ -32,6 +32,7 @@ pub(super) struct Seed {
     stores: u32,
     /// Make the same data again: a number that decides all chance
     #[arg(long, value_name = "N")]
+    #[expect(clippy::struct_field_names, reason = "the flag is named so")]
     random_seed: Option<u64>,
 }
 

@@ -1,6 +1,6 @@
 //! `afforo serve`
 
-use std::{net::SocketAddr, sync::Arc};
+use std::{io, net::SocketAddr, sync::Arc};
 
 use clap::Args;
 use tokio::{net::TcpListener, sync::Notify};
@@ -39,7 +39,7 @@ impl Serve {
         }
         let worker = self.with_worker.then_some(self.worker.concurrency);
         let shutdown = shutdown::on_signal()?;
-        serve(&settings, self.listen.address(), worker, shutdown).await
+        serve(&settings, self.listen.address(), worker, |_| Ok(()), shutdown).await
     }
 }
 
@@ -52,11 +52,13 @@ pub(super) async fn migrate(settings: &Settings) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Serves until `shutdown`, with a worker of so many jobs at a time if it is given one.
+/// Serves until `shutdown`, with a worker of so many jobs at a time if it is given one. `announce` is told the address as
+/// soon as connections are taken.
 pub(super) async fn serve(
     settings: &Settings,
     address: SocketAddr,
     worker: Option<u16>,
+    announce: impl FnOnce(SocketAddr) -> io::Result<()>,
     shutdown: CancellationToken,
 ) -> Result<(), Failure> {
     let sizes = &settings.database;
@@ -70,18 +72,20 @@ pub(super) async fn serve(
     let listener = TcpListener::bind(address)
         .await
         .map_err(|error| format!("cannot listen on {address}: {error}; is another server running there?"))?;
-    tracing::info!("listening on http://{}", listener.local_addr()?);
+    let address = listener.local_addr()?;
+    tracing::info!("listening on http://{address}");
+    announce(address)?;
 
     // Whichever ends first ends the other.
     let server = async {
-        let served = server::run(listener, app, shutdown.clone()).await;
+        let outcome = server::run(listener, app, shutdown.clone()).await;
         shutdown.cancel();
-        served.map_err(Failure::from)
+        outcome.map_err(Failure::from)
     };
     let worker = async {
         let Some(concurrency) = worker else { return Ok(()) };
         let db = database.pool.clone();
-        let worked = worker::run(
+        let outcome = worker::run(
             db,
             &settings.redis,
             concurrency,
@@ -90,10 +94,10 @@ pub(super) async fn serve(
         )
         .await;
         shutdown.cancel();
-        worked.map_err(Failure::from)
+        outcome.map_err(Failure::from)
     };
-    let (served, worked) = tokio::join!(server, worker);
+    let (server, worker) = tokio::join!(server, worker);
     database.close().await;
     tracing::info!("stopped");
-    served.and(worked)
+    server.and(worker)
 }

@@ -151,13 +151,13 @@ async fn lock(tx: &mut PgConnection, orders: &[NewOrder]) -> sqlx::Result<Locked
 
 /// Looks up the stores and products that no locked row told of. There are none as a rule, and then nothing is asked.
 async fn look_up_the_rest(tx: &mut PgConnection, orders: &[NewOrder], stock: &mut Stock) -> sqlx::Result<()> {
-    let locked: HashMap<(i64, i64), ()> = stock
+    let locked: HashSet<(i64, i64)> = stock
         .rows
         .iter()
-        .map(|row| ((row.store_id, row.product_id), ()))
+        .map(|row| (row.store_id, row.product_id))
         .collect();
     let missing: Vec<(i64, i64)> = named_pairs(orders)
-        .filter(|pair| !locked.contains_key(pair))
+        .filter(|pair| !locked.contains(pair))
         .collect();
     if missing.is_empty() {
         return Ok(());

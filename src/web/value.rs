@@ -64,25 +64,23 @@ impl<'a> Value<'a> {
 
 impl<'a> Text<'a> {
     fn of(json: &'a str) -> Self {
-        match serde_json::from_str::<Key<'a>>(json) {
-            Ok(Key(text)) => Self {
+        if let Ok(Key(text)) = serde_json::from_str(json) {
+            return Self {
                 text,
                 lone_surrogate: None,
-            },
-            // The syntax was checked, so this is half of a surrogate pair. As bytes it can be read all the same.
-            Err(_) => {
-                let bytes = serde_json::from_str::<Bytes>(json)
-                    .map(|bytes| bytes.0)
-                    .unwrap_or_default();
-                let lone_surrogate = bytes
-                    .windows(3)
-                    .find(|window| window[0] == 0xED && window[1] >= 0xA0)
-                    .map(|window| 0xD000 | u16::from(window[1] & 0x3F) << 6 | u16::from(window[2] & 0x3F));
-                Self {
-                    text: String::from_utf8_lossy(&bytes).into_owned().into(),
-                    lone_surrogate,
-                }
-            }
+            };
+        }
+        // The syntax was checked, so this is half of a surrogate pair. As bytes it can be read all the same.
+        let bytes = serde_json::from_str::<Bytes>(json)
+            .map(|bytes| bytes.0)
+            .unwrap_or_default();
+        let lone_surrogate = bytes
+            .windows(3)
+            .find(|window| window[0] == 0xED && window[1] >= 0xA0)
+            .map(|window| 0xD000 | u16::from(window[1] & 0x3F) << 6 | u16::from(window[2] & 0x3F));
+        Self {
+            text: String::from_utf8_lossy(&bytes).into_owned().into(),
+            lone_surrogate,
         }
     }
 }

@@ -7,7 +7,7 @@ use std::{
     time::{Duration, UNIX_EPOCH},
 };
 
-use apalis::prelude::WorkerBuilder;
+use apalis::prelude::{WorkerBuilder, WorkerError};
 use apalis_cron::{CronScheduler, Tick};
 use chrono::{DateTime, Days, Utc};
 use cron::Schedule;
@@ -59,9 +59,12 @@ impl Periodic {
                         Ok::<_, Infallible>(())
                     }
                 });
-            let stop = shutdown.clone().cancelled_owned();
+            let stop = shutdown.clone();
             let ended = worker
-                .run_until(async move { Ok::<_, std::io::Error>(stop.await) })
+                .run_until(async move {
+                    stop.cancelled().await;
+                    Ok::<_, WorkerError>(())
+                })
                 .await;
             if let Err(error) = ended {
                 tracing::warn!(schedule = self.name, %error, "schedule ended by itself; it starts again");

@@ -1,0 +1,25 @@
+# What one does with a clone of Afforo. `make help` lists it.
+
+.DEFAULT_GOAL := help
+.PHONY: help run test check fmt sqlx
+
+help: ## List the targets
+	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1|\2/p' $(MAKEFILE_LIST) | column -t -s '|'
+
+run: ## Run everything on this machine: API, worker, a private PostgreSQL and Redis
+	@scripts/install-servers.sh
+	cargo run --release -- dev
+
+test: ## Run all tests; they bring their own servers
+	@scripts/install-servers.sh
+	cargo test
+
+check: ## What has to pass before a change lands
+	.ci/run
+
+fmt: ## Format the code
+	cargo fmt
+
+sqlx: ## Check all SQL against a fresh schema, and write .sqlx anew
+	@scripts/install-servers.sh
+	scripts/sqlx-metadata.sh
