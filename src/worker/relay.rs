@@ -78,32 +78,35 @@ impl Relay {
         let mut pause = FIRST_PAUSE;
         let mut failing = false;
         while !shutdown.is_cancelled() {
-            let wait = match self.step().await {
+            let step = self.step().await;
+            let was_failing = std::mem::replace(&mut failing, step.is_err());
+            match step {
                 Ok(relayed) => {
-                    if std::mem::take(&mut failing) {
+                    if was_failing {
                         tracing::info!("confirmations are being queued again");
                     }
                     pause = FIRST_PAUSE;
-                    match relayed {
-                        Relayed::Orders(_) => continue,
-                        Relayed::Nothing => LOOK_EVERY,
+                    if relayed == Relayed::Nothing {
+                        wait(LOOK_EVERY, shutdown, wake.notified()).await;
                     }
                 }
                 Err(error) => {
-                    if !std::mem::replace(&mut failing, true) {
+                    if !was_failing {
                         tracing::warn!(%error, "confirmations cannot be queued; trying on");
                     }
-                    let wait = pause;
+                    // Orders go on meanwhile: being woken by them would be no pause.
+                    wait(pause, shutdown, std::future::pending()).await;
                     pause = (pause * 2).min(LONGEST_PAUSE);
-                    tokio::time::sleep(wait).await;
-                    continue;
                 }
-            };
-            tokio::select! {
-                () = wake.notified() => {}
-                () = tokio::time::sleep(wait) => {}
-                () = shutdown.cancelled() => {}
             }
         }
+    }
+}
+
+async fn wait(time: Duration, shutdown: &CancellationToken, wake: impl Future<Output = ()>) {
+    tokio::select! {
+        () = wake => {}
+        () = tokio::time::sleep(time) => {}
+        () = shutdown.cancelled() => {}
     }
 }
