@@ -92,6 +92,7 @@ pub async fn write_report(db: impl PgExecutor<'_>, day: NaiveDate) -> sqlx::Resu
            from orders
            where created_at >= ($1::date)::timestamp at time zone 'UTC'
                and created_at < ($1::date + 1)::timestamp at time zone 'UTC'
+           having not exists (select from daily_order_report where day = $1)
            on conflict (day) do nothing
            returning total_orders, confirmed_orders, rejected_orders, pending_orders,
                total_revenue as "total_revenue: Money""#,

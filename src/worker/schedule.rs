@@ -33,7 +33,8 @@ pub(super) fn all() -> Result<Vec<Periodic>, cron::error::Error> {
         periodic("reject-stuck-orders", "0 * * * * *", |_| {
             PeriodicJob::RejectStuckOrders
         })?,
-        periodic("daily-order-report", "0 5 0 * * *", |tick| {
+        // A day is reported once. Asking every hour makes up for a time when nobody could.
+        periodic("daily-order-report", "0 5 * * * *", |tick| {
             PeriodicJob::DailyOrderReport {
                 day: (tick - Days::new(1)).date_naive(),
             }
