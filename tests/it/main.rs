@@ -2,8 +2,13 @@
 
 #![allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
 
+mod autocomplete;
+mod categories;
 mod devstack;
 mod orders;
+mod products;
 mod queue;
 mod rate_limit;
+mod search;
+mod stores;
 mod support;
