@@ -5,7 +5,9 @@
 mod autocomplete;
 mod categories;
 mod devstack;
+mod inventory;
 mod orders;
+mod orders_read;
 mod products;
 mod queue;
 mod rate_limit;
