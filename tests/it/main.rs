@@ -4,7 +4,9 @@
 
 mod autocomplete;
 mod categories;
+mod conventions;
 mod devstack;
+mod health;
 mod inventory;
 mod orders;
 mod orders_read;
