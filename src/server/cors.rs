@@ -56,7 +56,8 @@ impl AllowedOrigins {
 }
 
 pub(super) async fn share(State(origins): State<AllowedOrigins>, request: Request, next: Next) -> Response {
-    let origin = request.headers().get(header::ORIGIN).cloned();
+    let origin = request.headers().get(header::ORIGIN);
+    let origin = origin.filter(|origin| !origin.is_empty()).cloned();
     let is_options = request.method() == Method::OPTIONS;
     let mut response = if is_options
         && request

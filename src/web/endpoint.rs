@@ -1,7 +1,7 @@
 //! The manners that all endpoints of the API share.
 
 use axum::{
-    extract::{RawPathParams, Request},
+    extract::{RawPathParams, Request, rejection::RawPathParamsRejection},
     http::{HeaderValue, Method, StatusCode, header},
     middleware::{self, Next},
     response::{IntoResponse, Response},
@@ -52,11 +52,18 @@ pub fn endpoint(
     (schemas, paths, methods)
 }
 
-async fn manners(allow: &'static str, params: RawPathParams, request: Request, next: Next) -> Response {
-    if params
-        .iter()
-        .any(|(name, id)| name == "id" && !id.bytes().all(|byte| byte.is_ascii_digit()))
-    {
+async fn manners(
+    allow: &'static str,
+    params: Result<RawPathParams, RawPathParamsRejection>,
+    request: Request,
+    next: Next,
+) -> Response {
+    // What is no text is no number either.
+    let is_path = params.is_ok_and(|params| {
+        let mut ids = params.iter().filter(|(name, _)| *name == "id");
+        ids.all(|(_, id)| id.bytes().all(|byte| byte.is_ascii_digit()))
+    });
+    if !is_path {
         return Problem::not_found().into_response();
     }
     let mut response = if accepts_json(&request) {

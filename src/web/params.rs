@@ -96,7 +96,11 @@ impl Params {
             .filter(|_| text.len() <= 1000)?
             .magnitude();
         // What a double can hold, and what the original could compare with.
-        (-308..=308).contains(&magnitude).then(|| text.to_owned())
+        match magnitude {
+            ..-308 => Some("0".to_owned()),
+            -308..=308 => Some(text.to_owned()),
+            _ => None,
+        }
     }
 
     /// Whether a parameter is `true`, in any case.

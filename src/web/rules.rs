@@ -15,7 +15,7 @@ pub(super) type Message = Cow<'static, str>;
 /// What a rule makes of a value.
 pub type Ruled<T> = Result<T, Message>;
 
-/// Longer texts are not tried as numbers.
+/// Texts of more characters are not tried as numbers.
 const LONGEST_NUMBER: usize = 1000;
 
 /// A text of at most `longest` characters, trimmed, not blank. Numbers are taken as their text.
@@ -59,7 +59,7 @@ pub fn price(value: &Value<'_>) -> Ruled<Money> {
         Value::Float(number) => Cow::Owned(float_text(*number)),
         _ => return Err(INVALID.into()),
     };
-    if text.len() > LONGEST_NUMBER {
+    if text.chars().count() > LONGEST_NUMBER {
         return Err("String value too large.".into());
     }
     let number = Scientific::parse(&text).ok_or(INVALID)?;
@@ -261,8 +261,11 @@ impl Scientific {
         Decimal::new(if self.negative { -hundredths } else { hundredths }, 2)
     }
 
-    /// The power of ten of the first digit.
+    /// The power of ten of the first digit; below all others for zero.
     pub fn magnitude(&self) -> i64 {
+        if self.digits == "0" {
+            return i64::MIN;
+        }
         self.exponent + i64::try_from(self.digits.len()).unwrap_or(i64::MAX) - 1
     }
 }

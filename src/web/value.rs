@@ -63,23 +63,18 @@ impl<'a> Value<'a> {
 }
 
 impl<'a> Text<'a> {
+    /// Reads a text whose syntax has been checked: what is no character in it is half of a surrogate pair.
     fn of(json: &'a str) -> Self {
-        if let Ok(Key(text)) = serde_json::from_str(json) {
-            return Self {
-                text,
-                lone_surrogate: None,
-            };
-        }
-        // The syntax was checked, so this is half of a surrogate pair. As bytes it can be read all the same.
-        let bytes = serde_json::from_str::<Bytes>(json)
-            .map(|bytes| bytes.0)
-            .unwrap_or_default();
-        let lone_surrogate = bytes
-            .windows(3)
-            .find(|window| window[0] == 0xED && window[1] >= 0xA0)
-            .map(|window| 0xD000 | u16::from(window[1] & 0x3F) << 6 | u16::from(window[2] & 0x3F));
+        let Bytes(bytes) = serde_json::from_str(json).unwrap_or_default();
+        let lone_surrogate = match std::str::from_utf8(&bytes) {
+            Ok(_) => None,
+            Err(_) => bytes
+                .windows(3)
+                .find(|window| window[0] == 0xED && window[1] >= 0xA0)
+                .map(|window| 0xD000 | u16::from(window[1] & 0x3F) << 6 | u16::from(window[2] & 0x3F)),
+        };
         Self {
-            text: String::from_utf8_lossy(&bytes).into_owned().into(),
+            text: lossy(bytes),
             lone_surrogate,
         }
     }
@@ -122,8 +117,8 @@ impl<'de> Deserialize<'de> for Object<'de> {
 
             fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
                 let mut members = Vec::new();
-                while let Some((Key(name), value)) = map.next_entry::<Key<'de>, &'de RawValue>()? {
-                    members.push((name, value));
+                while let Some((Bytes(name), value)) = map.next_entry::<Bytes<'de>, &'de RawValue>()? {
+                    members.push((lossy(name), value));
                 }
                 Ok(Object(members))
             }
@@ -132,28 +127,37 @@ impl<'de> Deserialize<'de> for Object<'de> {
     }
 }
 
-/// A text that borrows unless it holds escapes.
-#[derive(Deserialize)]
-#[serde(transparent)]
-struct Key<'a>(#[serde(borrow)] Cow<'a, str>);
+/// The bytes of a text, borrowed unless it holds escapes. Read as bytes, it may hold half of a surrogate pair.
+#[derive(Default)]
+struct Bytes<'a>(Cow<'a, [u8]>);
 
-struct Bytes(Vec<u8>);
-
-impl<'de> Deserialize<'de> for Bytes {
+impl<'de> Deserialize<'de> for Bytes<'de> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         struct AnyBytes;
-        impl Visitor<'_> for AnyBytes {
-            type Value = Bytes;
+        impl<'de> Visitor<'de> for AnyBytes {
+            type Value = Bytes<'de>;
 
             fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
                 f.write_str("a text")
             }
 
-            fn visit_bytes<E>(self, bytes: &[u8]) -> Result<Bytes, E> {
-                Ok(Bytes(bytes.to_vec()))
+            fn visit_borrowed_bytes<E>(self, bytes: &'de [u8]) -> Result<Bytes<'de>, E> {
+                Ok(Bytes(Cow::Borrowed(bytes)))
+            }
+
+            fn visit_bytes<E>(self, bytes: &[u8]) -> Result<Bytes<'de>, E> {
+                Ok(Bytes(Cow::Owned(bytes.to_vec())))
             }
         }
         deserializer.deserialize_bytes(AnyBytes)
+    }
+}
+
+/// The text of bytes, with a sign for what is no character.
+fn lossy(bytes: Cow<'_, [u8]>) -> Cow<'_, str> {
+    match bytes {
+        Cow::Borrowed(bytes) => String::from_utf8_lossy(bytes),
+        Cow::Owned(bytes) => String::from_utf8_lossy(&bytes).into_owned().into(),
     }
 }
 

@@ -2,10 +2,19 @@
 
 #![allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
 
+mod autocomplete;
+mod categories;
+mod conventions;
 mod devstack;
 mod house;
+mod health;
+mod inventory;
 mod orders;
+mod orders_read;
+mod products;
 mod queue;
 mod rate_limit;
 mod settings;
+mod search;
+mod stores;
 mod support;

@@ -111,8 +111,13 @@ impl TestApp {
 
     /// Sends a body as it is, as JSON.
     pub async fn post_text(&self, path: &str, body: impl Into<reqwest::Body>) -> Answer {
+        self.send_text(Method::POST, path, body).await
+    }
+
+    /// Sends a body as it is, as JSON, with any method.
+    pub async fn send_text(&self, method: Method, path: &str, body: impl Into<reqwest::Body>) -> Answer {
         let request = self
-            .request(Method::POST, path)
+            .request(method, path)
             .header("content-type", "application/json");
         send(request.body(body)).await
     }
@@ -231,6 +236,29 @@ impl Answer {
     pub fn created(&self) -> i64 {
         assert_eq!(self.status, 201, "{}", self.text);
         self.body["id"].as_i64().unwrap()
+    }
+
+    /// The text with `…` for every moment, whose form is checked: six digits of a fraction, or none.
+    #[track_caller]
+    pub fn untimed(&self) -> String {
+        let mut parts = self.text.split("_at\":\"");
+        let mut text = parts.next().unwrap_or_default().to_owned();
+        for part in parts {
+            let (moment, rest) = part.split_once('"').unwrap();
+            let form = moment.replace(|c: char| c.is_ascii_digit(), "0");
+            let forms = ["0000-00-00T00:00:00.000000Z", "0000-00-00T00:00:00Z"];
+            assert!(forms.contains(&form.as_str()), "{moment}");
+            text += "_at\":\"…\"";
+            text += rest;
+        }
+        text
+    }
+
+    /// One field of every row of a page.
+    #[track_caller]
+    pub fn column(&self, field: &str) -> Vec<Value> {
+        let rows = self.body["results"].as_array().expect(&self.text);
+        rows.iter().map(|row| row[field].clone()).collect()
     }
 
     /// Asserts status and body; fields may be in any order.

@@ -1,0 +1,183 @@
+//! What is taken as the body of a request, and what is said of anything else.
+
+use reqwest::Method;
+use serde_json::json;
+
+use super::{DETAILS, LISTS, app, methods};
+use crate::support::app::{Answer, TestApp, send};
+
+/// Every resource that takes a body, with the methods that bring one.
+fn writes() -> impl Iterator<Item = (Method, &'static str)> {
+    let creations = LISTS.iter().map(|path| (Method::POST, *path));
+    let changes = DETAILS
+        .iter()
+        .flat_map(|path| methods("PUT PATCH").map(move |method| (method, *path)));
+    creations.chain(changes)
+}
+
+async fn post_as(app: &TestApp, content_type: Option<&str>, body: &'static str) -> Answer {
+    let mut request = app.request(Method::POST, "/api/categories/");
+    if let Some(content_type) = content_type {
+        request = request.header("content-type", content_type);
+    }
+    send(request.body(body)).await
+}
+
+#[tokio::test]
+async fn a_body_is_json_whatever_its_parameters_and_case() {
+    let app = TestApp::start().await;
+    for (index, content_type) in [
+        "application/json",
+        "application/json; charset=utf-8",
+        "Application/JSON;charset=UTF-8",
+        " application/json ",
+    ]
+    .iter()
+    .enumerate()
+    {
+        let body = format!(r#" {{"name": "{index}"}} "#);
+        let request = app.request(Method::POST, "/api/categories/");
+        let answer = send(request.header("content-type", *content_type).body(body)).await;
+        assert_eq!(answer.status, 201, "{content_type}");
+    }
+}
+
+#[tokio::test]
+async fn a_body_of_another_type_is_unsupported() {
+    let app = app().await;
+    for content_type in [
+        "text/plain",
+        "text/plain; charset=utf-8",
+        "application/vnd.api+json",
+        "application/x-www-form-urlencoded",
+        "multipart/form-data; boundary=x",
+        "json",
+        "application/jsonx",
+    ] {
+        for (method, path) in writes() {
+            let request = app.request(method, path).header("content-type", content_type);
+            send(request.body(r#"{"name":"a"}"#)).await.is_text(
+                415,
+                &format!(r#"{{"detail":"Unsupported media type \"{content_type}\" in request."}}"#),
+            );
+        }
+    }
+    post_as(&app, None, "{}")
+        .await
+        .is_text(415, r#"{"detail":"Unsupported media type \"\" in request."}"#);
+    let required = r#"{"name":["This field is required."]}"#;
+    post_as(&app, Some("text/plain"), "").await.is_text(400, required);
+    post_as(&app, None, "").await.is_text(400, required);
+}
+
+#[tokio::test]
+async fn what_is_no_json_is_refused_with_its_place() {
+    let app = app().await;
+    for (method, path) in writes() {
+        app.send_text(method, path, r#"{"name": "Lamps",}"#)
+            .await
+            .is_text(
+                400,
+                r#"{"detail":"JSON parse error - key must be a string at line 1 column 18"}"#,
+            );
+    }
+    let digits = format!("{{\"name\":{}}}", "1".repeat(5000));
+    let deep = format!("{{\"name\":{}1{}}}", "[".repeat(9000), "]".repeat(9000));
+    let unclosed = "[".repeat(100_000);
+    let bodies: [&[u8]; 14] = [
+        b"{",
+        b"  ",
+        b"{'name':'a'}",
+        b"name=a",
+        b"NaN",
+        br#"{"name":NaN}"#,
+        br#"{"name":Infinity}"#,
+        br#"{"name":"a"} x"#,
+        b"\xEF\xBB\xBF{}",
+        b"{\"name\":\"\xFF\"}",
+        b"{\"name\":\"a\nb\"}",
+        digits.as_bytes(),
+        deep.as_bytes(),
+        unclosed.as_bytes(),
+    ];
+    for body in bodies {
+        let answer = app.post_text("/api/categories/", body.to_owned()).await;
+        assert_eq!(answer.status, 400);
+        let detail = answer.body["detail"].as_str().unwrap();
+        assert!(
+            detail.starts_with("JSON parse error - ") && detail.contains(" at line 1 column "),
+            "{detail}"
+        );
+        assert_eq!(answer.body.as_object().unwrap().len(), 1);
+    }
+}
+
+#[tokio::test]
+async fn json_that_is_no_object_is_told_its_type() {
+    let app = app().await;
+    for (method, path) in writes() {
+        for (body, message) in [
+            ("null", "No data provided"),
+            ("[]", "Invalid data. Expected a dictionary, but got list."),
+            (r#""x""#, "Invalid data. Expected a dictionary, but got str."),
+            ("5", "Invalid data. Expected a dictionary, but got int."),
+            ("1.5", "Invalid data. Expected a dictionary, but got float."),
+            ("false", "Invalid data. Expected a dictionary, but got bool."),
+        ] {
+            app.send_text(method.clone(), path, body)
+                .await
+                .is_text(400, &format!(r#"{{"non_field_errors":["{message}"]}}"#));
+        }
+    }
+}
+
+#[tokio::test]
+async fn names_that_no_field_has_are_ignored_whatever_they_are() {
+    let app = TestApp::start().await;
+    for body in [
+        r#"{"name":"a","":1,"x":{"y":[null]}}"#,
+        r#"{"name":"b","\ud800":1}"#,
+        r#"{"n\u0061me":"c"}"#,
+        r#"{"name":"d","big":1e999,"x":"\ud800"}"#,
+    ] {
+        let answer = app.post_text("/api/categories/", body).await;
+        assert_eq!(answer.status, 201, "{body}: {}", answer.text);
+    }
+}
+
+#[tokio::test]
+async fn a_mebibyte_is_received_and_not_a_byte_more() {
+    let app = app().await;
+    let body = |length: usize| {
+        let fields = json!({ "title": "Big", "price": "1", "category_id": 1, "description": "" }).to_string();
+        let (before, after) = fields.split_once(r#""description":"""#).unwrap();
+        let text = "x".repeat(length - fields.len());
+        format!(r#"{before}"description":"{text}"{after}"#)
+    };
+    let largest = app.post_text("/api/products/", body(1024 * 1024)).await;
+    assert_eq!(largest.status, 201);
+    assert!(largest.body["description"].as_str().unwrap().len() > 1_000_000);
+    for (method, path) in writes() {
+        app.send_text(method, path, body(1024 * 1024 + 1))
+            .await
+            .is_text(413, r#"{"detail":"Request body exceeds 1 MiB."}"#);
+    }
+    app.send_text(Method::PUT, "/api/products/99/", body(1024 * 1024 + 1))
+        .await
+        .is_text(404, r#"{"detail":"No Product matches the given query."}"#);
+}
+
+#[tokio::test]
+async fn a_body_that_nobody_reads_is_no_matter() {
+    let app = app().await;
+    for (method, path, status) in [
+        ("GET", "/api/categories/", 200),
+        ("DELETE", "/api/inventory/1/", 204),
+        ("OPTIONS", "/api/orders/", 200),
+        ("POST", "/api/orders/1/", 405),
+        ("POST", "/api/nowhere/", 404),
+    ] {
+        let answer = app.send_text(method.parse().unwrap(), path, "no json").await;
+        assert_eq!(answer.status, status, "{method} {path}");
+    }
+}

@@ -1,0 +1,190 @@
+//! `/api/orders/`: reading them.
+
+use reqwest::Method;
+use serde_json::json;
+
+use crate::support::app::{TestApp, send};
+
+const LIST: &str = "/api/orders/";
+const NOTHING: &str = r#"{"total_orders":0,"confirmed_orders":0,"rejected_orders":0,"pending_orders":0,"total_revenue":"0.00","avg_order_value":"0"}"#;
+
+/// Two stores, a product at 10.00 stocked in the first. Orders: 1 confirmed, 2 rejected, 3 rejected in the other store,
+/// 4 confirmed.
+async fn with_orders() -> TestApp {
+    let app = TestApp::start().await;
+    let (main, north) = (app.store("Main").await, app.store("North").await);
+    let lamp = app.product("Lamp", "10.00").await;
+    app.stock(main, lamp, 10).await;
+    app.order(main, &[(lamp, 2)]).await.created();
+    assert_eq!(app.order(main, &[(lamp, 99)]).await.status, 200);
+    assert_eq!(app.order(north, &[(lamp, 1)]).await.status, 200);
+    app.order(main, &[(lamp, 1)]).await.created();
+    app
+}
+
+#[tokio::test]
+async fn a_row_of_the_list_is_flat_and_the_newest_order_comes_first() {
+    let app = with_orders().await;
+    let list = app.get(LIST).await;
+    assert_eq!(list.status, 200);
+    assert_eq!(
+        list.untimed(),
+        concat!(
+            r#"{"count":4,"next":null,"previous":null,"results":["#,
+            r#"{"id":4,"store_name":"Main","store_location":"Main Street 1","status":"CONFIRMED","total_amount":"10.00","item_count":1,"created_at":"…"},"#,
+            r#"{"id":3,"store_name":"North","store_location":"Main Street 1","status":"REJECTED","total_amount":"0.00","item_count":0,"created_at":"…"},"#,
+            r#"{"id":2,"store_name":"Main","store_location":"Main Street 1","status":"REJECTED","total_amount":"0.00","item_count":0,"created_at":"…"},"#,
+            r#"{"id":1,"store_name":"Main","store_location":"Main Street 1","status":"CONFIRMED","total_amount":"20.00","item_count":1,"created_at":"…"}]}"#
+        )
+    );
+}
+
+#[tokio::test]
+async fn the_list_is_filtered_by_store_and_by_known_status() {
+    let app = with_orders().await;
+    let cases: &[(&str, &[i64])] = &[
+        ("store_id=1", &[4, 2, 1]),
+        ("store_id=2&status=rejected", &[3]),
+        ("status=CONFIRMED", &[4, 1]),
+        ("status=rEjEcTeD", &[3, 2]),
+        ("status=pending", &[]),
+        ("status=CONFIRMED&status=REJECTED", &[3, 2]),
+        ("status=", &[4, 3, 2, 1]),
+        ("status=+CONFIRMED", &[4, 3, 2, 1]),
+        ("status=shipped", &[4, 3, 2, 1]),
+        ("status=%00", &[4, 3, 2, 1]),
+        ("store_id=", &[4, 3, 2, 1]),
+        ("store_id=9", &[]),
+        ("store_id=0", &[]),
+        ("store_id=-1", &[]),
+        ("store_id=9223372036854775808", &[]),
+    ];
+    for (query, ids) in cases {
+        let list = app.get(&format!("{LIST}?{query}")).await;
+        assert_eq!(
+            (list.status.as_u16(), json!(list.column("id"))),
+            (200, json!(ids)),
+            "{query}"
+        );
+    }
+    for id in ["abc", "1.0", "%00"] {
+        for path in [LIST, "/api/orders/stats/"] {
+            app.get(&format!("{path}?store_id={id}"))
+                .await
+                .is_text(400, r#"{"store_id":["A valid integer is required."]}"#);
+        }
+    }
+}
+
+#[tokio::test]
+async fn the_detail_shows_the_price_of_then_beside_the_product_of_now() {
+    let app = with_orders().await;
+    let change = json!({ "title": "Lamp II", "price": "12" });
+    app.patch("/api/products/1/", &change).await;
+    let confirmed = app.get("/api/orders/1/").await;
+    assert_eq!(confirmed.status, 200);
+    assert_eq!(
+        confirmed.untimed(),
+        concat!(
+            r#"{"id":1,"store":{"id":1,"name":"Main","location":"Main Street 1"},"status":"CONFIRMED","total_amount":"20.00","rejection_reason":"","#,
+            r#""items":[{"id":1,"product":{"id":1,"title":"Lamp II","price":"12.00"},"quantity":2,"unit_price":"10.00","subtotal":"20.00"}],"#,
+            r#""item_count":1,"is_confirmed":true,"is_rejected":false,"created_at":"…","updated_at":"…"}"#
+        )
+    );
+    let rejected = app.get("/api/orders/2/").await;
+    assert_eq!(
+        rejected.untimed(),
+        concat!(
+            r#"{"id":2,"store":{"id":1,"name":"Main","location":"Main Street 1"},"status":"REJECTED","total_amount":"0.00","#,
+            r#""rejection_reason":"Insufficient stock: Lamp: requested 99, available 8","items":[],"item_count":0,"is_confirmed":false,"is_rejected":true,"#,
+            r#""created_at":"…","updated_at":"…","rejections":[{"product_id":1,"code":"insufficient_stock","requested":99,"available":8}]}"#
+        )
+    );
+}
+
+#[tokio::test]
+async fn a_pending_order_is_neither_confirmed_nor_rejected() {
+    let app = with_orders().await;
+    sqlx::query("insert into orders (store_id, status) values (1, 'PENDING')")
+        .execute(&app.pool)
+        .await
+        .unwrap();
+    let pending = app.get("/api/orders/5/").await;
+    assert_eq!(
+        pending.untimed(),
+        r#"{"id":5,"store":{"id":1,"name":"Main","location":"Main Street 1"},"status":"PENDING","total_amount":"0.00","rejection_reason":"","items":[],"item_count":0,"is_confirmed":false,"is_rejected":false,"created_at":"…","updated_at":"…"}"#
+    );
+    assert_eq!(app.get(&format!("{LIST}?status=Pending")).await.column("id"), [5]);
+    assert_eq!(app.get("/api/orders/stats/").await.body["pending_orders"], 1);
+}
+
+#[tokio::test]
+async fn an_order_can_only_be_read() {
+    let app = with_orders().await;
+    for path in ["/api/orders/1/", "/api/orders/99/", "/api/orders/stats/"] {
+        for method in [
+            Method::POST,
+            Method::PUT,
+            Method::PATCH,
+            Method::DELETE,
+            Method::TRACE,
+        ] {
+            let answer = send(app.request(method.clone(), path)).await;
+            answer.is_text(
+                405,
+                &format!(r#"{{"detail":"Method \"{method}\" not allowed."}}"#),
+            );
+            assert_eq!(answer.header("allow"), "GET, HEAD, OPTIONS");
+        }
+    }
+    for id in ["0", "99", "9223372036854775808"] {
+        app.get(&format!("{LIST}{id}/"))
+            .await
+            .is_text(404, r#"{"detail":"No Order matches the given query."}"#);
+    }
+}
+
+#[tokio::test]
+async fn statistics_count_all_orders_and_add_up_the_confirmed_ones() {
+    let app = TestApp::start().await;
+    app.get("/api/orders/stats/").await.is_text(200, NOTHING);
+    let app = with_orders().await;
+    let all = r#"{"total_orders":4,"confirmed_orders":2,"rejected_orders":2,"pending_orders":0,"total_revenue":"30.00","avg_order_value":"15.00"}"#;
+    let main = r#"{"total_orders":3,"confirmed_orders":2,"rejected_orders":1,"pending_orders":0,"total_revenue":"30.00","avg_order_value":"15.00"}"#;
+    let rejected_only = r#"{"total_orders":1,"confirmed_orders":0,"rejected_orders":1,"pending_orders":0,"total_revenue":"0.00","avg_order_value":"0"}"#;
+    for (query, stats) in [
+        ("", all),
+        ("?store_id=", all),
+        ("?status=REJECTED&page=9", all),
+        ("?store_id=1", main),
+        ("?store_id=2", rejected_only),
+        ("?store_id=9", NOTHING),
+        ("?store_id=-1", NOTHING),
+        ("?store_id=9223372036854775808", NOTHING),
+    ] {
+        app.get(&format!("/api/orders/stats/{query}"))
+            .await
+            .is_text(200, stats);
+    }
+}
+
+#[tokio::test]
+async fn the_average_is_rounded_half_to_even() {
+    for (amounts, revenue, average) in [
+        (["10.00", "10.01"], "20.01", "10.00"),
+        (["10.01", "10.02"], "20.03", "10.02"),
+        (["0.01", "9999999999.99"], "10000000000.00", "5000000000.00"),
+    ] {
+        let app = TestApp::start().await;
+        app.store("Main").await;
+        for amount in amounts {
+            let insert = "insert into orders (store_id, status, total_amount) values (1, 'CONFIRMED', $1::text::numeric)";
+            sqlx::query(insert).bind(amount).execute(&app.pool).await.unwrap();
+        }
+        let stats = app.get("/api/orders/stats/").await;
+        assert_eq!(
+            (&stats.body["total_revenue"], &stats.body["avg_order_value"]),
+            (&json!(revenue), &json!(average))
+        );
+    }
+}
