@@ -102,7 +102,7 @@ async fn update(
     let mut fields = body.fields(presence)?;
     let sent = read(db, &mut fields).await?;
     let sent = fields.finish(sent)?;
-    queries::update(db, id, &sent)
+    database::retry(|| queries::update(db, id, &sent))
         .await
         .map_err(|error| refused(error, &sent))?;
     queries::get(db, id).await?.map(Json).ok_or(NO_SUCH)
