@@ -4,6 +4,7 @@
 
 mod devstack;
 mod orders;
+mod orders_race;
 mod queue;
 mod rate_limit;
 mod support;
