@@ -1,5 +1,6 @@
 //! What the tests stand on.
 
 pub mod app;
+pub mod program;
 pub mod redis;
 pub mod servers;

@@ -1,0 +1,283 @@
+//! Orders at once: nothing is sold twice, nothing is lost, and nobody waits for one who waits for them.
+
+mod deletions;
+mod disconnects;
+mod duplicates;
+mod stock;
+
+use std::{collections::HashMap, net::SocketAddr};
+
+use futures::{StreamExt, future::join_all, stream};
+use rand::{Rng, SeedableRng, rngs::StdRng, seq::SliceRandom};
+use reqwest::Method;
+use rustix::process::Signal;
+use sqlx::{Connection, PgConnection, PgPool};
+
+use crate::support::{
+    app::{self, TestApp, order, send},
+    program::{Running, afforo, eventually, on},
+};
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn of_24_orders_at_once_for_10_pieces_exactly_10_are_confirmed() {
+    let app = TestApp::start().await;
+    let (store, product) = (app.store("Main Store").await, app.product("Lamp", "10.00").await);
+    let stock = app.stock(store, product, 10).await;
+    let statuses = join_all((0..24).map(async |_| app.order(store, &[(product, 1)]).await)).await;
+    let count = |status| statuses.iter().filter(|answer| answer.status == status).count();
+    assert_eq!((count(201), count(200)), (10, 14));
+    for rejected in statuses.iter().filter(|answer| answer.status == 200) {
+        assert_eq!(
+            rejected.body["rejection_reason"],
+            "Insufficient stock: Lamp: requested 1, available 0"
+        );
+    }
+    assert_eq!(app.quantity(stock).await, 0);
+    books_balance(&app.pool).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn orders_that_use_the_stock_up_to_the_last_piece_are_all_confirmed_and_none_deadlocks() {
+    let app = TestApp::start().await;
+    let orders = shuffled_orders(1);
+    let mut demand = HashMap::new();
+    for (product, quantity) in orders.iter().flatten() {
+        *demand.entry(*product).or_insert(0) += quantity;
+    }
+    let shop = Shop::open(&app, |product| demand[&product]).await;
+    let placed = join_all(
+        orders
+            .iter()
+            .map(async |items| app.order(shop.store, &shop.items(items)).await),
+    )
+    .await;
+    assert!(
+        placed.iter().all(|answer| answer.status == 201),
+        "every order is confirmed"
+    );
+    assert_eq!(shop.left(&app.pool).await, vec![0; PRODUCTS]);
+    books_balance(&app.pool).await;
+    no_deadlocks(&app.database_url).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_sold_is_what_the_stock_lost_when_orders_compete_for_too_little() {
+    let app = TestApp::start().await;
+    let orders = shuffled_orders(2);
+    let shop = Shop::open(&app, |_| 150).await;
+    let placed = join_all(
+        orders
+            .iter()
+            .map(async |items| app.order(shop.store, &shop.items(items)).await),
+    )
+    .await;
+    let mut sold = vec![0; PRODUCTS];
+    for (answer, items) in placed.iter().zip(&orders) {
+        assert!([200, 201].contains(&answer.status.as_u16()), "{}", answer.text);
+        if answer.status == 201 {
+            items
+                .iter()
+                .for_each(|(product, quantity)| sold[*product] += quantity);
+        }
+    }
+    let left: Vec<i64> = sold.iter().map(|sold| 150 - sold).collect();
+    assert_eq!(shop.left(&app.pool).await, left);
+    assert!(
+        placed.iter().any(|answer| answer.status == 200),
+        "there is too little for all"
+    );
+    books_balance(&app.pool).await;
+    no_deadlocks(&app.database_url).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn two_processes_on_one_database_sell_each_piece_once() {
+    let app = TestApp::start().await;
+    let mut servers = [server(&app), server(&app)];
+    let mut addresses = Vec::new();
+    for server in &mut servers {
+        addresses.push(server.address().await);
+    }
+    let orders = shuffled_orders(3);
+    let shop = Shop::open(&app, |_| 150).await;
+    let client = app::client();
+    let placed = join_all(
+        orders
+            .iter()
+            .zip(addresses.iter().cycle())
+            .map(|(items, address)| {
+                let request = client.request(Method::POST, format!("http://{address}/api/orders/"));
+                send(request.json(&order(shop.store, &shop.items(items))))
+            }),
+    )
+    .await;
+    let mut left = vec![150; PRODUCTS];
+    for (answer, items) in placed.iter().zip(&orders) {
+        assert!([200, 201].contains(&answer.status.as_u16()), "{}", answer.text);
+        if answer.status == 201 {
+            items
+                .iter()
+                .for_each(|(product, quantity)| left[*product] -= quantity);
+        }
+    }
+    assert_eq!(shop.left(&app.pool).await, left);
+    books_balance(&app.pool).await;
+    for server in &mut servers {
+        server.signal(Signal::TERM);
+        assert_eq!(server.ends().await.code(), Some(0));
+    }
+    no_deadlocks(&app.database_url).await;
+}
+
+fn server(app: &TestApp) -> Running {
+    let mut command = afforo(&["serve", "127.0.0.1:0"]);
+    on(&mut command, &app.database_url, app.redis.url());
+    Running::start(&mut command)
+}
+
+const PRODUCTS: usize = 10;
+
+/// 200 orders of 1 to 10 of the products, each in an order of its own.
+fn shuffled_orders(seed: u64) -> Vec<Vec<(usize, i64)>> {
+    println!("seed {seed}");
+    let mut rng = StdRng::seed_from_u64(seed);
+    let orders = (0..200).map(|_| {
+        let mut products: Vec<usize> = (0..PRODUCTS).collect();
+        products.shuffle(&mut rng);
+        products.truncate(rng.random_range(1..=PRODUCTS));
+        products
+            .into_iter()
+            .map(|product| (product, rng.random_range(1..=3)))
+            .collect()
+    });
+    orders.collect()
+}
+
+/// A store that stocks some products.
+struct Shop {
+    store: i64,
+    products: Vec<i64>,
+}
+
+impl Shop {
+    async fn open(app: &TestApp, quantity: impl Fn(usize) -> i64) -> Self {
+        let (store, category) = (app.store("Main Store").await, app.category("All").await);
+        let mut products = Vec::new();
+        for number in 0..PRODUCTS {
+            let product = app.product_in(category, &format!("P{number}"), "1.50").await;
+            app.stock(store, product, quantity(number).try_into().unwrap())
+                .await;
+            products.push(product);
+        }
+        Self { store, products }
+    }
+
+    fn items(&self, items: &[(usize, i64)]) -> Vec<(i64, i64)> {
+        items
+            .iter()
+            .map(|(product, quantity)| (self.products[*product], *quantity))
+            .collect()
+    }
+
+    async fn left(&self, pool: &PgPool) -> Vec<i64> {
+        let left = "select quantity::bigint from inventory where store_id = $1 order by product_id";
+        sqlx::query_scalar(left)
+            .bind(self.store)
+            .fetch_all(pool)
+            .await
+            .unwrap()
+    }
+}
+
+/// Everything that must hold of the books, whatever happened before: each statement finds what is wrong with them.
+async fn books_balance(pool: &PgPool) {
+    assert_eq!(
+        app::unbalanced(pool).await,
+        Vec::<i64>::new(),
+        "stock is what its movements add up to"
+    );
+    let wrong = [
+        (
+            "a movement says what was left after it",
+            "select id from (select id, quantity_after, sum(delta) over (partition by inventory_id order by id) as sum
+             from stock_movement) m where quantity_after <> sum or quantity_after < 0",
+        ),
+        (
+            "an order takes what its items say, once",
+            "select coalesce(i.order_id, m.order_id) from
+                 (select order_id, count(*) as n, sum(quantity) as taken from order_item group by 1) i full join
+                 (select order_id, count(*) as n, -sum(delta) as taken from stock_movement where kind = 'ORDER' group by 1) m
+                 on m.order_id = i.order_id
+             where (i.n, i.taken) is distinct from (m.n, m.taken)",
+        ),
+        (
+            "an order costs what its items cost, and only confirmed orders have items",
+            "select o.id from orders o left join order_item i on i.order_id = o.id group by o.id
+             having o.total_amount <> coalesce(sum(i.quantity * i.unit_price), 0)
+                 or (o.status = 'CONFIRMED') <> (count(i.id) > 0)",
+        ),
+        (
+            "each confirmed order, and no other, is owed or has its confirmation",
+            "select o.id from orders o left join outbox b on b.order_id = o.id left join order_confirmation c on c.order_id = o.id
+             where (o.status = 'CONFIRMED') <> (num_nonnulls(b.order_id, c.order_id) = 1)",
+        ),
+        (
+            "no item is of a product that is gone",
+            "select order_id from order_item i where not exists (select from product p where p.id = i.product_id)",
+        ),
+        (
+            "no order is of a store that is gone",
+            "select id from orders o where not exists (select from store s where s.id = o.store_id)",
+        ),
+        (
+            "no stock is of a store or a product that is gone",
+            "select id from inventory i where not exists (select from store s where s.id = i.store_id)
+                 or not exists (select from product p where p.id = i.product_id)",
+        ),
+        (
+            "what left with a stock row is in the ledger",
+            "select inventory_id from stock_movement m where not exists (select from inventory i where i.id = m.inventory_id)
+             group by inventory_id having sum(delta) <> 0",
+        ),
+    ];
+    for (law, violations) in wrong {
+        let violations: Vec<i64> = sqlx::query_scalar(violations).fetch_all(pool).await.unwrap();
+        assert_eq!(violations, Vec::<i64>::new(), "{law}");
+    }
+}
+
+/// Ends all connections to a database, for only then is all told that there is to tell, and looks for deadlocks.
+async fn no_deadlocks(url: &str) {
+    let mut admin = PgConnection::connect(url).await.unwrap();
+    eventually("all others are gone", async || {
+        let others: i64 = sqlx::query_scalar(
+            "select count(pg_terminate_backend(pid)) from pg_stat_activity
+             where datname = current_database() and pid <> pg_backend_pid()",
+        )
+        .fetch_one(&mut admin)
+        .await
+        .unwrap();
+        others == 0
+    })
+    .await;
+    let deadlocks: i64 =
+        sqlx::query_scalar("select deadlocks from pg_stat_database where datname = current_database()")
+            .fetch_one(&mut admin)
+            .await
+            .unwrap();
+    assert_eq!(deadlocks, 0);
+}
+
+/// Runs many futures, so many at a time.
+async fn at_a_time<T>(count: usize, futures: impl IntoIterator<Item = impl Future<Output = T>>) -> Vec<T> {
+    stream::iter(futures).buffer_unordered(count).collect().await
+}
+
+/// What a client would write by hand.
+fn raw_order(address: SocketAddr, store: i64, items: &[(i64, i64)]) -> String {
+    let body = order(store, items).to_string();
+    format!(
+        "POST /api/orders/ HTTP/1.1\r\nHost: {address}\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\r\n{body}",
+        body.len()
+    )
+}

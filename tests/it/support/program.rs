@@ -1,0 +1,177 @@
+//! The real program, in processes of its own that end with the test.
+
+use std::{
+    net::SocketAddr,
+    path::Path,
+    process::{ExitStatus, Stdio},
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+
+use rustix::process::{Pid, Signal, kill_process};
+use tokio::{
+    io::{AsyncBufReadExt, AsyncRead, BufReader},
+    process::{Child, Command},
+    task::JoinHandle,
+    time::{sleep, timeout},
+};
+
+/// How long anything may take before a test says that it does not happen.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// A command line with none of our settings: what a test does not set is not set.
+pub fn afforo(args: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_afforo"));
+    command.args(args).env_clear().kill_on_drop(true);
+    for kept in ["PATH", "HOME", "TMPDIR", "PG_BIN", "REDIS_BIN"] {
+        if let Some(value) = std::env::var_os(kept) {
+            command.env(kept, value);
+        }
+    }
+    // No `.env` here or above.
+    command.current_dir("/").stdin(Stdio::null());
+    command
+}
+
+/// What a program that ended has said.
+#[derive(Debug)]
+pub struct Said {
+    pub code: Option<i32>,
+    pub out: String,
+    pub err: String,
+}
+
+/// Runs a program to its end.
+pub async fn run(command: &mut Command) -> Said {
+    let output = timeout(PATIENCE, command.output())
+        .await
+        .expect("the program ends")
+        .unwrap();
+    let text = |bytes| String::from_utf8(bytes).unwrap();
+    Said {
+        code: output.status.code(),
+        out: text(output.stdout),
+        err: text(output.stderr),
+    }
+}
+
+/// A program that runs. Dropping it kills it.
+pub struct Running {
+    child: Child,
+    lines: Arc<Mutex<Vec<String>>>,
+    readers: Vec<JoinHandle<()>>,
+}
+
+impl Running {
+    /// Starts a program, and listens to both its outputs.
+    pub fn start(command: &mut Command) -> Self {
+        let mut child = command
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let lines = Arc::default();
+        let readers = vec![
+            listen(child.stdout.take().unwrap(), &lines),
+            listen(child.stderr.take().unwrap(), &lines),
+        ];
+        Self {
+            child,
+            lines,
+            readers,
+        }
+    }
+
+    /// Everything that it has said so far.
+    pub fn said(&self) -> String {
+        self.lines.lock().unwrap().join("\n")
+    }
+
+    /// The first line that contains `text`, as soon as there is one.
+    pub async fn says(&mut self, text: &str) -> String {
+        let found = async {
+            loop {
+                let line = self
+                    .lines
+                    .lock()
+                    .unwrap()
+                    .iter()
+                    .find(|line| line.contains(text))
+                    .cloned();
+                if let Some(line) = line {
+                    return Some(line);
+                }
+                if self.child.try_wait().unwrap().is_some()
+                    && self.readers.iter().all(JoinHandle::is_finished)
+                {
+                    return None;
+                }
+                sleep(Duration::from_millis(5)).await;
+            }
+        };
+        match timeout(PATIENCE, found).await {
+            Ok(Some(line)) => line,
+            _ => panic!("{text:?} is not said, but:\n{}", self.said()),
+        }
+    }
+
+    /// Where a server listens, once it does.
+    pub async fn address(&mut self) -> SocketAddr {
+        let line = self.says("listening on http://").await;
+        line.split_once("http://").unwrap().1.trim().parse().unwrap()
+    }
+
+    pub fn pid(&self) -> Pid {
+        Pid::from_raw(self.child.id().expect("it runs").try_into().unwrap()).unwrap()
+    }
+
+    pub fn signal(&self, signal: Signal) {
+        kill_process(self.pid(), signal).unwrap();
+    }
+
+    /// Waits for its end.
+    pub async fn ends(&mut self) -> ExitStatus {
+        match timeout(PATIENCE, self.child.wait()).await {
+            Ok(status) => status.unwrap(),
+            Err(_) => panic!("it does not end, but says:\n{}", self.said()),
+        }
+    }
+}
+
+fn listen(output: impl AsyncRead + Unpin + Send + 'static, to: &Arc<Mutex<Vec<String>>>) -> JoinHandle<()> {
+    let to = to.clone();
+    tokio::spawn(async move {
+        let mut lines = BufReader::new(output).lines();
+        while let Ok(Some(line)) = lines.next_line().await {
+            to.lock().unwrap().push(line);
+        }
+    })
+}
+
+/// The environment of a server or worker on a test's database and Redis.
+pub fn on(command: &mut Command, database_url: &str, redis_url: &str) {
+    command
+        .env("DATABASE_URL", database_url)
+        .env("REDIS_URL", redis_url)
+        .env("RATE_LIMIT_ENABLED", "False");
+}
+
+/// Runs a program in a folder.
+pub fn afforo_in(folder: &Path, args: &[&str]) -> Command {
+    let mut command = afforo(args);
+    command.current_dir(folder);
+    command
+}
+
+/// Waits until something holds.
+pub async fn eventually(what: &str, mut holds: impl AsyncFnMut() -> bool) {
+    let waiting = async {
+        while !holds().await {
+            sleep(Duration::from_millis(10)).await;
+        }
+    };
+    assert!(
+        timeout(PATIENCE, waiting).await.is_ok(),
+        "it does not come true: {what}"
+    );
+}
