@@ -7,6 +7,7 @@ mod body;
 mod endpoint;
 mod fields;
 mod natural;
+mod number;
 mod page;
 mod params;
 mod problem;

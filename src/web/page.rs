@@ -10,11 +10,7 @@ use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use super::{
-    Problem, Scheme,
-    params::invalid_page,
-    rules::{sign_and_digits, trim},
-};
+use super::{Problem, Scheme, number::sign_and_digits, params::invalid_page, rules::trim};
 
 /// Rows on a page.
 const SIZE: i64 = 20;

@@ -9,7 +9,8 @@ use axum::{
 
 use super::{
     FieldErrors, Problem,
-    rules::{Scientific, sign_and_digits, trim},
+    number::{Scientific, sign_and_digits},
+    rules::trim,
 };
 
 /// The id of a record in a path: any digits. 0, which no record has, where no record could have that many.
