@@ -8,6 +8,7 @@ mod conventions;
 mod devstack;
 mod health;
 mod inventory;
+mod openapi;
 mod orders;
 mod orders_read;
 mod products;
