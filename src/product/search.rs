@@ -4,7 +4,7 @@
 
 use axum::{Json, extract::State};
 use serde::Serialize;
-use sqlx::{PgPool, Postgres, QueryBuilder, Row, postgres::PgRow};
+use sqlx::{FromRow, PgPool, Postgres, QueryBuilder, Row, postgres::PgRow};
 use utoipa::ToSchema;
 
 use crate::{
@@ -80,11 +80,11 @@ async fn found(db: &PgPool, search: &Search, window: Window) -> sqlx::Result<Vec
            from page join product p on p.id = page.id join category c on c.id = p.category_id
            order by page.title, page.id",
     );
-    query.build().try_map(FoundProduct::from_row).fetch_all(db).await
+    query.build_query_as().fetch_all(db).await
 }
 
-impl FoundProduct {
-    fn from_row(row: PgRow) -> sqlx::Result<Self> {
+impl FromRow<'_, PgRow> for FoundProduct {
+    fn from_row(row: &PgRow) -> sqlx::Result<Self> {
         Ok(Self {
             id: row.try_get("id")?,
             title: row.try_get("title")?,

@@ -105,10 +105,8 @@ pub fn natural(value: &Value<'_>) -> Ruled<Natural> {
 pub fn boolean(value: &Value<'_>) -> Ruled<bool> {
     let known = match value {
         Value::Bool(value) => Some(*value),
-        Value::Integer("1") => Some(true),
-        Value::Integer("0") => Some(false),
-        Value::Float(1.0) => Some(true),
-        Value::Float(0.0) => Some(false),
+        Value::Integer("1") | Value::Float(1.0) => Some(true),
+        Value::Integer("0") | Value::Float(0.0) => Some(false),
         Value::Text(text) => match text.text.to_lowercase().as_str() {
             "true" | "t" | "yes" | "y" | "on" | "1" => Some(true),
             "false" | "f" | "no" | "n" | "off" | "0" => Some(false),
