@@ -160,7 +160,7 @@ fn refuse_excess(json: &[u8]) -> Result<(), ParseError> {
 fn place(bytes: &[u8], at: usize) -> (usize, usize) {
     let mut lines = bytes[..at].split(|byte| *byte == b'\n');
     let last = lines.next_back().unwrap_or_default();
-    (lines.count() + 2, last.len() + 1)
+    (lines.count() + 1, last.len() + 1)
 }
 
 #[cfg(test)]
