@@ -12,8 +12,8 @@ use crate::{
     database::{self, violated_constraint},
     product, store,
     web::{
-        AppState, Body, Fields, Invalid, NotFound, Page, PageRequest, Params, Presence, Problem, RecordId,
-        deleted, endpoint,
+        AppState, Body, Fields, Invalid, InvalidParameter, NotFound, Page, PageRequest, Params, Presence,
+        Problem, RecordId, deleted, endpoint,
     },
 };
 
@@ -37,7 +37,7 @@ pub fn router() -> OpenApiRouter<AppState> {
         ("low_stock" = Option<String>, Query, description = "`true`: only low stock; anything else is ignored"),
         ("page" = Option<String>, Query, description = "A number from 1, or `last`"),
     ),
-    responses((status = 200, body = Page<InventoryRow>), (status = 400, response = Invalid), (status = 404, response = NotFound)))]
+    responses((status = 200, body = Page<InventoryRow>), (status = 400, response = InvalidParameter), (status = 404, response = NotFound)))]
 async fn list(
     State(db): State<PgPool>,
     mut params: Params,

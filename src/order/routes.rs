@@ -9,7 +9,8 @@ use super::{
     place, queries,
 };
 use crate::web::{
-    AppState, Body, Invalid, NotFound, Page, PageRequest, Params, Presence, Problem, RecordId, endpoint,
+    AppState, Body, InvalidOrder, InvalidParameter, NotFound, Page, PageRequest, Params, Presence, Problem,
+    RecordId, endpoint,
 };
 
 /// The routes of orders.
@@ -27,7 +28,7 @@ pub fn router() -> OpenApiRouter<AppState> {
         ("status" = Option<String>, Query, description = "Only `PENDING`, `CONFIRMED` or `REJECTED`, in any case; anything else is ignored"),
         ("page" = Option<String>, Query, description = "A number from 1, or `last`"),
     ),
-    responses((status = 200, body = Page<OrderRow>), (status = 400, response = Invalid), (status = 404, response = NotFound)))]
+    responses((status = 200, body = Page<OrderRow>), (status = 400, response = InvalidParameter), (status = 404, response = NotFound)))]
 async fn list(
     State(db): State<PgPool>,
     mut params: Params,
@@ -50,7 +51,7 @@ async fn list(
     responses(
         (status = 201, description = "Confirmed: the stock was taken", body = PlacedOrder),
         (status = 200, description = "Rejected: no stock was taken, and `rejection_reason` says why", body = PlacedOrder),
-        (status = 400, response = Invalid),
+        (status = 400, response = InvalidOrder),
     ))]
 async fn create(State(app): State<AppState>, body: Body) -> Result<(StatusCode, Json<PlacedOrder>), Problem> {
     let mut fields = body.fields(Presence::Complete)?;
@@ -86,7 +87,7 @@ async fn retrieve(State(db): State<PgPool>, RecordId(id): RecordId) -> Result<Js
 /// Orders in numbers.
 #[utoipa::path(get, path = "/api/orders/stats/", tag = "Orders",
     params(("store_id" = Option<i64>, Query, description = "Only this store")),
-    responses((status = 200, body = Stats), (status = 400, response = Invalid)))]
+    responses((status = 200, body = Stats), (status = 400, response = InvalidParameter)))]
 async fn stats(State(db): State<PgPool>, mut params: Params) -> Result<Json<Stats>, Problem> {
     let store_id = params.id("store_id");
     let store_id = params.finish(store_id)?;

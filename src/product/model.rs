@@ -1,7 +1,10 @@
 //! A product as clients see it, and what they send to change one.
 
 use serde::Serialize;
-use utoipa::ToSchema;
+use utoipa::{
+    ToSchema,
+    openapi::schema::{AnyOfBuilder, ObjectBuilder, Schema, Type},
+};
 
 use crate::{
     category::CategoryName,
@@ -52,8 +55,8 @@ pub struct ProductFields {
     /// May be blank.
     #[schema(nullable = false)]
     pub description: Option<String>,
-    /// At least 0.01, with at most 8 digits before the point and 2 after it. A number is taken too.
-    #[schema(required = true, nullable = false)]
+    /// What a piece is to cost.
+    #[schema(required = true, nullable = false, schema_with = price_as_sent)]
     pub price: Option<Money>,
     /// The id of a category.
     #[schema(required = true, nullable = false, value_type = i64)]
@@ -78,4 +81,22 @@ impl ProductFields {
     pub(super) fn category(&self) -> Option<i64> {
         self.category_id.as_ref().map(|reference| reference.id)
     }
+}
+
+/// Answers have a price as a text with two decimals; requests need not.
+fn price_as_sent() -> Schema {
+    let text = ObjectBuilder::new()
+        .schema_type(Type::String)
+        .examples([serde_json::json!("10.00")]);
+    let number = ObjectBuilder::new()
+        .schema_type(Type::Number)
+        .minimum(Some(0.01))
+        .maximum(Some(99_999_999.99));
+    AnyOfBuilder::new()
+        .item(text)
+        .item(number)
+        .description(Some(
+            "At least 0.01, with at most 8 digits before the point and 2 after it. A text is exact, a number may not be.",
+        ))
+        .into()
 }

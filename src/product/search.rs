@@ -10,7 +10,8 @@ use utoipa::ToSchema;
 use crate::{
     category::CategoryName,
     money::Money,
-    web::{Invalid, NotFound, Page, PageRequest, Params, Problem, Window},
+    rate_limit::Exceeded,
+    web::{InvalidParameter, InvalidPrefix, NotFound, Page, PageRequest, Params, Problem, Window},
 };
 
 /// A product that was found.
@@ -47,7 +48,7 @@ struct Search {
         ("category_id" = Option<i64>, Query, description = "Only this category"),
         ("page" = Option<String>, Query, description = "A number from 1, or `last`"),
     ),
-    responses((status = 200, body = Page<FoundProduct>), (status = 400, response = Invalid), (status = 404, response = NotFound)))]
+    responses((status = 200, body = Page<FoundProduct>), (status = 400, response = InvalidParameter), (status = 404, response = NotFound)))]
 pub async fn search(
     State(db): State<PgPool>,
     mut params: Params,
@@ -167,8 +168,14 @@ pub struct Suggestion {
 /// The first ten active products whose title begins with `q`, by title. Limited to 20 requests a minute and client.
 #[utoipa::path(get, path = "/api/products/autocomplete/", tag = "Products",
     params(("q" = String, Query, description = "At least three characters, in any case")),
-    responses((status = 200, body = Vec<Suggestion>), (status = 400, description = "Fewer than three characters"),
-        (status = 429, description = "The limit is used up; `Retry-After` says for how many seconds")))]
+    responses((status = 200, body = Vec<Suggestion>,
+            headers(
+                ("X-RateLimit-Limit" = u32, description = "Requests a client may make in any minute"),
+                ("X-RateLimit-Remaining" = u32, description = "How many of them are left"),
+                ("X-RateLimit-Reset" = u64, description = "Seconds until the oldest of them counts no more"))),
+        (status = 400, response = InvalidPrefix),
+        (status = 429, description = "The limit is used up.", body = Exceeded,
+            headers(("Retry-After" = u64, description = "Seconds until a request may pass")))))]
 pub async fn autocomplete(
     State(db): State<PgPool>,
     mut params: Params,

@@ -5,6 +5,7 @@ use axum::http::{
     header::{CONTENT_TYPE, RETRY_AFTER},
 };
 use serde::Serialize;
+use utoipa::ToSchema;
 
 use super::window::{Decision, Policy};
 
@@ -15,10 +16,13 @@ const RATELIMIT_POLICY: HeaderName = HeaderName::from_static("ratelimit-policy")
 const RATELIMIT: HeaderName = HeaderName::from_static("ratelimit");
 
 /// The body of a 429; its field order is part of the contract with the clients.
-#[derive(Serialize)]
-struct Exceeded {
+#[derive(Debug, Serialize, ToSchema)]
+pub struct Exceeded {
+    #[schema(value_type = String)]
     error: &'static str,
+    /// How many requests are allowed, and within what time.
     detail: String,
+    /// Seconds until a request may pass.
     retry_after: u64,
 }
 

@@ -54,6 +54,7 @@ mod link;
 mod service;
 mod window;
 
+pub use answer::Exceeded;
 pub use key::{InvalidTrustedProxy, TrustedProxies};
 pub use layer::{RateLimitBuilder, RateLimitLayer};
 pub use service::RateLimit;

@@ -6,11 +6,26 @@ use axum::{
     response::IntoResponse,
 };
 
+use utoipa::ToSchema;
+
 use crate::web::Problem;
 
 /// With a space after `:` and `,`, which clients know it by.
 const HEALTHY: &str = r#"{"status": "healthy", "service": "inventory-api"}"#;
 
+#[derive(ToSchema)]
+pub(super) struct Healthy {
+    #[allow(dead_code, reason = "described, never made")]
+    #[schema(example = "healthy")]
+    status: String,
+    #[allow(dead_code, reason = "described, never made")]
+    #[schema(example = "inventory-api")]
+    service: String,
+}
+
+/// Whether the server answers.
+#[utoipa::path(get, path = "/health/", tag = "Health",
+    responses((status = 200, description = "It does. Nothing is said of the database.", body = Healthy)))]
 pub(super) async fn health() -> impl IntoResponse {
     (
         [(header::CONTENT_TYPE, HeaderValue::from_static("application/json"))],

@@ -147,9 +147,13 @@ async fn finish_writes(request: Request, next: Next) -> Response {
 
 #[expect(clippy::needless_pass_by_value, reason = "the shape that the layer calls")]
 fn panicked(panic: Box<dyn Any + Send + 'static>) -> Response {
-    let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
-    let text = text
-        .or_else(|| panic.downcast_ref::<String>().cloned())
-        .unwrap_or_default();
+    let text = match panic.downcast::<String>() {
+        Ok(text) => *text,
+        Err(panic) => panic
+            .downcast_ref::<&str>()
+            .copied()
+            .unwrap_or_default()
+            .to_owned(),
+    };
     Problem::Internal(format!("a handler panicked: {text}").into()).into_response()
 }

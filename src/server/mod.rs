@@ -8,10 +8,13 @@ mod openapi;
 
 use std::{io, net::SocketAddr, time::Duration};
 
-use axum::{Router, routing::get, serve::ListenerExt};
+use axum::{Router, http::Method, serve::ListenerExt};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
-use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::{
+    router::{OpenApiRouter, UtoipaMethodRouterExt},
+    routes,
+};
 
 use crate::{
     category, inventory, order, product,
@@ -39,20 +42,18 @@ pub fn app(state: AppState, http: &HttpSettings, redis: &RedisSettings) -> redis
     let (api, document) = api(limit).split_for_parts();
     let routes = api
         .merge(openapi::pages(document))
-        .route(
-            "/health/",
-            get(health::health)
-                .options(health::health)
-                .fallback(health::refused),
-        )
         .fallback(async || Problem::not_found())
+        .method_not_allowed_fallback(async |method: Method| Problem::not_allowed(&method))
         .with_state(state);
     Ok(middleware::around(routes, http))
 }
 
-/// Everything below `/api/`, with its description.
+/// Every resource, with its description.
 fn api(limit: RateLimitLayer) -> OpenApiRouter<AppState> {
+    let health =
+        routes!(health::health).map(|methods| methods.options(health::health).fallback(health::refused));
     OpenApiRouter::with_openapi(openapi::base())
+        .routes(health)
         .merge(category::router())
         .merge(product::router(limit))
         .merge(store::router())

@@ -4,7 +4,10 @@ use axum::Router;
 use utoipa::openapi::{InfoBuilder, LicenseBuilder, OpenApi, OpenApiBuilder};
 use utoipa_swagger_ui::{Config, SwaggerUi};
 
-use crate::{rate_limit::RateLimitLayer, web::AppState};
+use crate::{
+    rate_limit::RateLimitLayer,
+    web::{self, AppState},
+};
 
 /// What is said of the API as a whole; the routes add themselves.
 pub(super) fn base() -> OpenApi {
@@ -17,7 +20,10 @@ pub(super) fn base() -> OpenApi {
         .license(Some(
             LicenseBuilder::new().name("MIT").identifier(Some("MIT")).build(),
         ));
-    OpenApiBuilder::new().info(info.build()).build()
+    OpenApiBuilder::new()
+        .info(info.build())
+        .components(Some(web::refusals()))
+        .build()
 }
 
 /// The OpenAPI 3.1 document of all routes.

@@ -8,7 +8,7 @@ use axum::{
 };
 use utoipa_axum::router::UtoipaMethodRouter;
 
-use super::{AppState, Problem};
+use super::{AppState, Problem, describe};
 
 /// How the client reached the server, as far as the server can know.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -33,22 +33,18 @@ impl Scheme {
 
 /// Gives the methods of a route what all endpoints share, checked in this order: an id that is no number is no path
 /// (404), an answer that the client would not accept is not made (406), OPTIONS says what is allowed, and so does the
-/// refusal of any other method (405). `allow` lists the methods.
+/// refusal of any other method (405). `allow` lists the methods. The document is told what that means for clients.
 pub fn endpoint(
-    (schemas, paths, methods): UtoipaMethodRouter<AppState>,
+    (mut schemas, mut paths, methods): UtoipaMethodRouter<AppState>,
     allow: &'static str,
 ) -> UtoipaMethodRouter<AppState> {
     let methods = methods
         .options(|| async { StatusCode::OK })
-        .fallback(|method: Method| async move {
-            Problem::detail(
-                StatusCode::METHOD_NOT_ALLOWED,
-                format!("Method \"{method}\" not allowed."),
-            )
-        })
+        .fallback(async |method: Method| Problem::not_allowed(&method))
         .layer(middleware::from_fn(move |params, request, next| {
             manners(allow, params, request, next)
         }));
+    describe::complete(&mut paths, &mut schemas);
     (schemas, paths, methods)
 }
 

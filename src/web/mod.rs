@@ -4,6 +4,7 @@
 //! [`Problem`]. [`endpoint`] gives a route the manners that all of them share.
 
 mod body;
+mod describe;
 mod endpoint;
 mod fields;
 mod natural;
@@ -16,11 +17,15 @@ mod state;
 mod value;
 
 pub use body::Body;
+pub use describe::{
+    Conflict, Invalid, InvalidOrder, InvalidParameter, InvalidPrefix, NotAcceptable, NotFound, TooLarge,
+    UnsupportedMediaType, refusals,
+};
 pub use endpoint::{Scheme, endpoint};
 pub use fields::{FieldErrors, Fields, Presence};
 pub use natural::Natural;
 pub use page::{Page, PageRequest, Window};
 pub use params::{Params, RecordId};
-pub use problem::{Conflict, Detail, Invalid, NotFound, Problem, deleted};
+pub use problem::{Detail, Problem, Titled, deleted};
 pub use rules::{Reference, boolean, integer, natural, price, reference, text, text_or_blank};
 pub use state::AppState;

@@ -6,11 +6,11 @@ use std::borrow::Cow;
 
 use axum::{
     Json,
-    http::{HeaderValue, StatusCode, header},
+    http::{HeaderValue, Method, StatusCode, header},
     response::{IntoResponse, Response},
 };
 use serde::Serialize;
-use utoipa::{ToResponse, ToSchema};
+use utoipa::ToSchema;
 
 use super::FieldErrors;
 use crate::ledger::Deletion;
@@ -57,6 +57,15 @@ impl Problem {
     /// 400 for the request as a whole.
     pub fn non_field(message: impl Into<Cow<'static, str>>) -> Self {
         Self::Invalid(FieldErrors::non_field(message))
+    }
+
+    /// 405, whatever the path allows instead.
+    #[must_use]
+    pub fn not_allowed(method: &Method) -> Self {
+        Self::detail(
+            StatusCode::METHOD_NOT_ALLOWED,
+            format!("Method \"{method}\" not allowed."),
+        )
     }
 
     /// 404 for a path that leads nowhere.
@@ -126,7 +135,9 @@ impl IntoResponse for Problem {
 
 /// A sentence that says why.
 #[derive(Debug, Serialize, ToSchema)]
+#[serde(deny_unknown_fields)]
 pub struct Detail {
+    #[schema(value_type = String)]
     detail: Cow<'static, str>,
 }
 
@@ -138,31 +149,13 @@ impl Detail {
     }
 }
 
-#[derive(Serialize)]
-struct Titled {
+/// A title, and where there is more to say a sentence.
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Titled {
+    #[schema(value_type = String)]
     error: &'static str,
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
     detail: Option<String>,
-}
-
-/// What is wrong, by field: `{"name": ["This field is required."]}`.
-#[derive(ToSchema, ToResponse)]
-#[response(description = "What is wrong, by field; or a sentence, when the body is no JSON object.")]
-#[schema(value_type = Object)]
-pub struct Invalid(#[allow(dead_code, reason = "described, never made")] serde_json::Value);
-
-/// Other records need the one that was to be deleted.
-#[derive(ToSchema, ToResponse)]
-#[response(description = "Orders refer to it: nothing was deleted.")]
-pub struct Conflict {
-    #[allow(dead_code, reason = "described, never made")]
-    detail: String,
-}
-
-/// There is no such record, or no such page of a list.
-#[derive(ToSchema, ToResponse)]
-#[response(description = "There is no such record, or no such page.")]
-pub struct NotFound {
-    #[allow(dead_code, reason = "described, never made")]
-    detail: String,
 }

@@ -9,6 +9,7 @@ mod devstack;
 mod health;
 mod house;
 mod inventory;
+mod openapi;
 mod orders;
 mod orders_race;
 mod orders_read;

@@ -262,6 +262,10 @@ impl Answer {
     }
 
     /// Asserts status and body; fields may be in any order.
+    #[allow(
+        clippy::needless_pass_by_value,
+        reason = "the body is written where it is asserted"
+    )]
     #[track_caller]
     pub fn is(&self, status: u16, body: Value) {
         assert_eq!(

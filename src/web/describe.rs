@@ -1,0 +1,189 @@
+//! What the OpenAPI document says of every endpoint alike: how it refuses, and what a PATCH may leave out.
+
+use std::collections::BTreeMap;
+
+use utoipa::{
+    PartialSchema, ToResponse, ToSchema,
+    openapi::{
+        Components, ComponentsBuilder, Content, Ref, RefOr, Response, ResponseBuilder,
+        path::{Operation, PathItem, Paths},
+        schema::{AnyOfBuilder, ArrayBuilder, ObjectBuilder, Schema, Type},
+    },
+};
+
+use super::{
+    FieldErrors,
+    problem::{Detail, Titled},
+};
+
+/// Makes a named response of each refusal, whose body is one of some schemas.
+macro_rules! refusals {
+    ($($(#[$doc:meta])* $name:ident: $($body:ident)|+ = $description:literal;)*) => {
+        $($(#[$doc])* #[derive(Debug)] pub struct $name;
+
+        impl<'r> ToResponse<'r> for $name {
+            fn response() -> (&'r str, RefOr<Response>) {
+                let bodies = vec![$(schema_ref::<$body>()),+];
+                (stringify!($name), response($description, bodies).into())
+            }
+        })*
+
+        /// The refusals, to be referred to by name.
+        #[must_use]
+        pub fn refusals() -> Components {
+            ComponentsBuilder::new()
+                .schema_from::<Detail>()
+                .schema_from::<FieldErrors>()
+                .schema_from::<Titled>()
+                $(.response_from::<$name>())*
+                .build()
+        }
+    };
+}
+
+refusals! {
+    /// 400 for a body.
+    Invalid: FieldErrors | Detail = "What is wrong, by field; or a sentence, where the body is no JSON.";
+    /// 400 for a query string.
+    InvalidParameter: FieldErrors = "What is wrong, by parameter.";
+    /// 400 for an order.
+    InvalidOrder: FieldErrors | Titled | Detail = "What is wrong, by field; or that the store takes no orders; or a sentence, where the body is no JSON.";
+    /// 400 for a text that is too short to be searched for.
+    InvalidPrefix: Titled | FieldErrors = "Fewer than three characters, or a character that no title has.";
+    /// 404
+    NotFound: Detail = "There is no such record, or no such page.";
+    /// 406
+    NotAcceptable: Detail = "The answer would be JSON, which `Accept` rules out.";
+    /// 409
+    Conflict: Detail = "Orders refer to it: nothing was deleted.";
+    /// 413
+    TooLarge: Detail = "The body is larger than 1 MiB.";
+    /// 415
+    UnsupportedMediaType: Detail = "The body is not `application/json`.";
+}
+
+fn schema_ref<T: ToSchema>() -> RefOr<Schema> {
+    Ref::from_schema_name(T::name()).into()
+}
+
+fn response(description: &str, mut bodies: Vec<RefOr<Schema>>) -> Response {
+    let schema = if bodies.len() == 1 {
+        bodies.remove(0)
+    } else {
+        let any_of = bodies.into_iter().fold(AnyOfBuilder::new(), AnyOfBuilder::item);
+        Schema::from(any_of).into()
+    };
+    ResponseBuilder::new()
+        .description(description)
+        .content("application/json", Content::new(Some(schema)))
+        .build()
+}
+
+/// Adds what all endpoints share: a name that no other operation has, and the refusals that need no handler.
+pub(super) fn complete(paths: &mut Paths, schemas: &mut Vec<(String, RefOr<Schema>)>) {
+    for item in paths.paths.values_mut() {
+        if let Some(patch) = &mut item.patch {
+            require_nothing(patch, schemas);
+        }
+        for operation in operations(item) {
+            complete_operation(operation);
+        }
+    }
+}
+
+fn operations(item: &mut PathItem) -> impl Iterator<Item = &mut Operation> {
+    let PathItem {
+        get,
+        put,
+        post,
+        patch,
+        delete,
+        ..
+    } = item;
+    [get, put, post, patch, delete]
+        .into_iter()
+        .filter_map(Option::as_mut)
+}
+
+fn complete_operation(operation: &mut Operation) {
+    let tag = operation
+        .tags
+        .iter()
+        .flatten()
+        .next()
+        .map(|tag| tag.to_ascii_lowercase());
+    if let (Some(tag), Some(id)) = (tag, &operation.operation_id) {
+        operation.operation_id = Some(format!("{tag}_{id}"));
+    }
+    let summary = operation.summary.clone().unwrap_or_default();
+    let responses = &mut operation.responses.responses;
+    for response in responses.values_mut() {
+        if let RefOr::T(response) = response
+            && response.description.is_empty()
+        {
+            response.description.clone_from(&summary);
+        }
+    }
+    refuse::<NotAcceptable>(responses, "406");
+    if operation.request_body.is_some() {
+        refuse::<TooLarge>(responses, "413");
+        refuse::<UnsupportedMediaType>(responses, "415");
+    }
+}
+
+fn refuse<'r, T: ToResponse<'r>>(responses: &mut BTreeMap<String, RefOr<Response>>, status: &str) {
+    let (name, _) = T::response();
+    responses.insert(status.to_owned(), Ref::from_response_name(name).into());
+}
+
+/// Has a PATCH send another schema than a PUT: of the same fields, none is required, and what is left out stays as it is.
+fn require_nothing(patch: &mut Operation, schemas: &mut Vec<(String, RefOr<Schema>)>) {
+    let Some(RefOr::T(body)) = &mut patch.request_body else {
+        return;
+    };
+    for content in body.content.values_mut() {
+        let RefOr::T(content) = content else { continue };
+        let Some(RefOr::Ref(sent)) = &content.schema else {
+            continue;
+        };
+        let Some((name, RefOr::T(Schema::Object(complete)))) = schemas
+            .iter()
+            .find(|(name, _)| sent.ref_location == Ref::from_schema_name(name).ref_location)
+        else {
+            continue;
+        };
+        let (name, mut partial) = (format!("Partial{name}"), complete.clone());
+        partial.required.clear();
+        for property in partial.properties.values_mut() {
+            if let RefOr::T(Schema::Object(property)) = property {
+                property.default = None;
+            }
+        }
+        content.schema = Some(Ref::from_schema_name(&name).into());
+        schemas.push((name, Schema::Object(partial).into()));
+    }
+}
+
+impl PartialSchema for FieldErrors {
+    fn schema() -> RefOr<Schema> {
+        let messages = || ArrayBuilder::new().items(ObjectBuilder::new().schema_type(Type::String));
+        let element = AnyOfBuilder::new().item(schema_ref::<Self>()).item(messages());
+        let errors = AnyOfBuilder::new()
+            .item(messages())
+            .item(schema_ref::<Self>())
+            .item(ArrayBuilder::new().items(element));
+        ObjectBuilder::new()
+            .additional_properties(Some(Schema::from(errors)))
+            .description(Some(
+                "What is wrong, by field, or as `non_field_errors` with the whole: sentences; for a list, what is wrong with each element.",
+            ))
+            .examples([serde_json::json!({ "name": ["This field is required."] })])
+            .into()
+    }
+}
+
+impl ToSchema for FieldErrors {
+    fn name() -> std::borrow::Cow<'static, str> {
+        "FieldErrors".into()
+    }
+}

@@ -1,0 +1,260 @@
+//! Every answer that is documented is given, no other is, and each looks as documented.
+
+use std::collections::BTreeSet;
+
+use afforo::settings::HttpSettings;
+use reqwest::Method;
+use serde_json::{Value, json};
+
+use super::{document, operations};
+use crate::support::app::{Answer, TestApp, production, send};
+
+/// A server with a category, product, store and stock row that were ordered, each with the id 1, and others, with the
+/// id 2, that were not. The orders 1 and 2 are a confirmed and a rejected one.
+async fn app() -> TestApp {
+    let app = TestApp::start_with(HttpSettings {
+        rate_limit_enabled: true,
+        ..production()
+    })
+    .await;
+    for number in 1..=2 {
+        let (store, product) = (
+            app.store(&format!("Store {number}")).await,
+            app.product(&format!("Lamp {number}"), "10.00").await,
+        );
+        app.stock(store, product, 50).await;
+    }
+    app.order(1, &[(1, 1)]).await.created();
+    app.order(1, &[(1, 99)]).await;
+    app
+}
+
+/// Requests with the statuses they get: method, path, body and status. Refusals that all operations share are not here.
+const REQUESTS: &str = r#"
+    GET /health/ - 200
+    GET /api/categories/ - 200
+    GET /api/categories/?page=9 - 404
+    POST /api/categories/ {"name":"New"} 201
+    POST /api/categories/ {"name":"New"} 400
+    POST /api/categories/ [] 400
+    POST /api/categories/ { 400
+    GET /api/categories/1/ - 200
+    GET /api/categories/99/ - 404
+    PUT /api/categories/1/ {"name":"Newer"} 200
+    PUT /api/categories/1/ {} 400
+    PUT /api/categories/99/ {} 404
+    PATCH /api/categories/1/ {} 200
+    PATCH /api/categories/1/ {"name":null} 400
+    PATCH /api/categories/99/ {} 404
+    DELETE /api/categories/1/ - 409
+    DELETE /api/categories/3/ - 204
+    DELETE /api/categories/99/ - 404
+    GET /api/products/ - 200
+    GET /api/products/?page=9 - 404
+    POST /api/products/ {"title":"Rug","price":"5","category_id":1} 201
+    POST /api/products/ {"title":"Rug","price":5.5,"category_id":1,"description":"","is_active":false} 201
+    POST /api/products/ {} 400
+    GET /api/products/1/ - 200
+    GET /api/products/99/ - 404
+    PUT /api/products/1/ {"title":"Lamp","price":"10.00","category_id":1} 200
+    PUT /api/products/1/ {"price":"x"} 400
+    PUT /api/products/99/ {} 404
+    PATCH /api/products/1/ {"price":9} 200
+    PATCH /api/products/1/ null 400
+    PATCH /api/products/99/ {} 404
+    DELETE /api/products/1/ - 409
+    DELETE /api/products/3/ - 204
+    DELETE /api/products/99/ - 404
+    GET /api/products/search/?q=lamp - 200
+    GET /api/products/search/?store_id=x&category_id=x - 400
+    GET /api/products/search/?page=9 - 404
+    GET /api/stores/ - 200
+    GET /api/stores/?page=9 - 404
+    POST /api/stores/ {"name":"Third","location":"Here","is_active":true} 201
+    POST /api/stores/ {} 400
+    GET /api/stores/1/ - 200
+    GET /api/stores/99/ - 404
+    PUT /api/stores/1/ {"name":"First","location":"There"} 200
+    PUT /api/stores/1/ {} 400
+    PUT /api/stores/99/ {} 404
+    PATCH /api/stores/1/ {"location":"Here"} 200
+    PATCH /api/stores/1/ {"name":5,"location":[]} 400
+    PATCH /api/stores/99/ {} 404
+    DELETE /api/stores/1/ - 409
+    DELETE /api/stores/3/ - 204
+    DELETE /api/stores/99/ - 404
+    GET /api/inventory/?low_stock=true - 200
+    GET /api/inventory/?product_id=1 - 200
+    GET /api/inventory/?product_id=x - 400
+    GET /api/inventory/?page=9 - 404
+    POST /api/inventory/ {"store_id":1,"product_id":2} 201
+    POST /api/inventory/ {"store_id":1,"product_id":2} 400
+    GET /api/inventory/1/ - 200
+    GET /api/inventory/99/ - 404
+    PUT /api/inventory/1/ {"store_id":1,"product_id":1,"quantity":5,"low_stock_threshold":5} 200
+    PUT /api/inventory/1/ {"quantity":-1} 400
+    PUT /api/inventory/99/ {} 404
+    PATCH /api/inventory/1/ {"quantity":6} 200
+    PATCH /api/inventory/1/ {"product_id":2} 400
+    PATCH /api/inventory/99/ {} 404
+    DELETE /api/inventory/2/ - 204
+    DELETE /api/inventory/99/ - 404
+    GET /api/orders/?status=confirmed - 200
+    GET /api/orders/?store_id=x - 400
+    GET /api/orders/?page=9 - 404
+    POST /api/orders/ {"store_id":1,"items":[{"product_id":1,"quantity":1}]} 201
+    POST /api/orders/ {"store_id":1,"items":[{"product_id":1,"quantity":9999999999}]} 200
+    POST /api/orders/ {"store_id":1,"items":[{"product_id":77,"quantity":1}]} 200
+    POST /api/orders/ {"store_id":77,"items":[{"product_id":1,"quantity":1}]} 400
+    POST /api/orders/ {"store_id":1,"items":[{"product_id":1,"quantity":1},{"product_id":2,"quantity":0},null,5]} 400
+    POST /api/orders/ {"items":{}} 400
+    POST /api/orders/ {} 400
+    POST /api/orders/ { 400
+    GET /api/orders/1/ - 200
+    GET /api/orders/2/ - 200
+    GET /api/orders/99/ - 404
+    GET /api/orders/stats/ - 200
+    GET /api/orders/stats/?store_id=x - 400
+    GET /api/products/autocomplete/?q=lamp - 200
+    GET /api/products/autocomplete/?q=la - 400
+    GET /api/products/autocomplete/?q=lamp%00 - 400
+"#;
+
+/// The document, and which of its answers were seen.
+struct Checker {
+    document: Value,
+    seen: BTreeSet<(String, String, String)>,
+}
+
+impl Checker {
+    /// Notes an answer to a request, and compares it with what is documented.
+    #[track_caller]
+    fn check(&mut self, method: &Method, url: &str, sent: Option<&Value>, answer: &Answer) {
+        let path = url.split('?').next().unwrap();
+        let is_id = |part: &str| !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_digit());
+        let parts = path
+            .split('/')
+            .map(|part| if is_id(part) { "{id}" } else { part });
+        let path = parts.collect::<Vec<_>>().join("/");
+        let (method, status) = (
+            method.as_str().to_ascii_lowercase(),
+            answer.status.as_str().to_owned(),
+        );
+        let operation = &self.document["paths"][&path][&method];
+        let described = self.resolve(&operation["responses"][&status]);
+        assert!(
+            described.is_object(),
+            "undocumented: {method} {url}: {status} {}",
+            answer.text
+        );
+        match described["content"]["application/json"].get("schema") {
+            Some(schema) => self.validate(schema, &answer.body, &format!("{method} {url}")),
+            None => assert_eq!(answer.text, "", "{method} {url}: documented without a body"),
+        }
+        let names = described["headers"]
+            .as_object()
+            .into_iter()
+            .flat_map(|headers| headers.keys());
+        for name in names {
+            assert_ne!(answer.header(name.as_str()), "", "{method} {url}: {name}");
+        }
+        if let Some(sent) = sent.filter(|_| answer.status.is_success()) {
+            let schema = &operation["requestBody"]["content"]["application/json"]["schema"];
+            self.validate(schema, sent, &format!("body of {method} {url}"));
+        }
+        self.seen.insert((path, method, status));
+    }
+
+    fn resolve<'a>(&'a self, value: &'a Value) -> &'a Value {
+        let target = value["$ref"].as_str().and_then(|target| target.strip_prefix('#'));
+        target.map_or(value, |target| self.document.pointer(target).unwrap())
+    }
+
+    #[track_caller]
+    fn validate(&self, schema: &Value, body: &Value, what: &str) {
+        let mut schema = json!({ "allOf": [schema], "components": self.document["components"] });
+        close(&mut schema);
+        let errors = jsonschema::validator_for(&schema).unwrap();
+        let errors: Vec<String> = errors.iter_errors(body).map(|error| error.to_string()).collect();
+        assert!(errors.is_empty(), "{what}: {body}: {errors:#?}");
+    }
+}
+
+/// Has objects take no members but those described.
+fn close(schema: &mut Value) {
+    match schema {
+        Value::Object(members) => {
+            members.values_mut().for_each(close);
+            if members.get("type") == Some(&json!("object")) && members.contains_key("properties") {
+                members.insert("additionalProperties".to_owned(), json!(false));
+            }
+        }
+        Value::Array(elements) => elements.iter_mut().for_each(close),
+        _ => {}
+    }
+}
+
+async fn ask(app: &TestApp, method: &Method, url: &str, headers: &[(&str, &str)], body: &str) -> Answer {
+    let mut request = app.request(method.clone(), url);
+    for (name, value) in headers {
+        request = request.header(*name, *value);
+    }
+    send(request.body(body.to_owned())).await
+}
+
+#[tokio::test]
+async fn every_documented_answer_is_given_and_looks_as_documented() {
+    const JSON: (&str, &str) = ("content-type", "application/json");
+    let app = app().await;
+    let mut checker = Checker {
+        document: document(),
+        seen: BTreeSet::new(),
+    };
+    for line in REQUESTS.lines().map(str::trim).filter(|line| !line.is_empty()) {
+        let parts: Vec<&str> = line.split(' ').collect();
+        let [method, url, body, status] = parts.try_into().unwrap();
+        let method: Method = method.parse().unwrap();
+        let sent = serde_json::from_str(body).ok();
+        let answer = match body {
+            "-" => ask(&app, &method, url, &[], "").await,
+            body => ask(&app, &method, url, &[JSON], body).await,
+        };
+        assert_eq!(answer.status.as_str(), status, "{line}: {}", answer.text);
+        checker.check(&method, url, sent.as_ref(), &answer);
+    }
+
+    // What all operations share.
+    let document = checker.document.clone();
+    let large = "x".repeat(1024 * 1024 + 1);
+    for (path, method, operation) in operations(&document) {
+        let (url, method) = (
+            path.replace("{id}", "1"),
+            method.to_ascii_uppercase().parse().unwrap(),
+        );
+        if path != "/health/" {
+            let answer = ask(&app, &method, &url, &[("accept", "image/png")], "").await;
+            checker.check(&method, &url, None, &answer);
+        }
+        if operation["requestBody"].is_object() {
+            let answer = ask(&app, &method, &url, &[JSON], &large).await;
+            checker.check(&method, &url, None, &answer);
+            let answer = ask(&app, &method, &url, &[("content-type", "text/plain")], "x").await;
+            checker.check(&method, &url, None, &answer);
+        }
+    }
+    let url = "/api/products/autocomplete/?q=lamp";
+    for _ in 0..20 {
+        let answer = app.get(url).await;
+        checker.check(&Method::GET, url, None, &answer);
+    }
+
+    for (path, method, operation) in operations(&document) {
+        for status in operation["responses"].as_object().unwrap().keys() {
+            let pair = (path.clone(), method.clone(), status.clone());
+            assert!(
+                checker.seen.contains(&pair),
+                "documented, but never seen: {pair:?}"
+            );
+        }
+    }
+}
