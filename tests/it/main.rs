@@ -8,3 +8,4 @@ mod orders_race;
 mod queue;
 mod rate_limit;
 mod support;
+mod worker;
