@@ -3,11 +3,12 @@
 //! The documentation of a field is what `--help` prints and what `.env.example` says; a test keeps the two equal.
 //! Names and meanings are those that operators of the original know.
 
-use std::net::SocketAddr;
+use std::{net::SocketAddr, str::FromStr};
 
 use clap::Args;
 use rand::{Rng, distr::Alphanumeric};
 use secrecy::{ExposeSecret, SecretString};
+use sqlx::postgres::PgConnectOptions;
 
 use crate::{rate_limit::TrustedProxies, telemetry::LogFormat};
 
@@ -35,6 +36,26 @@ pub struct DatabaseSettings {
 }
 
 impl DatabaseSettings {
+    /// Takes a blank URL for none, and makes sure that any other is one. Its text stays out of the message: it may hold
+    /// a password.
+    pub fn check(&mut self) -> Result<(), SettingsError> {
+        unset_if_blank(&mut self.database_url);
+        let Some(url) = self.database_url.as_ref().map(ExposeSecret::expose_secret) else {
+            return Ok(());
+        };
+        if !["postgres://", "postgresql://"]
+            .iter()
+            .any(|scheme| url.starts_with(scheme))
+        {
+            return Err(SettingsError::DatabaseUrl(
+                "it does not start with postgres://".into(),
+            ));
+        }
+        PgConnectOptions::from_str(url)
+            .map(drop)
+            .map_err(|error| SettingsError::DatabaseUrl(error.to_string()))
+    }
+
     /// The URL, or what to do about its absence.
     pub fn url(&self) -> Result<&str, SettingsError> {
         self.database_url
@@ -58,6 +79,14 @@ pub struct RedisSettings {
 }
 
 impl RedisSettings {
+    /// Takes a blank URL for none, and makes sure that any other is one.
+    pub fn check(&mut self) -> Result<(), SettingsError> {
+        unset_if_blank(&mut self.redis_url);
+        redis::Client::open(self.url())
+            .map(drop)
+            .map_err(|error| SettingsError::RedisUrl(error.to_string()))
+    }
+
     /// The URL that is set, or the default.
     #[must_use]
     pub fn url(&self) -> &str {
@@ -183,6 +212,12 @@ pub enum SettingsError {
     /// There is nothing to connect to.
     #[error("no database: set DATABASE_URL, or run `afforo dev`, which brings its own")]
     NoDatabase,
+    /// Not an address of a PostgreSQL.
+    #[error("DATABASE_URL is no URL such as postgres://user:password@localhost:5432/inventory_db: {0}")]
+    DatabaseUrl(String),
+    /// Not an address of a Redis.
+    #[error("REDIS_URL is no URL such as redis://localhost:6379/0: {0}")]
+    RedisUrl(String),
     /// Production without a secret.
     #[error("SECRET_KEY is not set: set it to a long random text, or DEBUG=True for development")]
     NoSecretKey,
@@ -191,6 +226,16 @@ pub enum SettingsError {
         "SECRET_KEY is the example's, which everybody can read: set it to a long random text of your own"
     )]
     ExampleSecretKey,
+}
+
+/// A variable that is set to nothing, as container tools do with what they were not given, is not set.
+fn unset_if_blank(url: &mut Option<SecretString>) {
+    if url
+        .as_ref()
+        .is_some_and(|url| url.expose_secret().trim().is_empty())
+    {
+        *url = None;
+    }
 }
 
 fn secret(text: &str) -> Result<SecretString, std::convert::Infallible> {
