@@ -39,15 +39,16 @@ pub(super) struct Dev {
 impl Dev {
     pub async fn run(self, mut settings: Settings) -> Result<(), Failure> {
         settings.http.require_secret_key()?;
+        // First of all: a port that is taken is known at once, and one that the system chose is known to the banner.
+        let listener = serve::bind(self.listen.address()).await?;
         let dir = data_dir()?;
         let servers = Servers::start(&self, &dir, &mut settings).await?;
         serve::migrate(&settings).await?;
         seed_if_empty(&settings).await?;
         // Only now: until here Ctrl-C just ends this process, and the servers with it.
         let shutdown = shutdown::on_signal()?;
-        let address = self.listen.address();
-        banner(address, &servers, first_order(&settings).await?)?;
-        let served = serve::serve(&settings, address, Some(self.worker.concurrency), shutdown).await;
+        banner(listener.local_addr()?, &servers, first_order(&settings).await?)?;
+        let served = serve::serve(&settings, listener, Some(self.worker.concurrency), shutdown).await;
         servers.stop().await;
         served
     }

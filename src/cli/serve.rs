@@ -38,8 +38,10 @@ impl Serve {
             migrate(&settings).await?;
         }
         let worker = self.with_worker.then_some(self.worker.concurrency);
+        settings.database.url()?;
         let shutdown = shutdown::on_signal()?;
-        serve(&settings, self.listen.address(), worker, shutdown).await
+        let listener = bind(self.listen.address()).await?;
+        serve(&settings, listener, worker, shutdown).await
     }
 }
 
@@ -52,10 +54,17 @@ pub(super) async fn migrate(settings: &Settings) -> Result<(), Failure> {
     Ok(())
 }
 
+/// Takes the address; requests wait from now on.
+pub(super) async fn bind(address: SocketAddr) -> Result<TcpListener, Failure> {
+    TcpListener::bind(address).await.map_err(|error| {
+        format!("cannot listen on {address}: {error}; is another server running there?").into()
+    })
+}
+
 /// Serves until `shutdown`, with a worker of so many jobs at a time if it is given one.
 pub(super) async fn serve(
     settings: &Settings,
-    address: SocketAddr,
+    listener: TcpListener,
     worker: Option<u16>,
     shutdown: CancellationToken,
 ) -> Result<(), Failure> {
@@ -67,9 +76,6 @@ pub(super) async fn serve(
         order_confirmed: order_confirmed.clone(),
     };
     let app = server::app(state, &settings.http, &settings.redis)?;
-    let listener = TcpListener::bind(address)
-        .await
-        .map_err(|error| format!("cannot listen on {address}: {error}; is another server running there?"))?;
     tracing::info!("listening on http://{}", listener.local_addr()?);
 
     // Whichever ends first ends the other.
