@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
 
+mod cli;
 mod devstack;
 mod orders;
 mod orders_race;
