@@ -68,12 +68,15 @@ impl Dev {
     }
 }
 
-fn is_alive(pid: &Pid) -> bool {
-    test_kill_process(*pid).is_ok()
+fn is_alive(pid: Pid) -> bool {
+    test_kill_process(pid).is_ok()
 }
 
 async fn all_end(servers: &[Pid]) {
-    eventually("the servers are gone", async || !servers.iter().any(is_alive)).await;
+    eventually("the servers are gone", async || {
+        !servers.iter().any(|pid| is_alive(*pid))
+    })
+    .await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

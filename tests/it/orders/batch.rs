@@ -102,7 +102,7 @@ async fn books(pool: &PgPool) -> Vec<Vec<String>> {
 #[tokio::test]
 async fn a_slice_of_orders_leaves_what_the_same_orders_one_by_one_leave() {
     let seed = 41;
-    println!("seed {seed}");
+    eprintln!("seed {seed}");
     let mut rng = StdRng::seed_from_u64(seed);
     let (together, apart) = (shop().await, shop().await);
     let mut confirmed = 0;

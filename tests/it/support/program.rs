@@ -140,10 +140,8 @@ impl Running {
             }
             status
         };
-        match timeout(PATIENCE, end).await {
-            Ok(status) => status,
-            Err(_) => panic!("it does not end, but says:\n{}", self.said()),
-        }
+        let status = timeout(PATIENCE, end).await;
+        status.unwrap_or_else(|_| panic!("it does not end, but says:\n{}", self.said()))
     }
 }
 
