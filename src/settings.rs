@@ -3,11 +3,12 @@
 //! The documentation of a field is what `--help` prints and what `.env.example` says; a test keeps the two equal.
 //! Names and meanings are those that operators of the original know.
 
-use std::net::SocketAddr;
+use std::{net::SocketAddr, str::FromStr};
 
 use clap::Args;
 use rand::{Rng, distr::Alphanumeric};
 use secrecy::{ExposeSecret, SecretString};
+use sqlx::postgres::PgConnectOptions;
 
 use crate::{rate_limit::TrustedProxies, telemetry::LogFormat};
 
@@ -35,9 +36,32 @@ pub struct DatabaseSettings {
 }
 
 impl DatabaseSettings {
+    /// Takes a blank URL for none, and makes sure that any other is one. Its text stays out of the message: it may hold
+    /// a password.
+    pub fn check(&mut self) -> Result<(), SettingsError> {
+        unset_if_blank(&mut self.database_url);
+        let Some(url) = self.database_url.as_ref().map(ExposeSecret::expose_secret) else {
+            return Ok(());
+        };
+        if !["postgres://", "postgresql://"]
+            .iter()
+            .any(|scheme| url.starts_with(scheme))
+        {
+            return Err(SettingsError::DatabaseUrl(
+                "it does not start with postgres://".into(),
+            ));
+        }
+        PgConnectOptions::from_str(url)
+            .map(drop)
+            .map_err(|error| SettingsError::DatabaseUrl(error.to_string()))
+    }
+
     /// The URL, or what to do about its absence.
     pub fn url(&self) -> Result<&str, SettingsError> {
-        given(self.database_url.as_ref()).ok_or(SettingsError::NoDatabase)
+        self.database_url
+            .as_ref()
+            .map(ExposeSecret::expose_secret)
+            .ok_or(SettingsError::NoDatabase)
     }
 }
 
@@ -55,16 +79,20 @@ pub struct RedisSettings {
 }
 
 impl RedisSettings {
+    /// Takes a blank URL for none, and makes sure that any other is one.
+    pub fn check(&mut self) -> Result<(), SettingsError> {
+        unset_if_blank(&mut self.redis_url);
+        redis::Client::open(self.url())
+            .map(drop)
+            .map_err(|error| SettingsError::RedisUrl(error.to_string()))
+    }
+
     /// The URL that is set, or the default.
     #[must_use]
     pub fn url(&self) -> &str {
-        given(self.redis_url.as_ref()).unwrap_or(DEFAULT_REDIS_URL)
-    }
-
-    /// Whether a URL is set.
-    #[must_use]
-    pub fn is_set(&self) -> bool {
-        given(self.redis_url.as_ref()).is_some()
+        self.redis_url
+            .as_ref()
+            .map_or(DEFAULT_REDIS_URL, ExposeSecret::expose_secret)
     }
 }
 
@@ -113,7 +141,12 @@ impl HttpSettings {
     /// Makes sure that there is a secret key: in development one is made up, in production a missing one, or the one
     /// that everybody can read in `.env.example`, is refused.
     pub fn require_secret_key(&mut self) -> Result<(), SettingsError> {
-        match given(self.secret_key.as_ref()) {
+        let known = self
+            .secret_key
+            .as_ref()
+            .map(ExposeSecret::expose_secret)
+            .filter(|key| !key.is_empty());
+        match known {
             Some(key) if key != EXAMPLE_SECRET_KEY || self.debug => Ok(()),
             Some(_) => Err(SettingsError::ExampleSecretKey),
             None if self.debug => {
@@ -169,12 +202,7 @@ pub struct LogSettings {
     pub log_format: LogFormat,
 
     /// What is logged: a level, or directives such as `info,afforo=debug`
-    #[arg(
-        long,
-        env = "RUST_LOG",
-        default_value = "info,apalis_core=warn",
-        global = true
-    )]
+    #[arg(long, env = "RUST_LOG", default_value = "info,apalis_core=warn", global = true)]
     pub rust_log: String,
 }
 
@@ -184,6 +212,12 @@ pub enum SettingsError {
     /// There is nothing to connect to.
     #[error("no database: set DATABASE_URL, or run `afforo dev`, which brings its own")]
     NoDatabase,
+    /// Not an address of a PostgreSQL.
+    #[error("DATABASE_URL is no URL such as postgres://user:password@localhost:5432/inventory_db: {0}")]
+    DatabaseUrl(String),
+    /// Not an address of a Redis.
+    #[error("REDIS_URL is no URL such as redis://localhost:6379/0: {0}")]
+    RedisUrl(String),
     /// Production without a secret.
     #[error("SECRET_KEY is not set: set it to a long random text, or DEBUG=True for development")]
     NoSecretKey,
@@ -194,11 +228,14 @@ pub enum SettingsError {
     ExampleSecretKey,
 }
 
-/// A setting that is not blank: in a file `.env` a name without a value is as good as none.
-fn given(setting: Option<&SecretString>) -> Option<&str> {
-    setting
-        .map(ExposeSecret::expose_secret)
-        .filter(|value| !value.trim().is_empty())
+/// A variable that is set to nothing, as container tools do with what they were not given, is not set.
+fn unset_if_blank(url: &mut Option<SecretString>) {
+    if url
+        .as_ref()
+        .is_some_and(|url| url.expose_secret().trim().is_empty())
+    {
+        *url = None;
+    }
 }
 
 #[expect(clippy::unnecessary_wraps, reason = "the shape of a value parser")]

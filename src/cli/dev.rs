@@ -39,23 +39,16 @@ pub(super) struct Dev {
 impl Dev {
     pub async fn run(self, mut settings: Settings) -> Result<(), Failure> {
         settings.http.require_secret_key()?;
+        // First of all: a port that is taken is known at once, and one that the system chose is known to the banner.
+        let listener = serve::bind(self.listen.address()).await?;
         let dir = data_dir()?;
         let servers = Servers::start(&self, &dir, &mut settings).await?;
         serve::migrate(&settings).await?;
         seed_if_empty(&settings).await?;
         // Only now: until here Ctrl-C just ends this process, and the servers with it.
         let shutdown = shutdown::on_signal()?;
-        let address = self.listen.address();
-        let first_order = first_order(&settings).await?;
-        let announce = |address| banner(address, &servers, first_order);
-        let served = serve::serve(
-            &settings,
-            address,
-            Some(self.worker.concurrency),
-            announce,
-            shutdown,
-        )
-        .await;
+        banner(listener.local_addr()?, &servers, first_order(&settings).await?)?;
+        let served = serve::serve(&settings, listener, Some(self.worker.concurrency), shutdown).await;
         servers.stop().await;
         served
     }
@@ -71,8 +64,8 @@ impl Servers {
     /// Starts what is needed, and puts it into the settings.
     async fn start(dev: &Dev, dir: &Path, settings: &mut Settings) -> Result<Self, Failure> {
         let (reset, ephemeral, dir) = (dev.reset, dev.ephemeral, dir.to_owned());
-        let wants_postgres = settings.database.url().is_err();
-        let wants_redis = !settings.redis.is_set();
+        let wants_postgres = settings.database.database_url.is_none();
+        let wants_redis = settings.redis.redis_url.is_none();
         let servers = spawn_blocking(move || {
             if reset {
                 devstack::reset(&dir)?;

@@ -14,7 +14,7 @@ use std::{error::Error, process::ExitCode};
 use clap::{CommandFactory, Parser, Subcommand};
 
 use crate::{
-    settings::{DatabaseSettings, HttpSettings, LogSettings, RedisSettings},
+    settings::{DatabaseSettings, HttpSettings, LogSettings, RedisSettings, SettingsError},
     telemetry,
 };
 
@@ -42,6 +42,14 @@ struct Settings {
     http: HttpSettings,
     #[command(flatten)]
     log: LogSettings,
+}
+
+impl Settings {
+    /// Checks what clap cannot: it would print the value, and these are secret.
+    fn check(&mut self) -> Result<(), SettingsError> {
+        self.database.check()?;
+        self.redis.check()
+    }
 }
 
 #[derive(Debug, Subcommand)]
@@ -76,7 +84,11 @@ pub fn main() -> ExitCode {
         eprintln!("error: {error}");
         return ExitCode::from(2);
     }
-    let cli = Cli::parse();
+    let mut cli = Cli::parse();
+    if let Err(error) = cli.settings.check() {
+        eprintln!("error: {error}");
+        return ExitCode::from(2);
+    }
     if let Err(error) = telemetry::start(&cli.settings.log.rust_log, cli.settings.log.log_format) {
         eprintln!("error: RUST_LOG: {error}");
         return ExitCode::from(2);

@@ -1,6 +1,6 @@
 //! `afforo serve`
 
-use std::{io, net::SocketAddr, sync::Arc};
+use std::{net::SocketAddr, sync::Arc};
 
 use clap::Args;
 use tokio::{net::TcpListener, sync::Notify};
@@ -38,8 +38,10 @@ impl Serve {
             migrate(&settings).await?;
         }
         let worker = self.with_worker.then_some(self.worker.concurrency);
+        settings.database.url()?;
         let shutdown = shutdown::on_signal()?;
-        serve(&settings, self.listen.address(), worker, |_| Ok(()), shutdown).await
+        let listener = bind(self.listen.address()).await?;
+        serve(&settings, listener, worker, shutdown).await
     }
 }
 
@@ -52,13 +54,18 @@ pub(super) async fn migrate(settings: &Settings) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Serves until `shutdown`, with a worker of so many jobs at a time if it is given one. `announce` is told the address as
-/// soon as connections are taken.
+/// Takes the address; requests wait from now on.
+pub(super) async fn bind(address: SocketAddr) -> Result<TcpListener, Failure> {
+    TcpListener::bind(address).await.map_err(|error| {
+        format!("cannot listen on {address}: {error}; is another server running there?").into()
+    })
+}
+
+/// Serves until `shutdown`, with a worker of so many jobs at a time if it is given one.
 pub(super) async fn serve(
     settings: &Settings,
-    address: SocketAddr,
+    listener: TcpListener,
     worker: Option<u16>,
-    announce: impl FnOnce(SocketAddr) -> io::Result<()>,
     shutdown: CancellationToken,
 ) -> Result<(), Failure> {
     let sizes = &settings.database;
@@ -69,12 +76,7 @@ pub(super) async fn serve(
         order_confirmed: order_confirmed.clone(),
     };
     let app = server::app(state, &settings.http, &settings.redis)?;
-    let listener = TcpListener::bind(address)
-        .await
-        .map_err(|error| format!("cannot listen on {address}: {error}; is another server running there?"))?;
-    let address = listener.local_addr()?;
-    tracing::info!("listening on http://{address}");
-    announce(address)?;
+    tracing::info!("listening on http://{}", listener.local_addr()?);
 
     // Whichever ends first ends the other.
     let server = async {

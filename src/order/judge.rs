@@ -207,3 +207,6 @@ impl Stock {
         (is_active && quantity <= available).then_some((row, quantity))
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -46,11 +46,17 @@ pub async fn release(db: impl PgExecutor<'_>, orders: &[i64]) -> sqlx::Result<()
 
 /// Settles what is owed to `orders`: writes their confirmations and removes their rows, in one statement. Returns those
 /// that had not been confirmed before.
+///
+/// An order that is owed nothing gets no confirmation. A message in Redis may be older than the database, in which ids
+/// start over when it is cleared: the next order of that id would never be confirmed.
 pub async fn settle(db: impl PgExecutor<'_>, orders: &[i64]) -> sqlx::Result<Vec<i64>> {
     sqlx::query_scalar!(
-        "with settled as (delete from outbox where order_id = any($1))
-         insert into order_confirmation (order_id)
-         select id from unnest($1::bigint[]) as confirmed (id) order by id
+        "with owed as materialized (
+             select order_id from outbox where order_id = any($1) order by order_id for update
+         ), settled as (
+             delete from outbox using owed where outbox.order_id = owed.order_id returning owed.order_id
+         )
+         insert into order_confirmation (order_id) select order_id from settled order by order_id
          on conflict do nothing
          returning order_id",
         orders,

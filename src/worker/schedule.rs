@@ -85,3 +85,85 @@ impl Periodic {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::{Arc, Mutex};
+
+    use deadpool_redis::{Config, Runtime};
+
+    use super::*;
+    use crate::{
+        devstack::Redis,
+        queue::{self, QueueConfig},
+    };
+
+    fn job_at(time: &str) -> Vec<(&'static str, PeriodicJob)> {
+        let now = DateTime::parse_from_rfc3339(time).unwrap().to_utc();
+        let due = |periodic: &Periodic| periodic.schedule.includes(now);
+        let job = |periodic: Periodic| (periodic.name, (periodic.job)(now));
+        all().unwrap().into_iter().filter(due).map(job).collect()
+    }
+
+    #[test]
+    fn a_day_is_reported_when_it_has_ended_in_utc() {
+        let day = chrono::NaiveDate::from_ymd_opt(2026, 2, 28).unwrap();
+        assert_eq!(
+            job_at("2026-03-01T00:05:00Z"),
+            [
+                ("reject-stuck-orders", PeriodicJob::RejectStuckOrders),
+                ("daily-order-report", PeriodicJob::DailyOrderReport { day }),
+            ]
+        );
+        assert_eq!(
+            job_at("2026-03-01T12:30:30Z"),
+            [("clean-up-outbox", PeriodicJob::CleanUpOutbox)]
+        );
+        assert_eq!(job_at("2026-03-01T12:30:31Z"), []);
+    }
+
+    #[tokio::test]
+    async fn two_schedulers_have_each_run_done_once() {
+        let redis = Redis::throwaway().unwrap();
+        let config = QueueConfig::new("periodic");
+        let every_second = Periodic {
+            name: "every-second",
+            schedule: Schedule::from_str("* * * * * *").unwrap(),
+            job: |_| PeriodicJob::RejectStuckOrders,
+        };
+        let shutdown = CancellationToken::new();
+        let mut schedulers = Vec::new();
+        for _ in 0..2 {
+            let pool = Config::from_url(redis.url(0))
+                .create_pool(Some(Runtime::Tokio1))
+                .unwrap();
+            let queue = Queue::new(pool, config.clone());
+            schedulers.push(tokio::spawn(every_second.clone().run(queue, shutdown.clone())));
+        }
+        let runs = Arc::new(Mutex::new(Vec::new()));
+        let (ran, stop) = (runs.clone(), shutdown.clone());
+        let handler = move |_: PeriodicJob, context: queue::JobContext| {
+            let mut ran = ran.lock().unwrap();
+            ran.push(context.task_id);
+            if ran.len() == 3 {
+                stop.cancel();
+            }
+            std::future::ready(Ok(()))
+        };
+        queue::work(&redis.url(0), config, 1, handler, shutdown)
+            .await
+            .unwrap();
+        for scheduler in schedulers {
+            scheduler.await.unwrap();
+        }
+        let runs = runs.lock().unwrap();
+        assert!(
+            runs.iter().all(|id| id.starts_with("every-second-1")),
+            "a run is named by its time: {runs:?}"
+        );
+        assert!(
+            runs.is_sorted_by(|one, next| one < next),
+            "no run twice: {runs:?}"
+        );
+    }
+}

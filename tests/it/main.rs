@@ -1,9 +1,12 @@
 //! The one integration test binary.
 
 #![allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
+#![allow(clippy::print_stdout, reason = "a test that is random prints its seed")]
+#![allow(clippy::too_many_lines, reason = "a table of cases is as long as it is")]
 
 mod autocomplete;
 mod categories;
+mod cli;
 mod conventions;
 mod devstack;
 mod health;
@@ -20,3 +23,4 @@ mod search;
 mod settings;
 mod stores;
 mod support;
+mod worker;

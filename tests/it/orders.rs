@@ -1,5 +1,6 @@
 //! `POST /api/orders/`: what is confirmed, and what an order that was placed looks like.
 
+mod batch;
 mod refused;
 mod rejected;
 

@@ -71,13 +71,13 @@ async fn what_is_sold_is_what_the_stock_lost_when_orders_compete_for_too_little(
             .map(async |items| app.order(shop.store, &shop.items(items)).await),
     )
     .await;
-    let mut sold = vec![0; PRODUCTS];
+    let mut sold = [0; PRODUCTS];
     for (answer, items) in placed.iter().zip(&orders) {
         assert!([200, 201].contains(&answer.status.as_u16()), "{}", answer.text);
         if answer.status == 201 {
-            items
-                .iter()
-                .for_each(|(product, quantity)| sold[*product] += quantity);
+            for (product, quantity) in items {
+                sold[*product] += quantity;
+            }
         }
     }
     let left: Vec<i64> = sold.iter().map(|sold| 150 - sold).collect();
@@ -115,9 +115,9 @@ async fn two_processes_on_one_database_sell_each_piece_once() {
     for (answer, items) in placed.iter().zip(&orders) {
         assert!([200, 201].contains(&answer.status.as_u16()), "{}", answer.text);
         if answer.status == 201 {
-            items
-                .iter()
-                .for_each(|(product, quantity)| left[*product] -= quantity);
+            for (product, quantity) in items {
+                left[*product] -= quantity;
+            }
         }
     }
     assert_eq!(shop.left(&app.pool).await, left);
@@ -139,7 +139,7 @@ const PRODUCTS: usize = 10;
 
 /// 200 orders of 1 to 10 of the products, each in an order of its own.
 fn shuffled_orders(seed: u64) -> Vec<Vec<(usize, i64)>> {
-    println!("seed {seed}");
+    eprintln!("seed {seed}");
     let mut rng = StdRng::seed_from_u64(seed);
     let orders = (0..200).map(|_| {
         let mut products: Vec<usize> = (0..PRODUCTS).collect();

@@ -50,7 +50,7 @@ async fn race(
     allowed: &[u16],
     raced: for<'a> fn(&'a TestApp, Round) -> Vec<BoxFuture<'a, Answer>>,
 ) -> (TestApp, Vec<(Round, Vec<Answer>)>) {
-    println!("seed {seed}");
+    eprintln!("seed {seed}");
     let mut rng = StdRng::seed_from_u64(seed);
     let app = TestApp::start().await;
     let mut rounds = Vec::new();

@@ -13,7 +13,7 @@ use crate::support::{app::TestApp, program::eventually};
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn clients_that_go_away_leave_the_books_in_balance_and_no_transaction_open() {
     let seed = 21;
-    println!("seed {seed}");
+    eprintln!("seed {seed}");
     let mut rng = StdRng::seed_from_u64(seed);
     let app = TestApp::start().await;
     let shop = Shop::open(&app, |_| 300).await;

@@ -81,7 +81,7 @@ async fn a_quantity_that_is_set_while_orders_run_is_in_the_ledger_to_the_piece()
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn stock_rows_that_are_moved_and_swapped_while_orders_run_never_fail_a_request() {
     let seed = 11;
-    println!("seed {seed}");
+    eprintln!("seed {seed}");
     let mut rng = StdRng::seed_from_u64(seed);
     let app = TestApp::start().await;
     let shop = Shop::open(&app, |_| 1000).await;

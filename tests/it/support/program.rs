@@ -129,12 +129,19 @@ impl Running {
         kill_process(self.pid(), signal).unwrap();
     }
 
-    /// Waits for its end.
+    /// Waits for its end, and for the last that it said.
     pub async fn ends(&mut self) -> ExitStatus {
-        match timeout(PATIENCE, self.child.wait()).await {
-            Ok(status) => status.unwrap(),
-            Err(_) => panic!("it does not end, but says:\n{}", self.said()),
-        }
+        let end = async {
+            let status = self.child.wait().await.unwrap();
+            for reader in &mut self.readers {
+                if !reader.is_finished() {
+                    reader.await.unwrap();
+                }
+            }
+            status
+        };
+        let status = timeout(PATIENCE, end).await;
+        status.unwrap_or_else(|_| panic!("it does not end, but says:\n{}", self.said()))
     }
 }
 

@@ -48,6 +48,16 @@ pub async fn database() -> TestDatabase {
     TestDatabase { name }
 }
 
+/// Makes a database without any tables.
+pub async fn empty_database() -> TestDatabase {
+    static COUNT: AtomicU32 = AtomicU32::new(0);
+    let name = format!("empty_{}", COUNT.fetch_add(1, Ordering::Relaxed));
+    run(format!("create database {name}"))
+        .await
+        .expect("an empty database");
+    TestDatabase { name }
+}
+
 /// The number of a logical Redis database that no other test uses.
 pub fn redis_database() -> u32 {
     static COUNT: AtomicU32 = AtomicU32::new(0);

@@ -1,0 +1,283 @@
+//! What the judge decides, by example and by law.
+
+use proptest::{
+    prelude::*,
+    test_runner::{Config, RngSeed},
+};
+
+use super::*;
+
+const STORE: i64 = 1;
+
+fn stock(rows: &[(i64, i64, i32)]) -> Stock {
+    let mut rows: Vec<StockRow> = rows
+        .iter()
+        .map(|&(store_id, product_id, quantity)| StockRow {
+            id: store_id * 1000 + product_id,
+            store_id,
+            product_id,
+            quantity,
+            title: format!("P{product_id}").into(),
+            price: Money(Decimal::new(1000 + product_id, 2)),
+            is_active: product_id % 5 != 0,
+        })
+        .collect();
+    rows.sort_unstable_by_key(|row| (row.store_id, row.product_id));
+    let summary = |id| StoreSummary {
+        id,
+        name: format!("S{id}"),
+        location: String::new(),
+    };
+    Stock {
+        rows,
+        stores: (1..=2).map(|id| (id, summary(id))).collect(),
+        elsewhere: HashSet::from([8, 9]),
+    }
+}
+
+fn order(store: i64, items: &[(i64, i64)]) -> NewOrder {
+    let item = |&(product, quantity): &(i64, i64)| NewItem {
+        product_id: product.into(),
+        quantity: quantity.into(),
+    };
+    NewOrder {
+        store_id: store.into(),
+        items: items.iter().map(item).collect(),
+    }
+}
+
+fn judge_one(stock: &mut Stock, items: &[(i64, i64)]) -> Verdict {
+    judge(stock, &[order(STORE, items)]).remove(0)
+}
+
+fn reason(verdict: &Verdict) -> &str {
+    match verdict {
+        Verdict::Rejected { reason, .. } => reason,
+        other => panic!("{other:?} is no rejection"),
+    }
+}
+
+#[test]
+fn a_confirmed_order_takes_what_it_asked_for_in_the_order_it_asked() {
+    let mut stock = stock(&[(1, 1, 5), (1, 2, 7)]);
+    let verdict = judge_one(&mut stock, &[(2, 3), (1, 5)]);
+    let expected = Verdict::Confirmed {
+        takes: vec![
+            Take {
+                row: 1,
+                quantity: 3,
+                left: 4,
+            },
+            Take {
+                row: 0,
+                quantity: 5,
+                left: 0,
+            },
+        ],
+        total: Money(Decimal::new(3 * 1002 + 5 * 1001, 2)),
+    };
+    assert_eq!(verdict, expected);
+}
+
+#[test]
+fn unknown_products_come_before_absent_ones_and_those_before_short_ones() {
+    let mut stock = stock(&[(1, 1, 5), (1, 5, 5), (2, 3, 5)]);
+    // 5 is inactive, 7 unknown, 8 and 9 are kept by no store, 1 is short.
+    let verdict = judge_one(&mut stock, &[(1, 6), (9, 1), (7, 1), (8, 1), (5, 1)]);
+    assert_eq!(reason(&verdict), "Products not found or inactive: {5, 7}");
+    let verdict = judge_one(&mut stock, &[(1, 6), (9, 1), (8, 1)]);
+    assert_eq!(reason(&verdict), "Products not available in store: {8, 9}");
+    let verdict = judge_one(&mut stock, &[(1, 6)]);
+    assert_eq!(
+        reason(&verdict),
+        "Insufficient stock: P1: requested 6, available 5"
+    );
+}
+
+#[test]
+fn first_come_first_served_within_a_batch_and_a_rejected_order_is_in_nobodys_way() {
+    let mut stock = stock(&[(1, 1, 5), (1, 2, 5), (2, 1, 1)]);
+    let orders = [
+        order(1, &[(1, 4)]),
+        order(1, &[(1, 2), (2, 1)]),
+        order(1, &[(1, 1), (2, 5)]),
+        order(2, &[(1, 1)]),
+        order(3, &[(1, 1)]),
+    ];
+    let verdicts = judge(&mut stock, &orders);
+    assert!(matches!(verdicts[0], Verdict::Confirmed { .. }));
+    assert_eq!(
+        reason(&verdicts[1]),
+        "Insufficient stock: P1: requested 2, available 1"
+    );
+    assert!(matches!(verdicts[2], Verdict::Confirmed { .. }));
+    assert!(matches!(verdicts[3], Verdict::Confirmed { .. }));
+    assert_eq!(verdicts[4], Verdict::NoStore);
+    assert_eq!(quantities(&stock), [0, 0, 0]);
+}
+
+#[test]
+fn an_order_that_costs_too_much_takes_nothing_from_those_after_it() {
+    let mut stock = stock(&[(1, 1, 1000), (1, 2, 1)]);
+    stock.rows[0].price = Money(Decimal::new(9_999_999_999, 2));
+    stock.rows[1].price = Money(Decimal::new(99, 2));
+    let orders = [
+        order(1, &[(1, 101)]),
+        order(1, &[(1, 100), (2, 1)]),
+        order(1, &[(1, 100)]),
+    ];
+    let verdicts = judge(&mut stock, &orders);
+    assert_eq!(verdicts[0], Verdict::TotalTooLarge);
+    // 9,999,999,999.00 and 0.99 are the largest total to the cent.
+    assert!(
+        matches!(verdicts[1], Verdict::Confirmed { total, .. } if total == LARGEST_TOTAL),
+        "{verdicts:?}"
+    );
+    assert!(matches!(verdicts[2], Verdict::Confirmed { .. }));
+    assert_eq!(quantities(&stock), [800, 0]);
+}
+
+#[test]
+fn numbers_beyond_the_database_are_short_or_unknown_like_any_other() {
+    let huge: Natural = serde_json::from_str("99999999999999999999").unwrap();
+    let item = |product_id: Natural, quantity: Natural| NewItem { product_id, quantity };
+    let ask = |items| NewOrder {
+        store_id: STORE.into(),
+        items,
+    };
+    let mut stock = stock(&[(1, 1, 5)]);
+    let orders = [
+        ask(vec![item(1.into(), huge.clone())]),
+        ask(vec![item(huge.clone(), 1.into()), item(7.into(), 1.into())]),
+        NewOrder {
+            store_id: huge.clone(),
+            items: vec![item(1.into(), 1.into())],
+        },
+    ];
+    let verdicts = judge(&mut stock, &orders);
+    assert_eq!(
+        reason(&verdicts[0]),
+        "Insufficient stock: P1: requested 99999999999999999999, available 5"
+    );
+    assert_eq!(
+        reason(&verdicts[1]),
+        "Products not found or inactive: {7, 99999999999999999999}"
+    );
+    assert_eq!(verdicts[2], Verdict::NoStore);
+}
+
+fn quantities(stock: &Stock) -> Vec<i32> {
+    stock.rows.iter().map(|row| row.quantity).collect()
+}
+
+/// Stock of two stores: of each of seven products some, none, or no row at all.
+fn some_stock() -> impl Strategy<Value = Vec<(i64, i64, i32)>> {
+    let row = prop::option::weighted(0.85, 0..15_i32);
+    prop::collection::vec(row, 14).prop_map(|quantities| {
+        (0_i64..)
+            .zip(quantities)
+            .filter_map(|(n, quantity)| Some((n / 7 + 1, n % 7 + 1, quantity?)))
+            .collect()
+    })
+}
+
+/// Orders of distinct products 1 to 10, few of them in a third store, which does not exist.
+fn some_orders() -> impl Strategy<Value = Vec<NewOrder>> {
+    let store = prop_oneof![6 => Just(1_i64), 3 => Just(2), 1 => Just(3)];
+    // Mostly products that can be had.
+    let products = prop_oneof![
+        5 => prop::sample::subsequence(vec![1_i64, 2, 3, 4, 6, 7], 1..=4),
+        1 => prop::sample::subsequence((1..=10).collect::<Vec<i64>>(), 1..=5),
+    ];
+    let items = products
+        .prop_shuffle()
+        .prop_flat_map(|products| {
+            let count = products.len();
+            (Just(products), prop::collection::vec(1..6_i64, count))
+        })
+        .prop_map(|(products, quantities)| products.into_iter().zip(quantities).collect::<Vec<_>>());
+    prop::collection::vec(
+        (store, items).prop_map(|(store, items)| order(store, &items)),
+        1..25,
+    )
+}
+
+proptest! {
+    #![proptest_config(Config { cases: 500, rng_seed: RngSeed::Fixed(1), failure_persistence: None, ..Config::default() })]
+
+    #[test]
+    fn a_batch_is_decided_like_the_same_orders_one_by_one(rows in some_stock(), orders in some_orders()) {
+        let (mut together, mut apart) = (stock(&rows), stock(&rows));
+        let verdicts = judge(&mut together, &orders);
+        let one_by_one: Vec<Verdict> =
+            orders.iter().flat_map(|order| judge(&mut apart, std::slice::from_ref(order))).collect();
+        prop_assert_eq!(verdicts, one_by_one);
+        prop_assert_eq!(quantities(&together), quantities(&apart));
+    }
+
+    #[test]
+    fn each_verdict_follows_from_the_stock_that_it_found(rows in some_stock(), orders in some_orders()) {
+        let mut stock = stock(&rows);
+        for order in &orders {
+            let before = quantities(&stock);
+            let verdict = judge(&mut stock, std::slice::from_ref(order)).remove(0);
+            let after = quantities(&stock);
+            prop_assert!(after.iter().all(|quantity| *quantity >= 0));
+            let store = order.store_id.small().unwrap();
+            let found = |item: &NewItem| {
+                let product = item.product_id.small().unwrap();
+                let index = stock.rows.iter().position(|row| (row.store_id, row.product_id) == (store, product));
+                (product, item.quantity.small().unwrap(), index)
+            };
+            let asked: Vec<(i64, i64, Option<usize>)> = order.items.iter().map(found).collect();
+            let unknown = |&(product, _, row): &(i64, i64, Option<usize>)| match row {
+                Some(_) => product % 5 == 0,
+                None => ![8, 9].contains(&product),
+            };
+            match verdict {
+                Verdict::NoStore => prop_assert_eq!(store, 3),
+                Verdict::TotalTooLarge => prop_assert!(false, "nothing here is dear"),
+                Verdict::Confirmed { takes, total } => {
+                    let mut expected = before;
+                    let mut cost = Decimal::ZERO;
+                    for (take, &(product, quantity, row)) in takes.iter().zip(&asked) {
+                        prop_assert_eq!((Some(take.row), i64::from(take.quantity)), (row, quantity));
+                        expected[take.row] -= take.quantity;
+                        prop_assert_eq!(take.left, expected[take.row]);
+                        cost += Decimal::new(1000 + product, 2) * Decimal::from(quantity);
+                    }
+                    prop_assert_eq!(takes.len(), asked.len());
+                    prop_assert_eq!(after, expected);
+                    prop_assert_eq!(total, Money(cost));
+                }
+                Verdict::Rejected { reason, rejections } => {
+                    prop_assert_eq!(&after, &before, "a rejected order takes nothing");
+                    let absent = |&(_, _, row): &(i64, i64, Option<usize>)| row.is_none();
+                    let available = |row: Option<usize>| row.map_or(0, |row| before[row]);
+                    let (start, code, applies): (_, _, Vec<_>) = if asked.iter().any(unknown) {
+                        ("Products not found or inactive: {", RejectionCode::ProductNotFound,
+                            asked.iter().filter(|item| unknown(item)).collect())
+                    } else if asked.iter().any(absent) {
+                        ("Products not available in store: {", RejectionCode::NotInStore,
+                            asked.iter().filter(|item| absent(item)).collect())
+                    } else {
+                        ("Insufficient stock: P", RejectionCode::InsufficientStock,
+                            asked.iter().filter(|(_, quantity, row)| *quantity > i64::from(available(*row))).collect())
+                    };
+                    prop_assert!(!applies.is_empty());
+                    prop_assert!(reason.starts_with(start), "{}", reason);
+                    let expected: Vec<Rejection> = applies
+                        .into_iter()
+                        .map(|&(product, quantity, row)| Rejection {
+                            product_id: product.into(),
+                            code,
+                            requested: quantity.into(),
+                            available: if code == RejectionCode::InsufficientStock { available(row) } else { 0 },
+                        })
+                        .collect();
+                    prop_assert_eq!(rejections, expected);
+                }
+            }
+        }
+    }
+}

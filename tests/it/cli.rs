@@ -1,0 +1,106 @@
+//! The command line, by the real program.
+
+mod dev;
+mod schema;
+mod seed;
+mod serve;
+mod settings;
+
+use rustix::process::{Pid, Signal};
+use tempfile::TempDir;
+
+use crate::support::{
+    app::{TestApp, client},
+    program::{Running, afforo, on, run},
+};
+
+#[tokio::test]
+async fn the_help_names_every_subcommand_and_alias() {
+    let help = run(&mut afforo(&["--help"])).await;
+    assert_eq!(help.code, Some(0));
+    for name in [
+        "serve",
+        "[alias: runserver]",
+        "worker",
+        "migrate",
+        "seed",
+        "[alias: seed_data]",
+        "dev",
+        "healthcheck",
+        "openapi",
+        "completions",
+    ] {
+        assert!(help.out.contains(name), "{name} is not in\n{}", help.out);
+    }
+    for alias in ["runserver", "seed_data"] {
+        assert_eq!(run(&mut afforo(&[alias, "--help"])).await.code, Some(0));
+    }
+    let unknown = run(&mut afforo(&["collectstatic"])).await;
+    assert_eq!(unknown.code, Some(2));
+    assert!(unknown.err.contains("collectstatic"), "{}", unknown.err);
+}
+
+#[tokio::test]
+async fn openapi_prints_the_document_that_the_server_serves() {
+    let printed = run(&mut afforo(&["openapi"])).await;
+    assert_eq!((printed.code, printed.err.as_str()), (Some(0), ""));
+    let document: serde_json::Value = serde_json::from_str(&printed.out).unwrap();
+    assert!(document["openapi"].as_str().unwrap().starts_with("3."));
+    assert!(document["paths"]["/api/orders/"]["post"].is_object());
+}
+
+#[tokio::test]
+async fn completions_are_printed_for_a_shell() {
+    let printed = run(&mut afforo(&["completions", "bash"])).await;
+    assert_eq!(printed.code, Some(0));
+    assert!(printed.out.contains("_afforo()") && printed.out.contains("healthcheck"));
+    assert_eq!(
+        run(&mut afforo(&["completions", "command.com"])).await.code,
+        Some(2)
+    );
+}
+
+#[tokio::test]
+async fn healthcheck_succeeds_against_a_server_and_fails_against_nothing() {
+    let app = TestApp::start().await;
+    let address = app.address.to_string();
+    let healthy = run(&mut afforo(&["healthcheck", &address])).await;
+    assert_eq!((healthy.code, healthy.err.as_str()), (Some(0), ""));
+    let by_port = run(afforo(&["healthcheck"]).env("PORT", app.address.port().to_string())).await;
+    assert_eq!(by_port.code, Some(0));
+    let everywhere = format!("0.0.0.0:{}", app.address.port());
+    assert_eq!(
+        run(&mut afforo(&["healthcheck", &everywhere])).await.code,
+        Some(0)
+    );
+
+    let nothing = free_port();
+    let failed = run(&mut afforo(&["healthcheck", &nothing.to_string()])).await;
+    assert_eq!(failed.code, Some(1));
+    assert!(
+        failed
+            .err
+            .contains(&format!("127.0.0.1:{nothing} does not answer")),
+        "{}",
+        failed.err
+    );
+
+    // Something answers there, but it is not healthy.
+    let host = run(afforo(&["healthcheck", &address]).env("ALLOWED_HOSTS", "shop.example.com")).await;
+    assert_eq!(host.code, Some(1));
+    assert!(host.err.contains("answered \"HTTP/1.1 400"), "{}", host.err);
+}
+
+/// A port that was free a moment ago.
+fn free_port() -> u16 {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    listener.local_addr().unwrap().port()
+}
+
+/// A folder that the servers' account may enter.
+fn folder() -> TempDir {
+    use std::os::unix::fs::PermissionsExt;
+    let folder = TempDir::new().unwrap();
+    std::fs::set_permissions(folder.path(), std::fs::Permissions::from_mode(0o755)).unwrap();
+    folder
+}

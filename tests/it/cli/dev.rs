@@ -1,0 +1,174 @@
+//! `afforo dev`: everything on this machine, and nothing of it left behind.
+
+use std::{fs, path::Path};
+
+use rustix::process::test_kill_process;
+use serde_json::Value;
+
+use super::{Pid, Running, Signal, client, folder};
+use crate::support::{
+    app::{Answer, send},
+    program::{afforo_in, eventually},
+};
+
+/// What `dev` has started and says.
+struct Dev {
+    process: Running,
+    base: String,
+    order: Value,
+}
+
+impl Dev {
+    async fn start(folder: &Path, args: &[&str]) -> Self {
+        let mut line = vec!["dev", "127.0.0.1:0"];
+        line.extend(args);
+        let mut process = Running::start(&mut afforo_in(folder, &line));
+        let curl = process.says("curl ").await;
+        // The order as the banner shows it.
+        let base = curl
+            .split_whitespace()
+            .nth(1)
+            .unwrap()
+            .trim_end_matches("/api/orders/")
+            .to_owned();
+        let body = curl.split_once("-d '").unwrap().1.trim_end_matches('\'');
+        let order = serde_json::from_str(body).unwrap();
+        process.address().await;
+        Self { process, base, order }
+    }
+
+    async fn get(&self, path: &str) -> Answer {
+        send(client().get(format!("{}{path}", self.base))).await
+    }
+
+    async fn order(&self) -> Answer {
+        send(
+            client()
+                .post(format!("{}/api/orders/", self.base))
+                .json(&self.order),
+        )
+        .await
+    }
+
+    /// Its children, and theirs.
+    fn servers(&self) -> Vec<Pid> {
+        let mut found = vec![self.process.pid()];
+        let mut next = 0;
+        while next < found.len() {
+            // Each thread has the children that it started.
+            let threads = fs::read_dir(format!("/proc/{}/task", found[next].as_raw_nonzero()));
+            for thread in threads.into_iter().flatten().flatten() {
+                let children = fs::read_to_string(thread.path().join("children")).unwrap_or_default();
+                let children = children.split_whitespace();
+                found.extend(children.filter_map(|pid| Pid::from_raw(pid.parse().ok()?)));
+            }
+            next += 1;
+        }
+        found.split_off(1)
+    }
+}
+
+fn is_alive(pid: Pid) -> bool {
+    test_kill_process(pid).is_ok()
+}
+
+async fn all_end(servers: &[Pid]) {
+    eventually("the servers are gone", async || {
+        !servers.iter().any(|pid| is_alive(*pid))
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn it_needs_nothing_and_leaves_nothing() {
+    let clone = folder();
+    fs::write(clone.path().join("Cargo.toml"), "").unwrap();
+    let inner = clone.path().join("docs");
+    fs::create_dir(&inner).unwrap();
+    let mut dev = Dev::start(&inner, &["--ephemeral"]).await;
+    for part in [
+        "Afforo is at http://127.0.0.1:",
+        "/api/products/",
+        "psql -h ",
+        "Ctrl-C stops all of it.",
+    ] {
+        dev.process.says(part).await;
+    }
+    assert_eq!(dev.get("/api/products/").await.status, 200);
+    let placed = dev.order().await.created();
+    let line = dev.process.says("order confirmation sent").await;
+    assert!(line.contains(&format!("order_id={placed}")), "{line}");
+    let servers = dev.servers();
+    assert!(
+        servers.len() >= 4,
+        "two servers and their supervisors: {servers:?}"
+    );
+    dev.process.signal(Signal::INT);
+    assert_eq!(dev.process.ends().await.code(), Some(0), "{}", dev.process.said());
+    all_end(&servers).await;
+    assert!(
+        !clone.path().join(".afforo").exists() && !inner.join(".afforo").exists(),
+        "nothing was kept"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn kill_9_leaves_nothing_either() {
+    let folder = folder();
+    let mut dev = Dev::start(folder.path(), &["--ephemeral"]).await;
+    let servers = dev.servers();
+    assert!(servers.len() >= 4, "{servers:?}");
+    dev.process.signal(Signal::KILL);
+    dev.process.ends().await;
+    all_end(&servers).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_it_keeps_is_there_the_next_time() {
+    let clone = folder();
+    fs::write(clone.path().join("Cargo.toml"), "").unwrap();
+    let inner = clone.path().join("src");
+    fs::create_dir(&inner).unwrap();
+    let mut dev = Dev::start(&inner, &[]).await;
+    assert!(
+        clone.path().join(".afforo").exists(),
+        "in the clone, not below it"
+    );
+    let products = dev.get("/api/products/").await.body["count"].clone();
+    let placed = dev.order().await.created();
+    dev.process.says("order confirmation sent").await;
+    let servers = dev.servers();
+    dev.process.signal(Signal::TERM);
+    assert_eq!(dev.process.ends().await.code(), Some(0), "{}", dev.process.said());
+    all_end(&servers).await;
+
+    let mut dev = Dev::start(clone.path(), &[]).await;
+    assert_eq!(
+        dev.get("/api/products/").await.body["count"],
+        products,
+        "not seeded twice"
+    );
+    let kept = dev.get(&format!("/api/orders/{placed}/")).await;
+    assert_eq!(
+        (kept.status.as_u16(), &kept.body["status"]),
+        (200, &"CONFIRMED".into())
+    );
+    assert_eq!(dev.order().await.created(), placed + 1);
+    dev.process.signal(Signal::INT);
+    assert_eq!(dev.process.ends().await.code(), Some(0));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_port_that_is_taken_is_said_before_anything_is_started() {
+    let folder = folder();
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = taken.local_addr().unwrap().to_string();
+    let said = super::run(&mut afforo_in(folder.path(), &["dev", &address])).await;
+    assert_eq!(said.code, Some(1));
+    assert!(
+        said.err.contains(&format!("cannot listen on {address}")),
+        "{}",
+        said.err
+    );
+    assert!(!folder.path().join(".afforo").exists());
+}

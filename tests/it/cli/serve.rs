@@ -1,0 +1,101 @@
+//! `afforo serve`
+
+use super::{Running, Signal, TestApp, afforo, client, on};
+use crate::support::{
+    app::{order, send},
+    program::eventually,
+    servers,
+};
+
+fn serve(app: &TestApp, args: &[&str]) -> Running {
+    let mut line = vec!["serve", "127.0.0.1:0"];
+    line.extend(args);
+    let mut command = afforo(&line);
+    on(&mut command, &app.database_url, app.redis.url());
+    Running::start(&mut command)
+}
+
+#[tokio::test]
+async fn it_stops_on_a_signal_and_says_nothing_bad() {
+    let app = TestApp::start().await;
+    for signal in [Signal::TERM, Signal::INT] {
+        let mut server = serve(&app, &["--with-worker"]);
+        let url = format!("http://{}/health/", server.address().await);
+        assert_eq!(send(client().get(url)).await.status, 200);
+        server.signal(signal);
+        assert_eq!(server.ends().await.code(), Some(0), "{}", server.said());
+        assert!(
+            !server.said().contains("ERROR") && !server.said().contains("WARN"),
+            "{}",
+            server.said()
+        );
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_request_under_way_is_finished_before_it_stops() {
+    let app = TestApp::start().await;
+    let (store, product) = (app.store("Main Store").await, app.product("Lamp", "1.50").await);
+    let stock = app.stock(store, product, 10).await;
+    let mut server = serve(&app, &[]);
+    let address = server.address().await;
+    // The order has to wait for its stock row.
+    let mut holder = app.pool.begin().await.unwrap();
+    sqlx::query("select from inventory where id = $1 for update")
+        .bind(stock)
+        .execute(&mut *holder)
+        .await
+        .unwrap();
+    let url = format!("http://{address}/api/orders/");
+    let placing = tokio::spawn(send(client().post(url).json(&order(store, &[(product, 3)]))));
+    eventually("the order waits", async || {
+        sqlx::query_scalar(
+            "select exists (select from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock')",
+        )
+        .fetch_one(&app.pool)
+        .await
+        .unwrap()
+    })
+    .await;
+    server.signal(Signal::TERM);
+    server.says("stopping").await;
+    eventually("it takes no more connections", async || {
+        tokio::net::TcpStream::connect(address).await.is_err()
+    })
+    .await;
+    holder.rollback().await.unwrap();
+    let placed = placing.await.unwrap();
+    assert_eq!(placed.status, 201, "{}", placed.text);
+    assert_eq!(server.ends().await.code(), Some(0));
+    assert_eq!(app.quantity(stock).await, 7);
+}
+
+#[tokio::test]
+async fn it_migrates_first_when_it_is_told_to() {
+    let database = servers::empty_database().await;
+    let mut command = afforo(&["serve", "127.0.0.1:0", "--migrate"]);
+    let mut server = Running::start(command.env("DATABASE_URL", database.url()));
+    let url = format!("http://{}/api/products/", server.address().await);
+    let answer = send(client().get(url)).await;
+    assert_eq!((answer.status.as_u16(), &answer.body["count"]), (200, &0.into()));
+    assert!(
+        server.said().contains("schema brought up to date"),
+        "{}",
+        server.said()
+    );
+}
+
+#[tokio::test]
+async fn a_port_that_is_taken_is_said_so() {
+    let app = TestApp::start().await;
+    let taken = app.address.to_string();
+    let mut command = afforo(&["runserver", &taken]);
+    on(&mut command, &app.database_url, app.redis.url());
+    let said = super::run(&mut command).await;
+    assert_eq!(said.code, Some(1));
+    assert!(
+        said.err.contains(&format!("cannot listen on {taken}")),
+        "{}",
+        said.err
+    );
+}

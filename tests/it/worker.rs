@@ -1,0 +1,234 @@
+//! The worker: every confirmed order gets its confirmation, once, whatever is lost on the way.
+
+mod faults;
+mod periodic;
+mod relay;
+
+use std::sync::Arc;
+
+use afforo::{
+    outbox::ConfirmOrders,
+    queue::Counts,
+    settings::RedisSettings,
+    worker::{self, Queues, WorkerError},
+};
+use rustix::process::Signal;
+use sqlx::PgPool;
+use tokio::{sync::Notify, task::JoinHandle};
+use tokio_util::sync::CancellationToken;
+
+use crate::support::{
+    app::TestApp,
+    program::{Running, afforo, eventually, on},
+};
+
+const SENT: &str = "order confirmation sent";
+
+#[tokio::test]
+async fn an_order_is_confirmed_once_and_nothing_is_owed_afterwards() {
+    let app = TestApp::start().await;
+    let mut worker = worker_process(&app.database_url, app.redis.url());
+    worker.says("worker started").await;
+    let order = orders(&app, 1).await[0];
+    let line = worker.says(SENT).await;
+    for part in [
+        format!("order_id={order}"),
+        "store=\"Main Store\"".to_owned(),
+        "items=1".to_owned(),
+        "total_amount=1.50".to_owned(),
+    ] {
+        assert!(line.contains(&part), "{part} is not in {line}");
+    }
+    assert_eq!(confirmed(&app.pool).await, [order]);
+    assert_eq!(owed(&app.pool).await, Vec::<i64>::new());
+    worker.signal(Signal::TERM);
+    assert_eq!(worker.ends().await.code(), Some(0));
+    assert_eq!(worker.said().matches(SENT).count(), 1);
+}
+
+#[tokio::test]
+async fn a_rejected_order_is_owed_nothing() {
+    let app = TestApp::start().await;
+    let rejected = app.order(app.store("Main Store").await, &[(4711, 1)]).await;
+    assert_eq!(rejected.body["status"], "REJECTED");
+    assert_eq!(owed(&app.pool).await, Vec::<i64>::new());
+}
+
+#[tokio::test]
+async fn a_message_that_runs_twice_confirms_once() {
+    let app = TestApp::start().await;
+    let orders = orders(&app, 3).await;
+    let queues = queues(&app);
+    for id in ["first", "second"] {
+        queues
+            .confirmations
+            .push(id, &ConfirmOrders::new(orders.clone()))
+            .await
+            .unwrap();
+    }
+    let mut worker = worker_process(&app.database_url, app.redis.url());
+    eventually("both messages ran", async || {
+        confirmed(&app.pool).await == orders && is_idle(&queues).await
+    })
+    .await;
+    assert_eq!(owed(&app.pool).await, Vec::<i64>::new());
+    worker.signal(Signal::TERM);
+    worker.ends().await;
+    assert_eq!(worker.said().matches(SENT).count(), 3);
+}
+
+#[tokio::test]
+async fn a_message_about_an_order_that_is_owed_nothing_confirms_nothing() {
+    // The queue may outlive the database that it was about, where ids start over.
+    let app = TestApp::start().await;
+    let queues = queues(&app);
+    let stale = ConfirmOrders::new(vec![1, 2, 3]);
+    queues.confirmations.push("stale", &stale).await.unwrap();
+    let worker = Worker::start(&app);
+    eventually("the message ran", async || is_idle(&queues).await).await;
+    assert_eq!(confirmed(&app.pool).await, Vec::<i64>::new());
+    let orders = orders(&app, 2).await;
+    assert_eq!(orders, [1, 2], "ids start over");
+    eventually("the orders are confirmed", async || {
+        confirmed(&app.pool).await == orders
+    })
+    .await;
+    worker.stop().await;
+}
+
+#[tokio::test]
+async fn two_workers_at_once_confirm_each_order_once() {
+    let app = TestApp::start().await;
+    let first = orders(&app, 40).await;
+    let mut workers = [
+        worker_process(&app.database_url, app.redis.url()),
+        worker_process(&app.database_url, app.redis.url()),
+    ];
+    let mut all = first;
+    for _ in 0..40 {
+        all.push(app.order(1, &[(1, 1)]).await.created());
+    }
+    eventually("all are confirmed", async || confirmed(&app.pool).await == all).await;
+    let mut said = String::new();
+    for worker in &mut workers {
+        worker.signal(Signal::TERM);
+        worker.ends().await;
+        said += &worker.said();
+        said += "\n";
+    }
+    for order in all {
+        let id = format!("order_id={order} ");
+        assert_eq!(said.matches(&id).count(), 1, "{id} in\n{said}");
+    }
+}
+
+#[tokio::test]
+async fn a_message_of_an_unknown_version_is_dead_and_its_order_is_confirmed_all_the_same() {
+    let app = TestApp::start().await;
+    let orders = orders(&app, 1).await;
+    let queues = queues(&app);
+    let message = serde_json::json!({ "version": 2, "order_ids": orders });
+    let message: ConfirmOrders = serde_json::from_value(message).unwrap();
+    queues
+        .confirmations
+        .push("from the future", &message)
+        .await
+        .unwrap();
+    let worker = Worker::start(&app);
+    eventually("the message is dead", async || {
+        queues.confirmations.counts().await.unwrap().dead == 1
+    })
+    .await;
+    let dead = queues.confirmations.dead(10).await.unwrap().remove(0);
+    assert_eq!((dead.id.as_str(), dead.attempts), ("from the future", 1));
+    assert!(
+        dead.error.contains("message version 2 is unknown"),
+        "{}",
+        dead.error
+    );
+    eventually("the order is confirmed", async || {
+        confirmed(&app.pool).await == orders
+    })
+    .await;
+    worker.stop().await;
+}
+
+/// A worker within this process.
+struct Worker {
+    shutdown: CancellationToken,
+    task: JoinHandle<Result<(), WorkerError>>,
+}
+
+impl Worker {
+    fn start(app: &TestApp) -> Self {
+        Self::start_on(app, &app.redis)
+    }
+
+    fn start_on(app: &TestApp, redis: &RedisSettings) -> Self {
+        let shutdown = CancellationToken::new();
+        let (db, redis, told) = (app.pool.clone(), redis.clone(), app.order_confirmed.clone());
+        let stop = shutdown.clone();
+        let task = tokio::spawn(async move { worker::run(db, &redis, 4, told, stop).await });
+        Self { shutdown, task }
+    }
+
+    async fn stop(self) {
+        self.shutdown.cancel();
+        self.task.await.unwrap().unwrap();
+    }
+}
+
+/// A worker in a process of its own.
+fn worker_process(database_url: &str, redis_url: &str) -> Running {
+    let mut command = afforo(&["worker"]);
+    on(&mut command, database_url, redis_url);
+    Running::start(&mut command)
+}
+
+fn queues(app: &TestApp) -> Queues {
+    Queues::new(&app.redis).unwrap()
+}
+
+/// Nothing waits, and nothing runs.
+async fn is_idle(queues: &Queues) -> bool {
+    let counts = queues.confirmations.counts().await.unwrap();
+    counts
+        == Counts {
+            dead: counts.dead,
+            ..Counts::default()
+        }
+}
+
+/// Places orders of one piece in a new store, and returns their ids.
+async fn orders(app: &TestApp, count: usize) -> Vec<i64> {
+    let (store, product) = (app.store("Main Store").await, app.product("Lamp", "1.50").await);
+    app.stock(store, product, 1000).await;
+    let mut orders = Vec::new();
+    for _ in 0..count {
+        orders.push(app.order(store, &[(product, 1)]).await.created());
+    }
+    orders
+}
+
+/// Orders that have their confirmation.
+async fn confirmed(pool: &PgPool) -> Vec<i64> {
+    ids(pool, "select order_id from order_confirmation order by order_id").await
+}
+
+/// Orders that are owed theirs.
+async fn owed(pool: &PgPool) -> Vec<i64> {
+    ids(pool, "select order_id from outbox order by order_id").await
+}
+
+async fn ids(pool: &PgPool, sql: &'static str) -> Vec<i64> {
+    sqlx::query_scalar(sql).fetch_all(pool).await.unwrap()
+}
+
+async fn execute(pool: &PgPool, sql: &'static str) {
+    sqlx::raw_sql(sql).execute(pool).await.unwrap();
+}
+
+/// Nobody who would be told of orders.
+fn nobody() -> Arc<Notify> {
+    Arc::new(Notify::new())
+}

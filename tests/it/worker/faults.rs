@@ -1,0 +1,182 @@
+//! What may break between an order and its confirmation.
+
+use afforo::{
+    settings::RedisSettings,
+    worker::{Queues, Relay, Relayed},
+};
+use reqwest::Method;
+use rustix::process::Signal;
+use sqlx::Executor;
+
+use super::{SENT, Worker, confirmed, execute, is_idle, orders, owed, queues, worker_process};
+use crate::support::{
+    app::{TestApp, client, order, send},
+    program::{Running, afforo, eventually, on},
+    redis::RedisServer,
+};
+
+fn settings(redis: &RedisServer) -> RedisSettings {
+    RedisSettings {
+        redis_url: Some(redis.url(0).into()),
+        redis_pool_size: 2,
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn without_redis_orders_are_confirmed_and_their_confirmations_follow_when_it_is_back() {
+    let app = TestApp::start().await;
+    let redis = RedisServer::start();
+    let (store, product) = (app.store("Main Store").await, app.product("Lamp", "1.50").await);
+    app.stock(store, product, 100).await;
+    let mut command = afforo(&["serve", "127.0.0.1:0", "--with-worker"]);
+    on(&mut command, &app.database_url, &redis.url(0));
+    let mut server = Running::start(&mut command);
+    let url = format!("http://{}/api/orders/", server.address().await);
+    let place = async || {
+        let request = client().request(Method::POST, &url);
+        send(request.json(&order(store, &[(product, 1)]))).await.created()
+    };
+    let mut placed = vec![place().await];
+    eventually("the first is confirmed", async || {
+        confirmed(&app.pool).await == placed
+    })
+    .await;
+
+    redis.kill();
+    for _ in 0..5 {
+        placed.push(place().await);
+    }
+    server.says("confirmations cannot be queued").await;
+    assert_eq!(owed(&app.pool).await, placed[1..]);
+    redis.restart();
+    eventually("all are confirmed", async || confirmed(&app.pool).await == placed).await;
+    assert_eq!(owed(&app.pool).await, Vec::<i64>::new());
+    server.signal(Signal::TERM);
+    assert_eq!(server.ends().await.code(), Some(0));
+    assert_eq!(server.said().matches(SENT).count(), placed.len());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_step_that_cannot_reach_redis_gives_back_what_it_claimed() {
+    let app = TestApp::start().await;
+    let redis = RedisServer::start();
+    let queues = Queues::new(&settings(&redis)).unwrap();
+    let relay = Relay::new(app.pool.clone(), queues.confirmations.clone());
+    let orders = orders(&app, 2).await;
+    redis.kill();
+    relay.step().await.unwrap_err();
+    let due: Vec<i64> =
+        sqlx::query_scalar("select order_id from outbox where due_at <= now() and attempts = 1 order by 1")
+            .fetch_all(&app.pool)
+            .await
+            .unwrap();
+    assert_eq!(due, orders);
+    redis.restart();
+    eventually("the next step succeeds", async || {
+        matches!(relay.step().await, Ok(Relayed::Orders(2)))
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_redis_forgot_before_it_was_worked_off_is_confirmed_after_its_lease() {
+    let app = TestApp::start().await;
+    let redis = RedisServer::start();
+    let queues = Queues::new(&settings(&redis)).unwrap();
+    let relay = Relay::new(app.pool.clone(), queues.confirmations.clone());
+    let orders = orders(&app, 3).await;
+    assert_eq!(relay.step().await.unwrap(), Relayed::Orders(3));
+    let mut connection = redis::Client::open(redis.url(0))
+        .unwrap()
+        .get_multiplexed_async_connection()
+        .await
+        .unwrap();
+    redis::cmd("FLUSHALL").exec_async(&mut connection).await.unwrap();
+    assert_eq!(queues.confirmations.counts().await.unwrap().ready, 0);
+
+    let worker = Worker::start_on(&app, &settings(&redis));
+    assert_eq!(relay.step().await.unwrap(), Relayed::Nothing, "the lease holds");
+    execute(&app.pool, "update outbox set due_at = due_at - interval '1 min'").await;
+    eventually("all are confirmed", async || confirmed(&app.pool).await == orders).await;
+    assert_eq!(owed(&app.pool).await, Vec::<i64>::new());
+    worker.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_worker_that_is_killed_at_work_loses_nothing_and_confirms_nothing_twice() {
+    let app = TestApp::start().await;
+    let (queues, orders) = (queues(&app), orders(&app, 30).await);
+    // Confirmations cannot be written for now, so that jobs are at work for certain.
+    let mut blocker = app.pool.begin().await.unwrap();
+    blocker
+        .execute("lock table order_confirmation in share row exclusive mode")
+        .await
+        .unwrap();
+    let mut killed = worker_process(&app.database_url, app.redis.url());
+    eventually("jobs are at work", async || {
+        queues.confirmations.counts().await.unwrap().running > 0
+    })
+    .await;
+    eventually("they wait for the database", async || {
+        let waiting: i64 = sqlx::query_scalar(
+            "select count(*) from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'",
+        )
+        .fetch_one(&app.pool)
+        .await
+        .unwrap();
+        waiting > 0
+    })
+    .await;
+    killed.signal(Signal::KILL);
+    killed.ends().await;
+    // As when the machine went down with it: PostgreSQL would otherwise end the statements of a client that is gone.
+    execute(
+        &app.pool,
+        "select pg_terminate_backend(pid) from pg_stat_activity
+         where datname = current_database() and wait_event_type = 'Lock'",
+    )
+    .await;
+    blocker.rollback().await.unwrap();
+    assert_eq!(confirmed(&app.pool).await, Vec::<i64>::new());
+    assert_eq!(owed(&app.pool).await, orders);
+
+    let mut worker = worker_process(&app.database_url, app.redis.url());
+    execute(&app.pool, "update outbox set due_at = now()").await;
+    eventually("all are confirmed", async || confirmed(&app.pool).await == orders).await;
+    assert_eq!(owed(&app.pool).await, Vec::<i64>::new());
+    eventually("each was said", async || {
+        worker.said().matches(SENT).count() >= orders.len()
+    })
+    .await;
+    worker.signal(Signal::TERM);
+    worker.ends().await;
+    assert_eq!(worker.said().matches(SENT).count(), orders.len());
+    assert_eq!(killed.said().matches(SENT).count(), 0);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_confirmation_that_the_database_refuses_for_a_while_is_tried_again() {
+    let app = TestApp::start().await;
+    let orders = orders(&app, 1).await;
+    execute(
+        &app.pool,
+        "alter table order_confirmation add constraint refused check (order_id < 0)",
+    )
+    .await;
+    let (worker, queues) = (Worker::start(&app), queues(&app));
+    eventually("the job failed and waits", async || {
+        queues.confirmations.counts().await.unwrap().delayed == 1
+    })
+    .await;
+    assert_eq!(owed(&app.pool).await, orders);
+    execute(
+        &app.pool,
+        "alter table order_confirmation drop constraint refused",
+    )
+    .await;
+    eventually("the order is confirmed", async || {
+        confirmed(&app.pool).await == orders && is_idle(&queues).await
+    })
+    .await;
+    worker.stop().await;
+}

@@ -1,0 +1,226 @@
+//! Work that is done at its time, here pushed by hand.
+
+use afforo::{
+    queue::Pushed,
+    worker::{PeriodicJob, Queues},
+};
+use chrono::NaiveDate;
+
+use super::{Worker, execute, ids, owed, queues};
+use crate::support::{app::TestApp, program::eventually};
+
+/// Has a job done.
+async fn done(queues: &Queues, id: &str, job: PeriodicJob) {
+    assert_eq!(queues.periodic.push(id, &job).await.unwrap(), Pushed::Queued);
+    eventually("the job is done", async || {
+        let counts = queues.periodic.counts().await.unwrap();
+        assert_eq!((counts.dead, counts.delayed), (0, 0));
+        counts.ready + counts.running == 0
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn orders_that_were_left_undecided_are_rejected_and_give_back_what_they_held() {
+    let app = TestApp::start().await;
+    let (store, category) = (app.store("Main Store").await, app.category("All").await);
+    let (lamp, chair) = (
+        app.product_in(category, "Lamp", "10.00").await,
+        app.product_in(category, "Chair", "75.00").await,
+    );
+    let (lamps, chairs) = (
+        app.stock(store, lamp, 100).await,
+        app.stock(store, chair, 100).await,
+    );
+    // Three old ones, two of which hold lamps; one that is old but holds nothing; and one that is young.
+    execute(
+        &app.pool,
+        "insert into orders (store_id, status, created_at)
+         select 1, 'PENDING', now() - age from unnest(array[interval '5 min 1 s', '1 h', '1 d', '6 min', '4 min 30 s']) age;
+         create temp table held as values (1, 1, 3), (2, 1, 4), (2, 2, 1), (3, 2, 6), (5, 1, 5), (5, 2, 7);
+         insert into order_item (order_id, product_id, quantity, unit_price) select column1, column2, column3, 10 from held;
+         insert into stock_movement (inventory_id, order_id, kind, delta, quantity_after)
+         select column2, column1, 'ORDER', -column3, 100 - sum(column3) over (partition by column2 order by column1) from held;
+         update inventory set quantity = 100 - (select sum(column3) from held where column2 = inventory.id), ordered = true;
+         drop table held",
+    )
+    .await;
+    assert_eq!((lamps, chairs, lamp, chair), (1, 2, 1, 2));
+    assert_eq!((app.quantity(lamps).await, app.quantity(chairs).await), (88, 86));
+    let (worker, queues) = (Worker::start(&app), queues(&app));
+    // Orders go on meanwhile.
+    let ((), confirmed) = tokio::join!(done(&queues, "now", PeriodicJob::RejectStuckOrders), async {
+        for _ in 0..10 {
+            app.order(store, &[(chair, 1), (lamp, 1)]).await.created();
+        }
+        10
+    });
+    assert_eq!(
+        (app.quantity(lamps).await, app.quantity(chairs).await),
+        (95 - confirmed, 93 - confirmed)
+    );
+    for order in 1..=4 {
+        let order = app.get(&format!("/api/orders/{order}/")).await.body;
+        assert_eq!(order["status"], "REJECTED");
+        assert_eq!(order["rejection_reason"], "Order processing timeout");
+        assert_ne!(order["updated_at"], order["created_at"]);
+    }
+    assert_eq!(app.get("/api/orders/5/").await.body["status"], "PENDING");
+    assert!(app.unbalanced().await.is_empty());
+    let wrong = "select id from (select id, quantity_after, sum(delta) over (partition by inventory_id order by id) as sum
+                 from stock_movement) m where quantity_after <> sum";
+    assert_eq!(ids(&app.pool, wrong).await, Vec::<i64>::new());
+    let returned: Vec<(i64, i64, i32)> = sqlx::query_as(
+        "select order_id, inventory_id, delta from stock_movement where kind = 'RETURN' order by order_id, inventory_id",
+    )
+    .fetch_all(&app.pool)
+    .await
+    .unwrap();
+    assert_eq!(returned, [(1, 1, 3), (2, 1, 4), (2, 2, 1), (3, 2, 6)]);
+
+    // Once more: there is nothing left to give back.
+    done(&queues, "later", PeriodicJob::RejectStuckOrders).await;
+    assert_eq!(app.quantity(lamps).await, 95 - confirmed);
+    worker.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn stock_that_was_removed_meanwhile_keeps_no_order_undecided() {
+    let app = TestApp::start().await;
+    let (store, lamp) = (app.store("Main Store").await, app.product("Lamp", "10.00").await);
+    app.stock(store, lamp, 100).await;
+    execute(
+        &app.pool,
+        "insert into orders (store_id, status, created_at) values (1, 'PENDING', now() - interval '1 h');
+         insert into order_item (order_id, product_id, quantity, unit_price) values (1, 1, 30, 10);
+         insert into stock_movement (inventory_id, order_id, kind, delta, quantity_after) values (1, 1, 'ORDER', -30, 70);
+         update inventory set quantity = 70, ordered = true",
+    )
+    .await;
+    assert_eq!(app.delete("/api/inventory/1/").await.status, 204);
+    let again = app.stock(store, lamp, 5).await;
+    let (worker, queues) = (Worker::start(&app), queues(&app));
+    done(&queues, "now", PeriodicJob::RejectStuckOrders).await;
+    assert_eq!(app.get("/api/orders/1/").await.body["status"], "REJECTED");
+    assert_eq!(app.quantity(again).await, 5, "it never held any of this");
+    assert!(app.unbalanced().await.is_empty());
+    worker.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn stock_that_became_another_products_meanwhile_is_given_nothing_back() {
+    let app = TestApp::start().await;
+    let (store, lamp, chair) = (
+        app.store("Main Store").await,
+        app.product("Lamp", "10.00").await,
+        app.product("Chair", "10.00").await,
+    );
+    let stock = app.stock(store, lamp, 100).await;
+    execute(
+        &app.pool,
+        "insert into orders (store_id, status, created_at) values (1, 'PENDING', now() - interval '1 h');
+         insert into order_item (order_id, product_id, quantity, unit_price) values (1, 1, 30, 10);
+         insert into stock_movement (inventory_id, order_id, kind, delta, quantity_after) values (1, 1, 'ORDER', -30, 70);
+         update inventory set quantity = 70, ordered = true",
+    )
+    .await;
+    let moved = serde_json::json!({ "product_id": chair });
+    assert_eq!(
+        app.patch(&format!("/api/inventory/{stock}/"), &moved)
+            .await
+            .status,
+        200
+    );
+    let (worker, queues) = (Worker::start(&app), queues(&app));
+    done(&queues, "now", PeriodicJob::RejectStuckOrders).await;
+    assert_eq!(app.get("/api/orders/1/").await.body["status"], "REJECTED");
+    assert_eq!(app.quantity(stock).await, 70, "these are no lamps any more");
+    assert!(app.unbalanced().await.is_empty());
+    worker.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_day_is_reported_once_from_midnight_to_midnight_in_utc() {
+    let app = TestApp::start().await;
+    app.store("Main Store").await;
+    execute(
+        &app.pool,
+        "insert into orders (store_id, status, total_amount, created_at) values
+             (1, 'CONFIRMED', 1000, '2026-01-09T23:59:59.999999Z'),
+             (1, 'CONFIRMED', 10.25, '2026-01-10T00:00:00Z'),
+             (1, 'REJECTED', 0, '2026-01-10T12:00:00Z'),
+             (1, 'REJECTED', 0, '2026-01-10T23:30:00+02'),
+             (1, 'PENDING', 5, '2026-01-10T12:00:00Z'),
+             (1, 'CONFIRMED', 20.50, '2026-01-10T23:59:59.999999Z'),
+             (1, 'CONFIRMED', 3000, '2026-01-11T00:00:00Z')",
+    )
+    .await;
+    let (worker, queues) = (Worker::start(&app), queues(&app));
+    let day = NaiveDate::from_ymd_opt(2026, 1, 10).unwrap();
+    done(&queues, "first", PeriodicJob::DailyOrderReport { day }).await;
+    let reports = async || {
+        let sql = "select row_to_json(r)::jsonb - 'created_at' from daily_order_report r order by day";
+        sqlx::query_scalar::<_, serde_json::Value>(sql)
+            .fetch_all(&app.pool)
+            .await
+            .unwrap()
+    };
+    let expected = serde_json::json!({
+        "day": "2026-01-10", "total_orders": 5, "confirmed_orders": 2, "rejected_orders": 2, "pending_orders": 1,
+        "total_revenue": 30.75,
+    });
+    assert_eq!(reports().await, std::slice::from_ref(&expected));
+
+    // Another run of the same day, even if the numbers have changed since, leaves the report alone.
+    execute(
+        &app.pool,
+        "update orders set status = 'REJECTED' where status = 'PENDING'",
+    )
+    .await;
+    done(&queues, "second", PeriodicJob::DailyOrderReport { day }).await;
+    assert_eq!(reports().await, [expected]);
+
+    let empty = NaiveDate::from_ymd_opt(2025, 12, 31).unwrap();
+    done(&queues, "third", PeriodicJob::DailyOrderReport { day: empty }).await;
+    assert_eq!(
+        (
+            &reports().await[0]["total_orders"],
+            &reports().await[0]["total_revenue"]
+        ),
+        (&serde_json::json!(0), &serde_json::json!(0))
+    );
+    worker.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn outbox_rows_of_confirmed_orders_are_cleaned_up_and_no_others() {
+    let app = TestApp::start().await;
+    execute(
+        &app.pool,
+        "insert into outbox (order_id, due_at) select n, now() + interval '1 h' from generate_series(1, 6) n;
+         insert into order_confirmation (order_id) values (1), (3), (5), (77)",
+    )
+    .await;
+    let (worker, queues) = (Worker::start(&app), queues(&app));
+    done(&queues, "now", PeriodicJob::CleanUpOutbox).await;
+    assert_eq!(owed(&app.pool).await, [2, 4, 6]);
+    worker.stop().await;
+}
+
+#[tokio::test]
+async fn a_run_that_two_schedulers_push_is_one_job() {
+    let app = TestApp::start().await;
+    let (one, other) = (queues(&app), queues(&app));
+    let push = |queues: &Queues| {
+        let queue = queues.periodic.clone();
+        async move {
+            queue
+                .push("reject-stuck-orders-1700000000", &PeriodicJob::RejectStuckOrders)
+                .await
+                .unwrap()
+        }
+    };
+    let (first, second) = tokio::join!(push(&one), push(&other));
+    assert_ne!(first, second, "one is queued, the other is known already");
+    assert_eq!(one.periodic.counts().await.unwrap().ready, 1);
+}
