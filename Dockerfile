@@ -9,8 +9,8 @@ WORKDIR /build
 COPY .cargo .cargo
 COPY Cargo.toml Cargo.lock ./
 RUN mkdir src \
-    && touch src/lib.rs \
-    && echo 'fn main() {}' > src/main.rs \
+    && echo '//! Empty.' | tee src/lib.rs > src/main.rs \
+    && echo 'fn main() {}' >> src/main.rs \
     && cargo build --locked --profile dist \
     && cargo clean --profile dist --package afforo \
     && rm -r src
