@@ -202,7 +202,12 @@ pub struct LogSettings {
     pub log_format: LogFormat,
 
     /// What is logged: a level, or directives such as `info,afforo=debug`
-    #[arg(long, env = "RUST_LOG", default_value = "info,apalis_core=warn", global = true)]
+    #[arg(
+        long,
+        env = "RUST_LOG",
+        default_value = "info,apalis_core=warn",
+        global = true
+    )]
     pub rust_log: String,
 }
 

@@ -1,5 +1,6 @@
 //! Orders at once: nothing is sold twice, nothing is lost, and nobody waits for one who waits for them.
 
+mod crashes;
 mod deletions;
 mod disconnects;
 mod duplicates;
