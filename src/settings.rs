@@ -145,7 +145,7 @@ impl HttpSettings {
             .secret_key
             .as_ref()
             .map(ExposeSecret::expose_secret)
-            .filter(|key| !key.is_empty());
+            .filter(|key| !key.trim().is_empty());
         match known {
             Some(key) if key != EXAMPLE_SECRET_KEY || self.debug => Ok(()),
             Some(_) => Err(SettingsError::ExampleSecretKey),
@@ -202,7 +202,12 @@ pub struct LogSettings {
     pub log_format: LogFormat,
 
     /// What is logged: a level, or directives such as `info,afforo=debug`
-    #[arg(long, env = "RUST_LOG", default_value = "info,apalis_core=warn", global = true)]
+    #[arg(
+        long,
+        env = "RUST_LOG",
+        default_value = "info,apalis_core=warn",
+        global = true
+    )]
     pub rust_log: String,
 }
 
