@@ -173,7 +173,7 @@ mod tests {
 
     #[test]
     fn what_is_no_json_is_refused_with_its_place() {
-        assert_eq!(message(b"{\"a\":\n 1,}"), "trailing comma at line 2 column 4");
+        assert_eq!(message(b"{\"a\":\n 1,}"), "key must be a string at line 2 column 4");
         assert_eq!(message(b"\xEF\xBB\xBF{}"), "expected value at line 1 column 1");
         assert_eq!(message(b"{\"a\":\xFF}"), "invalid UTF-8 at line 1 column 6");
         assert!(message(b"NaN").contains("line 1"));
