@@ -145,7 +145,7 @@ impl HttpSettings {
             .secret_key
             .as_ref()
             .map(ExposeSecret::expose_secret)
-            .filter(|key| !key.is_empty());
+            .filter(|key| !key.trim().is_empty());
         match known {
             Some(key) if key != EXAMPLE_SECRET_KEY || self.debug => Ok(()),
             Some(_) => Err(SettingsError::ExampleSecretKey),

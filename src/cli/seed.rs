@@ -4,7 +4,7 @@ use std::io::{self, BufRead, IsTerminal, Write};
 
 use clap::Args;
 use indicatif::{ProgressBar, ProgressStyle};
-use sqlx::{Connection, PgConnection};
+use sqlx::{ConnectOptions, Connection, PgConnection};
 
 use super::{Failure, Settings};
 use crate::{
@@ -62,8 +62,10 @@ impl Seed {
 
 /// Fills a database, with a progress bar where somebody can see it.
 pub(super) async fn fill(url: &str, clear: bool, plan: &Plan) -> Result<seed::Made, Failure> {
-    // Setting up demo data may take longer than a request may.
-    let options = database::connect_options(url)?.options([("statement_timeout", "0")]);
+    // Writing demo data may take longer than a request may, and nobody wonders at it.
+    let options = database::connect_options(url)?
+        .options([("statement_timeout", "0")])
+        .disable_statement_logging();
     let mut connection = PgConnection::connect_with(&options).await?;
     if !database::pending(&mut connection).await?.is_empty() {
         return Err("the schema is not up to date: run `afforo migrate` first".into());

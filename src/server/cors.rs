@@ -9,7 +9,7 @@ use axum::{
     extract::{Request, State},
     http::{HeaderMap, HeaderValue, Method, header},
     middleware::Next,
-    response::{IntoResponse, Response},
+    response::{Html, IntoResponse, Response},
 };
 
 use crate::settings::HttpSettings;
@@ -64,7 +64,8 @@ pub(super) async fn share(State(origins): State<AllowedOrigins>, request: Reques
             .headers()
             .contains_key(header::ACCESS_CONTROL_REQUEST_METHOD)
     {
-        ().into_response()
+        // The type of a body that is empty says nothing; clients get the one that they always got.
+        Html(()).into_response()
     } else {
         next.run(request).await
     };

@@ -145,7 +145,6 @@ async fn finish_writes(request: Request, next: Next) -> Response {
     }
 }
 
-#[expect(clippy::needless_pass_by_value, reason = "the shape that the layer calls")]
 fn panicked(panic: Box<dyn Any + Send + 'static>) -> Response {
     let text = match panic.downcast::<String>() {
         Ok(text) => *text,

@@ -15,7 +15,9 @@ pub(super) fn base() -> OpenApi {
         .title("Afforo")
         .version(env!("CARGO_PKG_VERSION"))
         .description(Some(
-            "Inventory and orders: stock per store, and orders placed atomically against it.",
+            "Inventory and orders: stock per store, and orders placed atomically against it.\n\n\
+             Beside what is said of each operation, any request may be refused with a `detail` that says why: 400 for a \
+             host that the server is not known by, 500 for a fault of the server, 503 while its database is away.",
         ))
         .license(Some(
             LicenseBuilder::new().name("MIT").identifier(Some("MIT")).build(),

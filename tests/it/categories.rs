@@ -261,5 +261,8 @@ async fn an_unknown_category_is_told_before_the_body_is_read() {
     }
     let padded = app.get("/api/categories/007/").await;
     assert_eq!(padded.status, 404);
-    assert_eq!(app.get("/api/categories/001/").await.body["id"], Value::from(1));
+    for id in ["001", "%31", "0%30%31"] {
+        let answer = app.get(&format!("{LIST}{id}/")).await;
+        assert_eq!(answer.body["id"], Value::from(1), "{id}");
+    }
 }

@@ -113,6 +113,23 @@ async fn what_is_no_json_is_refused_with_its_place() {
 }
 
 #[tokio::test]
+async fn json_may_nest_hundreds_of_levels_deep_though_no_field_does() {
+    let app = TestApp::start().await;
+    let deep = format!("{}{}", "[".repeat(800), "]".repeat(800));
+    app.post_text("/api/categories/", format!(r#"{{"name":{deep}}}"#))
+        .await
+        .is_text(400, r#"{"name":["Not a valid string."]}"#);
+    let ignored = format!(r#"{{"name":"a","other":{deep}}}"#);
+    app.post_text("/api/categories/", ignored).await.created();
+    app.post_text("/api/orders/", format!(r#"{{"store_id":1,"items":{deep}}}"#))
+        .await
+        .is_text(
+            400,
+            r#"{"items":[{"non_field_errors":["Invalid data. Expected a dictionary, but got list."]}]}"#,
+        );
+}
+
+#[tokio::test]
 async fn json_that_is_no_object_is_told_its_type() {
     let app = app().await;
     for (method, path) in writes() {

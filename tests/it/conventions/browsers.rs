@@ -59,6 +59,7 @@ async fn in_production_known_origins_may_read_and_no_others() {
                 (asked.header("vary"), asked.header("content-length")),
                 ("origin", "0")
             );
+            assert_eq!(asked.header("content-type"), "text/html; charset=utf-8");
         }
     }
     for origin in [
