@@ -35,7 +35,8 @@ pub enum Problem {
         /// Why, where there is more to say.
         detail: Option<String>,
     },
-    /// 503: the database cannot be reached, or has too much to do. Nothing was done; trying again later may work.
+    /// 503: the database cannot be reached, or has too much to do. Nothing was done, unless the connection was lost in the
+    /// moment of a commit: then only a look tells.
     #[error("the database is unavailable")]
     Unavailable(#[source] sqlx::Error),
     /// 500: a fault of ours.
