@@ -18,6 +18,10 @@ pub fn on_signal() -> std::io::Result<CancellationToken> {
         tracing::info!("stopping; a second signal stops at once");
         cancelled.cancel();
         either(&mut interrupt, &mut terminate).await;
+        #[expect(
+            clippy::disallowed_methods,
+            reason = "asked for twice, by somebody who knows what is under way"
+        )]
         std::process::exit(130);
     });
     Ok(token)

@@ -54,6 +54,10 @@ pub(super) fn take(folder: &Path, server: &'static str) -> Result<File, Devstack
                 seconds,
             });
         }
+        #[expect(
+            clippy::disallowed_methods,
+            reason = "this room blocks, and is called through spawn_blocking"
+        )]
         thread::sleep(Duration::from_millis(20));
     }
 }

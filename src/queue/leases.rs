@@ -82,6 +82,10 @@ impl Leases {
             worker: Uuid::now_v7().simple().to_string(),
             held: Mutex::default(),
         });
+        #[expect(
+            clippy::disallowed_methods,
+            reason = "it holds as many messages as there are slots, at most"
+        )]
         let (ended, settlements) = unbounded_channel();
         let keeper = Keeper {
             shared: shared.clone(),

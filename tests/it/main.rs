@@ -1,6 +1,10 @@
 //! The one integration test binary.
 
 #![allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
+#![allow(
+    clippy::disallowed_methods,
+    reason = "a test ends before a queue of its own can grow"
+)]
 #![allow(clippy::print_stdout, reason = "a test that is random prints its seed")]
 #![allow(clippy::too_many_lines, reason = "a table of cases is as long as it is")]
 
