@@ -30,8 +30,8 @@ pub struct DatabaseSettings {
     #[arg(long, env = "DATABASE_POOL_SIZE", default_value_t = 8, value_parser = clap::value_parser!(u32).range(1..=1000), global = true)]
     pub database_pool_size: u32,
 
-    /// Connections that place orders
-    #[arg(long, env = "PLACEMENT_POOL_SIZE", default_value_t = 8, value_parser = clap::value_parser!(u32).range(1..=1000), global = true)]
+    /// Connections that place orders, each with a lane of its own; about as many as PostgreSQL has cores
+    #[arg(long, env = "PLACEMENT_POOL_SIZE", default_value_t = 2, value_parser = clap::value_parser!(u32).range(1..=1000), global = true)]
     pub placement_pool_size: u32,
 }
 

@@ -1,5 +1,6 @@
 //! Orders: placed atomically against the stock of a store, all or nothing.
 
+mod group_commit;
 mod judge;
 mod model;
 mod place;
@@ -7,6 +8,7 @@ mod queries;
 mod routes;
 pub mod upkeep;
 
+pub use group_commit::{GroupCommit, Limits, PlaceError};
 pub use model::{NewItem, NewOrder, Outcome, PlacedOrder};
 pub use place::{place, transact};
 pub use queries::{ConfirmedOrder, confirmed};

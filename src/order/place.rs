@@ -28,15 +28,6 @@ pub async fn transact(placement: &PgPool, orders: &[NewOrder]) -> sqlx::Result<V
     .await
 }
 
-/// Places one order in a transaction of its own. Not to be cancelled.
-pub async fn transact_one(placement: &PgPool, order: &NewOrder) -> sqlx::Result<Outcome> {
-    let outcomes = transact(placement, std::slice::from_ref(order)).await?;
-    Ok(outcomes
-        .into_iter()
-        .next()
-        .expect("there is an outcome for each order"))
-}
-
 /// Places orders within a transaction, in the order that they came. There is an outcome for each.
 ///
 /// A price is the one that the product had when the locking statement began.

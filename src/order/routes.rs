@@ -1,12 +1,13 @@
 //! `/api/orders/`
 
-use axum::{Json, extract::State, http::StatusCode};
+use axum::{Extension, Json, extract::State, http::StatusCode};
 use sqlx::PgPool;
 use utoipa_axum::{router::OpenApiRouter, routes};
 
 use super::{
+    group_commit::GroupCommit,
     model::{Filter, NewOrder, Order, OrderRow, Outcome, PlacedOrder, Stats, Status},
-    place, queries,
+    queries,
 };
 use crate::web::{
     AppState, Body, InvalidOrder, InvalidParameter, NotFound, Page, PageRequest, Params, Presence, Problem,
@@ -53,11 +54,16 @@ async fn list(
         (status = 200, description = "Rejected: no stock was taken, and `rejection_reason` says why", body = PlacedOrder),
         (status = 400, response = InvalidOrder),
     ))]
-async fn create(State(app): State<AppState>, body: Body) -> Result<(StatusCode, Json<PlacedOrder>), Problem> {
+async fn create(
+    State(app): State<AppState>,
+    Extension(placement): Extension<GroupCommit>,
+    body: Body,
+) -> Result<(StatusCode, Json<PlacedOrder>), Problem> {
     let mut fields = body.fields(Presence::Complete)?;
     let order = NewOrder::read(&mut fields);
     let order = fields.finish_all(order)?;
-    match place::transact_one(&app.database.placement, &order).await? {
+    let store_id = order.store_id.clone();
+    match placement.place(order).await? {
         Outcome::Placed(placed) if placed.status == Status::Confirmed => {
             app.order_confirmed.notify_one();
             Ok((StatusCode::CREATED, Json(placed)))
@@ -65,7 +71,7 @@ async fn create(State(app): State<AppState>, body: Body) -> Result<(StatusCode, 
         Outcome::Placed(placed) => Ok((StatusCode::OK, Json(placed))),
         Outcome::NoStore => Err(Problem::Titled {
             error: "Validation Error",
-            detail: Some(format!("Store {} not found or inactive", order.store_id)),
+            detail: Some(format!("Store {store_id} not found or inactive")),
         }),
         Outcome::TotalTooLarge => Err(Problem::field(
             "items",

@@ -8,7 +8,7 @@ mod openapi;
 
 use std::{io, net::SocketAddr, time::Duration};
 
-use axum::{Router, http::Method, serve::ListenerExt};
+use axum::{Extension, Router, http::Method, serve::ListenerExt};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use utoipa_axum::{
@@ -17,7 +17,9 @@ use utoipa_axum::{
 };
 
 use crate::{
-    category, inventory, order, product,
+    category, inventory,
+    order::{self, GroupCommit, Limits},
+    product,
     rate_limit::RateLimitLayer,
     settings::{HttpSettings, RedisSettings},
     store,
@@ -31,6 +33,8 @@ const DRAIN: Duration = Duration::from_secs(20);
 
 /// The whole application: every route, within the middleware that all of them share.
 ///
+/// Must be called within a Tokio runtime.
+///
 /// # Errors
 /// When the Redis URL cannot be parsed.
 pub fn app(state: AppState, http: &HttpSettings, redis: &RedisSettings) -> redis::RedisResult<Router> {
@@ -40,7 +44,10 @@ pub fn app(state: AppState, http: &HttpSettings, redis: &RedisSettings) -> redis
         .enabled(http.rate_limit_enabled)
         .build();
     let (api, document) = api(limit).split_for_parts();
+    let lanes = usize::try_from(state.database.placement.options().get_max_connections()).unwrap_or(1);
+    let placement = GroupCommit::start(&state.database.placement, Limits::with_lanes(lanes));
     let routes = api
+        .layer(Extension(placement))
         .merge(openapi::pages(document))
         .fallback(async || Problem::not_found())
         .method_not_allowed_fallback(async |method: Method| Problem::not_allowed(&method))

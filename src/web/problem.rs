@@ -39,6 +39,9 @@ pub enum Problem {
     /// moment of a commit: then only a look tells.
     #[error("the database is unavailable")]
     Unavailable(#[source] sqlx::Error),
+    /// 503: too much is waiting, or what was waited for failed and has been logged. Trying again later may work.
+    #[error("{0}")]
+    TryAgain(&'static str),
     /// 500: a fault of ours.
     #[error("internal error")]
     Internal(#[source] Box<dyn std::error::Error + Send + Sync>),
@@ -121,9 +124,16 @@ impl IntoResponse for Problem {
                     error = &error as &dyn std::error::Error,
                     "the database is unavailable"
                 );
-                let detail = Json(Detail::new("Service temporarily unavailable, try again later."));
+                Self::TryAgain("Service temporarily unavailable, try again later.").into_response()
+            }
+            Self::TryAgain(detail) => {
                 let retry_after = [(header::RETRY_AFTER, HeaderValue::from_static("1"))];
-                (StatusCode::SERVICE_UNAVAILABLE, retry_after, detail).into_response()
+                (
+                    StatusCode::SERVICE_UNAVAILABLE,
+                    retry_after,
+                    Json(Detail::new(detail)),
+                )
+                    .into_response()
             }
             Self::Internal(error) => {
                 tracing::error!(error = &*error as &dyn std::error::Error, "a request failed");

@@ -1,6 +1,7 @@
 //! `POST /api/orders/`: what is confirmed, and what an order that was placed looks like.
 
 mod batch;
+mod gathered;
 mod refused;
 mod rejected;
 

@@ -59,7 +59,7 @@ impl TestApp {
             redis_url: Some(redis_url.into()),
             redis_pool_size: 2,
         };
-        let pools = Database::new(&database_url, 8, 8).unwrap();
+        let pools = Database::new(&database_url, 8, 2).unwrap();
         let order_confirmed = Arc::new(Notify::new());
         let state = AppState {
             database: pools.clone(),

@@ -1,0 +1,264 @@
+//! Group commit: orders that arrive while a transaction is under way go together into the next one.
+//!
+//! The tests hold the lock of a stock row, so that a lane's first transaction waits and everything else gathers.
+
+use std::pin::pin;
+
+use afforo::{
+    database::Database,
+    order::{GroupCommit, Limits, NewItem, NewOrder, Outcome, PlaceError, PlacedOrder},
+};
+use futures::future::{join_all, poll_immediate};
+use sqlx::{Executor, Postgres, Transaction};
+
+use crate::support::app::TestApp;
+
+#[tokio::test]
+async fn orders_that_arrive_during_a_transaction_go_together_into_the_next_one() {
+    let shop = Shop::open(100).await;
+    let lanes = shop.lanes(limits(128, 1000));
+    let held = shop.hold().await;
+    let mut first = pin!(lanes.place(shop.order(1)));
+    shop.until_blocked(first.as_mut()).await;
+    let mut rest = pin!(join_all((0..49).map(|_| lanes.place(shop.order(1)))));
+    assert!(poll_immediate(rest.as_mut()).await.is_none());
+    held.rollback().await.unwrap();
+    confirmed(first.await);
+    rest.await
+        .into_iter()
+        .for_each(|decision| drop(confirmed(decision)));
+    assert_eq!(shop.transactions().await, [1, 49]);
+    assert_eq!(shop.app.quantity(shop.stock).await, 50);
+    assert!(shop.app.unbalanced().await.is_empty());
+}
+
+#[tokio::test]
+async fn no_more_go_together_than_may() {
+    let shop = Shop::open(100).await;
+    let lanes = shop.lanes(limits(4, 1000));
+    let held = shop.hold().await;
+    let mut first = pin!(lanes.place(shop.order(1)));
+    shop.until_blocked(first.as_mut()).await;
+    let mut rest = pin!(join_all((0..10).map(|_| lanes.place(shop.order(1)))));
+    assert!(poll_immediate(rest.as_mut()).await.is_none());
+    held.rollback().await.unwrap();
+    confirmed(first.await);
+    rest.await
+        .into_iter()
+        .for_each(|decision| drop(confirmed(decision)));
+    assert_eq!(shop.transactions().await, [1, 4, 4, 2]);
+}
+
+#[tokio::test]
+async fn of_one_store_who_comes_first_is_served_first() {
+    let shop = Shop::open(10).await;
+    let lanes = shop.lanes(limits(128, 1000));
+    let held = shop.hold().await;
+    let mut rest = pin!(join_all((0..30).map(|_| lanes.place(shop.order(1)))));
+    assert!(poll_immediate(rest.as_mut()).await.is_none());
+    held.rollback().await.unwrap();
+    let placed: Vec<PlacedOrder> = rest.await.into_iter().map(placed).collect();
+    assert!(placed.is_sorted_by_key(|order| order.id));
+    let got: Vec<bool> = placed.iter().map(|order| order.rejections.is_none()).collect();
+    assert_eq!(got, [vec![true; 10], vec![false; 20]].concat());
+}
+
+#[tokio::test]
+async fn only_the_poison_order_of_a_batch_fails() {
+    let shop = Shop::open(100).await;
+    // PostgreSQL refuses to write an item of 13 pieces.
+    shop.app
+        .pool
+        .execute("alter table order_item add constraint poison check (quantity <> 13)")
+        .await
+        .unwrap();
+    let lanes = shop.lanes(limits(128, 1000));
+    let held = shop.hold().await;
+    let mut first = pin!(lanes.place(shop.order(1)));
+    shop.until_blocked(first.as_mut()).await;
+    let quantities = [1, 2, 13, 3, 4];
+    let mut rest = pin!(join_all(
+        quantities.map(|quantity| lanes.place(shop.order(quantity)))
+    ));
+    assert!(poll_immediate(rest.as_mut()).await.is_none());
+    held.rollback().await.unwrap();
+    confirmed(first.await);
+    for (quantity, decision) in quantities.into_iter().zip(rest.await) {
+        if quantity == 13 {
+            assert!(matches!(decision, Err(PlaceError::Database(_))), "{decision:?}");
+        } else {
+            confirmed(decision);
+        }
+    }
+    assert_eq!(shop.app.quantity(shop.stock).await, 100 - 1 - 1 - 2 - 3 - 4);
+    assert!(shop.app.unbalanced().await.is_empty());
+}
+
+#[tokio::test]
+async fn a_full_lane_refuses_at_once_and_a_store_fills_no_more_than_half_of_it() {
+    let shop = Shop::open(100).await;
+    let other = shop.app.store("Other").await;
+    shop.app.stock(other, shop.product, 100).await;
+    let lanes = shop.lanes(limits(128, 4));
+    let held = shop.hold().await;
+    let mut admitted = pin!(join_all([
+        lanes.place(shop.order(1)),
+        lanes.place(shop.order(1)),
+        lanes.place(order(other, shop.product, 1)),
+        lanes.place(order(other, shop.product, 1)),
+    ]));
+    let mut one_more = pin!(lanes.place(shop.order(1)));
+    shop.until_blocked(admitted.as_mut()).await;
+    let refused = poll_immediate(one_more.as_mut()).await;
+    assert!(matches!(refused, Some(Err(PlaceError::Busy))), "{refused:?}");
+    let refused = lanes.place(order(other, shop.product, 1)).await;
+    assert!(matches!(refused, Err(PlaceError::Busy)), "{refused:?}");
+    held.rollback().await.unwrap();
+    admitted
+        .await
+        .into_iter()
+        .for_each(|decision| drop(confirmed(decision)));
+    assert_eq!(shop.transactions().await.iter().sum::<i64>(), 4);
+    // Those who were decided have made room.
+    confirmed(lanes.place(shop.order(1)).await);
+}
+
+#[tokio::test]
+async fn the_stores_of_a_lane_take_turns() {
+    let shop = Shop::open(100).await;
+    let other = shop.app.store("Other").await;
+    shop.app.stock(other, shop.product, 100).await;
+    let lanes = shop.lanes(limits(2, 1000));
+    let held = shop.hold().await;
+    let mut first = pin!(lanes.place(shop.order(1)));
+    shop.until_blocked(first.as_mut()).await;
+    let mut many = pin!(join_all((0..6).map(|_| lanes.place(shop.order(1)))));
+    assert!(poll_immediate(many.as_mut()).await.is_none());
+    let mut one = pin!(lanes.place(order(other, shop.product, 1)));
+    assert!(poll_immediate(one.as_mut()).await.is_none());
+    held.rollback().await.unwrap();
+    confirmed(first.await);
+    let one = confirmed(one.await);
+    let many: Vec<PlacedOrder> = many.await.into_iter().map(confirmed).collect();
+    assert!(many[0].id < one.id && one.id < many[1].id);
+}
+
+#[tokio::test]
+async fn an_order_whose_caller_has_left_is_decided_all_the_same() {
+    let shop = Shop::open(100).await;
+    let lanes = shop.lanes(limits(128, 1000));
+    let held = shop.hold().await;
+    {
+        let mut leaving = pin!(join_all([lanes.place(shop.order(3)), lanes.place(shop.order(4))]));
+        shop.until_blocked(leaving.as_mut()).await;
+    }
+    held.rollback().await.unwrap();
+    // This one comes after them.
+    confirmed(lanes.place(shop.order(1)).await);
+    assert_eq!(shop.app.quantity(shop.stock).await, 100 - 3 - 4 - 1);
+}
+
+/// A store with one product.
+struct Shop {
+    app: TestApp,
+    store: i64,
+    product: i64,
+    stock: i64,
+}
+
+impl Shop {
+    async fn open(quantity: i32) -> Self {
+        let app = TestApp::start().await;
+        let (store, product) = (app.store("Main Store").await, app.product("Lamp", "10.00").await);
+        let stock = app.stock(store, product, quantity).await;
+        Self {
+            app,
+            store,
+            product,
+            stock,
+        }
+    }
+
+    fn lanes(&self, limits: Limits) -> GroupCommit {
+        let database = Database::new(&self.app.database_url, 1, 2).unwrap();
+        GroupCommit::start(&database.placement, limits)
+    }
+
+    fn order(&self, quantity: i64) -> NewOrder {
+        order(self.store, self.product, quantity)
+    }
+
+    /// Takes the lock that every order of the product needs.
+    async fn hold(&self) -> Transaction<'static, Postgres> {
+        let mut tx = self.app.pool.begin().await.unwrap();
+        sqlx::query("select from inventory where product_id = $1 for update")
+            .bind(self.product)
+            .execute(&mut *tx)
+            .await
+            .unwrap();
+        tx
+    }
+
+    /// Polls `placing` until a transaction waits for the lock.
+    async fn until_blocked<F: Future>(&self, mut placing: std::pin::Pin<&mut F>) {
+        loop {
+            assert!(
+                poll_immediate(placing.as_mut()).await.is_none(),
+                "the lock is held"
+            );
+            let waiting: i64 = sqlx::query_scalar(
+                "select count(*) from pg_stat_activity
+                 where datname = current_database() and wait_event_type = 'Lock'",
+            )
+            .fetch_one(&self.app.pool)
+            .await
+            .unwrap();
+            if waiting > 0 {
+                return;
+            }
+        }
+    }
+
+    /// How many orders each transaction placed, in the order of the transactions.
+    async fn transactions(&self) -> Vec<i64> {
+        sqlx::query_scalar("select count(*) from orders group by xmin::text order by min(id)")
+            .fetch_all(&self.app.pool)
+            .await
+            .unwrap()
+    }
+}
+
+/// One lane, so that everything meets in it.
+fn limits(together: usize, waiting: usize) -> Limits {
+    Limits {
+        lanes: 1,
+        together,
+        waiting,
+    }
+}
+
+fn order(store: i64, product: i64, quantity: i64) -> NewOrder {
+    let item = NewItem {
+        product_id: product.into(),
+        quantity: quantity.into(),
+    };
+    NewOrder {
+        store_id: store.into(),
+        items: vec![item],
+    }
+}
+
+#[track_caller]
+fn placed(decision: Result<Outcome, PlaceError>) -> PlacedOrder {
+    match decision {
+        Ok(Outcome::Placed(order)) => order,
+        other => panic!("{other:?}"),
+    }
+}
+
+#[track_caller]
+fn confirmed(decision: Result<Outcome, PlaceError>) -> PlacedOrder {
+    let order = placed(decision);
+    assert!(order.rejections.is_none(), "{order:?}");
+    order
+}
