@@ -18,7 +18,9 @@ use crate::{
 /// How long a confirmation may take before it is asked for again.
 const LEASE: Duration = Duration::from_mins(1);
 /// Orders that one job confirms at most.
-const ORDERS_A_JOB: i64 = 100;
+const ORDERS_A_JOB: i64 = 500;
+/// Between two steps while orders keep coming, so that they gather: a step costs the database as much for one as for many.
+const GATHER: Duration = Duration::from_millis(20);
 /// How often to look without being woken: for orders of other processes, and for leases that ran out.
 const LOOK_EVERY: Duration = Duration::from_millis(250);
 /// Pauses after a failure; they double up to the longest.
@@ -86,8 +88,9 @@ impl Relay {
                         tracing::info!("confirmations are being queued again");
                     }
                     pause = FIRST_PAUSE;
-                    if relayed == Relayed::Nothing {
-                        wait(LOOK_EVERY, shutdown, wake.notified()).await;
+                    match relayed {
+                        Relayed::Nothing => wait(LOOK_EVERY, shutdown, wake.notified()).await,
+                        Relayed::Orders(_) => wait(GATHER, shutdown, std::future::pending()).await,
                     }
                 }
                 Err(error) => {

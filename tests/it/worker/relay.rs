@@ -34,15 +34,15 @@ async fn more_orders_than_a_job_confirms_take_several_steps() {
     let app = TestApp::start().await;
     execute(
         &app.pool,
-        "insert into outbox (order_id) select generate_series(1, 250)",
+        "insert into outbox (order_id) select generate_series(1, 1250)",
     )
     .await;
     let queues = queues(&app);
     let relay = Relay::new(app.pool.clone(), queues.confirmations.clone());
     for expected in [
-        Relayed::Orders(100),
-        Relayed::Orders(100),
-        Relayed::Orders(50),
+        Relayed::Orders(500),
+        Relayed::Orders(500),
+        Relayed::Orders(250),
         Relayed::Nothing,
     ] {
         assert_eq!(relay.step().await.unwrap(), expected);
