@@ -1,7 +1,7 @@
 # What one does with a clone of Afforo. `make help` lists it.
 
 .DEFAULT_GOAL := help
-.PHONY: help run test check fmt sqlx
+.PHONY: help run test check fmt sqlx bench
 
 help: ## List the targets
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1|\2/p' $(MAKEFILE_LIST) | column -t -s '|'
@@ -23,3 +23,7 @@ fmt: ## Format the code
 sqlx: ## Check all SQL against a fresh schema, and write .sqlx anew
 	@scripts/install-servers.sh
 	scripts/sqlx-metadata.sh
+
+bench: ## Measure orders a second against pgbench, about six minutes
+	cargo build --release
+	bench/run.sh

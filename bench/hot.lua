@@ -1,0 +1,5 @@
+-- Every order is for one product of one store.
+wrk.method = "POST"
+wrk.path = "/api/orders/"
+wrk.headers["Content-Type"] = "application/json"
+wrk.body = '{"store_id":1,"items":[{"product_id":1,"quantity":1}]}'
