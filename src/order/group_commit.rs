@@ -31,7 +31,7 @@ pub struct Limits {
 }
 
 impl Limits {
-    /// The limits that measured best, for so many lanes.
+    /// The usual limits, for so many lanes.
     #[must_use]
     pub fn with_lanes(lanes: usize) -> Self {
         Self {

@@ -1,9 +1,6 @@
 //! Who gets what: a pure function over what was locked.
 
-use std::{
-    collections::{HashMap, HashSet},
-    sync::Arc,
-};
+use std::collections::{HashMap, HashSet};
 
 use rust_decimal::Decimal;
 
@@ -36,7 +33,7 @@ pub struct StockRow {
     /// How many pieces are left.
     pub quantity: i32,
     /// The product's title.
-    pub title: Arc<str>,
+    pub title: String,
     /// The product's price.
     pub price: Money,
     /// Whether the product can be ordered.
@@ -89,7 +86,7 @@ fn decide(stock: &mut Stock, order: &NewOrder) -> Verdict {
     let rows: Vec<Option<usize>> = order
         .items
         .iter()
-        .map(|item| stock.find(store, &item.product_id))
+        .map(|item| stock.position(store, item.product_id.small()?))
         .collect();
     let to_take = order
         .items
@@ -150,7 +147,7 @@ fn rejection(stock: &Stock, items: &[NewItem], rows: &[Option<usize>]) -> Verdic
     }
     let short = items_where(&|index| items[index].quantity > Natural::from(i64::from(available(index))));
     let shortages = short.iter().map(|&index| {
-        let title = row(index).map_or("", |row| &row.title);
+        let title = row(index).map_or("", |row| row.title.as_str());
         format!(
             "{title}: requested {}, available {}",
             items[index].quantity,
@@ -189,10 +186,10 @@ fn set(items: &[NewItem], wanting: &[usize]) -> String {
 }
 
 impl Stock {
-    fn find(&self, store: i64, product: &Natural) -> Option<usize> {
-        let product = product.small()?;
+    /// The place of a stock row in [`Stock::rows`].
+    pub fn position(&self, store: i64, product: i64) -> Option<usize> {
         self.rows
-            .binary_search_by(|row| (row.store_id, row.product_id).cmp(&(store, product)))
+            .binary_search_by_key(&(store, product), |row| (row.store_id, row.product_id))
             .ok()
     }
 

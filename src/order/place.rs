@@ -3,10 +3,7 @@
 //! Orders, items, stock, ledger and outbox commit together or not at all. A slice of orders takes two statements, however
 //! many orders it holds. Redis is not touched.
 
-use std::{
-    collections::{HashMap, HashSet},
-    sync::Arc,
-};
+use std::collections::{HashMap, HashSet};
 
 use chrono::{DateTime, Utc};
 use sqlx::{PgConnection, PgPool};
@@ -114,7 +111,7 @@ async fn lock(tx: &mut PgConnection, orders: &[NewOrder]) -> sqlx::Result<Locked
                     },
                 );
             }
-            let title = Arc::from(row.title.unwrap_or_default());
+            let title = row.title.unwrap_or_default();
             let is_active = row.is_active.unwrap_or_default();
             stock.rows.push(StockRow {
                 id,
@@ -142,13 +139,8 @@ async fn lock(tx: &mut PgConnection, orders: &[NewOrder]) -> sqlx::Result<Locked
 
 /// Looks up the stores and products that no locked row told of. There are none as a rule, and then nothing is asked.
 async fn look_up_the_rest(tx: &mut PgConnection, orders: &[NewOrder], stock: &mut Stock) -> sqlx::Result<()> {
-    let locked: HashSet<(i64, i64)> = stock
-        .rows
-        .iter()
-        .map(|row| (row.store_id, row.product_id))
-        .collect();
     let missing: Vec<(i64, i64)> = named_pairs(orders)
-        .filter(|pair| !locked.contains(pair))
+        .filter(|(store, product)| stock.position(*store, *product).is_none())
         .collect();
     if missing.is_empty() {
         return Ok(());
@@ -227,14 +219,11 @@ impl Rows {
             Verdict::Confirmed { takes, total } => (takes, total, String::new(), None),
             Verdict::Rejected { reason, rejections } => (Vec::new(), Money::ZERO, reason, Some(rejections)),
         };
-        let store = order
-            .store_id
-            .small()
-            .and_then(|id| locked.stock.stores.get(&id))
-            .cloned();
-        let (Some(store), Some(id)) = (store, locked.order_ids.next()) else {
-            return Outcome::NoStore;
-        };
+        let store = order.store_id.small().and_then(|id| locked.stock.stores.get(&id));
+        let store = store
+            .cloned()
+            .expect("orders are judged only where their store is known");
+        let id = locked.order_ids.next().expect("there is an id for every order");
         let status = if rejections.is_none() {
             Status::Confirmed
         } else {
@@ -283,7 +272,7 @@ impl Rows {
             id,
             product: ProductSummary {
                 id: row.product_id,
-                title: row.title.to_string(),
+                title: row.title.clone(),
                 price: row.price,
             },
             quantity: take.quantity,

@@ -17,7 +17,7 @@ fn stock(rows: &[(i64, i64, i32)]) -> Stock {
             store_id,
             product_id,
             quantity,
-            title: format!("P{product_id}").into(),
+            title: format!("P{product_id}"),
             price: Money(Decimal::new(1000 + product_id, 2)),
             is_active: product_id % 5 != 0,
         })
