@@ -17,6 +17,9 @@ use uuid::Uuid;
 use super::PeriodicJob;
 use crate::queue::{Pushed, Queue};
 
+/// Before a schedule that ended by itself starts again.
+const PAUSE: Duration = Duration::from_secs(1);
+
 /// One kind of periodic work.
 #[derive(Clone, Debug)]
 pub(super) struct Periodic {
@@ -69,6 +72,10 @@ impl Periodic {
                 .await;
             if let Err(error) = ended {
                 tracing::warn!(schedule = self.name, %error, "schedule ended by itself; it starts again");
+                tokio::select! {
+                    () = tokio::time::sleep(PAUSE) => {}
+                    () = shutdown.cancelled() => {}
+                }
             }
         }
     }
