@@ -16,15 +16,8 @@ use crate::support::app::TestApp;
 #[tokio::test]
 async fn orders_that_arrive_during_a_transaction_go_together_into_the_next_one() {
     let shop = Shop::open(100).await;
-    let lanes = shop.lanes(limits(128, 1000));
-    let held = shop.hold().await;
-    let mut first = pin!(lanes.place(shop.order(1)));
-    shop.until_blocked(first.as_mut()).await;
-    let mut rest = pin!(join_all((0..49).map(|_| lanes.place(shop.order(1)))));
-    assert!(poll_immediate(rest.as_mut()).await.is_none());
-    held.rollback().await.unwrap();
-    confirmed(first.await);
-    rest.await
+    shop.gather(limits(128, 1000), &[1; 49])
+        .await
         .into_iter()
         .for_each(|decision| drop(confirmed(decision)));
     assert_eq!(shop.transactions().await, [1, 49]);
@@ -35,15 +28,8 @@ async fn orders_that_arrive_during_a_transaction_go_together_into_the_next_one()
 #[tokio::test]
 async fn no_more_go_together_than_may() {
     let shop = Shop::open(100).await;
-    let lanes = shop.lanes(limits(4, 1000));
-    let held = shop.hold().await;
-    let mut first = pin!(lanes.place(shop.order(1)));
-    shop.until_blocked(first.as_mut()).await;
-    let mut rest = pin!(join_all((0..10).map(|_| lanes.place(shop.order(1)))));
-    assert!(poll_immediate(rest.as_mut()).await.is_none());
-    held.rollback().await.unwrap();
-    confirmed(first.await);
-    rest.await
+    shop.gather(limits(4, 1000), &[1; 10])
+        .await
         .into_iter()
         .for_each(|decision| drop(confirmed(decision)));
     assert_eq!(shop.transactions().await, [1, 4, 4, 2]);
@@ -72,18 +58,9 @@ async fn only_the_poison_order_of_a_batch_fails() {
         .execute("alter table order_item add constraint poison check (quantity <> 13)")
         .await
         .unwrap();
-    let lanes = shop.lanes(limits(128, 1000));
-    let held = shop.hold().await;
-    let mut first = pin!(lanes.place(shop.order(1)));
-    shop.until_blocked(first.as_mut()).await;
     let quantities = [1, 2, 13, 3, 4];
-    let mut rest = pin!(join_all(
-        quantities.map(|quantity| lanes.place(shop.order(quantity)))
-    ));
-    assert!(poll_immediate(rest.as_mut()).await.is_none());
-    held.rollback().await.unwrap();
-    confirmed(first.await);
-    for (quantity, decision) in quantities.into_iter().zip(rest.await) {
+    let decisions = shop.gather(limits(128, 1000), &quantities).await;
+    for (quantity, decision) in quantities.into_iter().zip(decisions) {
         if quantity == 13 {
             assert!(matches!(decision, Err(PlaceError::Database(_))), "{decision:?}");
         } else {
@@ -186,6 +163,23 @@ impl Shop {
 
     fn order(&self, quantity: i64) -> NewOrder {
         order(self.store, self.product, quantity)
+    }
+
+    /// Has an order of one piece wait for the lock, and orders of `quantities` gather behind it; then lets go. Returns what
+    /// became of those that gathered.
+    async fn gather(&self, limits: Limits, quantities: &[i64]) -> Vec<Result<Outcome, PlaceError>> {
+        let lanes = self.lanes(limits);
+        let held = self.hold().await;
+        let mut first = pin!(lanes.place(self.order(1)));
+        self.until_blocked(first.as_mut()).await;
+        let gathering = quantities
+            .iter()
+            .map(|quantity| lanes.place(self.order(*quantity)));
+        let mut gathering = pin!(join_all(gathering));
+        assert!(poll_immediate(gathering.as_mut()).await.is_none());
+        held.rollback().await.unwrap();
+        confirmed(first.await);
+        gathering.await
     }
 
     /// Takes the lock that every order of the product needs.
