@@ -9,7 +9,7 @@ use std::{
 use afforo::queue::{Counts, JobError, Pushed, QueueConfig};
 use tokio::sync::mpsc::unbounded_channel;
 
-use super::{Job, config, next, queue, tell, until_counts, worker};
+use super::{Job, config, next, queue, tell, until_counts, until_dead, worker};
 use crate::support::redis::RedisServer;
 
 #[tokio::test]
@@ -38,14 +38,7 @@ async fn a_failure_is_retried_after_growing_pauses_and_then_kept_as_dead_with_it
     assert!(again - began >= Duration::from_millis(99));
     assert!(last - again >= Duration::from_millis(199));
 
-    until_counts(
-        &queue,
-        Counts {
-            dead: 1,
-            ..Counts::default()
-        },
-    )
-    .await;
+    until_dead(&queue, 1).await;
     let dead = queue.dead(10).await.unwrap();
     assert_eq!(dead[0].id, "order:7");
     assert_eq!(dead[0].payload, r#"{"n":7}"#);
@@ -71,23 +64,9 @@ async fn a_panic_and_a_timeout_are_retried_and_then_kept_as_what_they_are() {
     });
 
     queue.push("hangs", &Job { n: 0 }).await.unwrap();
-    until_counts(
-        &queue,
-        Counts {
-            dead: 1,
-            ..Counts::default()
-        },
-    )
-    .await;
+    until_dead(&queue, 1).await;
     queue.push("panics", &Job { n: 1 }).await.unwrap();
-    until_counts(
-        &queue,
-        Counts {
-            dead: 2,
-            ..Counts::default()
-        },
-    )
-    .await;
+    until_dead(&queue, 2).await;
 
     let dead = queue.dead(10).await.unwrap();
     assert_eq!(dead[0].error, "the job panicked: a bug");
@@ -105,14 +84,7 @@ async fn a_job_that_gives_up_is_dead_at_once_and_may_be_retried_or_removed() {
     for id in ["a", "b"] {
         queue.push(id, &Job { n: 0 }).await.unwrap();
     }
-    until_counts(
-        &queue,
-        Counts {
-            dead: 2,
-            ..Counts::default()
-        },
-    )
-    .await;
+    until_dead(&queue, 2).await;
     worker_that_fails.shutdown.cancel();
     worker_that_fails.ended().await.unwrap();
     assert_eq!(

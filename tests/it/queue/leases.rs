@@ -11,7 +11,7 @@ use afforo::queue::{Counts, JobContext, JobError, QueueConfig, work};
 use tokio::{sync::mpsc::unbounded_channel, time::sleep};
 use tokio_util::sync::CancellationToken;
 
-use super::{Job, ask, config, gate, gated_by, next, queue, tell, until, until_counts, worker};
+use super::{Job, ask, config, gate, gated_by, next, queue, tell, until, until_counts, until_dead, worker};
 use crate::support::redis::RedisServer;
 
 const CRASH_URL: &str = "AFFORO_TEST_CRASH_URL";
@@ -142,14 +142,7 @@ async fn a_job_that_kills_its_worker_at_every_attempt_dies_too() {
     queue.push("poison", &Job { n: 0 }).await.unwrap();
     // A handler that never ends, with a lease that nobody renews, looks to Redis like a crash.
     let _worker = worker(&server, config, 4, |_: Job, _| pending());
-    until_counts(
-        &queue,
-        Counts {
-            dead: 1,
-            ..Counts::default()
-        },
-    )
-    .await;
+    until_dead(&queue, 1).await;
     let dead = queue.dead(1).await.unwrap();
     assert_eq!(dead[0].attempts, 3);
     assert_eq!(dead[0].error, "the lease ran out: the worker crashed or hung");

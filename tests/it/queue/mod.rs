@@ -156,6 +156,15 @@ async fn until_counts(queue: &Queue<Job>, expected: Counts) {
     assert!(reached.is_ok(), "counts are {counts:?}, not {expected:?}");
 }
 
+/// Waits until so many jobs are dead, and none is anything else.
+async fn until_dead(queue: &Queue<Job>, dead: u64) {
+    let expected = Counts {
+        dead,
+        ..Counts::default()
+    };
+    until_counts(queue, expected).await;
+}
+
 async fn until_subscribed(server: &RedisServer) {
     until(async || {
         let (_, subscribers): (String, u32) = ask(server, &["PUBSUB", "NUMSUB", "{q:test}:wake"]).await;

@@ -13,7 +13,7 @@ use afforo::queue::{Counts, Queue, QueueConfig, QueueError, work};
 use tokio::sync::{Barrier, mpsc::unbounded_channel};
 use tokio_util::sync::CancellationToken;
 
-use super::{Job, ask, config, next, pool, push_all, queue, tell, until_counts, worker};
+use super::{Job, ask, config, next, pool, push_all, queue, tell, until_counts, until_dead, worker};
 use crate::support::redis::RedisServer;
 
 #[tokio::test]
@@ -82,14 +82,7 @@ async fn a_broken_payload_is_dead_with_its_error_and_the_worker_goes_on() {
     let (ran, mut runs) = unbounded_channel();
     let _worker = worker(&server, config(), 1, tell(ran));
     assert_eq!(next(&mut runs).await.task_id, "whole");
-    until_counts(
-        &queue,
-        Counts {
-            dead: 1,
-            ..Counts::default()
-        },
-    )
-    .await;
+    until_dead(&queue, 1).await;
     let dead = queue.dead(10).await.unwrap();
     assert_eq!(dead[0].payload, r#""not an object""#);
     assert!(
