@@ -3,6 +3,8 @@
 use clap::Args;
 use clap_complete::Shell;
 
+use super::{Failure, print};
+
 /// What `afforo completions` is told.
 #[derive(Args, Debug)]
 pub(super) struct Completions {
@@ -11,12 +13,10 @@ pub(super) struct Completions {
 }
 
 impl Completions {
-    pub fn run(self) {
-        clap_complete::generate(
-            self.shell,
-            &mut super::definition(),
-            "afforo",
-            &mut std::io::stdout(),
-        );
+    pub fn run(self) -> Result<(), Failure> {
+        // Not straight to the output: the generator panics where a reader has left.
+        let mut script = Vec::new();
+        clap_complete::generate(self.shell, &mut super::definition(), "afforo", &mut script);
+        print(&script)
     }
 }

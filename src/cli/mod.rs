@@ -9,7 +9,11 @@ mod seed;
 mod serve;
 mod worker;
 
-use std::{error::Error, process::ExitCode};
+use std::{
+    error::Error,
+    io::{self, Write},
+    process::ExitCode,
+};
 
 use clap::{CommandFactory, Parser, Subcommand};
 
@@ -125,7 +129,7 @@ async fn run(cli: Cli) -> Result<ExitCode, Failure> {
         Command::Dev(dev) => dev.run(settings).await?,
         Command::Healthcheck(healthcheck) => healthcheck.run(&settings).await?,
         Command::Openapi => openapi::run()?,
-        Command::Completions(completions) => completions.run(),
+        Command::Completions(completions) => completions.run()?,
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -136,6 +140,15 @@ fn load_dotenv() -> Result<(), String> {
         Ok(_) => Ok(()),
         Err(error) if error.not_found() => Ok(()),
         Err(error) => Err(format!("the file .env cannot be read: {error}")),
+    }
+}
+
+/// Prints what was asked for. A reader that has seen enough, such as `head`, is no failure.
+fn print(text: &[u8]) -> Result<(), Failure> {
+    let mut out = io::stdout().lock();
+    match out.write_all(text).and_then(|()| out.flush()) {
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(error.into()),
+        _ => Ok(()),
     }
 }
 

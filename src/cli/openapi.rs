@@ -1,12 +1,9 @@
 //! `afforo openapi`
 
-use std::io::Write;
-
-use super::Failure;
+use super::{Failure, print};
 use crate::server;
 
 pub(super) fn run() -> Result<(), Failure> {
-    let document = server::document().to_pretty_json()?;
-    writeln!(std::io::stdout(), "{document}")?;
-    Ok(())
+    let document = server::document().to_pretty_json()? + "\n";
+    print(document.as_bytes())
 }

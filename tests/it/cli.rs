@@ -61,6 +61,27 @@ async fn completions_are_printed_for_a_shell() {
 }
 
 #[tokio::test]
+async fn a_reader_that_has_seen_enough_is_no_failure() {
+    for args in [&["completions", "bash"][..], &["openapi"]] {
+        let mut command = afforo(args);
+        command
+            .stdout(std::process::Stdio::piped())
+            .stderr(std::process::Stdio::piped());
+        let mut child = command.spawn().unwrap();
+        drop(child.stdout.take());
+        let ended = child.wait_with_output().await.unwrap();
+        assert_eq!(
+            (
+                ended.status.code(),
+                String::from_utf8_lossy(&ended.stderr).as_ref()
+            ),
+            (Some(0), ""),
+            "{args:?}"
+        );
+    }
+}
+
+#[tokio::test]
 async fn healthcheck_succeeds_against_a_server_and_fails_against_nothing() {
     let app = TestApp::start().await;
     let address = app.address.to_string();
