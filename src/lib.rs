@@ -13,6 +13,7 @@ pub mod queue;
 pub mod rate_limit;
 pub mod settings;
 pub mod shutdown;
+pub mod tally;
 pub mod telemetry;
 pub mod timestamp;
 

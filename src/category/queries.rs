@@ -16,7 +16,8 @@ macro_rules! categories {
             Category,
             "with c as (" + $with + r#")
              select c.id as "id!", c.name as "name!",
-                 (select count(*) from product p where p.category_id = c.id) as "product_count!",
+                 (select coalesce(sum(products), 0)::bigint from product_tally t where t.category_id = c.id)
+                     as "product_count!",
                  c.created_at as "created_at!: Timestamp", c.updated_at as "updated_at!: Timestamp"
              from c"# $(+ $tail)?
             $(, $arg)*

@@ -12,43 +12,110 @@ use crate::{
     web::Window,
 };
 
+/// What is not of one product is counted already. One product has no more rows than there are stores.
 pub async fn count(db: impl PgExecutor<'_>, filter: Filter) -> sqlx::Result<i64> {
-    let mut query = QueryBuilder::new("select count(*) from inventory i");
-    push_filter(&mut query, filter);
-    query.build_query_scalar().fetch_one(db).await
+    if let Some(product) = filter.product_id {
+        sqlx::query_scalar!(
+            r#"select count(*) as "count!" from inventory
+               where product_id = $1 and ($2::bigint is null or store_id = $2) and (is_low or not $3)"#,
+            product,
+            filter.store_id,
+            filter.low_stock
+        )
+        .fetch_one(db)
+        .await
+    } else {
+        sqlx::query_scalar!(
+            r#"select coalesce(sum(case when $2 then low else stocked end), 0)::bigint as "count!"
+               from stock_tally where $1::bigint is null or store_id = $1"#,
+            filter.store_id,
+            filter.low_stock
+        )
+        .fetch_one(db)
+        .await
+    }
 }
 
+/// By store name, product title and id.
 pub async fn list(
     db: impl PgExecutor<'_>,
     filter: Filter,
     window: Window,
 ) -> sqlx::Result<Vec<InventoryRow>> {
-    let mut query = QueryBuilder::new(
-        "select i.id, s.name as store_name, s.location as store_location, p.title as product_title,
-             p.price as product_price, c.name as category_name, i.quantity,
-             i.quantity <= i.low_stock_threshold as is_low_stock, i.updated_at
-         from inventory i join store s on s.id = i.store_id
-             join product p on p.id = i.product_id join category c on c.id = p.category_id",
+    let mut query = QueryBuilder::new("with ");
+    if let Some(product) = filter.product_id {
+        push_rows_of_product(&mut query, product, filter, window);
+    } else {
+        push_rows_of_stores(&mut query, filter, window);
+    }
+    query.push(
+        " select i.id, s.name as store_name, s.location as store_location, p.title as product_title,
+              p.price as product_price, c.name as category_name, i.quantity, i.is_low as is_low_stock, i.updated_at
+          from page join inventory i on i.id = page.id join store s on s.id = i.store_id
+              join product p on p.id = i.product_id join category c on c.id = p.category_id
+          order by s.name, i.product_title, i.id",
     );
-    push_filter(&mut query, filter);
-    query
-        .push(" order by s.name, p.title, i.id limit ")
-        .push_bind(window.limit);
-    query.push(" offset ").push_bind(window.offset);
     query.build_query_as().fetch_all(db).await
 }
 
-fn push_filter(query: &mut QueryBuilder<Postgres>, filter: Filter) {
-    query.push(" where true");
+/// Defines `page` as the ids of a page of one product's rows.
+fn push_rows_of_product(query: &mut QueryBuilder<Postgres>, product: i64, filter: Filter, window: Window) {
+    query.push(
+        "page as (select i.id from inventory i join store s on s.id = i.store_id where i.product_id = ",
+    );
+    query.push_bind(product);
     if let Some(store) = filter.store_id {
         query.push(" and i.store_id = ").push_bind(store);
     }
-    if let Some(product) = filter.product_id {
-        query.push(" and i.product_id = ").push_bind(product);
-    }
     if filter.low_stock {
-        query.push(" and i.quantity <= i.low_stock_threshold");
+        query.push(" and i.is_low");
     }
+    query
+        .push(" order by s.name, i.id limit ")
+        .push_bind(window.limit);
+    query.push(" offset ").push_bind(window.offset).push(")");
+}
+
+/// Defines `page` as the ids of a page of the stores' rows, without walking through the stores before it: the tally tells
+/// how many rows each has. A store's own rows come from an index in the order of the list; those of stores that share a
+/// name are merged.
+fn push_rows_of_stores(query: &mut QueryBuilder<Postgres>, filter: Filter, window: Window) {
+    let counted = if filter.low_stock { "t.low" } else { "t.stocked" };
+    query
+        .push("shelf as (select s.id, s.name, sum(sum(")
+        .push(counted);
+    query
+        .push(")) over (order by s.name) as upto, sum(sum(")
+        .push(counted);
+    query.push(
+        ")) over (partition by s.name) as stocked from store s join stock_tally t on t.store_id = s.id",
+    );
+    if let Some(store) = filter.store_id {
+        query.push(" where s.id = ").push_bind(store);
+    }
+    query.push(
+        " group by s.id), chosen as (select id, name, upto - stocked as before from shelf where upto > ",
+    );
+    query
+        .push_bind(window.offset)
+        .push(" and upto - stocked < ")
+        .push_bind(window.offset + window.limit);
+    query.push(
+        "), page as (select i.id from chosen cross join lateral (
+             select id, product_title from inventory where store_id = chosen.id",
+    );
+    if filter.low_stock {
+        query.push(" and is_low");
+    }
+    query
+        .push(" order by product_title, id limit ")
+        .push_bind(window.offset + window.limit);
+    query.push(" - chosen.before) i order by chosen.name, i.product_title, i.id limit ");
+    query
+        .push_bind(window.limit)
+        .push(" offset ")
+        .push_bind(window.offset);
+    query.push(" - (select min(before) from chosen))");
 }
 
 pub async fn get(db: impl PgExecutor<'_>, id: i64) -> sqlx::Result<Option<Inventory>> {

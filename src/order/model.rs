@@ -78,6 +78,9 @@ pub enum Status {
 }
 
 impl Status {
+    /// Each of them.
+    pub const ALL: [Self; 3] = [Self::Pending, Self::Confirmed, Self::Rejected];
+
     /// As the database has it.
     pub fn as_str(self) -> &'static str {
         match self {
@@ -89,7 +92,7 @@ impl Status {
 
     /// Reads a status in any case.
     pub fn parse(text: &str) -> Option<Self> {
-        [Self::Pending, Self::Confirmed, Self::Rejected]
+        Self::ALL
             .into_iter()
             .find(|status| status.as_str().eq_ignore_ascii_case(text))
     }

@@ -7,34 +7,56 @@ use super::model::{Filter, Order, OrderItem, OrderRow, Rejection, Stats, Status}
 use crate::{money::Money, product::ProductSummary, store::StoreSummary, timestamp::Timestamp, web::Window};
 
 pub async fn count(db: impl PgExecutor<'_>, filter: Filter) -> sqlx::Result<i64> {
-    let mut query = QueryBuilder::new("select count(*) from orders o");
-    push_filter(&mut query, filter);
-    query.build_query_scalar().fetch_one(db).await
+    sqlx::query_scalar!(
+        r#"select coalesce(sum(orders), 0)::bigint as "count!" from order_tally
+           where ($1::bigint is null or store_id = $1) and ($2::text is null or status = $2)"#,
+        filter.store_id,
+        filter.status.map(Status::as_str)
+    )
+    .fetch_one(db)
+    .await
 }
 
 /// Newest first. Ids are given in the order in which orders are placed.
 pub async fn list(db: impl PgExecutor<'_>, filter: Filter, window: Window) -> sqlx::Result<Vec<OrderRow>> {
-    let mut query = QueryBuilder::new(
-        "select o.id, s.name as store_name, s.location as store_location, o.status, o.total_amount,
-             (select count(*) from order_item i where i.order_id = o.id) as item_count, o.created_at
-         from orders o join store s on s.id = o.store_id",
+    let mut query = QueryBuilder::new("with page as (");
+    push_newest(&mut query, filter, window.offset + window.limit);
+    query.push(" order by id desc limit ").push_bind(window.limit);
+    query.push(" offset ").push_bind(window.offset).push(
+        ") select o.id, s.name as store_name, s.location as store_location, o.status, o.total_amount,
+               (select count(*) from order_item i where i.order_id = o.id) as item_count, o.created_at
+           from page join orders o on o.id = page.id join store s on s.id = o.store_id
+           order by o.id desc",
     );
-    push_filter(&mut query, filter);
-    query
-        .push(" order by o.id desc limit ")
-        .push_bind(window.limit)
-        .push(" offset ")
-        .push_bind(window.offset);
     query.build_query_as().fetch_all(db).await
 }
 
-fn push_filter(query: &mut QueryBuilder<Postgres>, filter: Filter) {
-    query.push(" where true");
-    if let Some(store) = filter.store_id {
-        query.push(" and o.store_id = ").push_bind(store);
-    }
-    if let Some(status) = filter.status {
-        query.push(" and o.status = ").push_bind(status.as_str());
+/// Selects the ids of the newest orders, `most` of them at least. The indexes of a store's orders and of a status are by
+/// status first, so all orders of a store are those of each status, merged.
+fn push_newest(query: &mut QueryBuilder<Postgres>, filter: Filter, most: i64) {
+    match (filter.store_id, filter.status) {
+        (None, None) => {
+            query.push("select id from orders");
+        }
+        (None, Some(status)) => {
+            query
+                .push("select id from orders where status = ")
+                .push_bind(status.as_str());
+        }
+        (Some(store), status) => {
+            let wanted = |one: &Status| status.is_none_or(|status| status == *one);
+            let statuses: Vec<&str> = Status::ALL
+                .into_iter()
+                .filter(wanted)
+                .map(Status::as_str)
+                .collect();
+            query.push("select newest.id from unnest(").push_bind(statuses);
+            query.push(") as wanted (status) cross join lateral (select id from orders where store_id = ");
+            query
+                .push_bind(store)
+                .push(" and status = wanted.status order by id desc limit ");
+            query.push_bind(most).push(") as newest");
+        }
     }
 }
 
@@ -125,33 +147,24 @@ pub async fn confirmed(db: impl PgExecutor<'_>, orders: &[i64]) -> sqlx::Result<
 
 /// Orders in numbers, of one store or of all.
 pub async fn stats(db: impl PgExecutor<'_>, store_id: Option<i64>) -> sqlx::Result<Stats> {
-    let mut query = QueryBuilder::new(
-        "select count(*), count(*) filter (where status = 'CONFIRMED'),
-             count(*) filter (where status = 'REJECTED'), count(*) filter (where status = 'PENDING'),
-             coalesce(sum(total_amount) filter (where status = 'CONFIRMED'), 0)
-         from orders o",
-    );
-    push_filter(
-        &mut query,
-        Filter {
-            store_id,
-            status: None,
-        },
-    );
-    let (total_orders, confirmed_orders, rejected_orders, pending_orders, revenue): (
-        i64,
-        i64,
-        i64,
-        i64,
-        Decimal,
-    ) = query.build_query_as().fetch_one(db).await?;
+    let tally = sqlx::query!(
+        r#"select coalesce(sum(orders), 0)::bigint as "total!",
+               coalesce(sum(orders) filter (where status = 'CONFIRMED'), 0)::bigint as "confirmed!",
+               coalesce(sum(orders) filter (where status = 'REJECTED'), 0)::bigint as "rejected!",
+               coalesce(sum(orders) filter (where status = 'PENDING'), 0)::bigint as "pending!",
+               coalesce(sum(amount) filter (where status = 'CONFIRMED'), 0) as "revenue!: Money"
+           from order_tally where $1::bigint is null or store_id = $1"#,
+        store_id
+    )
+    .fetch_one(db)
+    .await?;
     Ok(Stats {
-        total_orders,
-        confirmed_orders,
-        rejected_orders,
-        pending_orders,
-        total_revenue: Money(revenue),
-        avg_order_value: average(revenue, confirmed_orders),
+        total_orders: tally.total,
+        confirmed_orders: tally.confirmed,
+        rejected_orders: tally.rejected,
+        pending_orders: tally.pending,
+        total_revenue: tally.revenue,
+        avg_order_value: average(tally.revenue.0, tally.confirmed),
     })
 }
 

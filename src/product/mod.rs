@@ -1,5 +1,6 @@
 //! Products: what can be ordered, and how it is found.
 
+mod autocomplete;
 mod model;
 mod queries;
 mod routes;

@@ -36,7 +36,7 @@ macro_rules! products {
 }
 
 pub async fn count(db: impl PgExecutor<'_>) -> sqlx::Result<i64> {
-    sqlx::query_scalar!(r#"select count(*) as "count!" from product where is_active"#)
+    sqlx::query_scalar!(r#"select coalesce(sum(active), 0)::bigint as "count!" from product_tally"#)
         .fetch_one(db)
         .await
 }
@@ -81,8 +81,14 @@ pub async fn insert(db: impl PgExecutor<'_>, sent: &ProductFields) -> sqlx::Resu
     .await
 }
 
-pub async fn update(db: impl PgExecutor<'_>, id: i64, sent: &ProductFields) -> sqlx::Result<Option<Product>> {
-    products!(
+/// Writes what was sent. Stock rows carry their product's title along, so they are locked first, in the order in which
+/// orders lock them.
+pub async fn update(db: &PgPool, id: i64, sent: &ProductFields) -> sqlx::Result<Option<Product>> {
+    let mut tx = db.begin().await?;
+    if sent.title.is_some() {
+        ledger::lock(&mut tx, Scope::Product(id)).await?;
+    }
+    let product = products!(
         "update product set title = coalesce($2, title), description = coalesce($3, description),
              price = coalesce($4, price), category_id = coalesce($5, category_id),
              is_active = coalesce($6, is_active), updated_at = now()
@@ -94,8 +100,10 @@ pub async fn update(db: impl PgExecutor<'_>, id: i64, sent: &ProductFields) -> s
         sent.category(),
         sent.is_active
     )
-    .fetch_optional(db)
-    .await
+    .fetch_optional(&mut *tx)
+    .await?;
+    tx.commit().await?;
+    Ok(product)
 }
 
 /// Deletes a product with its stock, unless it was ever ordered.

@@ -8,6 +8,7 @@ use utoipa_axum::{
 };
 
 use super::{
+    autocomplete,
     model::{Product, ProductFields},
     queries, search,
 };
@@ -25,7 +26,7 @@ const NO_SUCH: Problem = Problem::NoSuch("Product");
 
 /// The routes of products; `limit` is on autocomplete.
 pub fn router(limit: RateLimitLayer) -> OpenApiRouter<AppState> {
-    let autocomplete = routes!(search::autocomplete).layer(limit);
+    let autocomplete = routes!(autocomplete::autocomplete).layer(limit);
     OpenApiRouter::new()
         .routes(endpoint(routes!(list, create), "GET, POST, HEAD, OPTIONS"))
         .routes(endpoint(routes!(search::search), "GET, HEAD, OPTIONS"))

@@ -1,4 +1,4 @@
-//! Finding products: the search, and the autocomplete of titles.
+//! Finding products: the search.
 //!
 //! Case is ignored as Unicode has it, by `fold`, on both sides of a comparison. What is searched for is taken literally.
 
@@ -10,8 +10,7 @@ use utoipa::ToSchema;
 use crate::{
     category::CategoryName,
     money::Money,
-    rate_limit::Exceeded,
-    web::{InvalidParameter, InvalidPrefix, NotFound, Page, PageRequest, Params, Problem, Window},
+    web::{InvalidParameter, NotFound, Page, PageRequest, Params, Problem, Window},
 };
 
 /// A product that was found.
@@ -154,58 +153,4 @@ fn escape_like(text: &str) -> String {
             escaped.push(c);
             escaped
         })
-}
-
-/// A product whose title begins as asked.
-#[derive(Debug, Serialize, ToSchema)]
-pub struct Suggestion {
-    id: i64,
-    title: String,
-    /// A number, where the rest of the API has a text: clients rely on it.
-    price: f64,
-}
-
-/// The first ten active products whose title begins with `q`, by title. Limited to 20 requests a minute and client.
-#[utoipa::path(get, path = "/api/products/autocomplete/", tag = "Products",
-    params(("q" = String, Query, description = "At least three characters, in any case")),
-    responses((status = 200, body = Vec<Suggestion>,
-            headers(
-                ("X-RateLimit-Limit" = u32, description = "Requests a client may make in any minute"),
-                ("X-RateLimit-Remaining" = u32, description = "How many of them are left"),
-                ("X-RateLimit-Reset" = u64, description = "Seconds until the oldest of them counts no more"))),
-        (status = 400, response = InvalidPrefix),
-        (status = 429, description = "The limit is used up.", body = Exceeded,
-            headers(("Retry-After" = u64, description = "Seconds until a request may pass")))))]
-pub async fn autocomplete(
-    State(db): State<PgPool>,
-    mut params: Params,
-) -> Result<Json<Vec<Suggestion>>, Problem> {
-    let text = params.text("q");
-    let prefix = params.finish(text)?.filter(|prefix| prefix.chars().count() >= 3);
-    let Some(prefix) = prefix else {
-        return Err(Problem::Titled {
-            error: "Query must be at least 3 characters",
-            detail: None,
-        });
-    };
-    Ok(Json(suggestions(&db, &prefix).await?))
-}
-
-/// A prefix is a range of folded titles, up to the last character that there is, which an index serves. It is materialized
-/// before it is sorted: the planner would else walk the title index, and read most of the table where matches are few.
-async fn suggestions(db: &PgPool, prefix: &str) -> sqlx::Result<Vec<Suggestion>> {
-    sqlx::query_as!(
-        Suggestion,
-        r#"with matching as materialized (
-               select id, title from product
-               where is_active and fold(title) >= fold($1) and fold(title) < fold($1) || chr(1114111)
-           ), first as (
-               select id, title from matching order by title, id limit 10
-           )
-           select id, title, product.price::float8 as "price!"
-           from first join product using (id, title) order by title, id"#,
-        prefix
-    )
-    .fetch_all(db)
-    .await
 }

@@ -16,7 +16,8 @@ macro_rules! stores {
             Store,
             "with s as (" + $with + r#")
              select s.id as "id!", s.name as "name!", s.location as "location!", s.is_active as "is_active!",
-                 (select count(*) from inventory i where i.store_id = s.id) as "inventory_count!",
+                 (select coalesce(sum(stocked), 0)::bigint from stock_tally t where t.store_id = s.id)
+                     as "inventory_count!",
                  s.created_at as "created_at!: Timestamp", s.updated_at as "updated_at!: Timestamp"
              from s"# $(+ $tail)?
             $(, $arg)*

@@ -4,6 +4,7 @@ mod confirm_orders;
 mod periodic;
 mod relay;
 mod schedule;
+mod tallies;
 
 use std::{sync::Arc, time::Duration};
 
@@ -96,6 +97,11 @@ pub async fn run(
             Ok(())
         });
     }
+    let (tallies_db, stop) = (db.clone(), shutdown.clone());
+    parts.spawn(async move {
+        tallies::keep_short(tallies_db, stop).await;
+        Ok(())
+    });
     let (jobs_url, jobs_db, stop) = (url.clone(), db.clone(), shutdown.clone());
     parts.spawn(async move {
         let handler = move |job, context| confirm_orders::run(jobs_db.clone(), job, context);

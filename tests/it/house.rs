@@ -12,6 +12,7 @@ const FLOORS: &[(&str, u8)] = &[
     ("queue", 0),
     ("rate_limit", 0),
     ("shutdown", 0),
+    ("tally", 0),
     ("telemetry", 0),
     ("timestamp", 0),
     ("settings", 1),
