@@ -65,6 +65,16 @@ create trigger inventory_title_of_new before insert on inventory
 create trigger inventory_title_of_other before update of product_id on inventory
     for each row when (new.product_id <> old.product_id) execute function take_product_title();
 
+-- --- The search reads folded text --------------------------------------------------------------------------------
+
+-- Folding costs more than comparing, and every match is compared. Title and description stand apart by a character that no
+-- text has any use for.
+alter table product add column search_text text not null
+    generated always as (fold(title || chr(1114111) || description)) stored;
+create index product_search on product using gin (search_text gin_trgm_ops) with (fastupdate = off) where is_active;
+drop index product_title_trgm;
+drop index product_description_trgm;
+
 -- --- Orders and products are listed by what one filters them by ------------------------------------------------------
 
 -- All orders of a store are its confirmed, rejected and pending ones, merged.

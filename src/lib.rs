@@ -27,7 +27,8 @@ pub mod order;
 pub mod product;
 pub mod store;
 
-// Third floor: the doors, which do not know each other; and what fills the house.
+// Third floor: the doors, which do not know each other; what fills the house, and what checks it.
+pub mod check;
 pub mod seed;
 pub mod server;
 pub mod worker;

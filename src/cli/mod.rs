@@ -1,5 +1,6 @@
 //! The command line: one file a subcommand.
 
+mod check;
 mod completions;
 mod dev;
 mod healthcheck;
@@ -68,6 +69,8 @@ enum Command {
     /// Fill the database with demo data
     #[command(visible_alias = "seed_data")]
     Seed(seed::Seed),
+    /// Check the books: recount what is counted, compare stock with the ledger, orders with their confirmations
+    Check(check::Check),
     /// Run everything on this machine, with a private PostgreSQL and Redis
     Dev(dev::Dev),
     /// Ask a running server whether it is healthy; for containers
@@ -125,6 +128,7 @@ async fn run(cli: Cli) -> Result<ExitCode, Failure> {
         Command::Serve(serve) => serve.run(settings).await?,
         Command::Worker(worker) => worker.run(settings).await?,
         Command::Migrate(migrate) => return migrate.run(&settings).await,
+        Command::Check(check) => return check.run(&settings).await,
         Command::Seed(seed) => seed.run(&settings).await?,
         Command::Dev(dev) => dev.run(settings).await?,
         Command::Healthcheck(healthcheck) => healthcheck.run(&settings).await?,

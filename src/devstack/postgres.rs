@@ -57,6 +57,8 @@ impl Postgres {
             "dynamic_shared_memory_type=mmap",
             "autovacuum=off",
             "jit=off",
+            // Tests count statements.
+            "shared_preload_libraries=pg_stat_statements",
         ];
         let binaries = binaries::postgres(None)?;
         // A shutdown in order would write a checkpoint that nobody reads.

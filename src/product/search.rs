@@ -13,6 +13,9 @@ use crate::{
     web::{InvalidParameter, NotFound, Page, PageRequest, Params, Problem, Window},
 };
 
+/// What stands between title and description in the text that is searched.
+const BETWEEN: char = char::MAX;
+
 /// A product that was found.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct FoundProduct {
@@ -112,13 +115,21 @@ fn matching(search: &Search) -> QueryBuilder<Postgres> {
     if let Some(text) = &search.text {
         let pattern = format!("%{}%", escape_like(text));
         query
-            .push(" and (fold(p.title) like fold(")
-            .push_bind(pattern.clone());
-        query
-            .push(") or fold(p.description) like fold(")
+            .push(" and (p.search_text like fold(")
             .push_bind(pattern.clone());
         query.push(") or p.category_id = any(array(select id from category where fold(name) like fold(");
-        query.push_bind(pattern).push("))))");
+        query.push_bind(pattern.clone()).push("))))");
+        if text.contains(BETWEEN) {
+            // It could match the end of a title and the beginning of its description.
+            query
+                .push(" and (fold(p.title) like fold(")
+                .push_bind(pattern.clone());
+            query
+                .push(") or fold(p.description) like fold(")
+                .push_bind(pattern.clone());
+            query.push(") or p.category_id = any(array(select id from category where fold(name) like fold(");
+            query.push_bind(pattern).push("))))");
+        }
     }
     if let Some(price) = &search.min_price {
         query

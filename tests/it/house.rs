@@ -22,6 +22,7 @@ const FLOORS: &[(&str, u8)] = &[
     ("product", 4),
     ("inventory", 5),
     ("order", 6),
+    ("check", 7),
     ("seed", 7),
     ("server", 7),
     ("worker", 7),

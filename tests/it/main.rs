@@ -25,6 +25,8 @@ mod queue;
 mod rate_limit;
 mod search;
 mod settings;
+mod statements;
 mod stores;
 mod support;
+mod tallies;
 mod worker;

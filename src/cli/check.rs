@@ -1,0 +1,42 @@
+//! `afforo check`
+
+use std::{io::Write, process::ExitCode};
+
+use clap::Args;
+use sqlx::{Connection, PgConnection};
+
+use super::{Failure, Settings};
+use crate::{check, database};
+
+/// What `afforo check` is told: nothing but the settings.
+#[derive(Args, Debug)]
+pub(super) struct Check {}
+
+impl Check {
+    pub async fn run(self, settings: &Settings) -> Result<ExitCode, Failure> {
+        // It reads everything, which takes longer than a request may.
+        let options =
+            database::connect_options(settings.database.url()?)?.options([("statement_timeout", "0")]);
+        let mut connection = PgConnection::connect_with(&options).await?;
+        if !database::pending(&mut connection).await?.is_empty() {
+            return Err("the schema is not up to date: run `afforo migrate` first".into());
+        }
+        let mut out = std::io::stdout();
+        let mut code = ExitCode::SUCCESS;
+        for checked in check::run(&mut connection).await? {
+            if checked.broken == 0 {
+                writeln!(out, "ok     {}", checked.rule)?;
+            } else {
+                let examples = checked.examples.join("; ");
+                writeln!(
+                    out,
+                    "BROKEN {}: {} times, such as {examples}",
+                    checked.rule, checked.broken
+                )?;
+                code = ExitCode::FAILURE;
+            }
+        }
+        connection.close().await?;
+        Ok(code)
+    }
+}

@@ -1,0 +1,106 @@
+//! However much a page holds, it takes the same number of statements.
+
+use serde_json::json;
+use sqlx::PgPool;
+
+use crate::support::app::TestApp;
+
+/// Forgets the statements that were counted.
+async fn forget(pool: &PgPool) {
+    sqlx::query("select pg_stat_statements_reset(0, (select oid from pg_database where datname = current_database()), 0)")
+        .execute(pool)
+        .await
+        .unwrap();
+}
+
+/// The statements since, but for the rollback that every connection is returned with.
+async fn counted(pool: &PgPool) -> i64 {
+    sqlx::query_scalar(
+        "select coalesce(sum(calls), 0)::bigint from pg_stat_statements s join pg_database d on d.oid = s.dbid
+         where d.datname = current_database() and query not ilike 'rollback' and query not like '%pg_stat_statements%'",
+    )
+    .fetch_one(pool)
+    .await
+    .unwrap()
+}
+
+async fn with_counter() -> TestApp {
+    let app = TestApp::start().await;
+    sqlx::query("create extension pg_stat_statements")
+        .execute(&app.pool)
+        .await
+        .unwrap();
+    app
+}
+
+/// What a request costs: path, and how many statements.
+const READS: &[(&str, i64)] = &[
+    ("/api/categories/", 2),
+    ("/api/categories/1/", 1),
+    ("/api/products/", 2),
+    ("/api/products/1/", 1),
+    ("/api/products/autocomplete/?q=lamp", 1),
+    ("/api/products/search/", 2),
+    ("/api/products/search/?q=lamp", 2),
+    (
+        "/api/products/search/?q=lamp&store_id=1&category_id=1&min_price=1&max_price=99",
+        2,
+    ),
+    ("/api/stores/", 2),
+    ("/api/stores/1/", 1),
+    ("/api/inventory/", 2),
+    ("/api/inventory/?store_id=1&low_stock=true", 2),
+    ("/api/inventory/?product_id=1", 2),
+    ("/api/inventory/1/", 1),
+    ("/api/orders/", 2),
+    ("/api/orders/?store_id=1&status=confirmed", 2),
+    ("/api/orders/1/", 2),
+    ("/api/orders/stats/", 1),
+    ("/api/orders/stats/?store_id=1", 1),
+];
+
+#[tokio::test]
+async fn a_full_page_takes_as_many_statements_as_a_page_of_one_row() {
+    let app = with_counter().await;
+    let (store, lamp) = (app.store("Main").await, app.product("Lamp 0", "10.00").await);
+    app.stock(store, lamp, 5).await;
+    app.order(store, &[(lamp, 1)]).await.created();
+    let read = async || {
+        for (path, statements) in READS {
+            forget(&app.pool).await;
+            assert_eq!(app.get(path).await.status, 200, "{path}");
+            assert_eq!(counted(&app.pool).await, *statements, "{path}");
+        }
+    };
+    read().await;
+    for number in 1..25 {
+        let store = app.store(&format!("Store {number}")).await;
+        let product = app.product(&format!("Lamp {number}"), "10.00").await;
+        app.stock(1, product, 5).await;
+        app.stock(store, 1, 5).await;
+        app.order(1, &[(product, 1), (lamp, 1)]).await;
+    }
+    read().await;
+}
+
+#[tokio::test]
+async fn an_order_of_many_items_takes_as_many_statements_as_one_of_one() {
+    let app = with_counter().await;
+    let store = app.store("Main").await;
+    let mut products = Vec::new();
+    for number in 0..20 {
+        let product = app.product(&format!("Lamp {number}"), "10.00").await;
+        app.stock(store, product, 100).await;
+        products.push((product, 1));
+    }
+    for items in [&products[..1], &products[..2], &products] {
+        forget(&app.pool).await;
+        app.order(store, items).await.created();
+        // Begin, lock, write, commit.
+        assert_eq!(counted(&app.pool).await, 4, "{} items", items.len());
+    }
+    forget(&app.pool).await;
+    app.post("/api/orders/", &json!({ "store_id": store, "items": [] }))
+        .await;
+    assert_eq!(counted(&app.pool).await, 0, "what is wrong in itself asks nobody");
+}
