@@ -14,7 +14,7 @@ with locked as materialized (
     insert into stock_movement (inventory_id, order_id, kind, delta, quantity_after)
     select locked.id, placed.id, 'ORDER', -1, locked.quantity - 1 from placed, locked
 ), owed as (
-    insert into outbox (order_id) select id from placed
+    insert into outbox (order_ids) select array[id] from placed
 )
 update inventory i set quantity = i.quantity - 1, ordered = true, updated_at = now()
 from locked, placed where i.id = locked.id;

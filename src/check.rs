@@ -96,12 +96,12 @@ pub async fn run(db: &mut PgConnection) -> sqlx::Result<Vec<Checked>> {
         "a confirmed order has its confirmation, or is owed it",
         "select format('order %s', id) from orders where status = 'CONFIRMED'
              and not exists (select from order_confirmation c where c.order_id = id)
-             and not exists (select from outbox where outbox.order_id = id)"
+             and id not in (select unnest(order_ids) from outbox)"
     );
     rule!(
         "no other order has a confirmation, or is owed one",
         "select format('order %s', order_id)
-         from (select order_id from order_confirmation union all select order_id from outbox) confirmed
+         from (select order_id from order_confirmation union all select unnest(order_ids) from outbox) confirmed
              left join orders on id = order_id
          where status is distinct from 'CONFIRMED'"
     );

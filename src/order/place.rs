@@ -183,7 +183,7 @@ fn named_pairs(orders: &[NewOrder]) -> impl Iterator<Item = (i64, i64)> {
 struct Rows {
     orders: OrderColumns,
     items: ItemColumns,
-    /// Confirmed orders.
+    /// Confirmed orders: what the outbox is told.
     outbox: Vec<i64>,
     /// Stock rows and what is left in them after the last order that took from them.
     left: HashMap<i64, i32>,
@@ -304,7 +304,7 @@ impl Rows {
                  from unnest($12::bigint[], $8::bigint[], $10::integer[], $13::integer[])
                      as m (inventory_id, order_id, quantity, quantity_after)
              ), owed as (
-                 insert into outbox (order_id) select unnest($14::bigint[])
+                 insert into outbox (order_ids) select $14::bigint[] where cardinality($14::bigint[]) > 0
              )
              update inventory set quantity = taken.quantity, ordered = true, updated_at = now()
              from unnest($15::bigint[], $16::integer[]) as taken (id, quantity)

@@ -2,33 +2,34 @@
 
 use serde::{Deserialize, Serialize};
 
-/// The version that this program writes.
-const VERSION: u8 = 1;
+/// The version that this program writes. Version 1 named orders.
+const VERSION: u8 = 2;
 
-/// Asks for the confirmations of some orders. Orders are named by id only: what is to be said of them is read when the
-/// job runs. Running it again confirms nothing twice.
+/// Asks for the confirmations that some rows of the outbox owe. What is to be said of the orders is read when the job
+/// runs. Running it again confirms nothing twice.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ConfirmOrders {
     version: u8,
-    order_ids: Vec<i64>,
+    #[serde(default)]
+    outbox_ids: Vec<i64>,
 }
 
 impl ConfirmOrders {
     /// A message of the current version.
     #[must_use]
-    pub fn new(order_ids: Vec<i64>) -> Self {
+    pub fn new(outbox_ids: Vec<i64>) -> Self {
         Self {
             version: VERSION,
-            order_ids,
+            outbox_ids,
         }
     }
 
-    /// The orders to confirm.
-    pub fn order_ids(&self) -> Result<&[i64], UnknownVersion> {
-        if self.version == VERSION {
-            Ok(&self.order_ids)
-        } else {
-            Err(UnknownVersion(self.version))
+    /// The rows of the outbox to settle. None for a message of version 1: what it asked for is asked for again when its
+    /// lease has run out.
+    pub fn outbox_ids(&self) -> Result<&[i64], UnknownVersion> {
+        match self.version {
+            1 | VERSION => Ok(&self.outbox_ids),
+            unknown => Err(UnknownVersion(unknown)),
         }
     }
 }

@@ -9,8 +9,8 @@ use crate::{
 };
 
 pub(super) async fn run(db: PgPool, job: ConfirmOrders, _: JobContext) -> Result<(), JobError> {
-    let orders = job.order_ids().map_err(JobError::give_up)?;
-    let confirmed = outbox::settle(&db, orders).await.map_err(JobError::retry)?;
+    let owing = job.outbox_ids().map_err(JobError::give_up)?;
+    let confirmed = outbox::settle(&db, owing).await.map_err(JobError::retry)?;
     for order in order::confirmed(&db, &confirmed).await.map_err(JobError::retry)? {
         tracing::info!(
             order_id = order.id,

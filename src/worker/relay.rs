@@ -17,8 +17,8 @@ use crate::{
 
 /// How long a confirmation may take before it is asked for again.
 const LEASE: Duration = Duration::from_mins(1);
-/// Orders that one job confirms at most.
-const ORDERS_A_JOB: i64 = 500;
+/// Rows of the outbox that one job settles at most. Each is about the orders of one transaction.
+const ROWS_A_JOB: i64 = 32;
 /// Between two steps while orders keep coming, so that they gather: a step costs the database as much for one as for many.
 const GATHER: Duration = Duration::from_millis(20);
 /// How often to look without being woken: for orders of other processes, and for leases that ran out.
@@ -62,17 +62,16 @@ impl Relay {
 
     /// Claims what is due, up to one job's worth, and pushes the job.
     pub async fn step(&self) -> Result<Relayed, RelayError> {
-        let orders = outbox::claim(&self.db, ORDERS_A_JOB, LEASE).await?;
-        if orders.is_empty() {
+        let claim = outbox::claim(&self.db, ROWS_A_JOB, LEASE).await?;
+        if claim.outbox_ids.is_empty() {
             return Ok(Relayed::Nothing);
         }
-        let count = orders.len();
-        let job = ConfirmOrders::new(orders.clone());
+        let job = ConfirmOrders::new(claim.outbox_ids.clone());
         if let Err(error) = self.queue.push(&Uuid::now_v7().to_string(), &job).await {
-            outbox::release(&self.db, &orders).await?;
+            outbox::release(&self.db, &claim.outbox_ids).await?;
             return Err(error.into());
         }
-        Ok(Relayed::Orders(count))
+        Ok(Relayed::Orders(claim.orders))
     }
 
     /// Steps until `shutdown`, whatever fails meanwhile.

@@ -62,7 +62,7 @@ async fn a_message_that_runs_twice_confirms_once() {
     for id in ["first", "second"] {
         queues
             .confirmations
-            .push(id, &ConfirmOrders::new(orders.clone()))
+            .push(id, &ConfirmOrders::new(vec![1, 2, 3]))
             .await
             .unwrap();
     }
@@ -78,7 +78,7 @@ async fn a_message_that_runs_twice_confirms_once() {
 }
 
 #[tokio::test]
-async fn a_message_about_an_order_that_is_owed_nothing_confirms_nothing() {
+async fn a_message_about_what_is_owed_nothing_confirms_nothing() {
     // The queue may outlive the database that it was about, where ids start over.
     let app = TestApp::start().await;
     let queues = queues(&app);
@@ -123,11 +123,40 @@ async fn two_workers_at_once_confirm_each_order_once() {
 }
 
 #[tokio::test]
+async fn what_older_versions_left_behind_is_confirmed() {
+    let app = TestApp::start().await;
+    let queues = queues(&app);
+    // A server of the version before still places orders, whose messages name orders.
+    execute(
+        &app.pool,
+        "insert into store (name, location) values ('Main', 'Main Street 1');
+         insert into orders (store_id, status) values (1, 'CONFIRMED'), (1, 'CONFIRMED');
+         insert into outbox (order_id) values (1), (2)",
+    )
+    .await;
+    assert_eq!(owed(&app.pool).await, [1, 2]);
+    let message = serde_json::json!({ "version": 1, "order_ids": [1, 2] });
+    let message: ConfirmOrders = serde_json::from_value(message).unwrap();
+    queues
+        .confirmations
+        .push("from the past", &message)
+        .await
+        .unwrap();
+    let worker = Worker::start(&app);
+    eventually("both are confirmed", async || {
+        confirmed(&app.pool).await == [1, 2] && is_idle(&queues).await
+    })
+    .await;
+    assert_eq!(queues.confirmations.counts().await.unwrap().dead, 0);
+    worker.stop().await;
+}
+
+#[tokio::test]
 async fn a_message_of_an_unknown_version_is_dead_and_its_order_is_confirmed_all_the_same() {
     let app = TestApp::start().await;
     let orders = orders(&app, 1).await;
     let queues = queues(&app);
-    let message = serde_json::json!({ "version": 2, "order_ids": orders });
+    let message = serde_json::json!({ "version": 3, "outbox_ids": [1] });
     let message: ConfirmOrders = serde_json::from_value(message).unwrap();
     queues
         .confirmations
@@ -142,7 +171,7 @@ async fn a_message_of_an_unknown_version_is_dead_and_its_order_is_confirmed_all_
     let dead = queues.confirmations.dead(10).await.unwrap().remove(0);
     assert_eq!((dead.id.as_str(), dead.attempts), ("from the future", 1));
     assert!(
-        dead.error.contains("message version 2 is unknown"),
+        dead.error.contains("message version 3 is unknown"),
         "{}",
         dead.error
     );
@@ -217,7 +246,7 @@ async fn confirmed(pool: &PgPool) -> Vec<i64> {
 
 /// Orders that are owed theirs.
 async fn owed(pool: &PgPool) -> Vec<i64> {
-    ids(pool, "select order_id from outbox order by order_id").await
+    ids(pool, "select unnest(order_ids) from outbox order by 1").await
 }
 
 async fn ids(pool: &PgPool, sql: &'static str) -> Vec<i64> {

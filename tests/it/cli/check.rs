@@ -75,7 +75,7 @@ async fn whatever_does_not_agree_is_named() {
             "order 1",
         ),
         (
-            "insert into outbox (order_id) values (2)",
+            "insert into outbox (order_ids) values ('{2}')",
             "no other order",
             "order 2",
         ),

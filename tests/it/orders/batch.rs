@@ -92,7 +92,8 @@ async fn books(pool: &PgPool) -> Vec<Vec<String>> {
         "select format('%s %s %s %s', inventory_id, kind, delta, quantity_after)
          from stock_movement order by inventory_id, id",
         "select format('%s %s %s', id, quantity, ordered) from inventory order by id",
-        "select format('%s', (select count(*) from orders o where o.id <= b.order_id)) from outbox b order by order_id",
+        "select format('%s', (select count(*) from orders o where o.id <= b.order_id)) from (
+             select unnest(order_ids) as order_id from outbox) b order by order_id",
     ] {
         books.push(sqlx::query_scalar(sql).fetch_all(pool).await.unwrap());
     }

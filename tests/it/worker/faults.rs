@@ -65,11 +65,12 @@ async fn a_step_that_cannot_reach_redis_gives_back_what_it_claimed() {
     let orders = orders(&app, 2).await;
     redis.kill();
     relay.step().await.unwrap_err();
-    let due: Vec<i64> =
-        sqlx::query_scalar("select order_id from outbox where due_at <= now() and attempts = 1 order by 1")
-            .fetch_all(&app.pool)
-            .await
-            .unwrap();
+    let due: Vec<i64> = sqlx::query_scalar(
+        "select unnest(order_ids) from outbox where due_at <= now() and attempts = 1 order by 1",
+    )
+    .fetch_all(&app.pool)
+    .await
+    .unwrap();
     assert_eq!(due, orders);
     redis.restart();
     eventually("the next step succeeds", async || {

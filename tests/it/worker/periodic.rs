@@ -197,13 +197,18 @@ async fn outbox_rows_of_confirmed_orders_are_cleaned_up_and_no_others() {
     let app = TestApp::start().await;
     execute(
         &app.pool,
-        "insert into outbox (order_id, due_at) select n, now() + interval '1 h' from generate_series(1, 6) n;
+        "insert into outbox (order_ids, due_at) select order_ids::bigint[], now() + interval '1 h'
+         from unnest(array['{1, 3}', '{2, 3}', '{4}', '{5}']) order_ids;
          insert into order_confirmation (order_id) values (1), (3), (5), (77)",
     )
     .await;
     let (worker, queues) = (Worker::start(&app), queues(&app));
     done(&queues, "now", PeriodicJob::CleanUpOutbox).await;
-    assert_eq!(owed(&app.pool).await, [2, 4, 6]);
+    assert_eq!(
+        owed(&app.pool).await,
+        [2, 3, 4],
+        "a row stays whole while it owes anything"
+    );
     worker.stop().await;
 }
 
