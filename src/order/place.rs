@@ -50,8 +50,8 @@ struct Locked {
     now: Timestamp,
 }
 
-/// Locks every stock row that the orders name, in the one global order `(store_id, product_id)`, and takes ids from the
-/// sequences. After a wait for a lock the quantity is the current one.
+/// Locks every stock row that the orders name, in the one global order `(store_id, product_id)`, reads the active stores
+/// that they name, and takes ids from the sequences. After a wait for a lock the quantity is the current one.
 ///
 /// What is too little is not left out here but judged later: PostgreSQL checks a condition on the quantity again after a
 /// wait, and would silently drop the row.
@@ -61,28 +61,32 @@ async fn lock(tx: &mut PgConnection, orders: &[NewOrder]) -> sqlx::Result<Locked
     wanted.dedup();
     let (store_ids, product_ids): (Vec<i64>, Vec<i64>) = wanted.into_iter().unzip();
     let item_count: usize = orders.iter().map(|order| order.items.len()).sum();
+    let mut shops = store_ids.clone();
+    shops.dedup();
     let rows = sqlx::query!(
         r#"with locked as materialized (
-               select i.id, i.store_id, i.product_id, i.quantity, p.title, p.price, p.is_active,
-                   s.name, s.location, s.is_active as store_is_active
+               select i.id, i.store_id, i.product_id, i.quantity, p.title, p.price, p.is_active
                from unnest($1::bigint[], $2::bigint[]) as wanted (store_id, product_id)
                    join inventory i on i.store_id = wanted.store_id and i.product_id = wanted.product_id
                    join product p on p.id = i.product_id
-                   join store s on s.id = i.store_id
                order by i.store_id, i.product_id
                for update of i
            )
            select null::bigint[] as "order_ids?", null::bigint[] as "item_ids?", null::timestamptz as "now?",
                id as "id?", store_id as "store_id?", product_id as "product_id?", quantity as "quantity?",
                title as "title?", price as "price?: Money", is_active as "is_active?",
-               name as "name?", location as "location?", store_is_active as "store_is_active?"
+               null::text as "name?", null::text as "location?"
            from locked
            union all
-           select array(select nextval('orders_id_seq') from generate_series(1, $3::integer)),
-               array(select nextval('order_item_id_seq') from generate_series(1, $4::integer)), now(),
-               null, null, null, null, null, null, null, null, null, null"#,
+           select null, null, null, null, id, null, null, null, null, null, name, location
+           from store where is_active and id = any($3)
+           union all
+           select array(select nextval('orders_id_seq') from generate_series(1, $4::integer)),
+               array(select nextval('order_item_id_seq') from generate_series(1, $5::integer)), now(),
+               null, null, null, null, null, null, null, null, null"#,
         &store_ids,
         &product_ids,
+        &shops,
         i32::try_from(orders.len()).unwrap_or(i32::MAX),
         i32::try_from(item_count).unwrap_or(i32::MAX),
     )
@@ -97,21 +101,16 @@ async fn lock(tx: &mut PgConnection, orders: &[NewOrder]) -> sqlx::Result<Locked
     for row in rows {
         if let (Some(orders), Some(items), Some(time)) = (row.order_ids, row.item_ids, row.now) {
             (order_ids, item_ids, now) = (orders, items, time);
-        } else if let (Some(id), Some(store_id), Some(product_id), Some(quantity), Some(price)) =
-            (row.id, row.store_id, row.product_id, row.quantity, row.price)
-        {
-            if row.store_is_active == Some(true) && !stock.stores.contains_key(&store_id) {
-                let (name, location) = (row.name.unwrap_or_default(), row.location.unwrap_or_default());
-                stock.stores.insert(
-                    store_id,
-                    StoreSummary {
-                        id: store_id,
-                        name,
-                        location,
-                    },
-                );
-            }
-            let title = row.title.unwrap_or_default();
+        } else if let (Some(id), Some(name), Some(location)) = (row.store_id, row.name, row.location) {
+            stock.stores.insert(id, StoreSummary { id, name, location });
+        } else if let (Some(id), Some(store_id), Some(product_id), Some(quantity), Some(title), Some(price)) = (
+            row.id,
+            row.store_id,
+            row.product_id,
+            row.quantity,
+            row.title,
+            row.price,
+        ) {
             let is_active = row.is_active.unwrap_or_default();
             stock.rows.push(StockRow {
                 id,
@@ -137,31 +136,18 @@ async fn lock(tx: &mut PgConnection, orders: &[NewOrder]) -> sqlx::Result<Locked
     })
 }
 
-/// Looks up the stores and products that no locked row told of. There are none as a rule, and then nothing is asked.
+/// Looks up which products exist of those that no locked row told of. There are none as a rule, and then nothing is asked.
 async fn look_up_the_rest(tx: &mut PgConnection, orders: &[NewOrder], stock: &mut Stock) -> sqlx::Result<()> {
-    let missing: Vec<(i64, i64)> = named_pairs(orders)
+    let missing: Vec<i64> = named_pairs(orders)
         .filter(|(store, product)| stock.position(*store, *product).is_none())
+        .map(|(_, product)| product)
         .collect();
     if missing.is_empty() {
         return Ok(());
     }
-    let store_ids: Vec<i64> = missing.iter().map(|(store, _)| *store).collect();
-    let stores = sqlx::query_as!(
-        StoreSummary,
-        "select id, name, location from store where is_active and id = any($1)",
-        &store_ids
-    );
-    stock.stores.extend(
-        stores
-            .fetch_all(&mut *tx)
-            .await?
-            .into_iter()
-            .map(|store| (store.id, store)),
-    );
-    let product_ids: Vec<i64> = missing.iter().map(|(_, product)| *product).collect();
     let products = sqlx::query_scalar!(
         "select id from product where is_active and id = any($1)",
-        &product_ids
+        &missing
     );
     stock.elsewhere = HashSet::from_iter(products.fetch_all(tx).await?);
     Ok(())
