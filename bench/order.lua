@@ -1,4 +1,4 @@
--- Orders of two items: 8 stores, products drawn from 200.
+-- Orders of two items: 8 stores, products drawn from 200. With DELAY, each client pauses for so many milliseconds on average.
 wrk.method = "POST"
 wrk.path = "/api/orders/"
 wrk.headers["Content-Type"] = "application/json"
@@ -13,4 +13,13 @@ function request()
    return wrk.format(nil, nil, nil, string.format(
       '{"store_id":%d,"items":[{"product_id":%d,"quantity":1},{"product_id":%d,"quantity":1}]}',
       math.random(1, 8), first, second))
+end
+
+local pause = tonumber(os.getenv("DELAY") or "0")
+
+if pause > 0 then
+   -- Pauses without memory: orders come at any moment, as they do from people.
+   function delay()
+      return math.floor(-math.log(1 - math.random()) * pause + 0.5)
+   end
 end

@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # Measures how many orders a second Afforo places over HTTP, as a ratio to pgbench running one hand-written statement for
-# each order on the same tables in the same run. Everything shares this machine: load, Afforo with its worker, PostgreSQL
-# with fsync and synchronous_commit on, Redis. Prints a table, as docs/BENCHMARKS.md has it.
+# each order on the same tables in the same run; and how long an order takes, alone and at half of the full load. Everything
+# shares this machine: load, Afforo with its worker, PostgreSQL with fsync and synchronous_commit on, Redis. Prints tables,
+# as docs/BENCHMARKS.md has them.
 #
 # ROUNDS (3) and SECONDS_EACH (10) say how long. It needs wrk, and pgbench, which comes with PostgreSQL.
 set -euo pipefail
@@ -40,18 +41,29 @@ query() { "$programs/psql" -h "$socket" -U postgres --no-psqlrc -v ON_ERROR_STOP
 # --- One measurement each; a number of orders a second.
 
 # The server stands still meanwhile: its worker would take from pgbench what it measures. Nothing is owed to these orders.
-one_statement() { # script clients
+one_statement() { # script clients [pgbench options]
     kill -STOP "$server"
     PGOPTIONS="-c plan_cache_mode=force_generic_plan -c enable_seqscan=off -c jit=off" \
-        "$programs/pgbench" -h "$socket" -U postgres -n -M prepared -c "$2" -j 1 -T "$seconds" -f "$here/$1.sql" afforo \
-        2>/dev/null | sed -n 's/^tps = \([0-9.]*\).*/\1/p'
+        "$programs/pgbench" -h "$socket" -U postgres -n -M prepared -j 1 -T "$seconds" -c "$2" "${@:3}" -f "$here/$1.sql" \
+        afforo 2>/dev/null | sed -n 's/^tps = \([0-9.]*\).*/\1/p'
     query -c "truncate outbox"
     kill -CONT "$server"
     sleep 1
 }
 
-over_http() { # script connections [seconds]; also keeps its latencies
-    wrk -t1 -c"$2" -d"${3:-$seconds}s" --latency -s "$here/$1.lua" "http://127.0.0.1:$port" >wrk
+# The same with no trigger to keep the tallies, which are then brought up to date: what less than Afforo's work would cost.
+one_statement_without_tallies() { # script clients
+    local last
+    last=$(query -c "select max(id) from orders")
+    query -c "alter table orders disable trigger user; alter table inventory disable trigger user"
+    one_statement "$1" "$2"
+    query -c "alter table orders enable trigger user; alter table inventory enable trigger user"
+    query -c "insert into order_tally select store_id, status, count(*), sum(total_amount) from orders where id > $last
+        group by store_id, status"
+}
+
+over_http() { # script connections [seconds [milliseconds between an answer and the next order]]; also keeps its latencies
+    DELAY="${4:-0}" wrk -t1 -c"$2" -d"${3:-$seconds}s" --latency -s "$here/$1.lua" "http://127.0.0.1:$port" >wrk
     if grep -q "Non-2xx" wrk; then grep "Non-2xx" wrk >&2; exit 1; fi
     sed -n 's/^ *50% *//p' wrk >"p50-$1-$2"
     sed -n 's/^ *99% *//p' wrk >"p99-$1-$2"
@@ -60,11 +72,9 @@ over_http() { # script connections [seconds]; also keeps its latencies
 
 median() { sort -g "$1" | awk '{ all[NR] = $1 } END { print all[int((NR + 1) / 2)] }'; }
 row() { # what connections script
-    local placed baseline
-    placed=$(median "http-$3-$2")
-    baseline=$(median "statement-$3")
-    awk -v what="$1" -v c="$2" -v p="$placed" -v b="$baseline" -v p50="$(cat "p50-$3-$2")" -v p99="$(cat "p99-$3-$2")" \
-        'BEGIN { printf "| %s | %s | %.0f | %.0f | **%.2f** | %s / %s |\n", what, c, p, b, p / b, p50, p99 }'
+    awk -v what="$1" -v c="$2" -v p="$(median "http-$3-$2")" -v b="$(median "statement-$3")" -v w="$(median "plain-$3")" \
+        -v p50="$(cat "p50-$3-$2")" -v p99="$(cat "p99-$3-$2")" \
+        'BEGIN { printf "| %s | %s | %.0f | %.0f | **%.2f** | %.0f | %.2f | %s / %s |\n", what, c, p, b, p / b, w, p / w, p50, p99 }'
 }
 
 # --- The run: stock, a warm-up that leaves the tables populated and analysed, then rounds of all measurements in turn.
@@ -75,33 +85,46 @@ query -c "vacuum analyze"
 for round in $(seq "$rounds"); do
     for script in order hot; do
         one_statement "$script" 16 >>"statement-$script"
+        one_statement_without_tallies "$script" 16 >>"plain-$script"
         for connections in 64 256; do over_http "$script" "$connections" >>"http-$script-$connections"; done
     done
     echo "bench: round $round of $rounds" >&2
 done
-one_statement order 1 >alone-statement
+
+# One order at a time: over HTTP, as a statement, and what HTTP alone takes.
+one_statement order 1 --log --log-prefix=latency >alone-statement
+cut -d ' ' -f 3 latency.* >statement-latencies
 over_http order 1 >alone-http
+wrk -t1 -c1 -d"${seconds}s" --latency "http://127.0.0.1:$port/health/" | sed -n 's/^ *50% *//p' >p50-health
+
+# Half of the full load: 64 clients that pause by chance, for as long on average as brings them to half of what they could.
+pause=$(awk -v full="$(median http-order-64)" 'BEGIN { print 64 / (full / 2) * 1000 - 1 }')
+cp p50-order-64 full-p50-order-64
+cp p99-order-64 full-p99-order-64
+over_http order 64 "$((seconds * 2))" "$pause" >half
+mv p50-order-64 p50-half
+mv p99-order-64 p99-half
+mv full-p50-order-64 p50-order-64
+mv full-p99-order-64 p99-order-64
 
 # A minute at full load, and how long confirmations take to catch up.
 full=$(over_http order 256 60)
 began=$(date +%s%N)
 while [ "$(query -c "select count(*) from outbox")" != 0 ]; do sleep 0.1; done
 behind=$((($(date +%s%N) - began) / 1000000))
-
-books=$(query -c "select count(*) from inventory i where store_id <= 8 and product_id <= 200 and quantity <>
-    (select sum(delta) from stock_movement m where m.inventory_id = i.id)")
-[ "$books" = 0 ] || { echo "bench: $books stock rows are not what the ledger says" >&2; exit 1; }
+RUST_LOG=warn "$afforo" check --database-url "postgres://postgres@${socket//\//%2F}/afforo" >check ||
+    { cat check >&2; exit 1; }
 
 echo "$(date -u +%F), $(nproc) cores, $(sed -n 's/^model name[^:]*: //p' /proc/cpuinfo | head -n 1), $("$programs/postgres" --version), $rounds rounds of $seconds s, medians."
 echo
-echo "| orders | connections | Afforo, orders/s | one statement per order, orders/s | ratio | p50 / p99 |"
-echo "|---|---|---|---|---|---|"
+echo "| orders | connections | Afforo, orders/s | one statement per order, orders/s | ratio | the same without tallies, orders/s | ratio | p50 / p99 |"
+echo "|---|---|---|---|---|---|---|---|"
 row "2 items, 200 products, 8 stores" 64 order
 row "2 items, 200 products, 8 stores" 256 order
 row "1 product of 1 store" 64 hot
 row "1 product of 1 store" 256 hot
 echo
-awk -v statement="$(cat alone-statement)" -v p50="$(cat p50-order-1)" \
-    'BEGIN { printf "One order at a time: p50 %s over HTTP; the statement alone %.2f ms on average.\n", p50, 1000 / statement }'
+echo "One order at a time: p50 $(cat p50-order-1) over HTTP; the statement alone $(median statement-latencies)us; an answer of HTTP that does nothing $(cat p50-health)."
+echo "Half of the full load: $(cat half) orders/s, p50 $(cat p50-half), p99 $(cat p99-half)."
 echo "A minute at full load: $full orders/s; every order had its confirmation $behind ms after the last was placed."
-echo "Memory of the server at its highest: $(sed -n 's/^VmHWM:[^0-9]*//p' "/proc/$server/status")."
+echo "Memory of the server at its highest: $(sed -n 's/^VmHWM:[^0-9]*//p' "/proc/$server/status"). All books agree afterwards (\`afforo check\`)."

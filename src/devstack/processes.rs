@@ -12,19 +12,32 @@ pub(super) fn is_alive(pid: Pid) -> bool {
     !matches!(test_kill_process(pid), Err(Errno::SRCH))
 }
 
-/// Sends `signal` to the process and to everything that descends from it.
+/// Whether a process still runs: one that has ended but that nobody has taken note of yet does not.
+pub(super) fn runs(pid: Pid) -> bool {
+    match fs::read_to_string(format!("/proc/{}/stat", pid.as_raw_nonzero())) {
+        Ok(stat) => !stat
+            .rsplit_once(')')
+            .is_some_and(|(_, rest)| rest.trim_start().starts_with(['Z', 'X'])),
+        Err(_) if Path::new("/proc/self").exists() => false,
+        Err(_) => is_alive(pid),
+    }
+}
+
+/// Sends `signal` to the process and to everything that descends from it, and returns them.
 ///
 /// PostgreSQL puts each of its processes into a session of its own, so there is no group to signal. The
 /// parent is stopped before its children are listed, because it must neither start new ones meanwhile nor see
 /// them die and recover.
-pub(super) fn signal_tree(root: Pid, signal: Signal) {
+pub(super) fn signal_tree(root: Pid, signal: Signal) -> Vec<Pid> {
     if signal != Signal::CONT {
         send(root, Signal::STOP);
     }
-    for pid in descendants(root) {
-        send(pid, signal);
+    let mut tree = descendants(root);
+    tree.push(root);
+    for pid in &tree {
+        send(*pid, signal);
     }
-    send(root, signal);
+    tree
 }
 
 /// Whether the process works in `folder`, as a PostgreSQL server does in its data.

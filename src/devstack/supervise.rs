@@ -18,7 +18,10 @@ use std::{
 
 use rustix::process::{Pid, Signal};
 
-use super::{account::Account, processes::signal_tree};
+use super::{
+    account::Account,
+    processes::{runs, signal_tree},
+};
 
 /// Standard input is our pipe, standard output tells us what happens, standard error is the lock, which moves
 /// to descriptor 4 so that the server inherits it.
@@ -181,10 +184,16 @@ impl Supervised {
 
     /// Ends all the processes of the server at once, as a power cut does. Its supervisor stays.
     pub(super) fn kill(&mut self) {
-        self.signal(Signal::KILL);
-        // The supervisor reaps it, so that nothing of it is left when this returns.
+        let Some(server) = self.server() else { return };
+        let killed = signal_tree(server, Signal::KILL);
         while self.server.is_some() {
             self.server = self.events.recv().ok().and_then(|event| event.started());
+        }
+        // The system may take its time with the children, and PostgreSQL does not start while one of them holds on to
+        // the shared memory.
+        let deadline = Instant::now() + Duration::from_secs(10);
+        while killed.iter().any(|pid| runs(*pid)) && Instant::now() < deadline {
+            nap();
         }
     }
 
@@ -194,6 +203,14 @@ impl Supervised {
             .as_mut()
             .map_or(Ok(()), |pipe| pipe.write_all(b"again\n"))
     }
+}
+
+#[expect(
+    clippy::disallowed_methods,
+    reason = "servers are started and ended apart from any runtime"
+)]
+fn nap() {
+    thread::sleep(Duration::from_millis(2));
 }
 
 impl Drop for Supervised {
