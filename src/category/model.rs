@@ -5,7 +5,7 @@ use utoipa::ToSchema;
 
 use crate::{
     timestamp::Timestamp,
-    web::{Fields, text},
+    web::{Fields, Listed, text},
 };
 
 /// A category.
@@ -22,6 +22,17 @@ pub struct Category {
     pub created_at: Timestamp,
     /// When it was last written.
     pub updated_at: Timestamp,
+}
+
+impl Listed for Category {
+    type Key = (String, i64);
+
+    const LIST: &'static str = "categories";
+    const START: Self::Key = (String::new(), 0);
+
+    fn key(&self) -> Self::Key {
+        (self.name.clone(), self.id)
+    }
 }
 
 /// A category as a part of its products.

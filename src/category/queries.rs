@@ -6,7 +6,7 @@ use super::model::{Category, CategoryFields};
 use crate::{
     ledger::{self, Deletion, Scope},
     timestamp::Timestamp,
-    web::Window,
+    web::Slice,
 };
 
 /// Selects categories from `c`, which `$with` defines.
@@ -31,11 +31,14 @@ pub async fn count(db: impl PgExecutor<'_>) -> sqlx::Result<i64> {
         .await
 }
 
-pub async fn list(db: impl PgExecutor<'_>, window: Window) -> sqlx::Result<Vec<Category>> {
+pub async fn list(db: impl PgExecutor<'_>, slice: &Slice<Category>) -> sqlx::Result<Vec<Category>> {
     categories!(
-        "select * from category order by name, id limit $1 offset $2" + " order by c.name, c.id",
-        window.limit,
-        window.offset
+        "select * from category where (name, id) > ($1, $2) order by name, id limit $3 offset $4"
+            + " order by c.name, c.id",
+        slice.after.0,
+        slice.after.1,
+        slice.limit,
+        slice.offset
     )
     .fetch_all(db)
     .await

@@ -11,8 +11,8 @@ use super::{
 use crate::{
     database::{self, violated_constraint},
     web::{
-        AppState, Body, Conflict, Invalid, NotFound, Page, PageRequest, Presence, Problem, RecordId, deleted,
-        endpoint,
+        AppState, Body, Conflict, Invalid, InvalidParameter, ListParams, ListRequest, Listing, NotFound,
+        Presence, Problem, RecordId, deleted, endpoint,
     },
 };
 
@@ -29,11 +29,15 @@ pub fn router() -> OpenApiRouter<AppState> {
 }
 
 /// All categories, by name.
-#[utoipa::path(get, path = "/api/categories/", tag = "Categories", params(("page" = Option<String>, Query, description = "A number from 1, or `last`")),
-    responses((status = 200, body = Page<Category>), (status = 404, response = NotFound)))]
-async fn list(State(db): State<PgPool>, page: PageRequest) -> Result<Json<Page<Category>>, Problem> {
-    let window = page.window(queries::count(&db).await?)?;
-    Ok(Json(page.answer(window, queries::list(&db, window).await?)))
+#[utoipa::path(get, path = "/api/categories/", tag = "Categories", params(ListParams),
+    responses((status = 200, body = Listing<Category>), (status = 400, response = InvalidParameter), (status = 404, response = NotFound)))]
+async fn list(
+    State(db): State<PgPool>,
+    list: ListRequest<Category>,
+) -> Result<Json<Listing<Category>>, Problem> {
+    let slice = list.slice(queries::count(&db)).await?;
+    let rows = queries::list(&db, &slice).await?;
+    Ok(Json(list.answer(&slice, rows)))
 }
 
 /// Create a category.

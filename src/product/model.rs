@@ -10,7 +10,7 @@ use crate::{
     category::CategoryName,
     money::Money,
     timestamp::Timestamp,
-    web::{Fields, Reference, boolean, price, reference, text, text_or_blank},
+    web::{Fields, Listed, Reference, boolean, price, reference, text, text_or_blank},
 };
 
 /// A product.
@@ -33,6 +33,17 @@ pub struct Product {
     pub created_at: Timestamp,
     /// When it was last written.
     pub updated_at: Timestamp,
+}
+
+impl Listed for Product {
+    type Key = (String, i64);
+
+    const LIST: &'static str = "products";
+    const START: Self::Key = (String::new(), 0);
+
+    fn key(&self) -> Self::Key {
+        (self.title.clone(), self.id)
+    }
 }
 
 /// A product as a part of stock and of orders.

@@ -8,7 +8,7 @@ use crate::{
     ledger::{self, Deletion, Scope},
     money::Money,
     timestamp::Timestamp,
-    web::Window,
+    web::Slice,
 };
 
 /// Selects products from `p`, which `$with` defines.
@@ -41,12 +41,14 @@ pub async fn count(db: impl PgExecutor<'_>) -> sqlx::Result<i64> {
         .await
 }
 
-pub async fn list(db: impl PgExecutor<'_>, window: Window) -> sqlx::Result<Vec<Product>> {
+pub async fn list(db: impl PgExecutor<'_>, slice: &Slice<Product>) -> sqlx::Result<Vec<Product>> {
     products!(
-        "select * from product where is_active order by title, id limit $1 offset $2"
+        "select * from product where is_active and (title, id) > ($1, $2) order by title, id limit $3 offset $4"
             + " order by p.title, p.id",
-        window.limit,
-        window.offset
+        slice.after.0,
+        slice.after.1,
+        slice.limit,
+        slice.offset
     )
     .fetch_all(db)
     .await

@@ -17,8 +17,8 @@ use crate::{
     database::{self, violated_constraint},
     rate_limit::RateLimitLayer,
     web::{
-        AppState, Body, Conflict, Fields, Invalid, NotFound, Page, PageRequest, Presence, Problem, RecordId,
-        deleted, endpoint,
+        AppState, Body, Conflict, Fields, Invalid, InvalidParameter, ListParams, ListRequest, Listing,
+        NotFound, Presence, Problem, RecordId, deleted, endpoint,
     },
 };
 
@@ -38,11 +38,15 @@ pub fn router(limit: RateLimitLayer) -> OpenApiRouter<AppState> {
 }
 
 /// Active products, by title.
-#[utoipa::path(get, path = "/api/products/", tag = "Products", params(("page" = Option<String>, Query, description = "A number from 1, or `last`")),
-    responses((status = 200, body = Page<Product>), (status = 404, response = NotFound)))]
-async fn list(State(db): State<PgPool>, page: PageRequest) -> Result<Json<Page<Product>>, Problem> {
-    let window = page.window(queries::count(&db).await?)?;
-    Ok(Json(page.answer(window, queries::list(&db, window).await?)))
+#[utoipa::path(get, path = "/api/products/", tag = "Products", params(ListParams),
+    responses((status = 200, body = Listing<Product>), (status = 400, response = InvalidParameter), (status = 404, response = NotFound)))]
+async fn list(
+    State(db): State<PgPool>,
+    list: ListRequest<Product>,
+) -> Result<Json<Listing<Product>>, Problem> {
+    let slice = list.slice(queries::count(&db)).await?;
+    let rows = queries::list(&db, &slice).await?;
+    Ok(Json(list.answer(&slice, rows)))
 }
 
 /// Create a product.

@@ -10,7 +10,7 @@ use utoipa::ToSchema;
 use crate::{
     category::CategoryName,
     money::Money,
-    web::{InvalidParameter, NotFound, Page, PageRequest, Params, Problem, Window},
+    web::{InvalidParameter, ListParams, ListRequest, Listed, Listing, NotFound, Params, Problem, Slice},
 };
 
 /// What stands between title and description in the text that is searched.
@@ -25,6 +25,17 @@ pub struct FoundProduct {
     price: Money,
     category: CategoryName,
     is_active: bool,
+}
+
+impl Listed for FoundProduct {
+    type Key = (String, i64);
+
+    const LIST: &'static str = "search";
+    const START: Self::Key = (String::new(), 0);
+
+    fn key(&self) -> Self::Key {
+        (self.title.clone(), self.id)
+    }
 }
 
 /// What to search for. Nothing given finds every active product.
@@ -48,14 +59,14 @@ struct Search {
         ("max_price" = Option<String>, Query, description = "Highest price; ignored if it is no number"),
         ("store_id" = Option<i64>, Query, description = "Only what this store has in stock"),
         ("category_id" = Option<i64>, Query, description = "Only this category"),
-        ("page" = Option<String>, Query, description = "A number from 1, or `last`"),
+        ListParams,
     ),
-    responses((status = 200, body = Page<FoundProduct>), (status = 400, response = InvalidParameter), (status = 404, response = NotFound)))]
+    responses((status = 200, body = Listing<FoundProduct>), (status = 400, response = InvalidParameter), (status = 404, response = NotFound)))]
 pub async fn search(
     State(db): State<PgPool>,
     mut params: Params,
-    page: PageRequest,
-) -> Result<Json<Page<FoundProduct>>, Problem> {
+    list: ListRequest<FoundProduct>,
+) -> Result<Json<Listing<FoundProduct>>, Problem> {
     let search = Search {
         text: params.text("q"),
         min_price: params.amount("min_price"),
@@ -64,25 +75,69 @@ pub async fn search(
         category_id: params.id("category_id"),
     };
     let search = params.finish(search)?;
-    let window = page.window(count(&db, &search).await?)?;
-    Ok(Json(page.answer(window, found(&db, &search, window).await?)))
+    let (slice, rows) = match list.ahead()? {
+        Some((limit, offset)) if search.text.is_some() => {
+            let (count, rows) = found_and_counted(&db, &search, limit, offset).await?;
+            (list.page_of(count)?, rows)
+        }
+        _ => {
+            let slice = list.slice(count(&db, &search)).await?;
+            let rows = found(&db, &search, &slice).await?;
+            (slice, rows)
+        }
+    };
+    Ok(Json(list.answer(&slice, rows)))
 }
 
 async fn count(db: &PgPool, search: &Search) -> sqlx::Result<i64> {
-    let mut query = matching(search);
+    let mut query = matching(search, None);
     query.push(" select count(*) from matching");
     query.build_query_scalar().fetch_one(db).await
 }
 
-async fn found(db: &PgPool, search: &Search, window: Window) -> sqlx::Result<Vec<FoundProduct>> {
-    let mut query = matching(search);
-    query.push(", page as (select id, title from matching order by title, id limit ");
-    query.push_bind(window.limit).push(" offset ").push_bind(window.offset).push(
-        ") select p.id, p.title, p.description, p.price, c.id as category_id, c.name as category_name, p.is_active
-           from page join product p on p.id = page.id join category c on c.id = p.category_id
-           order by page.title, page.id",
-    );
+async fn found(db: &PgPool, search: &Search, slice: &Slice<FoundProduct>) -> sqlx::Result<Vec<FoundProduct>> {
+    let mut query = matching(search, Some(&slice.after));
+    push_found(&mut query, slice.limit, slice.offset);
+    query.push(" select * from found order by title, id");
     query.build_query_as().fetch_all(db).await
+}
+
+/// Reads a page and counts all that match, in one statement: what is searched for by text is materialized, so that it is
+/// looked for once.
+async fn found_and_counted(
+    db: &PgPool,
+    search: &Search,
+    limit: i64,
+    offset: i64,
+) -> sqlx::Result<(i64, Vec<FoundProduct>)> {
+    let mut query = matching(search, None);
+    push_found(&mut query, limit, offset);
+    // Beyond the last page there is a row still, with the count and no product.
+    query.push(
+        " select total.count, found.* from (select count(*) from matching) total left join found on true
+         order by title, id",
+    );
+    let rows = query.build().fetch_all(db).await?;
+    let count = rows.first().map_or(Ok(0), |row| row.try_get("count"))?;
+    let rows = match rows.first() {
+        Some(row) if row.try_get::<Option<i64>, _>("id")?.is_none() => Vec::new(),
+        _ => rows
+            .iter()
+            .map(FoundProduct::from_row)
+            .collect::<sqlx::Result<_>>()?,
+    };
+    Ok((count, rows))
+}
+
+/// Adds the rows of a page of `matching`, as `found`.
+fn push_found(query: &mut QueryBuilder<Postgres>, limit: i64, offset: i64) {
+    query.push(", page as (select id, title from matching order by title, id limit ");
+    query.push_bind(limit).push(" offset ").push_bind(offset).push(
+        "), found as (
+             select p.id, p.title, p.description, p.price, c.id as category_id, c.name as category_name, p.is_active
+             from page join product p on p.id = page.id join category c on c.id = p.category_id
+         )",
+    );
 }
 
 impl FromRow<'_, PgRow> for FoundProduct {
@@ -101,17 +156,25 @@ impl FromRow<'_, PgRow> for FoundProduct {
     }
 }
 
-/// Begins a statement with the ids and titles that match, as `matching`.
+/// Begins a statement with the ids and titles that match, as `matching`: those after a title and an id, or all.
 ///
 /// With a text to find, the matches are materialized: they come out of the trigram indexes through a bitmap, and the
 /// planner is kept from walking the title index in the hope that a page of matches comes soon, which for a rare word
 /// reads the whole table. Without one, walking that index is right.
-fn matching(search: &Search) -> QueryBuilder<Postgres> {
+fn matching(search: &Search, after: Option<&(String, i64)>) -> QueryBuilder<Postgres> {
     let mut query = QueryBuilder::new("with matching as ");
     if search.text.is_some() {
         query.push("materialized ");
     }
     query.push("(select p.id, p.title from product p where p.is_active");
+    if let Some((title, id)) = after {
+        query
+            .push(" and (p.title, p.id) > (")
+            .push_bind(title.clone())
+            .push(", ")
+            .push_bind(*id)
+            .push(")");
+    }
     if let Some(text) = &search.text {
         let pattern = format!("%{}%", escape_like(text));
         query

@@ -5,7 +5,7 @@ use utoipa::ToSchema;
 
 use crate::{
     timestamp::Timestamp,
-    web::{Fields, boolean, text},
+    web::{Fields, Listed, boolean, text},
 };
 
 /// A store.
@@ -27,6 +27,17 @@ pub struct Store {
     pub created_at: Timestamp,
     /// When it was last written.
     pub updated_at: Timestamp,
+}
+
+impl Listed for Store {
+    type Key = (String, i64);
+
+    const LIST: &'static str = "stores";
+    const START: Self::Key = (String::new(), 0);
+
+    fn key(&self) -> Self::Key {
+        (self.name.clone(), self.id)
+    }
 }
 
 /// A store as a part of its stock and its orders.

@@ -6,7 +6,7 @@ use super::model::{Store, StoreFields};
 use crate::{
     ledger::{self, Deletion, Scope},
     timestamp::Timestamp,
-    web::Window,
+    web::Slice,
 };
 
 /// Selects stores from `s`, which `$with` defines.
@@ -31,11 +31,14 @@ pub async fn count(db: impl PgExecutor<'_>) -> sqlx::Result<i64> {
         .await
 }
 
-pub async fn list(db: impl PgExecutor<'_>, window: Window) -> sqlx::Result<Vec<Store>> {
+pub async fn list(db: impl PgExecutor<'_>, slice: &Slice<Store>) -> sqlx::Result<Vec<Store>> {
     stores!(
-        "select * from store where is_active order by name, id limit $1 offset $2" + " order by s.name, s.id",
-        window.limit,
-        window.offset
+        "select * from store where is_active and (name, id) > ($1, $2) order by name, id limit $3 offset $4"
+            + " order by s.name, s.id",
+        slice.after.0,
+        slice.after.1,
+        slice.limit,
+        slice.offset
     )
     .fetch_all(db)
     .await

@@ -11,8 +11,8 @@ use super::{
 use crate::{
     database,
     web::{
-        AppState, Body, Conflict, Invalid, NotFound, Page, PageRequest, Presence, Problem, RecordId, deleted,
-        endpoint,
+        AppState, Body, Conflict, Invalid, InvalidParameter, ListParams, ListRequest, Listing, NotFound,
+        Presence, Problem, RecordId, deleted, endpoint,
     },
 };
 
@@ -29,11 +29,12 @@ pub fn router() -> OpenApiRouter<AppState> {
 }
 
 /// Active stores, by name.
-#[utoipa::path(get, path = "/api/stores/", tag = "Stores", params(("page" = Option<String>, Query, description = "A number from 1, or `last`")),
-    responses((status = 200, body = Page<Store>), (status = 404, response = NotFound)))]
-async fn list(State(db): State<PgPool>, page: PageRequest) -> Result<Json<Page<Store>>, Problem> {
-    let window = page.window(queries::count(&db).await?)?;
-    Ok(Json(page.answer(window, queries::list(&db, window).await?)))
+#[utoipa::path(get, path = "/api/stores/", tag = "Stores", params(ListParams),
+    responses((status = 200, body = Listing<Store>), (status = 400, response = InvalidParameter), (status = 404, response = NotFound)))]
+async fn list(State(db): State<PgPool>, list: ListRequest<Store>) -> Result<Json<Listing<Store>>, Problem> {
+    let slice = list.slice(queries::count(&db)).await?;
+    let rows = queries::list(&db, &slice).await?;
+    Ok(Json(list.answer(&slice, rows)))
 }
 
 /// Create a store.

@@ -1,12 +1,15 @@
 //! The web kit: what every endpoint needs, and no domain.
 //!
-//! Requests are read with [`Body`], [`Params`], [`RecordId`] and [`PageRequest`]; answers are `Json`, [`Page`] or a
-//! [`Problem`]. [`endpoint`] gives a route the manners that all of them share.
+//! Requests are read with [`Body`], [`Params`], [`RecordId`] and [`ListRequest`]; answers are `Json`, a [`Listing`]
+//! or a [`Problem`]. [`endpoint`] gives a route the manners that all of them share.
 
 mod body;
+mod cursor;
 mod describe;
 mod endpoint;
 mod fields;
+mod link;
+mod list;
 mod natural;
 mod number;
 mod page;
@@ -23,6 +26,7 @@ pub use describe::{
 };
 pub use endpoint::{Scheme, endpoint};
 pub use fields::{FieldErrors, Fields, Presence};
+pub use list::{ListParams, ListRequest, Listed, Listing, Slice, Step};
 pub use natural::Natural;
 pub use page::{Page, PageRequest, Window};
 pub use params::{Params, RecordId};

@@ -2,6 +2,7 @@
 
 mod bodies;
 mod browsers;
+mod cursors;
 mod links;
 
 use reqwest::Method;

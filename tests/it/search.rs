@@ -235,7 +235,14 @@ async fn what_is_found_comes_in_pages() {
     let last = app.get(&format!("{SEARCH}?q=lamp&page=last")).await;
     assert_eq!(last.column("title")[0], "Lamp 20");
     assert_eq!(last.body["previous"], format!("{host}{SEARCH}?q=lamp"));
-    app.get(&format!("{SEARCH}?q=lamp&page=3"))
+    for page in ["3", "9223372036854775807", "0", "x"] {
+        for query in ["q=lamp&page=", "page="] {
+            app.get(&format!("{SEARCH}?{query}{page}"))
+                .await
+                .is_text(404, r#"{"detail":"Invalid page."}"#);
+        }
+    }
+    app.get(&format!("{SEARCH}?q=rug&page=1"))
         .await
-        .is_text(404, r#"{"detail":"Invalid page."}"#);
+        .is_text(200, r#"{"count":0,"next":null,"previous":null,"results":[]}"#);
 }

@@ -34,6 +34,8 @@ const REQUESTS: &str = r#"
     GET /health/ - 200
     GET /api/categories/ - 200
     GET /api/categories/?page=9 - 404
+    GET /api/categories/?cursor= - 200
+    GET /api/categories/?cursor=x - 400
     POST /api/categories/ {"name":"New"} 201
     POST /api/categories/ {"name":"New"} 400
     POST /api/categories/ [] 400
@@ -51,6 +53,8 @@ const REQUESTS: &str = r#"
     DELETE /api/categories/99/ - 404
     GET /api/products/ - 200
     GET /api/products/?page=9 - 404
+    GET /api/products/?cursor= - 200
+    GET /api/products/?cursor=x - 400
     POST /api/products/ {"title":"Rug","price":"5","category_id":1} 201
     POST /api/products/ {"title":"Rug","price":5.5,"category_id":1,"description":"","is_active":false} 201
     POST /api/products/ {} 400
@@ -68,8 +72,12 @@ const REQUESTS: &str = r#"
     GET /api/products/search/?q=lamp - 200
     GET /api/products/search/?store_id=x&category_id=x - 400
     GET /api/products/search/?page=9 - 404
+    GET /api/products/search/?q=lamp&cursor= - 200
+    GET /api/products/search/?cursor=x - 400
     GET /api/stores/ - 200
     GET /api/stores/?page=9 - 404
+    GET /api/stores/?cursor= - 200
+    GET /api/stores/?cursor=x - 400
     POST /api/stores/ {"name":"Third","location":"Here","is_active":true} 201
     POST /api/stores/ {} 400
     GET /api/stores/1/ - 200

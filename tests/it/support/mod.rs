@@ -4,3 +4,4 @@ pub mod app;
 pub mod program;
 pub mod redis;
 pub mod servers;
+pub mod walk;

@@ -1,0 +1,117 @@
+//! The URL that a list was asked with, and the URLs of other parts of the same list.
+
+use std::collections::BTreeMap;
+
+use axum::http::{header, request::Parts};
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
+
+use super::Scheme;
+
+/// What stays as it is in a link.
+const ENCODED: &AsciiSet = &NON_ALPHANUMERIC
+    .remove(b'_')
+    .remove(b'.')
+    .remove(b'-')
+    .remove(b'~');
+
+/// The URL of a list.
+#[derive(Debug)]
+pub(super) struct ListUrl {
+    /// Scheme, host and path.
+    address: String,
+    parameters: BTreeMap<String, Vec<String>>,
+}
+
+impl ListUrl {
+    /// The URL of a request, as its client sees it.
+    pub(super) fn of(parts: &Parts) -> Self {
+        let scheme = parts.extensions.get::<Scheme>().copied().unwrap_or_default();
+        let host = parts
+            .headers
+            .get(header::HOST)
+            .and_then(|host| host.to_str().ok())
+            .unwrap_or("localhost");
+        let mut parameters = BTreeMap::<String, Vec<String>>::new();
+        for (name, value) in form_urlencoded::parse(parts.uri.query().unwrap_or_default().as_bytes()) {
+            parameters
+                .entry(name.into_owned())
+                .or_default()
+                .push(value.into_owned());
+        }
+        Self {
+            address: format!("{}://{host}{}", scheme.as_str(), parts.uri.path()),
+            parameters,
+        }
+    }
+
+    /// A parameter as it was sent; of several, the last.
+    pub(super) fn parameter(&self, name: &str) -> Option<&str> {
+        self.parameters
+            .get(name)
+            .and_then(|values| values.last())
+            .map(String::as_str)
+    }
+
+    /// The URL of another part of the list: the parameters that were sent, sorted by name, but for where in the list.
+    pub(super) fn link(&self, place: Option<(&str, String)>) -> String {
+        let mut parameters = self.parameters.clone();
+        parameters.retain(|name, _| name != "page" && name != "cursor");
+        if let Some((name, value)) = place {
+            parameters.insert(name.to_owned(), vec![value]);
+        }
+        let mut link = self.address.clone();
+        let mut separator = '?';
+        for (name, values) in &parameters {
+            for value in values {
+                link.push(separator);
+                separator = '&';
+                push_encoded(&mut link, name);
+                link.push('=');
+                push_encoded(&mut link, value);
+            }
+        }
+        link
+    }
+}
+
+fn push_encoded(link: &mut String, text: &str) {
+    for (index, word) in text.split(' ').enumerate() {
+        if index > 0 {
+            link.push('+');
+        }
+        link.extend(utf8_percent_encode(word, ENCODED));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use axum::http::Request;
+
+    use super::*;
+
+    #[test]
+    fn links_keep_the_parameters_sorted_and_encoded_but_for_the_place_in_the_list() {
+        let (parts, ()) = Request::get("/api/x/?store_id=&q=a%20b%2B*~&page=9&cursor=x&page=2&b=2&b=1")
+            .header("host", "shop.example:8000")
+            .body(())
+            .unwrap()
+            .into_parts();
+        let url = ListUrl::of(&parts);
+        for (place, query) in [
+            (None, "b=2&b=1&q=a+b%2B%2A~&store_id="),
+            (
+                Some(("page", "3".to_owned())),
+                "b=2&b=1&page=3&q=a+b%2B%2A~&store_id=",
+            ),
+            (
+                Some(("cursor", "W-_".to_owned())),
+                "b=2&b=1&cursor=W-_&q=a+b%2B%2A~&store_id=",
+            ),
+        ] {
+            assert_eq!(
+                url.link(place),
+                format!("http://shop.example:8000/api/x/?{query}")
+            );
+        }
+    }
+}

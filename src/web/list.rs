@@ -1,0 +1,169 @@
+//! Lists, which are read in two ways: by the page, with a count, or from end to end, by a cursor.
+
+use std::{convert::Infallible, fmt::Debug, marker::PhantomData};
+
+use axum::{extract::FromRequestParts, http::request::Parts};
+use serde::{Serialize, de::DeserializeOwned};
+use utoipa::{IntoParams, ToSchema};
+
+use super::{
+    Page, Problem, Window, cursor,
+    link::ListUrl,
+    page::{self, SIZE},
+    params::invalid_page,
+};
+
+/// A row of a list.
+pub trait Listed {
+    /// What the list is sorted by, in that order. No two rows have the same.
+    type Key: Debug + Serialize + DeserializeOwned;
+
+    /// The name of the list. A cursor of another one is refused.
+    const LIST: &'static str;
+
+    /// A key before that of any row.
+    const START: Self::Key;
+
+    /// The key of this row.
+    fn key(&self) -> Self::Key;
+}
+
+/// Which part of a list a request asks for, and the URL that it asked with.
+#[derive(Debug)]
+pub struct ListRequest<T> {
+    url: ListUrl,
+    place: ListParams,
+    row: PhantomData<fn() -> T>,
+}
+
+/// The parameters that say which part of a list is asked for.
+#[derive(Debug, IntoParams)]
+#[into_params(parameter_in = Query)]
+pub struct ListParams {
+    /// A number from 1, or `last`
+    page: Option<String>,
+    /// Walks the list, instead of its pages: empty to begin, then as `next` has it. Such an answer has no `count`
+    cursor: Option<String>,
+}
+
+/// The rows to read of a list: those after a key, less some more that come first.
+#[derive(Debug)]
+pub struct Slice<T: Listed> {
+    /// The key that the rows come after.
+    pub after: T::Key,
+    /// How many rows to read.
+    pub limit: i64,
+    /// How many rows after the key come before them.
+    pub offset: i64,
+    /// The page that is shown; `None` for a step of a walk.
+    window: Option<Window>,
+}
+
+/// A part of a list: a page, unless a cursor was sent.
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(untagged)]
+pub enum Listing<T> {
+    /// A page of the list.
+    Page(Page<T>),
+    /// A step of a walk through the list.
+    Step(Step<T>),
+}
+
+/// A step of a walk through a list: up to 20 rows.
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Step<T> {
+    /// The URL of the next step; null at the end.
+    #[schema(required = true)]
+    next: Option<String>,
+    /// The rows of this step.
+    results: Vec<T>,
+}
+
+impl<T: Listed> ListRequest<T> {
+    /// The rows to read. They are counted for a page only: `count` is not awaited for a walk.
+    pub async fn slice(&self, count: impl Future<Output = sqlx::Result<i64>>) -> Result<Slice<T>, Problem> {
+        match &self.place.cursor {
+            // One row more than is shown tells whether there is more.
+            Some(cursor) => Ok(Slice {
+                after: after::<T>(cursor)?,
+                limit: SIZE + 1,
+                offset: 0,
+                window: None,
+            }),
+            None => self.page_of(count.await?),
+        }
+    }
+
+    /// The page within a list of `count` rows.
+    pub fn page_of(&self, count: i64) -> Result<Slice<T>, Problem> {
+        let window = Window::find(self.page(), count)?;
+        Ok(Slice {
+            after: T::START,
+            limit: window.limit,
+            offset: window.offset,
+            window: Some(window),
+        })
+    }
+
+    /// The limit and the offset of a page that is asked for by its number, for a statement that reads it and counts at once;
+    /// whether there is such a page, [`Self::page_of`] tells. `None` where the count has to come first, or is not asked for.
+    pub fn ahead(&self) -> Result<Option<(i64, i64)>, Problem> {
+        if self.place.cursor.is_some() {
+            return Ok(None);
+        }
+        let Some(page) = page::number(self.page())? else {
+            return Ok(None);
+        };
+        let offset = (page - 1).checked_mul(SIZE).ok_or_else(invalid_page)?;
+        Ok(Some((SIZE, offset)))
+    }
+
+    /// The answer with the rows that were read.
+    #[must_use]
+    pub fn answer(&self, slice: &Slice<T>, mut rows: Vec<T>) -> Listing<T> {
+        if let Some(window) = slice.window {
+            return Listing::Page(Page::new(&self.url, window, rows));
+        }
+        let shown = usize::try_from(SIZE).unwrap_or(usize::MAX);
+        let is_last = rows.len() <= shown;
+        rows.truncate(shown);
+        let link = |last: &T| {
+            self.url
+                .link(Some(("cursor", cursor::encode(T::LIST, &last.key()))))
+        };
+        Listing::Step(Step {
+            next: rows.last().filter(|_| !is_last).map(link),
+            results: rows,
+        })
+    }
+
+    fn page(&self) -> &str {
+        self.place.page.as_deref().unwrap_or_default()
+    }
+}
+
+/// The key that a cursor says; an empty one begins the walk.
+fn after<T: Listed>(cursor: &str) -> Result<T::Key, Problem> {
+    if cursor.is_empty() {
+        return Ok(T::START);
+    }
+    cursor::decode(T::LIST, cursor).ok_or_else(|| Problem::field("cursor", "Invalid cursor."))
+}
+
+impl<S: Send + Sync, T> FromRequestParts<S> for ListRequest<T> {
+    type Rejection = Infallible;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Infallible> {
+        let url = ListUrl::of(parts);
+        let sent = |name| url.parameter(name).map(str::to_owned);
+        Ok(Self {
+            place: ListParams {
+                page: sent("page"),
+                cursor: sent("cursor"),
+            },
+            url,
+            row: PhantomData,
+        })
+    }
+}
