@@ -42,11 +42,12 @@ pub async fn count(db: impl PgExecutor<'_>) -> sqlx::Result<i64> {
 }
 
 pub async fn list(db: impl PgExecutor<'_>, slice: &Slice<Product>) -> sqlx::Result<Vec<Product>> {
+    let (title, id) = &slice.after;
     products!(
         "select * from product where is_active and (title, id) > ($1, $2) order by title, id limit $3 offset $4"
             + " order by p.title, p.id",
-        slice.after.0,
-        slice.after.1,
+        title,
+        id,
         slice.limit,
         slice.offset
     )

@@ -90,34 +90,35 @@ pub async fn search(
 }
 
 async fn count(db: &PgPool, search: &Search) -> sqlx::Result<i64> {
-    let mut query = matching(search, None);
+    let mut query = matching(search);
     query.push(" select count(*) from matching");
     query.build_query_scalar().fetch_one(db).await
 }
 
+/// Planned anew each time, as it is not kept as a prepared statement: what is the best plan depends on what is searched for
+/// and how far in. PostgreSQL might settle on one for all, which reads whole tables for a first page.
 async fn found(db: &PgPool, search: &Search, slice: &Slice<FoundProduct>) -> sqlx::Result<Vec<FoundProduct>> {
-    let mut query = matching(search, Some(&slice.after));
-    push_found(&mut query, slice.limit, slice.offset);
+    let mut query = matching(search);
+    push_found(&mut query, &slice.after, slice.limit, slice.offset);
     query.push(" select * from found order by title, id");
-    query.build_query_as().fetch_all(db).await
+    query.build_query_as().persistent(false).fetch_all(db).await
 }
 
-/// Reads a page and counts all that match, in one statement: what is searched for by text is materialized, so that it is
-/// looked for once.
+/// Reads a page and counts all that match, in one statement: the matches of a text are materialized, and so found once.
 async fn found_and_counted(
     db: &PgPool,
     search: &Search,
     limit: i64,
     offset: i64,
 ) -> sqlx::Result<(i64, Vec<FoundProduct>)> {
-    let mut query = matching(search, None);
-    push_found(&mut query, limit, offset);
+    let mut query = matching(search);
+    push_found(&mut query, &FoundProduct::START, limit, offset);
     // Beyond the last page there is a row still, with the count and no product.
     query.push(
         " select total.count, found.* from (select count(*) from matching) total left join found on true
          order by title, id",
     );
-    let rows = query.build().fetch_all(db).await?;
+    let rows = query.build().persistent(false).fetch_all(db).await?;
     let count = rows.first().map_or(Ok(0), |row| row.try_get("count"))?;
     let rows = match rows.first() {
         Some(row) if row.try_get::<Option<i64>, _>("id")?.is_none() => Vec::new(),
@@ -129,10 +130,18 @@ async fn found_and_counted(
     Ok((count, rows))
 }
 
-/// Adds the rows of a page of `matching`, as `found`.
-fn push_found(query: &mut QueryBuilder<Postgres>, limit: i64, offset: i64) {
-    query.push(", page as (select id, title from matching order by title, id limit ");
-    query.push_bind(limit).push(" offset ").push_bind(offset).push(
+/// Adds a page of what is after a key in `matching`, as `found`.
+///
+/// The key is compared out here, so that a materialized search looks for its text and for nothing else: the planner would
+/// sooner read the title index from the key on. Where nothing is materialized, the comparison begins the walk of that index.
+fn push_found(query: &mut QueryBuilder<Postgres>, (title, id): &(String, i64), limit: i64, offset: i64) {
+    query
+        .push(", page as (select id, title from matching where (title, id) > (")
+        .push_bind(title.clone())
+        .push(", ")
+        .push_bind(*id);
+    query.push(") order by title, id limit ").push_bind(limit);
+    query.push(" offset ").push_bind(offset).push(
         "), found as (
              select p.id, p.title, p.description, p.price, c.id as category_id, c.name as category_name, p.is_active
              from page join product p on p.id = page.id join category c on c.id = p.category_id
@@ -156,25 +165,17 @@ impl FromRow<'_, PgRow> for FoundProduct {
     }
 }
 
-/// Begins a statement with the ids and titles that match, as `matching`: those after a title and an id, or all.
+/// Begins a statement with the ids and titles that match, as `matching`.
 ///
 /// With a text to find, the matches are materialized: they come out of the trigram indexes through a bitmap, and the
 /// planner is kept from walking the title index in the hope that a page of matches comes soon, which for a rare word
 /// reads the whole table. Without one, walking that index is right.
-fn matching(search: &Search, after: Option<&(String, i64)>) -> QueryBuilder<Postgres> {
+fn matching(search: &Search) -> QueryBuilder<Postgres> {
     let mut query = QueryBuilder::new("with matching as ");
     if search.text.is_some() {
         query.push("materialized ");
     }
     query.push("(select p.id, p.title from product p where p.is_active");
-    if let Some((title, id)) = after {
-        query
-            .push(" and (p.title, p.id) > (")
-            .push_bind(title.clone())
-            .push(", ")
-            .push_bind(*id)
-            .push(")");
-    }
     if let Some(text) = &search.text {
         let pattern = format!("%{}%", escape_like(text));
         query

@@ -32,11 +32,12 @@ pub async fn count(db: impl PgExecutor<'_>) -> sqlx::Result<i64> {
 }
 
 pub async fn list(db: impl PgExecutor<'_>, slice: &Slice<Store>) -> sqlx::Result<Vec<Store>> {
+    let (name, id) = &slice.after;
     stores!(
         "select * from store where is_active and (name, id) > ($1, $2) order by name, id limit $3 offset $4"
             + " order by s.name, s.id",
-        slice.after.0,
-        slice.after.1,
+        name,
+        id,
         slice.limit,
         slice.offset
     )
