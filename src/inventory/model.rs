@@ -8,7 +8,7 @@ use crate::{
     product::ProductSummary,
     store::StoreSummary,
     timestamp::Timestamp,
-    web::{Fields, Reference, integer, reference},
+    web::{Fields, Listed, Reference, integer, reference},
 };
 
 /// The stock of a product in a store.
@@ -46,6 +46,17 @@ pub struct InventoryRow {
     quantity: i32,
     is_low_stock: bool,
     updated_at: Timestamp,
+}
+
+impl Listed for InventoryRow {
+    type Key = (String, String, i64);
+
+    const LIST: &'static str = "inventory";
+    const START: Self::Key = (String::new(), String::new(), 0);
+
+    fn key(&self) -> Self::Key {
+        (self.store_name.clone(), self.product_title.clone(), self.id)
+    }
 }
 
 /// What a request sent of stock.

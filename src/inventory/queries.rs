@@ -9,7 +9,7 @@ use crate::{
     product::ProductSummary,
     store::StoreSummary,
     timestamp::Timestamp,
-    web::Window,
+    web::Slice,
 };
 
 /// What is not of one product is counted already. One product has no more rows than there are stores.
@@ -40,13 +40,13 @@ pub async fn count(db: impl PgExecutor<'_>, filter: Filter) -> sqlx::Result<i64>
 pub async fn list(
     db: impl PgExecutor<'_>,
     filter: Filter,
-    window: Window,
+    slice: &Slice<InventoryRow>,
 ) -> sqlx::Result<Vec<InventoryRow>> {
     let mut query = QueryBuilder::new("with ");
     if let Some(product) = filter.product_id {
-        push_rows_of_product(&mut query, product, filter, window);
+        push_rows_of_product(&mut query, product, filter, slice);
     } else {
-        push_rows_of_stores(&mut query, filter, window);
+        push_rows_of_stores(&mut query, filter, slice);
     }
     query.push(
         " select i.id, s.name as store_name, s.location as store_location, p.title as product_title,
@@ -58,8 +58,14 @@ pub async fn list(
     query.build_query_as().fetch_all(db).await
 }
 
-/// Defines `page` as the ids of a page of one product's rows.
-fn push_rows_of_product(query: &mut QueryBuilder<Postgres>, product: i64, filter: Filter, window: Window) {
+/// Defines `page` as the ids of a slice of one product's rows: no more than there are stores.
+fn push_rows_of_product(
+    query: &mut QueryBuilder<Postgres>,
+    product: i64,
+    filter: Filter,
+    slice: &Slice<InventoryRow>,
+) {
+    let (name, title, id) = &slice.after;
     query.push(
         "page as (select i.id from inventory i join store s on s.id = i.store_id where i.product_id = ",
     );
@@ -71,50 +77,75 @@ fn push_rows_of_product(query: &mut QueryBuilder<Postgres>, product: i64, filter
         query.push(" and i.is_low");
     }
     query
-        .push(" order by s.name, i.id limit ")
-        .push_bind(window.limit);
-    query.push(" offset ").push_bind(window.offset).push(")");
+        .push(" and (s.name, i.product_title, i.id) > (")
+        .push_bind(name.clone());
+    query
+        .push(", ")
+        .push_bind(title.clone())
+        .push(", ")
+        .push_bind(*id);
+    query
+        .push(") order by s.name, i.product_title, i.id limit ")
+        .push_bind(slice.limit);
+    query.push(" offset ").push_bind(slice.offset).push(")");
 }
 
-/// Defines `page` as the ids of a page of the stores' rows, without walking through the stores before it: the tally tells
+/// Defines `page` as the ids of a slice of the stores' rows, without walking through the stores before it: the tally tells
 /// how many rows each has. A store's own rows come from an index in the order of the list; those of stores that share a
 /// name are merged.
-fn push_rows_of_stores(query: &mut QueryBuilder<Postgres>, filter: Filter, window: Window) {
-    let counted = if filter.low_stock { "t.low" } else { "t.stocked" };
+///
+/// `chosen` are the stores with a part in the slice: of the name that it begins after, if it does, and then as many as
+/// have enough rows. `before` is how many rows the names between have.
+fn push_rows_of_stores(query: &mut QueryBuilder<Postgres>, filter: Filter, slice: &Slice<InventoryRow>) {
+    let (name, title, id) = &slice.after;
+    let rows = if filter.low_stock { "t.low" } else { "t.stocked" };
     query
-        .push("shelf as (select s.id, s.name, sum(sum(")
-        .push(counted);
+        .push("shelf as (select s.id, s.name, case when s.name > ")
+        .push_bind(name.clone());
     query
-        .push(")) over (order by s.name) as upto, sum(sum(")
-        .push(counted);
-    query.push(
-        ")) over (partition by s.name) as stocked from store s join stock_tally t on t.store_id = s.id",
-    );
+        .push(" then sum(")
+        .push(rows)
+        .push(") else 0 end as stocked from store s join stock_tally t on t.store_id = s.id");
+    query.push(" where s.name >= ").push_bind(name.clone());
     if let Some(store) = filter.store_id {
-        query.push(" where s.id = ").push_bind(store);
+        query.push(" and s.id = ").push_bind(store);
     }
     query.push(
-        " group by s.id), chosen as (select id, name, upto - stocked as before from shelf where upto > ",
+        " group by s.id), named as (
+             select id, name, sum(stocked) over (order by name) as upto, sum(stocked) over (partition by name) as stocked
+             from shelf
+         ), chosen as (select id, name, upto - stocked as before from named where (upto > ",
     );
     query
-        .push_bind(window.offset)
-        .push(" and upto - stocked < ")
-        .push_bind(window.offset + window.limit);
+        .push_bind(slice.offset)
+        .push(" or name = ")
+        .push_bind(name.clone());
+    query
+        .push(") and upto - stocked < ")
+        .push_bind(slice.offset + slice.limit);
     query.push(
         "), page as (select i.id from chosen cross join lateral (
-             select id, product_title from inventory where store_id = chosen.id",
+             select id, product_title from inventory where store_id = chosen.id and (product_title, id) > (case when name = ",
     );
+    query
+        .push_bind(name.clone())
+        .push(" then ")
+        .push_bind(title.clone());
+    query
+        .push(" else '' end, case when name = ")
+        .push_bind(name.clone());
+    query.push(" then ").push_bind(*id).push(" else 0 end)");
     if filter.low_stock {
         query.push(" and is_low");
     }
     query
         .push(" order by product_title, id limit ")
-        .push_bind(window.offset + window.limit);
+        .push_bind(slice.offset + slice.limit);
     query.push(" - chosen.before) i order by chosen.name, i.product_title, i.id limit ");
     query
-        .push_bind(window.limit)
+        .push_bind(slice.limit)
         .push(" offset ")
-        .push_bind(window.offset);
+        .push_bind(slice.offset);
     query.push(" - (select min(before) from chosen))");
 }
 

@@ -12,8 +12,8 @@ use crate::{
     database::{self, violated_constraint},
     product, store,
     web::{
-        AppState, Body, Fields, Invalid, InvalidParameter, NotFound, Page, PageRequest, Params, Presence,
-        Problem, RecordId, deleted, endpoint,
+        AppState, Body, Fields, Invalid, InvalidParameter, ListParams, ListRequest, Listing, NotFound,
+        Params, Presence, Problem, RecordId, deleted, endpoint,
     },
 };
 
@@ -35,24 +35,23 @@ pub fn router() -> OpenApiRouter<AppState> {
         ("store_id" = Option<i64>, Query, description = "Only this store"),
         ("product_id" = Option<i64>, Query, description = "Only this product"),
         ("low_stock" = Option<String>, Query, description = "`true`: only low stock; anything else is ignored"),
-        ("page" = Option<String>, Query, description = "A number from 1, or `last`"),
+        ListParams,
     ),
-    responses((status = 200, body = Page<InventoryRow>), (status = 400, response = InvalidParameter), (status = 404, response = NotFound)))]
+    responses((status = 200, body = Listing<InventoryRow>), (status = 400, response = InvalidParameter), (status = 404, response = NotFound)))]
 async fn list(
     State(db): State<PgPool>,
     mut params: Params,
-    page: PageRequest,
-) -> Result<Json<Page<InventoryRow>>, Problem> {
+    list: ListRequest<InventoryRow>,
+) -> Result<Json<Listing<InventoryRow>>, Problem> {
     let filter = Filter {
         store_id: params.id("store_id"),
         product_id: params.id("product_id"),
         low_stock: params.is_true("low_stock"),
     };
     let filter = params.finish(filter)?;
-    let window = page.window(queries::count(&db, filter).await?)?;
-    Ok(Json(
-        page.answer(window, queries::list(&db, filter, window).await?),
-    ))
+    let slice = list.slice(queries::count(&db, filter)).await?;
+    let rows = queries::list(&db, filter, &slice).await?;
+    Ok(Json(list.answer(&slice, rows)))
 }
 
 /// Create the stock of a product in a store.

@@ -10,7 +10,7 @@ use crate::{
     product::ProductSummary,
     store::StoreSummary,
     timestamp::Timestamp,
-    web::{Fields, Natural, natural},
+    web::{Fields, Listed, Natural, natural},
 };
 
 /// Items that an order may have.
@@ -219,6 +219,17 @@ pub struct OrderRow {
     total_amount: Money,
     item_count: i64,
     created_at: Timestamp,
+}
+
+impl Listed for OrderRow {
+    type Key = i64;
+
+    const LIST: &'static str = "orders";
+    const START: Self::Key = i64::MAX;
+
+    fn key(&self) -> Self::Key {
+        self.id
+    }
 }
 
 /// Which orders a list shows.

@@ -4,7 +4,7 @@ use rust_decimal::Decimal;
 use sqlx::{PgExecutor, PgPool, Postgres, QueryBuilder, types::Json};
 
 use super::model::{Filter, Order, OrderItem, OrderRow, Rejection, Stats, Status};
-use crate::{money::Money, product::ProductSummary, store::StoreSummary, timestamp::Timestamp, web::Window};
+use crate::{money::Money, product::ProductSummary, store::StoreSummary, timestamp::Timestamp, web::Slice};
 
 pub async fn count(db: impl PgExecutor<'_>, filter: Filter) -> sqlx::Result<i64> {
     sqlx::query_scalar!(
@@ -18,11 +18,15 @@ pub async fn count(db: impl PgExecutor<'_>, filter: Filter) -> sqlx::Result<i64>
 }
 
 /// Newest first. Ids are given in the order in which orders are placed.
-pub async fn list(db: impl PgExecutor<'_>, filter: Filter, window: Window) -> sqlx::Result<Vec<OrderRow>> {
+pub async fn list(
+    db: impl PgExecutor<'_>,
+    filter: Filter,
+    slice: &Slice<OrderRow>,
+) -> sqlx::Result<Vec<OrderRow>> {
     let mut query = QueryBuilder::new("with page as (");
-    push_newest(&mut query, filter, window.offset + window.limit);
-    query.push(" order by id desc limit ").push_bind(window.limit);
-    query.push(" offset ").push_bind(window.offset).push(
+    push_newest(&mut query, filter, slice);
+    query.push(" order by id desc limit ").push_bind(slice.limit);
+    query.push(" offset ").push_bind(slice.offset).push(
         ") select o.id, s.name as store_name, s.location as store_location, o.status, o.total_amount,
                (select count(*) from order_item i where i.order_id = o.id) as item_count, o.created_at
            from page join orders o on o.id = page.id join store s on s.id = o.store_id
@@ -31,17 +35,20 @@ pub async fn list(db: impl PgExecutor<'_>, filter: Filter, window: Window) -> sq
     query.build_query_as().fetch_all(db).await
 }
 
-/// Selects the ids of the newest orders, `most` of them at least. The indexes of a store's orders and of a status are by
-/// status first, so all orders of a store are those of each status, merged.
-fn push_newest(query: &mut QueryBuilder<Postgres>, filter: Filter, most: i64) {
+/// Selects the ids of orders of a slice, and maybe of more that are older. The indexes of a store's orders and of a status
+/// are by status first, so all orders of a store are those of each status, merged.
+fn push_newest(query: &mut QueryBuilder<Postgres>, filter: Filter, slice: &Slice<OrderRow>) {
     match (filter.store_id, filter.status) {
         (None, None) => {
-            query.push("select id from orders");
+            query
+                .push("select id from orders where id < ")
+                .push_bind(slice.after);
         }
         (None, Some(status)) => {
             query
                 .push("select id from orders where status = ")
                 .push_bind(status.as_str());
+            query.push(" and id < ").push_bind(slice.after);
         }
         (Some(store), status) => {
             let wanted = |one: &Status| status.is_none_or(|status| status == *one);
@@ -54,8 +61,12 @@ fn push_newest(query: &mut QueryBuilder<Postgres>, filter: Filter, most: i64) {
             query.push(") as wanted (status) cross join lateral (select id from orders where store_id = ");
             query
                 .push_bind(store)
-                .push(" and status = wanted.status order by id desc limit ");
-            query.push_bind(most).push(") as newest");
+                .push(" and status = wanted.status and id < ")
+                .push_bind(slice.after);
+            query
+                .push(" order by id desc limit ")
+                .push_bind(slice.offset + slice.limit)
+                .push(") as newest");
         }
     }
 }

@@ -10,8 +10,8 @@ use super::{
     queries,
 };
 use crate::web::{
-    AppState, Body, InvalidOrder, InvalidParameter, NotFound, Page, PageRequest, Params, Presence, Problem,
-    RecordId, endpoint,
+    AppState, Body, InvalidOrder, InvalidParameter, ListParams, ListRequest, Listing, NotFound, Params,
+    Presence, Problem, RecordId, endpoint,
 };
 
 /// The routes of orders.
@@ -27,24 +27,23 @@ pub fn router() -> OpenApiRouter<AppState> {
     params(
         ("store_id" = Option<i64>, Query, description = "Only this store"),
         ("status" = Option<String>, Query, description = "Only `PENDING`, `CONFIRMED` or `REJECTED`, in any case; anything else is ignored"),
-        ("page" = Option<String>, Query, description = "A number from 1, or `last`"),
+        ListParams,
     ),
-    responses((status = 200, body = Page<OrderRow>), (status = 400, response = InvalidParameter), (status = 404, response = NotFound)))]
+    responses((status = 200, body = Listing<OrderRow>), (status = 400, response = InvalidParameter), (status = 404, response = NotFound)))]
 async fn list(
     State(db): State<PgPool>,
     mut params: Params,
-    page: PageRequest,
-) -> Result<Json<Page<OrderRow>>, Problem> {
+    list: ListRequest<OrderRow>,
+) -> Result<Json<Listing<OrderRow>>, Problem> {
     let status = params.get("status").and_then(Status::parse);
     let filter = Filter {
         store_id: params.id("store_id"),
         status,
     };
     let filter = params.finish(filter)?;
-    let window = page.window(queries::count(&db, filter).await?)?;
-    Ok(Json(
-        page.answer(window, queries::list(&db, filter, window).await?),
-    ))
+    let slice = list.slice(queries::count(&db, filter)).await?;
+    let rows = queries::list(&db, filter, &slice).await?;
+    Ok(Json(list.answer(&slice, rows)))
 }
 
 /// Place an order: all of it is taken from the store's stock, or nothing.

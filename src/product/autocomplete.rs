@@ -189,6 +189,9 @@ mod tests {
                 (1, "s", 2),
                 (1, "ß", 2),
                 (1, "ſ", 2),
+                // "ST", in one letter.
+                (1, "ﬅ", 2),
+                (1, "ﬆ", 2),
             ])
         );
         assert_eq!(Letters::of("ß").unwrap().end, 2);

@@ -44,7 +44,10 @@ pub async fn count(db: impl PgExecutor<'_>) -> sqlx::Result<i64> {
 pub async fn list(db: impl PgExecutor<'_>, slice: &Slice<Product>) -> sqlx::Result<Vec<Product>> {
     let (title, id) = &slice.after;
     products!(
-        "select * from product where is_active and (title, id) > ($1, $2) order by title, id limit $3 offset $4"
+        // What is skipped is read from the index alone.
+        "select product.* from (
+             select id from product where is_active and (title, id) > ($1, $2) order by title, id limit $3 offset $4
+         ) page join product using (id)"
             + " order by p.title, p.id",
         title,
         id,

@@ -89,7 +89,24 @@ pub async fn search(
     Ok(Json(list.answer(&slice, rows)))
 }
 
+/// All products, and those of a category, are counted already.
 async fn count(db: &PgPool, search: &Search) -> sqlx::Result<i64> {
+    if let Search {
+        text: None,
+        min_price: None,
+        max_price: None,
+        store_id: None,
+        category_id,
+    } = search
+    {
+        return sqlx::query_scalar!(
+            r#"select coalesce(sum(active), 0)::bigint as "count!" from product_tally
+               where $1::bigint is null or category_id = $1"#,
+            *category_id
+        )
+        .fetch_one(db)
+        .await;
+    }
     let mut query = matching(search);
     query.push(" select count(*) from matching");
     query.build_query_scalar().fetch_one(db).await
@@ -136,7 +153,9 @@ async fn found_and_counted(
 /// sooner read the title index from the key on. Where nothing is materialized, the comparison begins the walk of that index.
 fn push_found(query: &mut QueryBuilder<Postgres>, (title, id): &(String, i64), limit: i64, offset: i64) {
     query
-        .push(", page as (select id, title from matching where (title, id) > (")
+        .push(", page as (select id, title from matching where title >= ")
+        .push_bind(title.clone())
+        .push(" and (title, id) > (")
         .push_bind(title.clone())
         .push(", ")
         .push_bind(*id);
@@ -167,15 +186,32 @@ impl FromRow<'_, PgRow> for FoundProduct {
 
 /// Begins a statement with the ids and titles that match, as `matching`.
 ///
-/// With a text to find, the matches are materialized: they come out of the trigram indexes through a bitmap, and the
+/// With a text to find, the matches are materialized: they come out of the trigram index through a bitmap, and the
 /// planner is kept from walking the title index in the hope that a page of matches comes soon, which for a rare word
-/// reads the whole table. Without one, walking that index is right.
+/// reads the whole table. Without one, walking an index of titles is right: that of the store's stock, where one is given.
 fn matching(search: &Search) -> QueryBuilder<Postgres> {
     let mut query = QueryBuilder::new("with matching as ");
-    if search.text.is_some() {
-        query.push("materialized ");
+    match (&search.text, search.store_id) {
+        (None, Some(store)) => {
+            query.push(
+                "(select p.id, i.product_title as title from inventory i join product p on p.id = i.product_id
+                  where p.is_active and i.quantity > 0 and i.store_id = ",
+            );
+            query.push_bind(store);
+        }
+        (None, None) => {
+            query.push("(select p.id, p.title from product p where p.is_active");
+        }
+        (Some(_), store) => {
+            query.push("materialized (select p.id, p.title from product p where p.is_active");
+            if let Some(store) = store {
+                query.push(
+                    " and exists (select from inventory i where i.product_id = p.id and i.quantity > 0 and i.store_id = ",
+                );
+                query.push_bind(store).push(")");
+            }
+        }
     }
-    query.push("(select p.id, p.title from product p where p.is_active");
     if let Some(text) = &search.text {
         let pattern = format!("%{}%", escape_like(text));
         query
@@ -209,10 +245,6 @@ fn matching(search: &Search) -> QueryBuilder<Postgres> {
     }
     if let Some(category) = search.category_id {
         query.push(" and p.category_id = ").push_bind(category);
-    }
-    if let Some(store) = search.store_id {
-        query.push(" and exists (select from inventory i where i.product_id = p.id and i.quantity > 0 and i.store_id = ");
-        query.push_bind(store).push(")");
     }
     query.push(")");
     query

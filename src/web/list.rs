@@ -7,9 +7,9 @@ use serde::{Serialize, de::DeserializeOwned};
 use utoipa::{IntoParams, ToSchema};
 
 use super::{
-    Page, Problem, Window, cursor,
+    Page, Problem, cursor,
     link::ListUrl,
-    page::{self, SIZE},
+    page::{self, SIZE, Window},
     params::invalid_page,
 };
 

@@ -28,7 +28,7 @@ pub use endpoint::{Scheme, endpoint};
 pub use fields::{FieldErrors, Fields, Presence};
 pub use list::{ListParams, ListRequest, Listed, Listing, Slice, Step};
 pub use natural::Natural;
-pub use page::{Page, PageRequest, Window};
+pub use page::Page;
 pub use params::{Params, RecordId};
 pub use problem::{Detail, Problem, Titled, deleted};
 pub use rules::{Reference, boolean, integer, natural, price, reference, text, text_or_blank};

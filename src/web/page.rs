@@ -1,8 +1,5 @@
 //! Pages of a list: 20 rows each, with the exact count and links to the pages beside it.
 
-use std::convert::Infallible;
-
-use axum::{extract::FromRequestParts, http::request::Parts};
 use serde::Serialize;
 use utoipa::ToSchema;
 
@@ -41,20 +38,16 @@ impl<T> Page<T> {
     }
 }
 
-/// Which page a request asks for, and the URL that it asked with.
-#[derive(Debug)]
-pub struct PageRequest(ListUrl);
-
 /// The rows that a page shows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Window {
+pub(super) struct Window {
     page: i64,
     pages: i64,
     count: i64,
     /// How many rows to show.
-    pub limit: i64,
+    pub(super) limit: i64,
     /// How many rows come before them.
-    pub offset: i64,
+    pub(super) offset: i64,
 }
 
 impl Window {
@@ -90,27 +83,6 @@ pub(super) fn number(page: &str) -> Result<Option<i64>, Problem> {
             .map(Some)
             .ok_or_else(invalid_page),
         _ => Err(invalid_page()),
-    }
-}
-
-impl PageRequest {
-    /// Finds the page within a list of `count` rows. The first page of an empty list exists, and is empty.
-    pub fn window(&self, count: i64) -> Result<Window, Problem> {
-        Window::find(self.0.parameter("page").unwrap_or_default(), count)
-    }
-
-    /// The page with its rows.
-    #[must_use]
-    pub fn answer<T>(&self, window: Window, results: Vec<T>) -> Page<T> {
-        Page::new(&self.0, window, results)
-    }
-}
-
-impl<S: Send + Sync> FromRequestParts<S> for PageRequest {
-    type Rejection = Infallible;
-
-    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Infallible> {
-        Ok(Self(ListUrl::of(parts)))
     }
 }
 

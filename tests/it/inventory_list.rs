@@ -3,7 +3,10 @@
 use rand::{Rng, SeedableRng, rngs::StdRng, seq::IndexedRandom};
 use serde_json::json;
 
-use crate::support::app::TestApp;
+use crate::support::{
+    app::TestApp,
+    walk::{column, walk},
+};
 
 /// 150 stock rows of seven stores and some products, whose names and titles repeat.
 async fn with_stock() -> TestApp {
@@ -79,6 +82,8 @@ async fn every_page_of_every_filter_is_what_sorting_everything_gives() {
         assert_eq!(json!(listed), json!(expected), "{filter}");
         let last = app.get(&format!("/api/inventory/?{filter}&page=last")).await.column("id");
         assert_eq!(json!(last), json!(expected[(pages - 1) * 20..]), "{filter}");
+        let walked = walk(&app, &format!("/api/inventory/?{filter}")).await;
+        assert_eq!(json!(column(&walked, "id")), json!(expected), "{filter}");
     }
 }
 

@@ -3,7 +3,10 @@
 use reqwest::Method;
 use serde_json::json;
 
-use crate::support::app::{TestApp, send};
+use crate::support::{
+    app::{TestApp, send},
+    walk::{column, walk},
+};
 
 const LIST: &str = "/api/orders/";
 const NOTHING: &str = r#"{"total_orders":0,"confirmed_orders":0,"rejected_orders":0,"pending_orders":0,"total_revenue":"0.00","avg_order_value":"0"}"#;
@@ -186,5 +189,45 @@ async fn the_average_is_rounded_half_to_even() {
             (&stats.body["total_revenue"], &stats.body["avg_order_value"]),
             (&json!(revenue), &json!(average))
         );
+    }
+}
+
+#[tokio::test]
+async fn pages_and_walks_of_every_filter_have_its_orders_the_newest_first() {
+    let app = TestApp::start().await;
+    app.store("Main").await;
+    app.store("North").await;
+    sqlx::query(
+        "insert into orders (store_id, status)
+         select 1 + n % 2, (array['CONFIRMED', 'CONFIRMED', 'REJECTED', 'PENDING', 'CONFIRMED'])[1 + n % 5]
+         from generate_series(1, 230) n",
+    )
+    .execute(&app.pool)
+    .await
+    .unwrap();
+    for (filter, condition) in [
+        ("", "true"),
+        ("store_id=1", "store_id = 1"),
+        ("status=confirmed", "status = 'CONFIRMED'"),
+        ("status=pending", "status = 'PENDING'"),
+        (
+            "store_id=2&status=rejected",
+            "store_id = 2 and status = 'REJECTED'",
+        ),
+    ] {
+        let sql = format!("select id from orders where {condition} order by id desc");
+        let expected: Vec<i64> = sqlx::query_scalar(sqlx::AssertSqlSafe(sql))
+            .fetch_all(&app.pool)
+            .await
+            .unwrap();
+        let mut paged = Vec::new();
+        for page in 1..=expected.len().div_ceil(20) {
+            let answer = app.get(&format!("{LIST}?{filter}&page={page}")).await;
+            assert_eq!(answer.body["count"], expected.len(), "{filter}");
+            paged.extend(answer.column("id"));
+        }
+        assert_eq!(json!(paged), json!(expected), "{filter}");
+        let walked = walk(&app, &format!("{LIST}?{filter}")).await;
+        assert_eq!(json!(column(&walked, "id")), json!(expected), "{filter}");
     }
 }
