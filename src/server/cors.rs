@@ -1,7 +1,8 @@
 //! Which pages of other origins may read the API.
 //!
 //! Not tower-http's layer, because its preflight answers differ from those that clients know: every preflight is
-//! answered with 200, the methods and headers are listed with a space, and any OPTIONS carries them.
+//! answered with 200, the methods and headers are listed with a space, and any OPTIONS carries them. No header is exposed
+//! to scripts: a browser's cache sends `If-None-Match` and understands 304 without their help.
 
 use std::sync::Arc;
 
@@ -70,13 +71,22 @@ pub(super) async fn share(State(origins): State<AllowedOrigins>, request: Reques
         next.run(request).await
     };
     let headers = response.headers_mut();
-    if !headers.contains_key(header::VARY) {
-        headers.insert(header::VARY, HeaderValue::from_static("origin"));
-    }
+    vary_by_origin(headers);
     if let Some(allowed) = origin.and_then(|origin| origins.allow(&origin)) {
         add(headers, allowed, is_options);
     }
     response
+}
+
+fn vary_by_origin(headers: &mut HeaderMap) {
+    let vary = headers.get(header::VARY).and_then(|vary| vary.to_str().ok());
+    let vary = match vary {
+        Some(vary) if vary.split(", ").any(|name| name == "origin") => return,
+        Some(vary) => HeaderValue::from_str(&format!("origin, {vary}"))
+            .expect("what stood in a header still can with a name more"),
+        None => HeaderValue::from_static("origin"),
+    };
+    headers.insert(header::VARY, vary);
 }
 
 fn add(headers: &mut HeaderMap, allowed: HeaderValue, is_options: bool) {

@@ -26,7 +26,7 @@ use super::{
 use crate::{
     rate_limit::TrustedProxies,
     settings::HttpSettings,
-    web::{Problem, Scheme},
+    web::{self, Problem, Scheme},
 };
 
 /// The largest body that is received.
@@ -64,6 +64,8 @@ pub(super) fn around(routes: Router, http: &HttpSettings) -> Router {
     // The path is completed before the routes see it, so this stands around the router that has them.
     Router::new().fallback_service(
         ServiceBuilder::new()
+            // Below the router that counts lengths last.
+            .map_response(web::without_length)
             .layer(map_request(complete_path))
             .service(routes.layer(stack)),
     )

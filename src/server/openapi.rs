@@ -1,6 +1,6 @@
 //! The description of the API: `/api/openapi.json`, and a page to try it at `/api/docs/`.
 
-use axum::Router;
+use axum::{Router, middleware::from_fn};
 use utoipa::openapi::{InfoBuilder, LicenseBuilder, OpenApi, OpenApiBuilder};
 use utoipa_swagger_ui::{Config, SwaggerUi};
 
@@ -17,14 +17,15 @@ pub(super) fn base() -> OpenApi {
         .description(Some(
             "Inventory and orders: stock per store, and orders placed atomically against it.\n\n\
              Beside what is said of each operation, any request may be refused with a `detail` that says why: 400 for a \
-             host that the server is not known by, 500 for a fault of the server, 503 while its database is away.",
+             host that the server is not known by, 500 for a fault of the server, 503 while its database is away.\n\n\
+             What is read is compressed with gzip from 1 KiB on, where `Accept-Encoding` asks for it.",
         ))
         .license(Some(
             LicenseBuilder::new().name("MIT").identifier(Some("MIT")).build(),
         ));
     OpenApiBuilder::new()
         .info(info.build())
-        .components(Some(web::refusals()))
+        .components(Some(web::components()))
         .build()
 }
 
@@ -39,8 +40,9 @@ pub fn document() -> OpenApi {
 pub(super) fn pages(document: OpenApi) -> Router<AppState> {
     // The page's validator badge would send the document's address to another site.
     let config = Config::new(["/api/openapi.json"]).validator_url("none");
-    SwaggerUi::new("/api/docs")
+    let pages = SwaggerUi::new("/api/docs")
         .url("/api/openapi.json", document)
-        .config(config)
-        .into()
+        .config(config);
+    // The scripts of the page have more than a megabyte.
+    Router::from(pages).layer(from_fn(web::spare))
 }

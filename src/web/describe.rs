@@ -1,12 +1,14 @@
-//! What the OpenAPI document says of every endpoint alike: how it refuses, and what a PATCH may leave out.
+//! What the OpenAPI document says of every endpoint alike: how it refuses, what spares a GET, and what a PATCH may leave
+//! out.
 
 use std::collections::BTreeMap;
 
 use utoipa::{
     PartialSchema, ToResponse, ToSchema,
     openapi::{
-        Components, ComponentsBuilder, Content, Ref, RefOr, Response, ResponseBuilder,
-        path::{Operation, PathItem, Paths},
+        Components, ComponentsBuilder, Content, HeaderBuilder, Ref, RefOr, Required, Response,
+        ResponseBuilder,
+        path::{Operation, ParameterBuilder, ParameterIn, PathItem, Paths},
         schema::{AnyOfBuilder, ArrayBuilder, ObjectBuilder, Schema, Type},
     },
 };
@@ -28,15 +30,12 @@ macro_rules! refusals {
             }
         })*
 
-        /// The refusals, to be referred to by name.
-        #[must_use]
-        pub fn refusals() -> Components {
+        fn refusals() -> ComponentsBuilder {
             ComponentsBuilder::new()
                 .schema_from::<Detail>()
                 .schema_from::<FieldErrors>()
                 .schema_from::<Titled>()
                 $(.response_from::<$name>())*
-                .build()
         }
     };
 }
@@ -62,6 +61,34 @@ refusals! {
     UnsupportedMediaType: Detail = "The body is not `application/json`.";
 }
 
+/// What operations refer to by name: the refusals, and what spares a GET.
+#[must_use]
+pub fn components() -> Components {
+    let text = || ObjectBuilder::new().schema_type(Type::String);
+    let etag = HeaderBuilder::new().schema(Some(text())).description(Some(
+        "What this answer is known by; it changes when the answer does. For `If-None-Match`.",
+    ));
+    let if_none_match = ParameterBuilder::new()
+        .name("If-None-Match")
+        .parameter_in(ParameterIn::Header)
+        .required(Required::False)
+        .schema(Some(text()))
+        .description(Some(
+            "The `ETag` of the answer that the client has, or several: it is not sent again.",
+        ));
+    let not_modified = ResponseBuilder::new()
+        .description("The client has it already, as `If-None-Match` says.")
+        .header_ref("ETag", Ref::new(ETAG));
+    refusals()
+        .header("ETag", etag.build())
+        .parameter("IfNoneMatch", if_none_match.build())
+        .response("NotModified", not_modified.build())
+        .build()
+}
+
+const ETAG: &str = "#/components/headers/ETag";
+const IF_NONE_MATCH: &str = "#/components/parameters/IfNoneMatch";
+
 fn schema_ref<T: ToSchema>() -> RefOr<Schema> {
     Ref::from_schema_name(T::name()).into()
 }
@@ -84,6 +111,9 @@ pub(super) fn complete(paths: &mut Paths, schemas: &mut Vec<(String, RefOr<Schem
     for item in paths.paths.values_mut() {
         if let Some(patch) = &mut item.patch {
             require_nothing(patch, schemas);
+        }
+        if let Some(get) = &mut item.get {
+            spare(get);
         }
         for operation in operations(item) {
             complete_operation(operation);
@@ -129,6 +159,19 @@ fn complete_operation(operation: &mut Operation) {
         refuse::<TooLarge>(responses, "413");
         refuse::<UnsupportedMediaType>(responses, "415");
     }
+}
+
+/// Has a GET tell what its answer is known by, and that it need not be sent again.
+fn spare(get: &mut Operation) {
+    let parameters = get.parameters.get_or_insert_default();
+    parameters.push(RefOr::Ref(Ref::new(IF_NONE_MATCH)));
+    let responses = &mut get.responses.responses;
+    if let Some(RefOr::T(found)) = responses.get_mut("200") {
+        found
+            .headers
+            .insert("ETag".to_owned(), RefOr::Ref(Ref::new(ETAG)));
+    }
+    responses.insert("304".to_owned(), Ref::from_response_name("NotModified").into());
 }
 
 fn refuse<'r, T: ToResponse<'r>>(responses: &mut BTreeMap<String, RefOr<Response>>, status: &str) {

@@ -8,7 +8,7 @@ use axum::{
 };
 use utoipa_axum::router::UtoipaMethodRouter;
 
-use super::{AppState, Problem, describe};
+use super::{AppState, Problem, describe, transfer::Terms};
 
 /// How the client reached the server, as far as the server can know.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -33,7 +33,8 @@ impl Scheme {
 
 /// Gives the methods of a route what all endpoints share, checked in this order: an id that is no number is no path
 /// (404), an answer that the client would not accept is not made (406), OPTIONS says what is allowed, and so does the
-/// refusal of any other method (405). `allow` lists the methods. The document is told what that means for clients.
+/// refusal of any other method (405). `allow` lists the methods. What is read has an `ETag`, and may be compressed. The
+/// document is told what that means for clients.
 pub fn endpoint(
     (mut schemas, mut paths, methods): UtoipaMethodRouter<AppState>,
     allow: &'static str,
@@ -62,6 +63,7 @@ async fn manners(
     if !is_path {
         return Problem::not_found().into_response();
     }
+    let terms = Terms::of(&request);
     let mut response = if accepts_json(&request) {
         next.run(request).await
     } else {
@@ -74,7 +76,10 @@ async fn manners(
     let headers = response.headers_mut();
     headers.insert(header::ALLOW, HeaderValue::from_static(allow));
     headers.insert(header::VARY, HeaderValue::from_static("Accept, origin, Cookie"));
-    response
+    match terms {
+        Some(terms) => terms.apply(response).await,
+        None => response,
+    }
 }
 
 /// Whether the client takes JSON, or HTML: browsers ask for HTML first, and get JSON like everyone.

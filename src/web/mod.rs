@@ -17,12 +17,13 @@ mod params;
 mod problem;
 mod rules;
 mod state;
+mod transfer;
 mod value;
 
 pub use body::Body;
 pub use describe::{
     Conflict, Invalid, InvalidOrder, InvalidParameter, InvalidPrefix, NotAcceptable, NotFound, TooLarge,
-    UnsupportedMediaType, refusals,
+    UnsupportedMediaType, components,
 };
 pub use endpoint::{Scheme, endpoint};
 pub use fields::{FieldErrors, Fields, Presence};
@@ -33,3 +34,4 @@ pub use params::{Params, RecordId};
 pub use problem::{Detail, Problem, Titled, deleted};
 pub use rules::{Reference, boolean, integer, natural, price, reference, text, text_or_blank};
 pub use state::AppState;
+pub use transfer::{spare, without_length};

@@ -229,6 +229,12 @@ async fn every_documented_answer_is_given_and_looks_as_documented() {
         };
         assert_eq!(answer.status.as_str(), status, "{line}: {}", answer.text);
         checker.check(&method, url, sent.as_ref(), &answer);
+        if (method, status) == (Method::GET, "200") && url != "/health/" {
+            let has_it = [("if-none-match", answer.header("etag"))];
+            let answer = ask(&app, &Method::GET, url, &has_it, "").await;
+            assert_eq!(answer.status, 304, "{line}");
+            checker.check(&Method::GET, url, None, &answer);
+        }
     }
 
     // What all operations share.
