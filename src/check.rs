@@ -84,6 +84,10 @@ pub async fn run(db: &mut PgConnection) -> sqlx::Result<Vec<Checked>> {
          where status = 'CONFIRMED' and total_amount is distinct from items.amount"
     );
     rule!(
+        "an item belongs to an order",
+        "select format('item %s', i.id) from order_item i left join orders o on o.id = i.order_id where o.id is null"
+    );
+    rule!(
         "a confirmed order took its items from stock",
         "select format('order %s', order_id)
          from (select order_id, sum(quantity) as pieces from order_item group by order_id) items

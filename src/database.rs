@@ -63,8 +63,6 @@ pub fn connect_options(url: &str) -> sqlx::Result<PgConnectOptions> {
             ("lock_timeout", "10s"),
             ("idle_in_transaction_session_timeout", "30s"),
             ("timezone", "UTC"),
-            // The clean-up of a returned connection need not be told that there was nothing to clean up.
-            ("client_min_messages", "error"),
             // Compiling a plan costs more than any statement here runs.
             ("jit", "off"),
         ]))
@@ -84,7 +82,8 @@ fn pool(size: u32) -> PgPoolOptions {
             Box::pin(async move { Ok(meta.idle_for < ASK_AFTER_IDLE || answers(connection.ping()).await) })
         })
         .after_release(|connection, _| {
-            Box::pin(async move { Ok(answers(connection.execute("ROLLBACK")).await) })
+            // Alone, a rollback of nothing would be a warning in the server's log, each time.
+            Box::pin(async move { Ok(answers(connection.execute("BEGIN; ROLLBACK")).await) })
         })
 }
 

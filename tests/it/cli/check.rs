@@ -64,6 +64,7 @@ async fn whatever_does_not_agree_is_named() {
             "a confirmed order costs",
             "order 1",
         ),
+        ("update order_item set order_id = 7", "an item belongs", "item 1"),
         (
             "delete from stock_movement where order_id = 1",
             "a confirmed order took",
