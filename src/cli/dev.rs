@@ -149,7 +149,7 @@ async fn seed_if_empty(settings: &Settings) -> Result<(), Failure> {
             random_seed: Some(1),
             ..Plan::default()
         };
-        let made = seed::fill(url, false, &plan).await?;
+        let made = seed::fill(url, false, &plan).await?.made;
         tracing::info!(products = made.products, stores = made.stores, "demo data made");
     }
     Ok(())

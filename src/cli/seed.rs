@@ -1,6 +1,10 @@
 //! `afforo seed`
 
-use std::io::{self, BufRead, IsTerminal, Write};
+use std::{
+    fmt,
+    io::{self, BufRead, IsTerminal, Write},
+    time::Duration,
+};
 
 use clap::Args;
 use indicatif::{ProgressBar, ProgressStyle};
@@ -9,7 +13,7 @@ use sqlx::{ConnectOptions, Connection, PgConnection};
 use super::{Failure, Settings};
 use crate::{
     database,
-    seed::{self, Plan},
+    seed::{self, Plan, Progress},
 };
 
 /// What `afforo seed` is told.
@@ -27,10 +31,17 @@ pub(super) struct Seed {
     /// Products to make
     #[arg(long, default_value_t = 1000, value_parser = clap::value_parser!(u32).range(0..=10_000_000))]
     products: u32,
-    /// Stores to make; each stocks 60 to 90 % of the products
+    /// Stores to make
     #[arg(long, default_value_t = 25, value_parser = clap::value_parser!(u32).range(0..=100_000))]
     stores: u32,
-    /// Make the same data again: a number that decides all chance
+    /// Stock rows to make, spread evenly over the stores [default: each stocks 60 to 90 % of the products]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(0..=1_000_000_000))]
+    inventory: Option<u32>,
+    /// Orders to place, from whatever active stores and stock there are then, over the past 30 days
+    #[arg(long, value_name = "N", default_value_t = 0, value_parser = clap::value_parser!(u32).range(0..=1_000_000_000))]
+    orders: u32,
+    /// Make the same data again: a number that decides all chance. Times differ, and so does which order of several stores
+    /// comes first
     #[arg(long, value_name = "N")]
     #[expect(clippy::struct_field_names, reason = "the flag is named so")]
     random_seed: Option<u64>,
@@ -45,23 +56,45 @@ impl Seed {
             categories: self.categories,
             products: self.products,
             stores: self.stores,
+            inventory: self.inventory,
+            orders: self.orders,
             random_seed: self.random_seed,
         };
+        if u64::from(plan.inventory.unwrap_or(0)) > u64::from(plan.products) * u64::from(plan.stores) {
+            return Err("--inventory is more than every product in every store".into());
+        }
         let made = fill(settings.database.url()?, self.clear, &plan).await?;
-        writeln!(
-            io::stdout(),
-            "Made {} categories, {} products, {} stores and {} stock rows.",
-            made.categories,
-            made.products,
-            made.stores,
-            made.inventory
-        )?;
+        writeln!(io::stdout(), "{made}")?;
         Ok(())
     }
 }
 
+/// What was made, and how quickly.
+pub(super) struct Filled {
+    pub made: seed::Made,
+    rows: u64,
+    took: Duration,
+}
+
+impl fmt::Display for Filled {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let made = &self.made;
+        write!(
+            f,
+            "Made {} categories, {} products, {} stores, {} stock rows and {} orders: {} rows in {:.1} s.",
+            made.categories,
+            made.products,
+            made.stores,
+            made.inventory,
+            made.orders,
+            self.rows,
+            self.took.as_secs_f64(),
+        )
+    }
+}
+
 /// Fills a database, with a progress bar where somebody can see it.
-pub(super) async fn fill(url: &str, clear: bool, plan: &Plan) -> Result<seed::Made, Failure> {
+pub(super) async fn fill(url: &str, clear: bool, plan: &Plan) -> Result<Filled, Failure> {
     // Writing demo data may take longer than a request may, and nobody wonders at it.
     let options = database::connect_options(url)?
         .options([("statement_timeout", "0")])
@@ -73,17 +106,31 @@ pub(super) async fn fill(url: &str, clear: bool, plan: &Plan) -> Result<seed::Ma
     if clear {
         seed::clear(&mut connection).await?;
     }
+    connection.close().await?;
     let bar = ProgressBar::new(plan.rows());
     if !io::stderr().is_terminal() {
         bar.set_draw_target(indicatif::ProgressDrawTarget::hidden());
     }
     bar.set_style(ProgressStyle::with_template(
-        "{bar:40} {human_pos}/{human_len} rows, {per_sec}, {eta} left",
+        "{bar:40} {human_pos}/{human_len} rows, {per_sec}, {eta} left: {msg}",
     )?);
-    let made = seed::run(&mut connection, plan, |rows| bar.inc(rows)).await?;
+    let made = seed::run(&options, plan, |progress| match progress {
+        Progress::Rows(rows) => bar.inc(rows as u64),
+        Progress::Stage(stage) => {
+            tracing::debug!(stage, rows = bar.position(), "seeding");
+            bar.set_message(stage);
+        }
+    })
+    .await?;
     bar.finish_and_clear();
-    connection.close().await?;
-    Ok(made)
+    if plan.orders > 0 && made.orders == 0 {
+        return Err("no orders were placed: no active store has stock".into());
+    }
+    Ok(Filled {
+        made,
+        rows: bar.position(),
+        took: bar.elapsed(),
+    })
 }
 
 fn confirmed() -> io::Result<bool> {

@@ -10,6 +10,6 @@ pub mod upkeep;
 
 pub use group_commit::{GroupCommit, Limits, PlaceError};
 pub use model::{NewItem, NewOrder, Outcome, PlacedOrder};
-pub use place::{place, transact};
+pub use place::{place, place_at, transact};
 pub use queries::{ConfirmedOrder, confirmed};
 pub use routes::router;

@@ -29,6 +29,18 @@ pub async fn transact(placement: &PgPool, orders: &[NewOrder]) -> sqlx::Result<V
 ///
 /// A price is the one that the product had when the locking statement began.
 pub async fn place(tx: &mut PgConnection, orders: &[NewOrder]) -> sqlx::Result<Vec<Outcome>> {
+    place_at(tx, orders, None).await
+}
+
+/// Tells when the order of an id was placed, where that is not now.
+pub type Times<'a> = &'a (dyn Fn(i64) -> Timestamp + Sync);
+
+/// Places orders as [`place`] does, at other times than now: demo data have a past.
+pub async fn place_at(
+    tx: &mut PgConnection,
+    orders: &[NewOrder],
+    times: Option<Times<'_>>,
+) -> sqlx::Result<Vec<Outcome>> {
     let mut locked = lock(tx, orders).await?;
     look_up_the_rest(tx, orders, &mut locked.stock).await?;
     let verdicts = judge(&mut locked.stock, orders);
@@ -36,9 +48,9 @@ pub async fn place(tx: &mut PgConnection, orders: &[NewOrder]) -> sqlx::Result<V
     let outcomes = orders
         .iter()
         .zip(verdicts)
-        .map(|(order, verdict)| rows.add(order, verdict, &mut locked))
+        .map(|(order, verdict)| rows.add(order, verdict, &mut locked, times))
         .collect();
-    rows.write(tx).await?;
+    rows.write(tx, times).await?;
     Ok(outcomes)
 }
 
@@ -198,7 +210,13 @@ struct ItemColumns {
 
 impl Rows {
     /// Adds what an order writes, and returns what is answered.
-    fn add(&mut self, order: &NewOrder, verdict: Verdict, locked: &mut Locked) -> Outcome {
+    fn add(
+        &mut self,
+        order: &NewOrder,
+        verdict: Verdict,
+        locked: &mut Locked,
+        times: Option<Times<'_>>,
+    ) -> Outcome {
         let (takes, total, reason, rejections) = match verdict {
             Verdict::NoStore => return Outcome::NoStore,
             Verdict::TotalTooLarge => return Outcome::TotalTooLarge,
@@ -239,7 +257,7 @@ impl Rows {
             total_amount: total,
             rejection_reason: reason,
             items,
-            created_at: locked.now,
+            created_at: times.map_or(locked.now, |time_of| time_of(id)),
             rejections,
         })
     }
@@ -268,27 +286,35 @@ impl Rows {
     }
 
     /// Writes everything in one statement: sqlx sends one statement at a time, and each would cost a round trip.
-    async fn write(self, tx: &mut PgConnection) -> sqlx::Result<()> {
+    ///
+    /// Columns of times are empty where the time is now: `unnest` fills them up with null.
+    async fn write(self, tx: &mut PgConnection, times: Option<Times<'_>>) -> sqlx::Result<()> {
         if self.orders.id.is_empty() {
             return Ok(());
         }
+        let times_of = |ids: &[i64]| -> Vec<Timestamp> {
+            times.map_or_else(Vec::new, |time_of| ids.iter().map(|id| time_of(*id)).collect())
+        };
         let (inventory_ids, quantities): (Vec<i64>, Vec<i32>) = self.left.into_iter().unzip();
         sqlx::query!(
             "with placed as (
-                 insert into orders (id, store_id, status, total_amount, rejection_reason, rejections)
+                 insert into orders
+                     (id, store_id, status, total_amount, rejection_reason, rejections, created_at, updated_at)
                  overriding system value
-                 select id, store_id, status, total_amount, reason, rejections::json
-                 from unnest($1::bigint[], $2::bigint[], $3::text[], $4::numeric[], $5::text[], $6::text[])
-                     as o (id, store_id, status, total_amount, reason, rejections)
+                 select id, store_id, status, total_amount, reason, rejections::json,
+                     coalesce(time, now()), coalesce(time, now())
+                 from unnest($1::bigint[], $2::bigint[], $3::text[], $4::numeric[], $5::text[], $6::text[],
+                         $17::timestamptz[])
+                     as o (id, store_id, status, total_amount, reason, rejections, time)
              ), item as (
                  insert into order_item (id, order_id, product_id, quantity, unit_price)
                  overriding system value
                  select * from unnest($7::bigint[], $8::bigint[], $9::bigint[], $10::integer[], $11::numeric[])
              ), movement as (
-                 insert into stock_movement (inventory_id, order_id, kind, delta, quantity_after)
-                 select inventory_id, order_id, 'ORDER', -quantity, quantity_after
-                 from unnest($12::bigint[], $8::bigint[], $10::integer[], $13::integer[])
-                     as m (inventory_id, order_id, quantity, quantity_after)
+                 insert into stock_movement (inventory_id, order_id, kind, delta, quantity_after, created_at)
+                 select inventory_id, order_id, 'ORDER', -quantity, quantity_after, coalesce(time, now())
+                 from unnest($12::bigint[], $8::bigint[], $10::integer[], $13::integer[], $18::timestamptz[])
+                     as m (inventory_id, order_id, quantity, quantity_after, time)
              ), owed as (
                  insert into outbox (order_ids) select $14::bigint[] where cardinality($14::bigint[]) > 0
              )
@@ -311,6 +337,8 @@ impl Rows {
             &self.outbox,
             &inventory_ids,
             &quantities,
+            &times_of(&self.orders.id) as &[Timestamp],
+            &times_of(&self.items.order_id) as &[Timestamp],
         )
         .execute(tx)
         .await

@@ -78,6 +78,13 @@ pub async fn settle(db: impl PgExecutor<'_>, outbox_ids: &[i64]) -> sqlx::Result
     .await
 }
 
+/// The row that this connection wrote last, for who settles at once what it has just placed. Fails if it wrote none.
+pub async fn last_written(db: impl PgExecutor<'_>) -> sqlx::Result<i64> {
+    sqlx::query_scalar!(r#"select currval('outbox_id_seq') as "id!""#)
+        .fetch_one(db)
+        .await
+}
+
 /// Removes rows whose orders have their confirmations already: leftovers of a restored backup or of another version of the
 /// worker. Returns how many there were.
 pub async fn clean_up(db: impl PgExecutor<'_>) -> sqlx::Result<u64> {

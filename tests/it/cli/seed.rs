@@ -2,19 +2,18 @@
 
 use sqlx::PgPool;
 
-use super::{TestApp, afforo, run};
+use super::{Running, TestApp, afforo, on, run};
 use crate::support::{program::Said, servers};
 
-async fn seed(url: &str, args: &[&str]) -> Said {
-    let mut line = vec!["seed"];
-    line.extend(args);
+async fn seed(url: &str, args: &str) -> Said {
+    let line: Vec<&str> = ["seed"].into_iter().chain(args.split_whitespace()).collect();
     run(afforo(&line).env("DATABASE_URL", url)).await
 }
 
 #[tokio::test]
 async fn the_demo_data_have_the_amounts_and_proportions_of_the_original() {
     let app = TestApp::start().await;
-    let said = seed(&app.database_url, &["--stores", "100", "--random-seed", "7"]).await;
+    let said = seed(&app.database_url, "--stores 100 --random-seed 7").await;
     assert_eq!(said.code, Some(0), "{}", said.err);
     let counts: (i64, i64, i64, i64) = sqlx::query_as(
         "select (select count(*) from category), (select count(*) from product), (select count(*) from store),
@@ -25,13 +24,12 @@ async fn the_demo_data_have_the_amounts_and_proportions_of_the_original() {
     .unwrap();
     assert_eq!((counts.0, counts.1, counts.2), (12, 1000, 100));
     let expected = format!(
-        "Made 12 categories, 1000 products, 100 stores and {} stock rows.\n",
+        "Made 12 categories, 1000 products, 100 stores, {} stock rows and 0 orders: ",
         counts.3
     );
-    assert_eq!(said.out, expected);
+    assert!(said.out.starts_with(&expected), "{}", said.out);
 
-    let number =
-        async |sql: &'static str| -> f64 { sqlx::query_scalar(sql).fetch_one(&app.pool).await.unwrap() };
+    let number = async |sql| number::<f64>(&app, sql).await;
     let active = number("select avg(is_active::int)::float8 from product").await;
     assert!((0.92..0.98).contains(&active), "about 95 % of products: {active}");
     let active = number("select avg(is_active::int)::float8 from store").await;
@@ -82,11 +80,8 @@ async fn the_same_random_seed_makes_the_same_data() {
         TestApp::start().await,
     );
     for (app, number) in [(&one, "5"), (&other, "5"), (&third, "6")] {
-        let made = seed(
-            &app.database_url,
-            &["--products", "80", "--stores", "4", "--random-seed", number],
-        )
-        .await;
+        let args = format!("--products 80 --stores 4 --random-seed {number}");
+        let made = seed(&app.database_url, &args).await;
         assert_eq!(made.code, Some(0), "{}", made.err);
     }
     assert_eq!(data(&one.pool).await, data(&other.pool).await);
@@ -96,22 +91,11 @@ async fn the_same_random_seed_makes_the_same_data() {
 #[tokio::test]
 async fn clear_deletes_everything_first_and_ids_start_over() {
     let app = TestApp::start().await;
-    let args = [
-        "--clear",
-        "--yes",
-        "--products",
-        "30",
-        "--stores",
-        "2",
-        "--categories",
-        "3",
-        "--random-seed",
-        "5",
-    ];
-    assert_eq!(seed(&app.database_url, &args).await.code, Some(0));
+    let args = "--clear --yes --products 30 --stores 2 --categories 3 --random-seed 5";
+    assert_eq!(seed(&app.database_url, args).await.code, Some(0));
     let first = data(&app.pool).await;
     app.order(1, &[(1, 2), (2, 1)]).await.created();
-    assert_eq!(seed(&app.database_url, &args).await.code, Some(0));
+    assert_eq!(seed(&app.database_url, args).await.code, Some(0));
     assert_eq!(data(&app.pool).await, first);
     assert_eq!(app.get("/api/orders/").await.body["count"], 0);
     assert_eq!(app.order(1, &[(1, 2)]).await.created(), 1);
@@ -122,8 +106,8 @@ async fn clear_deletes_everything_first_and_ids_start_over() {
 async fn without_clear_it_adds_to_what_is_there() {
     let app = TestApp::start().await;
     for expected in [3, 6] {
-        let args = ["--products", "20", "--stores", "3", "--categories", "5"];
-        assert_eq!(seed(&app.database_url, &args).await.code, Some(0));
+        let args = "--products 20 --stores 3 --categories 5";
+        assert_eq!(seed(&app.database_url, args).await.code, Some(0));
         let stores: i64 = sqlx::query_scalar("select count(*) from store")
             .fetch_one(&app.pool)
             .await
@@ -141,11 +125,207 @@ async fn without_clear_it_adds_to_what_is_there() {
 #[tokio::test]
 async fn a_database_without_tables_is_to_be_migrated_first() {
     let database = servers::empty_database().await;
-    let said = seed(&database.url(), &[]).await;
+    let said = seed(&database.url(), "").await;
     assert_eq!(said.code, Some(1));
     assert!(said.err.contains("run `afforo migrate` first"), "{}", said.err);
-    let said = seed(&database.url(), &["--categories", "0"]).await;
+    let said = seed(&database.url(), "--categories 0").await;
     assert_eq!(said.code, Some(2));
+}
+
+#[tokio::test]
+async fn orders_are_as_if_customers_had_placed_them_in_the_past_thirty_days() {
+    let app = TestApp::start().await;
+    let begun: String = number(&app, "select now()::text").await;
+    let said = seed(
+        &app.database_url,
+        "--products 150 --stores 20 --inventory 2003 --orders 9000 --random-seed 7",
+    )
+    .await;
+    assert_eq!(said.code, Some(0), "{}", said.err);
+    assert!(
+        said.out
+            .starts_with("Made 12 categories, 150 products, 20 stores, 2003 stock rows and 9000 orders: "),
+        "{}",
+        said.out
+    );
+    let shelves: (i64, i64, i64) = sqlx::query_as(
+        "select min(n), max(n), sum(n)::bigint from (select count(*) as n from inventory group by store_id) s",
+    )
+    .fetch_one(&app.pool)
+    .await
+    .unwrap();
+    assert_eq!(shelves, (100, 101, 2003), "stock rows are spread evenly");
+
+    let orders = app.get("/api/orders/stats/").await.body;
+    assert_eq!(orders["total_orders"], 9000);
+    assert_eq!(orders["pending_orders"], 0);
+    let rejected = orders["rejected_orders"].as_i64().unwrap();
+    assert!((180..=450).contains(&rejected), "2 to 5 %: {rejected}");
+    let sizes: (i64, i64) = sqlx::query_as(
+        "select min(n), max(n) from (select count(*) as n from order_item group by order_id) s",
+    )
+    .fetch_one(&app.pool)
+    .await
+    .unwrap();
+    assert_eq!(sizes, (1, 3));
+
+    assert!(app.unbalanced().await.is_empty());
+    for (what, sql) in [
+        ("owed", "select count(*) from outbox"),
+        (
+            "confirmed but not told, or told but not confirmed",
+            "select count(*) from orders o full join order_confirmation c on c.order_id = o.id
+             where (o.status = 'CONFIRMED') is distinct from (c.order_id is not null)",
+        ),
+        (
+            "placed where nothing can be ordered",
+            "select count(*) from orders o join store s on s.id = o.store_id where not s.is_active",
+        ),
+        (
+            "without its row in the ledger",
+            "select count(*) from order_item item join orders o on o.id = item.order_id
+                 join inventory i on i.store_id = o.store_id and i.product_id = item.product_id
+                 left join stock_movement m
+                     on m.inventory_id = i.id and m.order_id = o.id and m.created_at = o.created_at
+             where -m.delta is distinct from item.quantity",
+        ),
+        (
+            "out of order",
+            "select count(*) from (select created_at, lag(created_at) over (order by id) as before from orders) o
+             where created_at <= before",
+        ),
+        (
+            "older than its stock",
+            "select count(*) from orders where created_at <= (select max(created_at) from inventory)",
+        ),
+    ] {
+        assert_eq!(number::<i64>(&app, sql).await, 0, "{what}");
+    }
+    let spread: (bool, bool, bool) = sqlx::query_as(
+        "select min(created_at) >= $1::timestamptz - interval '30 days',
+             min(created_at) < $1::timestamptz - interval '29 days 23 hours',
+             max(created_at) between $1::timestamptz - interval '1 hour' and now() from orders",
+    )
+    .bind(begun)
+    .fetch_one(&app.pool)
+    .await
+    .unwrap();
+    assert_eq!(spread, (true, true, true), "over all of the past thirty days");
+}
+
+#[tokio::test]
+async fn the_same_random_seed_makes_the_same_orders_in_each_store() {
+    let (one, other) = (TestApp::start().await, TestApp::start().await);
+    let mut made = Vec::new();
+    for app in [&one, &other] {
+        let args = "--products 40 --stores 12 --inventory 300 --orders 5000 --random-seed 5";
+        let said = seed(&app.database_url, args).await;
+        assert_eq!(said.code, Some(0), "{}", said.err);
+        let orders: Vec<String> = sqlx::query_scalar(
+            "select format('%s %s %s %s %s', store_id, status, total_amount, rejection_reason,
+                 (select string_agg(product_id || 'x' || quantity, ' ' order by id) from order_item where order_id = o.id))
+             from orders o order by store_id, id",
+        )
+        .fetch_all(&app.pool)
+        .await
+        .unwrap();
+        made.push((orders, data(&app.pool).await));
+    }
+    assert_eq!(made[0].0.len(), 5000);
+    assert_eq!(made[0], made[1]);
+}
+
+#[tokio::test]
+async fn what_is_sold_out_is_ordered_in_vain() {
+    let app = TestApp::start().await;
+    let args = "--products 3 --stores 1 --inventory 3 --orders 2000 --random-seed 2";
+    let said = seed(&app.database_url, args).await;
+    assert_eq!(said.code, Some(0), "{}", said.err);
+    assert_eq!(
+        number::<i64>(&app, "select sum(quantity) from inventory").await,
+        0
+    );
+    assert!(app.unbalanced().await.is_empty());
+    let stats = app.get("/api/orders/stats/").await.body;
+    assert_eq!(stats["total_orders"], 2000);
+    assert!(stats["rejected_orders"].as_i64().unwrap() > 1000, "{stats}");
+}
+
+#[tokio::test]
+async fn a_worker_beside_it_finds_nothing_to_confirm() {
+    let app = TestApp::start().await;
+    let mut worker = afforo(&["worker"]);
+    on(&mut worker, &app.database_url, app.redis.url());
+    let mut worker = Running::start(&mut worker);
+    worker.says("worker started").await;
+    let args = "--products 40 --stores 12 --orders 9000";
+    let said = seed(&app.database_url, args).await;
+    assert_eq!(said.code, Some(0), "{}", said.err);
+    // This one is the worker's: when it is confirmed, all that came before has been looked at.
+    let stocked: (i64, i64) = sqlx::query_as(
+        "select store_id, product_id from inventory i join store s on s.id = i.store_id join product p on p.id = i.product_id
+         where i.quantity > 0 and s.is_active and p.is_active limit 1",
+    )
+    .fetch_one(&app.pool)
+    .await
+    .unwrap();
+    app.order(stocked.0, &[(stocked.1, 1)]).await.created();
+    worker.says("order confirmation sent").await;
+    assert_eq!(worker.said().matches("order confirmation sent").count(), 1);
+    assert_eq!(number::<i64>(&app, "select count(*) from outbox").await, 0);
+    assert!(app.unbalanced().await.is_empty());
+}
+
+#[tokio::test]
+async fn indexes_that_were_set_aside_are_there_again() {
+    const INDEXES: &str = "select string_agg(indexdef, ';' order by indexname) from pg_indexes
+        where tablename in ('product', 'inventory')";
+    // An index that was made anew is another.
+    const NUMBERS: &str = "select string_agg(indexrelid::text, ' ' order by indexrelid) from pg_index
+        where indrelid in ('product'::regclass, 'inventory'::regclass) and not indisunique";
+    let app = TestApp::start().await;
+    let (indexes, first): (String, String) = (number(&app, INDEXES).await, number(&app, NUMBERS).await);
+    let args = "--products 5001 --stores 1 --inventory 5001";
+    let said = seed(&app.database_url, args).await;
+    assert_eq!(said.code, Some(0), "{}", said.err);
+    assert_eq!(number::<String>(&app, INDEXES).await, indexes);
+    let anew: String = number(&app, NUMBERS).await;
+    assert!(
+        first
+            .split(' ')
+            .all(|index| anew.split(' ').all(|other| other != index)),
+        "{first}; {anew}"
+    );
+
+    // Less than there is already: the rest of the table stays readable.
+    let said = seed(&app.database_url, "--products 100 --stores 1").await;
+    assert_eq!(said.code, Some(0), "{}", said.err);
+    assert_eq!(number::<String>(&app, NUMBERS).await, anew);
+}
+
+#[tokio::test]
+async fn what_cannot_be_made_is_said() {
+    let app = TestApp::start().await;
+    let args = "--products 10 --stores 2 --inventory 21";
+    let said = seed(&app.database_url, args).await;
+    assert_eq!(said.code, Some(1));
+    assert!(
+        said.err.contains("more than every product in every store"),
+        "{}",
+        said.err
+    );
+    assert_eq!(number::<i64>(&app, "select count(*) from product").await, 0);
+    let said = seed(&app.database_url, "--stores 0 --orders 5").await;
+    assert_eq!(said.code, Some(1));
+    assert!(said.err.contains("no active store has stock"), "{}", said.err);
+}
+
+/// One value, of whatever type.
+async fn number<T>(app: &TestApp, sql: &'static str) -> T
+where
+    T: Send + Unpin + for<'r> sqlx::Decode<'r, sqlx::Postgres> + sqlx::Type<sqlx::Postgres>,
+{
+    sqlx::query_scalar(sql).fetch_one(&app.pool).await.unwrap()
 }
 
 /// Everything that seeding makes, but for the times.
@@ -156,7 +336,7 @@ async fn data(pool: &PgPool) -> Vec<String> {
         "select format('%s %s %s %s %s %s', id, title, description, price, category_id, is_active) from product order by id",
         "select format('%s %s %s %s', id, name, location, is_active) from store order by id",
         "select format('%s %s %s %s %s', id, store_id, product_id, quantity, low_stock_threshold) from inventory order by id",
-        "select format('%s %s %s', inventory_id, kind, delta) from stock_movement order by inventory_id",
+        "select format('%s %s %s', inventory_id, kind, delta) from stock_movement order by inventory_id, id",
     ] {
         data.extend(
             sqlx::query_scalar::<_, String>(sql)

@@ -1,0 +1,83 @@
+//! Indexes that are set aside while a table is filled: made anew from all rows at once, they take a fraction of the time.
+
+use sqlx::{AssertSqlSafe, Executor, PgConnection};
+
+/// Below so many new rows it does not pay.
+const PAYS_FROM: usize = 5000;
+
+/// A table that may be filled with millions.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Table {
+    Product,
+    Inventory,
+}
+
+/// Definitions of indexes that are gone until [`SetAside::restore`]. Both happen in one transaction: if that fails, the
+/// indexes were never gone.
+#[must_use = "the indexes would be lost"]
+pub(super) struct SetAside(Vec<String>);
+
+/// Sets a table's indexes aside if so many new rows make up most of it; all but those that hold a constraint. Nobody else
+/// can read the table until the transaction ends.
+pub(super) async fn set_aside(db: &mut PgConnection, table: Table, rows: usize) -> sqlx::Result<SetAside> {
+    if rows <= PAYS_FROM || rows <= rows_up_to(db, table, rows).await? {
+        return Ok(SetAside(Vec::new()));
+    }
+    let name = match table {
+        Table::Product => "product",
+        Table::Inventory => "inventory",
+    };
+    let indexes = sqlx::query!(
+        r#"select i.indexrelid::regclass::text as "name!", pg_get_indexdef(i.indexrelid) as "definition!"
+           from pg_index i
+           where i.indrelid = $1::text::regclass and not i.indisunique and i.indisvalid
+               and not exists (select from pg_constraint c where c.conindid = i.indexrelid)
+           order by i.indexrelid"#,
+        name
+    )
+    .fetch_all(&mut *db)
+    .await?;
+    let mut definitions = Vec::with_capacity(indexes.len());
+    for index in indexes {
+        db.execute(AssertSqlSafe(format!("drop index {}", index.name)))
+            .await?;
+        definitions.push(index.definition);
+    }
+    Ok(SetAside(definitions))
+}
+
+impl SetAside {
+    /// Makes the indexes anew.
+    pub async fn restore(self, db: &mut PgConnection) -> sqlx::Result<()> {
+        // Until the transaction ends.
+        db.execute("set local maintenance_work_mem = '512MB'").await?;
+        for definition in self.0 {
+            db.execute(AssertSqlSafe(definition)).await?;
+        }
+        Ok(())
+    }
+}
+
+/// How many rows a table has; it does not count further than `most`.
+async fn rows_up_to(db: &mut PgConnection, table: Table, most: usize) -> sqlx::Result<usize> {
+    let most = i64::try_from(most).unwrap_or(i64::MAX);
+    let count = match table {
+        Table::Product => {
+            sqlx::query_scalar!(
+                r#"select count(*) as "count!" from (select from product limit $1) p"#,
+                most
+            )
+            .fetch_one(db)
+            .await?
+        }
+        Table::Inventory => {
+            sqlx::query_scalar!(
+                r#"select count(*) as "count!" from (select from inventory limit $1) i"#,
+                most
+            )
+            .fetch_one(db)
+            .await?
+        }
+    };
+    Ok(usize::try_from(count).unwrap_or(0))
+}
