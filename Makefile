@@ -1,10 +1,10 @@
 # What one does with a clone of Afforo. `make help` lists it.
 
 .DEFAULT_GOAL := help
-.PHONY: help run test check fmt sqlx bench
+.PHONY: help run test check fmt sqlx bench bench-scale
 
 help: ## List the targets
-	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1|\2/p' $(MAKEFILE_LIST) | column -t -s '|'
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1|\2/p' $(MAKEFILE_LIST) | column -t -s '|'
 
 run: ## Run everything on this machine: API, worker, a private PostgreSQL and Redis
 	@scripts/install-servers.sh
@@ -27,3 +27,7 @@ sqlx: ## Check all SQL against a fresh schema, and write .sqlx anew
 bench: ## Measure orders a second against pgbench, about six minutes
 	cargo build --release
 	bench/run.sh
+
+bench-scale: ## Measure all requests at ten million orders, and at a tenth of it, about half an hour
+	cargo build --release
+	bench/scale.sh

@@ -1,0 +1,87 @@
+#!/usr/bin/env bash
+# Measures what requests take at 1,000,000 products, 200 stores, 10,000,000 stock rows and 10,000,000 orders, and at a
+# tenth of it: the median of one client that asks again and again. Prints a table, as docs/BENCHMARKS.md has it.
+#
+# SIZES ("10 1") are the parts of the full size, SECONDS_EACH (3) says how long each request is repeated. It needs wrk, and
+# some 15 GB in WORK (/var/tmp).
+set -euo pipefail
+here=$(cd "$(dirname "$0")" && pwd)
+sizes=${SIZES:-10 1}
+seconds=${SECONDS_EACH:-3}
+port=${BENCH_PORT:-18124}
+afforo=${AFFORO:-$here/../target/release/afforo}
+programs=$("$here/../scripts/install-servers.sh" --postgres-folder)
+command -v wrk >/dev/null || { echo "bench: wrk is missing: install it with the system's package manager" >&2; exit 1; }
+
+work=$(mktemp -d "${WORK:-/var/tmp}/afforo-scale.XXXXXX")
+chmod 755 "$work"
+server=
+stop_server() {
+    if [ -n "$server" ]; then
+        kill -INT "$server" 2>/dev/null || true
+        wait "$server" 2>/dev/null || true
+        server=
+    fi
+}
+trap 'stop_server; rm -rf "$work"' EXIT
+
+start_server() { # folder
+    mkdir "$1"
+    cd "$1"
+    env -u DATABASE_URL -u REDIS_URL RUST_LOG=warn RATE_LIMIT_ENABLED=False "$afforo" dev "127.0.0.1:$port" >log 2>&1 &
+    server=$!
+    for _ in $(seq 150); do
+        if grep -q Ctrl-C log; then break; fi
+        kill -0 "$server" || { cat log >&2; exit 1; }
+        sleep 0.2
+    done
+    socket=$(sed -n 's/.*psql -h \([^ ]*\).*/\1/p' log)
+}
+query() { "$programs/psql" -h "$socket" -U postgres --no-psqlrc -v ON_ERROR_STOP=1 -qAt afforo "$@"; }
+
+median() { # path: in milliseconds
+    REQUEST=$1 wrk -t1 -c1 -d"${seconds}s" --timeout 30s --latency -s "$here/request.lua" "http://127.0.0.1:$port" >wrk
+    if grep -q "Non-2xx" wrk; then echo "bench: $1: $(grep Non-2xx wrk)" >&2; exit 1; fi
+    # A request may take longer than it is repeated for.
+    grep -q " 0 requests in" wrk && { curl -s -o /dev/null -w '%{time_total}\n' "http://127.0.0.1:$port$1" | awk '{ print $1 * 1000 }'; return; }
+    in_milliseconds "$(sed -n 's/^ *50% *//p' wrk)"
+}
+in_milliseconds() { awk -v t="$1" 'BEGIN { print t ~ /us$/ ? t / 1000 : t ~ /ms$/ ? t + 0 : t * 1000 }'; }
+
+measure() { # part of the full size
+    export PRODUCTS=$((1000000 / $1)) STORES=$((200 / $1)) ROWS=$((10000000 / $1)) ORDERS=$((10000000 / $1))
+    start_server "$work/$1"
+    "$afforo" seed --clear --yes --random-seed 1 --products "$PRODUCTS" --stores "$STORES" --inventory "$ROWS" \
+        --orders "$ORDERS" --database-url "postgres://postgres@${socket//\//%2F}/afforo" >seeded
+    # Words that the demo data do not have: one in every twenty products, and one in a hundred thousand.
+    query -c "update product set description = description || ' bargain' where id % 20 = 7"
+    query -c "update product set description = description || ' zyzzyva' where id % 100000 = 77"
+    query -f "$here/prepare.sql" -c "vacuum analyze"
+    local middle
+    middle=$(query -c "select json_build_array(1, 'products', json_build_array(title, id)) from product where is_active
+        order by title, id limit 1 offset $((PRODUCTS / 2))" | tr -d ' \n' | base64 -w 0 | tr '+/' '-_' | tr -d '=')
+    echo "seed: $(cat seeded)" >"$work/seed-$1"
+    while IFS= read -r line; do
+        case $line in '#'* | '') continue ;; esac
+        name=$(sed 's/  *\/api.*//' <<<"$line")
+        path=/api${line#*/api}
+        printf '%s\t%s\n' "$name" "$(median "${path//\{middle\}/$middle}")"
+    done <"$here/requests.txt" >"$work/medians-$1"
+    wrk -t1 -c1 -d"${seconds}s" --latency -s "$here/order.lua" "http://127.0.0.1:$port" >wrk
+    printf '%s\t%s\n' "placing an order" "$(in_milliseconds "$(sed -n 's/^ *50% *//p' wrk)")" >>"$work/medians-$1"
+    "$afforo" check --database-url "postgres://postgres@${socket//\//%2F}/afforo" >check || { cat check >&2; exit 1; }
+    stop_server
+    cd "$work"
+    rm -rf "${work:?}/$1"
+}
+
+for size in $sizes; do measure "$size"; done
+echo "$(date -u +%F), $(nproc) cores, $(sed -n 's/^model name[^:]*: //p' /proc/cpuinfo | head -n 1), $("$programs/postgres" --version)."
+for size in $sizes; do echo "1/$size: $(cat "$work/seed-$size")"; done
+echo
+set -- $sizes
+awk -F '\t' -v small="$1" -v large="${2:-$1}" '
+    NR == FNR { first[$1] = $2; next }
+    FNR == 1 { printf "| p50 in ms | at 1/%s | at 1/%s | ratio |\n|---|---|---|---|\n", small, large }
+    { printf "| %s | %.2f | %.2f | %.2f |\n", $1, first[$1], $2, $2 / first[$1] }
+' "$work/medians-$1" "$work/medians-${2:-$1}"
