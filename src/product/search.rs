@@ -51,6 +51,30 @@ struct Search {
     category_id: Option<i64>,
 }
 
+/// How to come by a page of matches.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum How {
+    /// All of them through the index of the text, then the page of those.
+    Gather,
+    /// Through an index of titles, until there are enough.
+    Walk,
+}
+
+/// Among so many matches, a page of them is soon walked together.
+const MANY: i64 = 10_000;
+
+impl Search {
+    /// A text of three characters has a trigram, which the index knows. Matches of a shorter one are gathered from the table
+    /// itself, unless they turn out to be many.
+    fn how(&self, count: Option<i64>) -> How {
+        match &self.text {
+            Some(text) if text.chars().count() >= 3 => How::Gather,
+            Some(_) if count.is_some_and(|count| count < MANY) => How::Gather,
+            _ => How::Walk,
+        }
+    }
+}
+
 /// Active products that match all that is asked for, by title.
 #[utoipa::path(get, path = "/api/products/search/", tag = "Products",
     params(
@@ -76,7 +100,7 @@ pub async fn search(
     };
     let search = params.finish(search)?;
     let (slice, rows) = match list.ahead()? {
-        Some((limit, offset)) if search.text.is_some() => {
+        Some((limit, offset)) if search.how(None) == How::Gather => {
             let (count, rows) = found_and_counted(&db, &search, limit, offset).await?;
             (list.page_of(count)?, rows)
         }
@@ -107,7 +131,7 @@ async fn count(db: &PgPool, search: &Search) -> sqlx::Result<i64> {
         .fetch_one(db)
         .await;
     }
-    let mut query = matching(search);
+    let mut query = matching(search, search.how(None));
     query.push(" select count(*) from matching");
     query.build_query_scalar().fetch_one(db).await
 }
@@ -115,7 +139,7 @@ async fn count(db: &PgPool, search: &Search) -> sqlx::Result<i64> {
 /// Planned anew each time, as it is not kept as a prepared statement: what is the best plan depends on what is searched for
 /// and how far in. PostgreSQL might settle on one for all, which reads whole tables for a first page.
 async fn found(db: &PgPool, search: &Search, slice: &Slice<FoundProduct>) -> sqlx::Result<Vec<FoundProduct>> {
-    let mut query = matching(search);
+    let mut query = matching(search, search.how(slice.count()));
     push_found(&mut query, &slice.after, slice.limit, slice.offset);
     query.push(" select * from found order by title, id");
     query.build_query_as().persistent(false).fetch_all(db).await
@@ -128,7 +152,7 @@ async fn found_and_counted(
     limit: i64,
     offset: i64,
 ) -> sqlx::Result<(i64, Vec<FoundProduct>)> {
-    let mut query = matching(search);
+    let mut query = matching(search, How::Gather);
     push_found(&mut query, &FoundProduct::START, limit, offset);
     // Beyond the last page there is a row still, with the count and no product.
     query.push(
@@ -186,23 +210,23 @@ impl FromRow<'_, PgRow> for FoundProduct {
 
 /// Begins a statement with the ids and titles that match, as `matching`.
 ///
-/// With a text to find, the matches are materialized: they come out of the trigram index through a bitmap, and the
-/// planner is kept from walking the title index in the hope that a page of matches comes soon, which for a rare word
-/// reads the whole table. Without one, walking an index of titles is right: that of the store's stock, where one is given.
-fn matching(search: &Search) -> QueryBuilder<Postgres> {
+/// What is gathered is materialized: the matches come out of the trigram index through a bitmap, and the planner is kept
+/// from walking the title index in the hope that a page of matches comes soon, which for a rare word reads the whole table.
+/// The index that is walked is that of the store's stock, where one is given.
+fn matching(search: &Search, how: How) -> QueryBuilder<Postgres> {
     let mut query = QueryBuilder::new("with matching as ");
-    match (&search.text, search.store_id) {
-        (None, Some(store)) => {
+    match (how, search.store_id) {
+        (How::Walk, Some(store)) => {
             query.push(
                 "(select p.id, i.product_title as title from inventory i join product p on p.id = i.product_id
                   where p.is_active and i.quantity > 0 and i.store_id = ",
             );
             query.push_bind(store);
         }
-        (None, None) => {
+        (How::Walk, None) => {
             query.push("(select p.id, p.title from product p where p.is_active");
         }
-        (Some(_), store) => {
+        (How::Gather, store) => {
             query.push("materialized (select p.id, p.title from product p where p.is_active");
             if let Some(store) = store {
                 query.push(

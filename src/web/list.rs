@@ -80,6 +80,14 @@ pub struct Step<T> {
     results: Vec<T>,
 }
 
+impl<T: Listed> Slice<T> {
+    /// How many rows the list has, where they were counted.
+    #[must_use]
+    pub fn count(&self) -> Option<i64> {
+        self.window.map(|window| window.count)
+    }
+}
+
 impl<T: Listed> ListRequest<T> {
     /// The rows to read. They are counted for a page only: `count` is not awaited for a walk.
     pub async fn slice(&self, count: impl Future<Output = sqlx::Result<i64>>) -> Result<Slice<T>, Problem> {

@@ -43,7 +43,7 @@ impl<T> Page<T> {
 pub(super) struct Window {
     page: i64,
     pages: i64,
-    count: i64,
+    pub(super) count: i64,
     /// How many rows to show.
     pub(super) limit: i64,
     /// How many rows come before them.
