@@ -122,15 +122,13 @@ pub(super) async fn fill(url: &str, clear: bool, plan: &Plan) -> Result<Filled, 
         }
     })
     .await?;
+    // Where it stands in the end: finished, it would be where it was expected to.
+    let (rows, took) = (bar.position(), bar.elapsed());
     bar.finish_and_clear();
     if plan.orders > 0 && made.orders == 0 {
         return Err("no orders were placed: no active store has stock".into());
     }
-    Ok(Filled {
-        made,
-        rows: bar.position(),
-        took: bar.elapsed(),
-    })
+    Ok(Filled { made, rows, took })
 }
 
 fn confirmed() -> io::Result<bool> {
