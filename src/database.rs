@@ -91,12 +91,15 @@ async fn answers<T>(question: impl Future<Output = sqlx::Result<T>>) -> bool {
     matches!(tokio::time::timeout(ANSWER_WITHIN, question).await, Ok(Ok(_)))
 }
 
+/// How often a transaction is run again.
+pub(crate) const RETRIES: usize = 4;
+
 /// Runs a transaction again that fell victim to others: a deadlock, a serialization failure, or a row that came to refer
 /// to one being deleted. After a few tries the error stands.
 pub async fn retry<T, F: Future<Output = sqlx::Result<T>>>(
     mut attempt: impl FnMut() -> F,
 ) -> sqlx::Result<T> {
-    for _ in 0..4 {
+    for _ in 0..RETRIES {
         match attempt().await {
             Err(error) if fell_victim(&error) => tracing::debug!(%error, "trying a transaction again"),
             done => return done,
@@ -105,7 +108,8 @@ pub async fn retry<T, F: Future<Output = sqlx::Result<T>>>(
     attempt().await
 }
 
-fn fell_victim(error: &sqlx::Error) -> bool {
+/// Whether a transaction failed for others that ran beside it, so that it may do better another time.
+pub(crate) fn fell_victim(error: &sqlx::Error) -> bool {
     const DEADLOCK: &str = "40P01";
     const SERIALIZATION_FAILURE: &str = "40001";
     const FOREIGN_KEY_VIOLATION: &str = "23503";

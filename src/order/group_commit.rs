@@ -10,7 +10,7 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
-use sqlx::PgPool;
+use sqlx::{PgPool, Postgres, pool::PoolConnection};
 use tokio::sync::{mpsc, oneshot};
 
 use super::{
@@ -189,8 +189,15 @@ async fn work(
     admission: Arc<Admission>,
     limits: Limits,
 ) {
+    let mut database = LaneDatabase {
+        placement,
+        held: None,
+    };
     let mut backlog = Backlog::default();
     loop {
+        if backlog.is_empty() && queue.is_empty() {
+            database.let_go();
+        }
         if backlog.is_empty() {
             match queue.recv().await {
                 Some(waiting) => backlog.push(waiting),
@@ -205,7 +212,7 @@ async fn work(
             .into_iter()
             .map(|waiting| (waiting.store, (waiting.order, waiting.answer)))
             .unzip();
-        let decisions = decide(&placement, orders).await;
+        let decisions = decide(&mut database, orders).await;
         admission.leave(&stores);
         for (answer, decision) in answers.into_iter().zip(decisions) {
             // Whoever has left does not want to know.
@@ -257,9 +264,9 @@ impl Backlog {
 
 /// Decides a batch in one transaction. If that fails for what is in it, each order is tried alone, so that only the one to
 /// blame fails.
-async fn decide(placement: &PgPool, orders: Vec<NewOrder>) -> Vec<Decision> {
+async fn decide(database: &mut LaneDatabase, orders: Vec<NewOrder>) -> Vec<Decision> {
     let orders: Arc<[NewOrder]> = orders.into();
-    let error = match together(placement, orders.clone()).await {
+    let error = match database.together(orders.clone()).await {
         Ok(outcomes) => return outcomes.into_iter().map(Ok).collect(),
         Err(error) => error,
     };
@@ -283,19 +290,46 @@ async fn decide(placement: &PgPool, orders: Vec<NewOrder>) -> Vec<Decision> {
     );
     let mut decisions = Vec::with_capacity(count);
     for order in orders.iter() {
-        let outcomes = together(placement, Arc::new([order.clone()])).await;
+        let outcomes = database.together(Arc::new([order.clone()])).await;
         decisions.push(outcomes.and_then(|outcomes| outcomes.into_iter().next().ok_or(PlaceError::Panicked)));
     }
     decisions
 }
 
-/// Runs the transaction in a task of its own, so that a panic ends that and not the lane.
-async fn together(placement: &PgPool, orders: Arc<[NewOrder]>) -> Result<Vec<Outcome>, PlaceError> {
-    let placement = placement.clone();
-    match tokio::spawn(async move { transact(&placement, &orders).await }).await {
-        Ok(outcomes) => outcomes.map_err(PlaceError::Database),
-        Err(error) if error.is_panic() => Err(PlaceError::Panicked),
-        Err(_) => Err(PlaceError::Unavailable),
+/// A lane's way to the database.
+struct LaneDatabase {
+    placement: PgPool,
+    /// A connection whose transaction has just been committed. While there is more to do it is kept: the pool would clean it
+    /// up, which takes a round trip.
+    held: Option<PoolConnection<Postgres>>,
+}
+
+impl LaneDatabase {
+    /// Runs a transaction in a task of its own, so that a panic ends that and not the lane.
+    async fn together(&mut self, orders: Arc<[NewOrder]>) -> Result<Vec<Outcome>, PlaceError> {
+        let (placement, held) = (self.placement.clone(), self.held.take());
+        let transaction = tokio::spawn(async move {
+            let mut connection = match held {
+                Some(connection) => connection,
+                None => placement.acquire().await?,
+            };
+            let outcomes = transact(&mut connection, &orders).await?;
+            Ok((outcomes, connection))
+        });
+        match transaction.await {
+            Ok(Ok((outcomes, connection))) => {
+                self.held = Some(connection);
+                Ok(outcomes)
+            }
+            Ok(Err(error)) => Err(PlaceError::Database(error)),
+            Err(error) if error.is_panic() => Err(PlaceError::Panicked),
+            Err(_) => Err(PlaceError::Unavailable),
+        }
+    }
+
+    /// Returns the connection: the pool looks after those that nobody uses.
+    fn let_go(&mut self) {
+        self.held = None;
     }
 }
 

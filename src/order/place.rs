@@ -6,7 +6,7 @@
 use std::collections::{HashMap, HashSet};
 
 use chrono::{DateTime, Utc};
-use sqlx::{PgConnection, PgPool};
+use sqlx::{Connection, PgConnection};
 
 use super::{
     judge::{Stock, StockRow, Take, Verdict, judge},
@@ -15,14 +15,21 @@ use super::{
 use crate::{database, money::Money, product::ProductSummary, store::StoreSummary, timestamp::Timestamp};
 
 /// Places orders in a transaction of their own; one that falls victim to others is tried again. Not to be cancelled.
-pub async fn transact(placement: &PgPool, orders: &[NewOrder]) -> sqlx::Result<Vec<Outcome>> {
-    database::retry(async || {
-        let mut tx = placement.begin().await?;
-        let outcomes = place(&mut tx, orders).await?;
-        tx.commit().await?;
-        Ok(outcomes)
-    })
-    .await
+pub async fn transact(connection: &mut PgConnection, orders: &[NewOrder]) -> sqlx::Result<Vec<Outcome>> {
+    for _ in 0..database::RETRIES {
+        match attempt(connection, orders).await {
+            Err(error) if database::fell_victim(&error) => tracing::debug!(%error, "placing orders again"),
+            done => return done,
+        }
+    }
+    attempt(connection, orders).await
+}
+
+async fn attempt(connection: &mut PgConnection, orders: &[NewOrder]) -> sqlx::Result<Vec<Outcome>> {
+    let mut tx = connection.begin().await?;
+    let outcomes = place(&mut tx, orders).await?;
+    tx.commit().await?;
+    Ok(outcomes)
 }
 
 /// Places orders within a transaction, in the order that they came. There is an outcome for each.

@@ -7,9 +7,8 @@
 use std::sync::Arc;
 
 use axum::{
-    extract::{Request, State},
+    extract::Request,
     http::{HeaderMap, HeaderValue, Method, header},
-    middleware::Next,
     response::{Html, IntoResponse, Response},
 };
 
@@ -44,6 +43,16 @@ impl AllowedOrigins {
         )
     }
 
+    /// Tells in the answer who may read it.
+    pub fn share(&self, asked: Asked, mut response: Response) -> Response {
+        let headers = response.headers_mut();
+        vary_by_origin(headers);
+        if let Some(allowed) = asked.origin.and_then(|origin| self.allow(&origin)) {
+            add(headers, allowed, asked.is_options);
+        }
+        response
+    }
+
     /// What to tell a page of `origin`, if it may read.
     fn allow(&self, origin: &HeaderValue) -> Option<HeaderValue> {
         match self {
@@ -56,26 +65,36 @@ impl AllowedOrigins {
     }
 }
 
-pub(super) async fn share(State(origins): State<AllowedOrigins>, request: Request, next: Next) -> Response {
-    let origin = request.headers().get(header::ORIGIN);
-    let origin = origin.filter(|origin| !origin.is_empty()).cloned();
-    let is_options = request.method() == Method::OPTIONS;
-    let mut response = if is_options
-        && request
-            .headers()
-            .contains_key(header::ACCESS_CONTROL_REQUEST_METHOD)
-    {
-        // The type of a body that is empty says nothing; clients get the one that they always got.
-        Html(()).into_response()
-    } else {
-        next.run(request).await
-    };
-    let headers = response.headers_mut();
-    vary_by_origin(headers);
-    if let Some(allowed) = origin.and_then(|origin| origins.allow(&origin)) {
-        add(headers, allowed, is_options);
+/// What a request says that matters here.
+pub(super) struct Asked {
+    origin: Option<HeaderValue>,
+    is_options: bool,
+    is_preflight: bool,
+}
+
+impl Asked {
+    pub fn of(request: &Request) -> Self {
+        let headers = request.headers();
+        let is_options = request.method() == Method::OPTIONS;
+        Self {
+            origin: headers
+                .get(header::ORIGIN)
+                .filter(|origin| !origin.is_empty())
+                .cloned(),
+            is_options,
+            is_preflight: is_options && headers.contains_key(header::ACCESS_CONTROL_REQUEST_METHOD),
+        }
     }
-    response
+
+    /// Whether a browser asks what it may send, before it sends it.
+    pub fn is_preflight(&self) -> bool {
+        self.is_preflight
+    }
+}
+
+/// The answer to a preflight. The type of a body that is empty says nothing; clients get the one that they always got.
+pub(super) fn preflight() -> Response {
+    Html(()).into_response()
 }
 
 fn vary_by_origin(headers: &mut HeaderMap) {

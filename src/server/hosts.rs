@@ -3,9 +3,8 @@
 use std::sync::Arc;
 
 use axum::{
-    extract::{Request, State},
+    extract::Request,
     http::{StatusCode, header},
-    middleware::Next,
     response::{IntoResponse, Response},
 };
 
@@ -19,6 +18,17 @@ impl AllowedHosts {
     pub fn new(hosts: &[String]) -> Self {
         let hosts = hosts.iter().map(|host| host.trim().to_ascii_lowercase());
         Self(hosts.filter(|host| !host.is_empty()).collect())
+    }
+
+    /// Whether a request is for one of them.
+    pub fn allow_request(&self, request: &Request) -> bool {
+        let header = request
+            .headers()
+            .get(header::HOST)
+            .map(|host| host.to_str().unwrap_or_default());
+        // An absolute request line names the host itself.
+        let host = header.or_else(|| request.uri().authority().map(axum::http::uri::Authority::as_str));
+        host.is_some_and(|host| self.allow(host))
     }
 
     /// Whether a Host header, with or without a port, names one of them.
@@ -38,22 +48,12 @@ impl AllowedHosts {
     }
 }
 
-pub(super) async fn check(State(hosts): State<AllowedHosts>, request: Request, next: Next) -> Response {
-    let header = request
-        .headers()
-        .get(header::HOST)
-        .map(|host| host.to_str().unwrap_or_default());
-    // An absolute request line names the host itself.
-    let host = header.or_else(|| request.uri().authority().map(axum::http::uri::Authority::as_str));
-    if host.is_some_and(|host| hosts.allow(host)) {
-        next.run(request).await
-    } else {
-        Problem::detail(
-            StatusCode::BAD_REQUEST,
-            "Host not allowed: name it in ALLOWED_HOSTS.",
-        )
-        .into_response()
-    }
+pub(super) fn refusal() -> Response {
+    Problem::detail(
+        StatusCode::BAD_REQUEST,
+        "Host not allowed: name it in ALLOWED_HOSTS.",
+    )
+    .into_response()
 }
 
 fn without_port(host: &str) -> &str {

@@ -7,14 +7,13 @@ use axum::{
     body::Body,
     extract::{ConnectInfo, DefaultBodyLimit, Request, State},
     http::{HeaderName, HeaderValue, Uri, header, uri::PathAndQuery},
-    middleware::{Next, from_fn, from_fn_with_state, map_request, map_request_with_state},
+    middleware::{Next, from_fn_with_state},
     response::{IntoResponse, Response},
 };
 use tower::ServiceBuilder;
 use tower_http::{
     catch_panic::CatchPanicLayer,
     request_id::{MakeRequestUuid, PropagateRequestIdLayer, SetRequestIdLayer},
-    set_header::SetResponseHeaderLayer,
     trace::TraceLayer,
 };
 use tracing::{Instrument, Span};
@@ -35,29 +34,24 @@ const BODY_LIMIT: usize = 1024 * 1024;
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
 /// Puts the middleware around `routes`.
+///
+/// What need not wait for anything is a plain function: each layer that may wait costs a copy of all that is within it.
 pub(super) fn around(routes: Router, http: &HttpSettings) -> Router {
+    let proxies = http.trusted_proxies.clone();
+    let doors = Doors {
+        origins: AllowedOrigins::new(http),
+        hosts: AllowedHosts::new(&http.allowed_hosts),
+    };
     let stack = ServiceBuilder::new()
         // A request id that could not be logged or sent back is as good as none.
-        .layer(map_request(drop_strange_request_id))
+        .map_request(drop_strange_request_id)
         .layer(SetRequestIdLayer::new(REQUEST_ID, MakeRequestUuid))
         .layer(PropagateRequestIdLayer::new(REQUEST_ID))
         // Failures are logged where they become answers, not once more here.
         .layer(TraceLayer::new_for_http().make_span_with(span).on_failure(()))
-        .layer(security_header(header::X_FRAME_OPTIONS, "DENY"))
-        .layer(security_header(header::X_CONTENT_TYPE_OPTIONS, "nosniff"))
-        .layer(security_header(header::REFERRER_POLICY, "same-origin"))
-        .layer(security_header(
-            HeaderName::from_static("cross-origin-opener-policy"),
-            "same-origin",
-        ))
-        // Before the host is checked: a preflight is about an origin, not about what is asked for.
-        .layer(from_fn_with_state(AllowedOrigins::new(http), cors::share))
-        .layer(from_fn_with_state(
-            AllowedHosts::new(&http.allowed_hosts),
-            hosts::check,
-        ))
-        .layer(map_request_with_state(http.trusted_proxies.clone(), read_scheme))
-        .layer(from_fn(finish_writes))
+        .map_response(add_security_headers)
+        .map_request(move |request| read_scheme(&proxies, request))
+        .layer(from_fn_with_state(doors, pass))
         // Innermost, so that a panic is an answer like any other, with all the headers of one.
         .layer(CatchPanicLayer::custom(panicked))
         .layer(DefaultBodyLimit::max(BODY_LIMIT));
@@ -66,16 +60,49 @@ pub(super) fn around(routes: Router, http: &HttpSettings) -> Router {
         ServiceBuilder::new()
             // Below the router that counts lengths last.
             .map_response(web::without_length)
-            .layer(map_request(complete_path))
+            .map_request(complete_path)
             .service(routes.layer(stack)),
     )
 }
 
-fn security_header(name: HeaderName, value: &'static str) -> SetResponseHeaderLayer<HeaderValue> {
-    SetResponseHeaderLayer::overriding(name, HeaderValue::from_static(value))
+fn add_security_headers(mut response: Response) -> Response {
+    let headers = response.headers_mut();
+    for (name, value) in [
+        (header::X_FRAME_OPTIONS, "DENY"),
+        (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
+        (header::REFERRER_POLICY, "same-origin"),
+        (
+            HeaderName::from_static("cross-origin-opener-policy"),
+            "same-origin",
+        ),
+    ] {
+        headers.insert(name, HeaderValue::from_static(value));
+    }
+    response
 }
 
-async fn drop_strange_request_id(mut request: Request) -> Request {
+/// Who may come in.
+#[derive(Clone)]
+struct Doors {
+    origins: AllowedOrigins,
+    hosts: AllowedHosts,
+}
+
+/// Preflights are answered, and requests for other hosts refused; all others go on. A preflight is about an origin, not
+/// about what is asked for, so its host does not matter.
+async fn pass(State(doors): State<Doors>, request: Request, next: Next) -> Response {
+    let asked = cors::Asked::of(&request);
+    let response = if asked.is_preflight() {
+        cors::preflight()
+    } else if !doors.hosts.allow_request(&request) {
+        hosts::refusal()
+    } else {
+        finish_writes(request, next).await
+    };
+    doors.origins.share(asked, response)
+}
+
+fn drop_strange_request_id(mut request: Request) -> Request {
     let strange = request
         .headers()
         .get(&REQUEST_ID)
@@ -96,7 +123,7 @@ fn span(request: &Request<Body>) -> Span {
 }
 
 /// Resources end in a slash; a client that forgets it gets the same resource. Files, which have a dot, do not.
-async fn complete_path(mut request: Request) -> Request {
+fn complete_path(mut request: Request) -> Request {
     let path = request.uri().path();
     let is_file = path.rsplit('/').next().is_some_and(|last| last.contains('.'));
     if path.ends_with('/') || is_file {
@@ -117,7 +144,7 @@ async fn complete_path(mut request: Request) -> Request {
 }
 
 /// Believes a proxy on this machine, or a trusted one, that it was reached through TLS.
-async fn read_scheme(State(proxies): State<TrustedProxies>, mut request: Request) -> Request {
+fn read_scheme(proxies: &TrustedProxies, mut request: Request) -> Request {
     let peer = request
         .extensions()
         .get::<ConnectInfo<SocketAddr>>()

@@ -109,10 +109,17 @@ async fn a_slice_of_orders_leaves_what_the_same_orders_one_by_one_leave() {
     let mut confirmed = 0;
     for size in [1, 2, 17, 60, 100] {
         let orders = random_orders(&mut rng, size);
-        let outcomes = transact(&together.pool, &orders).await.unwrap();
+        let outcomes = transact(&mut together.pool.acquire().await.unwrap(), &orders)
+            .await
+            .unwrap();
         let mut one_by_one = Vec::new();
         for order in &orders {
-            one_by_one.extend(transact(&apart.pool, std::slice::from_ref(order)).await.unwrap());
+            let mut connection = apart.pool.acquire().await.unwrap();
+            one_by_one.extend(
+                transact(&mut connection, std::slice::from_ref(order))
+                    .await
+                    .unwrap(),
+            );
         }
         let told_of = |outcomes: &[Outcome]| outcomes.iter().map(told).collect::<Vec<_>>();
         assert_eq!(told_of(&outcomes), told_of(&one_by_one));
@@ -144,5 +151,10 @@ async fn a_slice_that_is_rolled_back_leaves_nothing() {
 #[tokio::test]
 async fn a_slice_of_no_orders_has_no_outcomes() {
     let app = shop().await;
-    assert!(transact(&app.pool, &[]).await.unwrap().is_empty());
+    assert!(
+        transact(&mut app.pool.acquire().await.unwrap(), &[])
+            .await
+            .unwrap()
+            .is_empty()
+    );
 }
