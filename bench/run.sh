@@ -40,13 +40,13 @@ query() { "$programs/psql" -h "$socket" -U postgres --no-psqlrc -v ON_ERROR_STOP
 
 # --- One measurement each; a number of orders a second.
 
-# The server stands still meanwhile: its worker would take from pgbench what it measures. Nothing is owed to these orders.
+# The server stands still meanwhile: its worker would take from pgbench what it measures. These orders are confirmed here.
 one_statement() { # script clients [pgbench options]
     kill -STOP "$server"
     PGOPTIONS="-c plan_cache_mode=force_generic_plan -c enable_seqscan=off -c jit=off" \
         "$programs/pgbench" -h "$socket" -U postgres -n -M prepared -j 1 -T "$seconds" -c "$2" "${@:3}" -f "$here/$1.sql" \
         afforo 2>/dev/null | sed -n 's/^tps = \([0-9.]*\).*/\1/p'
-    query -c "truncate outbox"
+    query -c "insert into order_confirmation select unnest(order_ids) from outbox" -c "truncate outbox"
     kill -CONT "$server"
     sleep 1
 }

@@ -3,7 +3,7 @@
 use std::{io::Write, process::ExitCode};
 
 use clap::Args;
-use sqlx::{Connection, PgConnection};
+use sqlx::{ConnectOptions, Connection, PgConnection};
 
 use super::{Failure, Settings};
 use crate::{check, database};
@@ -15,8 +15,9 @@ pub(super) struct Check {}
 impl Check {
     pub async fn run(self, settings: &Settings) -> Result<ExitCode, Failure> {
         // It reads everything, which takes longer than a request may.
-        let options =
-            database::connect_options(settings.database.url()?)?.options([("statement_timeout", "0")]);
+        let options = database::connect_options(settings.database.url()?)?
+            .options([("statement_timeout", "0")])
+            .disable_statement_logging();
         let mut connection = PgConnection::connect_with(&options).await?;
         if !database::pending(&mut connection).await?.is_empty() {
             return Err("the schema is not up to date: run `afforo migrate` first".into());
