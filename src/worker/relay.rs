@@ -18,9 +18,10 @@ use crate::{
 /// How long a confirmation may take before it is asked for again.
 const LEASE: Duration = Duration::from_mins(1);
 /// Rows of the outbox that one job settles at most. Each is about the orders of one transaction.
-const ROWS_A_JOB: i64 = 32;
-/// Between two steps while orders keep coming, so that they gather: a step costs the database as much for one as for many.
-const GATHER: Duration = Duration::from_millis(20);
+const ROWS_A_JOB: u16 = 200;
+/// Between two steps while orders keep coming, so that they gather: a step costs the database as much for one as for many,
+/// and takes its time from the orders that are placed meanwhile.
+const GATHER: Duration = Duration::from_millis(100);
 /// How often to look without being woken: for orders of other processes, and for leases that ran out.
 const LOOK_EVERY: Duration = Duration::from_millis(250);
 /// Pauses after a failure; they double up to the longest.
@@ -38,6 +39,8 @@ pub struct Relay {
 pub enum Relayed {
     /// So many orders, handed to the queue.
     Orders(usize),
+    /// So many orders, in as many rows as a job settles: more may be due.
+    Full(usize),
     /// Nothing was due.
     Nothing,
 }
@@ -62,7 +65,7 @@ impl Relay {
 
     /// Claims what is due, up to one job's worth, and pushes the job.
     pub async fn step(&self) -> Result<Relayed, RelayError> {
-        let claim = outbox::claim(&self.db, ROWS_A_JOB, LEASE).await?;
+        let claim = outbox::claim(&self.db, ROWS_A_JOB.into(), LEASE).await?;
         if claim.outbox_ids.is_empty() {
             return Ok(Relayed::Nothing);
         }
@@ -71,7 +74,11 @@ impl Relay {
             outbox::release(&self.db, &claim.outbox_ids).await?;
             return Err(error.into());
         }
-        Ok(Relayed::Orders(claim.orders))
+        Ok(if claim.outbox_ids.len() < ROWS_A_JOB.into() {
+            Relayed::Orders(claim.orders)
+        } else {
+            Relayed::Full(claim.orders)
+        })
     }
 
     /// Steps until `shutdown`, whatever fails meanwhile.
@@ -89,6 +96,7 @@ impl Relay {
                     pause = FIRST_PAUSE;
                     match relayed {
                         Relayed::Nothing => wait(LOOK_EVERY, shutdown, wake.notified()).await,
+                        Relayed::Full(_) => {}
                         Relayed::Orders(_) => wait(GATHER, shutdown, std::future::pending()).await,
                     }
                 }

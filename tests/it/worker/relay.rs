@@ -34,15 +34,15 @@ async fn more_rows_than_a_job_settles_take_several_steps() {
     let app = TestApp::start().await;
     execute(
         &app.pool,
-        "insert into outbox (order_ids) select array[n, -n] from generate_series(1, 70) n",
+        "insert into outbox (order_ids) select array[n, -n] from generate_series(1, 450) n",
     )
     .await;
     let queues = queues(&app);
     let relay = Relay::new(app.pool.clone(), queues.confirmations.clone());
     for expected in [
-        Relayed::Orders(64),
-        Relayed::Orders(64),
-        Relayed::Orders(12),
+        Relayed::Full(400),
+        Relayed::Full(400),
+        Relayed::Orders(100),
         Relayed::Nothing,
     ] {
         assert_eq!(relay.step().await.unwrap(), expected);
