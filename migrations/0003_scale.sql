@@ -123,6 +123,9 @@ begin
     elsif tg_op = 'DELETE' then
         insert into stock_tally (store_id, stocked, low)
         select store_id, -count(*), -count(*) filter (where is_low) from removed group by store_id;
+    elsif tg_op = 'UPDATE' and old.store_id = new.store_id then
+        insert into stock_tally (store_id, stocked, low)
+        values (new.store_id, 0, new.is_low::integer - old.is_low::integer);
     elsif tg_op = 'UPDATE' then
         insert into stock_tally (store_id, stocked, low)
         values (old.store_id, -1, -old.is_low::integer), (new.store_id, 1, new.is_low::integer);

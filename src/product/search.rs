@@ -229,9 +229,8 @@ fn matching(search: &Search, how: How) -> QueryBuilder<Postgres> {
         (How::Gather, store) => {
             query.push("materialized (select p.id, p.title from product p where p.is_active");
             if let Some(store) = store {
-                query.push(
-                    " and exists (select from inventory i where i.product_id = p.id and i.quantity > 0 and i.store_id = ",
-                );
+                // Asked for each match, however many: `exists` would be joined, and all stock of the store read for that.
+                query.push(" and (select i.quantity > 0 from inventory i where i.product_id = p.id and i.store_id = ");
                 query.push_bind(store).push(")");
             }
         }
