@@ -3,7 +3,7 @@
 use std::{borrow::Cow, str::FromStr, time::Duration};
 
 use sqlx::{
-    Connection, Executor, PgConnection, PgPool,
+    ConnectOptions, Connection, Executor, PgConnection, PgPool,
     migrate::{MigrateError, Migrator},
     postgres::{PgConnectOptions, PgPoolOptions},
 };
@@ -140,7 +140,9 @@ pub enum Migrated {
 /// migrates and the others wait for it.
 pub async fn migrate(url: &str) -> Result<Migrated, MigrateError> {
     // A migration of a filled table may take longer than a request may.
-    let options = connect_options(url)?.options([("statement_timeout", "0"), ("lock_timeout", "0")]);
+    let options = connect_options(url)?
+        .options([("statement_timeout", "0"), ("lock_timeout", "0")])
+        .disable_statement_logging();
     let mut connection = PgConnection::connect_with(&options).await?;
     let before = pending(&mut connection).await?.len();
     MIGRATIONS.run(&mut connection).await?;
