@@ -10,33 +10,10 @@ here=$(cd "$(dirname "$0")" && pwd)
 rounds=${ROUNDS:-3}
 seconds=${SECONDS_EACH:-10}
 port=${BENCH_PORT:-18123}
-afforo=${AFFORO:-$here/../target/release/afforo}
-programs=$("$here/../scripts/install-servers.sh" --postgres-folder)
-command -v wrk >/dev/null || { echo "bench: wrk is missing: install it with the system's package manager" >&2; exit 1; }
-
 work=$(mktemp -d /tmp/afforo-bench.XXXXXX)
-server=
-stop() {
-    if [ -n "$server" ]; then
-        kill -CONT "$server" 2>/dev/null || true
-        kill -INT "$server" 2>/dev/null || true
-        wait "$server" 2>/dev/null || true
-    fi
-    rm -rf "$work"
-}
-trap stop EXIT
-
-chmod 755 "$work"
-cd "$work"
-env -u DATABASE_URL -u REDIS_URL RUST_LOG=warn "$afforo" dev "127.0.0.1:$port" >log 2>&1 &
-server=$!
-for _ in $(seq 150); do
-    if grep -q Ctrl-C log; then break; fi
-    kill -0 "$server" || { cat log >&2; exit 1; }
-    sleep 0.2
-done
-socket=$(sed -n 's/.*psql -h \([^ ]*\).*/\1/p' log)
-query() { "$programs/psql" -h "$socket" -U postgres --no-psqlrc -v ON_ERROR_STOP=1 -qAt afforo "$@"; }
+# shellcheck source=bench/server.sh
+. "$here/server.sh"
+start_server "$work/server"
 
 # --- One measurement each; a number of orders a second.
 
@@ -112,7 +89,7 @@ full=$(over_http order 256 60)
 began=$(date +%s%N)
 while [ "$(query -c "select count(*) from outbox")" != 0 ]; do sleep 0.1; done
 behind=$((($(date +%s%N) - began) / 1000000))
-RUST_LOG=warn "$afforo" check --database-url "postgres://postgres@${socket//\//%2F}/afforo" >check ||
+RUST_LOG=warn "$afforo" check --database-url "$database_url" >check ||
     { cat check >&2; exit 1; }
 
 echo "$(date -u +%F), $(nproc) cores, $(sed -n 's/^model name[^:]*: //p' /proc/cpuinfo | head -n 1), $("$programs/postgres" --version), $rounds rounds of $seconds s, medians."

@@ -9,35 +9,9 @@ here=$(cd "$(dirname "$0")" && pwd)
 sizes=${SIZES:-10 1}
 seconds=${SECONDS_EACH:-3}
 port=${BENCH_PORT:-18124}
-afforo=${AFFORO:-$here/../target/release/afforo}
-programs=$("$here/../scripts/install-servers.sh" --postgres-folder)
-command -v wrk >/dev/null || { echo "bench: wrk is missing: install it with the system's package manager" >&2; exit 1; }
-
 work=$(mktemp -d "${WORK:-/var/tmp}/afforo-scale.XXXXXX")
-chmod 755 "$work"
-server=
-stop_server() {
-    if [ -n "$server" ]; then
-        kill -INT "$server" 2>/dev/null || true
-        wait "$server" 2>/dev/null || true
-        server=
-    fi
-}
-trap 'stop_server; rm -rf "$work"' EXIT
-
-start_server() { # folder
-    mkdir "$1"
-    cd "$1"
-    env -u DATABASE_URL -u REDIS_URL RUST_LOG=warn RATE_LIMIT_ENABLED=False "$afforo" dev "127.0.0.1:$port" >log 2>&1 &
-    server=$!
-    for _ in $(seq 150); do
-        if grep -q Ctrl-C log; then break; fi
-        kill -0 "$server" || { cat log >&2; exit 1; }
-        sleep 0.2
-    done
-    socket=$(sed -n 's/.*psql -h \([^ ]*\).*/\1/p' log)
-}
-query() { "$programs/psql" -h "$socket" -U postgres --no-psqlrc -v ON_ERROR_STOP=1 -qAt afforo "$@"; }
+# shellcheck source=bench/server.sh
+. "$here/server.sh"
 
 median() { # path: in milliseconds
     REQUEST=$1 wrk -t1 -c1 -d"${seconds}s" --timeout 30s --latency -s "$here/request.lua" "http://127.0.0.1:$port" >wrk
@@ -52,7 +26,7 @@ measure() { # part of the full size
     export PRODUCTS=$((1000000 / $1)) STORES=$((200 / $1)) ROWS=$((10000000 / $1)) ORDERS=$((10000000 / $1))
     start_server "$work/$1"
     "$afforo" seed --clear --yes --random-seed 1 --products "$PRODUCTS" --stores "$STORES" --inventory "$ROWS" \
-        --orders "$ORDERS" --database-url "postgres://postgres@${socket//\//%2F}/afforo" >seeded
+        --orders "$ORDERS" --database-url "$database_url" >seeded
     # Words that the demo data do not have: one in every twenty products, and one in a hundred thousand.
     query -c "update product set description = description || ' bargain' where id % 20 = 7"
     query -c "update product set description = description || ' zyzzyva' where id % 100000 = 77"
@@ -69,7 +43,7 @@ measure() { # part of the full size
     done <"$here/requests.txt" >"$work/medians-$1"
     wrk -t1 -c1 -d"${seconds}s" --latency -s "$here/order.lua" "http://127.0.0.1:$port" >wrk
     printf '%s\t%s\n' "placing an order" "$(in_milliseconds "$(sed -n 's/^ *50% *//p' wrk)")" >>"$work/medians-$1"
-    "$afforo" check --database-url "postgres://postgres@${socket//\//%2F}/afforo" >check || { cat check >&2; exit 1; }
+    "$afforo" check --database-url "$database_url" >check || { cat check >&2; exit 1; }
     stop_server
     cd "$work"
     rm -rf "${work:?}/$1"

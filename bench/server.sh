@@ -1,0 +1,36 @@
+# What both benchmarks stand on: a server with a PostgreSQL and a Redis of its own. To be sourced; needs $here, $port and
+# $work, a folder that goes away at the end.
+# shellcheck shell=bash disable=SC2154
+afforo=${AFFORO:-$here/../target/release/afforo}
+programs=$("$here/../scripts/install-servers.sh" --postgres-folder)
+command -v wrk >/dev/null || { echo "bench: wrk is missing: install it with the system's package manager" >&2; exit 1; }
+
+server=
+stop_server() {
+    if [ -n "$server" ]; then
+        kill -CONT "$server" 2>/dev/null || true
+        kill -INT "$server" 2>/dev/null || true
+        wait "$server" 2>/dev/null || true
+        server=
+    fi
+}
+trap 'stop_server; rm -rf "$work"' EXIT
+chmod 755 "$work"
+
+# Starts it in a new folder, and goes there.
+start_server() { # folder
+    mkdir "$1"
+    cd "$1"
+    env -u DATABASE_URL -u REDIS_URL RUST_LOG=warn RATE_LIMIT_ENABLED=False "$afforo" dev "127.0.0.1:$port" >log 2>&1 &
+    server=$!
+    for _ in $(seq 150); do
+        if grep -q Ctrl-C log; then break; fi
+        kill -0 "$server" || { cat log >&2; exit 1; }
+        sleep 0.2
+    done
+    socket=$(sed -n 's/.*psql -h \([^ ]*\).*/\1/p' log)
+    # For commands of Afforo itself.
+    # shellcheck disable=SC2034
+    database_url=postgres://postgres@${socket//\//%2F}/afforo
+}
+query() { "$programs/psql" -h "$socket" -U postgres --no-psqlrc -v ON_ERROR_STOP=1 -qAt afforo "$@"; }
