@@ -27,6 +27,7 @@ mod search;
 mod settings;
 mod statements;
 mod stores;
+#[path = "../support/mod.rs"]
 mod support;
 mod tallies;
 mod worker;
