@@ -119,6 +119,16 @@ pub(crate) fn fell_victim(error: &sqlx::Error) -> bool {
     code.is_some_and(|code| [DEADLOCK, SERIALIZATION_FAILURE, FOREIGN_KEY_VIOLATION].contains(&code.as_ref()))
 }
 
+/// Whether PostgreSQL has refused a statement, so that it and its transaction had no effect. Not if it was shut down or the
+/// connection ended, which it may say in the middle of a commit.
+pub(crate) fn was_refused(error: &sqlx::Error) -> bool {
+    let sqlx::Error::Database(said) = error else {
+        return false;
+    };
+    let ended = |code: &str| code.starts_with("57P") || code.starts_with("08");
+    !said.code().is_some_and(|code| ended(&code))
+}
+
 /// The constraint that a statement ran into, if that is why it failed.
 #[must_use]
 pub fn violated_constraint(error: &sqlx::Error) -> Option<&str> {

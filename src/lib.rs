@@ -6,6 +6,7 @@
 // Ground floor: imports no other room, but for `settings`, which names types of the others.
 pub mod database;
 pub mod devstack;
+pub mod idempotency;
 pub mod ledger;
 pub mod money;
 pub mod outbox;

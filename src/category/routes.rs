@@ -12,7 +12,7 @@ use crate::{
     database::{self, violated_constraint},
     web::{
         AppState, Body, Conflict, Invalid, InvalidParameter, ListParams, ListRequest, Listing, NotFound,
-        Presence, Problem, RecordId, deleted, endpoint,
+        Once, Presence, Problem, RecordId, deleted, endpoint,
     },
 };
 
@@ -43,12 +43,17 @@ async fn list(
 /// Create a category.
 #[utoipa::path(post, path = "/api/categories/", tag = "Categories", request_body = CategoryFields,
     responses((status = 201, body = Category), (status = 400, response = Invalid)))]
-async fn create(State(db): State<PgPool>, body: Body) -> Result<(StatusCode, Json<Category>), Problem> {
+async fn create(
+    State(db): State<PgPool>,
+    once: Once,
+    body: Body,
+) -> Result<(StatusCode, Json<Category>), Problem> {
     let mut fields = body.fields(Presence::Complete)?;
     let sent = CategoryFields::read(&mut fields);
     let sent = fields.finish(sent)?;
-    let category = queries::insert(&db, &sent).await.map_err(refused)?;
-    Ok((StatusCode::CREATED, Json(category)))
+    let mut tx = db.begin().await?;
+    let category = queries::insert(&mut *tx, &sent).await.map_err(refused)?;
+    once.commit(tx, StatusCode::CREATED, category).await
 }
 
 /// One category.

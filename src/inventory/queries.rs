@@ -1,6 +1,6 @@
 //! The SQL of stock. Every change of a quantity is made under the row's lock and written to the ledger with it.
 
-use sqlx::{PgExecutor, PgPool, Postgres, QueryBuilder};
+use sqlx::{PgConnection, PgExecutor, PgPool, Postgres, QueryBuilder};
 
 use super::model::{Filter, Inventory, InventoryFields, InventoryRow};
 use crate::{
@@ -182,9 +182,8 @@ pub async fn exists(db: impl PgExecutor<'_>, id: i64) -> sqlx::Result<bool> {
     .await
 }
 
-/// Creates stock, and returns its id.
-pub async fn insert(db: &PgPool, sent: &InventoryFields) -> sqlx::Result<i64> {
-    let mut tx = db.begin().await?;
+/// Creates stock with its first movement, and returns its id.
+pub async fn insert(tx: &mut PgConnection, sent: &InventoryFields) -> sqlx::Result<i64> {
     let row = sqlx::query!(
         "insert into inventory (store_id, product_id, quantity, low_stock_threshold)
          values ($1, $2, coalesce($3, 0), coalesce($4, 10)) returning id, quantity",
@@ -195,8 +194,7 @@ pub async fn insert(db: &PgPool, sent: &InventoryFields) -> sqlx::Result<i64> {
     )
     .fetch_one(&mut *tx)
     .await?;
-    ledger::record(&mut *tx, row.id, Movement::Initial, row.quantity, row.quantity).await?;
-    tx.commit().await?;
+    ledger::record(tx, row.id, Movement::Initial, row.quantity, row.quantity).await?;
     Ok(row.id)
 }
 

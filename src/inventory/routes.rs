@@ -12,7 +12,7 @@ use crate::{
     database::{self, violated_constraint},
     product, store,
     web::{
-        AppState, Body, Fields, Invalid, InvalidParameter, ListParams, ListRequest, Listing, NotFound,
+        AppState, Body, Fields, Invalid, InvalidParameter, ListParams, ListRequest, Listing, NotFound, Once,
         Params, Presence, Problem, RecordId, deleted, endpoint,
     },
 };
@@ -57,15 +57,20 @@ async fn list(
 /// Create the stock of a product in a store.
 #[utoipa::path(post, path = "/api/inventory/", tag = "Inventory", request_body = InventoryFields,
     responses((status = 201, body = Inventory), (status = 400, response = Invalid)))]
-async fn create(State(db): State<PgPool>, body: Body) -> Result<(StatusCode, Json<Inventory>), Problem> {
+async fn create(
+    State(db): State<PgPool>,
+    once: Once,
+    body: Body,
+) -> Result<(StatusCode, Json<Inventory>), Problem> {
     let mut fields = body.fields(Presence::Complete)?;
     let sent = read(&db, &mut fields).await?;
     let sent = fields.finish(sent)?;
-    let id = queries::insert(&db, &sent)
+    let mut tx = db.begin().await?;
+    let id = queries::insert(&mut tx, &sent)
         .await
         .map_err(|error| refused(error, &sent))?;
-    let inventory = queries::get(&db, id).await?.ok_or(NO_SUCH)?;
-    Ok((StatusCode::CREATED, Json(inventory)))
+    let inventory = queries::get(&mut *tx, id).await?.ok_or(NO_SUCH)?;
+    once.commit(tx, StatusCode::CREATED, inventory).await
 }
 
 /// The stock of one product in one store.

@@ -10,14 +10,20 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
-use sqlx::{PgPool, Postgres, pool::PoolConnection};
+use metrics::{counter, gauge, histogram};
+use sqlx::PgPool;
 use tokio::sync::{mpsc, oneshot};
 
 use super::{
-    model::{NewOrder, Outcome},
-    place::transact,
+    lane_database::LaneDatabase,
+    model::{NewOrder, Outcome, Status},
+    transaction::Batch,
 };
-use crate::web::Problem;
+use crate::{
+    database,
+    idempotency::Pledge,
+    web::{OUTCOME_UNKNOWN, Problem},
+};
 
 /// How much may wait, and how much goes together.
 #[derive(Clone, Copy, Debug)]
@@ -48,12 +54,19 @@ pub enum PlaceError {
     /// Too many orders wait. Nothing was done.
     #[error("too many orders are waiting")]
     Busy,
-    /// The transaction of this order alone failed.
+    /// The transaction of this order alone failed. Nothing was done.
     #[error("the order could not be placed")]
     Database(#[source] sqlx::Error),
-    /// The transaction of many failed with the database or the connection to it, which has been logged.
+    /// The database or the connection to it failed many orders, which has been logged. Nothing was done.
     #[error("the database is unavailable")]
     Unavailable,
+    /// The connection failed in the moment of the commit, and PostgreSQL could not be asked what became of it, which has
+    /// been logged.
+    #[error("whether the order was placed is not known")]
+    Unknown,
+    /// Another transaction uses the order's idempotency key, and does not end. Nothing was done.
+    #[error("the idempotency key is in use")]
+    KeyInUse,
     /// A fault of ours ended the placement of this order.
     #[error("the placement of the order panicked")]
     Panicked,
@@ -64,6 +77,8 @@ impl From<PlaceError> for Problem {
         match error {
             PlaceError::Busy => Self::TryAgain("Too many orders are waiting, try again later."),
             PlaceError::Unavailable => Self::TryAgain("Service temporarily unavailable, try again later."),
+            PlaceError::Unknown => Self::TryAgain(OUTCOME_UNKNOWN),
+            PlaceError::KeyInUse => Self::KeyInUse,
             PlaceError::Database(error) => error.into(),
             PlaceError::Panicked => Self::Internal(error.into()),
         }
@@ -89,10 +104,11 @@ impl GroupCommit {
         }
     }
 
-    /// Places an order, together with whatever else waits for its lane. Of one store, first come, first served.
-    pub async fn place(&self, order: NewOrder) -> Decision {
+    /// Places an order, together with whatever else waits for its lane. Of one store, first come, first served. Under a key,
+    /// it is placed once; no two orders of the same key may be handed in at a time.
+    pub async fn place(&self, order: NewOrder, pledge: Option<Pledge>) -> Decision {
         let store = order.store_id.small().unwrap_or(0);
-        let decision = self.lane_of(store).hand_in(store, order)?;
+        let decision = self.lane_of(store).hand_in(store, order, pledge)?;
         // A lane answers everyone, unless the runtime is going down.
         decision.await.unwrap_or(Err(PlaceError::Unavailable))
     }
@@ -113,6 +129,7 @@ struct Lane {
 struct Waiting {
     store: i64,
     order: NewOrder,
+    pledge: Option<Pledge>,
     answer: oneshot::Sender<Decision>,
 }
 
@@ -127,14 +144,25 @@ impl Lane {
         Self { queue, admission }
     }
 
-    fn hand_in(&self, store: i64, order: NewOrder) -> Result<oneshot::Receiver<Decision>, PlaceError> {
+    fn hand_in(
+        &self,
+        store: i64,
+        order: NewOrder,
+        pledge: Option<Pledge>,
+    ) -> Result<oneshot::Receiver<Decision>, PlaceError> {
         if !self.admission.admit(store) {
             return Err(PlaceError::Busy);
         }
         let (answer, decision) = oneshot::channel();
         // There is room for all that are admitted.
+        let waiting = Waiting {
+            store,
+            order,
+            pledge,
+            answer,
+        };
         self.queue
-            .try_send(Waiting { store, order, answer })
+            .try_send(waiting)
             .map_err(|_| PlaceError::Unavailable)?;
         Ok(decision)
     }
@@ -160,6 +188,7 @@ impl Admission {
         if admitted {
             counts.all += 1;
             counts.of_store.insert(store, of_store + 1);
+            gauge!("afforo_orders_waiting").increment(1);
         }
         admitted
     }
@@ -167,6 +196,7 @@ impl Admission {
     fn leave(&self, stores: &[i64]) {
         let mut counts = self.counts();
         counts.all -= stores.len();
+        gauge!("afforo_orders_waiting").decrement(u32::try_from(stores.len()).unwrap_or(u32::MAX));
         for store in stores {
             if let Some(of_store) = counts.of_store.get_mut(store) {
                 *of_store -= 1;
@@ -189,10 +219,7 @@ async fn work(
     admission: Arc<Admission>,
     limits: Limits,
 ) {
-    let mut database = LaneDatabase {
-        placement,
-        held: None,
-    };
+    let mut database = LaneDatabase::new(placement);
     let mut backlog = Backlog::default();
     loop {
         if backlog.is_empty() && queue.is_empty() {
@@ -207,14 +234,16 @@ async fn work(
         while let Ok(waiting) = queue.try_recv() {
             backlog.push(waiting);
         }
-        let batch = backlog.take(limits.together.max(1));
-        let (stores, (orders, answers)): (Vec<i64>, (Vec<NewOrder>, Vec<_>)) = batch
-            .into_iter()
-            .map(|waiting| (waiting.store, (waiting.order, waiting.answer)))
-            .unzip();
-        let decisions = decide(&mut database, orders).await;
+        let (mut batch, mut stores, mut answers) = (Batch::default(), Vec::new(), Vec::new());
+        for waiting in backlog.take(limits.together.max(1)) {
+            batch.push(waiting.order, waiting.pledge);
+            stores.push(waiting.store);
+            answers.push(waiting.answer);
+        }
+        let decisions = decide(&mut database, batch).await;
         admission.leave(&stores);
         for (answer, decision) in answers.into_iter().zip(decisions) {
+            count(&decision);
             // Whoever has left does not want to know.
             let _ = answer.send(decision);
         }
@@ -264,86 +293,50 @@ impl Backlog {
 
 /// Decides a batch in one transaction. If that fails for what is in it, each order is tried alone, so that only the one to
 /// blame fails.
-async fn decide(database: &mut LaneDatabase, orders: Vec<NewOrder>) -> Vec<Decision> {
-    let orders: Arc<[NewOrder]> = orders.into();
-    let error = match database.together(orders.clone()).await {
+async fn decide(database: &mut LaneDatabase, batch: Batch) -> Vec<Decision> {
+    let batch = Arc::new(batch);
+    let size = batch.len();
+    histogram!("afforo_order_batch_size").record(u32::try_from(size).unwrap_or(u32::MAX));
+    let error = match database.together(batch.clone()).await {
         Ok(outcomes) => return outcomes.into_iter().map(Ok).collect(),
+        Err(error) if size == 1 => return vec![Err(error)],
         Err(error) => error,
     };
-    let count = orders.len();
-    if count == 1 {
-        return vec![Err(error)];
-    }
-    if !rolled_back(&error) {
-        // The commit may have happened: trying again could place the orders twice.
-        tracing::error!(
-            error = &error as &dyn std::error::Error,
-            orders = count,
-            "a batch of orders failed"
-        );
-        return orders.iter().map(|_| Err(PlaceError::Unavailable)).collect();
-    }
-    tracing::warn!(
-        error = &error as &dyn std::error::Error,
-        orders = count,
-        "a batch of orders is tried one by one"
-    );
-    let mut decisions = Vec::with_capacity(count);
-    for order in orders.iter() {
-        let outcomes = database.together(Arc::new([order.clone()])).await;
-        decisions.push(outcomes.and_then(|outcomes| outcomes.into_iter().next().ok_or(PlaceError::Panicked)));
-    }
-    decisions
-}
-
-/// A lane's way to the database.
-struct LaneDatabase {
-    placement: PgPool,
-    /// A connection whose transaction has just been committed. While there is more to do it is kept: the pool would clean it
-    /// up, which takes a round trip.
-    held: Option<PoolConnection<Postgres>>,
-}
-
-impl LaneDatabase {
-    /// Runs a transaction in a task of its own, so that a panic ends that and not the lane.
-    async fn together(&mut self, orders: Arc<[NewOrder]>) -> Result<Vec<Outcome>, PlaceError> {
-        let (placement, held) = (self.placement.clone(), self.held.take());
-        let transaction = tokio::spawn(async move {
-            let mut connection = match held {
-                Some(connection) => connection,
-                None => placement.acquire().await?,
-            };
-            let outcomes = transact(&mut connection, &orders).await?;
-            Ok((outcomes, connection))
-        });
-        match transaction.await {
-            Ok(Ok((outcomes, connection))) => {
-                self.held = Some(connection);
-                Ok(outcomes)
+    match &error {
+        PlaceError::Unknown => (0..size).map(|_| Err(PlaceError::Unknown)).collect(),
+        PlaceError::Database(inner) if !database::was_refused(inner) => {
+            tracing::error!(
+                error = &error as &dyn std::error::Error,
+                orders = size,
+                "a batch of orders failed"
+            );
+            (0..size).map(|_| Err(PlaceError::Unavailable)).collect()
+        }
+        _ => {
+            tracing::warn!(
+                error = &error as &dyn std::error::Error,
+                orders = size,
+                "a batch of orders is tried one by one"
+            );
+            let mut decisions = Vec::with_capacity(size);
+            for one in batch.one_by_one() {
+                let outcomes = database.together(Arc::new(one)).await;
+                decisions.push(
+                    outcomes.and_then(|outcomes| outcomes.into_iter().next().ok_or(PlaceError::Panicked)),
+                );
             }
-            Ok(Err(error)) => Err(PlaceError::Database(error)),
-            Err(error) if error.is_panic() => Err(PlaceError::Panicked),
-            Err(_) => Err(PlaceError::Unavailable),
+            decisions
         }
-    }
-
-    /// Returns the connection: the pool looks after those that nobody uses.
-    fn let_go(&mut self) {
-        self.held = None;
     }
 }
 
-/// Whether nothing of a failed transaction can have been committed: PostgreSQL has said so, or the fault was ours and
-/// before the commit.
-fn rolled_back(error: &PlaceError) -> bool {
-    match error {
-        PlaceError::Database(sqlx::Error::Database(said)) => {
-            // Not if PostgreSQL was shut down or the connection ended, which it may say in the middle of a commit.
-            !said
-                .code()
-                .is_some_and(|code| code.starts_with("57P") || code.starts_with("08"))
-        }
-        PlaceError::Panicked => true,
-        _ => false,
-    }
+fn count(decision: &Decision) {
+    let outcome = match decision {
+        Ok(Outcome::Placed(order)) if order.status == Status::Confirmed => "confirmed",
+        Ok(Outcome::Placed(_)) => "rejected",
+        Ok(Outcome::Repeated) => "repeated",
+        Ok(Outcome::NoStore | Outcome::TotalTooLarge) => "refused",
+        Err(_) => "failed",
+    };
+    counter!("afforo_orders_total", "outcome" => outcome).increment(1);
 }

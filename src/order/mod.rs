@@ -2,14 +2,17 @@
 
 mod group_commit;
 mod judge;
+mod lane_database;
 mod model;
 mod place;
 mod queries;
 mod routes;
+mod transaction;
 pub mod upkeep;
 
 pub use group_commit::{GroupCommit, Limits, PlaceError};
 pub use model::{NewItem, NewOrder, Outcome, PlacedOrder};
-pub use place::{place, place_at, transact};
+pub use place::{Placed, place, place_at};
 pub use queries::{ConfirmedOrder, confirmed};
 pub use routes::router;
+pub use transaction::{Batch, Fate, TransactError, Uncertain};

@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use axum::http::StatusCode;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
@@ -105,6 +106,8 @@ pub enum Outcome {
     Placed(PlacedOrder),
     /// The store does not exist or takes no orders: nothing was stored.
     NoStore,
+    /// Its idempotency key is known: nothing was done this time.
+    Repeated,
     /// It would have been confirmed, but its total is beyond what an order can have: nothing was stored or taken.
     TotalTooLarge,
 }
@@ -130,6 +133,17 @@ pub struct PlacedOrder {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false)]
     pub rejections: Option<Vec<Rejection>>,
+}
+
+impl PlacedOrder {
+    /// What placing it is answered with: 201 where something was taken, 200 where not.
+    #[must_use]
+    pub fn status_code(&self) -> StatusCode {
+        match self.status {
+            Status::Confirmed => StatusCode::CREATED,
+            _ => StatusCode::OK,
+        }
+    }
 }
 
 /// How much of a product was ordered, at what price.

@@ -3,40 +3,35 @@
 //! Orders, items, stock, ledger and outbox commit together or not at all. A slice of orders takes two statements, however
 //! many orders it holds. Redis is not touched.
 
-use std::collections::{HashMap, HashSet};
+use std::{
+    collections::{HashMap, HashSet},
+    time::Instant,
+};
 
 use chrono::{DateTime, Utc};
-use sqlx::{Connection, PgConnection};
+use metrics::histogram;
+use sqlx::PgConnection;
 
 use super::{
     judge::{Stock, StockRow, Take, Verdict, judge},
     model::{NewOrder, OrderItem, Outcome, PlacedOrder, Status},
 };
-use crate::{database, money::Money, product::ProductSummary, store::StoreSummary, timestamp::Timestamp};
-
-/// Places orders in a transaction of their own; one that falls victim to others is tried again. Not to be cancelled.
-pub async fn transact(connection: &mut PgConnection, orders: &[NewOrder]) -> sqlx::Result<Vec<Outcome>> {
-    for _ in 0..database::RETRIES {
-        match attempt(connection, orders).await {
-            Err(error) if database::fell_victim(&error) => tracing::debug!(%error, "placing orders again"),
-            done => return done,
-        }
-    }
-    attempt(connection, orders).await
-}
-
-async fn attempt(connection: &mut PgConnection, orders: &[NewOrder]) -> sqlx::Result<Vec<Outcome>> {
-    let mut tx = connection.begin().await?;
-    let outcomes = place(&mut tx, orders).await?;
-    tx.commit().await?;
-    Ok(outcomes)
-}
+use crate::{money::Money, product::ProductSummary, store::StoreSummary, timestamp::Timestamp};
 
 /// Places orders within a transaction, in the order that they came. There is an outcome for each.
 ///
 /// A price is the one that the product had when the locking statement began.
 pub async fn place(tx: &mut PgConnection, orders: &[NewOrder]) -> sqlx::Result<Vec<Outcome>> {
-    place_at(tx, orders, None).await
+    Ok(place_at(tx, orders, None).await?.outcomes)
+}
+
+/// What a transaction has done that is not committed yet.
+#[derive(Debug)]
+pub struct Placed {
+    /// One for each order.
+    pub outcomes: Vec<Outcome>,
+    /// The number that PostgreSQL knows the transaction by.
+    pub transaction: String,
 }
 
 /// Tells when the order of an id was placed, where that is not now.
@@ -47,8 +42,10 @@ pub async fn place_at(
     tx: &mut PgConnection,
     orders: &[NewOrder],
     times: Option<Times<'_>>,
-) -> sqlx::Result<Vec<Outcome>> {
+) -> sqlx::Result<Placed> {
+    let began = Instant::now();
     let mut locked = lock(tx, orders).await?;
+    histogram!("afforo_order_lock_seconds").record(began.elapsed());
     look_up_the_rest(tx, orders, &mut locked.stock).await?;
     let verdicts = judge(&mut locked.stock, orders);
     let mut rows = Rows::default();
@@ -58,12 +55,16 @@ pub async fn place_at(
         .map(|(order, verdict)| rows.add(order, verdict, &mut locked, times))
         .collect();
     rows.write(tx, times).await?;
-    Ok(outcomes)
+    Ok(Placed {
+        outcomes,
+        transaction: locked.transaction,
+    })
 }
 
-/// Locked stock, ids for all that may be written, and the time of the transaction.
+/// Locked stock, ids for all that may be written, and number and time of the transaction.
 struct Locked {
     stock: Stock,
+    transaction: String,
     order_ids: std::vec::IntoIter<i64>,
     item_ids: std::vec::IntoIter<i64>,
     now: Timestamp,
@@ -92,17 +93,18 @@ async fn lock(tx: &mut PgConnection, orders: &[NewOrder]) -> sqlx::Result<Locked
                for update of i
            )
            select null::bigint[] as "order_ids?", null::bigint[] as "item_ids?", null::timestamptz as "now?",
+               null::text as "transaction?",
                id as "id?", store_id as "store_id?", product_id as "product_id?", quantity as "quantity?",
                title as "title?", price as "price?: Money", is_active as "is_active?",
                null::text as "name?", null::text as "location?"
            from locked
            union all
-           select null, null, null, null, id, null, null, null, null, null, name, location
+           select null, null, null, null, null, id, null, null, null, null, null, name, location
            from store where is_active and id = any($3)
            union all
            select array(select nextval('orders_id_seq') from generate_series(1, $4::integer)),
                array(select nextval('order_item_id_seq') from generate_series(1, $5::integer)), now(),
-               null, null, null, null, null, null, null, null, null"#,
+               pg_current_xact_id()::text, null, null, null, null, null, null, null, null, null"#,
         &store_ids,
         &product_ids,
         &shops,
@@ -117,9 +119,12 @@ async fn lock(tx: &mut PgConnection, orders: &[NewOrder]) -> sqlx::Result<Locked
         ..Stock::default()
     };
     let (mut order_ids, mut item_ids, mut now) = (Vec::new(), Vec::new(), DateTime::<Utc>::UNIX_EPOCH);
+    let mut transaction = String::new();
     for row in rows {
-        if let (Some(orders), Some(items), Some(time)) = (row.order_ids, row.item_ids, row.now) {
-            (order_ids, item_ids, now) = (orders, items, time);
+        if let (Some(orders), Some(items), Some(time), Some(number)) =
+            (row.order_ids, row.item_ids, row.now, row.transaction)
+        {
+            (order_ids, item_ids, now, transaction) = (orders, items, time, number);
         } else if let (Some(id), Some(name), Some(location)) = (row.store_id, row.name, row.location) {
             stock.stores.insert(id, StoreSummary { id, name, location });
         } else if let (Some(id), Some(store_id), Some(product_id), Some(quantity), Some(title), Some(price)) = (
@@ -149,6 +154,7 @@ async fn lock(tx: &mut PgConnection, orders: &[NewOrder]) -> sqlx::Result<Locked
     let (order_ids, item_ids) = (order_ids.into_iter(), item_ids.into_iter());
     Ok(Locked {
         stock,
+        transaction,
         order_ids,
         item_ids,
         now: Timestamp(now),

@@ -10,7 +10,7 @@ use super::{
     queries,
 };
 use crate::web::{
-    AppState, Body, InvalidOrder, InvalidParameter, ListParams, ListRequest, Listing, NotFound, Params,
+    AppState, Body, InvalidOrder, InvalidParameter, ListParams, ListRequest, Listing, NotFound, Once, Params,
     Presence, Problem, RecordId, endpoint,
 };
 
@@ -56,18 +56,21 @@ async fn list(
 async fn create(
     State(app): State<AppState>,
     Extension(placement): Extension<GroupCommit>,
+    once: Once,
     body: Body,
 ) -> Result<(StatusCode, Json<PlacedOrder>), Problem> {
     let mut fields = body.fields(Presence::Complete)?;
     let order = NewOrder::read(&mut fields);
     let order = fields.finish_all(order)?;
     let store_id = order.store_id.clone();
-    match placement.place(order).await? {
-        Outcome::Placed(placed) if placed.status == Status::Confirmed => {
-            app.order_confirmed.notify_one();
-            Ok((StatusCode::CREATED, Json(placed)))
+    match placement.place(order, once.pledge()).await? {
+        Outcome::Placed(placed) => {
+            if placed.status == Status::Confirmed {
+                app.order_confirmed.notify_one();
+            }
+            Ok((placed.status_code(), Json(placed)))
         }
-        Outcome::Placed(placed) => Ok((StatusCode::OK, Json(placed))),
+        Outcome::Repeated => Err(Problem::KeyInUse),
         Outcome::NoStore => Err(Problem::Titled {
             error: "Validation Error",
             detail: Some(format!("Store {store_id} not found or inactive")),

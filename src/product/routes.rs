@@ -18,7 +18,7 @@ use crate::{
     rate_limit::RateLimitLayer,
     web::{
         AppState, Body, Conflict, Fields, Invalid, InvalidParameter, ListParams, ListRequest, Listing,
-        NotFound, Presence, Problem, RecordId, deleted, endpoint,
+        NotFound, Once, Presence, Problem, RecordId, deleted, endpoint,
     },
 };
 
@@ -52,14 +52,19 @@ async fn list(
 /// Create a product.
 #[utoipa::path(post, path = "/api/products/", tag = "Products", request_body = ProductFields,
     responses((status = 201, body = Product), (status = 400, response = Invalid)))]
-async fn create(State(db): State<PgPool>, body: Body) -> Result<(StatusCode, Json<Product>), Problem> {
+async fn create(
+    State(db): State<PgPool>,
+    once: Once,
+    body: Body,
+) -> Result<(StatusCode, Json<Product>), Problem> {
     let mut fields = body.fields(Presence::Complete)?;
     let sent = read(&db, &mut fields).await?;
     let sent = fields.finish(sent)?;
-    let product = queries::insert(&db, &sent)
+    let mut tx = db.begin().await?;
+    let product = queries::insert(&mut *tx, &sent)
         .await
         .map_err(|error| refused(error, &sent))?;
-    Ok((StatusCode::CREATED, Json(product)))
+    once.commit(tx, StatusCode::CREATED, product).await
 }
 
 /// One product, active or not.

@@ -236,10 +236,10 @@ struct Placed {
 /// Places orders and settles what is owed to them, in one transaction: no worker gets to see that something was owed.
 async fn place(db: &PgPool, orders: &[NewOrder], history: &History) -> sqlx::Result<Placed> {
     let mut tx = db.begin().await?;
-    let outcomes = order::place_at(&mut tx, orders, Some(&|id| history.time_of(id))).await?;
+    let decided = order::place_at(&mut tx, orders, Some(&|id| history.time_of(id))).await?;
     let mut placed = Placed::default();
     let mut any_confirmed = false;
-    for outcome in &outcomes {
+    for outcome in &decided.outcomes {
         if let Outcome::Placed(order) = outcome {
             placed.orders += 1;
             // An item has its row in the ledger.

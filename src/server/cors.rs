@@ -1,8 +1,9 @@
 //! Which pages of other origins may read the API.
 //!
 //! Not tower-http's layer, because its preflight answers differ from those that clients know: every preflight is
-//! answered with 200, the methods and headers are listed with a space, and any OPTIONS carries them. No header is exposed
-//! to scripts: a browser's cache sends `If-None-Match` and understands 304 without their help.
+//! answered with 200, the methods and headers are listed with a space, and any OPTIONS carries them. `Idempotency-Key` is
+//! listed where it is asked for. No header is exposed to scripts but that an answer was given before: a browser's cache sends
+//! `If-None-Match` and understands 304 without their help.
 
 use std::sync::Arc;
 
@@ -12,11 +13,14 @@ use axum::{
     response::{Html, IntoResponse, Response},
 };
 
-use crate::settings::HttpSettings;
+use crate::{settings::HttpSettings, web::IDEMPOTENT_REPLAYED};
 
 const METHODS: HeaderValue = HeaderValue::from_static("DELETE, GET, OPTIONS, PATCH, POST, PUT");
 const HEADERS: HeaderValue = HeaderValue::from_static(
     "accept, authorization, content-type, user-agent, x-csrftoken, x-requested-with",
+);
+const HEADERS_AND_KEY: HeaderValue = HeaderValue::from_static(
+    "accept, authorization, content-type, user-agent, x-csrftoken, x-requested-with, idempotency-key",
 );
 const MAX_AGE: HeaderValue = HeaderValue::from_static("86400");
 const ANY: HeaderValue = HeaderValue::from_static("*");
@@ -44,11 +48,11 @@ impl AllowedOrigins {
     }
 
     /// Tells in the answer who may read it.
-    pub fn share(&self, asked: Asked, mut response: Response) -> Response {
+    pub fn share(&self, asked: &Asked, mut response: Response) -> Response {
         let headers = response.headers_mut();
         vary_by_origin(headers);
-        if let Some(allowed) = asked.origin.and_then(|origin| self.allow(&origin)) {
-            add(headers, allowed, asked.is_options);
+        if let Some(allowed) = asked.origin.as_ref().and_then(|origin| self.allow(origin)) {
+            add(headers, allowed, &asked);
         }
         response
     }
@@ -70,6 +74,7 @@ pub(super) struct Asked {
     origin: Option<HeaderValue>,
     is_options: bool,
     is_preflight: bool,
+    sends_key: bool,
 }
 
 impl Asked {
@@ -82,6 +87,7 @@ impl Asked {
                 .filter(|origin| !origin.is_empty())
                 .cloned(),
             is_options,
+            sends_key: is_options && asks_for(headers, "idempotency-key"),
             is_preflight: is_options && headers.contains_key(header::ACCESS_CONTROL_REQUEST_METHOD),
         }
     }
@@ -108,11 +114,25 @@ fn vary_by_origin(headers: &mut HeaderMap) {
     headers.insert(header::VARY, vary);
 }
 
-fn add(headers: &mut HeaderMap, allowed: HeaderValue, is_options: bool) {
+/// Whether a page wants to send a header.
+fn asks_for(headers: &HeaderMap, name: &str) -> bool {
+    let wanted = headers.get_all(header::ACCESS_CONTROL_REQUEST_HEADERS).iter();
+    wanted
+        .filter_map(|wanted| wanted.to_str().ok())
+        .flat_map(|wanted| wanted.split(','))
+        .any(|wanted| wanted.trim().eq_ignore_ascii_case(name))
+}
+
+fn add(headers: &mut HeaderMap, allowed: HeaderValue, asked: &Asked) {
     headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, allowed);
-    if is_options {
+    if headers.contains_key(IDEMPOTENT_REPLAYED) {
+        let exposed = HeaderValue::from_name(IDEMPOTENT_REPLAYED);
+        headers.insert(header::ACCESS_CONTROL_EXPOSE_HEADERS, exposed);
+    }
+    if asked.is_options {
         headers.insert(header::ACCESS_CONTROL_ALLOW_METHODS, METHODS);
-        headers.insert(header::ACCESS_CONTROL_ALLOW_HEADERS, HEADERS);
+        let may_be_sent = if asked.sends_key { HEADERS_AND_KEY } else { HEADERS };
+        headers.insert(header::ACCESS_CONTROL_ALLOW_HEADERS, may_be_sent);
         headers.insert(header::ACCESS_CONTROL_MAX_AGE, MAX_AGE);
     }
 }

@@ -99,7 +99,7 @@ async fn pass(State(doors): State<Doors>, request: Request, next: Next) -> Respo
     } else {
         finish_writes(request, next).await
     };
-    doors.origins.share(asked, response)
+    doors.origins.share(&asked, response)
 }
 
 fn drop_strange_request_id(mut request: Request) -> Request {

@@ -23,13 +23,16 @@ use crate::{
     rate_limit::RateLimitLayer,
     settings::{HttpSettings, RedisSettings},
     store,
-    web::{AppState, Problem},
+    web::{AppState, Problem, Repeats},
 };
 
 pub use openapi::document;
 
 /// How long requests that are under way may take to finish once the server stops.
 const DRAIN: Duration = Duration::from_secs(20);
+
+/// How long a request waits for another of the same idempotency key.
+const WAIT_FOR_TWIN: Duration = Duration::from_secs(5);
 
 /// The whole application: every route, within the middleware that all of them share.
 ///
@@ -48,6 +51,10 @@ pub fn app(state: AppState, http: &HttpSettings, redis: &RedisSettings) -> redis
     let placement = GroupCommit::start(&state.database.placement, Limits::with_lanes(lanes));
     let routes = api
         .layer(Extension(placement))
+        .layer(Extension(Repeats::new(
+            state.database.pool.clone(),
+            WAIT_FOR_TWIN,
+        )))
         .merge(openapi::pages(document))
         .fallback(async || Problem::not_found())
         .method_not_allowed_fallback(async |method: Method| Problem::not_allowed(&method))

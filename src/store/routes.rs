@@ -12,7 +12,7 @@ use crate::{
     database,
     web::{
         AppState, Body, Conflict, Invalid, InvalidParameter, ListParams, ListRequest, Listing, NotFound,
-        Presence, Problem, RecordId, deleted, endpoint,
+        Once, Presence, Problem, RecordId, deleted, endpoint,
     },
 };
 
@@ -40,12 +40,17 @@ async fn list(State(db): State<PgPool>, list: ListRequest<Store>) -> Result<Json
 /// Create a store.
 #[utoipa::path(post, path = "/api/stores/", tag = "Stores", request_body = StoreFields,
     responses((status = 201, body = Store), (status = 400, response = Invalid)))]
-async fn create(State(db): State<PgPool>, body: Body) -> Result<(StatusCode, Json<Store>), Problem> {
+async fn create(
+    State(db): State<PgPool>,
+    once: Once,
+    body: Body,
+) -> Result<(StatusCode, Json<Store>), Problem> {
     let mut fields = body.fields(Presence::Complete)?;
     let sent = StoreFields::read(&mut fields);
     let sent = fields.finish(sent)?;
-    let store = queries::insert(&db, &sent).await?;
-    Ok((StatusCode::CREATED, Json(store)))
+    let mut tx = db.begin().await?;
+    let store = queries::insert(&mut *tx, &sent).await?;
+    once.commit(tx, StatusCode::CREATED, store).await
 }
 
 /// One store, active or not.

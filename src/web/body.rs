@@ -1,7 +1,7 @@
 //! The body of a request. It is received before a handler runs, but judged when the handler asks for it: an unknown
 //! record is a 404 whatever the body holds.
 
-use std::convert::Infallible;
+use std::{convert::Infallible, sync::Arc};
 
 use axum::{
     body::Bytes,
@@ -20,7 +20,7 @@ const DEEPEST: usize = 900;
 /// How many digits an integer may have; what the original's parser would take.
 const MOST_DIGITS: usize = 4300;
 
-/// A request's body, not yet looked at.
+/// A request's body, not yet looked at. It can be received before the handler is reached, and handed on as an extension.
 #[derive(Debug)]
 pub struct Body {
     content_type: String,
@@ -28,6 +28,11 @@ pub struct Body {
 }
 
 impl Body {
+    /// What was received; nothing if it could not be.
+    pub(super) fn bytes(&self) -> &[u8] {
+        self.bytes.as_deref().unwrap_or_default()
+    }
+
     /// The members of the JSON object in the body; an empty body is an empty object.
     pub fn fields(&self, presence: Presence) -> Result<Fields<'_>, Problem> {
         let bytes = match &self.bytes {
@@ -77,7 +82,11 @@ impl Body {
 impl<S: Send + Sync> FromRequest<S> for Body {
     type Rejection = Infallible;
 
-    async fn from_request(request: Request, state: &S) -> Result<Self, Infallible> {
+    async fn from_request(mut request: Request, state: &S) -> Result<Self, Infallible> {
+        let received = request.extensions_mut().remove::<Arc<Self>>();
+        if let Some(body) = received.and_then(Arc::into_inner) {
+            return Ok(body);
+        }
         let content_type = request.headers().get(header::CONTENT_TYPE);
         let content_type = content_type
             .map(|value| String::from_utf8_lossy(value.as_bytes()).into_owned())

@@ -55,10 +55,14 @@ refusals! {
     NotAcceptable: Detail = "The answer would be JSON, which `Accept` rules out.";
     /// 409
     Conflict: Detail = "Orders refer to it: nothing was deleted.";
+    /// 409
+    KeyInUse: Detail = "Another request with this `Idempotency-Key` is under way: ask again in a second.";
     /// 413
     TooLarge: Detail = "The body is larger than 1 MiB.";
     /// 415
     UnsupportedMediaType: Detail = "The body is not `application/json`.";
+    /// 422
+    KeyMismatch: Detail = "This `Idempotency-Key` was used for another request.";
 }
 
 /// What operations refer to by name: the refusals, and what spares a GET.
@@ -76,17 +80,32 @@ pub fn components() -> Components {
         .description(Some(
             "The `ETag` of the answer that the client has, or several: it is not sent again.",
         ));
+    let key = ParameterBuilder::new()
+        .name("Idempotency-Key")
+        .parameter_in(ParameterIn::Header)
+        .required(Required::False)
+        .schema(Some(text().min_length(Some(1)).max_length(Some(255)).pattern(Some("^[!-~]+$"))))
+        .description(Some(
+            "Makes it safe to send the request again: it is done once, and answered the same for a day. Any text of 1 to 255 visible ASCII characters, a UUID for example.",
+        ));
+    let replayed = HeaderBuilder::new().schema(Some(text())).description(Some(
+        "`true` where the answer is the one that the same request got before.",
+    ));
     let not_modified = ResponseBuilder::new()
         .description("The client has it already, as `If-None-Match` says.")
         .header_ref("ETag", Ref::new(ETAG));
     refusals()
         .header("ETag", etag.build())
+        .header("IdempotentReplayed", replayed.build())
+        .parameter("IdempotencyKey", key.build())
         .parameter("IfNoneMatch", if_none_match.build())
         .response("NotModified", not_modified.build())
         .build()
 }
 
 const ETAG: &str = "#/components/headers/ETag";
+const REPLAYED: &str = "#/components/headers/IdempotentReplayed";
+const IDEMPOTENCY_KEY: &str = "#/components/parameters/IdempotencyKey";
 const IF_NONE_MATCH: &str = "#/components/parameters/IfNoneMatch";
 
 fn schema_ref<T: ToSchema>() -> RefOr<Schema> {
@@ -114,6 +133,9 @@ pub(super) fn complete(paths: &mut Paths, schemas: &mut Vec<(String, RefOr<Schem
         }
         if let Some(get) = &mut item.get {
             spare(get);
+        }
+        if let Some(post) = &mut item.post {
+            may_be_repeated(post);
         }
         for operation in operations(item) {
             complete_operation(operation);
@@ -172,6 +194,25 @@ fn spare(get: &mut Operation) {
             .insert("ETag".to_owned(), RefOr::Ref(Ref::new(ETAG)));
     }
     responses.insert("304".to_owned(), Ref::from_response_name("NotModified").into());
+}
+
+/// Has a POST tell how it can be repeated.
+fn may_be_repeated(post: &mut Operation) {
+    let parameters = post.parameters.get_or_insert_default();
+    parameters.push(RefOr::Ref(Ref::new(IDEMPOTENCY_KEY)));
+    let responses = &mut post.responses.responses;
+    for (status, response) in responses.iter_mut() {
+        if let RefOr::T(response) = response
+            && status.starts_with('2')
+        {
+            let replayed = RefOr::Ref(Ref::new(REPLAYED));
+            response
+                .headers
+                .insert("Idempotent-Replayed".to_owned(), replayed);
+        }
+    }
+    refuse::<KeyInUse>(responses, "409");
+    refuse::<KeyMismatch>(responses, "422");
 }
 
 fn refuse<'r, T: ToResponse<'r>>(responses: &mut BTreeMap<String, RefOr<Response>>, status: &str) {

@@ -8,7 +8,7 @@ use axum::{
 };
 use utoipa_axum::router::UtoipaMethodRouter;
 
-use super::{AppState, Problem, describe, transfer::Terms};
+use super::{AppState, Problem, Repeats, describe, once, transfer::Terms};
 
 /// How the client reached the server, as far as the server can know.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -33,7 +33,7 @@ impl Scheme {
 
 /// Gives the methods of a route what all endpoints share, checked in this order: an id that is no number is no path
 /// (404), an answer that the client would not accept is not made (406), OPTIONS says what is allowed, and so does the
-/// refusal of any other method (405). `allow` lists the methods. What is read has an `ETag`, and may be compressed. The
+/// refusal of any other method (405); a POST may come with an `Idempotency-Key`. `allow` lists the methods. What is read has an `ETag`, and may be compressed. The
 /// document is told what that means for clients.
 pub fn endpoint(
     (mut schemas, mut paths, methods): UtoipaMethodRouter<AppState>,
@@ -64,14 +64,13 @@ async fn manners(
         return Problem::not_found().into_response();
     }
     let terms = Terms::of(&request);
-    let mut response = if accepts_json(&request) {
-        next.run(request).await
+    let mut response = if !accepts_json(&request) {
+        let refusal = "Could not satisfy the request Accept header.";
+        Problem::detail(StatusCode::NOT_ACCEPTABLE, refusal).into_response()
+    } else if request.method() == Method::POST {
+        post(request, next).await
     } else {
-        Problem::detail(
-            StatusCode::NOT_ACCEPTABLE,
-            "Could not satisfy the request Accept header.",
-        )
-        .into_response()
+        next.run(request).await
     };
     let headers = response.headers_mut();
     headers.insert(header::ALLOW, HeaderValue::from_static(allow));
@@ -79,6 +78,18 @@ async fn manners(
     match terms {
         Some(terms) => terms.apply(response).await,
         None => response,
+    }
+}
+
+/// A POST may be repeated under a key.
+async fn post(request: Request, next: Next) -> Response {
+    match once::key(request.headers()) {
+        Ok(None) => next.run(request).await,
+        Ok(Some(key)) => match request.extensions().get::<Repeats>().cloned() {
+            Some(repeats) => repeats.handle(key, request, next).await,
+            None => Problem::Internal("nothing keeps answers".into()).into_response(),
+        },
+        Err(problem) => problem.into_response(),
     }
 }
 

@@ -6,14 +6,17 @@ use std::borrow::Cow;
 
 use axum::{
     Json,
-    http::{HeaderValue, Method, StatusCode, header},
+    http::{HeaderName, HeaderValue, Method, StatusCode, header},
     response::{IntoResponse, Response},
 };
 use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::FieldErrors;
-use crate::ledger::Deletion;
+use crate::{database, ledger::Deletion};
+
+/// In seconds.
+const RETRY_SOON: (HeaderName, HeaderValue) = (header::RETRY_AFTER, HeaderValue::from_static("1"));
 
 /// Why a request was not done.
 #[derive(Debug, thiserror::Error)]
@@ -35,8 +38,10 @@ pub enum Problem {
         /// Why, where there is more to say.
         detail: Option<String>,
     },
-    /// 503: the database cannot be reached, or has too much to do. Nothing was done, unless the connection was lost in the
-    /// moment of a commit: then only a look tells.
+    /// 409: another request of the same idempotency key is under way. Its answer is to be had in a moment.
+    #[error("the idempotency key is in use")]
+    KeyInUse,
+    /// 503: the database cannot be reached, or has too much to do.
     #[error("the database is unavailable")]
     Unavailable(#[source] sqlx::Error),
     /// 503: too much is waiting, or what was waited for failed and has been logged. Trying again later may work.
@@ -72,12 +77,28 @@ impl Problem {
         )
     }
 
+    /// What a failed commit is answered with: 503 that says so, where the connection was lost and it may have been made.
+    #[must_use]
+    pub fn of_commit(error: sqlx::Error) -> Self {
+        if database::was_refused(&error) {
+            return error.into();
+        }
+        tracing::error!(
+            error = &error as &dyn std::error::Error,
+            "the connection was lost in the moment of a commit"
+        );
+        Self::TryAgain(OUTCOME_UNKNOWN)
+    }
+
     /// 404 for a path that leads nowhere.
     #[must_use]
     pub fn not_found() -> Self {
         Self::detail(StatusCode::NOT_FOUND, "Not found.")
     }
 }
+
+/// What is said where nobody knows whether a commit was made.
+pub(crate) const OUTCOME_UNKNOWN: &str = "The connection to the database was lost in the moment of the commit: whether this was done is not known. Look before you try again, or repeat the request under the same Idempotency-Key.";
 
 /// Answers a deletion: 204, 404, or 409 with the reason why not.
 pub fn deleted(deletion: Deletion, no_such: Problem, why_not: &'static str) -> Result<StatusCode, Problem> {
@@ -119,6 +140,12 @@ impl IntoResponse for Problem {
             Self::Titled { error, detail } => {
                 (StatusCode::BAD_REQUEST, Json(Titled { error, detail })).into_response()
             }
+            Self::KeyInUse => (
+                StatusCode::CONFLICT,
+                [RETRY_SOON],
+                Json(Detail::new("A request with this Idempotency-Key is under way.")),
+            )
+                .into_response(),
             Self::Unavailable(error) => {
                 tracing::error!(
                     error = &error as &dyn std::error::Error,
@@ -126,15 +153,12 @@ impl IntoResponse for Problem {
                 );
                 Self::TryAgain("Service temporarily unavailable, try again later.").into_response()
             }
-            Self::TryAgain(detail) => {
-                let retry_after = [(header::RETRY_AFTER, HeaderValue::from_static("1"))];
-                (
-                    StatusCode::SERVICE_UNAVAILABLE,
-                    retry_after,
-                    Json(Detail::new(detail)),
-                )
-                    .into_response()
-            }
+            Self::TryAgain(detail) => (
+                StatusCode::SERVICE_UNAVAILABLE,
+                [RETRY_SOON],
+                Json(Detail::new(detail)),
+            )
+                .into_response(),
             Self::Internal(error) => {
                 tracing::error!(error = &*error as &dyn std::error::Error, "a request failed");
                 let detail = Json(Detail::new("Internal server error."));

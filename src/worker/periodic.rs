@@ -5,10 +5,14 @@ use serde::{Deserialize, Serialize};
 use sqlx::PgPool;
 
 use crate::{
+    idempotency,
     order::upkeep,
     outbox,
     queue::{JobContext, JobError},
 };
+
+/// So many that none of the deletions takes long.
+const KEYS_AT_A_TIME: i64 = 2000;
 
 /// A run of something periodic: a wire format, so variants may be added but not changed.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -23,6 +27,8 @@ pub enum PeriodicJob {
     },
     /// Remove outbox rows that are owed nothing any more.
     CleanUpOutbox,
+    /// Forget the answers that were kept for a day.
+    PurgeIdempotencyKeys,
 }
 
 pub(super) async fn run(db: PgPool, job: PeriodicJob, _: JobContext) -> Result<(), JobError> {
@@ -30,6 +36,7 @@ pub(super) async fn run(db: PgPool, job: PeriodicJob, _: JobContext) -> Result<(
         PeriodicJob::RejectStuckOrders => reject_stuck_orders(&db).await,
         PeriodicJob::DailyOrderReport { day } => report(&db, day).await,
         PeriodicJob::CleanUpOutbox => clean_up_outbox(&db).await,
+        PeriodicJob::PurgeIdempotencyKeys => purge_idempotency_keys(&db).await,
     };
     done.map_err(JobError::retry)
 }
@@ -60,6 +67,21 @@ async fn clean_up_outbox(db: &PgPool) -> sqlx::Result<()> {
     let rows = outbox::clean_up(db).await?;
     if rows > 0 {
         tracing::info!(rows, "outbox rows removed whose orders had been confirmed");
+    }
+    Ok(())
+}
+
+async fn purge_idempotency_keys(db: &PgPool) -> sqlx::Result<()> {
+    let mut forgotten = 0;
+    loop {
+        let keys = idempotency::purge(db, KEYS_AT_A_TIME).await?;
+        forgotten += keys;
+        if keys < KEYS_AT_A_TIME.unsigned_abs() {
+            break;
+        }
+    }
+    if forgotten > 0 {
+        tracing::info!(keys = forgotten, "idempotency keys forgotten after a day");
     }
     Ok(())
 }

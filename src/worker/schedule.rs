@@ -45,6 +45,9 @@ pub(super) fn all() -> Result<Vec<Periodic>, cron::error::Error> {
         periodic("clean-up-outbox", "30 */10 * * * *", |_| {
             PeriodicJob::CleanUpOutbox
         })?,
+        periodic("purge-idempotency-keys", "45 */10 * * * *", |_| {
+            PeriodicJob::PurgeIdempotencyKeys
+        })?,
     ])
 }
 

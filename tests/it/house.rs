@@ -6,6 +6,7 @@ use std::{fs, path::Path};
 const FLOORS: &[(&str, u8)] = &[
     ("database", 0),
     ("devstack", 0),
+    ("idempotency", 0),
     ("ledger", 0),
     ("money", 0),
     ("outbox", 0),

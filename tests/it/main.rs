@@ -15,6 +15,7 @@ mod conventions;
 mod devstack;
 mod health;
 mod house;
+mod idempotency;
 mod inventory;
 mod openapi;
 mod orders;

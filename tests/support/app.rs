@@ -30,7 +30,7 @@ pub struct TestApp {
     client: reqwest::Client,
     shutdown: CancellationToken,
     _serving: JoinHandle<std::io::Result<()>>,
-    _database: TestDatabase,
+    database: Arc<TestDatabase>,
 }
 
 /// The settings that a production server has by default, with the limiter off: most tests ask more often.
@@ -53,13 +53,21 @@ impl TestApp {
 
     /// Starts a server with other settings.
     pub async fn start_with(http: HttpSettings) -> Self {
-        let database = servers::database().await;
-        let database_url = database.url();
         let redis_url = servers::redis().url(servers::redis_database());
         let redis = RedisSettings {
             redis_url: Some(redis_url.into()),
             redis_pool_size: 2,
         };
+        Self::start_on(Arc::new(servers::database().await), redis, http).await
+    }
+
+    /// Starts another server on the same database and Redis.
+    pub async fn beside(&self) -> Self {
+        Self::start_on(self.database.clone(), self.redis.clone(), production()).await
+    }
+
+    async fn start_on(database: Arc<TestDatabase>, redis: RedisSettings, http: HttpSettings) -> Self {
+        let database_url = database.url();
         let pools = Database::new(&database_url, 8, 2).unwrap();
         let order_confirmed = Arc::new(Notify::new());
         let state = AppState {
@@ -80,7 +88,7 @@ impl TestApp {
             client: client(),
             shutdown,
             _serving: serving,
-            _database: database,
+            database,
         }
     }
 

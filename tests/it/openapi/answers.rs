@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use afforo::settings::HttpSettings;
+use futures::future::join_all;
 use reqwest::Method;
 use serde_json::{Value, json};
 
@@ -128,6 +129,9 @@ const REQUESTS: &str = r#"
     GET /api/products/autocomplete/?q=lamp%00 - 400
 "#;
 
+const JSON: (&str, &str) = ("content-type", "application/json");
+const REPLAYED: &str = "Idempotent-Replayed";
+
 /// The document, and which of its answers were seen.
 struct Checker {
     document: Value,
@@ -163,7 +167,8 @@ impl Checker {
             .as_object()
             .into_iter()
             .flat_map(|headers| headers.keys());
-        for name in names {
+        // An answer that is given for the first time does not say so.
+        for name in names.filter(|name| *name != REPLAYED) {
             assert_ne!(answer.header(name.as_str()), "", "{method} {url}: {name}");
         }
         if let Some(sent) = sent.filter(|_| answer.status.is_success()) {
@@ -202,6 +207,51 @@ fn close(schema: &mut Value) {
     }
 }
 
+/// Repeats a request of each kind under its key, sends another under that key, and one under a key that is in use.
+async fn repeat(app: &TestApp, checker: &mut Checker) {
+    const POSTS: [(&str, &str); 5] = [
+        ("/api/categories/", r#"{"name":"Once"}"#),
+        (
+            "/api/products/",
+            r#"{"title":"Once","price":"5","category_id":1}"#,
+        ),
+        ("/api/stores/", r#"{"name":"Once","location":"Here"}"#),
+        ("/api/inventory/", r#"{"store_id":2,"product_id":1}"#),
+        (
+            "/api/orders/",
+            r#"{"store_id":1,"items":[{"product_id":1,"quantity":1}]}"#,
+        ),
+    ];
+    let mut held = app.pool.begin().await.unwrap();
+    sqlx::query(
+        "insert into idempotency_key select 'in_use_' || path, '', 200, '' from unnest($1::text[]) path",
+    )
+    .bind(POSTS.map(|(path, _)| path))
+    .execute(&mut *held)
+    .await
+    .unwrap();
+    let in_use = join_all(POSTS.map(async |(path, body)| {
+        let key = format!("in_use_{path}");
+        ask(app, &Method::POST, path, &[JSON, ("idempotency-key", &key)], body).await
+    }));
+    for ((path, _), answer) in POSTS.iter().zip(in_use.await) {
+        assert_eq!((answer.status.as_u16(), answer.header("retry-after")), (409, "1"));
+        checker.check(&Method::POST, path, None, &answer);
+    }
+    held.rollback().await.unwrap();
+    for (path, body) in POSTS {
+        let key = [JSON, ("idempotency-key", path)];
+        let first = ask(app, &Method::POST, path, &key, body).await;
+        checker.check(&Method::POST, path, None, &first);
+        let again = ask(app, &Method::POST, path, &key, body).await;
+        assert_eq!(again.header(REPLAYED), "true");
+        checker.check(&Method::POST, path, None, &again);
+        let other = ask(app, &Method::POST, path, &key, "{}").await;
+        assert_eq!(other.status, 422);
+        checker.check(&Method::POST, path, None, &other);
+    }
+}
+
 async fn ask(app: &TestApp, method: &Method, url: &str, headers: &[(&str, &str)], body: &str) -> Answer {
     let mut request = app.request(method.clone(), url);
     for (name, value) in headers {
@@ -212,7 +262,6 @@ async fn ask(app: &TestApp, method: &Method, url: &str, headers: &[(&str, &str)]
 
 #[tokio::test]
 async fn every_documented_answer_is_given_and_looks_as_documented() {
-    const JSON: (&str, &str) = ("content-type", "application/json");
     let app = app().await;
     let mut checker = Checker {
         document: document(),
@@ -256,6 +305,7 @@ async fn every_documented_answer_is_given_and_looks_as_documented() {
             checker.check(&method, &url, None, &answer);
         }
     }
+    repeat(&app, &mut checker).await;
     let url = "/api/products/autocomplete/?q=lamp";
     for _ in 0..20 {
         let answer = app.get(url).await;

@@ -1,6 +1,6 @@
 //! Several orders in one transaction: decided and written like the same orders one after the other.
 
-use afforo::order::{NewItem, NewOrder, Outcome, PlacedOrder, place, transact};
+use afforo::order::{Batch, NewItem, NewOrder, Outcome, PlacedOrder, place};
 use rand::{Rng, SeedableRng, rngs::StdRng, seq::SliceRandom};
 use sqlx::PgPool;
 
@@ -100,6 +100,15 @@ async fn books(pool: &PgPool) -> Vec<Vec<String>> {
     books
 }
 
+/// Places orders in one transaction.
+async fn transact(pool: &PgPool, orders: &[NewOrder]) -> Vec<Outcome> {
+    let mut batch = Batch::default();
+    for order in orders {
+        batch.push(order.clone(), None);
+    }
+    batch.transact(&mut pool.acquire().await.unwrap()).await.unwrap()
+}
+
 #[tokio::test]
 async fn a_slice_of_orders_leaves_what_the_same_orders_one_by_one_leave() {
     let seed = 41;
@@ -109,17 +118,10 @@ async fn a_slice_of_orders_leaves_what_the_same_orders_one_by_one_leave() {
     let mut confirmed = 0;
     for size in [1, 2, 17, 60, 100] {
         let orders = random_orders(&mut rng, size);
-        let outcomes = transact(&mut together.pool.acquire().await.unwrap(), &orders)
-            .await
-            .unwrap();
+        let outcomes = transact(&together.pool, &orders).await;
         let mut one_by_one = Vec::new();
         for order in &orders {
-            let mut connection = apart.pool.acquire().await.unwrap();
-            one_by_one.extend(
-                transact(&mut connection, std::slice::from_ref(order))
-                    .await
-                    .unwrap(),
-            );
+            one_by_one.extend(transact(&apart.pool, std::slice::from_ref(order)).await);
         }
         let told_of = |outcomes: &[Outcome]| outcomes.iter().map(told).collect::<Vec<_>>();
         assert_eq!(told_of(&outcomes), told_of(&one_by_one));
@@ -151,10 +153,5 @@ async fn a_slice_that_is_rolled_back_leaves_nothing() {
 #[tokio::test]
 async fn a_slice_of_no_orders_has_no_outcomes() {
     let app = shop().await;
-    assert!(
-        transact(&mut app.pool.acquire().await.unwrap(), &[])
-            .await
-            .unwrap()
-            .is_empty()
-    );
+    assert!(transact(&app.pool, &[]).await.is_empty());
 }

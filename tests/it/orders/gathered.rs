@@ -40,7 +40,7 @@ async fn of_one_store_who_comes_first_is_served_first() {
     let shop = Shop::open(10).await;
     let lanes = shop.lanes(limits(128, 1000));
     let held = shop.hold().await;
-    let mut rest = pin!(join_all((0..30).map(|_| lanes.place(shop.order(1)))));
+    let mut rest = pin!(join_all((0..30).map(|_| lanes.place(shop.order(1), None))));
     assert!(poll_immediate(rest.as_mut()).await.is_none());
     held.rollback().await.unwrap();
     let placed: Vec<PlacedOrder> = rest.await.into_iter().map(placed).collect();
@@ -79,16 +79,16 @@ async fn a_full_lane_refuses_at_once_and_a_store_fills_no_more_than_half_of_it()
     let lanes = shop.lanes(limits(128, 4));
     let held = shop.hold().await;
     let mut admitted = pin!(join_all([
-        lanes.place(shop.order(1)),
-        lanes.place(shop.order(1)),
-        lanes.place(order(other, shop.product, 1)),
-        lanes.place(order(other, shop.product, 1)),
+        lanes.place(shop.order(1), None),
+        lanes.place(shop.order(1), None),
+        lanes.place(order(other, shop.product, 1), None),
+        lanes.place(order(other, shop.product, 1), None),
     ]));
-    let mut one_more = pin!(lanes.place(shop.order(1)));
+    let mut one_more = pin!(lanes.place(shop.order(1), None));
     shop.until_blocked(admitted.as_mut()).await;
     let refused = poll_immediate(one_more.as_mut()).await;
     assert!(matches!(refused, Some(Err(PlaceError::Busy))), "{refused:?}");
-    let refused = lanes.place(order(other, shop.product, 1)).await;
+    let refused = lanes.place(order(other, shop.product, 1), None).await;
     assert!(matches!(refused, Err(PlaceError::Busy)), "{refused:?}");
     held.rollback().await.unwrap();
     admitted
@@ -97,7 +97,7 @@ async fn a_full_lane_refuses_at_once_and_a_store_fills_no_more_than_half_of_it()
         .for_each(|decision| drop(confirmed(decision)));
     assert_eq!(shop.transactions().await.iter().sum::<i64>(), 4);
     // Those who were decided have made room.
-    confirmed(lanes.place(shop.order(1)).await);
+    confirmed(lanes.place(shop.order(1), None).await);
 }
 
 #[tokio::test]
@@ -107,11 +107,11 @@ async fn the_stores_of_a_lane_take_turns() {
     shop.app.stock(other, shop.product, 100).await;
     let lanes = shop.lanes(limits(2, 1000));
     let held = shop.hold().await;
-    let mut first = pin!(lanes.place(shop.order(1)));
+    let mut first = pin!(lanes.place(shop.order(1), None));
     shop.until_blocked(first.as_mut()).await;
-    let mut many = pin!(join_all((0..6).map(|_| lanes.place(shop.order(1)))));
+    let mut many = pin!(join_all((0..6).map(|_| lanes.place(shop.order(1), None))));
     assert!(poll_immediate(many.as_mut()).await.is_none());
-    let mut one = pin!(lanes.place(order(other, shop.product, 1)));
+    let mut one = pin!(lanes.place(order(other, shop.product, 1), None));
     assert!(poll_immediate(one.as_mut()).await.is_none());
     held.rollback().await.unwrap();
     confirmed(first.await);
@@ -126,12 +126,15 @@ async fn an_order_whose_caller_has_left_is_decided_all_the_same() {
     let lanes = shop.lanes(limits(128, 1000));
     let held = shop.hold().await;
     {
-        let mut leaving = pin!(join_all([lanes.place(shop.order(3)), lanes.place(shop.order(4))]));
+        let mut leaving = pin!(join_all([
+            lanes.place(shop.order(3), None),
+            lanes.place(shop.order(4), None)
+        ]));
         shop.until_blocked(leaving.as_mut()).await;
     }
     held.rollback().await.unwrap();
     // This one comes after them.
-    confirmed(lanes.place(shop.order(1)).await);
+    confirmed(lanes.place(shop.order(1), None).await);
     assert_eq!(shop.app.quantity(shop.stock).await, 100 - 3 - 4 - 1);
 }
 
@@ -170,11 +173,11 @@ impl Shop {
     async fn gather(&self, limits: Limits, quantities: &[i64]) -> Vec<Result<Outcome, PlaceError>> {
         let lanes = self.lanes(limits);
         let held = self.hold().await;
-        let mut first = pin!(lanes.place(self.order(1)));
+        let mut first = pin!(lanes.place(self.order(1), None));
         self.until_blocked(first.as_mut()).await;
         let gathering = quantities
             .iter()
-            .map(|quantity| lanes.place(self.order(*quantity)));
+            .map(|quantity| lanes.place(self.order(*quantity), None));
         let mut gathering = pin!(join_all(gathering));
         assert!(poll_immediate(gathering.as_mut()).await.is_none());
         held.rollback().await.unwrap();

@@ -1,0 +1,98 @@
+//! A lane's way to the database: connections that are kept while there is more to do, and replaced when they fail.
+
+use std::sync::Arc;
+
+use sqlx::{PgPool, Postgres, pool::PoolConnection};
+
+use super::{
+    group_commit::PlaceError,
+    model::Outcome,
+    transaction::{Batch, Fate, TransactError},
+};
+
+/// On how many connections a batch is tried.
+const TRIES: usize = 3;
+
+/// A lane's way to the database.
+pub(super) struct LaneDatabase {
+    placement: PgPool,
+    /// A connection whose transaction has just been committed. While there is more to do it is kept: the pool would clean it
+    /// up, which takes a round trip.
+    held: Option<PoolConnection<Postgres>>,
+}
+
+impl LaneDatabase {
+    pub fn new(placement: PgPool) -> Self {
+        Self {
+            placement,
+            held: None,
+        }
+    }
+
+    /// Runs a transaction in a task of its own, so that a panic ends that and not the lane.
+    pub async fn together(&mut self, batch: Arc<Batch>) -> Result<Vec<Outcome>, PlaceError> {
+        let (placement, held) = (self.placement.clone(), self.held.take());
+        match tokio::spawn(transact(placement, held, batch)).await {
+            Ok(Ok((outcomes, connection))) => {
+                self.held = connection;
+                Ok(outcomes)
+            }
+            Ok(Err(error)) => Err(error),
+            Err(error) if error.is_panic() => Err(PlaceError::Panicked),
+            Err(_) => Err(PlaceError::Unavailable),
+        }
+    }
+
+    /// Returns the connection: the pool looks after those that nobody uses.
+    pub fn let_go(&mut self) {
+        self.held = None;
+    }
+}
+
+/// Places a batch; on another connection where one failed and nothing was committed, as all of them do when PostgreSQL
+/// restarts.
+async fn transact(
+    placement: PgPool,
+    mut held: Option<PoolConnection<Postgres>>,
+    batch: Arc<Batch>,
+) -> Result<(Vec<Outcome>, Option<PoolConnection<Postgres>>), PlaceError> {
+    let mut tries = 0;
+    loop {
+        tries += 1;
+        let mut connection = match held.take() {
+            Some(connection) => connection,
+            None => placement.acquire().await.map_err(PlaceError::Database)?,
+        };
+        let error = match batch.transact(&mut connection).await {
+            Ok(outcomes) => return Ok((outcomes, Some(connection))),
+            Err(TransactError::Refused(error)) => return Err(PlaceError::Database(error)),
+            Err(TransactError::KeyInUse) => return Err(PlaceError::KeyInUse),
+            Err(TransactError::Lost(error)) => error,
+            Err(TransactError::Uncertain(uncertain)) => {
+                drop(connection);
+                match uncertain.find_out(&placement).await {
+                    Fate::Committed(outcomes) => return Ok((outcomes, None)),
+                    Fate::RolledBack(error) => error,
+                    Fate::Unknown(error) => {
+                        let orders = batch.len();
+                        tracing::error!(
+                            error = &error as &dyn std::error::Error,
+                            orders,
+                            "whether orders were placed is not known"
+                        );
+                        return Err(PlaceError::Unknown);
+                    }
+                }
+            }
+        };
+        if tries == TRIES {
+            return Err(PlaceError::Database(error));
+        }
+        let orders = batch.len();
+        tracing::warn!(
+            error = &error as &dyn std::error::Error,
+            orders,
+            "a connection was lost; its orders are placed on another"
+        );
+    }
+}

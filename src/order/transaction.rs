@@ -1,0 +1,285 @@
+//! A batch of orders in a transaction of its own: placed, kept under the keys that were sent along, and committed.
+//!
+//! Nothing is placed twice. If the connection is lost before the commit, nothing was done. If it is lost in the moment of
+//! the commit, PostgreSQL is asked what became of it.
+
+use std::{collections::HashSet, time::Duration};
+
+use sqlx::{Connection, PgConnection, PgPool};
+use tokio::time::{Instant, sleep};
+
+use super::{
+    model::{NewOrder, Outcome, PlacedOrder},
+    place::{Placed, place_at},
+};
+use crate::{
+    database,
+    idempotency::{self, KeepError, Kept, Pledge},
+    timestamp::Timestamp,
+};
+
+/// How long PostgreSQL is asked what became of a commit: about as long as it takes to start again after a crash.
+const FIND_OUT_WITHIN: Duration = Duration::from_secs(10);
+/// Between two questions.
+const PAUSE: Duration = Duration::from_millis(50);
+
+/// Orders that are placed together, each with what it is pledged under, if anything. No two have the same key.
+#[derive(Clone, Debug, Default)]
+pub struct Batch {
+    orders: Vec<NewOrder>,
+    pledges: Vec<Option<Pledge>>,
+}
+
+/// Why the orders of a batch were not decided.
+#[derive(Debug, thiserror::Error)]
+pub enum TransactError {
+    /// PostgreSQL refused it: nothing was done, and for the same orders nothing would be the next time.
+    #[error(transparent)]
+    Refused(sqlx::Error),
+    /// The connection failed before the commit: nothing was done.
+    #[error("the connection failed before the commit")]
+    Lost(#[source] sqlx::Error),
+    /// A key of the batch is in use by a transaction that does not end. Nothing was done.
+    #[error("an idempotency key is in use")]
+    KeyInUse,
+    /// The connection failed in the moment of the commit.
+    #[error("the connection failed during the commit")]
+    Uncertain(Box<Uncertain>),
+}
+
+impl Batch {
+    /// Adds an order.
+    pub fn push(&mut self, order: NewOrder, pledge: Option<Pledge>) {
+        self.orders.push(order);
+        self.pledges.push(pledge);
+    }
+
+    /// How many orders there are.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.orders.len()
+    }
+
+    /// Whether there is no order.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.orders.is_empty()
+    }
+
+    /// Each order as a batch of its own.
+    pub fn one_by_one(&self) -> impl Iterator<Item = Self> {
+        let pairs = self.orders.iter().cloned().zip(self.pledges.iter().cloned());
+        pairs.map(|(order, pledge)| Self {
+            orders: vec![order],
+            pledges: vec![pledge],
+        })
+    }
+
+    /// Places the orders. A transaction that falls victim to others is tried again. Not to be cancelled.
+    pub async fn transact(&self, connection: &mut PgConnection) -> Result<Vec<Outcome>, TransactError> {
+        for _ in 0..database::RETRIES {
+            match self.attempt(connection).await {
+                Err(Failure { error, again: true }) => tracing::debug!(%error, "placing orders again"),
+                done => return done.map_err(|failure| failure.error),
+            }
+        }
+        self.attempt(connection).await.map_err(|failure| failure.error)
+    }
+
+    async fn attempt(&self, connection: &mut PgConnection) -> Result<Vec<Outcome>, Failure> {
+        let mut tx = connection.begin().await?;
+        let known = self.known(&mut tx).await?;
+        let Placed {
+            outcomes,
+            transaction,
+        } = if known.is_empty() {
+            place_at(&mut tx, &self.orders, None).await?
+        } else {
+            self.place_others(&mut tx, &known).await?
+        };
+        self.keep(&mut tx, &outcomes).await?;
+        match tx.commit().await {
+            Ok(()) => Ok(outcomes),
+            Err(error) if database::was_refused(&error) => Err(error.into()),
+            Err(error) => {
+                let uncertain = Uncertain {
+                    error,
+                    outcomes,
+                    transaction,
+                };
+                Err(TransactError::Uncertain(Box::new(uncertain)).into())
+            }
+        }
+    }
+
+    /// The keys that orders were placed under before.
+    async fn known(&self, tx: &mut PgConnection) -> sqlx::Result<HashSet<String>> {
+        let keys: Vec<String> = self
+            .pledges
+            .iter()
+            .flatten()
+            .map(|pledge| pledge.key.clone())
+            .collect();
+        if keys.is_empty() {
+            return Ok(HashSet::new());
+        }
+        Ok(idempotency::known(tx, &keys).await?.into_iter().collect())
+    }
+
+    /// Places the orders but for those under keys that are known.
+    async fn place_others(&self, tx: &mut PgConnection, known: &HashSet<String>) -> sqlx::Result<Placed> {
+        let is_known =
+            |pledge: &Option<Pledge>| pledge.as_ref().is_some_and(|pledge| known.contains(&pledge.key));
+        let others = self
+            .orders
+            .iter()
+            .zip(&self.pledges)
+            .filter(|(_, pledge)| !is_known(pledge));
+        let others: Vec<NewOrder> = others.map(|(order, _)| order.clone()).collect();
+        let placed = place_at(tx, &others, None).await?;
+        let mut outcomes = placed.outcomes.into_iter();
+        let outcomes = self.pledges.iter().map(|pledge| {
+            if is_known(pledge) {
+                return Outcome::Repeated;
+            }
+            outcomes.next().expect("there is an outcome for every order")
+        });
+        Ok(Placed {
+            outcomes: outcomes.collect(),
+            transaction: placed.transaction,
+        })
+    }
+
+    /// Keeps the answers to orders that were placed under a key. An order that was refused keeps nothing.
+    async fn keep(&self, tx: &mut PgConnection, outcomes: &[Outcome]) -> Result<(), Failure> {
+        let placed = self.pledges.iter().zip(outcomes);
+        let kept: Vec<Kept<'_>> = placed
+            .filter_map(|(pledge, outcome)| match (pledge, outcome) {
+                (Some(pledge), Outcome::Placed(order)) => Some(kept(pledge, order)),
+                _ => None,
+            })
+            .collect();
+        if !kept.is_empty() {
+            idempotency::keep(tx, kept).await?;
+        }
+        Ok(())
+    }
+}
+
+fn kept<'a>(pledge: &'a Pledge, order: &PlacedOrder) -> Kept<'a> {
+    Kept {
+        pledge,
+        status: order.status_code().as_u16(),
+        body: serde_json::to_string(order).expect("an order can be written down"),
+    }
+}
+
+/// Why an attempt failed, and whether another may do better.
+struct Failure {
+    error: TransactError,
+    again: bool,
+}
+
+impl From<TransactError> for Failure {
+    fn from(error: TransactError) -> Self {
+        Self { error, again: false }
+    }
+}
+
+impl From<sqlx::Error> for Failure {
+    fn from(error: sqlx::Error) -> Self {
+        let again = database::fell_victim(&error);
+        let error = if database::was_refused(&error) {
+            TransactError::Refused(error)
+        } else {
+            TransactError::Lost(error)
+        };
+        Self { error, again }
+    }
+}
+
+impl From<KeepError> for Failure {
+    fn from(error: KeepError) -> Self {
+        match error {
+            // The next attempt knows it.
+            KeepError::Taken => Self {
+                error: TransactError::KeyInUse,
+                again: true,
+            },
+            KeepError::InUse => TransactError::KeyInUse.into(),
+            KeepError::Database(error) => error.into(),
+        }
+    }
+}
+
+/// A transaction of which nobody knows whether it was committed.
+#[derive(Debug)]
+pub struct Uncertain {
+    error: sqlx::Error,
+    outcomes: Vec<Outcome>,
+    transaction: String,
+}
+
+/// What became of a commit.
+#[derive(Debug)]
+pub enum Fate {
+    /// It was made.
+    Committed(Vec<Outcome>),
+    /// It was not, and will not be; with what it failed with.
+    RolledBack(sqlx::Error),
+    /// PostgreSQL could not be asked in time; with what it failed with.
+    Unknown(sqlx::Error),
+}
+
+impl Uncertain {
+    /// Finds out what became of the commit.
+    pub async fn find_out(self, db: &PgPool) -> Fate {
+        let written = self.outcomes.iter().find_map(|outcome| match outcome {
+            Outcome::Placed(order) => Some((order.id, order.created_at)),
+            _ => None,
+        });
+        let Some(written) = written else {
+            // There was nothing to commit.
+            return Fate::Committed(self.outcomes);
+        };
+        let deadline = Instant::now() + FIND_OUT_WITHIN;
+        while Instant::now() < deadline {
+            match was_committed(db, &self.transaction, written).await {
+                Ok(Some(true)) => return Fate::Committed(self.outcomes),
+                Ok(Some(false)) => return Fate::RolledBack(self.error),
+                Ok(None) => {}
+                Err(error) => tracing::debug!(%error, "what became of a commit is not known yet"),
+            }
+            sleep(PAUSE).await;
+        }
+        Fate::Unknown(self.error)
+    }
+}
+
+/// Whether a transaction was committed; `None` while it still may be.
+///
+/// The number alone does not tell: PostgreSQL gives it to another transaction if it crashed before it wrote the first one
+/// down. An id is given again likewise, but not at the same time.
+async fn was_committed(
+    db: &PgPool,
+    transaction: &str,
+    (id, created_at): (i64, Timestamp),
+) -> sqlx::Result<Option<bool>> {
+    let status = sqlx::query_scalar!("select pg_xact_status($1::text::xid8)", transaction)
+        .fetch_one(db)
+        .await;
+    match status {
+        Ok(Some(status)) if status == "in progress" => return Ok(None),
+        // Refused: the number was not given to anyone yet.
+        Err(error) if !database::was_refused(&error) => return Err(error),
+        _ => {}
+    }
+    sqlx::query_scalar!(
+        r#"select exists (select from orders where id = $1 and created_at = $2) as "exists!""#,
+        id,
+        created_at as Timestamp
+    )
+    .fetch_one(db)
+    .await
+    .map(Some)
+}
