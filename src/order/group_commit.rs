@@ -8,6 +8,7 @@
 use std::{
     collections::{HashMap, VecDeque},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
 };
 
 use metrics::{counter, gauge, histogram};
@@ -34,6 +35,8 @@ pub struct Limits {
     pub together: usize,
     /// Orders that wait in a lane, at most; those of one store may be half of them.
     pub waiting: usize,
+    /// How long PostgreSQL is asked what became of a commit whose answer was lost.
+    pub find_out_within: Duration,
 }
 
 impl Limits {
@@ -44,6 +47,8 @@ impl Limits {
             lanes,
             together: 128,
             waiting: 4096,
+            // About as long as PostgreSQL takes to start again after a crash.
+            find_out_within: Duration::from_secs(10),
         }
     }
 }
@@ -219,7 +224,7 @@ async fn work(
     admission: Arc<Admission>,
     limits: Limits,
 ) {
-    let mut database = LaneDatabase::new(placement);
+    let mut database = LaneDatabase::new(placement, limits.find_out_within);
     let mut backlog = Backlog::default();
     loop {
         if backlog.is_empty() && queue.is_empty() {

@@ -1,6 +1,6 @@
 //! A lane's way to the database: connections that are kept while there is more to do, and replaced when they fail.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use sqlx::{PgPool, Postgres, pool::PoolConnection};
 
@@ -16,23 +16,30 @@ const TRIES: usize = 3;
 /// A lane's way to the database.
 pub(super) struct LaneDatabase {
     placement: PgPool,
+    find_out_within: Duration,
     /// A connection whose transaction has just been committed. While there is more to do it is kept: the pool would clean it
     /// up, which takes a round trip.
     held: Option<PoolConnection<Postgres>>,
 }
 
 impl LaneDatabase {
-    pub fn new(placement: PgPool) -> Self {
+    pub fn new(placement: PgPool, find_out_within: Duration) -> Self {
         Self {
             placement,
+            find_out_within,
             held: None,
         }
     }
 
     /// Runs a transaction in a task of its own, so that a panic ends that and not the lane.
     pub async fn together(&mut self, batch: Arc<Batch>) -> Result<Vec<Outcome>, PlaceError> {
-        let (placement, held) = (self.placement.clone(), self.held.take());
-        match tokio::spawn(transact(placement, held, batch)).await {
+        let transaction = transact(
+            self.placement.clone(),
+            self.held.take(),
+            batch,
+            self.find_out_within,
+        );
+        match tokio::spawn(transaction).await {
             Ok(Ok((outcomes, connection))) => {
                 self.held = connection;
                 Ok(outcomes)
@@ -55,6 +62,7 @@ async fn transact(
     placement: PgPool,
     mut held: Option<PoolConnection<Postgres>>,
     batch: Arc<Batch>,
+    find_out_within: Duration,
 ) -> Result<(Vec<Outcome>, Option<PoolConnection<Postgres>>), PlaceError> {
     let mut tries = 0;
     loop {
@@ -70,7 +78,7 @@ async fn transact(
             Err(TransactError::Lost(error)) => error,
             Err(TransactError::Uncertain(uncertain)) => {
                 drop(connection);
-                match uncertain.find_out(&placement).await {
+                match uncertain.find_out(&placement, find_out_within).await {
                     Fate::Committed(outcomes) => return Ok((outcomes, None)),
                     Fate::RolledBack(error) => error,
                     Fate::Unknown(error) => {

@@ -18,8 +18,6 @@ use crate::{
     timestamp::Timestamp,
 };
 
-/// How long PostgreSQL is asked what became of a commit: about as long as it takes to start again after a crash.
-const FIND_OUT_WITHIN: Duration = Duration::from_secs(10);
 /// Between two questions.
 const PAUSE: Duration = Duration::from_millis(50);
 
@@ -232,8 +230,8 @@ pub enum Fate {
 }
 
 impl Uncertain {
-    /// Finds out what became of the commit.
-    pub async fn find_out(self, db: &PgPool) -> Fate {
+    /// Finds out what became of the commit; gives up after `patience`.
+    pub async fn find_out(self, db: &PgPool, patience: Duration) -> Fate {
         let written = self.outcomes.iter().find_map(|outcome| match outcome {
             Outcome::Placed(order) => Some((order.id, order.created_at)),
             _ => None,
@@ -242,7 +240,7 @@ impl Uncertain {
             // There was nothing to commit.
             return Fate::Committed(self.outcomes);
         };
-        let deadline = Instant::now() + FIND_OUT_WITHIN;
+        let deadline = Instant::now() + patience;
         while Instant::now() < deadline {
             match was_committed(db, &self.transaction, written).await {
                 Ok(Some(true)) => return Fate::Committed(self.outcomes),

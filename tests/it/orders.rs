@@ -2,6 +2,7 @@
 
 mod batch;
 mod gathered;
+mod lost_commit;
 mod refused;
 mod rejected;
 

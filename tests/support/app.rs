@@ -58,16 +58,28 @@ impl TestApp {
             redis_url: Some(redis_url.into()),
             redis_pool_size: 2,
         };
-        Self::start_on(Arc::new(servers::database().await), redis, http).await
+        let database = servers::database().await;
+        let url = database.url();
+        Self::start_on(Arc::new(database), url, redis, http).await
     }
 
     /// Starts another server on the same database and Redis.
     pub async fn beside(&self) -> Self {
-        Self::start_on(self.database.clone(), self.redis.clone(), production()).await
+        self.beside_on(&self.database_url).await
     }
 
-    async fn start_on(database: Arc<TestDatabase>, redis: RedisSettings, http: HttpSettings) -> Self {
-        let database_url = database.url();
+    /// The same, but it reaches the database by another way.
+    pub async fn beside_on(&self, database_url: &str) -> Self {
+        let (database, redis) = (self.database.clone(), self.redis.clone());
+        Self::start_on(database, database_url.to_owned(), redis, production()).await
+    }
+
+    async fn start_on(
+        database: Arc<TestDatabase>,
+        database_url: String,
+        redis: RedisSettings,
+        http: HttpSettings,
+    ) -> Self {
         let pools = Database::new(&database_url, 8, 2).unwrap();
         let order_confirmed = Arc::new(Notify::new());
         let state = AppState {

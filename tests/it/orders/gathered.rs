@@ -228,9 +228,9 @@ impl Shop {
 /// One lane, so that everything meets in it.
 fn limits(together: usize, waiting: usize) -> Limits {
     Limits {
-        lanes: 1,
         together,
         waiting,
+        ..Limits::with_lanes(1)
     }
 }
 
