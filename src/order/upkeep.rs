@@ -3,29 +3,56 @@
 use chrono::NaiveDate;
 use sqlx::{PgConnection, PgExecutor, PgPool};
 
-use crate::money::Money;
+use crate::{database, money::Money};
+
+/// Orders that are rejected together.
+const TOGETHER: i64 = 1000;
 
 /// Rejects orders that have been PENDING for five minutes, and gives back the stock that they held. Returns their ids.
 ///
-/// Placing an order decides it, so there are such orders only where something else wrote them.
+/// Placing an order decides it, so there are such orders only where something else wrote them. One that cannot be rejected,
+/// because its stock has no room for what it would get back, keeps none of the others.
 pub async fn reject_stuck(db: &PgPool) -> sqlx::Result<Vec<i64>> {
+    let stuck = sqlx::query_scalar!(
+        "select id from orders where status = 'PENDING' and created_at < now() - interval '5 minutes' order by id limit $1",
+        TOGETHER
+    )
+    .fetch_all(db)
+    .await?;
+    if stuck.is_empty() {
+        return Ok(stuck);
+    }
+    match reject(db, &stuck).await {
+        Err(error) if database::was_refused(&error) => {}
+        done => return done,
+    }
+    let mut rejected = Vec::new();
+    for order_id in stuck {
+        match reject(db, &[order_id]).await {
+            Ok(orders) => rejected.extend(orders),
+            Err(error) => tracing::error!(order_id, %error, "an undecided order cannot be rejected"),
+        }
+    }
+    Ok(rejected)
+}
+
+/// Rejects those of the orders that are still PENDING and nobody else is at.
+async fn reject(db: &PgPool, orders: &[i64]) -> sqlx::Result<Vec<i64>> {
     let mut tx = db.begin().await?;
     let orders = sqlx::query_scalar!(
-        "select id from orders where status = 'PENDING' and created_at < now() - interval '5 minutes'
-         order by id limit 1000 for update skip locked"
+        "select id from orders where status = 'PENDING' and id = any($1) order by id for update skip locked",
+        orders
     )
     .fetch_all(&mut *tx)
     .await?;
-    if !orders.is_empty() {
-        give_back(&mut tx, &orders).await?;
-        sqlx::query!(
-            "update orders set status = 'REJECTED', rejection_reason = 'Order processing timeout', updated_at = now()
-             where id = any($1)",
-            &orders
-        )
-        .execute(&mut *tx)
-        .await?;
-    }
+    give_back(&mut tx, &orders).await?;
+    sqlx::query!(
+        "update orders set status = 'REJECTED', rejection_reason = 'Order processing timeout', updated_at = now()
+         where id = any($1)",
+        &orders
+    )
+    .execute(&mut *tx)
+    .await?;
     tx.commit().await?;
     Ok(orders)
 }

@@ -52,7 +52,7 @@ impl AllowedOrigins {
         let headers = response.headers_mut();
         vary_by_origin(headers);
         if let Some(allowed) = asked.origin.as_ref().and_then(|origin| self.allow(origin)) {
-            add(headers, allowed, &asked);
+            add(headers, allowed, asked);
         }
         response
     }

@@ -259,7 +259,9 @@ async fn of_twins_that_race_one_is_done_and_all_get_its_answer() {
             .partition(|answer| !answer.headers.contains_key("idempotent-replayed"));
         assert_eq!((firsts.len(), again.len()), (1, 7));
         firsts[0].created();
-        again.into_iter().for_each(|answer| is_replay(answer, firsts[0]));
+        for answer in again {
+            is_replay(answer, firsts[0]);
+        }
     }
     assert_eq!((app.quantity(stock).await, count(&app, "orders").await), (80, 20));
     assert_eq!(count(&app, "idempotency_key").await, 20);
@@ -288,7 +290,9 @@ async fn of_twins_that_race_to_make_something_one_is_done_and_all_get_its_answer
             .iter()
             .partition(|answer| !answer.headers.contains_key("idempotent-replayed"));
         assert_eq!((firsts.len(), again.len()), (1, 5), "{answers:?}");
-        again.into_iter().for_each(|answer| is_replay(answer, firsts[0]));
+        for answer in again {
+            is_replay(answer, firsts[0]);
+        }
     }
     assert_eq!(count(&app, "category").await, 20);
 }

@@ -85,6 +85,42 @@ async fn orders_that_were_left_undecided_are_rejected_and_give_back_what_they_he
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_order_that_cannot_give_back_what_it_holds_keeps_none_of_the_others_undecided() {
+    let app = TestApp::start().await;
+    let (store, lamp, chair) = (
+        app.store("Main Store").await,
+        app.product("Lamp", "10.00").await,
+        app.product("Chair", "75.00").await,
+    );
+    let (lamps, chairs) = (
+        app.stock(store, lamp, 100).await,
+        app.stock(store, chair, 100).await,
+    );
+    execute(
+        &app.pool,
+        "insert into orders (store_id, status, created_at)
+         select 1, 'PENDING', now() - interval '1 h' from generate_series(1, 2);
+         insert into order_item (order_id, product_id, quantity, unit_price) values (1, 1, 30, 10), (2, 2, 30, 75);
+         insert into stock_movement (inventory_id, order_id, kind, delta, quantity_after)
+         values (1, 1, 'ORDER', -30, 70), (2, 2, 'ORDER', -30, 70);
+         update inventory set quantity = 70, ordered = true",
+    )
+    .await;
+    let most = serde_json::json!({ "quantity": i32::MAX });
+    assert_eq!(
+        app.patch(&format!("/api/inventory/{lamps}/"), &most).await.status,
+        200
+    );
+    let (worker, queues) = (Worker::start(&app), queues(&app));
+    done(&queues, "now", PeriodicJob::RejectStuckOrders).await;
+    assert_eq!(app.get("/api/orders/1/").await.body["status"], "PENDING");
+    assert_eq!(app.get("/api/orders/2/").await.body["status"], "REJECTED");
+    assert_eq!(app.quantity(chairs).await, 100);
+    assert!(app.unbalanced().await.is_empty());
+    worker.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn stock_that_was_removed_meanwhile_keeps_no_order_undecided() {
     let app = TestApp::start().await;
     let (store, lamp) = (app.store("Main Store").await, app.product("Lamp", "10.00").await);
