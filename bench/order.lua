@@ -1,4 +1,5 @@
 -- Orders of two items: 8 stores, products drawn from 200. With DELAY, each client pauses for so many milliseconds on average.
+-- With KEYS, each order has an Idempotency-Key that begins with it.
 wrk.method = "POST"
 wrk.path = "/api/orders/"
 wrk.headers["Content-Type"] = "application/json"
@@ -7,7 +8,13 @@ function init()
    math.randomseed(1)
 end
 
+local keys, sent = os.getenv("KEYS"), 0
+
 function request()
+   if keys then
+      sent = sent + 1
+      wrk.headers["Idempotency-Key"] = keys .. "-" .. sent
+   end
    local first = math.random(1, 100)
    local second = first + math.random(1, 100)
    return wrk.format(nil, nil, nil, string.format(
