@@ -119,6 +119,15 @@ pub(crate) fn fell_victim(error: &sqlx::Error) -> bool {
     code.is_some_and(|code| [DEADLOCK, SERIALIZATION_FAILURE, FOREIGN_KEY_VIOLATION].contains(&code.as_ref()))
 }
 
+/// Whether a statement waited for a lock for too long.
+pub(crate) fn is_lock_timeout(error: &sqlx::Error) -> bool {
+    const LOCK_NOT_AVAILABLE: &str = "55P03";
+    let code = error
+        .as_database_error()
+        .and_then(sqlx::error::DatabaseError::code);
+    code.is_some_and(|code| code == LOCK_NOT_AVAILABLE)
+}
+
 /// Whether PostgreSQL has refused a statement, so that it and its transaction had no effect. Not if it was shut down or the
 /// connection ended, which it may say in the middle of a commit.
 pub(crate) fn was_refused(error: &sqlx::Error) -> bool {

@@ -5,6 +5,8 @@
 
 use sqlx::{PgConnection, PgExecutor};
 
+use crate::database;
+
 /// How long a transaction waits for another that is about to keep the same key.
 const TWIN_TIMEOUT: &str = "2s";
 
@@ -104,17 +106,9 @@ pub async fn keep(tx: &mut PgConnection, answers: Vec<Kept<'_>>) -> Result<(), K
     match kept {
         Ok(kept) if kept.rows_affected() == count => Ok(()),
         Ok(_) => Err(KeepError::Taken),
-        Err(error) if is_lock_timeout(&error) => Err(KeepError::InUse),
+        Err(error) if database::is_lock_timeout(&error) => Err(KeepError::InUse),
         Err(error) => Err(error.into()),
     }
-}
-
-fn is_lock_timeout(error: &sqlx::Error) -> bool {
-    const LOCK_NOT_AVAILABLE: &str = "55P03";
-    let code = error
-        .as_database_error()
-        .and_then(sqlx::error::DatabaseError::code);
-    code.is_some_and(|code| code == LOCK_NOT_AVAILABLE)
 }
 
 /// Forgets up to `limit` answers that were kept for a day. Returns how many there were.

@@ -3,7 +3,8 @@
 //! The map of the house, floor by floor. A room imports from the floors below it only, and within the domains in the
 //! order `category`, `store` ← `product` ← `inventory` ← `order`; a test holds it to that. `docs/ARCHITECTURE.md` tells more.
 
-// Ground floor: imports no other room, but for `settings`, which names types of the others.
+// Ground floor: imports no other room, but for `idempotency`, which needs `database`, and `settings`, which names types of
+// the others.
 pub mod database;
 pub mod devstack;
 pub mod idempotency;

@@ -323,8 +323,10 @@ async fn decide(database: &mut LaneDatabase, batch: Batch) -> Vec<Decision> {
                 orders = size,
                 "a batch of orders is tried one by one"
             );
+            // Those to blame for waiting would each wait again, and all others behind them.
+            let waited = matches!(&error, PlaceError::Database(error) if database::is_lock_timeout(error));
             let mut decisions = Vec::with_capacity(size);
-            for one in batch.one_by_one() {
+            for one in batch.one_by_one(waited) {
                 let outcomes = database.together(Arc::new(one)).await;
                 decisions.push(
                     outcomes.and_then(|outcomes| outcomes.into_iter().next().ok_or(PlaceError::Panicked)),

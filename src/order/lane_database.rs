@@ -75,9 +75,12 @@ async fn transact(
             Ok(outcomes) => return Ok((outcomes, Some(connection))),
             Err(TransactError::Refused(error)) => return Err(PlaceError::Database(error)),
             Err(TransactError::KeyInUse) => return Err(PlaceError::KeyInUse),
-            Err(TransactError::Lost(error)) => error,
+            Err(TransactError::Lost(error)) => {
+                drop(connection.detach());
+                error
+            }
             Err(TransactError::Uncertain(uncertain)) => {
-                drop(connection);
+                drop(connection.detach());
                 match uncertain.find_out(&placement, find_out_within).await {
                     Fate::Committed(outcomes) => return Ok((outcomes, None)),
                     Fate::RolledBack(error) => error,

@@ -5,8 +5,8 @@
 
 use std::{collections::HashSet, time::Duration};
 
-use sqlx::{Connection, PgConnection, PgPool};
-use tokio::time::{Instant, sleep};
+use sqlx::{Connection, Executor, PgConnection, PgPool, Postgres, Transaction};
+use tokio::time::{Instant, sleep, timeout};
 
 use super::{
     model::{NewOrder, Outcome, PlacedOrder},
@@ -18,6 +18,9 @@ use crate::{
     timestamp::Timestamp,
 };
 
+/// Who is silent for longer is gone: a statement that waits or works for so long is ended by PostgreSQL itself. The
+/// connection must not be used any more then.
+const SILENCE: Duration = Duration::from_secs(45);
 /// Between two questions.
 const PAUSE: Duration = Duration::from_millis(50);
 
@@ -26,6 +29,8 @@ const PAUSE: Duration = Duration::from_millis(50);
 pub struct Batch {
     orders: Vec<NewOrder>,
     pledges: Vec<Option<Pledge>>,
+    /// Waits hardly at all for locks.
+    is_hasty: bool,
 }
 
 /// Why the orders of a batch were not decided.
@@ -64,16 +69,18 @@ impl Batch {
         self.orders.is_empty()
     }
 
-    /// Each order as a batch of its own.
-    pub fn one_by_one(&self) -> impl Iterator<Item = Self> {
+    /// Each order as a batch of its own. Hasty ones hardly wait for locks.
+    pub fn one_by_one(&self, is_hasty: bool) -> impl Iterator<Item = Self> {
         let pairs = self.orders.iter().cloned().zip(self.pledges.iter().cloned());
-        pairs.map(|(order, pledge)| Self {
+        pairs.map(move |(order, pledge)| Self {
             orders: vec![order],
             pledges: vec![pledge],
+            is_hasty,
         })
     }
 
-    /// Places the orders. A transaction that falls victim to others is tried again. Not to be cancelled.
+    /// Places the orders. A transaction that falls victim to others is tried again. Not to be cancelled. After
+    /// [`Lost`](TransactError::Lost) and [`Uncertain`](TransactError::Uncertain) the connection is not fit for use.
     pub async fn transact(&self, connection: &mut PgConnection) -> Result<Vec<Outcome>, TransactError> {
         for _ in 0..database::RETRIES {
             match self.attempt(connection).await {
@@ -85,29 +92,36 @@ impl Batch {
     }
 
     async fn attempt(&self, connection: &mut PgConnection) -> Result<Vec<Outcome>, Failure> {
+        let (tx, placed) = match timeout(SILENCE, self.prepare(connection)).await {
+            Ok(prepared) => prepared?,
+            Err(silent) => return Err(TransactError::Lost(sqlx::Error::Io(silent.into())).into()),
+        };
+        let error = match timeout(SILENCE, tx.commit()).await {
+            Ok(Ok(())) => return Ok(placed.outcomes),
+            Ok(Err(error)) if database::was_refused(&error) => return Err(error.into()),
+            Ok(Err(error)) => error,
+            Err(silent) => sqlx::Error::Io(silent.into()),
+        };
+        Err(TransactError::Uncertain(Box::new(Uncertain { error, placed })).into())
+    }
+
+    /// Everything but the commit.
+    async fn prepare<'c>(
+        &self,
+        connection: &'c mut PgConnection,
+    ) -> Result<(Transaction<'c, Postgres>, Placed), Failure> {
         let mut tx = connection.begin().await?;
+        if self.is_hasty {
+            tx.execute("set local lock_timeout = '50ms'").await?;
+        }
         let known = self.known(&mut tx).await?;
-        let Placed {
-            outcomes,
-            transaction,
-        } = if known.is_empty() {
+        let placed = if known.is_empty() {
             place_at(&mut tx, &self.orders, None).await?
         } else {
             self.place_others(&mut tx, &known).await?
         };
-        self.keep(&mut tx, &outcomes).await?;
-        match tx.commit().await {
-            Ok(()) => Ok(outcomes),
-            Err(error) if database::was_refused(&error) => Err(error.into()),
-            Err(error) => {
-                let uncertain = Uncertain {
-                    error,
-                    outcomes,
-                    transaction,
-                };
-                Err(TransactError::Uncertain(Box::new(uncertain)).into())
-            }
-        }
+        self.keep(&mut tx, &placed.outcomes).await?;
+        Ok((tx, placed))
     }
 
     /// The keys that orders were placed under before.
@@ -214,8 +228,7 @@ impl From<KeepError> for Failure {
 #[derive(Debug)]
 pub struct Uncertain {
     error: sqlx::Error,
-    outcomes: Vec<Outcome>,
-    transaction: String,
+    placed: Placed,
 }
 
 /// What became of a commit.
@@ -232,18 +245,18 @@ pub enum Fate {
 impl Uncertain {
     /// Finds out what became of the commit; gives up after `patience`.
     pub async fn find_out(self, db: &PgPool, patience: Duration) -> Fate {
-        let written = self.outcomes.iter().find_map(|outcome| match outcome {
+        let written = self.placed.outcomes.iter().find_map(|outcome| match outcome {
             Outcome::Placed(order) => Some((order.id, order.created_at)),
             _ => None,
         });
         let Some(written) = written else {
             // There was nothing to commit.
-            return Fate::Committed(self.outcomes);
+            return Fate::Committed(self.placed.outcomes);
         };
         let deadline = Instant::now() + patience;
         while Instant::now() < deadline {
-            match was_committed(db, &self.transaction, written).await {
-                Ok(Some(true)) => return Fate::Committed(self.outcomes),
+            match was_committed(db, &self.placed.transaction, written).await {
+                Ok(Some(true)) => return Fate::Committed(self.placed.outcomes),
                 Ok(Some(false)) => return Fate::RolledBack(self.error),
                 Ok(None) => {}
                 Err(error) => tracing::debug!(%error, "what became of a commit is not known yet"),

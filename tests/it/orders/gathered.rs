@@ -72,6 +72,35 @@ async fn only_the_poison_order_of_a_batch_fails() {
 }
 
 #[tokio::test]
+async fn orders_that_wait_for_a_lock_for_too_long_fail_and_the_others_of_their_batch_are_placed() {
+    let shop = Shop::open(100).await;
+    let free = shop.app.product("Chair", "75.00").await;
+    let chairs = shop.app.stock(shop.store, free, 100).await;
+    let lanes = shop.lanes(limits(128, 1000));
+    let held = shop.hold().await;
+    // All of them are handed in before the lane looks.
+    let products = [shop.product, free].repeat(8);
+    let decisions = join_all(
+        products
+            .iter()
+            .map(|product| lanes.place(order(shop.store, *product, 1), None)),
+    )
+    .await;
+    for (product, decision) in products.into_iter().zip(decisions) {
+        if product == free {
+            confirmed(decision);
+        } else {
+            assert!(matches!(decision, Err(PlaceError::Database(_))), "{decision:?}");
+        }
+    }
+    held.rollback().await.unwrap();
+    assert_eq!(shop.app.quantity(chairs).await, 92);
+    assert_eq!(shop.transactions().await, [1; 8], "they were tried one by one");
+    // The next ones wait for locks as ever.
+    confirmed(lanes.place(shop.order(1), None).await);
+}
+
+#[tokio::test]
 async fn a_full_lane_refuses_at_once_and_a_store_fills_no_more_than_half_of_it() {
     let shop = Shop::open(100).await;
     let other = shop.app.store("Other").await;
