@@ -85,6 +85,23 @@ impl<T: Payload> Queue<T> {
         }
     }
 
+    /// Its name.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.config.name
+    }
+
+    /// The same queue for who looks after its jobs, whatever they carry.
+    #[must_use]
+    pub fn inspected(&self) -> Queue<serde_json::Value> {
+        Queue {
+            pool: self.pool.clone(),
+            config: self.config.clone(),
+            keys: self.keys.clone(),
+            carries: PhantomData,
+        }
+    }
+
     /// Queues a job to run as soon as a worker is free.
     pub async fn push(&self, task_id: &str, payload: &T) -> Result<Pushed, QueueError> {
         self.push_in(Duration::ZERO, task_id, payload).await

@@ -18,6 +18,7 @@ use std::{
 use apalis_core::{
     error::AbortError, error::BoxDynError, task::ExecutionContext, worker::ext::ack::Acknowledge,
 };
+use metrics::counter;
 use redis::RedisResult;
 use tokio::{
     sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel},
@@ -315,6 +316,7 @@ impl Keeper {
 fn log(queue: &str, settlement: &Settlement, outcome: Settled) {
     let task_id = &settlement.claim.id;
     let error = &settlement.error;
+    counter!("afforo_jobs_total", "queue" => queue.to_owned(), "outcome" => outcome.as_str()).increment(1);
     match outcome {
         Settled::Done => tracing::debug!(queue, task_id, "job done"),
         Settled::Retry => tracing::warn!(queue, task_id, error, "job failed; it will be retried"),

@@ -41,6 +41,7 @@ use apalis_core::{
     error::BoxDynError,
     task::{Task, data::MissingDataError, from_request::FromRequest, task_id::TaskId},
 };
+use metrics::{Unit, describe_counter, describe_histogram};
 use serde::{Serialize, de::DeserializeOwned};
 
 pub use self::{
@@ -48,6 +49,16 @@ pub use self::{
     client::{Counts, DeadJob, Pushed, Queue},
     work::work,
 };
+
+/// Describes what the queues publish.
+pub fn describe() {
+    describe_counter!("afforo_jobs_total", "Runs of jobs by queue, and how they ended");
+    describe_histogram!(
+        "afforo_job_duration_seconds",
+        Unit::Seconds,
+        "How long runs of jobs took that came to an end by themselves"
+    );
+}
 
 /// What a job may carry: any owned value that goes through JSON.
 pub trait Payload: Serialize + DeserializeOwned + Send + Sync + Unpin + 'static {}

@@ -118,6 +118,19 @@ pub(super) enum Settled {
     Lost,
 }
 
+impl Settled {
+    /// Its name in metrics.
+    pub(super) fn as_str(self) -> &'static str {
+        match self {
+            Self::Done => "done",
+            Self::Retry => "retry",
+            Self::Dead => "dead",
+            Self::Returned => "returned",
+            Self::Lost => "lost",
+        }
+    }
+}
+
 impl FromRedisValue for Settled {
     fn from_redis_value(value: Value) -> Result<Self, ParsingError> {
         match redis::from_redis_value::<String>(value)?.as_str() {

@@ -12,6 +12,7 @@ use apalis::{
     prelude::{Task, WorkerBuilder, WorkerError},
 };
 use futures::FutureExt;
+use metrics::histogram;
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
@@ -98,6 +99,7 @@ where
         tracing::info_span!("job", queue, task_id, attempt = task.attempt() + 1)
     };
     let handler = handler.clone();
+    let duration = histogram!("afforo_job_duration_seconds", "queue" => config.name.clone());
     // Outermost first. A panic must free its slot; waiting for a slot is not the job's time.
     let worker = WorkerBuilder::new(format!("{}-{}", config.name, Uuid::now_v7().simple()))
         .backend(backend)
@@ -105,7 +107,14 @@ where
         .concurrency(concurrency)
         .timeout(config.job_timeout)
         .layer(TraceLayer::new().make_span_with(span).on_failure(()))
-        .build(move |payload: T, job: JobContext| handler(payload, job));
+        .build(move |payload: T, job: JobContext| {
+            let (run, duration, started) = (handler(payload, job), duration.clone(), Instant::now());
+            async move {
+                let ended = run.await;
+                duration.record(started.elapsed());
+                ended
+            }
+        });
 
     let stop = shutdown.clone();
     let stop = async move {
