@@ -109,6 +109,11 @@ pub async fn run(db: &mut PgConnection) -> sqlx::Result<Vec<Checked>> {
              left join orders on id = order_id
          where status is distinct from 'CONFIRMED'"
     );
+    rule!(
+        "whoever is told of an order, is told of its confirmation",
+        "select format('delivery %s', id) from delivery d
+         where not exists (select from order_confirmation c where c.order_id = d.order_id)"
+    );
     tx.commit().await?;
     Ok(checked)
 }

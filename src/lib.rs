@@ -6,6 +6,7 @@
 // Ground floor: imports no other room, but for `idempotency`, which needs `database`, and `settings`, which names types of
 // the others.
 pub mod database;
+pub mod delivery;
 pub mod devstack;
 pub mod idempotency;
 pub mod ledger;

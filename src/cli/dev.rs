@@ -48,7 +48,7 @@ impl Dev {
         // Only now: until here Ctrl-C just ends this process, and the servers with it.
         let shutdown = shutdown::on_signal()?;
         banner(listener.local_addr()?, &servers, first_order(&settings).await?)?;
-        let served = serve::serve(&settings, listener, Some(self.worker.concurrency), shutdown).await;
+        let served = serve::serve(&settings, listener, Some(&self.worker), shutdown).await;
         servers.stop().await;
         served
     }

@@ -4,6 +4,7 @@ mod check;
 mod completions;
 mod dev;
 mod healthcheck;
+mod jobs;
 mod migrate;
 mod openapi;
 mod seed;
@@ -71,6 +72,8 @@ enum Command {
     Seed(seed::Seed),
     /// Check the books: recount what is counted, compare stock with the ledger, orders with their confirmations
     Check(check::Check),
+    /// Look after jobs: what waits, what was given up, and how to try it again
+    Jobs(jobs::Jobs),
     /// Run everything on this machine, with a private PostgreSQL and Redis
     Dev(dev::Dev),
     /// Ask a running server whether it is healthy; for containers
@@ -129,6 +132,7 @@ async fn run(cli: Cli) -> Result<ExitCode, Failure> {
         Command::Worker(worker) => worker.run(settings).await?,
         Command::Migrate(migrate) => return migrate.run(&settings).await,
         Command::Check(check) => return check.run(&settings).await,
+        Command::Jobs(jobs) => return jobs.run(&settings).await,
         Command::Seed(seed) => seed.run(&settings).await?,
         Command::Dev(dev) => dev.run(settings).await?,
         Command::Healthcheck(healthcheck) => healthcheck.run(&settings).await?,

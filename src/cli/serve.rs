@@ -6,7 +6,7 @@ use clap::Args;
 use tokio::{net::TcpListener, sync::Notify};
 use tokio_util::sync::CancellationToken;
 
-use super::{Failure, Settings};
+use super::{Failure, Settings, worker::outside};
 use crate::{
     database::{self, Database, Migrated},
     server,
@@ -37,7 +37,7 @@ impl Serve {
         if self.migrate {
             migrate(&settings).await?;
         }
-        let worker = self.with_worker.then_some(self.worker.concurrency);
+        let worker = self.with_worker.then_some(&self.worker);
         settings.database.url()?;
         let shutdown = shutdown::on_signal()?;
         let listener = bind(self.listen.address()).await?;
@@ -61,13 +61,16 @@ pub(super) async fn bind(address: SocketAddr) -> Result<TcpListener, Failure> {
     })
 }
 
-/// Serves until `shutdown`, with a worker of so many jobs at a time if it is given one.
+/// Serves until `shutdown`, with a worker if it is given the settings of one.
 pub(super) async fn serve(
     settings: &Settings,
     listener: TcpListener,
-    worker: Option<u16>,
+    worker: Option<&WorkerSettings>,
     shutdown: CancellationToken,
 ) -> Result<(), Failure> {
+    let worker = worker
+        .map(|worker| Ok::<_, Failure>((worker.concurrency, outside(&worker.delivery)?)))
+        .transpose()?;
     let sizes = &settings.database;
     let database = Database::new(sizes.url()?, sizes.database_pool_size, sizes.placement_pool_size)?;
     let order_confirmed = Arc::new(Notify::new());
@@ -85,12 +88,15 @@ pub(super) async fn serve(
         outcome.map_err(Failure::from)
     };
     let worker = async {
-        let Some(concurrency) = worker else { return Ok(()) };
+        let Some((concurrency, outside)) = worker else {
+            return Ok(());
+        };
         let db = database.pool.clone();
         let outcome = worker::run(
             db,
             &settings.redis,
             concurrency,
+            outside,
             order_confirmed,
             shutdown.clone(),
         )

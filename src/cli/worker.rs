@@ -6,7 +6,12 @@ use clap::Args;
 use tokio::sync::Notify;
 
 use super::{Failure, Settings};
-use crate::{database::Database, settings::WorkerSettings, shutdown, worker};
+use crate::{
+    database::Database,
+    settings::{DeliveryError, DeliverySettings, WorkerSettings},
+    shutdown,
+    worker::{self, Outside},
+};
 
 /// What `afforo worker` is told.
 #[derive(Args, Debug)]
@@ -19,6 +24,7 @@ impl Worker {
     pub async fn run(self, mut settings: Settings) -> Result<(), Failure> {
         settings.http.require_secret_key()?;
         let database = Database::new(settings.database.url()?, settings.database.database_pool_size, 1)?;
+        let outside = outside(&self.worker.delivery)?;
         let shutdown = shutdown::on_signal()?;
         // Orders are placed in other processes: nobody here tells of one.
         let nobody = Arc::new(Notify::new());
@@ -26,6 +32,7 @@ impl Worker {
             database.pool.clone(),
             &settings.redis,
             self.worker.concurrency,
+            outside,
             nobody,
             shutdown,
         )
@@ -33,4 +40,9 @@ impl Worker {
         database.close().await;
         Ok(())
     }
+}
+
+/// Who is told of confirmed orders, by the settings.
+pub(super) fn outside(settings: &DeliverySettings) -> Result<Outside, DeliveryError> {
+    Ok(Outside::new(settings.email()?, settings.webhook()?))
 }

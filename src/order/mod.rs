@@ -11,8 +11,8 @@ mod transaction;
 pub mod upkeep;
 
 pub use group_commit::{GroupCommit, Limits, PlaceError};
-pub use model::{NewItem, NewOrder, Outcome, PlacedOrder};
+pub use model::{NewItem, NewOrder, Order, Outcome, PlacedOrder};
 pub use place::{Placed, place, place_at};
-pub use queries::{ConfirmedOrder, confirmed};
+pub use queries::{ConfirmedOrder, confirmed, get};
 pub use routes::router;
 pub use transaction::{Batch, Fate, TransactError, Uncertain};

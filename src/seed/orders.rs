@@ -249,7 +249,7 @@ async fn place(db: &PgPool, orders: &[NewOrder], history: &History) -> sqlx::Res
     }
     if any_confirmed {
         let owed = outbox::last_written(&mut *tx).await?;
-        placed.rows += outbox::settle(&mut *tx, &[owed]).await?.len();
+        placed.rows += outbox::settle(&mut *tx, &[owed], &[]).await?.len();
     }
     tx.commit().await?;
     Ok(placed)

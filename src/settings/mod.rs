@@ -3,6 +3,8 @@
 //! The documentation of a field is what `--help` prints and what `.env.example` says; a test keeps the two equal.
 //! Names and meanings are those that operators of the original know.
 
+mod delivery;
+
 use std::{net::SocketAddr, str::FromStr};
 
 use clap::Args;
@@ -11,6 +13,7 @@ use secrecy::{ExposeSecret, SecretString};
 use sqlx::postgres::PgConnectOptions;
 
 use crate::{rate_limit::TrustedProxies, telemetry::LogFormat};
+pub use delivery::{DeliveryError, DeliverySettings};
 
 /// The key in `.env.example`: public, so never a secret.
 pub const EXAMPLE_SECRET_KEY: &str = "change-me";
@@ -191,6 +194,10 @@ pub struct WorkerSettings {
     /// Jobs that run at the same time
     #[arg(short, long, env = "WORKER_CONCURRENCY", default_value_t = 4, value_parser = clap::value_parser!(u16).range(1..=1000))]
     pub concurrency: u16,
+
+    #[command(flatten)]
+    #[allow(missing_docs, reason = "it would take the place of its own help")]
+    pub delivery: DeliverySettings,
 }
 
 /// What is logged, and how.

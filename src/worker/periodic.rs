@@ -1,11 +1,13 @@
 //! Work that is done at its time: each run is a job, so that of several schedulers only one has it done.
 
+use std::time::Duration;
+
 use chrono::NaiveDate;
 use serde::{Deserialize, Serialize};
 use sqlx::PgPool;
 
 use crate::{
-    idempotency,
+    delivery, idempotency,
     order::upkeep,
     outbox,
     queue::{JobContext, JobError},
@@ -13,6 +15,10 @@ use crate::{
 
 /// So many that none of the deletions takes long.
 const KEYS_AT_A_TIME: i64 = 2000;
+/// How long it stays known that a message arrived.
+const KEEP_DELIVERED: Duration = Duration::from_hours(30 * 24);
+/// Deliveries of which the same is true.
+const DELIVERIES_AT_A_TIME: i64 = 5000;
 
 /// A run of something periodic: a wire format, so variants may be added but not changed.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -29,6 +35,8 @@ pub enum PeriodicJob {
     CleanUpOutbox,
     /// Forget the answers that were kept for a day.
     PurgeIdempotencyKeys,
+    /// Remove deliveries that arrived long ago.
+    PurgeDeliveries,
 }
 
 pub(super) async fn run(db: PgPool, job: PeriodicJob, _: JobContext) -> Result<(), JobError> {
@@ -37,6 +45,7 @@ pub(super) async fn run(db: PgPool, job: PeriodicJob, _: JobContext) -> Result<(
         PeriodicJob::DailyOrderReport { day } => report(&db, day).await,
         PeriodicJob::CleanUpOutbox => clean_up_outbox(&db).await,
         PeriodicJob::PurgeIdempotencyKeys => purge_idempotency_keys(&db).await,
+        PeriodicJob::PurgeDeliveries => purge_deliveries(&db).await,
     };
     done.map_err(JobError::retry)
 }
@@ -72,16 +81,29 @@ async fn clean_up_outbox(db: &PgPool) -> sqlx::Result<()> {
 }
 
 async fn purge_idempotency_keys(db: &PgPool) -> sqlx::Result<()> {
-    let mut forgotten = 0;
-    loop {
-        let keys = idempotency::purge(db, KEYS_AT_A_TIME).await?;
-        forgotten += keys;
-        if keys < KEYS_AT_A_TIME.unsigned_abs() {
-            break;
-        }
-    }
-    if forgotten > 0 {
-        tracing::info!(keys = forgotten, "idempotency keys forgotten after a day");
+    let keys = in_portions(|| idempotency::purge(db, KEYS_AT_A_TIME)).await?;
+    if keys > 0 {
+        tracing::info!(keys, "idempotency keys forgotten after a day");
     }
     Ok(())
+}
+
+async fn purge_deliveries(db: &PgPool) -> sqlx::Result<()> {
+    let rows = in_portions(|| delivery::purge(db, KEEP_DELIVERED, DELIVERIES_AT_A_TIME)).await?;
+    if rows > 0 {
+        tracing::info!(rows, "deliveries removed that arrived long ago");
+    }
+    Ok(())
+}
+
+/// Deletes portion by portion until nothing is left to delete. Returns how much it was.
+async fn in_portions<F: Future<Output = sqlx::Result<u64>>>(portion: impl Fn() -> F) -> sqlx::Result<u64> {
+    let mut deleted = 0;
+    loop {
+        let rows = portion().await?;
+        deleted += rows;
+        if rows == 0 {
+            return Ok(deleted);
+        }
+    }
 }

@@ -1,7 +1,8 @@
 //! From the outbox to the queue: claims orders whose confirmation is due, and pushes jobs for them.
 //!
 //! Redis is never touched while a transaction is open. What is claimed stays claimed for [`LEASE`]: if it has not been
-//! confirmed by then, whatever became of its job, it is due again.
+//! confirmed by then, whatever became of its job, it is due again. An outage of Redis costs no row an attempt: it is noticed
+//! before anything is claimed, or else what was claimed is given back.
 
 use std::time::Duration;
 
@@ -10,23 +11,20 @@ use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
+use super::steps::{Pace, RelayError, Steps, keep_stepping};
 use crate::{
-    outbox::{self, ConfirmOrders},
-    queue::{Queue, QueueError},
+    outbox::{self, ConfirmOrders, Which},
+    queue::Queue,
 };
 
 /// How long a confirmation may take before it is asked for again.
 const LEASE: Duration = Duration::from_mins(1);
 /// Rows of the outbox that one job settles at most. Each is about the orders of one transaction.
 const ROWS_A_JOB: u16 = 200;
-/// Between two steps while orders keep coming, so that they gather: a step costs the database as much for one as for many,
-/// and takes its time from the orders that are placed meanwhile.
-const GATHER: Duration = Duration::from_millis(100);
-/// How often to look without being woken: for orders of other processes, and for leases that ran out.
-const LOOK_EVERY: Duration = Duration::from_millis(250);
-/// Pauses after a failure; they double up to the longest.
-const FIRST_PAUSE: Duration = Duration::from_millis(100);
-const LONGEST_PAUSE: Duration = Duration::from_secs(2);
+/// Jobs that may wait in the queue. Beyond that the outbox is the better place to wait: it has no leases that run out.
+const BACKLOG: u64 = 100;
+/// A row that was handed out more often is a job of its own, so that it takes no others down with it.
+const TOGETHER: i32 = 2;
 
 /// Hands confirmations that are due to the queue.
 pub struct Relay {
@@ -43,17 +41,8 @@ pub enum Relayed {
     Full(usize),
     /// Nothing was due.
     Nothing,
-}
-
-/// Why a step of the relay failed. What it had claimed is due again, at once or after its lease.
-#[derive(Debug, thiserror::Error)]
-pub enum RelayError {
-    /// The outbox could not be read.
-    #[error("outbox: {0}")]
-    Database(#[from] sqlx::Error),
-    /// The queue did not take the job.
-    #[error("queue: {0}")]
-    Queue(#[from] QueueError),
+    /// So many jobs wait in the queue that nothing was claimed.
+    Backlog,
 }
 
 impl Relay {
@@ -63,60 +52,70 @@ impl Relay {
         Self { db, queue }
     }
 
-    /// Claims what is due, up to one job's worth, and pushes the job.
+    /// Claims what is due, up to one job's worth, and pushes it.
     pub async fn step(&self) -> Result<Relayed, RelayError> {
-        let claim = outbox::claim(&self.db, ROWS_A_JOB.into(), LEASE).await?;
-        if claim.outbox_ids.is_empty() {
-            return Ok(Relayed::Nothing);
+        let waiting = self.queue.counts().await?.ready;
+        if waiting >= BACKLOG {
+            return Ok(Relayed::Backlog);
         }
-        let job = ConfirmOrders::new(claim.outbox_ids.clone());
-        if let Err(error) = self.queue.push(&Uuid::now_v7().to_string(), &job).await {
-            outbox::release(&self.db, &claim.outbox_ids).await?;
-            return Err(error.into());
+        // While jobs wait, the job of a row whose lease ran out may be one of them. To ask for it again would help nobody,
+        // and cost the row an attempt.
+        let which = if waiting == 0 { Which::All } else { Which::New };
+        let claim = outbox::claim(&self.db, which, ROWS_A_JOB.into(), LEASE).await?;
+        if !claim.given_up.is_empty() {
+            tracing::error!(
+                order_ids = ?claim.given_up,
+                attempts = outbox::HANDOUTS,
+                "confirmations given up: `afforo jobs dead` says why, `afforo jobs retry` tries again"
+            );
         }
-        Ok(if claim.outbox_ids.len() < ROWS_A_JOB.into() {
-            Relayed::Orders(claim.orders)
+        if claim.rows.is_empty() {
+            return Ok(if claim.given_up.is_empty() {
+                Relayed::Nothing
+            } else {
+                Relayed::Orders(0)
+            });
+        }
+        if let Err(error) = self.push(&claim.rows).await {
+            let rows: Vec<i64> = claim.rows.iter().map(|row| row.id).collect();
+            outbox::release(&self.db, &rows).await?;
+            return Err(error);
+        }
+        let orders = claim.rows.iter().map(|row| row.orders).sum();
+        Ok(if claim.rows.len() < ROWS_A_JOB.into() {
+            Relayed::Orders(orders)
         } else {
-            Relayed::Full(claim.orders)
+            Relayed::Full(orders)
         })
+    }
+
+    async fn push(&self, rows: &[outbox::Row]) -> Result<(), RelayError> {
+        let (together, alone): (Vec<_>, Vec<_>) = rows.iter().partition(|row| row.attempts <= TOGETHER);
+        let together: Vec<i64> = together.into_iter().map(|row| row.id).collect();
+        let alone = alone.into_iter().map(|row| vec![row.id]);
+        let jobs: Vec<(String, ConfirmOrders)> = alone
+            .chain((!together.is_empty()).then_some(together))
+            .map(|rows| (Uuid::now_v7().to_string(), ConfirmOrders::new(rows)))
+            .collect();
+        let jobs: Vec<(&str, &ConfirmOrders)> = jobs.iter().map(|(id, job)| (id.as_str(), job)).collect();
+        self.queue.push_many(&jobs).await?;
+        Ok(())
     }
 
     /// Steps until `shutdown`, whatever fails meanwhile.
     pub async fn run(&self, wake: &Notify, shutdown: &CancellationToken) {
-        let mut pause = FIRST_PAUSE;
-        let mut failing = false;
-        while !shutdown.is_cancelled() {
-            let step = self.step().await;
-            let was_failing = std::mem::replace(&mut failing, step.is_err());
-            match step {
-                Ok(relayed) => {
-                    if was_failing {
-                        tracing::info!("confirmations are being queued again");
-                    }
-                    pause = FIRST_PAUSE;
-                    match relayed {
-                        Relayed::Nothing => wait(LOOK_EVERY, shutdown, wake.notified()).await,
-                        Relayed::Full(_) => {}
-                        Relayed::Orders(_) => wait(GATHER, shutdown, std::future::pending()).await,
-                    }
-                }
-                Err(error) => {
-                    if !was_failing {
-                        tracing::warn!(%error, "confirmations cannot be queued; trying on");
-                    }
-                    // Orders go on meanwhile: being woken by them would be no pause.
-                    wait(pause, shutdown, std::future::pending()).await;
-                    pause = (pause * 2).min(LONGEST_PAUSE);
-                }
-            }
-        }
+        keep_stepping(self, wake, shutdown).await;
     }
 }
 
-async fn wait(time: Duration, shutdown: &CancellationToken, wake: impl Future<Output = ()>) {
-    tokio::select! {
-        () = wake => {}
-        () = tokio::time::sleep(time) => {}
-        () = shutdown.cancelled() => {}
+impl Steps for Relay {
+    const WHAT: &'static str = "confirmations";
+
+    async fn take(&self) -> Result<Pace, RelayError> {
+        Ok(match self.step().await? {
+            Relayed::Full(_) => Pace::Now,
+            Relayed::Orders(_) | Relayed::Backlog => Pace::Gather,
+            Relayed::Nothing => Pace::Wait,
+        })
     }
 }

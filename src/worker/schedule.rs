@@ -48,6 +48,9 @@ pub(super) fn all() -> Result<Vec<Periodic>, cron::error::Error> {
         periodic("purge-idempotency-keys", "45 */10 * * * *", |_| {
             PeriodicJob::PurgeIdempotencyKeys
         })?,
+        periodic("purge-deliveries", "15 17 * * * *", |_| {
+            PeriodicJob::PurgeDeliveries
+        })?,
     ])
 }
 
@@ -128,6 +131,10 @@ mod tests {
         assert_eq!(
             job_at("2026-03-01T12:30:30Z"),
             [("clean-up-outbox", PeriodicJob::CleanUpOutbox)]
+        );
+        assert_eq!(
+            job_at("2026-03-01T12:17:15Z"),
+            [("purge-deliveries", PeriodicJob::PurgeDeliveries)]
         );
         assert_eq!(job_at("2026-03-01T12:30:31Z"), []);
     }

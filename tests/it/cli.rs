@@ -26,6 +26,7 @@ async fn the_help_names_every_subcommand_and_alias() {
         "migrate",
         "seed",
         "[alias: seed_data]",
+        "jobs",
         "dev",
         "healthcheck",
         "openapi",

@@ -5,6 +5,7 @@ use std::{fs, path::Path};
 /// The floors. A room imports from lower floors only; `idempotency` and `settings` need some of their neighbours.
 const FLOORS: &[(&str, u8)] = &[
     ("database", 0),
+    ("delivery", 0),
     ("devstack", 0),
     ("ledger", 0),
     ("money", 0),

@@ -12,6 +12,7 @@ mod autocomplete;
 mod categories;
 mod cli;
 mod conventions;
+mod delivery;
 mod devstack;
 mod health;
 mod house;

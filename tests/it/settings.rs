@@ -15,6 +15,12 @@ const SHOWN: &[(&str, &str)] = &[
     ),
     ("REDIS_URL", "# REDIS_URL=redis://localhost:6379/0"),
     ("SECRET_KEY", "SECRET_KEY=change-me"),
+    (
+        "CONFIRMATION_EMAIL_TO",
+        "# CONFIRMATION_EMAIL_TO=orders@example.com",
+    ),
+    ("WEBHOOK_URL", "# WEBHOOK_URL=https://shop.example.com/hooks"),
+    ("WEBHOOK_SECRET", "# WEBHOOK_SECRET=whsec_..."),
 ];
 
 /// Set `WRITE_ENV_EXAMPLE=1` to have this test write what it expects.

@@ -1,6 +1,8 @@
 //! The worker: every confirmed order gets its confirmation, once, whatever is lost on the way.
 
+mod dead_letters;
 mod faults;
+mod gauges;
 mod periodic;
 mod relay;
 
@@ -10,7 +12,7 @@ use afforo::{
     outbox::ConfirmOrders,
     queue::Counts,
     settings::RedisSettings,
-    worker::{self, Queues, WorkerError},
+    worker::{self, Outside, Queues, WorkerError},
 };
 use rustix::process::Signal;
 use sqlx::PgPool;
@@ -194,10 +196,11 @@ impl Worker {
     }
 
     fn start_on(app: &TestApp, redis: &RedisSettings) -> Self {
+        let outside = Outside::default();
         let shutdown = CancellationToken::new();
         let (db, redis, told) = (app.pool.clone(), redis.clone(), app.order_confirmed.clone());
         let stop = shutdown.clone();
-        let task = tokio::spawn(async move { worker::run(db, &redis, 4, told, stop).await });
+        let task = tokio::spawn(async move { worker::run(db, &redis, 4, outside, told, stop).await });
         Self { shutdown, task }
     }
 

@@ -85,6 +85,11 @@ async fn whatever_does_not_agree_is_named() {
             "no other order",
             "order 9",
         ),
+        (
+            "insert into delivery (order_id, channel) values (1, 'email')",
+            "whoever is told",
+            "delivery 1",
+        ),
     ];
     for (wrong, rule, record) in cases {
         let app = TestApp::start().await;

@@ -8,14 +8,14 @@ use reqwest::Method;
 use rustix::process::Signal;
 use sqlx::Executor;
 
-use super::{SENT, Worker, confirmed, execute, is_idle, orders, owed, queues, worker_process};
+use super::{SENT, Worker, confirmed, execute, ids, is_idle, orders, owed, queues, worker_process};
 use crate::support::{
     app::{TestApp, client, order, send},
     program::{Running, afforo, eventually, on},
     redis::RedisServer,
 };
 
-fn settings(redis: &RedisServer) -> RedisSettings {
+pub(super) fn settings(redis: &RedisServer) -> RedisSettings {
     RedisSettings {
         redis_url: Some(redis.url(0).into()),
         redis_pool_size: 2,
@@ -57,26 +57,67 @@ async fn without_redis_orders_are_confirmed_and_their_confirmations_follow_when_
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_step_that_cannot_reach_redis_gives_back_what_it_claimed() {
+async fn a_redis_that_hangs_and_then_forgets_everything_fails_no_order_and_loses_no_confirmation() {
+    let app = TestApp::start().await;
+    let redis = RedisServer::start();
+    let worker = Worker::start_on(&app, &settings(&redis));
+    let (store, product) = (app.store("Main Store").await, app.product("Lamp", "1.50").await);
+    app.stock(store, product, 1000).await;
+    let mut placed = vec![app.order(store, &[(product, 1)]).await.created()];
+    eventually("the first is confirmed", async || {
+        confirmed(&app.pool).await == placed
+    })
+    .await;
+    redis.pause();
+    for _ in 0..50 {
+        placed.push(app.order(store, &[(product, 1)]).await.created());
+    }
+    assert_eq!(owed(&app.pool).await, placed[1..]);
+    redis.restart();
+    eventually("all are confirmed", async || confirmed(&app.pool).await == placed).await;
+    assert_eq!(owed(&app.pool).await, Vec::<i64>::new());
+    worker.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_step_that_cannot_reach_redis_claims_nothing_and_one_that_is_refused_gives_back_what_it_claimed() {
     let app = TestApp::start().await;
     let redis = RedisServer::start();
     let queues = Queues::new(&settings(&redis)).unwrap();
     let relay = Relay::new(app.pool.clone(), queues.confirmations.clone());
     let orders = orders(&app, 2).await;
+    let untried = async || {
+        ids(
+            &app.pool,
+            "select unnest(order_ids) from outbox where due_at <= now() and attempts = 0 order by 1",
+        )
+        .await
+    };
     redis.kill();
     relay.step().await.unwrap_err();
-    let due: Vec<i64> = sqlx::query_scalar(
-        "select unnest(order_ids) from outbox where due_at <= now() and attempts = 1 order by 1",
-    )
-    .fetch_all(&app.pool)
-    .await
-    .unwrap();
-    assert_eq!(due, orders);
+    assert_eq!(untried().await, orders);
     redis.restart();
-    eventually("the next step succeeds", async || {
-        matches!(relay.step().await, Ok(Relayed::Orders(2)))
+
+    // It answers, but takes no more.
+    let mut connection = redis::Client::open(redis.url(0))
+        .unwrap()
+        .get_multiplexed_async_connection()
+        .await
+        .unwrap();
+    let mut set_memory = async |limit: &str| {
+        let mut command = redis::cmd("CONFIG");
+        command.arg("SET").arg("maxmemory").arg(limit);
+        command.exec_async(&mut connection).await.unwrap();
+    };
+    set_memory("1").await;
+    eventually("it is refused", async || {
+        let refused = relay.step().await.unwrap_err().to_string();
+        assert_eq!(untried().await, orders);
+        refused.contains("OOM")
     })
     .await;
+    set_memory("0").await;
+    assert_eq!(relay.step().await.unwrap(), Relayed::Orders(2));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use afforo::{
-    outbox,
+    outbox::{self, ConfirmOrders, Which},
     worker::{Relay, Relayed},
 };
 use tokio_util::sync::CancellationToken;
@@ -57,15 +57,72 @@ async fn what_was_claimed_is_given_out_again_after_its_lease_and_not_before() {
     let relay = Relay::new(app.pool.clone(), queues.confirmations.clone());
     orders(&app, 2).await;
     assert_eq!(relay.step().await.unwrap(), Relayed::Orders(2));
-    execute(&app.pool, "update outbox set due_at = due_at - interval '50 s'").await;
+    flush(&app).await;
+    later(&app, "50 s").await;
     assert_eq!(relay.step().await.unwrap(), Relayed::Nothing);
-    execute(&app.pool, "update outbox set due_at = due_at - interval '10 s'").await;
+    later(&app, "10 s").await;
     assert_eq!(relay.step().await.unwrap(), Relayed::Orders(2));
-    let attempts: Vec<i32> = sqlx::query_scalar("select attempts from outbox")
-        .fetch_all(&app.pool)
+    assert_eq!(attempts(&app).await, [2, 2]);
+    assert_eq!(queues.confirmations.counts().await.unwrap().ready, 1);
+}
+
+#[tokio::test]
+async fn what_may_still_wait_in_the_queue_is_not_asked_for_again_but_what_is_new_is() {
+    let app = TestApp::start().await;
+    let queues = queues(&app);
+    let relay = Relay::new(app.pool.clone(), queues.confirmations.clone());
+    orders(&app, 1).await;
+    assert_eq!(relay.step().await.unwrap(), Relayed::Orders(1));
+    later(&app, "1 h").await;
+    assert_eq!(relay.step().await.unwrap(), Relayed::Nothing, "its job waits");
+    execute(&app.pool, "insert into outbox (order_ids) values ('{7, 8}')").await;
+    assert_eq!(relay.step().await.unwrap(), Relayed::Orders(2));
+    assert_eq!(attempts(&app).await, [1, 1]);
+}
+
+#[tokio::test]
+async fn a_queue_that_is_full_is_given_nothing_more() {
+    let app = TestApp::start().await;
+    let queues = queues(&app);
+    let relay = Relay::new(app.pool.clone(), queues.confirmations.clone());
+    let ids: Vec<String> = (0..100).map(|n| n.to_string()).collect();
+    let nothing = ConfirmOrders::new(vec![]);
+    let jobs: Vec<_> = ids.iter().map(|id| (id.as_str(), &nothing)).collect();
+    queues.confirmations.push_many(&jobs).await.unwrap();
+    orders(&app, 1).await;
+    assert_eq!(relay.step().await.unwrap(), Relayed::Backlog);
+    assert_eq!(attempts(&app).await, [0]);
+}
+
+#[tokio::test]
+async fn a_row_that_was_handed_out_twice_in_vain_gets_a_job_of_its_own() {
+    let app = TestApp::start().await;
+    let queues = queues(&app);
+    let relay = Relay::new(app.pool.clone(), queues.confirmations.clone());
+    orders(&app, 5).await;
+    execute(&app.pool, "update outbox set attempts = 2 where id in (2, 4)").await;
+    assert_eq!(relay.step().await.unwrap(), Relayed::Orders(5));
+    assert_eq!(queues.confirmations.counts().await.unwrap().ready, 3);
+}
+
+async fn flush(app: &TestApp) {
+    let client = redis::Client::open(app.redis.url()).unwrap();
+    let mut connection = client.get_multiplexed_async_connection().await.unwrap();
+    redis::cmd("FLUSHDB").exec_async(&mut connection).await.unwrap();
+}
+
+/// Lets time pass for what is in the outbox.
+async fn later(app: &TestApp, time: &str) {
+    sqlx::query("update outbox set due_at = due_at - $1::text::interval")
+        .bind(time)
+        .execute(&app.pool)
         .await
         .unwrap();
-    assert_eq!(attempts, [2, 2]);
+}
+
+async fn attempts(app: &TestApp) -> Vec<i32> {
+    let attempts = sqlx::query_scalar("select attempts from outbox order by id");
+    attempts.fetch_all(&app.pool).await.unwrap()
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -79,10 +136,7 @@ async fn many_relays_at_once_are_given_each_row_once() {
     let claims = futures::future::join_all((0..10).map(|_| async {
         let mut claimed = Vec::new();
         loop {
-            let claim = outbox::claim(&app.pool, 20, Duration::from_mins(1))
-                .await
-                .unwrap();
-            let rows = claim.outbox_ids;
+            let rows = claimed_rows(&app, 20).await;
             if rows.is_empty() {
                 return claimed;
             }
@@ -93,14 +147,14 @@ async fn many_relays_at_once_are_given_each_row_once() {
     let mut claimed = claims.await.concat();
     claimed.sort_unstable();
     // A relay that finds all rows locked by others stops early; none is left for all of them, though.
-    claimed.extend(
-        outbox::claim(&app.pool, 500, Duration::from_mins(1))
-            .await
-            .unwrap()
-            .outbox_ids,
-    );
+    claimed.extend(claimed_rows(&app, 500).await);
     claimed.sort_unstable();
     assert_eq!(claimed, (1..=500).collect::<Vec<i64>>());
+}
+
+async fn claimed_rows(app: &TestApp, limit: i64) -> Vec<i64> {
+    let claim = outbox::claim(&app.pool, Which::All, limit, Duration::from_mins(1)).await;
+    claim.unwrap().rows.into_iter().map(|row| row.id).collect()
 }
 
 #[tokio::test]

@@ -1,0 +1,167 @@
+//! What was given up, wherever it is kept, and how it is tried again.
+
+use std::{fmt, str::FromStr};
+
+use chrono::{DateTime, Utc};
+use sqlx::PgPool;
+
+use super::Queues;
+use crate::{
+    delivery, outbox,
+    queue::{DeadJob, QueueError},
+};
+
+/// Most letters of a kind that are listed.
+pub const LISTED: u16 = 1000;
+
+/// Names a dead letter: `outbox:12`, `delivery:34`, or a queue and the id of its job, such as `periodic:tidy-up-1700000000`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum LetterId {
+    /// A row of the outbox.
+    Outbox(i64),
+    /// A delivery.
+    Delivery(i64),
+    /// A job of a queue in Redis.
+    Job {
+        /// The queue.
+        queue: String,
+        /// The id it was pushed under.
+        id: String,
+    },
+}
+
+/// A text that names no dead letter.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("expected an id such as outbox:12, delivery:34 or periodic:ID, as `afforo jobs dead` shows them")]
+pub struct NotALetter;
+
+impl fmt::Display for LetterId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Outbox(id) => write!(f, "outbox:{id}"),
+            Self::Delivery(id) => write!(f, "delivery:{id}"),
+            Self::Job { queue, id } => write!(f, "{queue}:{id}"),
+        }
+    }
+}
+
+impl FromStr for LetterId {
+    type Err = NotALetter;
+
+    fn from_str(text: &str) -> Result<Self, NotALetter> {
+        let (kind, id) = text.split_once(':').ok_or(NotALetter)?;
+        let number = || id.parse().map_err(|_| NotALetter);
+        Ok(match kind {
+            "outbox" => Self::Outbox(number()?),
+            "delivery" => Self::Delivery(number()?),
+            "" => return Err(NotALetter),
+            queue => Self::Job {
+                queue: queue.to_owned(),
+                id: id.to_owned(),
+            },
+        })
+    }
+}
+
+/// Something that was given up.
+#[derive(Clone, Debug)]
+pub struct DeadLetter {
+    /// Its name.
+    pub id: LetterId,
+    /// The orders that it is about; none for a job, which names rows.
+    pub orders: Vec<i64>,
+    /// How often it was tried.
+    pub attempts: i64,
+    /// What went wrong last.
+    pub error: String,
+    /// Since when it is dead.
+    pub since: DateTime<Utc>,
+}
+
+/// What PostgreSQL has, [`LISTED`] of each kind at most, the latest first.
+pub async fn in_database(db: &PgPool) -> sqlx::Result<Vec<DeadLetter>> {
+    let unsaid = || "no worker lived to say".to_owned();
+    let rows = outbox::dead(db, LISTED.into()).await?;
+    let rows = rows.into_iter().map(|row| DeadLetter {
+        id: LetterId::Outbox(row.id),
+        orders: row.order_ids,
+        attempts: row.attempts.into(),
+        error: row.error.unwrap_or_else(unsaid),
+        since: row.dead_at,
+    });
+    let deliveries = delivery::dead(db, LISTED.into()).await?;
+    let deliveries = deliveries.into_iter().map(|dead| DeadLetter {
+        id: LetterId::Delivery(dead.id),
+        orders: vec![dead.order_id],
+        attempts: dead.attempts.into(),
+        error: format!("{}: {}", dead.channel, dead.error.unwrap_or_else(unsaid)),
+        since: dead.dead_at,
+    });
+    Ok(rows.chain(deliveries).collect())
+}
+
+/// What the queues in Redis have, [`LISTED`] of each at most, the latest first.
+pub async fn in_queues(queues: &Queues) -> Result<Vec<DeadLetter>, QueueError> {
+    let mut letters = Vec::new();
+    for queue in queues.all() {
+        let letter = |job: DeadJob| DeadLetter {
+            id: LetterId::Job {
+                queue: queue.name().to_owned(),
+                id: job.id,
+            },
+            orders: Vec::new(),
+            attempts: job.attempts.into(),
+            error: job.error,
+            since: job.died_at,
+        };
+        letters.extend(queue.dead(LISTED.into()).await?.into_iter().map(letter));
+    }
+    Ok(letters)
+}
+
+/// Why a letter cannot be tried again.
+#[derive(Debug, thiserror::Error)]
+pub enum RetryError {
+    /// PostgreSQL.
+    #[error("database: {0}")]
+    Database(#[from] sqlx::Error),
+    /// Redis.
+    #[error("queue: {0}")]
+    Queue(#[from] QueueError),
+}
+
+/// Tries a letter again, with all its attempts; `false` if there is none of that name.
+pub async fn retry(db: &PgPool, queues: &Queues, letter: &LetterId) -> Result<bool, RetryError> {
+    Ok(match letter {
+        LetterId::Outbox(id) => outbox::revive(db, Some(*id)).await? > 0,
+        LetterId::Delivery(id) => delivery::revive(db, Some(*id)).await? > 0,
+        LetterId::Job { queue, id } => match queues.all().into_iter().find(|known| known.name() == queue) {
+            Some(queue) => queue.retry(id).await?,
+            None => false,
+        },
+    })
+}
+
+/// Tries all letters in PostgreSQL again. Returns how many there were.
+pub async fn retry_database(db: &PgPool) -> sqlx::Result<u64> {
+    Ok(outbox::revive(db, None).await? + delivery::revive(db, None).await?)
+}
+
+/// Tries all dead jobs again. Returns how many there were.
+pub async fn retry_queues(queues: &Queues) -> Result<u64, QueueError> {
+    let mut retried = 0;
+    for queue in queues.all() {
+        loop {
+            let dead = queue.dead(LISTED.into()).await?;
+            let before = retried;
+            for job in &dead {
+                retried += u64::from(queue.retry(&job.id).await?);
+            }
+            // Fewer than a listful, or none that could be revived: that was the last of them.
+            if dead.len() < LISTED.into() || retried == before {
+                break;
+            }
+        }
+    }
+    Ok(retried)
+}

@@ -1,0 +1,106 @@
+//! How much waits, runs and is dead, published as gauges.
+
+use std::time::Duration;
+
+use metrics::{Unit, describe_counter, describe_gauge, gauge};
+use sqlx::PgPool;
+use tokio_util::sync::CancellationToken;
+
+use super::Queues;
+use crate::{delivery, outbox};
+
+/// Between two readings.
+const READ_EVERY: Duration = Duration::from_secs(5);
+
+/// Describes what the worker publishes. What its queues publish, [`crate::queue::describe`] does.
+pub fn describe() {
+    describe_gauge!(
+        "afforo_outbox_rows",
+        "Rows of the outbox that owe confirmations, but for the dead ones"
+    );
+    describe_gauge!(
+        "afforo_outbox_oldest_seconds",
+        Unit::Seconds,
+        "Age of the oldest of these rows; 0 without one"
+    );
+    describe_gauge!(
+        "afforo_deliveries_waiting",
+        "Deliveries by channel that have not arrived yet"
+    );
+    describe_gauge!("afforo_queue_jobs", "Jobs in Redis by queue and state");
+    describe_gauge!(
+        "afforo_dead_letters",
+        "What was given up by kind: rows of the outbox, deliveries, jobs in Redis"
+    );
+    describe_counter!(
+        "afforo_deliveries_total",
+        "Attempts to deliver by channel, and what came of them"
+    );
+}
+
+/// Reads and publishes until `shutdown`. What cannot be read keeps its last value: that it cannot be read is logged by
+/// those who need it for their work.
+pub(super) async fn keep_current(db: PgPool, queues: Queues, shutdown: CancellationToken) {
+    loop {
+        tokio::select! {
+            () = publish(&db, &queues) => {}
+            () = shutdown.cancelled() => return,
+        }
+        tokio::select! {
+            () = tokio::time::sleep(READ_EVERY) => {}
+            () = shutdown.cancelled() => return,
+        }
+    }
+}
+
+#[expect(clippy::cast_precision_loss, reason = "a gauge is a float")]
+async fn publish(db: &PgPool, queues: &Queues) {
+    match owed(db).await {
+        Ok(owed) => {
+            gauge!("afforo_outbox_rows").set(owed.outbox.rows as f64);
+            gauge!("afforo_outbox_oldest_seconds").set(owed.outbox.oldest_seconds);
+            gauge!("afforo_dead_letters", "kind" => "outbox").set(owed.outbox.dead as f64);
+            let dead: i64 = owed.deliveries.iter().map(|depth| depth.dead).sum();
+            gauge!("afforo_dead_letters", "kind" => "delivery").set(dead as f64);
+            for channel in delivery::Channel::ALL {
+                let of = |depth: &&delivery::Depth| depth.channel == channel.as_str();
+                let waiting = owed.deliveries.iter().find(of).map_or(0, |depth| depth.waiting);
+                gauge!("afforo_deliveries_waiting", "channel" => channel.as_str()).set(waiting as f64);
+            }
+        }
+        Err(error) => tracing::debug!(%error, "the outbox could not be measured"),
+    }
+    let Ok(counted) = queues.counts().await else {
+        return;
+    };
+    for (queue, counts) in &counted {
+        let states = [
+            ("ready", counts.ready),
+            ("delayed", counts.delayed),
+            ("running", counts.running),
+            ("dead", counts.dead),
+        ];
+        for (state, jobs) in states {
+            gauge!("afforo_queue_jobs", "queue" => queue.clone(), "state" => state).set(jobs as f64);
+        }
+    }
+    let dead: u64 = counted.iter().map(|(_, counts)| counts.dead).sum();
+    gauge!("afforo_dead_letters", "kind" => "job").set(dead as f64);
+}
+
+/// What PostgreSQL knows to be owed.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Owed {
+    /// Confirmations.
+    pub outbox: outbox::Depth,
+    /// Deliveries by channel.
+    pub deliveries: Vec<delivery::Depth>,
+}
+
+/// Measures what is owed.
+pub async fn owed(db: &PgPool) -> sqlx::Result<Owed> {
+    Ok(Owed {
+        outbox: outbox::depth(db).await?,
+        deliveries: delivery::depth(db).await?,
+    })
+}

@@ -1,0 +1,232 @@
+//! E-mail: what it says, and when it is sent again.
+
+use std::time::Duration;
+
+use afforo::delivery::{Email, EmailConfig, Encryption};
+
+use super::{
+    Worker, all_delivered, deliveries, email, email_config, error,
+    http_receiver::HttpReceiver,
+    orders,
+    smtp_receiver::{Manner, SmtpReceiver},
+    webhook,
+};
+use crate::support::{app::TestApp, program::eventually};
+
+/// The header of a letter, unfolded.
+fn header(letter: &str, name: &str) -> String {
+    let head = letter.split("\n\n").next().unwrap().replace("\n ", " ");
+    let start = format!("{name}: ");
+    let mut found = head.lines().filter_map(|line| line.strip_prefix(&start));
+    let value = found
+        .next()
+        .unwrap_or_else(|| panic!("no {name} in\n{letter}"))
+        .to_owned();
+    assert_eq!(found.next(), None, "{name} is there twice");
+    value
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn each_confirmed_order_is_told_of_in_a_letter() {
+    let app = TestApp::start().await;
+    let receiver = SmtpReceiver::start(vec![]).await;
+    let worker = Worker::start(&app, Some(email(&receiver)), None);
+    let order = orders(&app, 1).await[0];
+    eventually("it is delivered", async || all_delivered(&app.pool, 1).await).await;
+    worker.stop().await;
+    let letters = receiver.letters();
+    let [letter] = letters.as_slice() else {
+        panic!("{letters:?}")
+    };
+    assert_eq!(header(letter, "From"), "Shop <shop@example.com>");
+    assert_eq!(header(letter, "To"), "orders@example.com, Ann <ann@example.com>");
+    assert_eq!(
+        header(letter, "Subject"),
+        format!("Order {order} confirmed: 3.00 at Main Store")
+    );
+    let id = header(letter, "Message-ID");
+    assert!(id.starts_with("<msg_") && id.ends_with("@example.com>"), "{id}");
+    assert!(header(letter, "Date").ends_with("+0000"));
+    let (_, text) = letter.split_once("\n\n").unwrap();
+    assert!(text.contains("2 x Lamp, 1.50 each: 3.00\n"), "{text}");
+    assert!(text.contains("\nTotal: 3.00\n"), "{text}");
+    let commands = receiver.commands();
+    for command in [
+        "MAIL FROM:<shop@example.com>",
+        "RCPT TO:<orders@example.com>",
+        "RCPT TO:<ann@example.com>",
+    ] {
+        assert!(
+            commands.iter().any(|line| line.starts_with(command)),
+            "{commands:?}"
+        );
+    }
+    assert!(app.unbalanced().await.is_empty());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_a_store_is_called_becomes_no_header_and_no_command() {
+    let app = TestApp::start().await;
+    let receiver = SmtpReceiver::start(vec![]).await;
+    orders(&app, 1).await;
+    sqlx::query("update store set name = E'Café\\r\\nBcc: all@example.com\\r\\n\\r\\n.\\r\\nMAIL FROM:<x@example.com>'")
+        .execute(&app.pool)
+        .await
+        .unwrap();
+    let worker = Worker::start(&app, Some(email(&receiver)), None);
+    eventually("it is delivered", async || all_delivered(&app.pool, 1).await).await;
+    worker.stop().await;
+    let letters = receiver.letters();
+    let [letter] = letters.as_slice() else {
+        panic!("{letters:?}")
+    };
+    let head = letter.split("\n\n").next().unwrap();
+    assert!(head.lines().all(|line| !line.starts_with("Bcc")), "{head}");
+    assert!(header(letter, "Subject").contains("=?utf-8?"), "{head}");
+    assert_eq!(
+        receiver
+            .commands()
+            .iter()
+            .filter(|line| line.starts_with("MAIL"))
+            .count(),
+        1
+    );
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_refused_for_now_is_sent_again_under_the_same_id() {
+    let app = TestApp::start().await;
+    let receiver = SmtpReceiver::start(vec![
+        Manner::Text("451 come back"),
+        Manner::DropAfterText,
+        Manner::Hang,
+    ])
+    .await;
+    let config = EmailConfig {
+        timeout: Duration::from_millis(500),
+        ..email_config(&receiver)
+    };
+    let worker = Worker::start(&app, Some(Email::new(&config).unwrap()), None);
+    let order = orders(&app, 1).await[0];
+    eventually("it is delivered", async || all_delivered(&app.pool, 1).await).await;
+    worker.stop().await;
+    let letters = receiver.letters();
+    let ids: Vec<String> = letters
+        .iter()
+        .map(|letter| header(letter, "Message-ID"))
+        .collect();
+    assert_eq!(ids.len(), 3);
+    assert!(ids.iter().all(|id| *id == ids[0]));
+    assert_eq!(deliveries(&app.pool).await, [(order, 4, "delivered".to_owned())]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_letter_that_was_taken_is_not_sent_again_whatever_the_server_does_then() {
+    let app = TestApp::start().await;
+    let receiver = SmtpReceiver::start(vec![Manner::NoGoodbye]).await;
+    let config = EmailConfig {
+        timeout: Duration::from_millis(500),
+        ..email_config(&receiver)
+    };
+    let worker = Worker::start(&app, Some(Email::new(&config).unwrap()), None);
+    let order = orders(&app, 1).await[0];
+    eventually("it is over", async || {
+        deliveries(&app.pool).await == [(order, 1, "delivered".to_owned())]
+    })
+    .await;
+    worker.stop().await;
+    assert_eq!(receiver.letters().len(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_refused_for_good_is_given_up_at_once() {
+    let app = TestApp::start().await;
+    let receiver = SmtpReceiver::start(vec![Manner::Recipient("550 nobody of that name")]).await;
+    let worker = Worker::start(&app, Some(email(&receiver)), None);
+    let order = orders(&app, 1).await[0];
+    eventually("it is given up", async || {
+        deliveries(&app.pool).await == [(order, 1, "dead".to_owned())]
+    })
+    .await;
+    worker.stop().await;
+    assert!(error(&app.pool).await.contains("nobody of that name"));
+    assert_eq!(receiver.letters(), Vec::<String>::new());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_login_that_fails_is_tried_again_because_somebody_may_mend_it() {
+    let app = TestApp::start().await;
+    let receiver = SmtpReceiver::start(vec![Manner::Login("535 who are you?")]).await;
+    let config = EmailConfig {
+        user: "shop".to_owned(),
+        password: "hunter2".into(),
+        ..email_config(&receiver)
+    };
+    let worker = Worker::start(&app, Some(Email::new(&config).unwrap()), None);
+    let order = orders(&app, 1).await[0];
+    eventually("it is delivered", async || all_delivered(&app.pool, 1).await).await;
+    worker.stop().await;
+    assert_eq!(deliveries(&app.pool).await, [(order, 2, "delivered".to_owned())]);
+    // "\0shop\0hunter2"
+    assert!(
+        receiver
+            .commands()
+            .contains(&"AUTH PLAIN AHNob3AAaHVudGVyMg==".to_owned())
+    );
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_mail_server_that_hangs_holds_up_no_webhook() {
+    let app = TestApp::start().await;
+    let (mail, web) = (
+        SmtpReceiver::start(vec![Manner::Hang; 20]).await,
+        HttpReceiver::start(vec![]).await,
+    );
+    let worker = Worker::start(&app, Some(email(&mail)), Some(webhook(&web)));
+    orders(&app, 20).await;
+    eventually("all webhooks arrived", async || {
+        let arrived = "select count(*) from delivery where channel = 'webhook' and delivered_at is not null";
+        sqlx::query_scalar::<_, i64>(arrived)
+            .fetch_one(&app.pool)
+            .await
+            .unwrap()
+            == 20
+    })
+    .await;
+    assert_eq!(web.requests().len(), 20);
+    let waiting = "select count(*) from delivery where channel = 'email' and due_at is not null";
+    assert_eq!(
+        sqlx::query_scalar::<_, i64>(waiting)
+            .fetch_one(&app.pool)
+            .await
+            .unwrap(),
+        20
+    );
+    worker.task.abort();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_to_go_by_tls_goes_in_no_other_way() {
+    let app = TestApp::start().await;
+    let receiver = SmtpReceiver::start(vec![]).await;
+    let config = EmailConfig {
+        encryption: Encryption::StartTls,
+        user: "shop".to_owned(),
+        password: "hunter2".into(),
+        ..email_config(&receiver)
+    };
+    let worker = Worker::start(&app, Some(Email::new(&config).unwrap()), None);
+    let order = orders(&app, 1).await[0];
+    eventually("it is given up", async || {
+        matches!(deliveries(&app.pool).await.as_slice(), [(told, _, state)] if *told == order && state == "dead")
+    })
+    .await;
+    worker.stop().await;
+    let commands = receiver.commands();
+    assert!(
+        commands
+            .iter()
+            .all(|line| line.starts_with("EHLO") || line.starts_with("QUIT")),
+        "{commands:?}"
+    );
+}

@@ -1,0 +1,45 @@
+//! The settings of deliveries, by the real program.
+
+use super::SECRET;
+use crate::support::program::{afforo, run};
+
+#[tokio::test]
+async fn what_could_never_be_delivered_stops_the_start() {
+    let whom = ("CONFIRMATION_EMAIL_TO", "orders@example.com");
+    let url = ("WEBHOOK_URL", "https://example.com/hunter2");
+    let cases: &[(&[(&str, &str)], &str)] = &[
+        (&[("CONFIRMATION_EMAIL_TO", "nobody")], "CONFIRMATION_EMAIL_TO"),
+        (&[whom, ("DEFAULT_FROM_EMAIL", "nobody")], "DEFAULT_FROM_EMAIL"),
+        (
+            &[whom, ("EMAIL_USE_TLS", "True"), ("EMAIL_USE_SSL", "True")],
+            "exclude each other",
+        ),
+        (&[url], "WEBHOOK_SECRET"),
+        (&[url, ("WEBHOOK_SECRET", "hunter2")], "WEBHOOK_SECRET"),
+        (
+            &[("WEBHOOK_URL", "ftp://hunter2"), ("WEBHOOK_SECRET", SECRET)],
+            "WEBHOOK_URL",
+        ),
+    ];
+    for (environment, said_of) in cases {
+        for args in [&["worker"][..], &["serve", "127.0.0.1:0", "--with-worker"]] {
+            let mut command = afforo(args);
+            command.env("DATABASE_URL", "postgres://localhost/nowhere");
+            let said = run(command.envs(environment.iter().copied())).await;
+            assert_eq!(said.code, Some(1), "{environment:?}: {}", said.err);
+            assert!(said.err.contains(said_of), "{environment:?}: {}", said.err);
+            assert!(!said.err.contains("hunter2"), "a secret is shown: {}", said.err);
+        }
+    }
+    for (name, value) in [
+        ("EMAIL_PORT", "0"),
+        ("EMAIL_TIMEOUT", "3600"),
+        ("EMAIL_USE_TLS", "maybe"),
+    ] {
+        assert_eq!(
+            run(afforo(&["worker"]).env(name, value)).await.code,
+            Some(2),
+            "{name}"
+        );
+    }
+}

@@ -1,0 +1,266 @@
+//! What is given up, and `afforo jobs`.
+
+use std::time::Duration;
+
+use afforo::{
+    outbox::{self, ConfirmOrders, HANDOUTS},
+    queue::Pushed,
+    worker::{PeriodicJob, Relay, Relayed},
+};
+use serde_json::Value;
+
+use super::{Worker, confirmed, execute, ids, is_idle, orders, owed, queues};
+use crate::support::{
+    app::TestApp,
+    program::{Said, afforo, eventually, on, run},
+    redis::RedisServer,
+};
+
+/// Refuses the confirmation of one order, as a bug would.
+const POISON: &str = "create function refuse() returns trigger language plpgsql as
+     $$ begin raise exception 'order % is poison', new.order_id; end $$;
+     create trigger poison before insert on order_confirmation
+     for each row when (new.order_id = 3) execute function refuse()";
+
+async fn jobs(app: &TestApp, args: &[&str]) -> Said {
+    jobs_on(app, app.redis.url(), args).await
+}
+
+async fn jobs_on(app: &TestApp, redis_url: &str, args: &[&str]) -> Said {
+    let mut command = afforo(&[&["jobs"], args].concat());
+    on(&mut command, &app.database_url, redis_url);
+    run(&mut command).await
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_row_that_cannot_be_settled_takes_no_other_down_and_ends_as_a_dead_letter() {
+    let app = TestApp::start().await;
+    let orders = orders(&app, 5).await;
+    execute(&app.pool, POISON).await;
+    let (worker, queues) = (Worker::start(&app), queues(&app));
+    eventually("the others are confirmed", async || {
+        confirmed(&app.pool).await == [1, 2, 4, 5]
+    })
+    .await;
+    assert_eq!(owed(&app.pool).await, [3]);
+
+    // Its leases run out, one after the other. Ten times it is asked for again.
+    eventually("it is given up", async || {
+        execute(
+            &app.pool,
+            "update outbox set due_at = now() where due_at > now() and dead_at is null",
+        )
+        .await;
+        !ids(&app.pool, "select id from outbox where dead_at is not null")
+            .await
+            .is_empty()
+    })
+    .await;
+    eventually("no job is left", async || is_idle(&queues).await).await;
+    assert_eq!(
+        queues.confirmations.counts().await.unwrap().dead,
+        0,
+        "its row says it all"
+    );
+    let dead = outbox::dead(&app.pool, 10).await.unwrap().remove(0);
+    assert_eq!((dead.order_ids.as_slice(), dead.attempts), (&[3][..], HANDOUTS));
+
+    let said = jobs(&app, &["dead"]).await;
+    assert_eq!((said.code, said.err.as_str()), (Some(0), ""));
+    for part in [
+        format!("outbox:{}", dead.id),
+        "orders [3]".to_owned(),
+        "order 3 is poison".to_owned(),
+    ] {
+        assert!(said.out.contains(&part), "{part} is not in {}", said.out);
+    }
+    let said = jobs(&app, &["status", "--json"]).await;
+    let status: Value = serde_json::from_str(&said.out).unwrap();
+    assert_eq!(
+        (&status["outbox"]["rows"], &status["outbox"]["dead"]),
+        (&0.into(), &1.into())
+    );
+
+    // The bug is mended.
+    execute(&app.pool, "drop trigger poison on order_confirmation").await;
+    let said = jobs(&app, &["retry", &format!("outbox:{}", dead.id)]).await;
+    assert_eq!(said.code, Some(0), "{}", said.err);
+    eventually("all are confirmed", async || confirmed(&app.pool).await == orders).await;
+    assert_eq!(jobs(&app, &["dead"]).await.out, "no dead letters\n");
+    worker.stop().await;
+}
+
+#[tokio::test]
+async fn a_row_is_handed_out_eleven_times_and_then_given_up_once() {
+    let app = TestApp::start().await;
+    let redis = RedisServer::start();
+    let queues = afforo::worker::Queues::new(&super::faults::settings(&redis)).unwrap();
+    let relay = Relay::new(app.pool.clone(), queues.confirmations.clone());
+    orders(&app, 1).await;
+    for _ in 0..HANDOUTS {
+        assert_eq!(relay.step().await.unwrap(), Relayed::Orders(1));
+        assert_eq!(relay.step().await.unwrap(), Relayed::Nothing);
+        // Redis loses its job each time.
+        redis.restart();
+        eventually("redis is back", async || {
+            queues.confirmations.counts().await.is_ok()
+        })
+        .await;
+        execute(&app.pool, "update outbox set due_at = now()").await;
+    }
+    let claim = async || {
+        let claim = outbox::claim(&app.pool, outbox::Which::All, 10, Duration::from_mins(1)).await;
+        claim.unwrap()
+    };
+    let last = claim().await;
+    assert_eq!((last.rows.len(), last.given_up), (0, vec![1]));
+    execute(&app.pool, "update outbox set due_at = now()").await;
+    assert_eq!(claim().await, outbox::Claim::default());
+}
+
+#[tokio::test]
+async fn dead_jobs_of_a_queue_are_listed_and_tried_again() {
+    let app = TestApp::start().await;
+    let queues = queues(&app);
+    // An unknown job is dead at once.
+    let unknown = queues
+        .all()
+        .into_iter()
+        .find(|queue| queue.name() == "periodic")
+        .unwrap();
+    let pushed = unknown
+        .push("odd job", &serde_json::json!({ "job": "unknown" }))
+        .await;
+    assert_eq!(pushed.unwrap(), Pushed::Queued);
+    let worker = Worker::start(&app);
+    eventually("it is dead", async || {
+        queues.periodic.counts().await.unwrap().dead == 1
+    })
+    .await;
+    worker.stop().await;
+
+    let listed: Value = serde_json::from_str(&jobs(&app, &["dead", "--json"]).await.out).unwrap();
+    assert_eq!(listed[0]["id"], "periodic:odd job");
+    assert_eq!(listed[0]["attempts"], 1);
+    assert!(!listed[0]["error"].as_str().unwrap().is_empty());
+    let said = jobs(
+        &app,
+        &[
+            "retry",
+            "periodic:odd job",
+            "periodic:another",
+            "elsewhere:1",
+            "outbox:1",
+        ],
+    )
+    .await;
+    assert_eq!(said.code, Some(1));
+    assert_eq!(
+        said.out,
+        "retried: periodic:odd job\nno dead letter: periodic:another\nno dead letter: elsewhere:1\nno dead letter: outbox:1\n"
+    );
+    let counts = queues.periodic.counts().await.unwrap();
+    assert_eq!((counts.ready, counts.dead), (1, 0));
+    assert_eq!(
+        queues
+            .periodic
+            .push("odd job", &PeriodicJob::CleanUpOutbox)
+            .await
+            .unwrap(),
+        Pushed::AlreadyKnown
+    );
+}
+
+#[tokio::test]
+async fn without_redis_what_postgresql_knows_is_told_and_tried_again() {
+    let app = TestApp::start().await;
+    execute(
+        &app.pool,
+        "insert into outbox (order_ids, attempts, dead_at) values ('{1}', 11, now()), ('{2}', 11, now());
+         insert into delivery (order_id, channel, due_at, dead_at, error) values (4, 'webhook', null, now(), 'the receiver answered 410')",
+    )
+    .await;
+    let redis = RedisServer::start();
+    redis.kill();
+    let said = jobs_on(&app, &redis.url(0), &["dead"]).await;
+    assert_eq!(
+        (said.code, said.out.lines().count()),
+        (Some(3), 3),
+        "{}",
+        said.out
+    );
+    assert!(
+        said.out.contains("webhook: the receiver answered 410"),
+        "{}",
+        said.out
+    );
+    assert!(said.err.contains("the queues could not be asked"), "{}", said.err);
+    let said = jobs_on(&app, &redis.url(0), &["status"]).await;
+    assert_eq!(said.code, Some(3));
+    assert_eq!(
+        said.out,
+        "outbox: 0 rows, the oldest 0 s old, 2 dead\ndeliveries by webhook: 0 waiting, 1 dead\n"
+    );
+    let said = jobs_on(&app, &redis.url(0), &["retry", "--all"]).await;
+    assert_eq!((said.code, said.out.as_str()), (Some(3), "retried: 3\n"));
+    assert_eq!(owed(&app.pool).await, [1, 2]);
+    let due = "select id from outbox where dead_at is null and attempts = 0 and due_at <= now()";
+    assert_eq!(ids(&app.pool, due).await.len(), 2);
+}
+
+#[tokio::test]
+async fn what_is_no_id_is_refused() {
+    let app = TestApp::start().await;
+    for args in [
+        &["retry"][..],
+        &["retry", "12"],
+        &["retry", "outbox:first"],
+        &["retry", "--all", "outbox:1"],
+    ] {
+        assert_eq!(jobs(&app, args).await.code, Some(2), "{args:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_backlog_of_fifty_thousand_orders_is_confirmed() {
+    let app = TestApp::start().await;
+    execute(
+        &app.pool,
+        "insert into store (name, location) values ('Main', 'Street');
+         insert into orders (store_id, status) select 1, 'CONFIRMED' from generate_series(1, 50000);
+         insert into outbox (order_ids) select array[n] from generate_series(1, 50000) n",
+    )
+    .await;
+    let worker = Worker::start(&app);
+    eventually("all are confirmed", async || {
+        let confirmed = sqlx::query_scalar::<_, i64>("select count(*) from order_confirmation");
+        confirmed.fetch_one(&app.pool).await.unwrap() == 50_000 && owed(&app.pool).await.is_empty()
+    })
+    .await;
+    worker.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn thousands_of_jobs_that_redis_had_kept_are_worked_off() {
+    let app = TestApp::start().await;
+    let queues = queues(&app);
+    // Each asks for what a row owes that is not there any more, but for one in a hundred.
+    execute(
+        &app.pool,
+        "insert into store (name, location) values ('Main', 'Street');
+         insert into orders (store_id, status) select 1, 'CONFIRMED' from generate_series(1, 50);
+         insert into outbox (id, order_ids, due_at) overriding system value
+         select n * 100, array[n], now() + interval '1 h' from generate_series(1, 50) n",
+    )
+    .await;
+    let jobs: Vec<(String, ConfirmOrders)> = (1..=5_000)
+        .map(|row| (row.to_string(), ConfirmOrders::new(vec![row])))
+        .collect();
+    let pushes: Vec<_> = jobs.iter().map(|(id, job)| (id.as_str(), job)).collect();
+    queues.confirmations.push_many(&pushes).await.unwrap();
+    let worker = Worker::start(&app);
+    eventually("it is worked off", async || is_idle(&queues).await).await;
+    assert_eq!(confirmed(&app.pool).await, (1..=50).collect::<Vec<i64>>());
+    assert_eq!(queues.confirmations.counts().await.unwrap().dead, 0);
+    worker.stop().await;
+}
