@@ -91,6 +91,20 @@ async fn answers<T>(question: impl Future<Output = sqlx::Result<T>>) -> bool {
     matches!(tokio::time::timeout(ANSWER_WITHIN, question).await, Ok(Ok(_)))
 }
 
+/// A server that is silent for longer is gone: a statement that waits or works for so long it ends by itself.
+pub(crate) const SILENCE: Duration = Duration::from_secs(45);
+
+/// Does some work, unless PostgreSQL falls silent over it: no error would ever tell of a peer that is gone. The connection that
+/// was used does not go on to anybody else: it does not answer when it is returned, and is dropped.
+pub(crate) async fn unless_silent<T, E: From<sqlx::Error>>(
+    work: impl Future<Output = Result<T, E>>,
+) -> Result<T, E> {
+    match tokio::time::timeout(SILENCE, work).await {
+        Ok(done) => done,
+        Err(silent) => Err(sqlx::Error::Io(silent.into()).into()),
+    }
+}
+
 /// How often a transaction is run again.
 pub(crate) const RETRIES: usize = 4;
 

@@ -6,7 +6,7 @@
 use std::{collections::HashSet, time::Duration};
 
 use sqlx::{Connection, Executor, PgConnection, PgPool, Postgres, Transaction};
-use tokio::time::{Instant, sleep, timeout};
+use tokio::time::{Instant, sleep};
 
 use super::{
     model::{NewOrder, Outcome, PlacedOrder},
@@ -18,9 +18,6 @@ use crate::{
     timestamp::Timestamp,
 };
 
-/// Who is silent for longer is gone: a statement that waits or works for so long is ended by PostgreSQL itself. The
-/// connection must not be used any more then.
-const SILENCE: Duration = Duration::from_secs(45);
 /// Between two questions.
 const PAUSE: Duration = Duration::from_millis(50);
 
@@ -92,15 +89,11 @@ impl Batch {
     }
 
     async fn attempt(&self, connection: &mut PgConnection) -> Result<Vec<Outcome>, Failure> {
-        let (tx, placed) = match timeout(SILENCE, self.prepare(connection)).await {
-            Ok(prepared) => prepared?,
-            Err(silent) => return Err(TransactError::Lost(sqlx::Error::Io(silent.into())).into()),
-        };
-        let error = match timeout(SILENCE, tx.commit()).await {
-            Ok(Ok(())) => return Ok(placed.outcomes),
-            Ok(Err(error)) if database::was_refused(&error) => return Err(error.into()),
-            Ok(Err(error)) => error,
-            Err(silent) => sqlx::Error::Io(silent.into()),
+        let (tx, placed) = database::unless_silent(self.prepare(connection)).await?;
+        let error = match database::unless_silent(tx.commit()).await {
+            Ok(()) => return Ok(placed.outcomes),
+            Err(error) if database::was_refused(&error) => return Err(error.into()),
+            Err(error) => error,
         };
         Err(TransactError::Uncertain(Box::new(Uncertain { error, placed })).into())
     }

@@ -7,7 +7,7 @@ use sqlx::PgPool;
 use tokio_util::sync::CancellationToken;
 
 use super::Queues;
-use crate::{delivery, outbox};
+use crate::{database, delivery, outbox};
 
 /// Between two readings.
 const READ_EVERY: Duration = Duration::from_secs(5);
@@ -55,7 +55,7 @@ pub(super) async fn keep_current(db: PgPool, queues: Queues, shutdown: Cancellat
 
 #[expect(clippy::cast_precision_loss, reason = "a gauge is a float")]
 async fn publish(db: &PgPool, queues: &Queues) {
-    match owed(db).await {
+    match database::unless_silent(owed(db)).await {
         Ok(owed) => {
             gauge!("afforo_outbox_rows").set(owed.outbox.rows as f64);
             gauge!("afforo_outbox_oldest_seconds").set(owed.outbox.oldest_seconds);

@@ -5,7 +5,7 @@ use std::time::Duration;
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
-use crate::queue::QueueError;
+use crate::{database, queue::QueueError};
 
 /// Between two steps while there is more and more to do, so that it gathers: a step costs the database as much for one as
 /// for many, and takes its time from the orders that are placed meanwhile.
@@ -53,7 +53,7 @@ pub(super) async fn keep_stepping<S: Steps>(steps: &S, wake: &Notify, shutdown: 
     let mut pause = FIRST_PAUSE;
     let mut failing = false;
     while !shutdown.is_cancelled() {
-        let step = steps.take().await;
+        let step = database::unless_silent(Box::pin(steps.take())).await;
         let was_failing = std::mem::replace(&mut failing, step.is_err());
         match step {
             Ok(pace) => {
