@@ -1,5 +1,7 @@
 //! PostgreSQL: connections that are safe to take from a pool, and migrations that are safe to run twice at once.
 
+mod gauges;
+
 use std::{borrow::Cow, str::FromStr, time::Duration};
 
 use sqlx::{
@@ -7,6 +9,8 @@ use sqlx::{
     migrate::{MigrateError, Migrator},
     postgres::{PgConnectOptions, PgPoolOptions},
 };
+
+pub use gauges::describe;
 
 /// The migrations that this program was built with.
 pub static MIGRATIONS: Migrator = sqlx::migrate!();

@@ -5,6 +5,7 @@ mod completions;
 mod dev;
 mod healthcheck;
 mod jobs;
+mod metrics;
 mod migrate;
 mod openapi;
 mod seed;
@@ -20,8 +21,10 @@ use std::{
 use clap::{CommandFactory, Parser, Subcommand};
 
 use crate::{
-    settings::{DatabaseSettings, HttpSettings, LogSettings, RedisSettings, SettingsError},
-    telemetry,
+    settings::{
+        DatabaseSettings, HttpSettings, LogSettings, RedisSettings, SettingsError, TelemetrySettings,
+    },
+    telemetry::{self, Traces, TracesError},
 };
 
 /// Inventory and orders: stock per store, and orders placed atomically against it.
@@ -48,6 +51,8 @@ struct Settings {
     http: HttpSettings,
     #[command(flatten)]
     log: LogSettings,
+    #[command(flatten)]
+    telemetry: TelemetrySettings,
 }
 
 impl Settings {
@@ -99,7 +104,15 @@ pub fn main() -> ExitCode {
         eprintln!("error: {error}");
         return ExitCode::from(2);
     }
-    if let Err(error) = telemetry::start(&cli.settings.log.rust_log, cli.settings.log.log_format) {
+    let traces = match export_traces(&cli) {
+        Ok(traces) => traces,
+        Err(error) => {
+            eprintln!("error: OTEL_EXPORTER_OTLP_ENDPOINT: {error}");
+            return ExitCode::from(2);
+        }
+    };
+    let log = &cli.settings.log;
+    if let Err(error) = telemetry::start(&log.rust_log, log.log_format, traces.as_ref()) {
         eprintln!("error: RUST_LOG: {error}");
         return ExitCode::from(2);
     }
@@ -110,13 +123,29 @@ pub fn main() -> ExitCode {
             return ExitCode::FAILURE;
         }
     };
-    match runtime.block_on(run(cli)) {
+    let code = match runtime.block_on(run(cli)) {
         Ok(code) => code,
         Err(error) => {
             eprintln!("error: {}", with_causes(&*error));
             ExitCode::FAILURE
         }
+    };
+    if let Some(traces) = traces {
+        traces.stop();
     }
+    code
+}
+
+/// Exports spans where the settings ask for it, and the subcommand has any: if it runs until it is told to stop.
+fn export_traces(cli: &Cli) -> Result<Option<Traces>, TracesError> {
+    let has_spans = matches!(
+        cli.command,
+        Command::Serve(_) | Command::Worker(_) | Command::Dev(_)
+    );
+    let endpoint = cli.settings.telemetry.otel_exporter_otlp_endpoint.trim();
+    (has_spans && !endpoint.is_empty())
+        .then(|| Traces::to(endpoint))
+        .transpose()
 }
 
 /// The command line's definition, with every flag, variable and default.

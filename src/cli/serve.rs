@@ -6,7 +6,7 @@ use clap::Args;
 use tokio::{net::TcpListener, sync::Notify};
 use tokio_util::sync::CancellationToken;
 
-use super::{Failure, Settings, worker::outside};
+use super::{Failure, Settings, metrics, worker::outside};
 use crate::{
     database::{self, Database, Migrated},
     server,
@@ -73,6 +73,7 @@ pub(super) async fn serve(
         .transpose()?;
     let sizes = &settings.database;
     let database = Database::new(sizes.url()?, sizes.database_pool_size, sizes.placement_pool_size)?;
+    metrics::open(settings, &database).await?;
     let order_confirmed = Arc::new(Notify::new());
     let state = AppState {
         database: database.clone(),

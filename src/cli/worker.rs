@@ -5,7 +5,7 @@ use std::sync::Arc;
 use clap::Args;
 use tokio::sync::Notify;
 
-use super::{Failure, Settings};
+use super::{Failure, Settings, metrics};
 use crate::{
     database::Database,
     settings::{DeliveryError, DeliverySettings, WorkerSettings},
@@ -26,6 +26,7 @@ impl Worker {
         let database = Database::new(settings.database.url()?, settings.database.database_pool_size, 1)?;
         let outside = outside(&self.worker.delivery)?;
         let shutdown = shutdown::on_signal()?;
+        metrics::open(&settings, &database).await?;
         // Orders are placed in other processes: nobody here tells of one.
         let nobody = Arc::new(Notify::new());
         worker::run(

@@ -3,6 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use sqlx::{PgPool, Postgres, pool::PoolConnection};
+use tracing::Instrument;
 
 use super::{
     group_commit::PlaceError,
@@ -33,13 +34,14 @@ impl LaneDatabase {
 
     /// Runs a transaction in a task of its own, so that a panic ends that and not the lane.
     pub async fn together(&mut self, batch: Arc<Batch>) -> Result<Vec<Outcome>, PlaceError> {
+        let span = tracing::info_span!("placement", orders = batch.len());
         let transaction = transact(
             self.placement.clone(),
             self.held.take(),
             batch,
             self.find_out_within,
         );
-        match tokio::spawn(transaction).await {
+        match tokio::spawn(transaction.instrument(span)).await {
             Ok(Ok((outcomes, connection))) => {
                 self.held = connection;
                 Ok(outcomes)

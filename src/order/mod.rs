@@ -1,5 +1,6 @@
 //! Orders: placed atomically against the stock of a store, all or nothing.
 
+mod counts;
 mod group_commit;
 mod judge;
 mod lane_database;
@@ -10,6 +11,7 @@ mod routes;
 mod transaction;
 pub mod upkeep;
 
+pub use counts::describe;
 pub use group_commit::{GroupCommit, Limits, PlaceError};
 pub use model::{NewItem, NewOrder, Order, Outcome, PlacedOrder};
 pub use place::{Placed, place, place_at};

@@ -17,9 +17,9 @@
 //!
 //! A request waits for its decision for 50 ms at most, then passes uncounted and without the headers. While
 //! Redis is known to be away, or to refuse, requests pass at once; that it decides again is noticed within a
-//! second. The log has a line when limiting is suspended and one when it is back. Metrics:
-//! `rate_limit_decisions_total{limiter, decision}` with the decisions `allowed` and `limited`, and
-//! `rate_limit_failures_total{limiter}`.
+//! second. The log has a line when limiting is suspended and one when it is back. The metric
+//! `afforo_rate_limit_decisions_total{limiter, decision}` has the decisions `allowed`, `limited`, and `failed`
+//! for requests that passed uncounted.
 //!
 //! # Deployment caveat
 //!
@@ -57,4 +57,4 @@ mod window;
 pub use answer::Exceeded;
 pub use key::{InvalidTrustedProxy, TrustedProxies};
 pub use layer::{RateLimitBuilder, RateLimitLayer};
-pub use service::RateLimit;
+pub use service::{RateLimit, describe};

@@ -12,7 +12,7 @@ use axum::{
     http::{Request, Response},
 };
 use futures::future::BoxFuture;
-use metrics::counter;
+use metrics::{counter, describe_counter};
 use tower::Service;
 
 use super::{
@@ -21,6 +21,14 @@ use super::{
     link::Link,
     window::Decision,
 };
+
+/// Says what is counted here.
+pub fn describe() {
+    describe_counter!(
+        "afforo_rate_limit_decisions_total",
+        "Requests that came to a rate limit: `allowed`, `limited` with a 429, or `failed`, which passed uncounted."
+    );
+}
 
 /// Middleware that turns away the requests of a client that asks too often.
 ///
@@ -75,17 +83,12 @@ impl Limiter {
             Some(client) => self.link.judge(&client_key(client)).await.ok(),
             None => None,
         };
-        match decision {
-            Some(Decision { allowed: true, .. }) => {
-                counter!("rate_limit_decisions_total", "limiter" => limiter, "decision" => "allowed")
-                    .increment(1);
-            }
-            Some(_) => {
-                counter!("rate_limit_decisions_total", "limiter" => limiter, "decision" => "limited")
-                    .increment(1);
-            }
-            None => counter!("rate_limit_failures_total", "limiter" => limiter).increment(1),
-        }
+        let said = match decision {
+            Some(Decision { allowed: true, .. }) => "allowed",
+            Some(_) => "limited",
+            None => "failed",
+        };
+        counter!("afforo_rate_limit_decisions_total", "limiter" => limiter, "decision" => said).increment(1);
         decision
     }
 }

@@ -4,7 +4,6 @@ use std::{any::Any, net::SocketAddr};
 
 use axum::{
     Router,
-    body::Body,
     extract::{ConnectInfo, DefaultBodyLimit, Request, State},
     http::{HeaderName, HeaderValue, Uri, header, uri::PathAndQuery},
     middleware::{Next, from_fn_with_state},
@@ -16,22 +15,25 @@ use tower_http::{
     request_id::{MakeRequestUuid, PropagateRequestIdLayer, SetRequestIdLayer},
     trace::TraceLayer,
 };
-use tracing::{Instrument, Span};
+use tracing::Instrument;
 
 use super::{
     cors::{self, AllowedOrigins},
     hosts::{self, AllowedHosts},
+    measure::Measure,
+    span,
 };
 use crate::{
     rate_limit::TrustedProxies,
     settings::HttpSettings,
+    telemetry,
     web::{self, Problem, Scheme},
 };
 
 /// The largest body that is received.
 const BODY_LIMIT: usize = 1024 * 1024;
 
-const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+pub(super) const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
 /// Puts the middleware around `routes`.
 ///
@@ -43,12 +45,18 @@ pub(super) fn around(routes: Router, http: &HttpSettings) -> Router {
         hosts: AllowedHosts::new(&http.allowed_hosts),
     };
     let stack = ServiceBuilder::new()
+        .option_layer(telemetry::counts().then(Measure::new))
         // A request id that could not be logged or sent back is as good as none.
         .map_request(drop_strange_request_id)
         .layer(SetRequestIdLayer::new(REQUEST_ID, MakeRequestUuid))
         .layer(PropagateRequestIdLayer::new(REQUEST_ID))
         // Failures are logged where they become answers, not once more here.
-        .layer(TraceLayer::new_for_http().make_span_with(span).on_failure(()))
+        .layer(
+            TraceLayer::new_for_http()
+                .make_span_with(span::open)
+                .on_response(span::answered)
+                .on_failure(()),
+        )
         .map_response(add_security_headers)
         .map_request(move |request| read_scheme(&proxies, request))
         .layer(from_fn_with_state(doors, pass))
@@ -111,15 +119,6 @@ fn drop_strange_request_id(mut request: Request) -> Request {
         request.headers_mut().remove(&REQUEST_ID);
     }
     request
-}
-
-fn span(request: &Request<Body>) -> Span {
-    let id = request
-        .headers()
-        .get(&REQUEST_ID)
-        .and_then(|id| id.to_str().ok())
-        .unwrap_or_default();
-    tracing::info_span!("request", id, method = %request.method(), path = request.uri().path())
 }
 
 /// Resources end in a slash; a client that forgets it gets the same resource. Files, which have a dot, do not.

@@ -3,8 +3,10 @@
 mod cors;
 mod health;
 mod hosts;
+mod measure;
 mod middleware;
 mod openapi;
+mod span;
 
 use std::{io, net::SocketAddr, time::Duration};
 
@@ -26,6 +28,7 @@ use crate::{
     web::{AppState, Problem, Repeats},
 };
 
+pub use measure::describe as describe_requests;
 pub use openapi::document;
 
 /// How long requests that are under way may take to finish once the server stops.

@@ -4,6 +4,7 @@
 //! Names and meanings are those that operators of the original know.
 
 mod delivery;
+mod telemetry;
 
 use std::{net::SocketAddr, str::FromStr};
 
@@ -12,8 +13,10 @@ use rand::{Rng, distr::Alphanumeric};
 use secrecy::{ExposeSecret, SecretString};
 use sqlx::postgres::PgConnectOptions;
 
-use crate::{rate_limit::TrustedProxies, telemetry::LogFormat};
+use crate::rate_limit::TrustedProxies;
+
 pub use delivery::{DeliveryError, DeliverySettings};
+pub use telemetry::{LogSettings, MetricsAddress, TelemetrySettings};
 
 /// The key in `.env.example`: public, so never a secret.
 pub const EXAMPLE_SECRET_KEY: &str = "change-me";
@@ -200,24 +203,6 @@ pub struct WorkerSettings {
     pub delivery: DeliverySettings,
 }
 
-/// What is logged, and how.
-#[derive(Args, Clone, Debug)]
-#[command(next_help_heading = "Logging")]
-pub struct LogSettings {
-    /// How log lines look
-    #[arg(long, env = "LOG_FORMAT", default_value = "pretty", global = true)]
-    pub log_format: LogFormat,
-
-    /// What is logged: a level, or directives such as `info,afforo=debug`
-    #[arg(
-        long,
-        env = "RUST_LOG",
-        default_value = "info,apalis_core=warn",
-        global = true
-    )]
-    pub rust_log: String,
-}
-
 /// A setting that stops a start.
 #[derive(Debug, thiserror::Error)]
 pub enum SettingsError {
@@ -267,9 +252,10 @@ fn boolean(text: &str) -> Result<bool, NotABoolean> {
     }
 }
 
+/// Neither an address and port, nor a port.
 #[derive(Debug, thiserror::Error)]
 #[error("expected an address and port such as 0.0.0.0:8000, or a port")]
-struct NotAnAddress;
+pub struct NotAnAddress;
 
 fn address(text: &str) -> Result<SocketAddr, NotAnAddress> {
     let text = text.replace("localhost", "127.0.0.1");

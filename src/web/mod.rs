@@ -30,7 +30,7 @@ pub use endpoint::{Scheme, endpoint};
 pub use fields::{FieldErrors, Fields, Presence};
 pub use list::{ListParams, ListRequest, Listed, Listing, Slice, Step};
 pub use natural::Natural;
-pub use once::{IDEMPOTENT_REPLAYED, Once, Repeats};
+pub use once::{IDEMPOTENT_REPLAYED, Once, Repeats, describe as describe_repeats};
 pub use page::Page;
 pub use params::{Params, RecordId};
 pub(crate) use problem::OUTCOME_UNKNOWN;

@@ -18,7 +18,7 @@ use axum::{
     middleware::Next,
     response::{IntoResponse, Response},
 };
-use metrics::counter;
+use metrics::{counter, describe_counter};
 use serde::Serialize;
 use sqlx::{PgPool, Postgres, Transaction};
 use tokio::sync::OwnedMutexGuard;
@@ -127,6 +127,14 @@ impl Drop for Turn {
             under_way.remove(&self.key);
         }
     }
+}
+
+/// Says what is counted here.
+pub fn describe() {
+    describe_counter!(
+        "afforo_idempotency_total",
+        "Requests under a key that was used before: `replayed`, `mismatch` for another request, `in_use` for one under way."
+    );
 }
 
 /// What a POST's handler is given: it keeps its answer, if there is a key to keep it under.

@@ -100,7 +100,7 @@ fn no_file_is_too_long_to_be_held_in_mind() {
 }
 
 /// All Rust files below a folder, as path and text.
-fn sources(folder: &str) -> Vec<(String, String)> {
+pub fn sources(folder: &str) -> Vec<(String, String)> {
     let mut found = Vec::new();
     let mut folders = vec![Path::new(folder).to_owned()];
     while let Some(folder) = folders.pop() {

@@ -32,4 +32,5 @@ mod stores;
 #[path = "../support/mod.rs"]
 mod support;
 mod tallies;
+mod telemetry;
 mod worker;

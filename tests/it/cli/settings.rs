@@ -76,6 +76,12 @@ async fn a_bad_value_is_refused_by_the_name_of_its_setting() {
         ("RATE_LIMIT_ENABLED", "2", "--rate-limit-enabled"),
         ("TRUSTED_PROXIES", "10.0.0.0/99", "--trusted-proxies"),
         ("LOG_FORMAT", "xml", "--log-format"),
+        ("METRICS_ADDR", "everywhere", "--metrics-addr"),
+        (
+            "OTEL_EXPORTER_OTLP_ENDPOINT",
+            "no url",
+            "OTEL_EXPORTER_OTLP_ENDPOINT",
+        ),
         ("RUST_LOG", "afforo=loud", "RUST_LOG"),
         ("WORKER_CONCURRENCY", "0", "--concurrency"),
     ];

@@ -58,15 +58,15 @@ async fn a_killed_redis_lets_requests_pass_and_a_restarted_one_limits_again() {
         counted.insert(format!("{}{{{}}}", key.key().name(), labels.join(",")), value);
     }
     assert!(
-        counted["rate_limit_failures_total{limiter=autocomplete}"] >= 50,
+        counted["afforo_rate_limit_decisions_total{limiter=autocomplete,decision=failed}"] >= 50,
         "{counted:?}"
     );
     assert_eq!(
-        counted["rate_limit_decisions_total{limiter=autocomplete,decision=allowed}"], 2,
+        counted["afforo_rate_limit_decisions_total{limiter=autocomplete,decision=allowed}"], 2,
         "{counted:?}"
     );
     assert_eq!(
-        counted["rate_limit_decisions_total{limiter=autocomplete,decision=limited}"], 1,
+        counted["afforo_rate_limit_decisions_total{limiter=autocomplete,decision=limited}"], 1,
         "{counted:?}"
     );
 }

@@ -1,0 +1,49 @@
+#!/usr/bin/env bash
+# Measures what counting and tracing cost: a cheap read, a list and orders a second, with neither, with METRICS_ADDR, and with
+# spans for a collector that is away as well, in turn. Prints the medians of ROUNDS (3) rounds of SECONDS_EACH (5): requests a
+# second and, in the rows named -cpu, microseconds of processor that the server took for each. It needs wrk.
+set -euo pipefail
+here=$(cd "$(dirname "$0")" && pwd)
+rounds=${ROUNDS:-3}
+seconds=${SECONDS_EACH:-5}
+port=${BENCH_PORT:-18124}
+work=$(mktemp -d /tmp/afforo-bench.XXXXXX)
+# shellcheck source=bench/server.sh
+. "$here/server.sh"
+
+cpu() { awk '{ sub(/.*\) /, ""); print ($12 + $13) * 10000 }' "/proc/$server/stat"; } # microseconds
+
+measure() { # mode what wrk's options; keeps requests a second, and the server's microseconds of processor for each
+    local before
+    before=$(cpu)
+    wrk -t1 -c16 -d"${seconds}s" "${@:3}" >wrk
+    sed -n 's/^Requests\/sec: *//p' wrk >>"$work/$1-$2"
+    awk -v used="$(($(cpu) - before))" '/requests in/ { print used / $1 }' wrk >>"$work/$1-$2-cpu"
+}
+
+for round in $(seq "$rounds"); do
+    for mode in neither metrics traces; do
+        export METRICS_ADDR='' OTEL_EXPORTER_OTLP_ENDPOINT=''
+        if [ $mode != neither ]; then METRICS_ADDR=127.0.0.1:0; fi
+        if [ $mode = traces ]; then OTEL_EXPORTER_OTLP_ENDPOINT=http://127.0.0.1:9; fi
+        start_server "$work/$mode-$round"
+        query -f "$here/prepare.sql"
+        measure $mode health "http://127.0.0.1:$port/health/"
+        measure $mode product "http://127.0.0.1:$port/api/products/1/"
+        measure $mode order -c64 -s "$here/order.lua" "http://127.0.0.1:$port"
+        stop_server
+        cd "$work"
+    done
+    echo "bench: round $round of $rounds" >&2
+done
+
+median() { sort -g "$1" | awk '{ all[NR] = $1 } END { print all[int((NR + 1) / 2)] }'; }
+echo "| | neither | metrics | ratio | and traces | ratio |"
+echo "|---|---|---|---|---|---|"
+for what in health product order; do
+    for unit in "" -cpu; do
+        awk -v what="$what$unit" -v n="$(median "neither-$what$unit")" -v m="$(median "metrics-$what$unit")" \
+            -v t="$(median "traces-$what$unit")" \
+            'BEGIN { printf "| %s | %.1f | %.1f | %.3f | %.1f | %.3f |\n", what, n, m, m / n, t, t / n }'
+    done
+done

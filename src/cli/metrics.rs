@@ -1,0 +1,34 @@
+//! `/metrics`: what each room counts, under one roof.
+
+use tokio::net::TcpListener;
+
+use super::{Failure, Settings};
+use crate::{
+    database::{self, Database},
+    order, rate_limit, server, telemetry, web, worker,
+};
+
+/// Opens `/metrics` where the settings ask for it; else nothing is counted.
+pub(super) async fn open(settings: &Settings, database: &Database) -> Result<(), Failure> {
+    let Some(address) = settings.telemetry.metrics_addr.0 else {
+        return Ok(());
+    };
+    let listener = TcpListener::bind(address)
+        .await
+        .map_err(|error| format!("cannot listen on {address} for /metrics: {error}"))?;
+    let metrics = telemetry::install_metrics(describe, vec![Box::new(database.look())])?;
+    tracing::info!("metrics are at http://{}/metrics", listener.local_addr()?);
+    tokio::spawn(telemetry::serve_metrics(listener, metrics));
+    tokio::spawn(database.clone().probe());
+    Ok(())
+}
+
+/// Every room that counts anything says what.
+fn describe() {
+    database::describe();
+    rate_limit::describe();
+    web::describe_repeats();
+    order::describe();
+    server::describe_requests();
+    worker::describe();
+}

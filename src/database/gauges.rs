@@ -1,0 +1,63 @@
+//! How the pools are used.
+
+use std::time::{Duration, Instant};
+
+use metrics::{describe_gauge, describe_histogram, gauge, histogram};
+use sqlx::PgPool;
+use tokio::time::MissedTickBehavior;
+
+use super::Database;
+
+/// Between two probes.
+const PROBE_EVERY: Duration = Duration::from_secs(5);
+
+/// Says what is counted here.
+pub fn describe() {
+    describe_gauge!(
+        "afforo_db_pool_connections",
+        "Connections to PostgreSQL, `idle` or `in_use`."
+    );
+    describe_gauge!(
+        "afforo_db_pool_max_connections",
+        "How many connections a pool may open."
+    );
+    describe_histogram!(
+        "afforo_db_acquire_seconds",
+        "How long a connection was waited for; of the pool `main`, by a probe every five seconds."
+    );
+}
+
+impl Database {
+    /// Brings the gauges of the pools up to date whenever it is called.
+    pub fn look(&self) -> impl Fn() + Send + Sync + 'static {
+        let pools = [("main", self.pool.clone()), ("placement", self.placement.clone())];
+        move || {
+            for (name, pool) in &pools {
+                look_at(name, pool);
+            }
+        }
+    }
+
+    /// Asks for a connection now and then, as a request would, and notes how long that took. Those that place orders are not
+    /// asked for: they are with their lanes for as long as there is something to place.
+    pub async fn probe(self) {
+        let mut times = tokio::time::interval(PROBE_EVERY);
+        times.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        while !self.pool.is_closed() {
+            times.tick().await;
+            let asked = Instant::now();
+            // One that does not come took as long as it was waited for.
+            drop(self.pool.acquire().await);
+            histogram!("afforo_db_acquire_seconds", "pool" => "main").record(asked.elapsed());
+        }
+    }
+}
+
+fn look_at(name: &'static str, pool: &PgPool) {
+    let max = pool.options().get_max_connections();
+    let idle = u32::try_from(pool.num_idle()).unwrap_or(u32::MAX).min(max);
+    let in_use = pool.size().saturating_sub(idle);
+    gauge!("afforo_db_pool_max_connections", "pool" => name).set(max);
+    gauge!("afforo_db_pool_connections", "pool" => name, "state" => "idle").set(idle);
+    gauge!("afforo_db_pool_connections", "pool" => name, "state" => "in_use").set(in_use);
+}

@@ -1,0 +1,228 @@
+//! Spans for an OpenTelemetry collector, by OTLP over HTTP.
+//!
+//! They are exported in batches by a thread of their own. What that thread cannot pass on is dropped: a collector that is
+//! away or hangs costs a line in the log and never a request.
+
+use std::{
+    env,
+    sync::atomic::{AtomicBool, Ordering},
+    time::Duration,
+};
+
+use async_trait::async_trait;
+use axum::http::{HeaderMap, StatusCode};
+use http_body_util::{BodyExt, Full, Limited};
+use hyper_rustls::HttpsConnector;
+use hyper_util::{
+    client::legacy::{Client, connect::HttpConnector},
+    rt::TokioExecutor,
+};
+use opentelemetry::{
+    Context,
+    propagation::TextMapPropagator,
+    trace::{Status, TraceContextExt, TracerProvider},
+};
+use opentelemetry_http::{Bytes, HeaderExtractor, HttpClient, HttpError, Request, Response};
+use opentelemetry_otlp::{ExporterBuildError, WithExportConfig, WithHttpConfig};
+use opentelemetry_sdk::{
+    Resource,
+    error::OTelSdkResult,
+    propagation::TraceContextPropagator,
+    trace::{SdkTracerProvider, SpanData, SpanExporter},
+};
+use tracing::{Span, Subscriber};
+use tracing_opentelemetry::OpenTelemetrySpanExt;
+use tracing_subscriber::{Layer, registry::LookupSpan};
+
+/// How long the last spans may take at the end of the process.
+const FAREWELL: Duration = Duration::from_secs(2);
+
+/// How long the collector may take for a batch, unless `OTEL_EXPORTER_OTLP_TIMEOUT` says otherwise.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// The longest answer of a collector that is read: it only says what it did not take.
+const LONGEST_ANSWER: usize = 64 * 1024;
+
+/// Once they are exported, they are for good.
+static EXPORTED: AtomicBool = AtomicBool::new(false);
+
+/// Whether spans go anywhere.
+#[must_use]
+pub fn are_exported() -> bool {
+    EXPORTED.load(Ordering::Relaxed)
+}
+
+/// Why spans cannot be exported.
+#[derive(Debug, thiserror::Error)]
+pub enum TracesError {
+    /// The endpoint is no URL, or another variable of OpenTelemetry does not fit.
+    #[error(transparent)]
+    Exporter(#[from] ExporterBuildError),
+    /// There is no thread to export on.
+    #[error("no thread to send spans: {0}")]
+    Runtime(#[from] std::io::Error),
+}
+
+/// The export of spans.
+#[derive(Clone, Debug)]
+pub struct Traces(SdkTracerProvider);
+
+impl Traces {
+    /// Exports to the collector at `endpoint`, such as `http://localhost:4318`. Name, sampler, headers and batches are those
+    /// of OpenTelemetry's own variables.
+    ///
+    /// # Errors
+    /// When one of them makes no sense.
+    pub fn to(endpoint: &str) -> Result<Self, TracesError> {
+        let exporter = opentelemetry_otlp::SpanExporter::builder()
+            .with_http()
+            .with_http_client(Sender::new()?)
+            .with_endpoint(format!("{}/v1/traces", endpoint.trim_end_matches('/')))
+            .build()?;
+        let exporter = Reporting {
+            exporter,
+            failing: AtomicBool::new(false),
+        };
+        let provider = SdkTracerProvider::builder()
+            .with_batch_exporter(exporter)
+            .with_resource(resource())
+            .build();
+        EXPORTED.store(true, Ordering::Relaxed);
+        Ok(Self(provider))
+    }
+
+    pub(super) fn layer<S>(&self) -> impl Layer<S>
+    where
+        S: Subscriber + for<'a> LookupSpan<'a>,
+    {
+        tracing_opentelemetry::layer()
+            .with_tracer(self.0.tracer(env!("CARGO_PKG_NAME")))
+            .with_location(false)
+            .with_threads(false)
+            .with_tracked_inactivity(false)
+    }
+
+    /// Exports what has gathered, if the collector takes it in time. It blocks, for two seconds at most.
+    pub fn stop(self) {
+        if let Err(error) = self.0.shutdown_with_timeout(FAREWELL) {
+            tracing::warn!(%error, "the last spans were not exported");
+        }
+    }
+}
+
+/// What all spans are of. The environment may call it otherwise.
+fn resource() -> Resource {
+    let named = env::var_os("OTEL_SERVICE_NAME").is_some_and(|name| !name.is_empty())
+        || env::var("OTEL_RESOURCE_ATTRIBUTES").is_ok_and(|attributes| attributes.contains("service.name="));
+    let resource = Resource::builder().with_attribute(opentelemetry::KeyValue::new(
+        "service.version",
+        env!("CARGO_PKG_VERSION"),
+    ));
+    if named {
+        resource.build()
+    } else {
+        resource.with_service_name(env!("CARGO_PKG_NAME")).build()
+    }
+}
+
+/// Makes a request's span a part of the trace that the client's `traceparent` names, and notes the trace in `trace_id`.
+pub fn join_trace(span: &Span, headers: &HeaderMap) {
+    if !are_exported() {
+        return;
+    }
+    let parent =
+        TraceContextPropagator::new().extract_with_context(&Context::new(), &HeaderExtractor(headers));
+    if parent.span().span_context().is_valid() {
+        let _ = span.set_parent(parent);
+    }
+    let context = span.context();
+    let context = context.span().span_context().clone();
+    if context.is_valid() {
+        span.record("trace_id", tracing::field::display(context.trace_id()));
+    }
+}
+
+/// Notes in a request's span how it was answered.
+pub fn finish_request(span: &Span, status: StatusCode) {
+    if !are_exported() {
+        return;
+    }
+    span.set_attribute("http.response.status_code", i64::from(status.as_u16()));
+    if status.is_server_error() {
+        span.set_status(Status::error(""));
+    }
+}
+
+/// Says once when spans are not taken any more, and once when they are again.
+#[derive(Debug)]
+struct Reporting {
+    exporter: opentelemetry_otlp::SpanExporter,
+    failing: AtomicBool,
+}
+
+impl SpanExporter for Reporting {
+    async fn export(&self, batch: Vec<SpanData>) -> OTelSdkResult {
+        let exported = self.exporter.export(batch).await;
+        let was_failing = self.failing.swap(exported.is_err(), Ordering::Relaxed);
+        match &exported {
+            Err(error) if !was_failing => {
+                tracing::warn!(%error, "spans cannot be exported; they are dropped until the collector takes them");
+            }
+            Ok(()) if was_failing => tracing::info!("spans are being exported again"),
+            _ => {}
+        }
+        exported
+    }
+
+    fn shutdown_with_timeout(&self, timeout: Duration) -> OTelSdkResult {
+        self.exporter.shutdown_with_timeout(timeout)
+    }
+
+    fn set_resource(&mut self, resource: &Resource) {
+        self.exporter.set_resource(resource);
+    }
+}
+
+/// Sends from the thread that exports, on a runtime of its own: it neither takes time from those that serve, nor ends before
+/// the last spans are sent.
+#[derive(Debug)]
+struct Sender {
+    runtime: tokio::runtime::Runtime,
+    client: Client<HttpsConnector<HttpConnector>, Full<Bytes>>,
+    patience: Duration,
+}
+
+impl Sender {
+    fn new() -> std::io::Result<Self> {
+        let connector = hyper_rustls::HttpsConnectorBuilder::new()
+            .with_webpki_roots()
+            .https_or_http()
+            .enable_http1()
+            .build();
+        let patience = env::var("OTEL_EXPORTER_OTLP_TIMEOUT")
+            .ok()
+            .and_then(|milliseconds| milliseconds.parse().ok());
+        Ok(Self {
+            runtime: tokio::runtime::Builder::new_current_thread()
+                .enable_all()
+                .build()?,
+            client: Client::builder(TokioExecutor::new()).build(connector),
+            patience: patience.map_or(PATIENCE, Duration::from_millis),
+        })
+    }
+}
+
+#[async_trait]
+impl HttpClient for Sender {
+    async fn send_bytes(&self, request: Request<Bytes>) -> Result<Response<Bytes>, HttpError> {
+        let exchange = async {
+            let response = self.client.request(request.map(Full::new)).await?;
+            let (parts, body) = response.into_parts();
+            let body = Limited::new(body, LONGEST_ANSWER).collect().await?.to_bytes();
+            Ok(Response::from_parts(parts, body))
+        };
+        // Whoever exports has nothing else to do.
+        self.runtime
+            .block_on(async { tokio::time::timeout(self.patience, exchange).await })?
+    }
+}

@@ -1,0 +1,47 @@
+//! JSON log lines: one for each failure, with the id of its request.
+
+use serde_json::Value;
+
+use super::serve;
+use crate::support::app::{TestApp, client, send};
+
+#[tokio::test]
+async fn a_failed_request_has_one_line_with_its_id_whatever_else_is_not_logged() {
+    let app = TestApp::start().await;
+    // Where nothing below errors is logged, the address of the server is not either.
+    let mut server = serve(
+        &app,
+        &[("LOG_FORMAT", "json"), ("RUST_LOG", "error,afforo::cli=info")],
+    );
+    let listening: Value = serde_json::from_str(&server.says("listening on http://").await).unwrap();
+    let (_, base) = listening["message"]
+        .as_str()
+        .unwrap()
+        .split_once("listening on ")
+        .unwrap();
+    sqlx::query("alter table category rename to gone")
+        .execute(&app.pool)
+        .await
+        .unwrap();
+    for (method, id) in [("GET", "read-1"), ("POST", "write-1")] {
+        let request = match method {
+            "GET" => client().get(format!("{base}/api/categories/1/")),
+            _ => client()
+                .post(format!("{base}/api/categories/"))
+                .json(&serde_json::json!({ "name": "Lamps" })),
+        };
+        let answer = send(request.header("x-request-id", id)).await;
+        assert_eq!(answer.status, 500, "{}", answer.text);
+        assert_eq!(answer.header("x-request-id"), id);
+        server.says(id).await;
+        let said = server.said();
+        let lines: Vec<&str> = said.lines().filter(|line| line.contains(id)).collect();
+        assert_eq!(lines.len(), 1, "{said}");
+        let line: Value = serde_json::from_str(lines[0]).unwrap();
+        assert_eq!(line["level"], "ERROR", "{line}");
+        assert_eq!(line["message"], "a request failed", "{line}");
+        assert_eq!(line["span"]["request_id"], id, "{line}");
+        assert_eq!(line["span"]["method"], method, "{line}");
+        assert!(line["error"].as_str().unwrap().contains("category"), "{line}");
+    }
+}

@@ -1,0 +1,109 @@
+//! The names of metrics: what the source counts, what it says of that, and what documentation, dashboard and alerts know.
+
+use std::{collections::BTreeSet, fs};
+
+use crate::house;
+
+/// Names that are agreed on, and known to documentation, dashboard and alerts, but that nothing counts yet.
+const TO_COME: &[&str] = &["afforo_http_connections", "afforo_http_shed_total"];
+
+#[test]
+fn what_is_counted_is_described_and_what_is_described_is_counted() {
+    for kind in ["counter", "gauge", "histogram"] {
+        let counted = named_in_source(&format!("{kind}!("), "describe_");
+        let described = named_in_source(&format!("describe_{kind}!("), "\0");
+        assert!(!counted.is_empty(), "there is no {kind}");
+        assert_eq!(counted, described, "{kind}s");
+    }
+}
+
+#[test]
+fn the_documentation_has_a_row_for_every_metric_and_no_other() {
+    let documented: BTreeSet<String> = read("docs/OBSERVABILITY.md")
+        .lines()
+        .filter_map(|line| line.strip_prefix("| `afforo_")?.split_once('`'))
+        .map(|(name, _)| format!("afforo_{name}"))
+        .collect();
+    assert_eq!(documented, in_source());
+}
+
+#[test]
+fn dashboard_and_alerts_ask_for_metrics_that_exist() {
+    let known = in_source();
+    for file in ["ops/grafana/afforo.json", "ops/prometheus/alerts.yml"] {
+        let asked = words(&read(file));
+        assert!(asked.len() > 5, "{file}: {asked:?}");
+        for word in asked {
+            let base = ["_bucket", "_sum", "_count"]
+                .iter()
+                .find_map(|suffix| word.strip_suffix(suffix));
+            assert!(
+                known.contains(&word) || base.is_some_and(|base| known.contains(base)),
+                "{file} asks for {word}"
+            );
+        }
+    }
+}
+
+#[test]
+fn the_dashboard_shows_every_metric() {
+    let dashboard = read("ops/grafana/afforo.json");
+    let shown = words(&dashboard);
+    let missing: Vec<String> = in_source()
+        .into_iter()
+        .filter(|name| !shown.iter().any(|word| word.starts_with(name.as_str())))
+        .collect();
+    assert_eq!(missing, Vec::<String>::new());
+}
+
+/// Every name in quotes, in macros and tables; and those to come.
+fn in_source() -> BTreeSet<String> {
+    let mut found: BTreeSet<String> = TO_COME.iter().map(|name| (*name).to_owned()).collect();
+    for source in sources() {
+        for after in source.split("\"afforo_").skip(1) {
+            let name = leading_word(after);
+            if after[name.len()..].starts_with('"') {
+                let name = format!("afforo_{name}");
+                assert!(!TO_COME.contains(&name.as_str()), "{name} has come");
+                found.insert(name);
+            }
+        }
+    }
+    found
+}
+
+/// The names that follow an opening, unless something else comes right before it.
+fn named_in_source(opening: &str, unless_after: &str) -> BTreeSet<String> {
+    let mut found = BTreeSet::new();
+    for source in sources() {
+        for (at, _) in source.match_indices(&format!("{opening}\"")) {
+            if !source[..at].ends_with(unless_after) {
+                found.insert(leading_word(&source[at + opening.len() + 1..]).to_owned());
+            }
+        }
+    }
+    found
+}
+
+/// All that begins like a metric of ours, whole words only.
+fn words(text: &str) -> BTreeSet<String> {
+    text.split(|c: char| !(c.is_ascii_alphanumeric() || c == '_'))
+        .filter(|word| word.starts_with("afforo_"))
+        .map(str::to_owned)
+        .collect()
+}
+
+fn leading_word(text: &str) -> &str {
+    let end = text.find(|c: char| !(c.is_ascii_alphanumeric() || c == '_'));
+    &text[..end.unwrap_or(text.len())]
+}
+
+/// All of `src/`, without white space, so that it does not matter how a call is broken into lines.
+fn sources() -> impl Iterator<Item = String> {
+    let files = house::sources("src").into_iter();
+    files.map(|(_, source)| source.split_whitespace().collect())
+}
+
+fn read(path: &str) -> String {
+    fs::read_to_string(path).unwrap_or_else(|error| panic!("{path}: {error}"))
+}
