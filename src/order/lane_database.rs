@@ -1,7 +1,11 @@
 //! A lane's way to the database: connections that are kept while there is more to do, and replaced when they fail.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
+use metrics::histogram;
 use sqlx::{PgPool, Postgres, pool::PoolConnection};
 use tracing::Instrument;
 
@@ -71,7 +75,7 @@ async fn transact(
         tries += 1;
         let mut connection = match held.take() {
             Some(connection) => connection,
-            None => placement.acquire().await.map_err(PlaceError::Database)?,
+            None => acquire(&placement).await.map_err(PlaceError::Database)?,
         };
         let error = match batch.transact(&mut connection).await {
             Ok(outcomes) => return Ok((outcomes, Some(connection))),
@@ -108,4 +112,11 @@ async fn transact(
             "a connection was lost; its orders are placed on another"
         );
     }
+}
+
+async fn acquire(placement: &PgPool) -> sqlx::Result<PoolConnection<Postgres>> {
+    let asked = Instant::now();
+    let connection = placement.acquire().await;
+    histogram!("afforo_db_acquire_seconds", "pool" => "placement").record(asked.elapsed());
+    connection
 }

@@ -65,6 +65,7 @@ async fn create(
     let store_id = order.store_id.clone();
     match placement.place(order, once.pledge()).await? {
         Outcome::Placed(placed) => {
+            tracing::Span::current().record("order_id", placed.id);
             if placed.status == Status::Confirmed {
                 app.order_confirmed.notify_one();
             }
