@@ -211,6 +211,15 @@ pub fn order(store: i64, items: &[(i64, i64)]) -> Value {
     json!({ "store_id": store, "items": items })
 }
 
+/// An order as a client would write it by hand.
+pub fn raw_order(address: SocketAddr, store: i64, items: &[(i64, i64)]) -> String {
+    let body = order(store, items).to_string();
+    format!(
+        "POST /api/orders/ HTTP/1.1\r\nHost: {address}\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\r\n{body}",
+        body.len()
+    )
+}
+
 /// The stock rows of a database whose movements do not add up to their quantity. All other books must be right.
 pub async fn unbalanced(pool: &PgPool) -> Vec<i64> {
     let mut connection = pool.acquire().await.unwrap();

@@ -1,6 +1,7 @@
 //! What the tests stand on.
 
 pub mod app;
+pub mod books;
 pub mod program;
 pub mod redis;
 pub mod servers;

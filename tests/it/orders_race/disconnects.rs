@@ -7,8 +7,11 @@ use serde_json::json;
 use sqlx::{Connection, PgConnection};
 use tokio::{io::AsyncWriteExt, net::TcpStream};
 
-use super::{Shop, at_a_time, books_balance, raw_order};
-use crate::support::{app::TestApp, program::eventually};
+use super::{Shop, at_a_time, books_balance};
+use crate::support::{
+    app::{TestApp, raw_order},
+    program::eventually,
+};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn clients_that_go_away_leave_the_books_in_balance_and_no_transaction_open() {

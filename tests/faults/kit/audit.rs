@@ -1,0 +1,206 @@
+//! The reckoning at the end of a scenario: what the clients were told against what is in the database.
+
+use std::{
+    collections::{HashMap, HashSet},
+    sync::atomic::Ordering,
+    time::Duration,
+};
+
+use sqlx::PgPool;
+use tokio::time::{Instant, sleep};
+
+use super::{
+    program::Program,
+    table::Row,
+    truth::{Answer, Order, Truth},
+    until,
+    world::World,
+};
+use crate::support::{
+    books::books_balance,
+    program::{afforo, run},
+};
+
+/// What the log says of an order whose confirmation went out.
+const SENT: &str = "order confirmation sent";
+
+/// How a confirmation comes back whose job was lost.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Recovery {
+    /// By itself, when its lease has run out.
+    Unaided,
+    /// At once: its lease is ended by hand, to save the time.
+    Hurried,
+}
+
+/// Waits until nothing is under way and nothing is owed, stops the programs, and checks everything that is promised. The
+/// fault has hit so often.
+pub async fn settle(world: &World, truth: &Truth, programs: &mut [Program], hits: usize, recovery: Recovery) {
+    no_transaction_stays_open(&world.pool).await;
+    let mut pause = Instant::now();
+    until("nothing is owed any more", async || {
+        if recovery == Recovery::Hurried && Instant::now() >= pause {
+            let due = "update outbox set due_at = now() where due_at > now()";
+            sqlx::query(due).execute(&world.pool).await.unwrap();
+            pause = Instant::now() + Duration::from_secs(2);
+        }
+        owed(&world.pool).await == 0
+    })
+    .await;
+    no_transaction_stays_open(&world.pool).await;
+    for program in &mut *programs {
+        program.stop().await;
+    }
+    let said: String = programs.iter().map(|program| program.said() + "\n").collect();
+    assert!(!said.contains("panicked"), "{said}");
+    assert!(!said.contains("a request failed"), "{said}");
+    for (status, times) in truth.statuses() {
+        assert!(status < 500 || status == 503, "{times} times {status}:\n{said}");
+    }
+
+    let mut check = afforo(&["check"]);
+    let checked = run(check.env("DATABASE_URL", world.postgres.url("shop"))).await;
+    assert_eq!(checked.code, Some(0), "{}{}", checked.out, checked.err);
+    books_balance(&world.pool).await;
+
+    let (lost, doubled) = compare(truth, &Placed::all(&world.pool).await);
+    Row {
+        hits,
+        requests: truth.requests.load(Ordering::Relaxed),
+        lost,
+        doubled: doubled + sent_again(&said),
+    }
+    .enter(world.name);
+}
+
+/// One that was forgotten would be ended by PostgreSQL after half a minute, so this does not wait for long.
+async fn no_transaction_stays_open(pool: &PgPool) {
+    let deadline = Instant::now() + Duration::from_secs(15);
+    loop {
+        let open: Vec<String> = sqlx::query_scalar(
+            "select format('%s for %s: %s', state, now() - state_change, query) from pg_stat_activity
+             where state like 'idle in transaction%' and now() - state_change > interval '2 s'",
+        )
+        .fetch_all(pool)
+        .await
+        .unwrap();
+        if open.is_empty() {
+            return;
+        }
+        assert!(Instant::now() < deadline, "transactions stay open: {open:?}");
+        sleep(Duration::from_millis(100)).await;
+    }
+}
+
+async fn owed(pool: &PgPool) -> i64 {
+    let owed = "select count(*) from outbox";
+    sqlx::query_scalar(owed).fetch_one(pool).await.unwrap()
+}
+
+/// An order as the database has it.
+#[derive(sqlx::FromRow)]
+struct Placed {
+    id: i64,
+    store: i64,
+    status: String,
+    products: Vec<i64>,
+    quantities: Vec<i64>,
+    confirmations: i64,
+}
+
+impl Placed {
+    async fn all(pool: &PgPool) -> Vec<Self> {
+        sqlx::query_as(
+            "select o.id, o.store_id as store, o.status,
+                 array(select product_id from order_item i where i.order_id = o.id order by i.id) as products,
+                 array(select quantity::bigint from order_item i where i.order_id = o.id order by i.id) as quantities,
+                 (select count(*) from order_confirmation c where c.order_id = o.id) as confirmations
+             from orders o",
+        )
+        .fetch_all(pool)
+        .await
+        .unwrap()
+    }
+
+    fn order(&self) -> Order {
+        Order {
+            store: self.store,
+            items: self
+                .products
+                .iter()
+                .copied()
+                .zip(self.quantities.iter().copied())
+                .collect(),
+        }
+    }
+}
+
+/// How many orders were acknowledged and are not there as they were acknowledged, and how many are there more often than
+/// they were sent.
+fn compare(truth: &Truth, placed: &[Placed]) -> (usize, usize) {
+    let by_id: HashMap<i64, &Placed> = placed.iter().map(|placed| (placed.id, placed)).collect();
+    let mut sent = HashMap::new();
+    let (mut lost, mut doubled) = (0, 0);
+    let mut acknowledged = HashSet::new();
+    for (order, answer) in truth.sent() {
+        let is_there = match answer {
+            Answer::Confirmed(id) => by_id.get(&id).is_some_and(|placed| {
+                placed.status == "CONFIRMED" && placed.confirmations == 1 && placed.order() == order
+            }),
+            Answer::Rejected(id) => by_id
+                .get(&id)
+                .is_some_and(|placed| placed.status == "REJECTED" && placed.confirmations == 0),
+            Answer::Unknown => true,
+        };
+        if !is_there {
+            println!("lost: {order:?}, {answer:?}");
+            lost += 1;
+        }
+        if let Answer::Confirmed(id) | Answer::Rejected(id) = answer
+            && !acknowledged.insert(id)
+        {
+            println!("two answers for order {id}");
+            doubled += 1;
+        }
+        let before = sent.insert(order, answer);
+        assert!(before.is_none(), "no two orders are alike");
+    }
+    let mut seen = HashSet::new();
+    for placed in placed.iter().filter(|placed| placed.status == "CONFIRMED") {
+        let order = placed.order();
+        let answer = sent
+            .get(&order)
+            .unwrap_or_else(|| panic!("nobody sent {order:?}"));
+        let fits = match answer {
+            Answer::Confirmed(id) => *id == placed.id,
+            Answer::Rejected(_) => false,
+            Answer::Unknown => true,
+        };
+        if !seen.insert(order) || !fits {
+            println!("doubled: order {} beside {answer:?}", placed.id);
+            doubled += 1;
+        }
+    }
+    let rejected = placed.iter().filter(|placed| placed.status == "REJECTED").count();
+    let may_be_rejected = sent
+        .values()
+        .filter(|answer| !matches!(answer, Answer::Confirmed(_)))
+        .count();
+    assert!(rejected <= may_be_rejected, "{rejected} were rejected");
+    (lost, doubled)
+}
+
+/// How many confirmations went out for orders whose confirmation had gone out already.
+fn sent_again(said: &str) -> usize {
+    let mut orders = HashSet::new();
+    let sent = said.lines().filter(|line| line.contains(SENT));
+    let ids = sent.map(|line| {
+        line.split_once("order_id=")
+            .expect(line)
+            .1
+            .split(' ')
+            .next()
+            .unwrap()
+    });
+    ids.filter(|id| !orders.insert(id.to_owned())).count()
+}

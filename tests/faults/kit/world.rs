@@ -1,0 +1,106 @@
+//! A PostgreSQL and a Redis of a scenario's own, with a stocked shop.
+
+use afforo::{database, devstack::Postgres};
+use rand::rngs::StdRng;
+use sqlx::{Connection, Executor, PgConnection, PgPool, postgres::PgPoolOptions};
+use tempfile::TempDir;
+use tokio::task::block_in_place;
+
+use super::dice;
+use crate::support::redis::RedisServer;
+
+/// What becomes of the data when PostgreSQL is killed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Disk {
+    /// Quick, and only for a PostgreSQL that stays up.
+    Forgets,
+    /// As in production: what was committed is there.
+    Keeps,
+}
+
+/// Where a scenario takes place.
+pub struct World {
+    pub name: &'static str,
+    pub rng: StdRng,
+    pub postgres: Postgres,
+    pub redis: RedisServer,
+    /// The observer's own connections.
+    pub pool: PgPool,
+    _folder: TempDir,
+}
+
+impl World {
+    /// Starts the servers, and makes the tables.
+    pub async fn new(name: &'static str, disk: Disk) -> Self {
+        let rng = dice::of(name);
+        let folder = TempDir::new().unwrap();
+        let postgres = block_in_place(|| match disk {
+            Disk::Forgets => Postgres::throwaway(),
+            Disk::Keeps => Postgres::persistent(folder.path()),
+        });
+        let postgres = postgres.unwrap();
+        let redis = block_in_place(RedisServer::start);
+        let mut admin = PgConnection::connect(&postgres.url("postgres")).await.unwrap();
+        admin.execute("create database shop").await.unwrap();
+        admin.close().await.unwrap();
+        let url = postgres.url("shop");
+        database::migrate(&url).await.unwrap();
+        let pool = PgPoolOptions::new()
+            .max_connections(4)
+            .connect(&url)
+            .await
+            .unwrap();
+        Self {
+            name,
+            rng,
+            postgres,
+            redis,
+            pool,
+            _folder: folder,
+        }
+    }
+
+    /// The environment of a server or a worker here.
+    pub fn env(&self) -> Vec<(&'static str, String)> {
+        vec![
+            ("DATABASE_URL", self.postgres.url("shop")),
+            ("REDIS_URL", self.redis.url(0)),
+            ("RATE_LIMIT_ENABLED", "False".to_owned()),
+        ]
+    }
+
+    /// Opens a store that stocks so many products with so many pieces each. Answers the products.
+    pub async fn stock(&self, products: i64, pieces: i64) -> (i64, Vec<i64>) {
+        let (store, products): (i64, Vec<i64>) = sqlx::query_as(
+            "with shop as (
+                 insert into store (name, location) values ('Main Store', 'Main Street 1') returning id
+             ), kind as (
+                 insert into category (name) values ('All') on conflict do nothing returning id
+             ), goods as (
+                 insert into product (title, price, category_id)
+                 select 'Lamp ' || n, 1.25, kind.id from kind, generate_series(1, $1) n returning id
+             )
+             select shop.id, array(select id from goods order by id) from shop",
+        )
+        .bind(products)
+        .fetch_one(&self.pool)
+        .await
+        .unwrap();
+        // The products' titles are seen by the next statement only.
+        sqlx::query(
+            "with stocked as (
+                 insert into inventory (store_id, product_id, quantity)
+                 select $1, unnest($2::bigint[]), $3 returning id, quantity
+             )
+             insert into stock_movement (inventory_id, kind, delta, quantity_after)
+             select id, 'INITIAL', quantity, quantity from stocked",
+        )
+        .bind(store)
+        .bind(&products)
+        .bind(pieces)
+        .execute(&self.pool)
+        .await
+        .unwrap();
+        (store, products)
+    }
+}
