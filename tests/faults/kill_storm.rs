@@ -4,7 +4,7 @@ use std::sync::atomic::Ordering;
 
 use crate::kit::{
     audit::{Recovery, settle},
-    clients::{Clients, a_moment, marked_orders},
+    clients::{Clients, Orders, a_moment},
     dice::size,
     program::Program,
     world::{Disk, World},
@@ -16,12 +16,12 @@ async fn a_server_that_is_killed_again_and_again_loses_no_order_and_places_none_
     let (orders, kills) = (size(1_000, 10_000), size(4, 20));
     // Too little for all, even without those that are cut off: some are rejected.
     let pieces = i64::try_from(orders).unwrap() * 17 / 2 * 6 / 10;
-    let (store, products) = world.stock(5, pieces).await;
+    let shop = world.stock(5, pieces).await;
     let mut server = Program::server(&["--with-worker"], &world.env()).await;
     let clients = Clients::new();
     let truth = clients.truth.clone();
-    let orders = marked_orders(&mut world.rng, store, &products, orders);
-    let (all, servers) = (orders.len(), [server.address]);
+    let (all, servers) = (orders, [server.address]);
+    let orders = Orders::new(&mut world.rng, &shop, all);
     let rng = &mut world.rng;
     let killing = async {
         for kill in 1..=kills {
@@ -33,7 +33,7 @@ async fn a_server_that_is_killed_again_and_again_loses_no_order_and_places_none_
             assert!(truth.cut() > cut, "clients were cut off");
         }
     };
-    tokio::join!(clients.place(64, &servers, orders), killing);
+    tokio::join!(clients.place(64, &servers, &orders), killing);
     assert!(truth.broken.load(Ordering::Relaxed) > 0, "answers were cut off");
     assert_eq!(truth.statuses().keys().copied().collect::<Vec<_>>(), [200, 201]);
     settle(&world, &truth, &mut [server], kills, Recovery::Hurried).await;

@@ -9,6 +9,9 @@
 
 mod kill_storm;
 mod kit;
+mod postgres;
+mod redis;
 #[allow(dead_code, reason = "it serves other tests as well")]
 #[path = "../support/mod.rs"]
 mod support;
+mod worker_murder;

@@ -92,7 +92,8 @@ async fn no_transaction_stays_open(pool: &PgPool) {
     }
 }
 
-async fn owed(pool: &PgPool) -> i64 {
+/// How many rows of the outbox wait for the confirmations of their orders.
+pub async fn owed(pool: &PgPool) -> i64 {
     let owed = "select count(*) from outbox";
     sqlx::query_scalar(owed).fetch_one(pool).await.unwrap()
 }

@@ -1,16 +1,15 @@
 //! Honest clients: they keep their connections, send each order once, and remember what was answered.
 
 use std::{
-    collections::VecDeque,
     net::SocketAddr,
     sync::{
-        Arc, Mutex,
+        Arc,
         atomic::{AtomicUsize, Ordering},
     },
     time::Duration,
 };
 
-use rand::{Rng, rngs::StdRng};
+use rand::{Rng, SeedableRng, rngs::StdRng, seq::SliceRandom};
 use reqwest::RequestBuilder;
 use serde_json::Value;
 use tokio::{task::JoinSet, time::sleep};
@@ -20,6 +19,9 @@ use super::{
     truth::{Answer, Order, Truth},
 };
 use crate::support::app;
+
+/// Between an order that was not answered, or refused for now, and the next.
+const BREATH: Duration = Duration::from_millis(20);
 
 /// Clients that share a memory.
 #[derive(Clone)]
@@ -36,21 +38,20 @@ impl Clients {
         }
     }
 
-    /// So many clients place the orders, one after the other each, at the servers in turn.
-    pub async fn place(&self, clients: usize, servers: &[SocketAddr], orders: Vec<Order>) {
-        let orders = Arc::new(Mutex::new(VecDeque::from(orders)));
+    /// So many clients place orders, one after the other each, at the servers in turn, until there are no more. Who is told
+    /// to come back later takes a breath.
+    pub async fn place(&self, clients: usize, servers: &[SocketAddr], orders: &Arc<Orders>) {
         let turn = Arc::new(AtomicUsize::new(0));
         let mut tasks = JoinSet::new();
         for _ in 0..clients {
             let (this, orders, turn, servers) =
                 (self.clone(), orders.clone(), turn.clone(), servers.to_vec());
             tasks.spawn(async move {
-                loop {
-                    let Some(order) = orders.lock().unwrap().pop_front() else {
-                        return;
-                    };
+                while let Some(order) = orders.take() {
                     let server = servers[turn.fetch_add(1, Ordering::Relaxed) % servers.len()];
-                    this.place_one(server, order).await;
+                    if this.place_one(server, order).await == Answer::Unknown {
+                        sleep(BREATH).await;
+                    }
                 }
             });
         }
@@ -60,7 +61,7 @@ impl Clients {
     }
 
     /// Places an order, and notes what is known of it then.
-    pub async fn place_one(&self, server: SocketAddr, order: Order) {
+    pub async fn place_one(&self, server: SocketAddr, order: Order) -> Answer {
         let request = self.http.post(format!("http://{server}/api/orders/"));
         let request = request.json(&app::order(order.store, &order.items));
         let answer = match self.send(request).await {
@@ -69,6 +70,7 @@ impl Clients {
             _ => Answer::Unknown,
         };
         self.truth.note(order, answer);
+        answer
     }
 
     /// Sends a request once: again only while nobody takes the connection, for then nothing was sent. Answers status and
@@ -104,23 +106,63 @@ impl Clients {
 
 /// Orders of all the products, each with quantities of its own: the number of the order, to the base of 16, in one digit a
 /// product. The products are in a random order.
-pub fn marked_orders(rng: &mut StdRng, store: i64, products: &[i64], count: usize) -> Vec<Order> {
-    use rand::seq::SliceRandom;
-    let orders = (0..count).map(|number| {
+pub struct Orders {
+    store: i64,
+    products: Vec<i64>,
+    seed: u64,
+    next: AtomicUsize,
+    end: AtomicUsize,
+}
+
+impl Orders {
+    /// So many of them.
+    pub fn new(rng: &mut StdRng, (store, products): &(i64, Vec<i64>), count: usize) -> Arc<Self> {
+        let most = 16_usize.pow(u32::try_from(products.len()).unwrap());
+        assert!(count <= most, "there are products enough for so many orders");
+        Arc::new(Self {
+            store: *store,
+            products: products.clone(),
+            seed: rng.random(),
+            next: AtomicUsize::new(0),
+            end: AtomicUsize::new(count),
+        })
+    }
+
+    /// As many as are taken until [`Orders::end`].
+    pub fn endless(rng: &mut StdRng, shop: &(i64, Vec<i64>)) -> Arc<Self> {
+        let most = 16_usize.pow(u32::try_from(shop.1.len()).unwrap());
+        Self::new(rng, shop, most)
+    }
+
+    /// The next one.
+    pub fn take(&self) -> Option<Order> {
+        let number = self.next.fetch_add(1, Ordering::Relaxed);
+        (number < self.end.load(Ordering::Relaxed)).then(|| self.number(number))
+    }
+
+    /// Whether there are more.
+    pub fn has_more(&self) -> bool {
+        self.next.load(Ordering::Relaxed) < self.end.load(Ordering::Relaxed)
+    }
+
+    /// There are no more from now on.
+    pub fn end(&self) {
+        self.end.store(0, Ordering::Relaxed);
+    }
+
+    fn number(&self, number: usize) -> Order {
         let mut rest = number;
-        let mut items: Vec<(i64, i64)> = products
-            .iter()
-            .map(|product| {
-                let digit = rest % 16;
-                rest /= 16;
-                (*product, i64::try_from(digit).unwrap() + 1)
-            })
-            .collect();
-        assert_eq!(rest, 0, "there are products enough for so many orders");
-        items.shuffle(rng);
-        Order { store, items }
-    });
-    orders.collect()
+        let mut items: Vec<(i64, i64)> = Vec::with_capacity(self.products.len());
+        for product in &self.products {
+            items.push((*product, i64::try_from(rest % 16).unwrap() + 1));
+            rest /= 16;
+        }
+        items.shuffle(&mut StdRng::seed_from_u64(self.seed ^ number as u64));
+        Order {
+            store: self.store,
+            items,
+        }
+    }
 }
 
 /// Pauses between the kills of a fault, in milliseconds: they strike at any moment, not just after an answer.

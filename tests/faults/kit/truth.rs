@@ -36,6 +36,8 @@ pub struct Truth {
     statuses: Mutex<BTreeMap<u16, usize>>,
     /// Orders that were sent and answered, or whose connection broke.
     pub done: AtomicUsize,
+    /// Those of them that were acknowledged.
+    pub acknowledged: AtomicUsize,
     /// Requests that were sent.
     pub requests: AtomicUsize,
     /// Requests whose connection broke before the answer was there.
@@ -47,6 +49,9 @@ pub struct Truth {
 impl Truth {
     /// Notes what became of an order.
     pub fn note(&self, order: Order, answer: Answer) {
+        if answer != Answer::Unknown {
+            self.acknowledged.fetch_add(1, Ordering::Relaxed);
+        }
         self.sent.lock().unwrap().push((order, answer));
         self.done.fetch_add(1, Ordering::Relaxed);
     }

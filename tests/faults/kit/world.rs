@@ -2,11 +2,12 @@
 
 use afforo::{database, devstack::Postgres};
 use rand::rngs::StdRng;
+use rustix::process::{Pid, Signal, kill_process};
 use sqlx::{Connection, Executor, PgConnection, PgPool, postgres::PgPoolOptions};
 use tempfile::TempDir;
 use tokio::task::block_in_place;
 
-use super::dice;
+use super::{dice, until};
 use crate::support::redis::RedisServer;
 
 /// What becomes of the data when PostgreSQL is killed.
@@ -102,5 +103,34 @@ impl World {
         .await
         .unwrap();
         (store, products)
+    }
+
+    /// Ends PostgreSQL as `pg_ctl stop -m immediate` does: at once, as in a crash.
+    pub async fn crash_postgres(&self) {
+        let pid = Pid::from_raw(self.postgres.pid().unwrap()).unwrap();
+        kill_process(pid, Signal::QUIT).unwrap();
+        until("PostgreSQL has ended", async || self.postgres.pid().is_none()).await;
+    }
+
+    /// Stops every PostgreSQL process that serves a program of ours: it keeps its connection, and says nothing.
+    pub async fn silence_backends(&self) -> Vec<Pid> {
+        let backends: Vec<i32> =
+            sqlx::query_scalar("select pid from pg_stat_activity where application_name = 'afforo'")
+                .fetch_all(&self.pool)
+                .await
+                .unwrap();
+        let backends: Vec<Pid> = backends.into_iter().filter_map(Pid::from_raw).collect();
+        for backend in &backends {
+            // It may have ended meanwhile.
+            let _ = kill_process(*backend, Signal::STOP);
+        }
+        backends
+    }
+}
+
+/// Lets processes go on that were stopped. PostgreSQL is not asked which they are: what they hold may keep it from answering.
+pub fn wake(processes: &[Pid]) {
+    for process in processes {
+        let _ = kill_process(*process, Signal::CONT);
     }
 }
