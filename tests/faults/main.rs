@@ -9,8 +9,11 @@
 
 mod kill_storm;
 mod kit;
+mod leaving;
+mod limiter;
 mod postgres;
 mod redis;
+mod stock;
 #[allow(dead_code, reason = "it serves other tests as well")]
 #[path = "../support/mod.rs"]
 mod support;

@@ -76,7 +76,7 @@ impl World {
             "with shop as (
                  insert into store (name, location) values ('Main Store', 'Main Street 1') returning id
              ), kind as (
-                 insert into category (name) values ('All') on conflict do nothing returning id
+                 insert into category (name) values ('All') returning id
              ), goods as (
                  insert into product (title, price, category_id)
                  select 'Lamp ' || n, 1.25, kind.id from kind, generate_series(1, $1) n returning id
