@@ -23,7 +23,7 @@ use crate::{
         clients::{Clients, Orders},
         dice::size,
         program::Program,
-        truth::{Answer, Order, Truth},
+        truth::{Known, Order, Truth},
         world::{Disk, World},
     },
     support::app::raw_order,
@@ -50,9 +50,9 @@ async fn clients_that_leave_before_the_answer_leave_nothing_open_and_nothing_hal
             let mut rng = StdRng::seed_from_u64(seed);
             for _ in (first..count).step_by(64) {
                 let order = orders.take().unwrap();
-                let answer = visit(address, &order, &mut rng, &truth).await;
-                left.fetch_add(usize::from(answer == Answer::Unknown), Ordering::Relaxed);
-                truth.note(order, answer);
+                let known = visit(address, &order, &mut rng, &truth).await;
+                left.fetch_add(usize::from(known == Known::Nothing), Ordering::Relaxed);
+                truth.note(order, known);
             }
         });
     }
@@ -64,7 +64,7 @@ async fn clients_that_leave_before_the_answer_leave_nothing_open_and_nothing_hal
         let order = orders.take().unwrap();
         assert!(matches!(
             clients.place_one(server.address, order).await,
-            Answer::Confirmed(_)
+            Known::Confirmed(_)
         ));
     }
     let left = left.load(Ordering::Relaxed);
@@ -73,7 +73,7 @@ async fn clients_that_leave_before_the_answer_leave_nothing_open_and_nothing_hal
 
 /// Sends an order, or the beginning of one, and leaves after a moment: in good order, or with a reset. Who has the answer by
 /// then takes it along.
-async fn visit(address: SocketAddr, order: &Order, rng: &mut StdRng, truth: &Truth) -> Answer {
+async fn visit(address: SocketAddr, order: &Order, rng: &mut StdRng, truth: &Truth) -> Known {
     let request = raw_order(address, order.store, &order.items);
     let sent = if rng.random_bool(0.1) {
         rng.random_range(0..request.len())
@@ -97,11 +97,11 @@ async fn visit(address: SocketAddr, order: &Order, rng: &mut StdRng, truth: &Tru
     };
     let _ = timeout(moment, reading).await;
     let Some((status, body)) = whole(&answer) else {
-        return Answer::Unknown;
+        return Known::Nothing;
     };
     truth.note_status(status);
     match (status, body["id"].as_i64()) {
-        (201, Some(id)) => Answer::Confirmed(id),
+        (201, Some(id)) => Known::Confirmed(id),
         other => panic!("{other:?}: {body}"),
     }
 }

@@ -7,6 +7,7 @@
     reason = "a scenario prints its seed and its line of the table"
 )]
 
+mod duplicates;
 mod kill_storm;
 mod kit;
 mod leaving;

@@ -57,8 +57,8 @@ async fn stock_that_is_set_by_hand_while_orders_take_from_it_brings_no_sold_piec
             } else {
                 json!({ "low_stock_threshold": quantity })
             };
-            let (status, body) = clerks.send(clerks.http.patch(&url).json(&patch)).await.unwrap();
-            assert_eq!(status, 200, "{body}");
+            let answer = clerks.send(clerks.http.patch(&url).json(&patch)).await.unwrap();
+            assert_eq!(answer.status, 200, "{}", answer.text);
         }
     };
     tokio::join!(

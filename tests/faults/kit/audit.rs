@@ -12,7 +12,7 @@ use tokio::time::{Instant, sleep};
 use super::{
     program::Program,
     table::Row,
-    truth::{Answer, Order, Truth},
+    truth::{Known, Order, Truth},
     until,
     world::World,
 };
@@ -136,59 +136,59 @@ impl Placed {
     }
 }
 
-/// How many orders were acknowledged and are not there as they were acknowledged, and how many are there more often than
-/// they were sent.
+/// How many orders were acknowledged and are not there as they were acknowledged, and how many are there that should not be,
+/// or more often than they were sent.
 fn compare(truth: &Truth, placed: &[Placed]) -> (usize, usize) {
     let by_id: HashMap<i64, &Placed> = placed.iter().map(|placed| (placed.id, placed)).collect();
     let mut sent = HashMap::new();
     let (mut lost, mut doubled) = (0, 0);
     let mut acknowledged = HashSet::new();
-    for (order, answer) in truth.sent() {
-        let is_there = match answer {
-            Answer::Confirmed(id) => by_id.get(&id).is_some_and(|placed| {
+    for (order, known) in truth.sent() {
+        let is_there = match known {
+            Known::Confirmed(id) => by_id.get(&id).is_some_and(|placed| {
                 placed.status == "CONFIRMED" && placed.confirmations == 1 && placed.order() == order
             }),
-            Answer::Rejected(id) => by_id
+            Known::Rejected(id) => by_id
                 .get(&id)
                 .is_some_and(|placed| placed.status == "REJECTED" && placed.confirmations == 0),
-            Answer::Unknown => true,
+            Known::Refused | Known::Nothing => true,
         };
         if !is_there {
-            println!("lost: {order:?}, {answer:?}");
+            println!("lost: {order:?}, {known:?}");
             lost += 1;
         }
-        if let Answer::Confirmed(id) | Answer::Rejected(id) = answer
+        if let Known::Confirmed(id) | Known::Rejected(id) = known
             && !acknowledged.insert(id)
         {
             println!("two answers for order {id}");
             doubled += 1;
         }
-        let before = sent.insert(order, answer);
+        let before = sent.insert(order, known);
         assert!(before.is_none(), "no two orders are alike");
     }
     let mut seen = HashSet::new();
     for placed in placed.iter().filter(|placed| placed.status == "CONFIRMED") {
         let order = placed.order();
-        let answer = sent
+        let known = sent
             .get(&order)
             .unwrap_or_else(|| panic!("nobody sent {order:?}"));
-        let fits = match answer {
-            Answer::Confirmed(id) => *id == placed.id,
-            Answer::Rejected(_) => false,
-            Answer::Unknown => true,
+        let fits = match known {
+            Known::Confirmed(id) => *id == placed.id,
+            Known::Rejected(_) | Known::Refused => false,
+            Known::Nothing => true,
         };
         if !seen.insert(order) || !fits {
-            println!("doubled: order {} beside {answer:?}", placed.id);
+            println!("doubled: order {} beside {known:?}", placed.id);
             doubled += 1;
         }
     }
-    let rejected = placed.iter().filter(|placed| placed.status == "REJECTED").count();
-    let may_be_rejected = sent
-        .values()
-        .filter(|answer| !matches!(answer, Answer::Confirmed(_)))
+    // Of a rejected order the database does not keep what was asked for.
+    let rejected = placed.iter().filter(|placed| placed.status == "REJECTED");
+    let surplus = rejected
+        .filter(|placed| !acknowledged.contains(&placed.id))
         .count();
-    assert!(rejected <= may_be_rejected, "{rejected} were rejected");
-    (lost, doubled)
+    let unanswered = sent.values().filter(|known| **known == Known::Nothing).count();
+    (lost, doubled + surplus.saturating_sub(unanswered))
 }
 
 /// How many confirmations went out for orders whose confirmation had gone out already.

@@ -16,12 +16,12 @@ use tokio::{task::JoinSet, time::sleep};
 
 use super::{
     PATIENCE,
-    truth::{Answer, Order, Truth},
+    truth::{Known, Order, Truth},
 };
-use crate::support::app;
+use crate::support::app::{self, Answer};
 
 /// Between an order that was not answered, or refused for now, and the next.
-const BREATH: Duration = Duration::from_millis(20);
+pub const BREATH: Duration = Duration::from_millis(20);
 
 /// Clients that share a memory.
 #[derive(Clone)]
@@ -49,7 +49,7 @@ impl Clients {
             tasks.spawn(async move {
                 while let Some(order) = orders.take() {
                     let server = servers[turn.fetch_add(1, Ordering::Relaxed) % servers.len()];
-                    if this.place_one(server, order).await == Answer::Unknown {
+                    if !this.place_one(server, order).await.is_acknowledged() {
                         sleep(BREATH).await;
                     }
                 }
@@ -61,43 +61,51 @@ impl Clients {
     }
 
     /// Places an order, and notes what is known of it then.
-    pub async fn place_one(&self, server: SocketAddr, order: Order) -> Answer {
+    pub async fn place_one(&self, server: SocketAddr, order: Order) -> Known {
         let request = self.http.post(format!("http://{server}/api/orders/"));
         let request = request.json(&app::order(order.store, &order.items));
-        let answer = match self.send(request).await {
-            Some((201, body)) => Answer::Confirmed(body["id"].as_i64().unwrap()),
-            Some((200, body)) => Answer::Rejected(body["id"].as_i64().unwrap()),
-            _ => Answer::Unknown,
+        let known = match self.send(request).await {
+            Some(answer) => Known::from(&answer),
+            None => Known::Nothing,
         };
-        self.truth.note(order, answer);
-        answer
+        self.truth.note(order, known);
+        known
     }
 
-    /// Sends a request once: again only while nobody takes the connection, for then nothing was sent. Answers status and
-    /// body, if there are any.
-    pub async fn send(&self, request: RequestBuilder) -> Option<(u16, Value)> {
+    /// Sends a request once: again only while nobody takes the connection, for then nothing was sent. Answers what was
+    /// answered, if anything was.
+    pub async fn send(&self, request: RequestBuilder) -> Option<Answer> {
         loop {
             let attempt = request.try_clone().unwrap().timeout(PATIENCE).send().await;
-            match attempt {
+            let response = match attempt {
                 Err(error) if error.is_connect() => {
                     self.truth.refused.fetch_add(1, Ordering::Relaxed);
-                    sleep(Duration::from_millis(5)).await;
+                    sleep(BREATH).await;
+                    continue;
+                }
+                response => response,
+            };
+            self.truth.requests.fetch_add(1, Ordering::Relaxed);
+            let read = async {
+                let response = response?;
+                let (status, headers) = (response.status(), response.headers().clone());
+                Ok::<_, reqwest::Error>((status, headers, response.text().await?))
+            };
+            match read.await {
+                Ok((status, headers, text)) => {
+                    self.truth.note_status(status.as_u16());
+                    let body = serde_json::from_str(&text).unwrap_or(Value::Null);
+                    return Some(Answer {
+                        status,
+                        headers,
+                        text,
+                        body,
+                    });
                 }
                 Err(error) => {
                     assert!(!error.is_timeout(), "an answer does not come: {error:?}");
-                    self.truth.requests.fetch_add(1, Ordering::Relaxed);
                     self.truth.broken.fetch_add(1, Ordering::Relaxed);
                     return None;
-                }
-                Ok(response) => {
-                    self.truth.requests.fetch_add(1, Ordering::Relaxed);
-                    let status = response.status().as_u16();
-                    self.truth.note_status(status);
-                    let Ok(text) = response.text().await else {
-                        self.truth.broken.fetch_add(1, Ordering::Relaxed);
-                        return None;
-                    };
-                    return Some((status, serde_json::from_str(&text).unwrap_or(Value::Null)));
                 }
             }
         }

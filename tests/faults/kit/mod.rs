@@ -5,6 +5,7 @@ pub mod audit;
 pub mod clients;
 pub mod dice;
 pub mod program;
+pub mod proxy;
 pub mod table;
 pub mod truth;
 pub mod world;

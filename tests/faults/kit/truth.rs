@@ -9,6 +9,7 @@ use std::{
 };
 
 use super::until;
+use crate::support::app::Answer;
 
 /// An order as it is sent. No two of a scenario are alike, so that each can be told in the database.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -18,21 +19,43 @@ pub struct Order {
     pub items: Vec<(i64, i64)>,
 }
 
-/// What was acknowledged of an order.
+/// What a client knows of an order that it sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Answer {
+pub enum Known {
     /// 201, with its id.
     Confirmed(i64),
     /// 200, with its id.
     Rejected(i64),
-    /// An error, or none at all: it may have been placed or not.
-    Unknown,
+    /// 503: nothing was done.
+    Refused,
+    /// No answer, or one that says that nobody knows: it may have been placed or not.
+    Nothing,
+}
+
+impl Known {
+    /// Whether there is an order, and it will not go away.
+    pub fn is_acknowledged(self) -> bool {
+        matches!(self, Self::Confirmed(_) | Self::Rejected(_))
+    }
+}
+
+impl From<&Answer> for Known {
+    fn from(answer: &Answer) -> Self {
+        let id = answer.body["id"].as_i64();
+        match (answer.status.as_u16(), id) {
+            (201, Some(id)) => Self::Confirmed(id),
+            (200, Some(id)) => Self::Rejected(id),
+            (503, _) if answer.text.contains("not known") => Self::Nothing,
+            (503, _) => Self::Refused,
+            _ => panic!("an order is answered with {answer:?}"),
+        }
+    }
 }
 
 /// The clients' memory.
 #[derive(Debug, Default)]
 pub struct Truth {
-    sent: Mutex<Vec<(Order, Answer)>>,
+    sent: Mutex<Vec<(Order, Known)>>,
     statuses: Mutex<BTreeMap<u16, usize>>,
     /// Orders that were sent and answered, or whose connection broke.
     pub done: AtomicUsize,
@@ -48,11 +71,11 @@ pub struct Truth {
 
 impl Truth {
     /// Notes what became of an order.
-    pub fn note(&self, order: Order, answer: Answer) {
-        if answer != Answer::Unknown {
+    pub fn note(&self, order: Order, known: Known) {
+        if known.is_acknowledged() {
             self.acknowledged.fetch_add(1, Ordering::Relaxed);
         }
-        self.sent.lock().unwrap().push((order, answer));
+        self.sent.lock().unwrap().push((order, known));
         self.done.fetch_add(1, Ordering::Relaxed);
     }
 
@@ -62,7 +85,7 @@ impl Truth {
     }
 
     /// Every order with what is known of it.
-    pub fn sent(&self) -> Vec<(Order, Answer)> {
+    pub fn sent(&self) -> Vec<(Order, Known)> {
         self.sent.lock().unwrap().clone()
     }
 

@@ -1,5 +1,7 @@
 //! A PostgreSQL and a Redis of a scenario's own, with a stocked shop.
 
+use std::time::Instant;
+
 use afforo::{database, devstack::Postgres};
 use rand::rngs::StdRng;
 use rustix::process::{Pid, Signal, kill_process};
@@ -27,7 +29,14 @@ pub struct World {
     pub redis: RedisServer,
     /// The observer's own connections.
     pub pool: PgPool,
+    started: Instant,
     _folder: TempDir,
+}
+
+impl Drop for World {
+    fn drop(&mut self) {
+        println!("{}: {} s", self.name, self.started.elapsed().as_secs());
+    }
 }
 
 impl World {
@@ -57,6 +66,7 @@ impl World {
             postgres,
             redis,
             pool,
+            started: Instant::now(),
             _folder: folder,
         }
     }

@@ -1,0 +1,143 @@
+//! Orders that are sent again and again under the same key, because answers get lost: connections are reset, and servers are
+//! killed.
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use futures::future::join_all;
+use tokio::time::sleep;
+
+use crate::{
+    kit::{
+        audit::{Recovery, settle},
+        clients::{BREATH, Clients, Orders, a_moment},
+        dice::size,
+        program::Program,
+        proxy::Proxy,
+        truth::{Known, Order},
+        until,
+        world::{Disk, World},
+    },
+    support::app::{self, Answer},
+};
+
+/// How often each order is sent, at least.
+const SENDS: usize = 5;
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_order_that_is_sent_five_times_and_more_under_its_key_is_placed_once_and_answered_to_the_byte() {
+    let mut world = World::new("duplicate storm", Disk::Forgets).await;
+    let (keys, kills) = (size(200, 2_000), size(2, 10));
+    let pieces = i64::try_from(keys).unwrap() * 17 / 2 * 8 / 10;
+    let shop = world.stock(5, pieces).await;
+    let mut programs = [
+        Program::server(&["--with-worker"], &world.env()).await,
+        Program::server(&[], &world.env()).await,
+    ];
+    let mut proxies = Vec::new();
+    for program in &programs {
+        proxies.push(Proxy::start(program.address, &mut world.rng).await);
+    }
+    let clients = Clients::new();
+    let truth = clients.truth.clone();
+    let orders = Orders::new(&mut world.rng, &shop, keys);
+    let answered = AtomicUsize::new(0);
+
+    // A key's orders are sent at once, or one after the other; to one server, or to both.
+    let client = async |_: usize| {
+        let mut first_answers = Vec::new();
+        while let Some(order) = orders.take() {
+            let key = format!("order-{:?}", order.items).replace(' ', "");
+            let number = answered.load(Ordering::Relaxed);
+            let send = |send: usize| {
+                let proxy = &proxies[(send * (number / 2 % 2) + number) % 2];
+                insist(&clients, proxy, &key, &order)
+            };
+            let answers = if number.is_multiple_of(3) {
+                let mut answers = Vec::new();
+                for number in 0..SENDS {
+                    answers.push(send(number).await);
+                }
+                answers
+            } else {
+                join_all((0..SENDS).map(send)).await
+            };
+            for answer in &answers[1..] {
+                assert_eq!(
+                    (answer.status, &answer.text),
+                    (answers[0].status, &answers[0].text),
+                    "{key}"
+                );
+            }
+            truth.note(order.clone(), Known::from(&answers[0]));
+            answered.fetch_add(1, Ordering::Relaxed);
+            first_answers.push((key, order, answers.into_iter().next().unwrap()));
+        }
+        first_answers
+    };
+    let (rng, victims) = (&mut world.rng, &mut programs);
+    let killing = async {
+        for kill in 1..=kills {
+            until("keys are answered", async || {
+                answered.load(Ordering::Relaxed) >= keys * kill / (kills + 1)
+            })
+            .await;
+            a_moment(rng, 20).await;
+            let broken = truth.broken.load(Ordering::Relaxed);
+            victims[kill % 2].kill().await;
+            until("clients are cut off", async || {
+                truth.broken.load(Ordering::Relaxed) > broken
+            })
+            .await;
+            victims[kill % 2].rise().await;
+        }
+    };
+    let (first_answers, ()) = tokio::join!(join_all((0..32).map(client)), killing);
+    let resets: Vec<[usize; 4]> = proxies.iter().map(Proxy::resets).collect();
+    assert!(resets.iter().flatten().all(|count| *count > 0), "{resets:?}");
+
+    // The answers outlive the servers that gave them.
+    for program in &mut programs {
+        program.kill().await;
+        program.rise().await;
+    }
+    for (number, (key, order, first)) in first_answers.iter().flatten().enumerate() {
+        let url = format!("http://{}/api/orders/", programs[number % 2].address);
+        let again = clients
+            .send(order_under(&clients, &url, key, order))
+            .await
+            .unwrap();
+        assert_eq!((again.status, &again.text), (first.status, &first.text), "{key}");
+        assert_eq!(again.header("idempotent-replayed"), "true", "{key}");
+    }
+    assert_eq!(first_answers.iter().flatten().count(), keys);
+    let statuses = truth.statuses();
+    let expected = [200, 201, 409, 503];
+    assert!(
+        statuses.keys().all(|status| expected.contains(status)),
+        "{statuses:?}"
+    );
+    assert!(
+        statuses.contains_key(&200) && statuses.contains_key(&201),
+        "{statuses:?}"
+    );
+    let hits = resets.iter().flatten().sum::<usize>() + kills;
+    settle(&world, &truth, &mut programs, hits, Recovery::Hurried).await;
+}
+
+/// Sends an order until it is answered for good.
+async fn insist(clients: &Clients, proxy: &Proxy, key: &str, order: &Order) -> Answer {
+    let url = format!("http://{}/api/orders/", proxy.address);
+    loop {
+        match clients.send(order_under(clients, &url, key, order)).await {
+            Some(answer) if ![409, 503].contains(&answer.status.as_u16()) => return answer,
+            Some(answer) => assert_eq!(answer.header("retry-after"), "1", "{answer:?}"),
+            None => {}
+        }
+        sleep(BREATH).await;
+    }
+}
+
+fn order_under(clients: &Clients, url: &str, key: &str, order: &Order) -> reqwest::RequestBuilder {
+    let request = clients.http.post(url).header("idempotency-key", key);
+    request.json(&app::order(order.store, &order.items))
+}
