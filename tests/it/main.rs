@@ -12,6 +12,7 @@ mod autocomplete;
 mod categories;
 mod cli;
 mod conventions;
+mod database;
 mod delivery;
 mod devstack;
 mod health;

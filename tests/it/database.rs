@@ -1,0 +1,102 @@
+//! Connections that are safe to take from the pool: what sqlx leaves open is not left to the next one who writes.
+
+use std::time::Duration;
+
+use afforo::database::Database;
+use futures::FutureExt;
+use rustix::process::{Pid, Signal, kill_process};
+use sqlx::{Connection, PgPool, postgres::PgPoolOptions};
+
+use crate::support::servers::{self, TestDatabase};
+
+/// A pool of one connection as sqlx makes it, and one as Afforo does.
+async fn pools(database: &TestDatabase) -> (PgPool, PgPool) {
+    let plain = PgPoolOptions::new()
+        .max_connections(1)
+        .acquire_timeout(Duration::from_secs(2))
+        .connect(&database.url())
+        .await
+        .unwrap();
+    let ours = Database::new(&database.url(), 1, 1).unwrap().pool;
+    (plain, ours)
+}
+
+/// Begins a transaction, and goes away before the answer to `BEGIN` is there.
+async fn cancel_a_begin(pool: &PgPool) {
+    let mut connection = pool.acquire().await.unwrap();
+    let begun = connection.begin().now_or_never();
+    assert!(begun.is_none(), "the answer is waited for");
+}
+
+/// Of ten writes that were acknowledged, each after a `begin` that was cancelled, how many are there for others.
+async fn writes_that_stay(pool: &PgPool, observer: &PgPool) -> i64 {
+    for number in 0..10 {
+        cancel_a_begin(pool).await;
+        let written = sqlx::query("insert into category (name) values ($1)")
+            .bind(format!("Category {number}"))
+            .execute(pool)
+            .await
+            .unwrap();
+        assert_eq!(written.rows_affected(), 1);
+    }
+    let there = "select count(*) from category";
+    sqlx::query_scalar(there).fetch_one(observer).await.unwrap()
+}
+
+#[tokio::test]
+async fn a_begin_that_is_cancelled_costs_no_write_as_it_does_with_a_plain_pool() {
+    let (one, other) = (servers::database().await, servers::database().await);
+    let observer = PgPool::connect(&one.url()).await.unwrap();
+    let (plain, _) = pools(&one).await;
+    let lost = 10 - writes_that_stay(&plain, &observer).await;
+    assert!(
+        lost > 0,
+        "sqlx does better by now: is what cures it needed any more?"
+    );
+
+    let observer = PgPool::connect(&other.url()).await.unwrap();
+    let (_, ours) = pools(&other).await;
+    assert_eq!(writes_that_stay(&ours, &observer).await, 10);
+}
+
+/// A backend that says nothing, until this is dropped.
+struct Silent(Pid);
+
+impl Silent {
+    async fn backend_of(connection: &mut sqlx::PgConnection) -> Self {
+        let pid: i32 = sqlx::query_scalar("select pg_backend_pid()")
+            .fetch_one(connection)
+            .await
+            .unwrap();
+        let pid = Pid::from_raw(pid).unwrap();
+        kill_process(pid, Signal::STOP).unwrap();
+        Self(pid)
+    }
+}
+
+impl Drop for Silent {
+    fn drop(&mut self) {
+        let _ = kill_process(self.0, Signal::CONT);
+    }
+}
+
+#[tokio::test]
+async fn a_connection_whose_peer_falls_silent_gives_its_place_to_another() {
+    let database = servers::database().await;
+    let (plain, ours) = pools(&database).await;
+    for (pool, recovers) in [(plain, false), (ours, true)] {
+        let mut connection = pool.acquire().await.unwrap();
+        let silent = Silent::backend_of(&mut connection).await;
+        drop(connection);
+        // The place is free once it was noticed, which a plain pool never does.
+        let next = pool.acquire().await;
+        assert_eq!(next.is_ok(), recovers, "{:?}", next.err());
+        if let Ok(mut next) = next {
+            let pid: i32 = sqlx::query_scalar("select pg_backend_pid()")
+                .fetch_one(&mut *next)
+                .await
+                .unwrap();
+            assert_ne!(Pid::from_raw(pid), Some(silent.0));
+        }
+    }
+}
