@@ -15,6 +15,7 @@ mod conventions;
 mod database;
 mod delivery;
 mod devstack;
+mod fuzz;
 mod health;
 mod house;
 mod idempotency;

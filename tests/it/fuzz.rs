@@ -1,0 +1,132 @@
+//! Requests that nobody would write: whatever is sent, the answer is no failure of ours, and a refusal says why.
+//!
+//! `FUZZ_CASES` is how many requests each test sends, `FUZZ_SEED` what they are made of; the seed is printed.
+
+mod requests;
+
+use std::fmt::Debug;
+
+use proptest::{
+    strategy::{Strategy, ValueTree},
+    test_runner::{Config, RngAlgorithm, TestRng, TestRunner},
+};
+use rand::{Rng, SeedableRng, rngs::StdRng};
+use reqwest::Method;
+use serde_json::Value;
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::TcpStream,
+};
+
+use self::requests::{Write, query, raw_request, write};
+use crate::support::app::{Answer, TestApp, send};
+
+/// Checks so many values, and shows the simplest that fails.
+async fn check<S: Strategy>(strategy: S, holds: impl AsyncFn(&S::Value) -> Result<(), String>)
+where
+    S::Value: Debug,
+{
+    let number = |name: &str| std::env::var(name).ok().map(|text| text.parse::<u64>().unwrap());
+    let seed = number("FUZZ_SEED").unwrap_or_else(rand::random);
+    let cases = number("FUZZ_CASES").unwrap_or(300);
+    println!("FUZZ_SEED={seed} FUZZ_CASES={cases}");
+    let bytes: [u8; 32] = StdRng::seed_from_u64(seed).random();
+    let rng = TestRng::from_seed(RngAlgorithm::ChaCha, &bytes);
+    let mut runner = TestRunner::new_with_rng(Config::default(), rng);
+    for _ in 0..cases {
+        let mut tree = strategy.new_tree(&mut runner).unwrap();
+        let Err(mut why) = holds(&tree.current()).await else {
+            continue;
+        };
+        let mut simplest = tree.current();
+        let mut more = tree.simplify();
+        while more {
+            let simpler = tree.current();
+            more = if let Err(again) = holds(&simpler).await {
+                (simplest, why) = (simpler, again);
+                tree.simplify()
+            } else {
+                tree.complicate()
+            };
+        }
+        panic!("{why}\nfor {simplest:?}");
+    }
+}
+
+/// A refusal is ours to explain: it is JSON, and has a sentence or names fields.
+fn is_sound(answer: &Answer) -> Result<(), String> {
+    let status = answer.status.as_u16();
+    let says_why = match &answer.body {
+        Value::Object(members) => !members.is_empty() && members.values().all(|value| !value.is_null()),
+        _ => false,
+    };
+    let is_sound = match status {
+        200..=399 => true,
+        400..=499 => says_why && answer.header("content-type") == "application/json",
+        _ => false,
+    };
+    is_sound
+        .then_some(())
+        .ok_or_else(|| format!("{status}: {:?}", answer.text))
+}
+
+/// A server that has something of everything, with the ids 1 and 2.
+async fn furnished() -> TestApp {
+    let app = TestApp::start().await;
+    let lamps = app.category("Lamps").await;
+    for number in 1..=2 {
+        let (store, lamp) = (
+            app.store(&format!("Store {number}")).await,
+            app.product_in(lamps, &format!("Lamp {number}"), "1.50").await,
+        );
+        app.stock(store, lamp, 1000).await;
+    }
+    app.category("Rugs").await;
+    app
+}
+
+#[tokio::test]
+async fn whatever_a_body_holds_the_answer_is_no_failure_and_the_books_balance() {
+    let app = furnished().await;
+    check(write(), async |write: &Write| {
+        let request = app.request(write.method.clone(), &write.path);
+        let request = request
+            .header("content-type", &write.content_type)
+            .body(write.body.clone());
+        let request = match &write.key {
+            Some(key) => request.header("idempotency-key", key.as_slice()),
+            None => request,
+        };
+        is_sound(&send(request).await)
+    })
+    .await;
+    assert_eq!(app.unbalanced().await, Vec::<i64>::new());
+}
+
+#[tokio::test]
+async fn whatever_a_query_string_holds_the_answer_is_no_failure() {
+    let app = furnished().await;
+    check(query(), async |(path, query): &(String, String)| {
+        is_sound(&send(app.request(Method::GET, &format!("{path}?{query}"))).await)
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn whatever_comes_over_a_connection_the_server_goes_on() {
+    let app = furnished().await;
+    check(raw_request(), async |bytes: &Vec<u8>| {
+        let mut connection = TcpStream::connect(app.address).await.unwrap();
+        // It may have been refused before it was sent to its end.
+        let _ = connection.write_all(bytes).await;
+        let _ = connection.shutdown().await;
+        let mut answer = Vec::new();
+        let _ = connection.read_to_end(&mut answer).await;
+        let answer = String::from_utf8_lossy(&answer);
+        if answer.starts_with("HTTP/1.1 5") || answer.starts_with("HTTP/1.0 5") {
+            return Err(answer.into_owned());
+        }
+        is_sound(&app.get("/health/").await)
+    })
+    .await;
+}
