@@ -1,7 +1,7 @@
 # What one does with a clone of Afforo. `make help` lists it.
 
 .DEFAULT_GOAL := help
-.PHONY: help run test check fmt sqlx bench bench-scale
+.PHONY: help run test faults fuzz check fmt sqlx bench bench-scale
 
 help: ## List the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1|\2/p' $(MAKEFILE_LIST) | column -t -s '|'
@@ -13,6 +13,15 @@ run: ## Run everything on this machine: API, worker, a private PostgreSQL and Re
 test: ## Run all tests; they bring their own servers
 	@scripts/install-servers.sh
 	cargo test
+
+faults: ## Break everything at full size while orders are placed, about six minutes
+	@scripts/install-servers.sh
+	tests/faults.sh
+
+fuzz: ## Send requests that nobody would write, about five minutes; needs Python and PyPI
+	@scripts/install-servers.sh
+	FUZZ_CASES=10000 cargo test --test it fuzz:: -- --nocapture
+	tests/schemathesis.sh
 
 check: ## What has to pass before a change lands
 	.ci/run
