@@ -12,6 +12,7 @@ mod kill_storm;
 mod kit;
 mod leaving;
 mod limiter;
+mod overload;
 mod postgres;
 mod redis;
 mod stock;

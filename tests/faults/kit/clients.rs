@@ -158,6 +158,12 @@ impl Orders {
         self.end.store(0, Ordering::Relaxed);
     }
 
+    /// There are so many more, after all.
+    pub fn go_on(&self, count: usize) {
+        let next = self.next.load(Ordering::Relaxed);
+        self.end.store(next + count, Ordering::Relaxed);
+    }
+
     fn number(&self, number: usize) -> Order {
         let mut rest = number;
         let mut items: Vec<(i64, i64)> = Vec::with_capacity(self.products.len());

@@ -1,0 +1,157 @@
+//! Clients that keep a server busy with next to nothing, and ten times as many as it takes on.
+
+use std::{
+    net::SocketAddr,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
+
+use rand::{Rng, SeedableRng, rngs::StdRng};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::TcpStream,
+    task::JoinSet,
+    time::sleep,
+};
+
+use crate::kit::{
+    audit::{Recovery, settle},
+    clients::{Clients, Orders},
+    dice::{is_full, size},
+    program::Program,
+    until,
+    world::{Disk, World},
+};
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "the server has no such bounds yet"]
+async fn two_thousand_connections_that_dribble_leave_honest_ones_unharmed_and_are_closed() {
+    let mut world = World::new("2,000 dribbling connections", Disk::Forgets).await;
+    let (count, all) = (size(200, 2_000), size(200, 2_000));
+    let shop = world.stock(5, 100_000_000).await;
+    let server = Program::server(&["--with-worker"], &world.env()).await;
+    let clients = Clients::new();
+    let (truth, servers) = (clients.truth.clone(), [server.address]);
+    let (open, closed) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
+    let mut dribblers = JoinSet::new();
+    for _ in 0..count {
+        let (open, closed) = (open.clone(), closed.clone());
+        let dribbling = dribble(server.address, StdRng::seed_from_u64(world.rng.random()), open);
+        dribblers.spawn(async move {
+            dribbling.await;
+            closed.fetch_add(1, Ordering::Relaxed);
+        });
+    }
+    until("they are all there", async || {
+        open.load(Ordering::Relaxed) == count
+    })
+    .await;
+    let orders = Orders::new(&mut world.rng, &shop, all);
+    clients.place(16, &servers, &orders).await;
+    // Each over a connection of its own.
+    for _ in 0..100 {
+        let stranger = Clients {
+            truth: truth.clone(),
+            ..Clients::new()
+        };
+        let url = format!("http://{}/api/products/", server.address);
+        stranger.send(stranger.http.get(url)).await.unwrap();
+    }
+    let expected = [(200, 100), (201, all)];
+    assert_eq!(truth.statuses().into_iter().collect::<Vec<_>>(), expected);
+    assert_eq!(truth.cut(), 0);
+    if is_full() {
+        // Those that dribble a body have half a minute, all others less.
+        until("all that dribble are closed", async || {
+            closed.load(Ordering::Relaxed) == count
+        })
+        .await;
+    }
+    dribblers.shutdown().await;
+    settle(&world, &truth, &mut [server], count, Recovery::Hurried).await;
+}
+
+/// Sends a head, or a head and a body, byte by byte, until the server has enough of it.
+async fn dribble(server: SocketAddr, mut rng: StdRng, open: Arc<AtomicUsize>) {
+    let mut connection = TcpStream::connect(server).await.unwrap();
+    let head = "POST /api/orders/ HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: 9000\r\n";
+    let sends_a_body = rng.random_bool(0.3);
+    if sends_a_body {
+        connection.write_all(head.as_bytes()).await.unwrap();
+        connection.write_all(b"\r\n").await.unwrap();
+    }
+    open.fetch_add(1, Ordering::Relaxed);
+    let (mut reader, mut writer) = connection.split();
+    let writing = async {
+        for byte in head.bytes().chain("X: y\r\n".bytes().cycle()) {
+            sleep(Duration::from_millis(rng.random_range(500..1_500))).await;
+            if writer
+                .write_all(if sends_a_body {
+                    b" "
+                } else {
+                    std::slice::from_ref(&byte)
+                })
+                .await
+                .is_err()
+            {
+                return;
+            }
+        }
+    };
+    let reading = async {
+        let mut answer = Vec::new();
+        let _ = reader.read_to_end(&mut answer).await;
+    };
+    tokio::select! {
+        () = writing => {}
+        () = reading => {}
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "the server has no such bounds yet"]
+async fn ten_times_as_many_as_it_takes_on_are_refused_at_once_and_the_others_served_as_ever() {
+    let mut world = World::new("10 x overload", Disk::Forgets).await;
+    let (limit, all) = (32, size(500, 4_000));
+    let shop = world.stock(5, 100_000_000).await;
+    let mut env = world.env();
+    env.push(("MAX_REQUESTS_IN_FLIGHT", limit.to_string()));
+    let server = Program::server(&["--with-worker"], &env).await;
+    let clients = Clients::new();
+    let (truth, servers) = (clients.truth.clone(), [server.address]);
+    let orders = Orders::endless(&mut world.rng, &shop);
+    let ending = async {
+        until("so many are served", async || {
+            truth.acknowledged.load(Ordering::Relaxed) >= all
+        })
+        .await;
+        orders.end();
+    };
+    // Who only wants to know whether it lives is answered all the while.
+    let watcher = Clients::new();
+    let watching = async {
+        while orders.has_more() {
+            let url = format!("http://{}/health/", server.address);
+            let answer = watcher.send(watcher.http.get(url)).await.unwrap();
+            assert_eq!(answer.status, 200);
+            sleep(Duration::from_millis(20)).await;
+        }
+    };
+    tokio::join!(clients.place(10 * limit, &servers, &orders), ending, watching);
+    let refused = truth.answered(503);
+    let statuses: Vec<u16> = truth.statuses().into_keys().collect();
+    assert_eq!(statuses, [201, 503]);
+    assert_eq!(truth.cut(), 0);
+    // It has forgotten the crowd as soon as that is gone.
+    let (served, more) = (truth.answered(201), size(100, 1_000));
+    orders.go_on(more);
+    clients.place(8, &servers, &orders).await;
+    assert_eq!(
+        (truth.answered(201), truth.answered(503)),
+        (served + more, refused)
+    );
+    settle(&world, &truth, &mut [server], refused, Recovery::Hurried).await;
+}
