@@ -1,6 +1,6 @@
 //! A PostgreSQL and a Redis of a scenario's own, with a stocked shop.
 
-use std::time::Instant;
+use std::{fs, time::Instant};
 
 use afforo::{database, devstack::Postgres};
 use rand::rngs::StdRng;
@@ -116,10 +116,28 @@ impl World {
     }
 
     /// Ends PostgreSQL as `pg_ctl stop -m immediate` does: at once, as in a crash.
-    pub async fn crash_postgres(&self) {
+    async fn crash_postgres(&self) {
         let pid = Pid::from_raw(self.postgres.pid().unwrap()).unwrap();
         kill_process(pid, Signal::QUIT).unwrap();
         until("PostgreSQL has ended", async || self.postgres.pid().is_none()).await;
+    }
+
+    /// Crashes PostgreSQL in the moment of a commit that has reached the disk, before anybody is told of it: it waits for a
+    /// standby that does not exist.
+    pub async fn crash_postgres_after_a_commit(&self) {
+        self.pool
+            .execute("alter system set synchronous_standby_names = 'nobody'")
+            .await
+            .unwrap();
+        self.pool.execute("select pg_reload_conf()").await.unwrap();
+        let waits = "select exists (select from pg_stat_activity where wait_event = 'SyncRep')";
+        until("a commit waits", async || {
+            sqlx::query_scalar(waits).fetch_one(&self.pool).await.unwrap()
+        })
+        .await;
+        self.crash_postgres().await;
+        // What is set by `alter system`, and nothing else.
+        fs::write(self.postgres.data_dir().join("postgresql.auto.conf"), "").unwrap();
     }
 
     /// Stops every PostgreSQL process that serves a program of ours: it keeps its connection, and says nothing.
