@@ -146,12 +146,12 @@ async fn ten_times_as_many_as_it_takes_on_are_refused_at_once_and_the_others_ser
     assert_eq!(statuses, [201, 503]);
     assert_eq!(truth.cut(), 0);
     // It has forgotten the crowd as soon as that is gone.
-    let (served, more) = (truth.answered(201), size(100, 1_000));
+    let (before, more) = (truth.answered(201), size(100, 1_000));
     orders.go_on(more);
     clients.place(8, &servers, &orders).await;
     assert_eq!(
         (truth.answered(201), truth.answered(503)),
-        (served + more, refused)
+        (before + more, refused)
     );
     settle(&world, &truth, &mut [server], refused, Recovery::Hurried).await;
 }

@@ -16,7 +16,7 @@ use tokio::time::{Instant, sleep};
 
 /// How long anything may take before a scenario says that it does not happen. Generous: the machine is as good as
 /// overloaded all the time.
-const PATIENCE: Duration = Duration::from_secs(180);
+const PATIENCE: Duration = Duration::from_mins(3);
 
 /// Waits until something holds.
 pub async fn until(what: &str, mut holds: impl AsyncFnMut() -> bool) {

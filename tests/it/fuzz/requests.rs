@@ -3,7 +3,7 @@
 use proptest::{
     collection::vec,
     option,
-    prelude::{Just, Strategy, any, prop_oneof},
+    prelude::{BoxedStrategy, Just, Strategy, any, prop_oneof},
     sample::{Index, select},
 };
 use reqwest::Method;
@@ -214,7 +214,7 @@ fn id() -> impl Strategy<Value = String> {
 }
 
 /// A POST, PUT or PATCH.
-pub fn write() -> impl Strategy<Value = Write> {
+pub fn write() -> BoxedStrategy<Write> {
     let content_type = prop_oneof![
         9 => Just("application/json"),
         1 => select(&["application/json; charset=utf-8", "text/plain", "", "application/json;;", "multipart/form-data"][..]),
@@ -224,30 +224,32 @@ pub fn write() -> impl Strategy<Value = Write> {
         1 => vec(0x20..0x7f_u8, 0..300),
         1 => vec(0x80_u8.., 1..20),
     ];
-    select(&RESOURCES[..]).prop_flat_map(move |(list, members)| {
-        let target = prop_oneof![
-            2 => Just((Method::POST, list.to_owned())),
-            1 => id().prop_map(move |id| (Method::PUT, format!("{list}{id}/"))),
-            1 => id().prop_map(move |id| (Method::PATCH, format!("{list}{id}/"))),
-        ];
-        (
-            target,
-            content_type.clone(),
-            option::weighted(0.2, key.clone()),
-            body(members),
-        )
-            .prop_map(|((method, path), content_type, key, body)| Write {
-                method,
-                path,
-                content_type: content_type.to_owned(),
-                key,
-                body,
-            })
-    })
+    select(&RESOURCES[..])
+        .prop_flat_map(move |(list, members)| {
+            let target = prop_oneof![
+                2 => Just((Method::POST, list.to_owned())),
+                1 => id().prop_map(move |id| (Method::PUT, format!("{list}{id}/"))),
+                1 => id().prop_map(move |id| (Method::PATCH, format!("{list}{id}/"))),
+            ];
+            (
+                target,
+                content_type.clone(),
+                option::weighted(0.2, key.clone()),
+                body(members),
+            )
+                .prop_map(|((method, path), content_type, key, body)| Write {
+                    method,
+                    path,
+                    content_type: content_type.to_owned(),
+                    key,
+                    body,
+                })
+        })
+        .boxed()
 }
 
 /// A path that is read, and a query string.
-pub fn query() -> impl Strategy<Value = (String, String)> {
+pub fn query() -> BoxedStrategy<(String, String)> {
     let paths = [
         "/api/categories/",
         "/api/products/",
@@ -321,17 +323,19 @@ pub fn query() -> impl Strategy<Value = (String, String)> {
         1 => (1..3000_usize).prop_map(|count| "9".repeat(count)),
     ];
     let pairs = vec((select(names.to_vec()), value), 0..4);
-    (select(paths.to_vec()), pairs).prop_map(|(path, pairs)| {
-        let pairs: Vec<String> = pairs
-            .iter()
-            .map(|(name, value)| format!("{name}={value}"))
-            .collect();
-        (path.to_owned(), pairs.join("&"))
-    })
+    (select(paths.to_vec()), pairs)
+        .prop_map(|(path, pairs)| {
+            let pairs: Vec<String> = pairs
+                .iter()
+                .map(|(name, value)| format!("{name}={value}"))
+                .collect();
+            (path.to_owned(), pairs.join("&"))
+        })
+        .boxed()
 }
 
 /// What is hardly HTTP any more.
-pub fn raw_request() -> impl Strategy<Value = Vec<u8>> {
+pub fn raw_request() -> BoxedStrategy<Vec<u8>> {
     let line = select(
         &[
             "GET /health/ HTTP/1.1",
@@ -375,14 +379,16 @@ pub fn raw_request() -> impl Strategy<Value = Vec<u8>> {
         .prop_map(|end| end.as_bytes().to_vec()),
         vec(any::<u8>(), 0..60),
     ];
-    (line, vec(header, 0..6), end).prop_map(|(line, headers, end)| {
-        let mut bytes = line.as_bytes().to_vec();
-        for header in headers {
-            bytes.extend_from_slice(b"\r\n");
-            bytes.extend_from_slice(&header);
-        }
-        bytes.extend_from_slice(b"\r\n\r\n");
-        bytes.extend_from_slice(&end);
-        bytes
-    })
+    (line, vec(header, 0..6), end)
+        .prop_map(|(line, headers, end)| {
+            let mut bytes = line.as_bytes().to_vec();
+            for header in headers {
+                bytes.extend_from_slice(b"\r\n");
+                bytes.extend_from_slice(&header);
+            }
+            bytes.extend_from_slice(b"\r\n\r\n");
+            bytes.extend_from_slice(&end);
+            bytes
+        })
+        .boxed()
 }
