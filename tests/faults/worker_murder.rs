@@ -7,17 +7,24 @@ use crate::kit::{
     clients::{Clients, Orders, a_moment},
     dice::size,
     program::Program,
+    receiver::Receiver,
     world::{Disk, World},
 };
+
+/// Messages that a worker sends at a time.
+const UNDER_WAY: usize = 8;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn workers_that_are_killed_at_work_lose_no_confirmation_and_send_none_twice() {
     let mut world = World::new("worker murder", Disk::Forgets).await;
     let (all, kills) = (size(600, 6_000), size(6, 30));
     let shop = world.stock(5, 1_000_000).await;
-    let mut programs = vec![Program::server(&[], &world.env()).await];
+    let receiver = Receiver::start().await;
+    let mut env = world.env();
+    env.extend(receiver.env());
+    let mut programs = vec![Program::server(&[], &env).await];
     for _ in 0..3 {
-        programs.push(Program::worker(&world.env()).await);
+        programs.push(Program::worker(&env).await);
     }
     let clients = Clients::new();
     let (truth, servers) = (clients.truth.clone(), [programs[0].address]);
@@ -39,4 +46,14 @@ async fn workers_that_are_killed_at_work_lose_no_confirmation_and_send_none_twic
     assert_eq!(truth.answered(201), all, "{:?}", truth.statuses());
     let recovery = size(Recovery::Hurried, Recovery::Unaided);
     settle(&world, &truth, &mut programs, hits, recovery).await;
+
+    // Outside, each order was told of by one message. Only what was under way when a worker was killed came again.
+    let told = receiver.told();
+    assert_eq!(told.len(), all);
+    assert!(told.values().all(|messages| messages.len() == 1), "{told:?}");
+    let times: usize = told.values().flat_map(|messages| messages.values()).sum();
+    assert!(
+        times - all <= kills * UNDER_WAY,
+        "{times} messages about {all} orders"
+    );
 }

@@ -6,7 +6,7 @@ use std::{
     time::Duration,
 };
 
-use sqlx::PgPool;
+use sqlx::{AssertSqlSafe, PgPool};
 use tokio::time::{Instant, sleep};
 
 use super::{
@@ -37,14 +37,20 @@ pub enum Recovery {
 /// fault has hit so often.
 pub async fn settle(world: &World, truth: &Truth, programs: &mut [Program], hits: usize, recovery: Recovery) {
     no_transaction_stays_open(&world.pool).await;
-    let mut pause = Instant::now();
+    let (mut left, mut since) = (i64::MAX, Instant::now());
     until("nothing is owed any more", async || {
-        if recovery == Recovery::Hurried && Instant::now() >= pause {
-            let due = "update outbox set due_at = now() where due_at > now()";
-            sqlx::query(due).execute(&world.pool).await.unwrap();
-            pause = Instant::now() + Duration::from_secs(2);
+        let owed = owed(&world.pool).await;
+        if owed < left {
+            (left, since) = (owed, Instant::now());
+        } else if recovery == Recovery::Hurried && since.elapsed() > Duration::from_secs(1) {
+            // Nobody is at it: what is left waits for the end of a lease.
+            for table in ["outbox", "delivery"] {
+                let due = AssertSqlSafe(format!("update {table} set due_at = now() where due_at > now()"));
+                sqlx::query(due).execute(&world.pool).await.unwrap();
+            }
+            since = Instant::now();
         }
-        owed(&world.pool).await == 0
+        owed == 0
     })
     .await;
     no_transaction_stays_open(&world.pool).await;
@@ -92,9 +98,10 @@ async fn no_transaction_stays_open(pool: &PgPool) {
     }
 }
 
-/// How many rows of the outbox wait for the confirmations of their orders.
+/// How many rows wait for the confirmations of their orders, or to be told of outside.
 pub async fn owed(pool: &PgPool) -> i64 {
-    let owed = "select count(*) from outbox";
+    let owed =
+        "select (select count(*) from outbox) + (select count(*) from delivery where delivered_at is null)";
     sqlx::query_scalar(owed).fetch_one(pool).await.unwrap()
 }
 

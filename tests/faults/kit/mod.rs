@@ -6,6 +6,7 @@ pub mod clients;
 pub mod dice;
 pub mod program;
 pub mod proxy;
+pub mod receiver;
 pub mod table;
 pub mod truth;
 pub mod world;
@@ -16,7 +17,7 @@ use tokio::time::{Instant, sleep};
 
 /// How long anything may take before a scenario says that it does not happen. Generous: the machine is as good as
 /// overloaded all the time.
-const PATIENCE: Duration = Duration::from_mins(3);
+const PATIENCE: Duration = Duration::from_mins(6);
 
 /// Waits until something holds.
 pub async fn until(what: &str, mut holds: impl AsyncFnMut() -> bool) {
