@@ -34,7 +34,7 @@ pub(super) fn base() -> OpenApi {
 pub fn document() -> OpenApi {
     // No request is made: nothing is connected to.
     let nowhere = redis::Client::open("redis://localhost/").expect("the URL is one");
-    super::api(RateLimitLayer::builder(nowhere).build()).into_openapi()
+    super::api(RateLimitLayer::builder(nowhere).build(), None).into_openapi()
 }
 
 pub(super) fn pages(document: OpenApi) -> Router<AppState> {

@@ -6,7 +6,7 @@ use axum::extract::FromRef;
 use sqlx::PgPool;
 use tokio::sync::Notify;
 
-use crate::database::Database;
+use crate::{database::Database, shutdown::Stop};
 
 /// The state of a server: cheap to clone, the same for every request.
 #[derive(Clone, Debug)]
@@ -15,6 +15,8 @@ pub struct AppState {
     pub database: Database,
     /// Told when an order was confirmed, so that the relay of this process need not wait for its next look.
     pub order_confirmed: Arc<Notify>,
+    /// How far the server is on its way to its end.
+    pub stop: Stop,
 }
 
 impl FromRef<AppState> for PgPool {
