@@ -35,7 +35,7 @@ use tower::Service;
 use super::connections::Clock;
 
 /// The longest head, and about what a connection holds in memory. A head of more than a hundred fields is refused too.
-const HEAD_LIMIT: usize = 32 * 1024;
+const HEAD_LIMIT: usize = 64 * 1024;
 /// How much a client may go on to send after its request was answered.
 const LEFTOVER_LIMIT: usize = 2 * 1024 * 1024;
 

@@ -169,8 +169,8 @@ impl Connections {
 
 impl Open {
     /// Ends the connections that can best be spared, and forgets them: first those that are slow to send or to take
-    /// something, then those that are silent between two requests, then those that only just came. Of each, who has been at
-    /// it for longest goes first. A request that is worked on is never ended.
+    /// something, then those that are silent between two requests, then those that only just came or have just been answered.
+    /// Of each, who has been at it for longest goes first. A request that is worked on is never ended.
     fn close_some(&mut self, now: u64) {
         let mut spared: Vec<_> = self
             .notes
@@ -207,8 +207,9 @@ fn rank(notes: &Notes, now: u64) -> Option<(u8, u64)> {
     match notes.phase() {
         (Phase::Fresh | Phase::Head | Phase::Body, since) if is_slow(since) => Some((0, since)),
         (Phase::Leftover, since) => Some((0, since)),
-        (Phase::Idle, since) => Some((1, since)),
+        (Phase::Idle, since) if is_slow(since) => Some((1, since)),
         (Phase::Fresh | Phase::Head, since) => Some((2, since)),
+        (Phase::Idle, since) => Some((3, since)),
         (Phase::Body | Phase::Work, _) => None,
     }
 }

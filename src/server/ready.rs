@@ -38,14 +38,14 @@ struct Inner {
 
 #[derive(Clone, Copy)]
 struct Found {
-    schema: Schema,
+    schema: SchemaState,
     redis: bool,
 }
 
 /// How the database's schema and this program fit together.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
-enum Schema {
+enum SchemaState {
     /// All migrations were applied that the server knows, and no others.
     Current,
     /// Migrations are missing: `afforo migrate`.
@@ -59,7 +59,7 @@ enum Schema {
 /// Whether requests should be sent here.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
-enum Status {
+enum ReadyStatus {
     /// They should.
     Ready,
     /// They should. Redis is away: confirmations wait for it, and nothing is rate-limited.
@@ -71,12 +71,12 @@ enum Status {
 /// What the server needs, and whether it is there.
 #[derive(Debug, Serialize, ToSchema)]
 pub(super) struct Ready {
-    status: Status,
+    status: ReadyStatus,
     /// Whether the server is about to stop.
     draining: bool,
     /// Whether the database answers.
     database: bool,
-    schema: Schema,
+    schema: SchemaState,
     /// Whether Redis answers.
     redis: bool,
 }
@@ -94,16 +94,16 @@ impl Readiness {
     async fn report(&self) -> Ready {
         let draining = self.0.stop.announced.is_cancelled();
         let found = self.found().await;
-        let serves = matches!(found.schema, Schema::Current | Schema::Ahead);
+        let serves = matches!(found.schema, SchemaState::Current | SchemaState::Ahead);
         let status = match (serves && !draining, found.redis) {
-            (false, _) => Status::Unready,
-            (true, false) => Status::Degraded,
-            (true, true) => Status::Ready,
+            (false, _) => ReadyStatus::Unready,
+            (true, false) => ReadyStatus::Degraded,
+            (true, true) => ReadyStatus::Ready,
         };
         Ready {
             status,
             draining,
-            database: found.schema != Schema::Unknown,
+            database: found.schema != SchemaState::Unknown,
             schema: found.schema,
             redis: found.redis,
         }
@@ -123,7 +123,7 @@ impl Readiness {
         let found = Found {
             schema: match schema {
                 Ok(Ok(schema)) => schema,
-                _ => Schema::Unknown,
+                _ => SchemaState::Unknown,
             },
             redis: matches!(redis, Ok(Ok(()))),
         };
@@ -131,13 +131,13 @@ impl Readiness {
         found
     }
 
-    async fn schema(&self) -> sqlx::Result<Schema> {
+    async fn schema(&self) -> sqlx::Result<SchemaState> {
         let mut connection = self.0.probe.acquire().await?;
         let Versions { missing, unknown } = database::versions(&mut connection).await?;
         Ok(match (missing.is_empty(), unknown.is_empty()) {
-            (false, _) => Schema::Behind,
-            (true, false) => Schema::Ahead,
-            (true, true) => Schema::Current,
+            (false, _) => SchemaState::Behind,
+            (true, false) => SchemaState::Ahead,
+            (true, true) => SchemaState::Current,
         })
     }
 
@@ -167,8 +167,8 @@ pub(super) async fn ready(
     };
     let ready = readiness.report().await;
     let status = match ready.status {
-        Status::Ready | Status::Degraded => StatusCode::OK,
-        Status::Unready => StatusCode::SERVICE_UNAVAILABLE,
+        ReadyStatus::Ready | ReadyStatus::Degraded => StatusCode::OK,
+        ReadyStatus::Unready => StatusCode::SERVICE_UNAVAILABLE,
     };
     Ok((status, Json(ready)))
 }

@@ -71,6 +71,28 @@ async fn a_request_under_way_is_finished_before_it_stops() {
 }
 
 #[tokio::test]
+async fn it_can_go_on_for_a_while_before_it_stops_and_a_second_signal_ends_it() {
+    let app = TestApp::start().await;
+    let mut server = serve(&app, &["--shutdown-delay", "600"]);
+    let address = server.address().await;
+    let url = |path: &str| format!("http://{address}{path}");
+    assert_eq!(send(client().get(url("/health/ready/"))).await.status, 200);
+    server.signal(Signal::TERM);
+    server.says("serving for another 600 s").await;
+    assert_eq!(send(client().get(url("/health/ready/"))).await.status, 503);
+    let address = address.to_string();
+    for (args, code) in [
+        (&["healthcheck", &address][..], 0),
+        (&["healthcheck", &address, "--ready"], 1),
+    ] {
+        assert_eq!(super::run(&mut afforo(args)).await.code, Some(code), "{args:?}");
+    }
+    assert_eq!(send(client().get(url("/api/products/"))).await.status, 200);
+    server.signal(Signal::TERM);
+    assert_eq!(server.ends().await.code(), Some(130));
+}
+
+#[tokio::test]
 async fn it_migrates_first_when_it_is_told_to() {
     let database = servers::empty_database().await;
     let mut command = afforo(&["serve", "127.0.0.1:0", "--migrate"]);
