@@ -9,7 +9,7 @@ use tokio::{io::AsyncWriteExt, net::TcpStream, time::sleep};
 
 use super::{Raw, SHORT, Served, waiting};
 use crate::support::{
-    app::{client, send},
+    app::{TestApp, client, production, send},
     program::eventually,
 };
 
@@ -121,6 +121,28 @@ async fn who_finds_no_room_is_told_so_and_finds_it_later() {
     let mut next = Raw::open(served.address).await;
     next.get("/quick/").await;
     assert_eq!(next.answer().await.1, "quick");
+}
+
+#[tokio::test]
+async fn who_is_slow_to_send_a_body_goes_first_when_there_is_no_room() {
+    let limits = Limits {
+        connections: 20,
+        ..Limits::default()
+    };
+    let app = TestApp::start_within(production(), limits).await;
+    let mut dribblers = Vec::new();
+    for _ in 0..20 {
+        let mut raw = Raw::open(app.address).await;
+        raw.send("POST /api/stores/ HTTP/1.1\r\nhost: localhost\r\ncontent-length: 100\r\n\r\n{")
+            .await;
+        dribblers.push(raw);
+    }
+    eventually("one that is quick comes in", async || {
+        let mut raw = Raw::open(app.address).await;
+        raw.get("/health/").await;
+        raw.answer().await.0.starts_with("http/1.1 200")
+    })
+    .await;
 }
 
 #[tokio::test]
