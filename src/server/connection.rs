@@ -3,14 +3,15 @@
 
 use std::{
     convert::Infallible,
+    future::poll_fn,
     io,
     net::SocketAddr,
     pin::{Pin, pin},
     sync::{
-        Arc,
-        atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering},
+        Arc, OnceLock,
+        atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering, fence},
     },
-    task::{Context, Poll, ready},
+    task::{Context, Poll, Waker, ready},
 };
 
 use axum::{
@@ -19,7 +20,6 @@ use axum::{
     extract::{ConnectInfo, Request},
     http::{HeaderValue, Response, header},
 };
-use futures::{future::poll_fn, task::AtomicWaker};
 use hyper::{
     body::{Frame, Incoming, SizeHint},
     server::conn::http1,
@@ -90,7 +90,8 @@ pub(super) struct Notes {
     /// Whether the body of the request has not come to its end.
     body_open: AtomicBool,
     order: AtomicU8,
-    task: AtomicWaker,
+    /// Wakes the connection's task, which stays the same.
+    task: OnceLock<Waker>,
 }
 
 impl Notes {
@@ -101,7 +102,7 @@ impl Notes {
             stalled: AtomicU64::new(0),
             body_open: AtomicBool::new(false),
             order: AtomicU8::new(Order::Go as u8),
-            task: AtomicWaker::new(),
+            task: OnceLock::new(),
         };
         notes.enter(Phase::Fresh);
         notes
@@ -125,8 +126,11 @@ impl Notes {
     }
 
     pub(super) fn give(&self, order: Order) {
-        self.order.fetch_max(order as u8, Ordering::AcqRel);
-        self.task.wake();
+        self.order.fetch_max(order as u8, Ordering::SeqCst);
+        fence(Ordering::SeqCst);
+        if let Some(task) = self.task.get() {
+            task.wake_by_ref();
+        }
     }
 
     fn is_told(&self, order: Order) -> bool {
@@ -156,7 +160,7 @@ pub(super) async fn serve(stream: TcpStream, peer: SocketAddr, app: Router, note
         leftover: 0,
     });
     let shared = notes.clone();
-    let service = service_fn(move |request| answer(request, peer, app.clone(), shared.clone()));
+    let service = service_fn(move |request| answer(request, peer, app.clone(), &shared));
     let connection = http1::Builder::new()
         .max_buf_size(HEAD_LIMIT)
         .max_header_size(HEAD_LIMIT)
@@ -164,7 +168,11 @@ pub(super) async fn serve(stream: TcpStream, peer: SocketAddr, app: Router, note
     let mut connection = pin!(connection);
     let mut finishing = false;
     let ended = poll_fn(|cx| {
-        notes.task.register(cx.waker());
+        // Set before the order is read, as orders are given before this is read: one of the two is seen.
+        if notes.task.get().is_none() {
+            let _ = notes.task.set(cx.waker().clone());
+            fence(Ordering::SeqCst);
+        }
         if notes.is_told(Order::End) {
             return Poll::Ready(Ok(()));
         }
@@ -183,12 +191,13 @@ pub(super) async fn serve(stream: TcpStream, peer: SocketAddr, app: Router, note
     }
 }
 
-async fn answer(
+fn answer(
     request: Request<Incoming>,
     peer: SocketAddr,
     mut app: Router,
-    notes: Arc<Notes>,
-) -> Result<Response<Answer>, Infallible> {
+    notes: &Arc<Notes>,
+) -> impl Future<Output = Result<Response<Answer>, Infallible>> + use<> {
+    let notes = notes.clone();
     notes.enter(Phase::Work);
     let has_body = !request.body().is_end_stream();
     notes.body_open.store(has_body, Ordering::Relaxed);
@@ -203,14 +212,18 @@ async fn answer(
         }
     });
     request.extensions_mut().insert(ConnectInfo(peer));
-    let mut response = app.call(request).await?;
-    // The body may have been waited for in vain.
-    notes.enter(Phase::Work);
-    if notes.is_told(Order::Finish) {
-        let close = HeaderValue::from_static("close");
-        response.headers_mut().insert(header::CONNECTION, close);
+    // Begun here rather than within the future: a request is large, and would be moved once more.
+    let answering = app.call(request);
+    async move {
+        let mut response = answering.await?;
+        // The body may have been waited for in vain.
+        notes.enter(Phase::Work);
+        if notes.is_told(Order::Finish) {
+            let close = HeaderValue::from_static("close");
+            response.headers_mut().insert(header::CONNECTION, close);
+        }
+        Ok(response.map(|body| Answer { body, notes }))
     }
-    Ok(response.map(|body| Answer { body, notes }))
 }
 
 /// The body of a request.
