@@ -177,16 +177,13 @@ impl Open {
             .iter()
             .filter_map(|(number, notes)| Some((rank(notes, now)?, *number)))
             .collect();
-        let least = |spared: &mut Vec<_>| {
-            if spared.len() > CLOSED_TOGETHER {
-                spared.select_nth_unstable(CLOSED_TOGETHER);
-                spared.truncate(CLOSED_TOGETHER);
-            }
-        };
-        least(&mut spared);
+        if spared.len() > CLOSED_TOGETHER {
+            spared.select_nth_unstable(CLOSED_TOGETHER);
+            spared.truncate(CLOSED_TOGETHER);
+        }
+        spared.sort_unstable();
         // Those that have done nothing wrong go one by one.
         let dawdling = spared.iter().filter(|((rank, _), _)| *rank == 0).count();
-        spared.sort_unstable();
         spared.truncate(dawdling.max(1));
         for (_, number) in spared {
             if let Some(notes) = self.notes.remove(&number) {
@@ -199,10 +196,8 @@ impl Open {
 /// How well a connection can be spared: the least first.
 fn rank(notes: &Notes, now: u64) -> Option<(u8, u64)> {
     let is_slow = |since: u64| now.saturating_sub(since) > millis(DAWDLING);
-    if let Some(since) = notes.stalled()
-        && is_slow(since)
-    {
-        return Some((0, since));
+    if let Some(since) = notes.stalled() {
+        return is_slow(since).then_some((0, since));
     }
     match notes.phase() {
         (Phase::Fresh | Phase::Head | Phase::Body, since) if is_slow(since) => Some((0, since)),
