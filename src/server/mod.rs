@@ -14,6 +14,8 @@ mod serve;
 mod span;
 mod work;
 
+use std::time::Duration;
+
 use axum::{Extension, Router, http::Method};
 use tokio_util::task::TaskTracker;
 use utoipa_axum::{
