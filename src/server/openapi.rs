@@ -18,7 +18,7 @@ pub(super) fn base() -> OpenApi {
             "Inventory and orders: stock per store, and orders placed atomically against it.\n\n\
              Beside what is said of each operation, any request may be refused with a `detail` that says why: 400 for a \
              host that the server is not known by, 500 for a fault of the server, 503 while its database is away or there is \
-             too much to do, with `Retry-After` where nothing was done; and 408 if its body comes too slowly.\n\n\
+             too much to do, and 408 if its body comes too slowly.\n\n\
              What is read is compressed with gzip from 1 KiB on, where `Accept-Encoding` asks for it.",
         ))
         .license(Some(

@@ -72,7 +72,7 @@ impl Workshop {
                 tracing::error!("a write goes on for longer than its answer is waited for");
                 Problem::detail(
                     StatusCode::SERVICE_UNAVAILABLE,
-                    "There is no answer yet. The request may still be carried out: look before it is sent again.",
+                    "There is no answer yet, and whether this will be done is not known. Look before you try again, or repeat the request under the same Idempotency-Key.",
                 )
                 .into_response()
             }

@@ -121,7 +121,7 @@ async fn writing_that_takes_long_is_not_ended_but_answered() {
     let answer = send(client().request(Method::DELETE, served.url("/wait/"))).await;
     answer.is_text(
         503,
-        r#"{"detail":"There is no answer yet. The request may still be carried out: look before it is sent again."}"#,
+        r#"{"detail":"There is no answer yet, and whether this will be done is not known. Look before you try again, or repeat the request under the same Idempotency-Key."}"#,
     );
     assert_eq!(answer.header("retry-after"), "", "it is not safe to try again");
     door.has(1).await;
