@@ -3,8 +3,8 @@
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
-/// The two steps in which a server stops. Clones share them.
-#[derive(Clone, Debug, Default)]
+/// The two steps in which a server stops.
+#[derive(Debug, Default)]
 pub struct Stop {
     /// Cancelled when it is known that the server will stop: it is no longer ready, but still answers whoever comes.
     pub announced: CancellationToken,

@@ -122,11 +122,12 @@ pub(super) async fn serve(
     let sizes = &settings.database;
     let database = Database::new(sizes.url()?, sizes.database_pool_size, sizes.placement_pool_size)?;
     metrics::open(settings, &database).await?;
+    let database = Arc::new(database);
     let order_confirmed = Arc::new(Notify::new());
     let state = AppState {
         database: database.clone(),
         order_confirmed: order_confirmed.clone(),
-        stop: Stop::on(shutdown.clone()),
+        stop: Arc::new(Stop::on(shutdown.clone())),
     };
     let limits = Limits::new(overload, sizes.database_pool_size);
     let app = server::app(state, &settings.http, &settings.redis, limits)?;

@@ -14,7 +14,7 @@ mod serve;
 mod span;
 mod work;
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use axum::{Extension, Router, http::Method};
 use tokio_util::task::TaskTracker;
@@ -46,7 +46,7 @@ pub use serve::{describe, run};
 pub struct App {
     router: Router,
     limits: Limits,
-    stop: Stop,
+    stop: Arc<Stop>,
     /// Whatever may write runs in one of these tasks.
     writes: TaskTracker,
 }
@@ -54,7 +54,7 @@ pub struct App {
 impl App {
     /// Puts the middleware around `routes`.
     #[must_use]
-    pub fn new(routes: Router, http: &HttpSettings, limits: Limits, stop: Stop) -> Self {
+    pub fn new(routes: Router, http: &HttpSettings, limits: Limits, stop: Arc<Stop>) -> Self {
         let writes = TaskTracker::new();
         let workshop = Workshop::new(&limits, writes.clone());
         Self {

@@ -32,7 +32,7 @@ struct Inner {
     /// A connection of its own: a server that has much to do is still ready, and taking it away would leave the others more.
     probe: PgPool,
     redis: redis::Client,
-    stop: Stop,
+    stop: Arc<Stop>,
     found: Mutex<Option<(Instant, Found)>>,
 }
 

@@ -29,7 +29,7 @@ pub struct TestApp {
     pub order_confirmed: Arc<Notify>,
     client: reqwest::Client,
     /// How the server is told to stop; dropping this tells it too.
-    pub stop: Stop,
+    pub stop: Arc<Stop>,
     _serving: JoinHandle<std::io::Result<()>>,
     database: Arc<TestDatabase>,
 }
@@ -93,9 +93,9 @@ impl TestApp {
         http: HttpSettings,
         limits: Limits,
     ) -> Self {
-        let pools = Database::new(&database_url, 8, 2).unwrap();
+        let pools = Arc::new(Database::new(&database_url, 8, 2).unwrap());
         let order_confirmed = Arc::new(Notify::new());
-        let stop = Stop::default();
+        let stop = Arc::new(Stop::default());
         let state = AppState {
             database: pools.clone(),
             order_confirmed: order_confirmed.clone(),
@@ -107,7 +107,7 @@ impl TestApp {
         let serving = tokio::spawn(server::run(listener, app));
         Self {
             address,
-            pool: pools.pool,
+            pool: pools.pool.clone(),
             database_url,
             redis,
             order_confirmed,

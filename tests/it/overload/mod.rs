@@ -35,13 +35,13 @@ const SHORT: Duration = Duration::from_millis(60);
 /// A server of routes that a test makes up, within the middleware and the limits of the real one.
 struct Served {
     address: SocketAddr,
-    stop: Stop,
+    stop: Arc<Stop>,
     running: JoinHandle<io::Result<()>>,
 }
 
 impl Served {
     async fn start(routes: Router, limits: Limits) -> Self {
-        let stop = Stop::default();
+        let stop = Arc::new(Stop::default());
         let app = App::new(routes, &production(), limits, stop.clone());
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
