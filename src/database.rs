@@ -2,13 +2,14 @@
 
 mod gauges;
 
-use std::{borrow::Cow, str::FromStr, time::Duration};
+use std::{str::FromStr, time::Duration};
 
 use sqlx::{
     ConnectOptions, Connection, Executor, PgConnection, PgPool,
     migrate::{MigrateError, Migrator},
     postgres::{PgConnectOptions, PgPoolOptions},
 };
+use tokio::time::{Instant, sleep, timeout_at};
 
 pub use gauges::describe;
 
@@ -21,8 +22,10 @@ const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(5);
 const ASK_AFTER_IDLE: Duration = Duration::from_secs(5);
 /// How long that answer, or the clean-up of a returned connection, may take.
 const ANSWER_WITHIN: Duration = Duration::from_secs(1);
+/// Between two attempts to reach a database that is waited for.
+const PAUSE: Duration = Duration::from_millis(250);
 
-/// The two pools of a server.
+/// The pools of a server.
 #[derive(Clone, Debug)]
 pub struct Database {
     /// Everything but the placement of orders.
@@ -30,6 +33,8 @@ pub struct Database {
     /// Placement only. Its plans are made once and use the indexes: a plan that was made while the order tables were
     /// still empty would go on to scan them row by row.
     pub placement: PgPool,
+    /// One connection, to ask whether the database answers: it waits for nobody's work.
+    pub probe: PgPool,
 }
 
 impl Database {
@@ -44,6 +49,7 @@ impl Database {
             ("enable_seqscan", "off"),
         ]);
         Ok(Self {
+            probe: pool(1).connect_lazy_with(options.clone()),
             pool: pool(pool_size).connect_lazy_with(options),
             placement: pool(placement_pool_size).connect_lazy_with(placement),
         })
@@ -51,7 +57,7 @@ impl Database {
 
     /// Closes the connections, after those in use were returned.
     pub async fn close(&self) {
-        tokio::join!(self.pool.close(), self.placement.close());
+        tokio::join!(self.pool.close(), self.placement.close(), self.probe.close());
     }
 }
 
@@ -165,47 +171,128 @@ pub fn violated_constraint(error: &sqlx::Error) -> Option<&str> {
 }
 
 /// What a run of the migrations found to do.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Migrated {
     /// So many migrations were applied.
     Applied(usize),
     /// The schema was up to date.
     UpToDate,
+    /// The schema has these migrations of a newer release, and nothing is missing.
+    Newer(Vec<String>),
+}
+
+/// Why the schema was not brought up to date.
+#[derive(Debug, thiserror::Error)]
+pub enum MigrationError {
+    /// A newer release went ahead without what this one would add; to add it now might undo what that release did.
+    #[error(
+        "the schema has migrations of a newer release ({}), but lacks {}: migrate with the newer release",
+        unknown.join(", "),
+        missing.join(", ")
+    )]
+    Gap {
+        /// What this release does not know.
+        unknown: Vec<String>,
+        /// What the schema lacks.
+        missing: Vec<String>,
+    },
+    /// A migration failed.
+    #[error(transparent)]
+    Migrate(#[from] MigrateError),
+    /// The database cannot be asked.
+    #[error(transparent)]
+    Database(#[from] sqlx::Error),
 }
 
 /// Brings the schema of the database up to date, under an advisory lock: of several processes that start at once, one
-/// migrates and the others wait for it.
-pub async fn migrate(url: &str) -> Result<Migrated, MigrateError> {
+/// migrates and the others wait for it. A newer schema is left as it is.
+pub async fn migrate(url: &str) -> Result<Migrated, MigrationError> {
     // A migration of a filled table may take longer than a request may.
     let options = connect_options(url)?
         .options([("statement_timeout", "0"), ("lock_timeout", "0")])
         .disable_statement_logging();
     let mut connection = PgConnection::connect_with(&options).await?;
-    let before = pending(&mut connection).await?.len();
-    MIGRATIONS.run(&mut connection).await?;
+    let migrated = loop {
+        let Versions { missing, unknown } = versions(&mut connection).await?;
+        if !unknown.is_empty() {
+            break if missing.is_empty() {
+                Migrated::Newer(unknown)
+            } else {
+                return Err(MigrationError::Gap { unknown, missing });
+            };
+        }
+        // Also when nothing is missing: a migration that was changed is noticed.
+        match MIGRATIONS.run(&mut connection).await {
+            Ok(()) if missing.is_empty() => break Migrated::UpToDate,
+            Ok(()) => break Migrated::Applied(missing.len()),
+            // A newer release was here in between.
+            Err(MigrateError::VersionMissing(_)) => {}
+            Err(error) => return Err(error.into()),
+        }
+    };
     connection.close().await?;
-    Ok(if before == 0 {
-        Migrated::UpToDate
-    } else {
-        Migrated::Applied(before)
-    })
+    Ok(migrated)
 }
 
-/// The migrations that the database does not have yet, as `version description`.
-pub async fn pending(connection: &mut PgConnection) -> sqlx::Result<Vec<Cow<'static, str>>> {
+/// How the migrations of a database differ from those of this program, each as `version description`.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Versions {
+    /// Those that the database does not have yet.
+    pub missing: Vec<String>,
+    /// Those that this program does not know: a newer release has made them.
+    pub unknown: Vec<String>,
+}
+
+/// Compares the migrations of a database with those of this program.
+pub async fn versions(connection: &mut PgConnection) -> sqlx::Result<Versions> {
     let known: bool = sqlx::query_scalar("select to_regclass('_sqlx_migrations') is not null")
         .fetch_one(&mut *connection)
         .await?;
-    let applied: Vec<i64> = if known {
-        sqlx::query_scalar("select version from _sqlx_migrations where success")
+    let applied: Vec<(i64, String)> = if known {
+        sqlx::query_as("select version, description from _sqlx_migrations where success order by version")
             .fetch_all(connection)
             .await?
     } else {
         Vec::new()
     };
-    Ok(MIGRATIONS
+    let missing = MIGRATIONS
         .iter()
-        .filter(|migration| !applied.contains(&migration.version))
-        .map(|migration| format!("{} {}", migration.version, migration.description).into())
-        .collect())
+        .filter(|migration| !applied.iter().any(|(version, _)| *version == migration.version))
+        .map(|migration| format!("{} {}", migration.version, migration.description));
+    let unknown = applied
+        .iter()
+        .filter(|(version, _)| !MIGRATIONS.version_exists(*version))
+        .map(|(version, description)| format!("{version} {description}"));
+    Ok(Versions {
+        missing: missing.collect(),
+        unknown: unknown.collect(),
+    })
+}
+
+/// Waits until the database takes connections.
+///
+/// # Errors
+/// With what the last attempt failed with, when it does not within `patience`.
+pub async fn wait(url: &str, patience: Duration) -> sqlx::Result<()> {
+    let options = connect_options(url)?;
+    let end = Instant::now() + patience;
+    let mut told = false;
+    loop {
+        let attempt = timeout_at(
+            end.max(Instant::now() + ANSWER_WITHIN),
+            PgConnection::connect_with(&options),
+        );
+        let error = match attempt.await {
+            Ok(Ok(connection)) => return connection.close().await,
+            Ok(Err(error)) => error,
+            Err(_) => sqlx::Error::PoolTimedOut,
+        };
+        if Instant::now() >= end {
+            return Err(error);
+        }
+        if !std::mem::replace(&mut told, true) {
+            tracing::info!(%error, "waiting for the database");
+        }
+        sleep(PAUSE).await;
+    }
 }

@@ -3,6 +3,27 @@
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
+/// The two steps in which a server stops.
+#[derive(Debug, Default)]
+pub struct Stop {
+    /// Cancelled when it is known that the server will stop: it is no longer ready, but still answers whoever comes.
+    pub announced: CancellationToken,
+    /// Cancelled when the listener closes. An answer that goes on and on, such as a stream of events, has to end then: the
+    /// server waits for it as for any other.
+    pub draining: CancellationToken,
+}
+
+impl Stop {
+    /// A stop that `announced` begins.
+    #[must_use]
+    pub fn on(announced: CancellationToken) -> Self {
+        Self {
+            announced,
+            draining: CancellationToken::new(),
+        }
+    }
+}
+
 /// A token that is cancelled by the first SIGINT or SIGTERM. A second signal ends the process at once, with exit
 /// code 130, for an operator who will not wait.
 ///

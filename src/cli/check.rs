@@ -19,7 +19,7 @@ impl Check {
             .options([("statement_timeout", "0")])
             .disable_statement_logging();
         let mut connection = PgConnection::connect_with(&options).await?;
-        if !database::pending(&mut connection).await?.is_empty() {
+        if !database::versions(&mut connection).await?.missing.is_empty() {
             return Err("the schema is not up to date: run `afforo migrate` first".into());
         }
         let mut out = std::io::stdout();

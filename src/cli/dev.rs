@@ -14,7 +14,7 @@ use super::{Failure, Settings, seed, serve};
 use crate::{
     devstack::{self, DevstackError, Postgres, Redis},
     seed::Plan,
-    settings::{ListenSettings, WorkerSettings},
+    settings::{ListenSettings, OverloadSettings, WorkerSettings},
     shutdown,
 };
 
@@ -33,6 +33,8 @@ pub(super) struct Dev {
     #[arg(long, conflicts_with = "reset")]
     ephemeral: bool,
     #[command(flatten)]
+    overload: OverloadSettings,
+    #[command(flatten)]
     worker: WorkerSettings,
 }
 
@@ -48,7 +50,8 @@ impl Dev {
         // Only now: until here Ctrl-C just ends this process, and the servers with it.
         let shutdown = shutdown::on_signal()?;
         banner(listener.local_addr()?, &servers, first_order(&settings).await?)?;
-        let served = serve::serve(&settings, listener, Some(&self.worker), shutdown).await;
+        let worker = Some(&self.worker);
+        let served = serve::serve(&settings, &self.overload, listener, worker, shutdown).await;
         servers.stop().await;
         served
     }

@@ -19,6 +19,9 @@ const ANSWER_WITHIN: Duration = Duration::from_secs(3);
 pub(super) struct Healthcheck {
     #[command(flatten)]
     listen: ListenSettings,
+    /// Ask whether requests should be sent to it, rather than whether it answers
+    #[arg(long)]
+    ready: bool,
 }
 
 impl Healthcheck {
@@ -29,9 +32,10 @@ impl Healthcheck {
             address.set_ip(Ipv4Addr::LOCALHOST.into());
         }
         let host = allowed_host(&settings.http.allowed_hosts);
+        let path = if self.ready { "/health/ready/" } else { "/health/" };
         let asked = async {
             let mut connection = BufReader::new(TcpStream::connect(address).await?);
-            let request = format!("GET /health/ HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n");
+            let request = format!("GET {path} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n");
             connection.write_all(request.as_bytes()).await?;
             let mut status = String::new();
             connection.read_line(&mut status).await?;

@@ -29,6 +29,8 @@ fn describe() {
     rate_limit::describe();
     web::describe_repeats();
     order::describe();
+    server::describe();
     server::describe_requests();
+    crate::web::describe();
     worker::describe();
 }

@@ -5,8 +5,8 @@ use std::{io::Write, process::ExitCode};
 use clap::Args;
 use sqlx::{Connection, PgConnection};
 
-use super::{Failure, Settings};
-use crate::database::{self, Migrated};
+use super::{Failure, Settings, patience::Patience};
+use crate::database::{self, Migrated, Versions};
 
 /// What `afforo migrate` is told.
 #[derive(Args, Debug)]
@@ -14,19 +14,25 @@ pub(super) struct Migrate {
     /// Change nothing; exit with 1 and name them if migrations are missing
     #[arg(long)]
     check: bool,
+    #[command(flatten)]
+    patience: Patience,
 }
 
 impl Migrate {
     pub async fn run(self, settings: &Settings) -> Result<ExitCode, Failure> {
         let url = settings.database.url()?;
+        self.patience.wait(url).await?;
         let mut out = std::io::stdout();
         if self.check {
             let mut connection = PgConnection::connect_with(&database::connect_options(url)?).await?;
-            let pending = database::pending(&mut connection).await?;
-            for migration in &pending {
+            let Versions { missing, unknown } = database::versions(&mut connection).await?;
+            for migration in &missing {
                 writeln!(out, "missing: {migration}")?;
             }
-            return Ok(if pending.is_empty() {
+            for migration in &unknown {
+                writeln!(out, "newer: {migration}")?;
+            }
+            return Ok(if missing.is_empty() {
                 ExitCode::SUCCESS
             } else {
                 ExitCode::FAILURE
@@ -35,6 +41,11 @@ impl Migrate {
         match database::migrate(url).await? {
             Migrated::Applied(migrations) => writeln!(out, "Applied {migrations} migrations.")?,
             Migrated::UpToDate => writeln!(out, "The schema is up to date.")?,
+            Migrated::Newer(unknown) => writeln!(
+                out,
+                "The schema is newer than this release, and was left as it is: {}.",
+                unknown.join(", ")
+            )?,
         }
         Ok(ExitCode::SUCCESS)
     }

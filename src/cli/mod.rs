@@ -8,6 +8,7 @@ mod jobs;
 mod metrics;
 mod migrate;
 mod openapi;
+mod patience;
 mod seed;
 mod serve;
 mod worker;
@@ -133,6 +134,8 @@ pub fn main() -> ExitCode {
     if let Some(traces) = traces {
         traces.stop();
     }
+    // A thread that looks up a name may take its time.
+    runtime.shutdown_background();
     code
 }
 

@@ -1,20 +1,25 @@
 //! `afforo serve`
 
-use std::{net::SocketAddr, sync::Arc};
+use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use clap::Args;
-use tokio::{net::TcpListener, sync::Notify};
+use sqlx::{Connection, PgConnection};
+use tokio::{net::TcpListener, sync::Notify, time::timeout};
 use tokio_util::sync::CancellationToken;
 
-use super::{Failure, Settings, metrics, worker::outside};
+use super::{Failure, Settings, metrics, patience::Patience, worker::outside};
 use crate::{
-    database::{self, Database, Migrated},
-    server,
-    settings::{ListenSettings, WorkerSettings},
-    shutdown,
+    database::{self, Database, Migrated, Versions},
+    server::{self, Limits},
+    settings::{ListenSettings, OverloadSettings, WorkerSettings},
+    shutdown::{self, Stop},
     web::AppState,
     worker,
 };
+
+/// How long the connections to the database may take to come back when everything has ended: what they were busy with was
+/// waited for before.
+const CLOSE_WITHIN: Duration = Duration::from_secs(3);
 
 /// What `afforo serve` is told.
 #[derive(Args, Debug)]
@@ -28,20 +33,27 @@ pub(super) struct Serve {
     #[arg(long)]
     migrate: bool,
     #[command(flatten)]
+    patience: Patience,
+    #[command(flatten)]
+    overload: OverloadSettings,
+    #[command(flatten)]
     worker: WorkerSettings,
 }
 
 impl Serve {
     pub async fn run(self, mut settings: Settings) -> Result<(), Failure> {
         settings.http.require_secret_key()?;
+        let url = settings.database.url()?;
+        self.patience.wait(url).await?;
         if self.migrate {
             migrate(&settings).await?;
+        } else {
+            tokio::spawn(compare_schema(url.to_owned()));
         }
         let worker = self.with_worker.then_some(&self.worker);
-        settings.database.url()?;
         let shutdown = shutdown::on_signal()?;
         let listener = bind(self.listen.address()).await?;
-        serve(&settings, listener, worker, shutdown).await
+        serve(&settings, &self.overload, listener, worker, shutdown).await
     }
 }
 
@@ -50,8 +62,43 @@ pub(super) async fn migrate(settings: &Settings) -> Result<(), Failure> {
     match database::migrate(settings.database.url()?).await? {
         Migrated::Applied(migrations) => tracing::info!(migrations, "schema brought up to date"),
         Migrated::UpToDate => tracing::info!("schema is up to date"),
+        Migrated::Newer(unknown) => warn_of_newer(&unknown),
     }
     Ok(())
+}
+
+/// Says what is wrong with the schema, as far as the database can be asked: a server starts without it.
+async fn compare_schema(url: String) {
+    let compared = async {
+        let mut connection = PgConnection::connect_with(&database::connect_options(&url)?).await?;
+        let versions = database::versions(&mut connection).await?;
+        connection.close().await?;
+        Ok::<_, sqlx::Error>(versions)
+    };
+    match compared.await {
+        Ok(Versions { missing, unknown }) => {
+            if !missing.is_empty() {
+                tracing::warn!("the schema lacks {}: run `afforo migrate`", missing.join(", "));
+            }
+            warn_of_newer(&unknown);
+        }
+        Err(error) => tracing::warn!(%error, "the database does not answer; serving goes on until it does"),
+    }
+}
+
+/// A newer schema is served on: migrations are made to be safe beside the release before.
+fn warn_of_newer(unknown: &[String]) {
+    if !unknown.is_empty() {
+        let unknown = unknown.join(", ");
+        tracing::warn!("the schema is newer than this release, which does not know {unknown}");
+    }
+}
+
+/// Closes the connections to the database, in bounded time.
+pub(super) async fn close(database: &Database) {
+    if timeout(CLOSE_WITHIN, database.close()).await.is_err() {
+        tracing::warn!("some connections to the database are still busy");
+    }
 }
 
 /// Takes the address; requests wait from now on.
@@ -64,6 +111,7 @@ pub(super) async fn bind(address: SocketAddr) -> Result<TcpListener, Failure> {
 /// Serves until `shutdown`, with a worker if it is given the settings of one.
 pub(super) async fn serve(
     settings: &Settings,
+    overload: &OverloadSettings,
     listener: TcpListener,
     worker: Option<&WorkerSettings>,
     shutdown: CancellationToken,
@@ -74,17 +122,20 @@ pub(super) async fn serve(
     let sizes = &settings.database;
     let database = Database::new(sizes.url()?, sizes.database_pool_size, sizes.placement_pool_size)?;
     metrics::open(settings, &database).await?;
+    let database = Arc::new(database);
     let order_confirmed = Arc::new(Notify::new());
     let state = AppState {
         database: database.clone(),
         order_confirmed: order_confirmed.clone(),
+        stop: Arc::new(Stop::on(shutdown.clone())),
     };
-    let app = server::app(state, &settings.http, &settings.redis)?;
+    let limits = Limits::new(overload, sizes.database_pool_size);
+    let app = server::app(state, &settings.http, &settings.redis, limits)?;
     tracing::info!("listening on http://{}", listener.local_addr()?);
 
     // Whichever ends first ends the other.
     let server = async {
-        let outcome = server::run(listener, app, shutdown.clone()).await;
+        let outcome = server::run(listener, app).await;
         shutdown.cancel();
         outcome.map_err(Failure::from)
     };
@@ -106,7 +157,7 @@ pub(super) async fn serve(
         outcome.map_err(Failure::from)
     };
     let (server, worker) = tokio::join!(server, worker);
-    database.close().await;
+    close(&database).await;
     tracing::info!("stopped");
     server.and(worker)
 }

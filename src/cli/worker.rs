@@ -5,7 +5,7 @@ use std::sync::Arc;
 use clap::Args;
 use tokio::sync::Notify;
 
-use super::{Failure, Settings, metrics};
+use super::{Failure, Settings, metrics, patience::Patience, serve};
 use crate::{
     database::Database,
     settings::{DeliveryError, DeliverySettings, WorkerSettings},
@@ -18,12 +18,16 @@ use crate::{
 pub(super) struct Worker {
     #[command(flatten)]
     worker: WorkerSettings,
+    #[command(flatten)]
+    patience: Patience,
 }
 
 impl Worker {
     pub async fn run(self, mut settings: Settings) -> Result<(), Failure> {
         settings.http.require_secret_key()?;
-        let database = Database::new(settings.database.url()?, settings.database.database_pool_size, 1)?;
+        let url = settings.database.url()?;
+        self.patience.wait(url).await?;
+        let database = Database::new(url, settings.database.database_pool_size, 1)?;
         let outside = outside(&self.worker.delivery)?;
         let shutdown = shutdown::on_signal()?;
         metrics::open(&settings, &database).await?;
@@ -38,7 +42,7 @@ impl Worker {
             shutdown,
         )
         .await?;
-        database.close().await;
+        serve::close(&database).await;
         Ok(())
     }
 }

@@ -4,7 +4,7 @@ use std::{any::Any, net::SocketAddr};
 
 use axum::{
     Router,
-    extract::{ConnectInfo, DefaultBodyLimit, Request, State},
+    extract::{ConnectInfo, Request, State},
     http::{HeaderName, HeaderValue, Uri, header, uri::PathAndQuery},
     middleware::{Next, from_fn_with_state},
     response::{IntoResponse, Response},
@@ -15,13 +15,13 @@ use tower_http::{
     request_id::{MakeRequestUuid, PropagateRequestIdLayer, SetRequestIdLayer},
     trace::TraceLayer,
 };
-use tracing::Instrument;
 
 use super::{
     cors::{self, AllowedOrigins},
     hosts::{self, AllowedHosts},
     measure::Measure,
     span,
+    work::Workshop,
 };
 use crate::{
     rate_limit::TrustedProxies,
@@ -30,19 +30,17 @@ use crate::{
     web::{self, Problem, Scheme},
 };
 
-/// The largest body that is received.
-const BODY_LIMIT: usize = 1024 * 1024;
-
 pub(super) const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
 /// Puts the middleware around `routes`.
 ///
 /// What need not wait for anything is a plain function: each layer that may wait costs a copy of all that is within it.
-pub(super) fn around(routes: Router, http: &HttpSettings) -> Router {
+pub(super) fn around(routes: Router, http: &HttpSettings, workshop: Workshop) -> Router {
     let proxies = http.trusted_proxies.clone();
     let doors = Doors {
         origins: AllowedOrigins::new(http),
         hosts: AllowedHosts::new(&http.allowed_hosts),
+        workshop,
     };
     let stack = ServiceBuilder::new()
         .option_layer(telemetry::counts().then(Measure::new))
@@ -61,8 +59,7 @@ pub(super) fn around(routes: Router, http: &HttpSettings) -> Router {
         .map_request(move |request| read_scheme(&proxies, request))
         .layer(from_fn_with_state(doors, pass))
         // Innermost, so that a panic is an answer like any other, with all the headers of one.
-        .layer(CatchPanicLayer::custom(panicked))
-        .layer(DefaultBodyLimit::max(BODY_LIMIT));
+        .layer(CatchPanicLayer::custom(panicked));
     // The path is completed before the routes see it, so this stands around the router that has them.
     Router::new().fallback_service(
         ServiceBuilder::new()
@@ -89,11 +86,12 @@ fn add_security_headers(mut response: Response) -> Response {
     response
 }
 
-/// Who may come in.
+/// Who may come in, and what is done for them.
 #[derive(Clone)]
 struct Doors {
     origins: AllowedOrigins,
     hosts: AllowedHosts,
+    workshop: Workshop,
 }
 
 /// Preflights are answered, and requests for other hosts refused; all others go on. A preflight is about an origin, not
@@ -105,7 +103,7 @@ async fn pass(State(doors): State<Doors>, request: Request, next: Next) -> Respo
     } else if !doors.hosts.allow_request(&request) {
         hosts::refusal()
     } else {
-        finish_writes(request, next).await
+        doors.workshop.run(request, next).await
     };
     doors.origins.share(&asked, response)
 }
@@ -159,18 +157,6 @@ fn read_scheme(proxies: &TrustedProxies, mut request: Request) -> Request {
         Scheme::Http
     });
     request
-}
-
-/// Runs whatever may write in a task of its own: a client that goes away ends the wait for the answer, not the work, and
-/// no transaction is left halfway.
-async fn finish_writes(request: Request, next: Next) -> Response {
-    if request.method().is_safe() {
-        return next.run(request).await;
-    }
-    match tokio::spawn(next.run(request).in_current_span()).await {
-        Ok(response) => response,
-        Err(error) => Problem::Internal(error.into()).into_response(),
-    }
 }
 
 fn panicked(panic: Box<dyn Any + Send + 'static>) -> Response {

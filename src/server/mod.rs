@@ -1,18 +1,23 @@
 //! The HTTP server: the route table, and running it.
 
+mod connection;
+mod connections;
 mod cors;
 mod health;
 mod hosts;
+mod limits;
 mod measure;
 mod middleware;
 mod openapi;
+mod ready;
+mod serve;
 mod span;
+mod work;
 
-use std::{io, net::SocketAddr, time::Duration};
+use std::{sync::Arc, time::Duration};
 
-use axum::{Extension, Router, http::Method, serve::ListenerExt};
-use tokio::net::TcpListener;
-use tokio_util::sync::CancellationToken;
+use axum::{Extension, Router, http::Method};
+use tokio_util::task::TaskTracker;
 use utoipa_axum::{
     router::{OpenApiRouter, UtoipaMethodRouterExt},
     routes,
@@ -20,19 +25,46 @@ use utoipa_axum::{
 
 use crate::{
     category, inventory,
-    order::{self, GroupCommit, Limits},
+    order::{self, GroupCommit},
     product,
     rate_limit::RateLimitLayer,
     settings::{HttpSettings, RedisSettings},
+    shutdown::Stop,
     store,
     web::{AppState, Problem, Repeats},
 };
 
 pub use measure::describe as describe_requests;
-pub use openapi::document;
+use ready::Readiness;
+use work::Workshop;
 
-/// How long requests that are under way may take to finish once the server stops.
-const DRAIN: Duration = Duration::from_secs(20);
+pub use limits::Limits;
+pub use openapi::document;
+pub use serve::{describe, run};
+
+/// An application, ready to be served.
+pub struct App {
+    router: Router,
+    limits: Limits,
+    stop: Arc<Stop>,
+    /// Whatever may write runs in one of these tasks.
+    writes: TaskTracker,
+}
+
+impl App {
+    /// Puts the middleware around `routes`.
+    #[must_use]
+    pub fn new(routes: Router, http: &HttpSettings, limits: Limits, stop: Arc<Stop>) -> Self {
+        let writes = TaskTracker::new();
+        let workshop = Workshop::new(&limits, writes.clone());
+        Self {
+            router: middleware::around(routes, http, workshop),
+            limits,
+            stop,
+            writes,
+        }
+    }
+}
 
 /// How long a request waits for another of the same idempotency key.
 const WAIT_FOR_TWIN: Duration = Duration::from_secs(5);
@@ -43,15 +75,22 @@ const WAIT_FOR_TWIN: Duration = Duration::from_secs(5);
 ///
 /// # Errors
 /// When the Redis URL cannot be parsed.
-pub fn app(state: AppState, http: &HttpSettings, redis: &RedisSettings) -> redis::RedisResult<Router> {
+pub fn app(
+    state: AppState,
+    http: &HttpSettings,
+    redis: &RedisSettings,
+    limits: Limits,
+) -> redis::RedisResult<App> {
     let limit = RateLimitLayer::builder(redis::Client::open(redis.url())?)
         .name("autocomplete")
         .trusted_proxies(http.trusted_proxies.clone())
         .enabled(http.rate_limit_enabled)
         .build();
-    let (api, document) = api(limit).split_for_parts();
+    let readiness = Readiness::new(&state, redis::Client::open(redis.url())?);
+    let (api, document) = api(limit, Some(readiness)).split_for_parts();
     let lanes = usize::try_from(state.database.placement.options().get_max_connections()).unwrap_or(1);
-    let placement = GroupCommit::start(&state.database.placement, Limits::with_lanes(lanes));
+    let placement = GroupCommit::start(&state.database.placement, order::Limits::with_lanes(lanes));
+    let stop = state.stop.clone();
     let routes = api
         .layer(Extension(placement))
         .layer(Extension(Repeats::new(
@@ -62,37 +101,23 @@ pub fn app(state: AppState, http: &HttpSettings, redis: &RedisSettings) -> redis
         .fallback(async || Problem::not_found())
         .method_not_allowed_fallback(async |method: Method| Problem::not_allowed(&method))
         .with_state(state);
-    Ok(middleware::around(routes, http))
+    Ok(App::new(routes, http, limits, stop))
 }
 
-/// Every resource, with its description.
-fn api(limit: RateLimitLayer) -> OpenApiRouter<AppState> {
+/// Every resource, with its description; for the description alone, nothing need be known of readiness.
+fn api(limit: RateLimitLayer, readiness: Option<Readiness>) -> OpenApiRouter<AppState> {
     let health =
         routes!(health::health).map(|methods| methods.options(health::health).fallback(health::refused));
+    let ready = routes!(ready::ready).map(|methods| {
+        let methods = methods.options(ready::ready).fallback(health::refused);
+        methods.layer(Extension(readiness))
+    });
     OpenApiRouter::with_openapi(openapi::base())
         .routes(health)
+        .routes(ready)
         .merge(category::router())
         .merge(product::router(limit))
         .merge(store::router())
         .merge(inventory::router())
         .merge(order::router())
-}
-
-/// Serves until `shutdown`; then takes no more connections, and lets the requests under way finish.
-pub async fn run(listener: TcpListener, app: Router, shutdown: CancellationToken) -> io::Result<()> {
-    let listener = listener.tap_io(|connection| {
-        // Without it, the last part of an answer may wait for the client to acknowledge the part before.
-        if let Err(error) = connection.set_nodelay(true) {
-            tracing::debug!(%error, "a connection keeps Nagle's algorithm");
-        }
-    });
-    let service = app.into_make_service_with_connect_info::<SocketAddr>();
-    let serving = axum::serve(listener, service).with_graceful_shutdown(shutdown.clone().cancelled_owned());
-    tokio::select! {
-        served = serving => served,
-        () = async { shutdown.cancelled().await; tokio::time::sleep(DRAIN).await } => {
-            tracing::warn!("some requests did not finish within {} s", DRAIN.as_secs());
-            Ok(())
-        }
-    }
 }

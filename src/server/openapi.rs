@@ -17,7 +17,8 @@ pub(super) fn base() -> OpenApi {
         .description(Some(
             "Inventory and orders: stock per store, and orders placed atomically against it.\n\n\
              Beside what is said of each operation, any request may be refused with a `detail` that says why: 400 for a \
-             host that the server is not known by, 500 for a fault of the server, 503 while its database is away.\n\n\
+             host that the server is not known by, 500 for a fault of the server, 503 while its database is away or there is \
+             too much to do, and 408 if its body comes too slowly.\n\n\
              What is read is compressed with gzip from 1 KiB on, where `Accept-Encoding` asks for it.",
         ))
         .license(Some(
@@ -34,7 +35,7 @@ pub(super) fn base() -> OpenApi {
 pub fn document() -> OpenApi {
     // No request is made: nothing is connected to.
     let nowhere = redis::Client::open("redis://localhost/").expect("the URL is one");
-    super::api(RateLimitLayer::builder(nowhere).build()).into_openapi()
+    super::api(RateLimitLayer::builder(nowhere).build(), None).into_openapi()
 }
 
 pub(super) fn pages(document: OpenApi) -> Router<AppState> {

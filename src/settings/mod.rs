@@ -4,6 +4,7 @@
 //! Names and meanings are those that operators of the original know.
 
 mod delivery;
+mod overload;
 mod telemetry;
 
 use std::{net::SocketAddr, str::FromStr};
@@ -16,6 +17,7 @@ use sqlx::postgres::PgConnectOptions;
 use crate::rate_limit::TrustedProxies;
 
 pub use delivery::{DeliveryError, DeliverySettings};
+pub use overload::OverloadSettings;
 pub use telemetry::{LogSettings, MetricsAddress, TelemetrySettings};
 
 /// The key in `.env.example`: public, so never a secret.

@@ -5,13 +5,14 @@ use std::{convert::Infallible, sync::Arc};
 
 use axum::{
     body::Bytes,
-    extract::{FromRequest, Request, rejection::BytesRejection},
+    extract::{FromRequest, Request},
     http::{StatusCode, header},
 };
 use serde_json::value::RawValue;
 
 use super::{
-    Fields, Presence, Problem,
+    Fields, Intake, Presence, Problem, Turn, Work,
+    intake::BodyFault,
     value::{Object, Value, object},
 };
 
@@ -24,7 +25,7 @@ const MOST_DIGITS: usize = 4300;
 #[derive(Debug)]
 pub struct Body {
     content_type: String,
-    bytes: Result<Bytes, BytesRejection>,
+    bytes: Result<Bytes, BodyFault>,
 }
 
 impl Body {
@@ -35,21 +36,7 @@ impl Body {
 
     /// The members of the JSON object in the body; an empty body is an empty object.
     pub fn fields(&self, presence: Presence) -> Result<Fields<'_>, Problem> {
-        let bytes = match &self.bytes {
-            Ok(bytes) => bytes,
-            Err(error) if error.status() == StatusCode::PAYLOAD_TOO_LARGE => {
-                return Err(Problem::detail(
-                    StatusCode::PAYLOAD_TOO_LARGE,
-                    "Request body exceeds 1 MiB.",
-                ));
-            }
-            Err(_) => {
-                return Err(Problem::detail(
-                    StatusCode::BAD_REQUEST,
-                    "Request body could not be read.",
-                ));
-            }
-        };
+        let bytes = self.bytes.as_ref().map_err(|fault| Problem::from(*fault))?;
         if bytes.is_empty() {
             return Ok(Fields::new(Object::default(), presence));
         }
@@ -82,7 +69,7 @@ impl Body {
 impl<S: Send + Sync> FromRequest<S> for Body {
     type Rejection = Infallible;
 
-    async fn from_request(mut request: Request, state: &S) -> Result<Self, Infallible> {
+    async fn from_request(mut request: Request, _: &S) -> Result<Self, Infallible> {
         let received = request.extensions_mut().remove::<Arc<Self>>();
         if let Some(body) = received.and_then(Arc::into_inner) {
             return Ok(body);
@@ -91,10 +78,16 @@ impl<S: Send + Sync> FromRequest<S> for Body {
         let content_type = content_type
             .map(|value| String::from_utf8_lossy(value.as_bytes()).into_owned())
             .unwrap_or_default();
-        Ok(Self {
-            content_type,
-            bytes: Bytes::from_request(request, state).await,
-        })
+        let (mut parts, body) = request.into_parts();
+        let bytes = match parts.extensions.remove::<Turn>() {
+            Some(turn) => turn.receive(body).await,
+            // Outside of a server there is nobody to share with.
+            None => match Intake::default().admit(Work::Pooled) {
+                Ok(turn) => turn.receive(body).await,
+                Err(shed) => Err(shed.into()),
+            },
+        };
+        Ok(Self { content_type, bytes })
     }
 }
 

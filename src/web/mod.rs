@@ -8,6 +8,7 @@ mod cursor;
 mod describe;
 mod endpoint;
 mod fields;
+mod intake;
 mod link;
 mod list;
 mod natural;
@@ -28,6 +29,7 @@ pub use describe::{
 };
 pub use endpoint::{Scheme, endpoint};
 pub use fields::{FieldErrors, Fields, Presence};
+pub use intake::{Intake, IntakeLimits, Shed, Turn, Work, describe};
 pub use list::{ListParams, ListRequest, Listed, Listing, Slice, Step};
 pub use natural::Natural;
 pub use once::{IDEMPOTENT_REPLAYED, Once, Repeats, describe as describe_repeats};

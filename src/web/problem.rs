@@ -44,6 +44,9 @@ pub enum Problem {
     /// 503: the database cannot be reached, or has too much to do.
     #[error("the database is unavailable")]
     Unavailable(#[source] sqlx::Error),
+    /// 408: the client takes its time with what it sends. The connection is closed: the rest of it may still be coming.
+    #[error("{0}")]
+    TooSlow(&'static str),
     /// 503: too much is waiting, or what was waited for failed and has been logged. Trying again later may work.
     #[error("{0}")]
     TryAgain(&'static str),
@@ -159,6 +162,10 @@ impl IntoResponse for Problem {
                 Json(Detail::new(detail)),
             )
                 .into_response(),
+            Self::TooSlow(detail) => {
+                let close = [(header::CONNECTION, HeaderValue::from_static("close"))];
+                (StatusCode::REQUEST_TIMEOUT, close, Json(Detail::new(detail))).into_response()
+            }
             Self::Internal(error) => {
                 tracing::error!(error = &*error as &dyn std::error::Error, "a request failed");
                 let detail = Json(Detail::new("Internal server error."));

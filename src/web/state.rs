@@ -6,15 +6,17 @@ use axum::extract::FromRef;
 use sqlx::PgPool;
 use tokio::sync::Notify;
 
-use crate::database::Database;
+use crate::{database::Database, shutdown::Stop};
 
-/// The state of a server: cheap to clone, the same for every request.
+/// The state of a server, the same for every request. A request clones it several times, so each part is one count to move.
 #[derive(Clone, Debug)]
 pub struct AppState {
     /// Connections to PostgreSQL.
-    pub database: Database,
+    pub database: Arc<Database>,
     /// Told when an order was confirmed, so that the relay of this process need not wait for its next look.
     pub order_confirmed: Arc<Notify>,
+    /// How far the server is on its way to its end.
+    pub stop: Arc<Stop>,
 }
 
 impl FromRef<AppState> for PgPool {

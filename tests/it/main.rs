@@ -24,6 +24,7 @@ mod openapi;
 mod orders;
 mod orders_race;
 mod orders_read;
+mod overload;
 mod products;
 mod queue;
 mod rate_limit;

@@ -123,6 +123,7 @@ async fn every_route_is_described_with_every_method() {
         ("/api/orders/{id}/", vec!["get"]),
         ("/api/orders/stats/", vec!["get"]),
         ("/health/", vec!["get"]),
+        ("/health/ready/", vec!["get"]),
     ]);
     assert_eq!(described, known);
     for (path, methods) in described.iter().filter(|(path, _)| path.starts_with("/api/")) {

@@ -5,8 +5,9 @@ use std::{net::SocketAddr, sync::Arc};
 use afforo::{
     check,
     database::Database,
-    server,
+    server::{self, Limits},
     settings::{HttpSettings, RedisSettings},
+    shutdown::Stop,
     web::AppState,
 };
 use reqwest::{
@@ -16,7 +17,6 @@ use reqwest::{
 use serde_json::{Value, json};
 use sqlx::PgPool;
 use tokio::{net::TcpListener, sync::Notify, task::JoinHandle};
-use tokio_util::sync::CancellationToken;
 
 use super::servers::{self, TestDatabase};
 
@@ -28,7 +28,8 @@ pub struct TestApp {
     pub redis: RedisSettings,
     pub order_confirmed: Arc<Notify>,
     client: reqwest::Client,
-    shutdown: CancellationToken,
+    /// How the server is told to stop; dropping this tells it too.
+    pub stop: Arc<Stop>,
     _serving: JoinHandle<std::io::Result<()>>,
     database: Arc<TestDatabase>,
 }
@@ -53,14 +54,24 @@ impl TestApp {
 
     /// Starts a server with other settings.
     pub async fn start_with(http: HttpSettings) -> Self {
+        Self::start_within(http, Limits::default()).await
+    }
+
+    /// Starts a server with other settings and limits.
+    pub async fn start_within(http: HttpSettings, limits: Limits) -> Self {
         let redis_url = servers::redis().url(servers::redis_database());
+        Self::start_with_redis(&redis_url, http, limits).await
+    }
+
+    /// Starts a server on a Redis of the test's own.
+    pub async fn start_with_redis(redis_url: &str, http: HttpSettings, limits: Limits) -> Self {
         let redis = RedisSettings {
-            redis_url: Some(redis_url.into()),
+            redis_url: Some(redis_url.to_owned().into()),
             redis_pool_size: 2,
         };
         let database = servers::database().await;
         let url = database.url();
-        Self::start_on(Arc::new(database), url, redis, http).await
+        Self::start_on(Arc::new(database), url, redis, http, limits).await
     }
 
     /// Starts another server on the same database and Redis.
@@ -71,7 +82,8 @@ impl TestApp {
     /// The same, but it reaches the database by another way.
     pub async fn beside_on(&self, database_url: &str) -> Self {
         let (database, redis) = (self.database.clone(), self.redis.clone());
-        Self::start_on(database, database_url.to_owned(), redis, production()).await
+        let limits = Limits::default();
+        Self::start_on(database, database_url.to_owned(), redis, production(), limits).await
     }
 
     async fn start_on(
@@ -79,26 +91,28 @@ impl TestApp {
         database_url: String,
         redis: RedisSettings,
         http: HttpSettings,
+        limits: Limits,
     ) -> Self {
-        let pools = Database::new(&database_url, 8, 2).unwrap();
+        let pools = Arc::new(Database::new(&database_url, 8, 2).unwrap());
         let order_confirmed = Arc::new(Notify::new());
+        let stop = Arc::new(Stop::default());
         let state = AppState {
             database: pools.clone(),
             order_confirmed: order_confirmed.clone(),
+            stop: stop.clone(),
         };
-        let app = server::app(state, &http, &redis).unwrap();
+        let app = server::app(state, &http, &redis, limits).unwrap();
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
-        let shutdown = CancellationToken::new();
-        let serving = tokio::spawn(server::run(listener, app, shutdown.clone()));
+        let serving = tokio::spawn(server::run(listener, app));
         Self {
             address,
-            pool: pools.pool,
+            pool: pools.pool.clone(),
             database_url,
             redis,
             order_confirmed,
             client: client(),
-            shutdown,
+            stop,
             _serving: serving,
             database,
         }
@@ -198,7 +212,7 @@ impl TestApp {
 
 impl Drop for TestApp {
     fn drop(&mut self) {
-        self.shutdown.cancel();
+        self.stop.announced.cancel();
     }
 }
 

@@ -1,9 +1,13 @@
 //! `afforo migrate`
 
-use sqlx::{Connection, PgConnection, PgPool};
+use sqlx::{Connection, Executor, PgConnection, PgPool};
 
-use super::{TestApp, afforo, run};
-use crate::support::{app::unbalanced, program::Said, servers};
+use super::{Running, TestApp, afforo, client, on, run};
+use crate::support::{
+    app::{send, unbalanced},
+    program::Said,
+    servers,
+};
 
 async fn migrate(url: &str, args: &[&str]) -> Said {
     let mut line = vec!["migrate"];
@@ -86,6 +90,117 @@ async fn a_database_that_cannot_be_reached_is_a_failure_that_says_so() {
     let said = migrate(&servers::postgres().url("no_such_database"), &[]).await;
     assert_eq!(said.code, Some(1));
     assert!(said.err.contains("no_such_database"), "{}", said.err);
+}
+
+#[tokio::test]
+async fn a_database_that_is_about_to_come_is_waited_for() {
+    let url = servers::postgres().url("late");
+    let mut command = afforo(&["migrate", "--wait-for", "60"]);
+    let mut migrating = Running::start(command.env("DATABASE_URL", &url));
+    migrating.says("waiting for the database").await;
+    let mut admin = PgConnection::connect(&servers::postgres().url("postgres"))
+        .await
+        .unwrap();
+    admin.execute("create database late").await.unwrap();
+    migrating.says("Applied ").await;
+    assert_eq!(migrating.ends().await.code(), Some(0));
+    admin.execute("drop database late with (force)").await.unwrap();
+}
+
+#[tokio::test]
+async fn a_database_that_does_not_come_is_a_failure_that_says_so() {
+    let url = servers::postgres().url("never");
+    for command in [&["migrate"][..], &["serve", "127.0.0.1:0"], &["worker"]] {
+        let mut line = command.to_vec();
+        line.extend(["--wait-for", "1"]);
+        let said = run(afforo(&line).env("DATABASE_URL", &url)).await;
+        assert_eq!(said.code, Some(1), "{said:?}");
+        let why = "error: the database cannot be reached, after 1 s: ";
+        assert!(
+            said.err.contains(why) && said.err.contains("\"never\""),
+            "{}",
+            said.err
+        );
+    }
+}
+
+#[tokio::test]
+async fn a_newer_schema_is_left_as_it_is_and_served() {
+    let app = TestApp::start().await;
+    add_newer(&app.pool).await;
+    let check = migrate(&app.database_url, &["--check"]).await;
+    assert_eq!(
+        (check.code, check.out.as_str()),
+        (Some(0), "newer: 9999 from the future\n")
+    );
+    let before = contents(&app.pool).await;
+    let migrated = migrate(&app.database_url, &[]).await;
+    assert_eq!(migrated.code, Some(0), "{migrated:?}");
+    assert_eq!(
+        migrated.out,
+        "The schema is newer than this release, and was left as it is: 9999 from the future.\n"
+    );
+    assert_eq!(contents(&app.pool).await, before);
+
+    for args in [
+        &["serve", "127.0.0.1:0"][..],
+        &["serve", "127.0.0.1:0", "--migrate"],
+    ] {
+        let mut command = afforo(args);
+        on(&mut command, &app.database_url, app.redis.url());
+        let mut server = Running::start(&mut command);
+        let said = server.says("the schema is newer than this release").await;
+        assert!(
+            said.contains("WARN") && said.contains("9999 from the future"),
+            "{said}"
+        );
+        let url = format!("http://{}/api/products/", server.address().await);
+        assert_eq!(send(client().get(url)).await.status, 200);
+    }
+}
+
+#[tokio::test]
+async fn a_schema_with_a_gap_is_not_filled_by_the_older_release() {
+    let app = TestApp::start().await;
+    add_newer(&app.pool).await;
+    let last = "delete from _sqlx_migrations where version = (select max(version) from _sqlx_migrations where version < 9999)
+                returning version || ' ' || description";
+    let last: String = sqlx::query_scalar(last).fetch_one(&app.pool).await.unwrap();
+    let migrated = migrate(&app.database_url, &[]).await;
+    assert_eq!((migrated.code, migrated.out.as_str()), (Some(1), ""));
+    assert_eq!(
+        migrated.err,
+        format!(
+            "error: the schema has migrations of a newer release (9999 from the future), but lacks {last}: \
+             migrate with the newer release\n"
+        )
+    );
+    let check = migrate(&app.database_url, &["--check"]).await;
+    assert_eq!(check.code, Some(1));
+    assert_eq!(
+        check.out,
+        format!("missing: {last}\nnewer: 9999 from the future\n")
+    );
+}
+
+#[tokio::test]
+async fn a_server_says_that_its_schema_lacks_something() {
+    let database = servers::empty_database().await;
+    let mut command = afforo(&["serve", "127.0.0.1:0"]);
+    let mut server = Running::start(command.env("DATABASE_URL", database.url()));
+    let said = server.says("the schema lacks 1 catalogue, 2 orders").await;
+    assert!(said.contains("run `afforo migrate`"), "{said}");
+}
+
+/// Notes a migration as a newer release would have.
+async fn add_newer(pool: &PgPool) {
+    sqlx::query(
+        "insert into _sqlx_migrations (version, description, success, checksum, execution_time)
+         values (9999, 'from the future', true, '', 0)",
+    )
+    .execute(pool)
+    .await
+    .unwrap();
 }
 
 /// A digest of every table's rows.

@@ -1,5 +1,8 @@
 //! `afforo serve`
 
+use rustix::process::{Resource, Rlimit, getrlimit, prlimit};
+use tokio::net::TcpStream;
+
 use super::{Running, Signal, TestApp, afforo, client, on};
 use crate::support::{
     app::{order, send},
@@ -68,6 +71,79 @@ async fn a_request_under_way_is_finished_before_it_stops() {
     assert_eq!(placed.status, 201, "{}", placed.text);
     assert_eq!(server.ends().await.code(), Some(0));
     assert_eq!(app.quantity(stock).await, 7);
+}
+
+#[tokio::test]
+async fn it_can_go_on_for_a_while_before_it_stops_and_a_second_signal_ends_it() {
+    let app = TestApp::start().await;
+    let mut server = serve(&app, &["--shutdown-delay", "600"]);
+    let address = server.address().await;
+    let url = |path: &str| format!("http://{address}{path}");
+    assert_eq!(send(client().get(url("/health/ready/"))).await.status, 200);
+    server.signal(Signal::TERM);
+    server.says("serving for another 600 s").await;
+    assert_eq!(send(client().get(url("/health/ready/"))).await.status, 503);
+    let address = address.to_string();
+    for (args, code) in [
+        (&["healthcheck", &address][..], 0),
+        (&["healthcheck", &address, "--ready"], 1),
+    ] {
+        assert_eq!(super::run(&mut afforo(args)).await.code, Some(code), "{args:?}");
+    }
+    assert_eq!(send(client().get(url("/api/products/"))).await.status, 200);
+    server.signal(Signal::TERM);
+    assert_eq!(server.ends().await.code(), Some(130));
+}
+
+#[tokio::test]
+async fn without_files_to_open_it_goes_on_and_takes_connections_again_with_them() {
+    let app = TestApp::start().await;
+    let mut server = serve(&app, &[]);
+    let address = server.address().await;
+    let ask = async || {
+        client()
+            .get(format!("http://{address}/api/products/"))
+            .send()
+            .await
+    };
+    assert_eq!(ask().await.unwrap().status(), 200);
+    let pid = server.pid();
+    let maximum = getrlimit(Resource::Nofile).maximum;
+    let allow = |current| prlimit(Some(pid), Resource::Nofile, Rlimit { current, maximum }).unwrap();
+    allow(Some(10));
+    let mut waiting = Vec::new();
+    for _ in 0..5 {
+        waiting.push(TcpStream::connect(address).await.unwrap());
+    }
+    server.says("no connection can be taken").await;
+    allow(maximum);
+    eventually("it answers again", async || {
+        ask().await.is_ok_and(|answer| answer.status() == 200)
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_limit_of_open_files_that_is_too_low_is_said_and_kept_to() {
+    let app = TestApp::start().await;
+    let mut command = tokio::process::Command::new("sh");
+    command.args(["-c", "ulimit -n 300 && exec \"$@\"", "sh"]);
+    command.args([env!("CARGO_BIN_EXE_afforo"), "serve", "127.0.0.1:0"]);
+    command.current_dir("/").env_clear().kill_on_drop(true);
+    on(&mut command, &app.database_url, app.redis.url());
+    let mut server = Running::start(&mut command);
+    let address = server.address().await;
+    server
+        .says("MAX_CONNECTIONS is 8192, but the process may have 300 files open: it takes 44 connections")
+        .await;
+    // Silent ones go for those that come.
+    let mut silent = Vec::new();
+    for _ in 0..200 {
+        silent.push(TcpStream::connect(address).await.unwrap());
+    }
+    let url = format!("http://{address}/api/products/");
+    assert_eq!(send(client().get(url)).await.status, 200);
+    assert!(!server.said().contains("ERROR"), "{}", server.said());
 }
 
 #[tokio::test]

@@ -1,8 +1,8 @@
 //! Every answer that is documented is given, no other is, and each looks as documented.
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, time::Duration};
 
-use afforo::settings::HttpSettings;
+use afforo::{server::Limits, settings::HttpSettings};
 use futures::future::join_all;
 use reqwest::Method;
 use serde_json::{Value, json};
@@ -13,11 +13,16 @@ use crate::support::app::{Answer, TestApp, production, send};
 /// A server with a category, product, store and stock row that were ordered, each with the id 1, and others, with the
 /// id 2, that were not. The orders 1 and 2 are a confirmed and a rejected one.
 async fn app() -> TestApp {
-    let app = TestApp::start_with(HttpSettings {
+    let http = HttpSettings {
         rate_limit_enabled: true,
         ..production()
-    })
-    .await;
+    };
+    let limits = Limits {
+        // It can be seen to stop.
+        delay: Duration::from_mins(1),
+        ..Limits::default()
+    };
+    let app = TestApp::start_within(http, limits).await;
     for number in 1..=2 {
         let (store, product) = (
             app.store(&format!("Store {number}")).await,
@@ -33,6 +38,7 @@ async fn app() -> TestApp {
 /// Requests with the statuses they get: method, path, body and status. Refusals that all operations share are not here.
 const REQUESTS: &str = r#"
     GET /health/ - 200
+    GET /health/ready/ - 200
     GET /api/categories/ - 200
     GET /api/categories/?page=9 - 404
     GET /api/categories/?cursor= - 200
@@ -278,7 +284,7 @@ async fn every_documented_answer_is_given_and_looks_as_documented() {
         };
         assert_eq!(answer.status.as_str(), status, "{line}: {}", answer.text);
         checker.check(&method, url, sent.as_ref(), &answer);
-        if (method, status) == (Method::GET, "200") && url != "/health/" {
+        if (method, status) == (Method::GET, "200") && url.starts_with("/api/") {
             let has_it = [("if-none-match", answer.header("etag"))];
             let answer = ask(&app, &Method::GET, url, &has_it, "").await;
             assert_eq!(answer.status, 304, "{line}");
@@ -294,7 +300,7 @@ async fn every_documented_answer_is_given_and_looks_as_documented() {
             path.replace("{id}", "1"),
             method.to_ascii_uppercase().parse().unwrap(),
         );
-        if path != "/health/" {
+        if path.starts_with("/api/") {
             let answer = ask(&app, &method, &url, &[("accept", "image/png")], "").await;
             checker.check(&method, &url, None, &answer);
         }
@@ -311,6 +317,9 @@ async fn every_documented_answer_is_given_and_looks_as_documented() {
         let answer = app.get(url).await;
         checker.check(&Method::GET, url, None, &answer);
     }
+    app.stop.announced.cancel();
+    let unready = app.get("/health/ready/").await;
+    checker.check(&Method::GET, "/health/ready/", None, &unready);
 
     for (path, method, operation) in operations(&document) {
         for status in operation["responses"].as_object().unwrap().keys() {

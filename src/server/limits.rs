@@ -1,0 +1,76 @@
+//! Everything that a server has a bound for.
+
+use std::time::Duration;
+
+use crate::{settings::OverloadSettings, web::IntakeLimits};
+
+/// How long a server bears with a client, and how much it takes on.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    /// Connections at a time.
+    pub connections: usize,
+    /// How long the head of a request may take, a first one counted from the connection's beginning.
+    pub head: Duration,
+    /// How long a connection may be silent between two requests.
+    pub idle: Duration,
+    /// How long a client may go without taking anything of an answer that waits for it.
+    pub stall: Duration,
+    /// Requests and their bodies.
+    pub intake: IntakeLimits,
+    /// How long reading may take. What takes longer is ended.
+    pub reading: Duration,
+    /// How long the answer to a write is waited for. The write goes on.
+    pub writing: Duration,
+    /// How long a server that was told to stop goes on as before, but for saying that it is not ready.
+    pub delay: Duration,
+    /// How long requests that are under way may take to finish after that.
+    pub drain: Duration,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            connections: 8192,
+            head: Duration::from_secs(10),
+            // Longer than the minute for which proxies keep a connection: then they close it, and never find one closed
+            // that they have just sent a request over.
+            idle: Duration::from_secs(75),
+            stall: Duration::from_secs(30),
+            intake: IntakeLimits::default(),
+            // As long as PostgreSQL lets one statement run.
+            reading: Duration::from_secs(30),
+            writing: Duration::from_mins(1),
+            delay: Duration::ZERO,
+            drain: Duration::from_secs(20),
+        }
+    }
+}
+
+impl Limits {
+    /// The limits that are set, for a shared pool of so many connections.
+    #[must_use]
+    pub fn new(settings: &OverloadSettings, pool_size: u32) -> Self {
+        /// With statements of 30 ms, the last of so many waits for two seconds; a wait for a connection ends after five.
+        const WAITING_FOR_A_CONNECTION: u32 = 64;
+        let count = |setting| usize::try_from(setting).unwrap_or(usize::MAX);
+        let usual = Self::default();
+        let requests = count(settings.max_requests_in_flight);
+        Self {
+            connections: count(settings.max_connections),
+            intake: IntakeLimits {
+                requests,
+                pooled: requests.min(count(pool_size.saturating_mul(WAITING_FOR_A_CONNECTION))),
+                body_bytes: count(settings.max_body_memory).saturating_mul(1024 * 1024),
+                ..usual.intake
+            },
+            delay: Duration::from_secs(settings.shutdown_delay.into()),
+            ..usual
+        }
+    }
+
+    /// How often the connections are looked at: a bound is kept to within a quarter of it, and half a second.
+    pub(super) fn tick(&self) -> Duration {
+        let shortest = self.head.min(self.idle).min(self.stall);
+        (shortest / 4).clamp(Duration::from_millis(5), Duration::from_millis(500))
+    }
+}

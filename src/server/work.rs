@@ -1,0 +1,94 @@
+//! A request's way through the server: it is taken on or refused, and answered in bounded time.
+
+use std::{sync::Arc, time::Duration};
+
+use axum::{
+    extract::Request,
+    http::{Method, StatusCode},
+    middleware::Next,
+    response::{IntoResponse, Response},
+};
+use tokio::time::timeout;
+use tokio_util::task::TaskTracker;
+use tracing::Instrument;
+
+use super::limits::Limits;
+use crate::web::{Intake, Problem, Turn, Work};
+
+/// What runs requests. Clones share it.
+#[derive(Clone)]
+pub(super) struct Workshop(Arc<Inner>);
+
+struct Inner {
+    intake: Intake,
+    reading: Duration,
+    writing: Duration,
+    writes: TaskTracker,
+}
+
+impl Workshop {
+    pub(super) fn new(limits: &Limits, writes: TaskTracker) -> Self {
+        Self(Arc::new(Inner {
+            intake: Intake::new(limits.intake),
+            reading: limits.reading,
+            writing: limits.writing,
+            writes,
+        }))
+    }
+
+    /// Answers a request, unless there is too much to do.
+    pub(super) async fn run(&self, mut request: Request, next: Next) -> Response {
+        if is_asked_by_operators(request.uri().path()) {
+            return next.run(request).await;
+        }
+        let turn = match self.0.intake.admit(work_of(&request)) {
+            Ok(turn) => turn,
+            Err(shed) => return Problem::from(shed).into_response(),
+        };
+        if request.method().is_safe() {
+            // What is read is rolled back on its way into the pool.
+            let answer = timeout(self.0.reading, next.run(request)).await;
+            return answer.unwrap_or_else(|_| {
+                Problem::TryAgain("The request took too long, try again later.").into_response()
+            });
+        }
+        request.extensions_mut().insert(turn.clone());
+        self.finish_writes(request, next, turn).await
+    }
+
+    /// Runs whatever may write in a task of its own: a client that goes away ends the wait for the answer, not the work, and
+    /// no transaction is left halfway.
+    async fn finish_writes(&self, request: Request, next: Next, turn: Turn) -> Response {
+        let work = async move {
+            let response = next.run(request).await;
+            drop(turn);
+            response
+        };
+        let work = self.0.writes.spawn(work.in_current_span());
+        match timeout(self.0.writing, work).await {
+            Ok(Ok(response)) => response,
+            Ok(Err(error)) => Problem::Internal(error.into()).into_response(),
+            Err(_) => {
+                tracing::error!("a write goes on for longer than its answer is waited for");
+                Problem::detail(
+                    StatusCode::SERVICE_UNAVAILABLE,
+                    "There is no answer yet, and whether this will be done is not known. Look before you try again, or repeat the request under the same Idempotency-Key.",
+                )
+                .into_response()
+            }
+        }
+    }
+}
+
+/// Whoever looks after the server is answered however much there is to do.
+fn is_asked_by_operators(path: &str) -> bool {
+    path.starts_with("/health/") || path == "/metrics" || path == "/metrics/"
+}
+
+fn work_of(request: &Request) -> Work {
+    if request.method() == Method::POST && request.uri().path() == "/api/orders/" {
+        Work::Queued
+    } else {
+        Work::Pooled
+    }
+}

@@ -1,0 +1,205 @@
+//! Connections that keep a server waiting, and more of them than there is room for.
+
+use std::sync::Arc;
+
+use afforo::server::Limits;
+use axum::{Router, body::Body, routing::get};
+use futures::{StreamExt, stream};
+use tokio::{io::AsyncWriteExt, net::TcpStream, time::sleep};
+
+use super::{Raw, SHORT, Served, waiting};
+use crate::support::{
+    app::{TestApp, client, production, send},
+    program::eventually,
+};
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn heads_that_come_in_drops_keep_nobody_out() {
+    let limits = Limits {
+        connections: 150,
+        ..Limits::default()
+    };
+    let served = Served::start(waiting().0, limits).await;
+    let mut dribblers = Vec::new();
+    for _ in 0..400 {
+        let mut dribbler = TcpStream::connect(served.address).await.unwrap();
+        dribblers.push(tokio::spawn(async move {
+            let head = "GET /quick/ HTTP/1.1\r\nhost: localhost\r\n".bytes();
+            for byte in head.chain("x: y\r\n".bytes().cycle()) {
+                if dribbler.write_all(&[byte]).await.is_err() {
+                    return;
+                }
+                sleep(SHORT).await;
+            }
+        }));
+    }
+    for _ in 0..100 {
+        // Each over a connection of its own.
+        let answer = send(client().get(served.url("/quick/"))).await;
+        answer.is_text(200, "quick");
+    }
+    let left = dribblers
+        .iter()
+        .filter(|dribbler| !dribbler.is_finished())
+        .count();
+    assert!(left > 50, "there was no need to close them all: {left} are left");
+    dribblers.iter().for_each(tokio::task::JoinHandle::abort);
+}
+
+#[tokio::test]
+async fn a_connection_is_closed_that_says_nothing_or_does_not_come_to_an_end() {
+    let limits = Limits {
+        head: SHORT,
+        idle: SHORT,
+        ..Limits::default()
+    };
+    let served = Served::start(waiting().0, limits).await;
+    let silent = Raw::open(served.address).await;
+    let mut halfway = Raw::open(served.address).await;
+    halfway.send("GET /quick/ HTTP/1.1\r\nhost:").await;
+    let mut idle = Raw::open(served.address).await;
+    idle.get("/quick/").await;
+    assert_eq!(idle.answer().await.1, "quick");
+    silent.closed().await;
+    halfway.closed().await;
+    idle.closed().await;
+}
+
+#[tokio::test]
+async fn a_request_that_is_worked_on_is_not_hurried() {
+    let limits = Limits {
+        head: SHORT,
+        idle: SHORT,
+        stall: SHORT,
+        ..Limits::default()
+    };
+    let (routes, door) = waiting();
+    let served = Served::start(routes, limits).await;
+    let mut patient = Raw::open(served.address).await;
+    patient.get("/wait/").await;
+    door.has(1).await;
+    // One that came later has gone.
+    Raw::open(served.address).await.closed().await;
+    door.release(1);
+    assert!(patient.answer().await.0.starts_with("http/1.1 204"));
+}
+
+#[tokio::test]
+async fn who_finds_no_room_is_told_so_and_finds_it_later() {
+    let limits = Limits {
+        connections: 2,
+        ..Limits::default()
+    };
+    let (routes, door) = waiting();
+    let served = Served::start(routes, limits).await;
+    let mut inside = Vec::new();
+    for _ in 0..2 {
+        let mut raw = Raw::open(served.address).await;
+        raw.get("/wait/").await;
+        inside.push(raw);
+    }
+    door.has(2).await;
+    let mut refused = Raw::open(served.address).await;
+    let (head, body) = refused.answer().await;
+    assert!(
+        head.starts_with("http/1.1 503")
+            && head.contains("retry-after: 1\r\n")
+            && head.contains("connection: close"),
+        "{head}"
+    );
+    assert_eq!(
+        body,
+        r#"{"detail":"There are too many connections, try again later."}"#
+    );
+    refused.closed().await;
+
+    door.release(2);
+    for raw in &mut inside {
+        assert!(raw.answer().await.0.starts_with("http/1.1 204"));
+    }
+    // Both are silent now: one of them goes for who comes.
+    let mut next = Raw::open(served.address).await;
+    next.get("/quick/").await;
+    assert_eq!(next.answer().await.1, "quick");
+}
+
+#[tokio::test]
+async fn who_is_slow_to_send_a_body_goes_first_when_there_is_no_room() {
+    let limits = Limits {
+        connections: 20,
+        ..Limits::default()
+    };
+    let app = TestApp::start_within(production(), limits).await;
+    let mut dribblers = Vec::new();
+    for _ in 0..20 {
+        let mut raw = Raw::open(app.address).await;
+        raw.send("POST /api/stores/ HTTP/1.1\r\nhost: localhost\r\ncontent-length: 100\r\n\r\n{")
+            .await;
+        dribblers.push(raw);
+    }
+    eventually("one that is quick comes in", async || {
+        let mut raw = Raw::open(app.address).await;
+        raw.get("/health/").await;
+        raw.answer().await.0.starts_with("http/1.1 200")
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_head_that_is_too_long_is_refused() {
+    let served = Served::start(waiting().0, Limits::default()).await;
+    let long = format!("x-long: {}\r\n", "x".repeat(70_000));
+    let many = (0..101).fold(String::new(), |head, n| format!("{head}x-{n}: 1\r\n"));
+    for fields in [long, many] {
+        let mut raw = Raw::open(served.address).await;
+        raw.send(format!("GET /quick/ HTTP/1.1\r\nhost: localhost\r\n{fields}\r\n"))
+            .await;
+        let (head, _) = raw.answer().await;
+        assert!(head.starts_with("http/1.1 431"), "{head}");
+    }
+}
+
+#[tokio::test]
+async fn who_takes_nothing_of_an_answer_is_left() {
+    let limits = Limits {
+        stall: SHORT,
+        ..Limits::default()
+    };
+    let sent = Arc::new(());
+    let held = Arc::downgrade(&sent);
+    let endless = stream::repeat_with(move || {
+        let _ = &sent;
+        Ok::<_, std::io::Error>("x".repeat(65_536))
+    });
+    let body = Arc::new(std::sync::Mutex::new(Some(Body::from_stream(endless))));
+    let routes = Router::new().route("/", get(async move || body.lock().unwrap().take().unwrap()));
+    let served = Served::start(routes, limits).await;
+    let mut raw = Raw::open(served.address).await;
+    raw.get("/").await;
+    eventually("the answer is given up", async || held.strong_count() == 0).await;
+    drop(raw);
+}
+
+#[tokio::test]
+async fn a_connection_that_fails_takes_no_other_with_it() {
+    let broken = stream::once(async { panic!("in the middle of an answer") });
+    let broken = Arc::new(std::sync::Mutex::new(Some(Body::from_stream(
+        broken.map(|(): ()| Ok::<_, std::io::Error>("")),
+    ))));
+    let routes = waiting().0.route(
+        "/broken/",
+        get(async move || broken.lock().unwrap().take().unwrap()),
+    );
+    let served = Served::start(routes, Limits::default()).await;
+    let mut other = Raw::open(served.address).await;
+    other.get("/quick/").await;
+    assert_eq!(other.answer().await.1, "quick");
+    let mut raw = Raw::open(served.address).await;
+    raw.get("/broken/").await;
+    raw.closed().await;
+    other.get("/quick/").await;
+    assert_eq!(other.answer().await.1, "quick");
+    send(client().get(served.url("/quick/")))
+        .await
+        .is_text(200, "quick");
+}

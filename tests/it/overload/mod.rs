@@ -1,0 +1,150 @@
+//! More than there is room for, clients that take their time, and how a server stops.
+
+mod bodies;
+mod connections;
+mod ready;
+mod requests;
+mod stopping;
+
+use std::{io, net::SocketAddr, sync::Arc, time::Duration};
+
+use afforo::{
+    server::{self, App, Limits},
+    shutdown::Stop,
+};
+use axum::{
+    Router,
+    http::StatusCode,
+    routing::{any, get},
+};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::{TcpListener, TcpStream},
+    sync::Semaphore,
+    task::JoinHandle,
+    time::timeout,
+};
+
+use crate::support::app::production;
+
+/// How long anything may take before a test says that it does not happen.
+const PATIENCE: Duration = Duration::from_secs(30);
+/// A bound that a test waits out.
+const SHORT: Duration = Duration::from_millis(60);
+
+/// A server of routes that a test makes up, within the middleware and the limits of the real one.
+struct Served {
+    address: SocketAddr,
+    stop: Arc<Stop>,
+    running: JoinHandle<io::Result<()>>,
+}
+
+impl Served {
+    async fn start(routes: Router, limits: Limits) -> Self {
+        let stop = Arc::new(Stop::default());
+        let app = App::new(routes, &production(), limits, stop.clone());
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        Self {
+            address,
+            stop,
+            running: tokio::spawn(server::run(listener, app)),
+        }
+    }
+
+    fn url(&self, path: &str) -> String {
+        format!("http://{}{path}", self.address)
+    }
+
+    /// Waits until it has stopped.
+    async fn ends(self) {
+        let ended = timeout(PATIENCE, self.running).await.expect("it stops");
+        ended.unwrap().unwrap();
+    }
+}
+
+/// A route `/wait/`, each of whose requests waits for a permit, and `/quick/`, which waits for nothing.
+fn waiting() -> (Router, Arc<Door>) {
+    let door = Arc::new(Door {
+        inside: Semaphore::new(0),
+        open: Semaphore::new(0),
+    });
+    let shared = door.clone();
+    let wait = move || {
+        let door = shared.clone();
+        async move {
+            door.inside.add_permits(1);
+            door.open.acquire().await.unwrap().forget();
+            StatusCode::NO_CONTENT
+        }
+    };
+    let routes = Router::new()
+        .route("/wait/", any(wait))
+        .route("/quick/", get(async || "quick"))
+        .route("/health/", get(async || "healthy"));
+    (routes, door)
+}
+
+/// What the requests of `/wait/` wait at.
+struct Door {
+    inside: Semaphore,
+    open: Semaphore,
+}
+
+impl Door {
+    /// Waits until so many more have come.
+    async fn has(&self, count: u32) {
+        let came = timeout(PATIENCE, self.inside.acquire_many(count)).await;
+        came.expect("they come").unwrap().forget();
+    }
+
+    /// Lets so many go on.
+    fn release(&self, count: usize) {
+        self.open.add_permits(count);
+    }
+}
+
+/// A connection whose every byte is the test's.
+struct Raw(TcpStream);
+
+impl Raw {
+    async fn open(address: SocketAddr) -> Self {
+        Self(TcpStream::connect(address).await.unwrap())
+    }
+
+    async fn send(&mut self, text: impl AsRef<[u8]>) {
+        self.0.write_all(text.as_ref()).await.unwrap();
+    }
+
+    /// Asks for a path, and keeps the connection.
+    async fn get(&mut self, path: &str) {
+        self.send(format!("GET {path} HTTP/1.1\r\nhost: localhost\r\n\r\n"))
+            .await;
+    }
+
+    /// The head of one answer, in small letters, and as much of its body as it says.
+    async fn answer(&mut self) -> (String, String) {
+        let reading = async {
+            let mut head = Vec::new();
+            while !head.ends_with(b"\r\n\r\n") {
+                let byte = self.0.read_u8().await;
+                head.push(byte.unwrap_or_else(|error| panic!("{error}: {}", String::from_utf8_lossy(&head))));
+            }
+            let head = String::from_utf8(head).unwrap().to_ascii_lowercase();
+            let length = head
+                .lines()
+                .find_map(|line| line.strip_prefix("content-length: "))
+                .map_or(0, |length| length.parse().unwrap());
+            let mut body = vec![0; length];
+            self.0.read_exact(&mut body).await.unwrap();
+            (head, String::from_utf8(body).unwrap())
+        };
+        timeout(PATIENCE, reading).await.expect("an answer")
+    }
+
+    /// Waits until the server has closed it. Nothing more may come.
+    async fn closed(mut self) {
+        let read = timeout(PATIENCE, self.0.read_u8()).await.expect("it is closed");
+        assert!(read.is_err(), "more came");
+    }
+}

@@ -1,0 +1,157 @@
+//! More requests than are worked on at a time, and requests that do not come to an end.
+
+use std::sync::Arc;
+
+use afforo::{server::Limits, web::IntakeLimits};
+use axum::{Router, routing::get};
+use futures::future::join_all;
+use reqwest::Method;
+
+use super::{Raw, SHORT, Served, waiting};
+use crate::support::{
+    app::{Answer, TestApp, client, production, send},
+    program::eventually,
+};
+
+const TOO_MUCH: &str = r#"{"detail":"The server has too much to do, try again later."}"#;
+
+#[track_caller]
+fn assert_shed(answer: &Answer) {
+    answer.is_text(503, TOO_MUCH);
+    assert_eq!(answer.header("retry-after"), "1");
+    assert_eq!(answer.header("x-frame-options"), "DENY");
+    assert_ne!(answer.header("x-request-id"), "");
+}
+
+#[tokio::test]
+async fn what_is_beyond_the_bound_is_refused_at_once_and_taken_on_later() {
+    let limits = Limits {
+        intake: IntakeLimits {
+            requests: 2,
+            ..IntakeLimits::default()
+        },
+        ..Limits::default()
+    };
+    let (routes, door) = waiting();
+    let served = Served::start(routes, limits).await;
+    let ask = |path: &str| send(client().get(served.url(path)));
+    let inside = tokio::spawn(join_all([ask("/wait/"), ask("/wait/")]));
+    door.has(2).await;
+    for path in ["/wait/", "/quick/", "/nowhere/"] {
+        assert_shed(&ask(path).await);
+    }
+    // Of a body, not even the first byte is waited for.
+    let mut raw = Raw::open(served.address).await;
+    raw.send("POST /wait/ HTTP/1.1\r\nhost: localhost\r\ncontent-length: 10\r\n\r\n")
+        .await;
+    assert_eq!(raw.answer().await.1, TOO_MUCH);
+    ask("/health/").await.is_text(200, "healthy");
+
+    door.release(2);
+    for answer in inside.await.unwrap() {
+        assert_eq!(answer.status, 204);
+    }
+    ask("/quick/").await.is_text(200, "quick");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_waits_for_the_shared_pool_takes_no_place_from_orders() {
+    let limits = Limits {
+        intake: IntakeLimits {
+            pooled: 2,
+            ..IntakeLimits::default()
+        },
+        ..Limits::default()
+    };
+    let app = Arc::new(TestApp::start_within(production(), limits).await);
+    let (store, product) = (app.store("Main Store").await, app.product("Lamp", "1.50").await);
+    app.stock(store, product, 10).await;
+    let connections = join_all((0..8).map(|_| app.pool.acquire())).await;
+    let waiting: Vec<_> = (0..2)
+        .map(|_| {
+            let app = app.clone();
+            tokio::spawn(async move { app.get("/api/stores/").await })
+        })
+        .collect();
+    eventually("a third is refused", async || {
+        let third = app.get("/api/products/autocomplete/?q=x").await;
+        third.status == 503 && third.text == TOO_MUCH
+    })
+    .await;
+    let order = app.order(store, &[(product, 1)]).await;
+    drop(connections);
+    order.created();
+    for answer in waiting {
+        assert_eq!(answer.await.unwrap().status, 200);
+    }
+    assert_eq!(app.get("/api/stores/").await.status, 200);
+}
+
+#[tokio::test]
+async fn reading_that_takes_too_long_is_ended() {
+    let limits = Limits {
+        reading: SHORT,
+        ..Limits::default()
+    };
+    let held = Arc::new(());
+    let weak = Arc::downgrade(&held);
+    let routes = Router::new().route(
+        "/",
+        get(async move || {
+            std::future::pending::<()>().await;
+            drop(held);
+        }),
+    );
+    let served = Served::start(routes, limits).await;
+    let answer = send(client().get(served.url("/"))).await;
+    answer.is_text(503, r#"{"detail":"The request took too long, try again later."}"#);
+    assert_eq!(answer.header("retry-after"), "1");
+    // The route itself has one.
+    assert_eq!(weak.strong_count(), 1);
+}
+
+#[tokio::test]
+async fn writing_that_takes_long_is_not_ended_but_answered() {
+    let limits = Limits {
+        writing: SHORT,
+        ..Limits::default()
+    };
+    let (routes, door) = waiting();
+    let served = Served::start(routes, limits).await;
+    let answer = send(client().request(Method::DELETE, served.url("/wait/"))).await;
+    answer.is_text(
+        503,
+        r#"{"detail":"There is no answer yet, and whether this will be done is not known. Look before you try again, or repeat the request under the same Idempotency-Key."}"#,
+    );
+    assert_eq!(answer.header("retry-after"), "", "it is not safe to try again");
+    door.has(1).await;
+    // It is still waiting: the server waits for it too.
+    served.stop.announced.cancel();
+    served.stop.draining.cancelled().await;
+    assert!(!served.running.is_finished());
+    door.release(1);
+    served.ends().await;
+}
+
+#[tokio::test]
+async fn a_panic_is_an_answer_and_says_nothing() {
+    #[expect(unreachable_code, reason = "it is how a handler gets its type")]
+    async fn broken() -> &'static str {
+        panic!("a secret");
+        ""
+    }
+    let routes = waiting().0.route("/broken/", get(broken).post(broken));
+    let served = Served::start(routes, Limits::default()).await;
+    for method in [Method::GET, Method::POST, Method::GET] {
+        let request = client().request(method, served.url("/broken/"));
+        let answer = send(request.header("x-request-id", "mine")).await;
+        answer.is_text(500, r#"{"detail":"Internal server error."}"#);
+        assert_eq!(answer.header("x-request-id"), "mine");
+        assert_eq!(answer.header("x-content-type-options"), "nosniff");
+    }
+    let unnamed = send(client().get(served.url("/broken/"))).await;
+    assert_ne!(unnamed.header("x-request-id"), "");
+    send(client().get(served.url("/quick/")))
+        .await
+        .is_text(200, "quick");
+}

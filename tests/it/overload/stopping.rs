@@ -1,0 +1,113 @@
+//! How a server stops.
+
+use std::time::Duration;
+
+use afforo::server::Limits;
+use reqwest::Method;
+use tokio::net::TcpStream;
+
+use super::{Raw, SHORT, Served, waiting};
+use crate::support::{
+    app::{client, send},
+    program::eventually,
+};
+
+#[tokio::test]
+async fn silent_connections_are_closed_and_requests_under_way_are_finished() {
+    let (routes, door) = waiting();
+    let served = Served::start(routes, Limits::default()).await;
+    let mut idle = Raw::open(served.address).await;
+    idle.get("/quick/").await;
+    assert_eq!(idle.answer().await.1, "quick");
+    let mut busy = Raw::open(served.address).await;
+    busy.get("/wait/").await;
+    door.has(1).await;
+
+    served.stop.announced.cancel();
+    idle.closed().await;
+    eventually("it takes no more connections", async || {
+        TcpStream::connect(served.address).await.is_err()
+    })
+    .await;
+    assert!(!served.running.is_finished());
+    door.release(1);
+    let (head, _) = busy.answer().await;
+    assert!(
+        head.starts_with("http/1.1 204") && head.contains("connection: close\r\n"),
+        "{head}"
+    );
+    busy.closed().await;
+    served.ends().await;
+}
+
+#[tokio::test]
+async fn a_head_that_has_begun_is_let_in() {
+    let served = Served::start(waiting().0, Limits::default()).await;
+    let mut halfway = Raw::open(served.address).await;
+    halfway.get("/quick/").await;
+    halfway.answer().await;
+    halfway.send("GET /quick/ HTTP/1.1\r\n").await;
+    // Whatever was sent before this answer was received before it.
+    send(client().get(served.url("/quick/"))).await;
+    served.stop.announced.cancel();
+    served.stop.draining.cancelled().await;
+    halfway.send("host: localhost\r\n\r\n").await;
+    let (head, body) = halfway.answer().await;
+    assert!(head.contains("connection: close\r\n"), "{head}");
+    assert_eq!(body, "quick");
+    served.ends().await;
+}
+
+#[tokio::test]
+async fn a_write_is_finished_whose_client_has_gone() {
+    let (routes, door) = waiting();
+    let served = Served::start(routes, Limits::default()).await;
+    let request = client().request(Method::POST, served.url("/wait/"));
+    let sending = tokio::spawn(request.send());
+    door.has(1).await;
+    sending.abort();
+    assert!(sending.await.unwrap_err().is_cancelled());
+    served.stop.announced.cancel();
+    served.stop.draining.cancelled().await;
+    assert!(!served.running.is_finished());
+    door.release(1);
+    served.ends().await;
+}
+
+#[tokio::test]
+async fn what_does_not_finish_is_left_in_the_end() {
+    let limits = Limits {
+        drain: SHORT,
+        ..Limits::default()
+    };
+    let (routes, door) = waiting();
+    let served = Served::start(routes, limits).await;
+    let mut reading = Raw::open(served.address).await;
+    reading.get("/wait/").await;
+    let mut writing = Raw::open(served.address).await;
+    writing
+        .send("POST /wait/ HTTP/1.1\r\nhost: localhost\r\ncontent-length: 0\r\n\r\n")
+        .await;
+    door.has(2).await;
+    served.stop.announced.cancel();
+    served.ends().await;
+    reading.closed().await;
+    writing.closed().await;
+}
+
+#[tokio::test]
+async fn until_the_listener_closes_everybody_is_answered() {
+    let limits = Limits {
+        delay: Duration::from_mins(1),
+        ..Limits::default()
+    };
+    let served = Served::start(waiting().0, limits).await;
+    served.stop.announced.cancel();
+    for _ in 0..3 {
+        send(client().get(served.url("/quick/")))
+            .await
+            .is_text(200, "quick");
+    }
+    assert!(!served.stop.draining.is_cancelled());
+    served.running.abort();
+}
