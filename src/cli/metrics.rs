@@ -27,10 +27,8 @@ pub(super) async fn open(settings: &Settings, database: &Database) -> Result<(),
 fn describe() {
     database::describe();
     rate_limit::describe();
-    web::describe_repeats();
     order::describe();
     server::describe();
-    server::describe_requests();
-    crate::web::describe();
+    web::describe();
     worker::describe();
 }

@@ -198,8 +198,9 @@ pub async fn insert(tx: &mut PgConnection, sent: &InventoryFields) -> sqlx::Resu
     Ok(row.id)
 }
 
-/// Writes what was sent, and nothing else: orders may change the quantity meanwhile. Returns whether there is such a row.
-pub async fn update(db: &PgPool, id: i64, sent: &InventoryFields) -> sqlx::Result<bool> {
+/// Writes what was sent, and nothing else: orders may change the quantity meanwhile. Returns the row as it was written, if
+/// there is one.
+pub async fn update(db: &PgPool, id: i64, sent: &InventoryFields) -> sqlx::Result<Option<Inventory>> {
     let mut tx = db.begin().await?;
     let before = sqlx::query!(
         "select product_id, quantity, ordered from inventory where id = $1 for update",
@@ -207,7 +208,7 @@ pub async fn update(db: &PgPool, id: i64, sent: &InventoryFields) -> sqlx::Resul
     )
     .fetch_optional(&mut *tx)
     .await?;
-    let Some(before) = before else { return Ok(false) };
+    let Some(before) = before else { return Ok(None) };
     sqlx::query!(
         "update inventory set store_id = coalesce($2, store_id), product_id = coalesce($3, product_id),
              quantity = coalesce($4, quantity), low_stock_threshold = coalesce($5, low_stock_threshold),
@@ -236,8 +237,9 @@ pub async fn update(db: &PgPool, id: i64, sent: &InventoryFields) -> sqlx::Resul
         quantity,
     )
     .await?;
+    let written = get(&mut *tx, id).await?;
     tx.commit().await?;
-    Ok(true)
+    Ok(written)
 }
 
 /// Deletes stock, what is left of it included.

@@ -106,10 +106,11 @@ async fn update(
     let mut fields = body.fields(presence)?;
     let sent = read(db, &mut fields).await?;
     let sent = fields.finish(sent)?;
-    database::retry(|| queries::update(db, id, &sent))
-        .await
-        .map_err(|error| refused(error, &sent))?;
-    queries::get(db, id).await?.map(Json).ok_or(NO_SUCH)
+    let written = database::retry(|| queries::update(db, id, &sent)).await;
+    written
+        .map_err(|error| refused(error, &sent))?
+        .map(Json)
+        .ok_or(NO_SUCH)
 }
 
 /// Delete stock, what is left of it included.

@@ -34,13 +34,12 @@ use crate::{
     web::{AppState, Problem, Repeats},
 };
 
-pub use measure::describe as describe_requests;
 use ready::Readiness;
 use work::Workshop;
 
 pub use limits::Limits;
 pub use openapi::document;
-pub use serve::{describe, run};
+pub use serve::run;
 
 /// An application, ready to be served.
 pub struct App {
@@ -120,4 +119,10 @@ fn api(limit: RateLimitLayer, readiness: Option<Readiness>) -> OpenApiRouter<App
         .merge(store::router())
         .merge(inventory::router())
         .merge(order::router())
+}
+
+/// Says what is counted here.
+pub fn describe() {
+    measure::describe();
+    serve::describe();
 }

@@ -8,12 +8,16 @@ use axum::{
     middleware::Next,
     response::{IntoResponse, Response},
 };
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 use tokio_util::task::TaskTracker;
 use tracing::Instrument;
 
 use super::limits::Limits;
 use crate::web::{Intake, Problem, Turn, Work};
+
+/// A write that goes on for so much longer waits for a database that is gone without a word: PostgreSQL ends each of its
+/// statements within half a minute. It is given up, so that it does not keep its connection from others.
+const GONE: Duration = Duration::from_mins(2);
 
 /// What runs requests. Clones share it.
 #[derive(Clone)]
@@ -64,12 +68,16 @@ impl Workshop {
             drop(turn);
             response
         };
-        let work = self.0.writes.spawn(work.in_current_span());
-        match timeout(self.0.writing, work).await {
+        let mut work = self.0.writes.spawn(work.in_current_span());
+        match timeout(self.0.writing, &mut work).await {
             Ok(Ok(response)) => response,
             Ok(Err(error)) => Problem::Internal(error.into()).into_response(),
             Err(_) => {
                 tracing::error!("a write goes on for longer than its answer is waited for");
+                tokio::spawn(async move {
+                    sleep(GONE).await;
+                    work.abort();
+                });
                 Problem::detail(
                     StatusCode::SERVICE_UNAVAILABLE,
                     "There is no answer yet, and whether this will be done is not known. Look before you try again, or repeat the request under the same Idempotency-Key.",

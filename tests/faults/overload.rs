@@ -27,7 +27,6 @@ use crate::kit::{
 };
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-#[ignore = "the server has no such bounds yet"]
 async fn two_thousand_connections_that_dribble_leave_honest_ones_unharmed_and_are_closed() {
     let mut world = World::new("2,000 dribbling connections", Disk::Forgets).await;
     let (count, all) = (size(200, 2_000), size(200, 2_000));
@@ -112,7 +111,6 @@ async fn dribble(server: SocketAddr, mut rng: StdRng, open: Arc<AtomicUsize>) {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-#[ignore = "the server has no such bounds yet"]
 async fn ten_times_as_many_as_it_takes_on_are_refused_at_once_and_the_others_served_as_ever() {
     let mut world = World::new("10 x overload", Disk::Forgets).await;
     let (limit, all) = (32, size(500, 4_000));

@@ -50,7 +50,15 @@ async fn a_database_that_crashes_five_times_loses_no_order_and_is_used_again_soo
         orders.end();
     };
     tokio::join!(clients.place(32, &servers, &orders), crashing);
-    assert_eq!(truth.statuses().keys().collect::<Vec<_>>(), [&201, &503]);
+    let statuses = truth.statuses();
+    assert!(
+        statuses.keys().all(|status| [201, 503].contains(status)),
+        "{statuses:?}"
+    );
+    assert!(
+        crashes == 1 || statuses.contains_key(&503),
+        "one of them was long"
+    );
     assert_eq!(truth.cut(), 0, "the server itself stayed");
     settle(&world, &truth, &mut [server], crashes, Recovery::Hurried).await;
 }

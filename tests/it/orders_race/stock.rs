@@ -3,7 +3,7 @@
 use futures::future::{BoxFuture, join_all};
 use rand::{Rng, SeedableRng, rngs::StdRng};
 use serde_json::json;
-use sqlx::{Connection, Executor, PgConnection};
+use sqlx::{AssertSqlSafe, Connection, Executor, PgConnection};
 
 use super::{Shop, at_a_time, books_balance};
 use crate::support::{
@@ -153,13 +153,18 @@ async fn a_request_that_falls_victim_to_a_deadlock_is_tried_again() {
         .fetch_all(&app.pool)
         .await
         .unwrap();
+    // Who waits looks for a deadlock once, after this time. By then the other one has to wait too.
+    let database = app.database_url.rsplit('/').next().unwrap();
+    let sql = format!("alter database {database} set deadlock_timeout = '3s'");
+    app.pool.execute(AssertSqlSafe(sql)).await.unwrap();
+    let asked = app.beside().await;
     // Somebody holds the second row and then wants the first, and is patient: the request has to give way.
     let mut rival = PgConnection::connect(&app.database_url).await.unwrap();
     rival.execute("set deadlock_timeout = '1min'").await.unwrap();
     let path = format!("/api/inventory/{}/", rows[0]);
     let requests: [BoxFuture<'_, Answer>; 2] = [
-        Box::pin(async { app.order(shop.store, &[(second, 1), (first, 1)]).await }),
-        Box::pin(async { app.patch(&path, &json!({ "product_id": second })).await }),
+        Box::pin(async { asked.order(shop.store, &[(second, 1), (first, 1)]).await }),
+        Box::pin(async { asked.patch(&path, &json!({ "product_id": second })).await }),
     ];
     for (request, expected) in requests.into_iter().zip([201, 200]) {
         let mut tx = rival.begin().await.unwrap();
