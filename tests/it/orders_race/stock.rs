@@ -3,7 +3,7 @@
 use futures::future::{BoxFuture, join_all};
 use rand::{Rng, SeedableRng, rngs::StdRng};
 use serde_json::json;
-use sqlx::{AssertSqlSafe, Connection, Executor, PgConnection};
+use sqlx::{Connection, Executor, PgConnection};
 
 use super::{Shop, at_a_time, books_balance};
 use crate::support::{
@@ -154,9 +154,10 @@ async fn a_request_that_falls_victim_to_a_deadlock_is_tried_again() {
         .await
         .unwrap();
     // Who waits looks for a deadlock once, after this time. By then the other one has to wait too.
-    let database = app.database_url.rsplit('/').next().unwrap();
-    let sql = format!("alter database {database} set deadlock_timeout = '3s'");
-    app.pool.execute(AssertSqlSafe(sql)).await.unwrap();
+    let sql = "do $$ begin
+                   execute format('alter database %I set deadlock_timeout = ''3s''', current_database());
+               end $$";
+    app.pool.execute(sql).await.unwrap();
     let asked = app.beside().await;
     // Somebody holds the second row and then wants the first, and is patient: the request has to give way.
     let mut rival = PgConnection::connect(&app.database_url).await.unwrap();
