@@ -7,7 +7,7 @@ use std::{str::FromStr, time::Duration};
 use sqlx::{
     ConnectOptions, Connection, Executor, PgConnection, PgPool,
     migrate::{MigrateError, Migrator},
-    postgres::{PgConnectOptions, PgPoolOptions},
+    postgres::{PgConnectOptions, PgDatabaseError, PgPoolOptions, PgSeverity},
 };
 use tokio::time::{Instant, sleep, timeout_at};
 
@@ -72,6 +72,8 @@ pub fn connect_options(url: &str) -> sqlx::Result<PgConnectOptions> {
             ("statement_timeout", "30s"),
             ("lock_timeout", "10s"),
             ("idle_in_transaction_session_timeout", "30s"),
+            // Who gave a statement up closes its connection; PostgreSQL would go on with it.
+            ("client_connection_check_interval", "2s"),
             ("timezone", "UTC"),
             // Compiling a plan costs more than any statement here runs.
             ("jit", "off"),
@@ -89,12 +91,17 @@ fn pool(size: u32) -> PgPoolOptions {
         .acquire_timeout(ACQUIRE_TIMEOUT)
         .test_before_acquire(false)
         .before_acquire(|connection, meta| {
-            Box::pin(async move { Ok(meta.idle_for < ASK_AFTER_IDLE || answers(connection.ping()).await) })
+            Box::pin(async move { Ok(meta.idle_for < ASK_AFTER_IDLE || lives(connection).await) })
         })
         .after_release(|connection, _| {
             // Alone, a rollback of nothing would be a warning in the server's log, each time.
             Box::pin(async move { Ok(answers(connection.execute("BEGIN; ROLLBACK")).await) })
         })
+}
+
+/// Whether a connection still lives.
+pub(crate) async fn lives(connection: &mut PgConnection) -> bool {
+    answers(connection.ping()).await
 }
 
 async fn answers<T>(question: impl Future<Output = sqlx::Result<T>>) -> bool {
@@ -146,20 +153,28 @@ pub(crate) fn fell_victim(error: &sqlx::Error) -> bool {
 /// Whether a statement waited for a lock for too long.
 pub(crate) fn is_lock_timeout(error: &sqlx::Error) -> bool {
     const LOCK_NOT_AVAILABLE: &str = "55P03";
-    let code = error
-        .as_database_error()
-        .and_then(sqlx::error::DatabaseError::code);
-    code.is_some_and(|code| code == LOCK_NOT_AVAILABLE)
+    has_code(error, LOCK_NOT_AVAILABLE)
 }
 
-/// Whether PostgreSQL has refused a statement, so that it and its transaction had no effect. Not if it was shut down or the
-/// connection ended, which it may say in the middle of a commit.
+/// Whether PostgreSQL has refused a statement, so that it and its transaction had no effect. Not if the connection ended,
+/// or the whole server, which it may say in the middle of a commit: the commit may stand all the same.
 pub(crate) fn was_refused(error: &sqlx::Error) -> bool {
     let sqlx::Error::Database(said) = error else {
         return false;
     };
+    let goes_on = said
+        .try_downcast_ref::<PgDatabaseError>()
+        .is_some_and(|said| said.severity() == PgSeverity::Error);
     let ended = |code: &str| code.starts_with("57P") || code.starts_with("08");
-    !said.code().is_some_and(|code| ended(&code))
+    goes_on && !said.code().is_some_and(|code| ended(&code))
+}
+
+/// Whether a statement was refused with this SQLSTATE.
+pub(crate) fn has_code(error: &sqlx::Error, code: &str) -> bool {
+    let said = error
+        .as_database_error()
+        .and_then(sqlx::error::DatabaseError::code);
+    said.is_some_and(|said| said == code)
 }
 
 /// The constraint that a statement ran into, if that is why it failed.

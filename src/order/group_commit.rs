@@ -84,7 +84,11 @@ impl From<PlaceError> for Problem {
             PlaceError::Unavailable => Self::TryAgain("Service temporarily unavailable, try again later."),
             PlaceError::Unknown => Self::TryAgain(OUTCOME_UNKNOWN),
             PlaceError::KeyInUse => Self::KeyInUse,
-            PlaceError::Database(error) => error.into(),
+            // Nothing was done, which is not to be said of every failed connection.
+            PlaceError::Database(error) => match error.into() {
+                Self::Lost(error) => Self::Unavailable(error),
+                other => other,
+            },
             PlaceError::Panicked => Self::Internal(error.into()),
         }
     }

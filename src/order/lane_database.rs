@@ -14,6 +14,7 @@ use super::{
     model::Outcome,
     transaction::{Batch, Fate, TransactError},
 };
+use crate::database;
 
 /// On how many connections a batch is tried.
 const TRIES: usize = 3;
@@ -75,7 +76,9 @@ async fn transact(
         tries += 1;
         let mut connection = match held.take() {
             Some(connection) => connection,
-            None => acquire(&placement).await.map_err(PlaceError::Database)?,
+            None => acquire(&placement, tries > 1)
+                .await
+                .map_err(PlaceError::Database)?,
         };
         let error = match batch.transact(&mut connection).await {
             Ok(outcomes) => return Ok((outcomes, Some(connection))),
@@ -114,9 +117,14 @@ async fn transact(
     }
 }
 
-async fn acquire(placement: &PgPool) -> sqlx::Result<PoolConnection<Postgres>> {
+/// Takes a connection from the pool; if `be_sure`, one that lives. Where one was lost, all that the pool has may be.
+async fn acquire(placement: &PgPool, be_sure: bool) -> sqlx::Result<PoolConnection<Postgres>> {
     let asked = Instant::now();
-    let connection = placement.acquire().await;
+    let mut connection = placement.acquire().await?;
+    while be_sure && !database::lives(&mut connection).await {
+        drop(connection.detach());
+        connection = placement.acquire().await?;
+    }
     histogram!("afforo_db_acquire_seconds", "pool" => "placement").record(asked.elapsed());
-    connection
+    Ok(connection)
 }

@@ -6,7 +6,7 @@
 use std::{collections::HashSet, time::Duration};
 
 use sqlx::{Connection, Executor, PgConnection, PgPool, Postgres, Transaction};
-use tokio::time::{Instant, sleep};
+use tokio::time::{Instant, sleep, timeout};
 
 use super::{
     model::{NewOrder, Outcome, PlacedOrder},
@@ -18,6 +18,8 @@ use crate::{
     timestamp::Timestamp,
 };
 
+/// How long the answer to each question is waited for: a connection that has fallen silent is replaced by another.
+const ANSWER_WITHIN: Duration = Duration::from_secs(2);
 /// Between two questions.
 const PAUSE: Duration = Duration::from_millis(50);
 
@@ -248,7 +250,12 @@ impl Uncertain {
         };
         let deadline = Instant::now() + patience;
         while Instant::now() < deadline {
-            match was_committed(db, &self.placed.transaction, written).await {
+            let asked = timeout(
+                ANSWER_WITHIN,
+                was_committed(db, &self.placed.transaction, written),
+            )
+            .await;
+            match asked.unwrap_or(Err(sqlx::Error::PoolTimedOut)) {
                 Ok(Some(true)) => return Fate::Committed(self.placed.outcomes),
                 Ok(Some(false)) => return Fate::RolledBack(self.error),
                 Ok(None) => {}
@@ -259,6 +266,9 @@ impl Uncertain {
         Fate::Unknown(self.error)
     }
 }
+
+/// What PostgreSQL says of a transaction's number that was not given to anyone yet.
+const NO_SUCH_NUMBER: &str = "22023";
 
 /// Whether a transaction was committed; `None` while it still may be.
 ///
@@ -274,9 +284,9 @@ async fn was_committed(
         .await;
     match status {
         Ok(Some(status)) if status == "in progress" => return Ok(None),
-        // Refused: the number was not given to anyone yet.
-        Err(error) if !database::was_refused(&error) => return Err(error),
-        _ => {}
+        Err(error) if database::has_code(&error, NO_SUCH_NUMBER) => {}
+        Err(error) => return Err(error),
+        Ok(_) => {}
     }
     sqlx::query_scalar!(
         r#"select exists (select from orders where id = $1 and created_at = $2) as "exists!""#,

@@ -13,6 +13,7 @@ use futures::FutureExt;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::{
     net::{TcpListener, TcpStream},
+    task::unconstrained,
     time::{Instant, Interval, MissedTickBehavior, interval, sleep},
 };
 use tokio_util::task::TaskTracker;
@@ -60,8 +61,9 @@ pub async fn run(listener: TcpListener, app: App) -> io::Result<()> {
         .await;
     stop.draining.cancel();
     server.connections.finish();
-    // Those that the system has taken already would be reset; their requests may be there.
-    while let Some(Ok((stream, peer))) = listener.accept().now_or_never() {
+    // Those that the system has taken already would be reset; their requests may be there. All of them are taken: a task's
+    // budget would end before they do.
+    while let Some(Ok((stream, peer))) = unconstrained(listener.accept()).now_or_never() {
         server.take(stream, peer);
     }
     drop(listener);

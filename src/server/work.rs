@@ -8,7 +8,7 @@ use axum::{
     middleware::Next,
     response::{IntoResponse, Response},
 };
-use tokio::time::{sleep, timeout};
+use tokio::time::timeout;
 use tokio_util::task::TaskTracker;
 use tracing::Instrument;
 
@@ -63,29 +63,33 @@ impl Workshop {
     /// Runs whatever may write in a task of its own: a client that goes away ends the wait for the answer, not the work, and
     /// no transaction is left halfway.
     async fn finish_writes(&self, request: Request, next: Next, turn: Turn) -> Response {
+        let bound = self.0.writing + GONE;
         let work = async move {
-            let response = next.run(request).await;
+            let answer = timeout(bound, next.run(request)).await;
             drop(turn);
-            response
+            answer.unwrap_or_else(|_| {
+                tracing::error!("a write was given up: its database is gone without a word");
+                no_answer()
+            })
         };
-        let mut work = self.0.writes.spawn(work.in_current_span());
-        match timeout(self.0.writing, &mut work).await {
+        let work = self.0.writes.spawn(work.in_current_span());
+        match timeout(self.0.writing, work).await {
             Ok(Ok(response)) => response,
             Ok(Err(error)) => Problem::Internal(error.into()).into_response(),
             Err(_) => {
                 tracing::error!("a write goes on for longer than its answer is waited for");
-                tokio::spawn(async move {
-                    sleep(GONE).await;
-                    work.abort();
-                });
-                Problem::detail(
-                    StatusCode::SERVICE_UNAVAILABLE,
-                    "There is no answer yet, and whether this will be done is not known. Look before you try again, or repeat the request under the same Idempotency-Key.",
-                )
-                .into_response()
+                no_answer()
             }
         }
     }
+}
+
+fn no_answer() -> Response {
+    Problem::detail(
+        StatusCode::SERVICE_UNAVAILABLE,
+        "There is no answer yet, and whether this will be done is not known. Look before you try again, or repeat the request under the same Idempotency-Key.",
+    )
+    .into_response()
 }
 
 /// Whoever looks after the server is answered however much there is to do.

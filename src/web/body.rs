@@ -29,9 +29,9 @@ pub struct Body {
 }
 
 impl Body {
-    /// What was received; nothing if it could not be.
-    pub(super) fn bytes(&self) -> &[u8] {
-        self.bytes.as_deref().unwrap_or_default()
+    /// What was received, unless it could not be.
+    pub(super) fn received(&self) -> Option<&[u8]> {
+        self.bytes.as_deref().ok()
     }
 
     /// The members of the JSON object in the body; an empty body is an empty object.

@@ -8,7 +8,11 @@ use axum::{
 };
 use utoipa_axum::router::UtoipaMethodRouter;
 
-use super::{AppState, Problem, Repeats, describe, once, transfer::Terms};
+use super::{
+    AppState, Problem, Repeats, describe, once,
+    problem::{ConnectionLost, OUTCOME_UNKNOWN},
+    transfer::Terms,
+};
 
 /// How the client reached the server, as far as the server can know.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -64,6 +68,7 @@ async fn manners(
         return Problem::not_found().into_response();
     }
     let terms = Terms::of(&request);
+    let is_write = !request.method().is_safe();
     let mut response = if !accepts_json(&request) {
         let refusal = "Could not satisfy the request Accept header.";
         Problem::detail(StatusCode::NOT_ACCEPTABLE, refusal).into_response()
@@ -72,6 +77,9 @@ async fn manners(
     } else {
         next.run(request).await
     };
+    if is_write && response.extensions().get::<ConnectionLost>().is_some() {
+        response = Problem::TryAgain(OUTCOME_UNKNOWN).into_response();
+    }
     let headers = response.headers_mut();
     headers.insert(header::ALLOW, HeaderValue::from_static(allow));
     headers.insert(header::VARY, HeaderValue::from_static("Accept, origin, Cookie"));

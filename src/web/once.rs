@@ -61,7 +61,12 @@ impl Repeats {
             Ok(body) => Arc::new(body),
             Err(never) => match never {},
         };
-        let fingerprint = fingerprint(&parts, body.bytes());
+        let Some(received) = body.received() else {
+            // It is refused for that, and says nothing about the request that it might have been.
+            parts.extensions.insert(body);
+            return next.run(emptied(parts)).await;
+        };
+        let fingerprint = fingerprint(&parts, received);
         parts.extensions.insert(body);
         parts.extensions.insert(Pledge {
             key: key.clone(),
@@ -72,9 +77,7 @@ impl Repeats {
             counter!("afforo_idempotency_total", "outcome" => "in_use").increment(1);
             return Problem::KeyInUse.into_response();
         }
-        let response = next
-            .run(Request::from_parts(parts, axum::body::Body::empty()))
-            .await;
+        let response = next.run(emptied(parts)).await;
         // What was done once may be refused the second time, for a name that is taken by now or for its very key.
         if !response.status().is_client_error() {
             return response;
@@ -102,6 +105,11 @@ impl Repeats {
     }
 }
 
+/// A request whose body has been received, and is with its extensions.
+fn emptied(parts: Parts) -> Request {
+    Request::from_parts(parts, axum::body::Body::empty())
+}
+
 /// A request's place among those of its key in this process.
 struct Turn {
     repeats: Repeats,
@@ -122,8 +130,10 @@ impl Drop for Turn {
     fn drop(&mut self) {
         self.held = None;
         let mut under_way = self.repeats.lock();
+        // Given up while nobody else can count.
+        let place = std::mem::take(&mut self.place);
         // The map's and this one: nobody else waits.
-        if Arc::strong_count(&self.place) == 2 {
+        if Arc::strong_count(&place) == 2 {
             under_way.remove(&self.key);
         }
     }

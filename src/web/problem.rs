@@ -47,6 +47,9 @@ pub enum Problem {
     /// 408: the client takes its time with what it sends. The connection is closed: the rest of it may still be coming.
     #[error("{0}")]
     TooSlow(&'static str),
+    /// 503: the connection to the database failed. What was to be written may be there or not.
+    #[error("the connection to the database failed")]
+    Lost(#[source] sqlx::Error),
     /// 503: too much is waiting, or what was waited for failed and has been logged. Trying again later may work.
     #[error("{0}")]
     TryAgain(&'static str),
@@ -103,6 +106,10 @@ impl Problem {
 /// What is said where nobody knows whether a commit was made.
 pub(crate) const OUTCOME_UNKNOWN: &str = "The connection to the database was lost in the moment of the commit: whether this was done is not known. Look before you try again, or repeat the request under the same Idempotency-Key.";
 
+/// Marks an answer that was made because the connection to the database failed.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct ConnectionLost;
+
 /// Answers a deletion: 204, 404, or 409 with the reason why not.
 pub fn deleted(deletion: Deletion, no_such: Problem, why_not: &'static str) -> Result<StatusCode, Problem> {
     match deletion {
@@ -114,18 +121,19 @@ pub fn deleted(deletion: Deletion, no_such: Problem, why_not: &'static str) -> R
 
 impl From<sqlx::Error> for Problem {
     fn from(error: sqlx::Error) -> Self {
-        let passing = match &error {
-            sqlx::Error::PoolTimedOut | sqlx::Error::PoolClosed | sqlx::Error::Io(_) => true,
-            // Connection exceptions, insufficient resources, operator intervention, lock not available.
-            sqlx::Error::Database(inner) => inner.code().is_some_and(|code| {
-                ["08", "53", "57"].iter().any(|class| code.starts_with(class)) || code == "55P03"
-            }),
-            _ => false,
-        };
-        if passing {
-            Self::Unavailable(error)
-        } else {
-            Self::Internal(error.into())
+        match &error {
+            sqlx::Error::PoolTimedOut | sqlx::Error::PoolClosed => Self::Unavailable(error),
+            sqlx::Error::Io(_) => Self::Lost(error),
+            sqlx::Error::Database(_) if !database::was_refused(&error) => Self::Lost(error),
+            // Insufficient resources, operator intervention, lock not available.
+            sqlx::Error::Database(inner)
+                if inner.code().is_some_and(|code| {
+                    code.starts_with("53") || code.starts_with("57") || code == "55P03"
+                }) =>
+            {
+                Self::Unavailable(error)
+            }
+            _ => Self::Internal(error.into()),
         }
     }
 }
@@ -155,6 +163,11 @@ impl IntoResponse for Problem {
                     "the database is unavailable"
                 );
                 Self::TryAgain("Service temporarily unavailable, try again later.").into_response()
+            }
+            Self::Lost(error) => {
+                let mut response = Self::Unavailable(error).into_response();
+                response.extensions_mut().insert(ConnectionLost);
+                response
             }
             Self::TryAgain(detail) => (
                 StatusCode::SERVICE_UNAVAILABLE,

@@ -81,7 +81,7 @@ async fn clean_up_outbox(db: &PgPool) -> sqlx::Result<()> {
 }
 
 async fn purge_idempotency_keys(db: &PgPool) -> sqlx::Result<()> {
-    let keys = in_portions(|| idempotency::purge(db, KEYS_AT_A_TIME)).await?;
+    let keys = in_portions(KEYS_AT_A_TIME, |limit| idempotency::purge(db, limit)).await?;
     if keys > 0 {
         tracing::info!(keys, "idempotency keys forgotten after a day");
     }
@@ -89,20 +89,26 @@ async fn purge_idempotency_keys(db: &PgPool) -> sqlx::Result<()> {
 }
 
 async fn purge_deliveries(db: &PgPool) -> sqlx::Result<()> {
-    let rows = in_portions(|| delivery::purge(db, KEEP_DELIVERED, DELIVERIES_AT_A_TIME)).await?;
+    let rows = in_portions(DELIVERIES_AT_A_TIME, |limit| {
+        delivery::purge(db, KEEP_DELIVERED, limit)
+    })
+    .await?;
     if rows > 0 {
         tracing::info!(rows, "deliveries removed that arrived long ago");
     }
     Ok(())
 }
 
-/// Deletes portion by portion until nothing is left to delete. Returns how much it was.
-async fn in_portions<F: Future<Output = sqlx::Result<u64>>>(portion: impl Fn() -> F) -> sqlx::Result<u64> {
+/// Deletes up to `limit` at a time, until there is less. Returns how much it was.
+async fn in_portions<F: Future<Output = sqlx::Result<u64>>>(
+    limit: i64,
+    portion: impl Fn(i64) -> F,
+) -> sqlx::Result<u64> {
     let mut deleted = 0;
     loop {
-        let rows = portion().await?;
+        let rows = portion(limit).await?;
         deleted += rows;
-        if rows == 0 {
+        if rows < limit.unsigned_abs() {
             return Ok(deleted);
         }
     }

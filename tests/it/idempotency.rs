@@ -175,6 +175,21 @@ async fn a_key_is_for_one_request_and_no_other() {
 }
 
 #[tokio::test]
+async fn a_body_that_did_not_come_through_is_no_other_request() {
+    let app = TestApp::start().await;
+    let (store, lamp, _) = shop(&app).await;
+    post(&app, "/api/orders/", "known", &order(store, &[(lamp, 1)]))
+        .await
+        .created();
+    let request = app
+        .request(Method::POST, "/api/orders/")
+        .header("idempotency-key", "known")
+        .header("content-type", "application/json");
+    let answer = send(request.body(" ".repeat(1024 * 1024 + 1))).await;
+    answer.is_text(413, r#"{"detail":"Request body exceeds 1 MiB."}"#);
+}
+
+#[tokio::test]
 async fn what_was_refused_is_not_kept_and_may_be_done_later() {
     let app = TestApp::start().await;
     let (store, lamp, _) = shop(&app).await;

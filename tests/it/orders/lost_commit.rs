@@ -39,6 +39,8 @@ enum Fault {
     Late,
     /// As the first, and after that there is no connection to be had.
     ThenAway,
+    /// There is none from the beginning.
+    Away,
 }
 
 /// A proxy in front of the tests' PostgreSQL.
@@ -57,7 +59,9 @@ impl Proxy {
         let task = tokio::spawn(async move {
             loop {
                 let (client, _) = listener.accept().await.unwrap();
-                if fault != Fault::ThenAway || *hit.borrow() == 0 {
+                if fault == Fault::Away {
+                    hit.send_replace(1);
+                } else if fault != Fault::ThenAway || *hit.borrow() == 0 {
                     tokio::spawn(pass(client, socket.clone(), fault, hit.clone()));
                 }
             }
@@ -116,7 +120,7 @@ async fn lose(
     fault: Fault,
 ) {
     match fault {
-        Fault::NeverSent => {}
+        Fault::NeverSent | Fault::Away => {}
         Fault::AnswerLost | Fault::ThenAway => {
             server.write_all(commit).await.unwrap();
             assert!(answers.read(&mut [0; 1024]).await.unwrap() > 0);
@@ -245,4 +249,30 @@ async fn what_else_is_created_says_that_the_outcome_is_unknown_and_a_repetition_
     again.created();
     assert_eq!(again.header("idempotent-replayed"), "true");
     assert_eq!(app.get("/api/categories/").await.body["count"], 1);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_changed_says_so_too_and_what_is_read_does_not() {
+    for (method, is_known) in [
+        (Method::PATCH, false),
+        (Method::DELETE, false),
+        (Method::GET, true),
+    ] {
+        let app = TestApp::start().await;
+        let (store, lamp) = (app.store("Main").await, app.product("Lamp", "10.00").await);
+        let path = format!("/api/inventory/{}/", app.stock(store, lamp, 100).await);
+        let proxy = Proxy::start(if is_known { Fault::Away } else { Fault::AnswerLost }).await;
+        let through = app.beside_on(&proxy.url(&app)).await;
+        let request = through.request(method.clone(), &path);
+        let answer = send(request.json(&json!({ "quantity": 5 }))).await;
+        assert_eq!(answer.status, 503, "{method}");
+        assert_eq!(
+            answer.text.contains("whether this was done is not known"),
+            !is_known,
+            "{method}: {}",
+            answer.text
+        );
+        assert_eq!(answer.header("allow"), "GET, PUT, PATCH, DELETE, HEAD, OPTIONS");
+        assert_eq!(proxy.hits(), 1, "{method}");
+    }
 }
