@@ -15,6 +15,7 @@ use lettre::{
     },
 };
 use secrecy::{ExposeSecret, SecretString};
+use tokio_rustls::rustls::pki_types::ServerName;
 
 use super::{Again, Undelivered};
 
@@ -64,8 +65,8 @@ pub enum EmailError {
         "CONFIRMATION_EMAIL_TO is no list of addresses such as `orders@example.com, Ann <ann@example.com>`"
     )]
     To,
-    /// The server has no name that TLS could check.
-    #[error("EMAIL_HOST is no name or address that TLS could check")]
+    /// The server has no name.
+    #[error("EMAIL_HOST is no name or address of a server such as smtp.example.com; its port is EMAIL_PORT")]
     Host,
 }
 
@@ -96,7 +97,9 @@ impl Email {
     pub fn new(config: &EmailConfig) -> Result<Self, EmailError> {
         let from: Mailbox = config.from.trim().parse().map_err(|_| EmailError::From)?;
         let to: Mailboxes = config.to.trim().parse().map_err(|_| EmailError::To)?;
-        let tls = || TlsParameters::new(config.host.clone()).map_err(|_| EmailError::Host);
+        let host = config.host.trim().to_owned();
+        ServerName::try_from(host.as_str()).map_err(|_| EmailError::Host)?;
+        let tls = || TlsParameters::new(host.clone()).map_err(|_| EmailError::Host);
         let tls = match config.encryption {
             Encryption::None => Tls::None,
             Encryption::StartTls => Tls::Required(tls()?),
@@ -107,7 +110,7 @@ impl Email {
             Credentials::new(config.user.clone(), password)
         });
         Ok(Self {
-            server: (config.host.clone(), config.port),
+            server: (host, config.port),
             tls,
             credentials,
             from,

@@ -9,6 +9,7 @@ use hyper::{
     HeaderMap, Request, StatusCode, Uri,
     body::Bytes,
     header::{CONTENT_TYPE, HOST, RETRY_AFTER, USER_AGENT},
+    http::uri::Authority,
 };
 use ring::hmac;
 use secrecy::{ExposeSecret, SecretString};
@@ -30,7 +31,9 @@ pub struct Webhook {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum WebhookError {
     /// Not an address that a webhook can go to.
-    #[error("WEBHOOK_URL is no URL such as https://shop.example.com/hooks, without user and password")]
+    #[error(
+        "WEBHOOK_URL is no URL such as https://shop.example.com/hooks, without user and password, on a port there is"
+    )]
     Url,
     /// Nothing to sign with.
     #[error("WEBHOOK_SECRET is no `whsec_` with 24 to 64 bytes in base64 after it")]
@@ -49,7 +52,7 @@ impl Webhook {
             && url.host().is_some_and(|host| !host.is_empty())
             && url
                 .authority()
-                .is_some_and(|authority| !authority.as_str().contains('@'));
+                .is_some_and(|authority| !authority.as_str().contains('@') && has_a_fit_port(authority));
         if !fit {
             return Err(WebhookError::Url);
         }
@@ -105,6 +108,12 @@ impl Webhook {
         signed.update(body);
         format!("v1,{}", BASE64_STANDARD.encode(signed.sign()))
     }
+}
+
+/// Whether a port is either not named, or one that there is: any other text would be read as none.
+fn has_a_fit_port(authority: &Authority) -> bool {
+    let port = authority.as_str().strip_prefix(authority.host());
+    port == Some("") || authority.port_u16().is_some_and(|port| port > 0)
 }
 
 impl std::fmt::Debug for Webhook {
@@ -174,6 +183,8 @@ mod tests {
         for url in [
             "http://127.0.0.1:8080/hook?key=1",
             "https://[::1]/",
+            "https://[::1]:8443/",
+            "https://example.com:65535",
             "https://example.com",
         ] {
             assert!(webhook(url, secret).is_ok(), "{url}");
@@ -184,6 +195,10 @@ mod tests {
             "/hook",
             "ftp://example.com/",
             "https://user:hunter2@example.com/",
+            "https://example.com:",
+            "https://example.com:0/",
+            "https://example.com:65536/",
+            "https://[::1]:99999/",
         ] {
             assert_eq!(webhook(url, secret).unwrap_err(), WebhookError::Url, "{url}");
         }

@@ -40,8 +40,8 @@ pub struct DeliverySettings {
     #[arg(long, env = "EMAIL_USE_SSL", default_value = "False", value_parser = boolean, action = clap::ArgAction::Set)]
     pub email_use_ssl: bool,
 
-    /// Seconds that the delivery of an e-mail may take
-    #[arg(long, env = "EMAIL_TIMEOUT", default_value_t = 15, value_parser = clap::value_parser!(u16).range(1..=60))]
+    /// Seconds that the delivery of an e-mail may take, 18 at most: a worker that stops gives it 20
+    #[arg(long, env = "EMAIL_TIMEOUT", default_value_t = 15, value_parser = clap::value_parser!(u16).range(1..=18))]
     pub email_timeout: u16,
 
     /// Sender of e-mail

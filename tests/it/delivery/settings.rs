@@ -14,10 +14,20 @@ async fn what_could_never_be_delivered_stops_the_start() {
             &[whom, ("EMAIL_USE_TLS", "True"), ("EMAIL_USE_SSL", "True")],
             "exclude each other",
         ),
+        (&[whom, ("EMAIL_HOST", " ")], "EMAIL_HOST"),
+        (&[whom, ("EMAIL_HOST", "smtp.example.com:587")], "EMAIL_HOST"),
+        (&[whom, ("EMAIL_HOST", "smtp example")], "EMAIL_HOST"),
         (&[url], "WEBHOOK_SECRET"),
         (&[url, ("WEBHOOK_SECRET", "hunter2")], "WEBHOOK_SECRET"),
         (
             &[("WEBHOOK_URL", "ftp://hunter2"), ("WEBHOOK_SECRET", SECRET)],
+            "WEBHOOK_URL",
+        ),
+        (
+            &[
+                ("WEBHOOK_URL", "https://example.com:70000/hunter2"),
+                ("WEBHOOK_SECRET", SECRET),
+            ],
             "WEBHOOK_URL",
         ),
     ];
@@ -33,7 +43,7 @@ async fn what_could_never_be_delivered_stops_the_start() {
     }
     for (name, value) in [
         ("EMAIL_PORT", "0"),
-        ("EMAIL_TIMEOUT", "3600"),
+        ("EMAIL_TIMEOUT", "19"),
         ("EMAIL_USE_TLS", "maybe"),
     ] {
         assert_eq!(
