@@ -30,6 +30,7 @@ use opentelemetry_sdk::{
     propagation::TraceContextPropagator,
     trace::{SdkTracerProvider, SpanData, SpanExporter},
 };
+use tokio::runtime::{Builder, Runtime};
 use tracing::{Span, Subscriber};
 use tracing_opentelemetry::OpenTelemetrySpanExt;
 use tracing_subscriber::{Layer, registry::LookupSpan};
@@ -187,7 +188,8 @@ impl SpanExporter for Reporting {
 /// the last spans are sent.
 #[derive(Debug)]
 struct Sender {
-    runtime: tokio::runtime::Runtime,
+    /// There until the end.
+    runtime: Option<Runtime>,
     client: Client<HttpsConnector<HttpConnector>, Full<Bytes>>,
     patience: Duration,
 }
@@ -203,12 +205,19 @@ impl Sender {
             .ok()
             .and_then(|milliseconds| milliseconds.parse().ok());
         Ok(Self {
-            runtime: tokio::runtime::Builder::new_current_thread()
-                .enable_all()
-                .build()?,
+            runtime: Some(Builder::new_current_thread().enable_all().build()?),
             client: Client::builder(TokioExecutor::new()).build(connector),
             patience: patience.map_or(PATIENCE, Duration::from_millis),
         })
+    }
+}
+
+impl Drop for Sender {
+    /// A runtime that is simply dropped waits for a name that is being looked up, however long that takes.
+    fn drop(&mut self) {
+        if let Some(runtime) = self.runtime.take() {
+            runtime.shutdown_background();
+        }
     }
 }
 
@@ -222,7 +231,7 @@ impl HttpClient for Sender {
             Ok(Response::from_parts(parts, body))
         };
         // Whoever exports has nothing else to do.
-        self.runtime
-            .block_on(async { tokio::time::timeout(self.patience, exchange).await })?
+        let runtime = self.runtime.as_ref().ok_or("the export has ended")?;
+        runtime.block_on(async { tokio::time::timeout(self.patience, exchange).await })?
     }
 }
