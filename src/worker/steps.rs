@@ -16,6 +16,9 @@ const LOOK_EVERY: Duration = Duration::from_millis(250);
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
 const LONGEST_PAUSE: Duration = Duration::from_secs(2);
 
+/// How long a stop waits for a step that is under way.
+const STOP_WITHIN: Duration = Duration::from_secs(5);
+
 /// When the next step is to be taken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Pace {
@@ -53,7 +56,10 @@ pub(super) async fn keep_stepping<S: Steps>(steps: &S, wake: &Notify, shutdown: 
     let mut pause = FIRST_PAUSE;
     let mut failing = false;
     while !shutdown.is_cancelled() {
-        let step = database::unless_silent(Box::pin(steps.take())).await;
+        let step = tokio::select! {
+            step = database::unless_silent(Box::pin(steps.take())) => step,
+            () = overdue(shutdown) => return,
+        };
         let was_failing = std::mem::replace(&mut failing, step.is_err());
         match step {
             Ok(pace) => {
@@ -77,6 +83,13 @@ pub(super) async fn keep_stepping<S: Steps>(steps: &S, wake: &Notify, shutdown: 
             }
         }
     }
+}
+
+/// Ends when a stop has waited for a step for long enough. A step that is dropped loses nothing: what it claimed is due again
+/// after its lease, and a transaction of it is rolled back.
+pub(super) async fn overdue(shutdown: &CancellationToken) {
+    shutdown.cancelled().await;
+    tokio::time::sleep(STOP_WITHIN).await;
 }
 
 async fn wait(time: Duration, shutdown: &CancellationToken, wake: impl Future<Output = ()>) {

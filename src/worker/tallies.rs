@@ -5,6 +5,7 @@ use std::time::Duration;
 use sqlx::PgPool;
 use tokio_util::sync::CancellationToken;
 
+use super::steps::overdue;
 use crate::{database, tally};
 
 /// Between two compactions. A busy database gathers some thousand rows meanwhile, which are summed up in a millisecond.
@@ -18,7 +19,10 @@ pub(super) async fn keep_short(db: PgPool, shutdown: CancellationToken) {
             () = tokio::time::sleep(COMPACT_EVERY) => {}
             () = shutdown.cancelled() => return,
         }
-        let compacted = database::unless_silent(tally::compact(&db)).await;
+        let compacted = tokio::select! {
+            compacted = database::unless_silent(tally::compact(&db)) => compacted,
+            () = overdue(&shutdown) => return,
+        };
         let was_failing = std::mem::replace(&mut failing, compacted.is_err());
         match compacted {
             Ok(_) if was_failing => tracing::info!("tallies are being compacted again"),
