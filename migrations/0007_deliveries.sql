@@ -4,10 +4,14 @@
 -- knows of no deliveries writes none.
 
 alter table outbox
+    -- How often a row was handed out. Older workers count `attempts` before they know whether Redis takes the job, and never
+    -- give one back: what stands there says nothing, and is theirs alone.
+    add column handouts integer not null default 0,
     -- What went wrong last.
     add column error   text,
     -- Since when the row is not handed out any more: it was, as often as it may be. `afforo jobs retry` makes it due again.
     add column dead_at timestamptz;
+create index outbox_dead on outbox (dead_at, id) where dead_at is not null;
 
 -- A message about a confirmed order to somebody outside. The row commits with the confirmation, one for each channel that
 -- was configured then.
@@ -32,4 +36,4 @@ create table delivery (
 );
 create index delivery_due on delivery (channel, due_at) where due_at is not null;
 create index delivery_delivered on delivery (delivered_at) where delivered_at is not null;
-create index delivery_dead on delivery (id) where dead_at is not null;
+create index delivery_dead on delivery (channel, id) where dead_at is not null;

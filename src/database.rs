@@ -177,6 +177,17 @@ pub(crate) fn has_code(error: &sqlx::Error, code: &str) -> bool {
     said.is_some_and(|said| said == code)
 }
 
+/// Whether a statement failed for the state that PostgreSQL is in, and not for what it says: it may do better another time.
+pub(crate) fn is_passing(error: &sqlx::Error) -> bool {
+    // Transactions that others rolled back, no resources, an operator's intervention, the system; locks; a standby.
+    const PASSING: [&str; 6] = ["40", "53", "57", "58", "55P03", "25006"];
+    let code = error
+        .as_database_error()
+        .and_then(sqlx::error::DatabaseError::code);
+    let passes = |code: &str| PASSING.iter().any(|passing| code.starts_with(passing));
+    matches!(error, sqlx::Error::PoolTimedOut) || code.is_some_and(|code| passes(&code))
+}
+
 /// The constraint that a statement ran into, if that is why it failed.
 #[must_use]
 pub fn violated_constraint(error: &sqlx::Error) -> Option<&str> {

@@ -1,4 +1,4 @@
-//! `afforo jobs`: what waits, what was given up, and how to try it again.
+//! `afforo jobs`: what waits, what was given up, and how to try it again or forget it.
 
 use std::{fmt::Write as _, process::ExitCode};
 
@@ -13,14 +13,14 @@ use crate::{
     queue::{Counts, QueueError},
     worker::{
         self, Queues,
-        dead_letters::{self, DeadLetter, LetterId},
+        dead_letters::{self, DeadLetter, Dropped, LetterId, RetryError},
     },
 };
 
 /// What `afforo jobs` is told.
 #[derive(Args, Debug)]
 #[command(
-    after_help = "Exit codes: 0 done, 1 for a failure or an unknown id, 3 if Redis did not answer: then only what PostgreSQL has was shown or retried."
+    after_help = "Exit codes: 0 done, 1 for a failure or an unknown id, 3 if Redis did not answer: then only what PostgreSQL has was shown, retried or dropped."
 )]
 pub(super) struct Jobs {
     #[command(subcommand)]
@@ -44,6 +44,12 @@ enum Command {
         #[arg(long, conflicts_with = "ids")]
         all: bool,
     },
+    /// Forget what was given up: deliveries and jobs. Confirmations are owed and stay
+    Drop {
+        /// Which of it, as `afforo jobs dead` shows it
+        #[arg(value_name = "ID", required = true)]
+        ids: Vec<LetterId>,
+    },
     /// Count what waits, runs and is dead
     #[command(visible_alias = "counts")]
     Status {
@@ -64,6 +70,7 @@ impl Jobs {
         let done = match self.command {
             Command::Dead { json } => dead(db, &queues, json).await,
             Command::Retry { ids, all } => retry(db, &queues, &ids, all).await,
+            Command::Drop { ids } => discard(db, &queues, &ids).await,
             Command::Status { json } => status(db, &queues, json).await,
         };
         database.close().await;
@@ -114,7 +121,33 @@ async fn retry(db: &PgPool, queues: &Queues, ids: &[LetterId], all: bool) -> Res
                 code = ExitCode::FAILURE;
                 format!("no dead letter: {id}\n")
             }
-            Err(dead_letters::RetryError::Queue(error)) => {
+            Err(RetryError::Queue(error)) => {
+                code = asked::<()>(Err(error)).1;
+                continue;
+            }
+            Err(error) => return Err(error.into()),
+        };
+        print(said.as_bytes())?;
+    }
+    Ok(code)
+}
+
+async fn discard(db: &PgPool, queues: &Queues, ids: &[LetterId]) -> Result<ExitCode, Failure> {
+    let mut code = ExitCode::SUCCESS;
+    for id in ids {
+        let said = match dead_letters::discard(db, queues, id).await {
+            Ok(Dropped::Dropped) => format!("dropped: {id}\n"),
+            Ok(Dropped::Unknown) => {
+                code = ExitCode::FAILURE;
+                format!("no dead letter: {id}\n")
+            }
+            Ok(Dropped::Owed) => {
+                code = ExitCode::FAILURE;
+                format!(
+                    "kept: {id} owes orders their confirmation; mend what keeps them from it, and retry\n"
+                )
+            }
+            Err(RetryError::Queue(error)) => {
                 code = asked::<()>(Err(error)).1;
                 continue;
             }
@@ -153,13 +186,17 @@ async fn status(db: &PgPool, queues: &Queues, as_json: bool) -> Result<ExitCode,
         let outbox = &owed.outbox;
         let mut text = format!(
             "outbox: {} rows, the oldest {:.0} s old, {} dead\n",
-            outbox.rows, outbox.oldest_seconds, outbox.dead
+            counted_rows(outbox.rows),
+            outbox.oldest_seconds,
+            counted_rows(outbox.dead)
         );
         for depth in &owed.deliveries {
             writeln!(
                 text,
                 "deliveries by {}: {} waiting, {} dead",
-                depth.channel, depth.waiting, depth.dead
+                depth.channel,
+                counted_rows(depth.waiting),
+                counted_rows(depth.dead)
             )?;
         }
         for (queue, counts) in counted {
@@ -178,6 +215,15 @@ async fn status(db: &PgPool, queues: &Queues, as_json: bool) -> Result<ExitCode,
     };
     print(text.as_bytes())?;
     Ok(code)
+}
+
+/// Counting ends somewhere.
+fn counted_rows(rows: i64) -> String {
+    if rows < worker::COUNTED {
+        rows.to_string()
+    } else {
+        format!("at least {rows}")
+    }
 }
 
 /// What Redis answered; else it is said that it did not.

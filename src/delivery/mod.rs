@@ -106,11 +106,16 @@ pub async fn claim(
     Ok(jobs)
 }
 
-/// Gives deliveries back that were claimed but could not be handed on.
-pub async fn release(db: impl PgExecutor<'_>, ids: &[i64]) -> sqlx::Result<()> {
+/// Gives deliveries back that were claimed but could not be handed on. What was begun all the same, because the queue had
+/// taken it without being able to say so, keeps its lease or its pause.
+pub async fn release(db: impl PgExecutor<'_>, jobs: &[Deliver]) -> sqlx::Result<()> {
+    let ids: Vec<i64> = jobs.iter().map(Deliver::delivery_id).collect();
+    let attempts: Vec<i32> = jobs.iter().map(Deliver::attempts).collect();
     sqlx::query!(
-        "update delivery set due_at = now() where id = any($1) and due_at is not null",
-        ids
+        "update delivery set due_at = now() from unnest($1::bigint[], $2::integer[]) as handed_out (id, attempts)
+         where delivery.id = handed_out.id and delivery.attempts = handed_out.attempts and due_at is not null",
+        &ids,
+        &attempts,
     )
     .execute(db)
     .await
@@ -201,15 +206,23 @@ pub struct Depth {
     pub dead: i64,
 }
 
-/// Counts what waits and what is dead, by channel; channels without any are left out. It reads no row that arrived.
-pub async fn depth(db: impl PgExecutor<'_>) -> sqlx::Result<Vec<Depth>> {
+/// Counts what waits and what is dead, by channel and up to `most`; channels without any are left out. It reads no row that
+/// arrived.
+pub async fn depth(db: impl PgExecutor<'_>, most: i64) -> sqlx::Result<Vec<Depth>> {
+    let channels = Channel::ALL.map(Channel::as_str);
     sqlx::query_as!(
         Depth,
-        r#"select channel as "channel!", count(due_at) as "waiting!", count(dead_at) as "dead!"
-           from (select channel, due_at, null as dead_at from delivery where due_at is not null
-                 union all
-                 select channel, null, dead_at from delivery where dead_at is not null) undelivered
-           group by channel order by channel"#
+        r#"select asked.channel as "channel!", waiting as "waiting!", dead as "dead!"
+           from unnest($1::text[]) as asked (channel),
+               lateral (select count(*) as waiting from (
+                   select from delivery d where d.channel = asked.channel and due_at is not null limit $2
+               ) counted) as due,
+               lateral (select count(*) as dead from (
+                   select from delivery d where d.channel = asked.channel and dead_at is not null limit $2
+               ) counted) as given_up
+           where waiting > 0 or dead > 0 order by asked.channel"#,
+        &channels as &[&str],
+        most,
     )
     .fetch_all(db)
     .await
@@ -255,6 +268,14 @@ pub async fn revive(db: impl PgExecutor<'_>, id: Option<i64>) -> sqlx::Result<u6
     .execute(db)
     .await
     .map(|done| done.rows_affected())
+}
+
+/// Forgets a delivery that was given up; `false` if there is none of that id.
+pub async fn drop_dead(db: impl PgExecutor<'_>, id: i64) -> sqlx::Result<bool> {
+    sqlx::query!("delete from delivery where id = $1 and dead_at is not null", id)
+        .execute(db)
+        .await
+        .map(|done| done.rows_affected() > 0)
 }
 
 /// Deletes up to `limit` deliveries that arrived longer ago than `age`. Returns how many.

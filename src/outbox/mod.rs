@@ -33,7 +33,7 @@ pub struct Row {
     /// How many orders it is about.
     pub orders: usize,
     /// How often it was handed out, this time included.
-    pub attempts: i32,
+    pub handouts: i32,
 }
 
 /// Which rows a claim takes.
@@ -60,15 +60,15 @@ pub async fn claim(
     // for each of its rows once it is not.
     let mut rows = sqlx::query!(
         r#"with due as (
-             select id from outbox where due_at <= now() and dead_at is null and (attempts = 0 or $3)
+             select id from outbox where due_at <= now() and dead_at is null and (handouts = 0 or $3)
              order by id limit $1 for update skip locked
          )
          update outbox set due_at = now() + make_interval(secs => $2),
-             attempts = least(attempts + 1, $4),
-             dead_at = case when attempts >= $4 then now() end
+             handouts = least(handouts + 1, $4),
+             dead_at = case when handouts >= $4 then now() end
          where id = any(array(select id from due))
              and (select set_config('synchronous_commit', 'off', true)) = 'off'
-         returning id, attempts, cardinality(order_ids) as "orders!",
+         returning id, handouts, cardinality(order_ids) as "orders!",
              case when dead_at is not null then order_ids end as given_up"#,
         limit,
         lease.as_secs_f64(),
@@ -85,17 +85,17 @@ pub async fn claim(
             None => claim.rows.push(Row {
                 id: row.id,
                 orders: usize::try_from(row.orders).unwrap_or_default(),
-                attempts: row.attempts,
+                handouts: row.handouts,
             }),
         }
     }
     Ok(claim)
 }
 
-/// Gives rows back that were claimed but could not be handed on: they are due at once, and the attempt does not count.
+/// Gives rows back that were claimed but could not be handed on: they are due at once, and the hand-out does not count.
 pub async fn release(db: impl PgExecutor<'_>, rows: &[i64]) -> sqlx::Result<()> {
     sqlx::query!(
-        "update outbox set due_at = now(), attempts = greatest(attempts - 1, 0) where id = any($1) and dead_at is null",
+        "update outbox set due_at = now(), handouts = greatest(handouts - 1, 0) where id = any($1) and dead_at is null",
         rows
     )
     .execute(db)
@@ -145,26 +145,42 @@ pub async fn note_failure(db: impl PgExecutor<'_>, row: i64, error: &str) -> sql
     .map(Option::unwrap_or_default)
 }
 
+/// Notes why rows could not be settled, where they are not to blame: the hand-out does not count. They are due when their
+/// lease has run out.
+pub async fn excuse(db: impl PgExecutor<'_>, rows: &[i64], error: &str) -> sqlx::Result<()> {
+    sqlx::query!(
+        "update outbox set error = $2, handouts = greatest(handouts - 1, 0) where id = any($1) and dead_at is null",
+        rows,
+        error
+    )
+    .execute(db)
+    .await
+    .map(drop)
+}
+
 /// How much is owed.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Depth {
     /// Rows, but for the dead ones.
     pub rows: i64,
-    /// Age of the oldest of them in seconds; 0 without one.
+    /// Age of the first of them in seconds; 0 without one.
     pub oldest_seconds: f64,
     /// Rows that were given up.
     pub dead: i64,
 }
 
-/// Measures how much is owed.
-pub async fn depth(db: impl PgExecutor<'_>) -> sqlx::Result<Depth> {
+/// Measures how much is owed; rows are counted up to `most`, so that the measuring costs no more the longer the backlog is.
+pub async fn depth(db: impl PgExecutor<'_>, most: i64) -> sqlx::Result<Depth> {
     sqlx::query_as!(
         Depth,
-        r#"select count(*) filter (where dead_at is null) as "rows!",
-               coalesce(extract(epoch from now() - min(created_at) filter (where dead_at is null)), 0)::float8
-                   as "oldest_seconds!",
-               count(dead_at) as "dead!"
-           from outbox"#
+        r#"select
+               (select count(*) from (select from outbox where dead_at is null limit $1) counted) as "rows!",
+               coalesce(
+                   (select extract(epoch from now() - created_at) from outbox where dead_at is null order by id limit 1),
+                   0
+               )::float8 as "oldest_seconds!",
+               (select count(*) from (select from outbox where dead_at is not null limit $1) counted) as "dead!""#,
+        most
     )
     .fetch_one(db)
     .await
@@ -178,7 +194,7 @@ pub struct DeadRow {
     /// The orders that it owes their confirmations.
     pub order_ids: Vec<i64>,
     /// How often it was handed out.
-    pub attempts: i32,
+    pub handouts: i32,
     /// What went wrong last, as far as a worker lived to tell.
     pub error: Option<String>,
     /// Since when it is dead.
@@ -189,7 +205,7 @@ pub struct DeadRow {
 pub async fn dead(db: impl PgExecutor<'_>, limit: i64) -> sqlx::Result<Vec<DeadRow>> {
     sqlx::query_as!(
         DeadRow,
-        r#"select id, order_ids, attempts, error, dead_at as "dead_at!" from outbox
+        r#"select id, order_ids, handouts, error, dead_at as "dead_at!" from outbox
            where dead_at is not null order by dead_at desc, id desc limit $1"#,
         limit
     )
@@ -197,11 +213,11 @@ pub async fn dead(db: impl PgExecutor<'_>, limit: i64) -> sqlx::Result<Vec<DeadR
     .await
 }
 
-/// Makes rows that were given up due at once, with all their attempts; without an id, all of them. Returns how many there
+/// Makes rows that were given up due at once, with all their hand-outs; without an id, all of them. Returns how many there
 /// were.
 pub async fn revive(db: impl PgExecutor<'_>, id: Option<i64>) -> sqlx::Result<u64> {
     sqlx::query!(
-        "update outbox set due_at = now(), attempts = 0, dead_at = null
+        "update outbox set due_at = now(), handouts = 0, dead_at = null
          where dead_at is not null and ($1::bigint is null or id = $1)",
         id
     )

@@ -169,13 +169,16 @@ impl<T: Payload> Queue<T> {
 
     /// Up to `limit` dead jobs, the latest first.
     pub async fn dead(&self, limit: usize) -> Result<Vec<DeadJob>, QueueError> {
-        let Some(last) = limit.checked_sub(1) else {
-            return Ok(Vec::new());
-        };
+        self.dead_by(DateTime::<Utc>::MAX_UTC, limit).await
+    }
+
+    /// Up to `limit` jobs that had died by some time of Redis' clock, the latest first.
+    pub async fn dead_by(&self, time: DateTime<Utc>, limit: usize) -> Result<Vec<DeadJob>, QueueError> {
         within_patience(async {
             let mut connection = self.pool.get().await?;
-            let last = isize::try_from(last).unwrap_or(isize::MAX);
-            let newest = redis::Cmd::zrevrange(&self.keys.dead, 0, last);
+            let limit = isize::try_from(limit).unwrap_or(isize::MAX);
+            let latest = time.timestamp_millis();
+            let newest = redis::Cmd::zrevrangebyscore_limit(&self.keys.dead, latest, "-inf", 0, limit);
             let ids: Vec<String> = newest.query_async(&mut connection).await?;
             self.read_dead(&mut connection, ids).await
         })

@@ -4,6 +4,7 @@ use sqlx::PgPool;
 
 use super::{Outside, failed};
 use crate::{
+    database,
     order::{self, ConfirmedOrder},
     outbox::{self, ConfirmOrders},
     queue::{JobContext, JobError},
@@ -27,26 +28,33 @@ struct Refused {
 impl Confirm {
     pub async fn run(self, job: ConfirmOrders, context: JobContext) -> Result<(), JobError> {
         let owing = job.outbox_ids().map_err(JobError::give_up)?;
-        match self.settle(owing).await {
-            Ok(()) => Ok(()),
-            Err(sqlx::Error::Database(_)) => match self.settle_each(owing).await {
-                Ok(None) => Ok(()),
-                Ok(Some(refused)) => failed(&context, refused),
-                Err(error) => failed(&context, error),
+        let error = match self.settle(owing).await {
+            Ok(()) => return Ok(()),
+            Err(error) if is_of_the_row(&error) => match self.settle_each(owing).await {
+                Ok(None) => return Ok(()),
+                Ok(Some(refused)) => return failed(&context, refused),
+                Err(error) => error,
             },
-            Err(error) => failed(&context, error),
+            Err(error) => error,
+        };
+        if database::is_passing(&error) && context.attempt >= context.max_attempts {
+            // However long PostgreSQL is unwell, no row is dead of that.
+            let excused = outbox::excuse(&self.db, owing, &error.to_string()).await;
+            excused.unwrap_or_else(|error| tracing::debug!(%error, "a hand-out could not be given back"));
         }
+        failed(&context, error)
     }
 
     /// Settles rows one by one: one that cannot be settled must not keep the others from it. Returns what was refused, if
-    /// anything was. Without a connection the next row would fare no better than this one, so that ends it.
+    /// anything was. Without a connection, or while PostgreSQL is unwell, the next row would fare no better than this one,
+    /// so that ends it.
     async fn settle_each(&self, rows: &[i64]) -> sqlx::Result<Option<Refused>> {
         let mut order_ids = Vec::new();
         let mut last = None;
         for row in rows {
             match self.settle(&[*row]).await {
                 Ok(()) => {}
-                Err(error @ sqlx::Error::Database(_)) => {
+                Err(error) if is_of_the_row(&error) => {
                     order_ids.extend(outbox::note_failure(&self.db, *row, &error.to_string()).await?);
                     last = Some(error);
                 }
@@ -71,6 +79,11 @@ impl Confirm {
         }
         Ok(())
     }
+}
+
+/// Whether PostgreSQL refused what a row says, so that another row may do better.
+fn is_of_the_row(error: &sqlx::Error) -> bool {
+    matches!(error, sqlx::Error::Database(_)) && !database::is_passing(error)
 }
 
 fn log(order: &ConfirmedOrder) {

@@ -8,7 +8,7 @@ use sqlx::PgPool;
 use super::Queues;
 use crate::{
     delivery, outbox,
-    queue::{DeadJob, QueueError},
+    queue::{DeadJob, Queue, QueueError},
 };
 
 /// Most letters of a kind that are listed.
@@ -85,7 +85,7 @@ pub async fn in_database(db: &PgPool) -> sqlx::Result<Vec<DeadLetter>> {
     let rows = rows.into_iter().map(|row| DeadLetter {
         id: LetterId::Outbox(row.id),
         orders: row.order_ids,
-        attempts: row.attempts.into(),
+        attempts: row.handouts.into(),
         error: row.error.unwrap_or_else(unsaid),
         since: row.dead_at,
     });
@@ -119,7 +119,7 @@ pub async fn in_queues(queues: &Queues) -> Result<Vec<DeadLetter>, QueueError> {
     Ok(letters)
 }
 
-/// Why a letter cannot be tried again.
+/// Why a letter cannot be tried again, or dropped.
 #[derive(Debug, thiserror::Error)]
 pub enum RetryError {
     /// PostgreSQL.
@@ -135,11 +135,43 @@ pub async fn retry(db: &PgPool, queues: &Queues, letter: &LetterId) -> Result<bo
     Ok(match letter {
         LetterId::Outbox(id) => outbox::revive(db, Some(*id)).await? > 0,
         LetterId::Delivery(id) => delivery::revive(db, Some(*id)).await? > 0,
-        LetterId::Job { queue, id } => match queues.all().into_iter().find(|known| known.name() == queue) {
+        LetterId::Job { queue, id } => match named(queues, queue) {
             Some(queue) => queue.retry(id).await?,
             None => false,
         },
     })
+}
+
+/// What became of a letter that was to be dropped.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Dropped {
+    /// It is no more.
+    Dropped,
+    /// There is none of that name.
+    Unknown,
+    /// It is a row of the outbox, and stays: its orders have yet to get their confirmations.
+    Owed,
+}
+
+/// Drops a letter for good.
+pub async fn discard(db: &PgPool, queues: &Queues, letter: &LetterId) -> Result<Dropped, RetryError> {
+    let dropped = match letter {
+        LetterId::Outbox(_) => return Ok(Dropped::Owed),
+        LetterId::Delivery(id) => delivery::drop_dead(db, *id).await?,
+        LetterId::Job { queue, id } => match named(queues, queue) {
+            Some(queue) => queue.remove(id).await?,
+            None => false,
+        },
+    };
+    Ok(if dropped {
+        Dropped::Dropped
+    } else {
+        Dropped::Unknown
+    })
+}
+
+fn named(queues: &Queues, name: &str) -> Option<Queue<serde_json::Value>> {
+    queues.all().into_iter().find(|queue| queue.name() == name)
 }
 
 /// Tries all letters in PostgreSQL again. Returns how many there were.
@@ -147,12 +179,16 @@ pub async fn retry_database(db: &PgPool) -> sqlx::Result<u64> {
     Ok(outbox::revive(db, None).await? + delivery::revive(db, None).await?)
 }
 
-/// Tries all dead jobs again. Returns how many there were.
+/// Tries all dead jobs again. Returns how many there were: those that die again at once are left to the next time, or this
+/// might never end.
 pub async fn retry_queues(queues: &Queues) -> Result<u64, QueueError> {
     let mut retried = 0;
     for queue in queues.all() {
+        let mut dead = queue.dead(LISTED.into()).await?;
+        let Some(began) = dead.first().map(|latest| latest.died_at) else {
+            continue;
+        };
         loop {
-            let dead = queue.dead(LISTED.into()).await?;
             let before = retried;
             for job in &dead {
                 retried += u64::from(queue.retry(&job.id).await?);
@@ -161,6 +197,7 @@ pub async fn retry_queues(queues: &Queues) -> Result<u64, QueueError> {
             if dead.len() < LISTED.into() || retried == before {
                 break;
             }
+            dead = queue.dead_by(began, LISTED.into()).await?;
         }
     }
     Ok(retried)

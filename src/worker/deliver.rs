@@ -134,8 +134,7 @@ impl DeliveryRelay {
         let ids: Vec<String> = jobs.iter().map(|_| Uuid::now_v7().to_string()).collect();
         let pushes: Vec<(&str, &Deliver)> = ids.iter().map(String::as_str).zip(&jobs).collect();
         if let Err(error) = self.queue.push_many(&pushes).await {
-            let ids: Vec<i64> = jobs.iter().map(Deliver::delivery_id).collect();
-            delivery::release(&self.db, &ids).await?;
+            delivery::release(&self.db, &jobs).await?;
             return Err(error.into());
         }
         Ok(jobs.len())

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use metrics::{Unit, describe_counter, describe_gauge, gauge};
 use sqlx::PgPool;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::Queues;
@@ -12,20 +13,23 @@ use crate::{database, delivery, outbox};
 /// Between two readings.
 const READ_EVERY: Duration = Duration::from_secs(5);
 
+/// Rows of a kind are counted up to here: more than that is late in any case, and reading it would make it later.
+pub const COUNTED: i64 = 100_000;
+
 /// Describes what the worker publishes. What its queues publish, [`crate::queue::describe`] does.
 pub fn describe() {
     describe_gauge!(
         "afforo_outbox_rows",
-        "Rows of the outbox that owe confirmations, but for the dead ones"
+        "Rows of the outbox that owe confirmations, but for the dead ones; 100000 stands for all above"
     );
     describe_gauge!(
         "afforo_outbox_oldest_seconds",
         Unit::Seconds,
-        "Age of the oldest of these rows; 0 without one"
+        "Age of the first of these rows, 0 without one; while it cannot be read, the most that it may be by now"
     );
     describe_gauge!(
         "afforo_deliveries_waiting",
-        "Deliveries by channel that have not arrived yet"
+        "Deliveries by channel that have not arrived yet; 100000 stands for all above"
     );
     describe_gauge!("afforo_queue_jobs", "Jobs in Redis by queue and state");
     describe_gauge!(
@@ -38,12 +42,23 @@ pub fn describe() {
     );
 }
 
-/// Reads and publishes until `shutdown`. What cannot be read keeps its last value: that it cannot be read is logged by
-/// those who need it for their work.
-pub(super) async fn keep_current(db: PgPool, queues: Queues, shutdown: CancellationToken) {
+/// The age of the first row that owes anything, as it was last read.
+struct Oldest {
+    seconds: f64,
+    read: Instant,
+}
+
+/// Reads and publishes until `shutdown`. That something cannot be read is logged by those who need it for their work. It
+/// keeps its last value then, but for the age of what is owed: that grows on, or nobody would be told of a worker that
+/// cannot reach its database.
+pub async fn keep_current(db: PgPool, queues: Queues, shutdown: CancellationToken) {
+    let mut oldest = Oldest {
+        seconds: 0.0,
+        read: Instant::now(),
+    };
     loop {
         tokio::select! {
-            () = publish(&db, &queues) => {}
+            () = publish(&db, &queues, &mut oldest) => {}
             () = shutdown.cancelled() => return,
         }
         tokio::select! {
@@ -54,11 +69,15 @@ pub(super) async fn keep_current(db: PgPool, queues: Queues, shutdown: Cancellat
 }
 
 #[expect(clippy::cast_precision_loss, reason = "a gauge is a float")]
-async fn publish(db: &PgPool, queues: &Queues) {
+async fn publish(db: &PgPool, queues: &Queues, oldest: &mut Oldest) {
     match database::unless_silent(owed(db)).await {
         Ok(owed) => {
             gauge!("afforo_outbox_rows").set(owed.outbox.rows as f64);
-            gauge!("afforo_outbox_oldest_seconds").set(owed.outbox.oldest_seconds);
+            *oldest = Oldest {
+                seconds: owed.outbox.oldest_seconds,
+                read: Instant::now(),
+            };
+            gauge!("afforo_outbox_oldest_seconds").set(oldest.seconds);
             gauge!("afforo_dead_letters", "kind" => "outbox").set(owed.outbox.dead as f64);
             let dead: i64 = owed.deliveries.iter().map(|depth| depth.dead).sum();
             gauge!("afforo_dead_letters", "kind" => "delivery").set(dead as f64);
@@ -68,7 +87,11 @@ async fn publish(db: &PgPool, queues: &Queues) {
                 gauge!("afforo_deliveries_waiting", "channel" => channel.as_str()).set(waiting as f64);
             }
         }
-        Err(error) => tracing::debug!(%error, "the outbox could not be measured"),
+        Err(error) => {
+            tracing::debug!(%error, "the outbox could not be measured");
+            let by_now = oldest.seconds + oldest.read.elapsed().as_secs_f64();
+            gauge!("afforo_outbox_oldest_seconds").set(by_now);
+        }
     }
     let Ok(counted) = queues.counts().await else {
         return;
@@ -97,10 +120,10 @@ pub struct Owed {
     pub deliveries: Vec<delivery::Depth>,
 }
 
-/// Measures what is owed.
+/// Measures what is owed, up to [`COUNTED`] of each kind.
 pub async fn owed(db: &PgPool) -> sqlx::Result<Owed> {
     Ok(Owed {
-        outbox: outbox::depth(db).await?,
-        deliveries: delivery::depth(db).await?,
+        outbox: outbox::depth(db, COUNTED).await?,
+        deliveries: delivery::depth(db, COUNTED).await?,
     })
 }

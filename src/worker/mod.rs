@@ -23,10 +23,11 @@ use crate::{
     outbox::ConfirmOrders,
     queue::{self, Counts, JobContext, JobError, Payload, Queue, QueueConfig, QueueError},
     settings::RedisSettings,
+    telemetry,
 };
 use confirm_orders::Confirm;
 pub use deliver::{DeliveryRelay, Outside, Times};
-pub use gauges::{Owed, describe, owed};
+pub use gauges::{COUNTED, Owed, describe, keep_current as measure, owed};
 pub use periodic::PeriodicJob;
 pub use relay::{Relay, Relayed};
 pub use steps::RelayError;
@@ -156,7 +157,9 @@ pub async fn run(
         parts.spawn(schedule.run(queues.periodic.clone(), shutdown.clone()));
     }
     parts.spawn(tallies::keep_short(db.clone(), shutdown.clone()));
-    parts.spawn(gauges::keep_current(db.clone(), queues.clone(), shutdown.clone()));
+    if telemetry::counts() {
+        parts.spawn(measure(db.clone(), queues.clone(), shutdown.clone()));
+    }
 
     let confirm = Confirm {
         db: db.clone(),

@@ -1,7 +1,7 @@
 //! From the outbox to the queue: claims orders whose confirmation is due, and pushes jobs for them.
 //!
 //! Redis is never touched while a transaction is open. What is claimed stays claimed for [`LEASE`]: if it has not been
-//! confirmed by then, whatever became of its job, it is due again. An outage of Redis costs no row an attempt: it is noticed
+//! confirmed by then, whatever became of its job, it is due again. An outage of Redis costs no row a hand-out: it is noticed
 //! before anything is claimed, or else what was claimed is given back.
 
 use std::time::Duration;
@@ -59,13 +59,13 @@ impl Relay {
             return Ok(Relayed::Backlog);
         }
         // While jobs wait, the job of a row whose lease ran out may be one of them. To ask for it again would help nobody,
-        // and cost the row an attempt.
+        // and cost the row a hand-out.
         let which = if waiting == 0 { Which::All } else { Which::New };
         let claim = outbox::claim(&self.db, which, ROWS_A_JOB.into(), LEASE).await?;
         if !claim.given_up.is_empty() {
             tracing::error!(
                 order_ids = ?claim.given_up,
-                attempts = outbox::HANDOUTS,
+                handouts = outbox::HANDOUTS,
                 "confirmations given up: `afforo jobs dead` says why, `afforo jobs retry` tries again"
             );
         }
@@ -90,7 +90,7 @@ impl Relay {
     }
 
     async fn push(&self, rows: &[outbox::Row]) -> Result<(), RelayError> {
-        let (together, alone): (Vec<_>, Vec<_>) = rows.iter().partition(|row| row.attempts <= TOGETHER);
+        let (together, alone): (Vec<_>, Vec<_>) = rows.iter().partition(|row| row.handouts <= TOGETHER);
         let together: Vec<i64> = together.into_iter().map(|row| row.id).collect();
         let alone = alone.into_iter().map(|row| vec![row.id]);
         let jobs: Vec<(String, ConfirmOrders)> = alone

@@ -193,12 +193,29 @@ async fn a_hand_out_is_used_once_and_by_its_channel() {
     let begun = try_to_begin(Channel::Webhook).await.unwrap();
     assert_eq!((begun.order_id, begun.attempt), (7, 1));
     assert!(try_to_begin(Channel::Webhook).await.is_none());
-    // What was given back to the queue was never begun, so it costs no attempt.
-    delivery::release(&app.pool, &[1]).await.unwrap();
-    let again = delivery::claim(&app.pool, Channel::Webhook, 5, times.queued)
+    let claim = async || {
+        delivery::claim(&app.pool, Channel::Webhook, 5, times.queued)
+            .await
+            .unwrap()
+    };
+    // The queue had taken it without being able to say so: it is not handed out again while it is sent, nor in its pause.
+    delivery::release(&app.pool, std::slice::from_ref(&job))
         .await
         .unwrap();
+    assert_eq!(claim().await, []);
+    let pause = Some(times.backoff.longest);
+    delivery::failed(&app.pool, 1, 1, "not now", pause).await.unwrap();
+    delivery::release(&app.pool, &[job]).await.unwrap();
+    assert_eq!(claim().await, []);
+    // What was given back before it was begun costs no attempt.
+    sqlx::query("update delivery set due_at = now()")
+        .execute(&app.pool)
+        .await
+        .unwrap();
+    let again = claim().await;
     assert_eq!(again, [Deliver::new(1, 1)]);
+    delivery::release(&app.pool, &again).await.unwrap();
+    assert_eq!(claim().await, again);
     delivery::delivered(&app.pool, 1).await.unwrap();
     // What fails late changes nothing.
     delivery::failed(&app.pool, 1, 1, "too late", None).await.unwrap();

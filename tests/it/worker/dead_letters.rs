@@ -5,7 +5,7 @@ use std::time::Duration;
 use afforo::{
     outbox::{self, ConfirmOrders, HANDOUTS},
     queue::Pushed,
-    worker::{PeriodicJob, Relay, Relayed},
+    worker::{PeriodicJob, Relay, Relayed, dead_letters},
 };
 use serde_json::Value;
 
@@ -63,7 +63,7 @@ async fn a_row_that_cannot_be_settled_takes_no_other_down_and_ends_as_a_dead_let
         "its row says it all"
     );
     let dead = outbox::dead(&app.pool, 10).await.unwrap().remove(0);
-    assert_eq!((dead.order_ids.as_slice(), dead.attempts), (&[3][..], HANDOUTS));
+    assert_eq!((dead.order_ids.as_slice(), dead.handouts), (&[3][..], HANDOUTS));
 
     let said = jobs(&app, &["dead"]).await;
     assert_eq!((said.code, said.err.as_str()), (Some(0), ""));
@@ -172,11 +172,70 @@ async fn dead_jobs_of_a_queue_are_listed_and_tried_again() {
 }
 
 #[tokio::test]
+async fn deliveries_and_jobs_are_dropped_and_what_is_owed_stays() {
+    let app = TestApp::start().await;
+    execute(
+        &app.pool,
+        "insert into outbox (order_ids, dead_at) values ('{1}', now());
+         insert into delivery (order_id, channel, due_at, dead_at)
+         values (1, 'email', null, now()), (2, 'email', now(), null)",
+    )
+    .await;
+    let queues = queues(&app);
+    let unknown = serde_json::from_value::<ConfirmOrders>(serde_json::json!({ "version": 9 })).unwrap();
+    queues.confirmations.push("unknown", &unknown).await.unwrap();
+    let worker = Worker::start(&app);
+    eventually("it is dead", async || {
+        queues.confirmations.counts().await.unwrap().dead == 1
+    })
+    .await;
+    worker.stop().await;
+    let said = jobs(&app, &["drop", "delivery:1", "confirm-orders:unknown"]).await;
+    assert_eq!(
+        (said.code, said.out.as_str()),
+        (Some(0), "dropped: delivery:1\ndropped: confirm-orders:unknown\n")
+    );
+    let said = jobs(
+        &app,
+        &["drop", "delivery:1", "delivery:2", "outbox:1", "elsewhere:1"],
+    )
+    .await;
+    assert_eq!(said.code, Some(1));
+    let lines: Vec<&str> = said.out.lines().collect();
+    assert_eq!(lines.len(), 4, "{lines:?}");
+    assert_eq!(
+        lines[..2],
+        ["no dead letter: delivery:1", "no dead letter: delivery:2"]
+    );
+    assert!(lines[2].starts_with("kept: outbox:1 owes"), "{lines:?}");
+    assert_eq!(lines[3], "no dead letter: elsewhere:1");
+    assert_eq!(queues.confirmations.counts().await.unwrap().dead, 0);
+    assert_eq!(owed(&app.pool).await, [1]);
+    assert_eq!(ids(&app.pool, "select id from delivery").await, [2]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn jobs_that_die_again_at_once_are_tried_again_once() {
+    let app = TestApp::start().await;
+    let queues = queues(&app);
+    let unknown = serde_json::from_value::<ConfirmOrders>(serde_json::json!({ "version": 9 })).unwrap();
+    let jobs: Vec<String> = (0..1_500).map(|job| job.to_string()).collect();
+    let pushes: Vec<_> = jobs.iter().map(|id| (id.as_str(), &unknown)).collect();
+    queues.confirmations.push_many(&pushes).await.unwrap();
+    let worker = Worker::start(&app);
+    let dead = async || queues.confirmations.counts().await.unwrap().dead == 1_500;
+    eventually("all are dead", dead).await;
+    assert_eq!(dead_letters::retry_queues(&queues).await.unwrap(), 1_500);
+    eventually("all are dead again", dead).await;
+    worker.stop().await;
+}
+
+#[tokio::test]
 async fn without_redis_what_postgresql_knows_is_told_and_tried_again() {
     let app = TestApp::start().await;
     execute(
         &app.pool,
-        "insert into outbox (order_ids, attempts, dead_at) values ('{1}', 11, now()), ('{2}', 11, now());
+        "insert into outbox (order_ids, handouts, dead_at) values ('{1}', 11, now()), ('{2}', 11, now());
          insert into delivery (order_id, channel, due_at, dead_at, error) values (4, 'webhook', null, now(), 'the receiver answered 410')",
     )
     .await;
@@ -201,10 +260,14 @@ async fn without_redis_what_postgresql_knows_is_told_and_tried_again() {
         said.out,
         "outbox: 0 rows, the oldest 0 s old, 2 dead\ndeliveries by webhook: 0 waiting, 1 dead\n"
     );
+    let said = jobs_on(&app, &redis.url(0), &["drop", "periodic:1", "outbox:1"]).await;
+    assert_eq!(said.code, Some(1), "{}", said.err);
+    let said = jobs_on(&app, &redis.url(0), &["drop", "periodic:1"]).await;
+    assert_eq!((said.code, said.out.as_str()), (Some(3), ""));
     let said = jobs_on(&app, &redis.url(0), &["retry", "--all"]).await;
     assert_eq!((said.code, said.out.as_str()), (Some(3), "retried: 3\n"));
     assert_eq!(owed(&app.pool).await, [1, 2]);
-    let due = "select id from outbox where dead_at is null and attempts = 0 and due_at <= now()";
+    let due = "select id from outbox where dead_at is null and handouts = 0 and due_at <= now()";
     assert_eq!(ids(&app.pool, due).await.len(), 2);
 }
 
@@ -216,6 +279,8 @@ async fn what_is_no_id_is_refused() {
         &["retry", "12"],
         &["retry", "outbox:first"],
         &["retry", "--all", "outbox:1"],
+        &["drop"],
+        &["drop", "delivery:last"],
     ] {
         assert_eq!(jobs(&app, args).await.code, Some(2), "{args:?}");
     }

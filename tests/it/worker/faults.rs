@@ -1,6 +1,7 @@
 //! What may break between an order and its confirmation.
 
 use afforo::{
+    outbox,
     settings::RedisSettings,
     worker::{Queues, Relay, Relayed},
 };
@@ -89,7 +90,7 @@ async fn a_step_that_cannot_reach_redis_claims_nothing_and_one_that_is_refused_g
     let untried = async || {
         ids(
             &app.pool,
-            "select unnest(order_ids) from outbox where due_at <= now() and attempts = 0 order by 1",
+            "select unnest(order_ids) from outbox where due_at <= now() and handouts = 0 order by 1",
         )
         .await
     };
@@ -221,4 +222,58 @@ async fn a_confirmation_that_the_database_refuses_for_a_while_is_tried_again() {
     })
     .await;
     worker.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn no_row_is_given_up_because_postgresql_is_unwell() {
+    let app = TestApp::start().await;
+    let orders = orders(&app, 3).await;
+    // A sequence counts on where a transaction is rolled back.
+    execute(
+        &app.pool,
+        "create sequence tries;
+         create function refuse() returns trigger language plpgsql as
+         $$ begin perform nextval('tries'); raise exception 'the disk is full' using errcode = '53100'; end $$;
+         create trigger unwell before insert on order_confirmation for each statement execute function refuse()",
+    )
+    .await;
+    let relay = Relay::new(app.pool.clone(), queues(&app).confirmations);
+    assert_eq!(relay.step().await.unwrap(), Relayed::Orders(3));
+    execute(&app.pool, "update outbox set handouts = 2").await;
+    let (worker, queues) = (Worker::start(&app), queues(&app));
+    eventually("the job has given up", async || is_idle(&queues).await).await;
+    let rows: Vec<(i32, bool, Option<String>)> =
+        sqlx::query_as("select handouts, due_at > now(), error from outbox order by id")
+            .fetch_all(&app.pool)
+            .await
+            .unwrap();
+    assert_eq!(rows.len(), 3);
+    for (handouts, leased, error) in rows {
+        assert_eq!((handouts, leased), (1, true));
+        assert!(error.unwrap().contains("the disk is full"));
+    }
+    let tries = ids(&app.pool, "select last_value from tries").await;
+    assert_eq!(tries, [4], "one for each attempt of the job, and none for a row");
+    assert!(outbox::dead(&app.pool, 10).await.unwrap().is_empty());
+
+    execute(
+        &app.pool,
+        "drop trigger unwell on order_confirmation; update outbox set due_at = now()",
+    )
+    .await;
+    eventually("all are confirmed", async || confirmed(&app.pool).await == orders).await;
+    worker.stop().await;
+}
+
+#[tokio::test]
+async fn what_an_older_worker_counted_buries_no_row() {
+    let app = TestApp::start().await;
+    let relay = Relay::new(app.pool.clone(), queues(&app).confirmations);
+    execute(
+        &app.pool,
+        "insert into outbox (order_ids, attempts) values ('{1}', 40), ('{2}', 0)",
+    )
+    .await;
+    assert_eq!(relay.step().await.unwrap(), Relayed::Orders(2));
+    assert_eq!(queues(&app).confirmations.counts().await.unwrap().ready, 1);
 }

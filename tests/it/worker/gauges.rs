@@ -2,8 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use afforo::outbox::ConfirmOrders;
+use afforo::{outbox::ConfirmOrders, worker};
 use metrics_util::debugging::{DebugValue, DebuggingRecorder, Snapshotter};
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
 
 use super::{Worker, execute, queues};
 use crate::support::{app::TestApp, program::eventually};
@@ -27,6 +29,28 @@ fn read(snapshotter: &Snapshotter, before: &mut BTreeMap<String, f64>) {
     }
 }
 
+/// What a worker runs where somebody looks at metrics.
+struct Measuring {
+    shutdown: CancellationToken,
+    task: JoinHandle<()>,
+}
+
+fn measure(app: &TestApp) -> Measuring {
+    let shutdown = CancellationToken::new();
+    let measuring = worker::measure(app.pool.clone(), queues(app), shutdown.clone());
+    Measuring {
+        shutdown,
+        task: tokio::spawn(measuring),
+    }
+}
+
+impl Measuring {
+    async fn stop(self) {
+        self.shutdown.cancel();
+        self.task.await.unwrap();
+    }
+}
+
 // On one thread, so that the worker's tasks see this test's recorder.
 #[tokio::test]
 async fn gauges_tell_what_waits_and_what_was_given_up() {
@@ -47,12 +71,14 @@ async fn gauges_tell_what_waits_and_what_was_given_up() {
     let unknown = serde_json::from_value::<ConfirmOrders>(serde_json::json!({ "version": 9 })).unwrap();
     queues.confirmations.push("unknown", &unknown).await.unwrap();
     let worker = Worker::start(&app);
+    let measuring = measure(&app);
     let mut seen = BTreeMap::new();
     eventually("the gauges are there", async || {
         read(&snapshotter, &mut seen);
         seen.get("afforo_queue_jobs queue=confirm-orders,state=dead") == Some(&1.0)
     })
     .await;
+    measuring.stop().await;
     worker.stop().await;
     for (name, expected) in [
         ("afforo_outbox_rows ", 3.0),
@@ -70,4 +96,51 @@ async fn gauges_tell_what_waits_and_what_was_given_up() {
     read(&snapshotter, &mut seen);
     let dead = seen.get("afforo_jobs_total queue=confirm-orders,outcome=dead");
     assert_eq!(dead, Some(&1.0), "{seen:?}");
+}
+
+#[tokio::test]
+async fn what_is_owed_grows_old_while_it_cannot_be_read() {
+    let recorder = DebuggingRecorder::new();
+    let snapshotter = recorder.snapshotter();
+    let _guard = metrics::set_default_local_recorder(&recorder);
+    let app = TestApp::start().await;
+    let measuring = measure(&app);
+    let mut seen = BTreeMap::new();
+    eventually("it was read", async || {
+        read(&snapshotter, &mut seen);
+        seen.contains_key("afforo_outbox_oldest_seconds ")
+    })
+    .await;
+    assert!(seen["afforo_outbox_oldest_seconds "] <= 0.0, "nothing is owed");
+    execute(&app.pool, "alter table outbox rename to elsewhere").await;
+    eventually("it grows", async || {
+        read(&snapshotter, &mut seen);
+        seen["afforo_outbox_oldest_seconds "] > 0.0
+    })
+    .await;
+    measuring.stop().await;
+}
+
+#[tokio::test]
+async fn a_worker_that_nobody_measures_reads_no_gauges() {
+    let recorder = DebuggingRecorder::new();
+    let snapshotter = recorder.snapshotter();
+    let _guard = metrics::set_default_local_recorder(&recorder);
+    let app = TestApp::start().await;
+    let worker = Worker::start(&app);
+    let mut seen = BTreeMap::new();
+    // What it does is counted all the same, so it ran.
+    let unknown = serde_json::from_value::<ConfirmOrders>(serde_json::json!({ "version": 9 })).unwrap();
+    queues(&app)
+        .confirmations
+        .push("unknown", &unknown)
+        .await
+        .unwrap();
+    eventually("a job ran", async || {
+        read(&snapshotter, &mut seen);
+        seen.contains_key("afforo_jobs_total queue=confirm-orders,outcome=dead")
+    })
+    .await;
+    worker.stop().await;
+    assert!(!seen.contains_key("afforo_outbox_rows "), "{seen:?}");
 }

@@ -62,7 +62,7 @@ async fn what_was_claimed_is_given_out_again_after_its_lease_and_not_before() {
     assert_eq!(relay.step().await.unwrap(), Relayed::Nothing);
     later(&app, "10 s").await;
     assert_eq!(relay.step().await.unwrap(), Relayed::Orders(2));
-    assert_eq!(attempts(&app).await, [2, 2]);
+    assert_eq!(handouts(&app).await, [2, 2]);
     assert_eq!(queues.confirmations.counts().await.unwrap().ready, 1);
 }
 
@@ -77,7 +77,7 @@ async fn what_may_still_wait_in_the_queue_is_not_asked_for_again_but_what_is_new
     assert_eq!(relay.step().await.unwrap(), Relayed::Nothing, "its job waits");
     execute(&app.pool, "insert into outbox (order_ids) values ('{7, 8}')").await;
     assert_eq!(relay.step().await.unwrap(), Relayed::Orders(2));
-    assert_eq!(attempts(&app).await, [1, 1]);
+    assert_eq!(handouts(&app).await, [1, 1]);
 }
 
 #[tokio::test]
@@ -91,7 +91,7 @@ async fn a_queue_that_is_full_is_given_nothing_more() {
     queues.confirmations.push_many(&jobs).await.unwrap();
     orders(&app, 1).await;
     assert_eq!(relay.step().await.unwrap(), Relayed::Backlog);
-    assert_eq!(attempts(&app).await, [0]);
+    assert_eq!(handouts(&app).await, [0]);
 }
 
 #[tokio::test]
@@ -100,7 +100,7 @@ async fn a_row_that_was_handed_out_twice_in_vain_gets_a_job_of_its_own() {
     let queues = queues(&app);
     let relay = Relay::new(app.pool.clone(), queues.confirmations.clone());
     orders(&app, 5).await;
-    execute(&app.pool, "update outbox set attempts = 2 where id in (2, 4)").await;
+    execute(&app.pool, "update outbox set handouts = 2 where id in (2, 4)").await;
     assert_eq!(relay.step().await.unwrap(), Relayed::Orders(5));
     assert_eq!(queues.confirmations.counts().await.unwrap().ready, 3);
 }
@@ -120,9 +120,9 @@ async fn later(app: &TestApp, time: &str) {
         .unwrap();
 }
 
-async fn attempts(app: &TestApp) -> Vec<i32> {
-    let attempts = sqlx::query_scalar("select attempts from outbox order by id");
-    attempts.fetch_all(&app.pool).await.unwrap()
+async fn handouts(app: &TestApp) -> Vec<i32> {
+    let handouts = sqlx::query_scalar("select handouts from outbox order by id");
+    handouts.fetch_all(&app.pool).await.unwrap()
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -167,7 +167,7 @@ async fn a_relay_that_runs_hands_on_what_comes_whether_it_is_told_or_not() {
     let running = tokio::spawn(async move { relay.run(&nobody(), &stop).await });
     orders(&app, 2).await;
     eventually("both are claimed", async || {
-        let waiting: i64 = sqlx::query_scalar("select count(*) from outbox where attempts = 0")
+        let waiting: i64 = sqlx::query_scalar("select count(*) from outbox where handouts = 0")
             .fetch_one(&app.pool)
             .await
             .unwrap();
