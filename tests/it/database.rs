@@ -62,7 +62,7 @@ async fn a_begin_that_is_cancelled_costs_no_write_as_it_does_with_a_plain_pool()
 }
 
 /// A backend that says nothing, until this is dropped.
-struct Silent(Pid);
+pub(crate) struct Silent(Pid);
 
 impl Silent {
     async fn backend_of(connection: &mut sqlx::PgConnection) -> Self {
@@ -70,6 +70,10 @@ impl Silent {
             .fetch_one(connection)
             .await
             .unwrap();
+        Self::backend(pid)
+    }
+
+    pub(crate) fn backend(pid: i32) -> Self {
         let pid = Pid::from_raw(pid).unwrap();
         kill_process(pid, Signal::STOP).unwrap();
         Self(pid)

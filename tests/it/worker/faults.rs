@@ -1,5 +1,7 @@
 //! What may break between an order and its confirmation.
 
+use std::time::Duration;
+
 use afforo::{
     outbox,
     settings::RedisSettings,
@@ -10,10 +12,13 @@ use rustix::process::Signal;
 use sqlx::Executor;
 
 use super::{SENT, Worker, confirmed, execute, ids, is_idle, orders, owed, queues, worker_process};
-use crate::support::{
-    app::{TestApp, client, order, send},
-    program::{Running, afforo, eventually, on},
-    redis::RedisServer,
+use crate::{
+    database::Silent,
+    support::{
+        app::{TestApp, client, order, send},
+        program::{Running, afforo, eventually, on},
+        redis::RedisServer,
+    },
 };
 
 pub(super) fn settings(redis: &RedisServer) -> RedisSettings {
@@ -276,4 +281,25 @@ async fn what_an_older_worker_counted_buries_no_row() {
     .await;
     assert_eq!(relay.step().await.unwrap(), Relayed::Orders(2));
     assert_eq!(queues(&app).confirmations.counts().await.unwrap().ready, 1);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_worker_that_waits_for_a_silent_database_ends_when_it_is_told() {
+    let app = TestApp::start().await;
+    let mut blocker = app.pool.begin().await.unwrap();
+    blocker.execute("lock table outbox").await.unwrap();
+    let worker = Worker::start(&app);
+    let sql =
+        "select pid from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'";
+    let mut waiting: Option<i32> = None;
+    eventually("its relay waits", async || {
+        waiting = sqlx::query_scalar(sql).fetch_optional(&app.pool).await.unwrap();
+        waiting.is_some()
+    })
+    .await;
+    let _silent = Silent::backend(waiting.unwrap());
+    blocker.rollback().await.unwrap();
+    // What is silent is given 45 s, unless somebody wants to stop.
+    let ended = tokio::time::timeout(Duration::from_secs(30), worker.stop()).await;
+    ended.expect("it ends");
 }
