@@ -251,32 +251,29 @@ async fn a_key_is_1_to_255_visible_ascii_characters_bare_or_quoted() {
     assert_eq!(count(&app, "category").await, 4);
 }
 
+/// Sends a request eight times at once, half of them through another server on the same database. It is done once, and all
+/// get the answer to that.
+async fn race(servers: [&TestApp; 2], path: &str, key: &str, body: &Value) {
+    let twins = (0..8).map(|twin| post(servers[twin % 2], path, key, body));
+    let answers = join_all(twins).await;
+    let (firsts, again): (Vec<_>, Vec<_>) = answers
+        .iter()
+        .partition(|answer| !answer.headers.contains_key("idempotent-replayed"));
+    assert_eq!((firsts.len(), again.len()), (1, 7), "{answers:?}");
+    firsts[0].created();
+    for answer in again {
+        is_replay(answer, firsts[0]);
+    }
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn of_twins_that_race_one_is_done_and_all_get_its_answer() {
+async fn of_orders_that_race_under_a_key_one_is_placed_and_all_get_its_answer() {
     let app = TestApp::start().await;
     let other = app.beside().await;
     let (store, lamp, stock) = shop(&app).await;
     let body = order(store, &[(lamp, 1)]);
     for round in 0..20 {
-        let key = format!("race-{round}");
-        // Half of them through another server on the same database.
-        let twins = (0..8).map(|twin| {
-            post(
-                if twin % 2 == 0 { &app } else { &other },
-                "/api/orders/",
-                &key,
-                &body,
-            )
-        });
-        let answers = join_all(twins).await;
-        let (firsts, again): (Vec<_>, Vec<_>) = answers
-            .iter()
-            .partition(|answer| !answer.headers.contains_key("idempotent-replayed"));
-        assert_eq!((firsts.len(), again.len()), (1, 7));
-        firsts[0].created();
-        for answer in again {
-            is_replay(answer, firsts[0]);
-        }
+        race([&app, &other], "/api/orders/", &format!("race-{round}"), &body).await;
     }
     assert_eq!((app.quantity(stock).await, count(&app, "orders").await), (80, 20));
     assert_eq!(count(&app, "idempotency_key").await, 20);
@@ -288,26 +285,14 @@ async fn of_twins_that_race_to_make_something_one_is_done_and_all_get_its_answer
     let app = TestApp::start().await;
     let other = app.beside().await;
     for round in 0..20 {
-        let (key, body) = (
-            format!("race-{round}"),
-            json!({ "name": format!("Name {round}") }),
-        );
-        let twins = (0..6).map(|twin| {
-            post(
-                if twin % 2 == 0 { &app } else { &other },
-                "/api/categories/",
-                &key,
-                &body,
-            )
-        });
-        let answers = join_all(twins).await;
-        let (firsts, again): (Vec<_>, Vec<_>) = answers
-            .iter()
-            .partition(|answer| !answer.headers.contains_key("idempotent-replayed"));
-        assert_eq!((firsts.len(), again.len()), (1, 5), "{answers:?}");
-        for answer in again {
-            is_replay(answer, firsts[0]);
-        }
+        let body = json!({ "name": format!("Name {round}") });
+        race(
+            [&app, &other],
+            "/api/categories/",
+            &format!("race-{round}"),
+            &body,
+        )
+        .await;
     }
     assert_eq!(count(&app, "category").await, 20);
 }
