@@ -14,7 +14,7 @@ test: ## Run all tests; they bring their own servers
 	@scripts/install-servers.sh
 	cargo test
 
-faults: ## Break everything at full size while orders are placed, about six minutes
+faults: ## Break everything at full size while orders are placed, about seven minutes
 	@scripts/install-servers.sh
 	tests/faults.sh
 
@@ -33,7 +33,7 @@ sqlx: ## Check all SQL against a fresh schema, and write .sqlx anew
 	@scripts/install-servers.sh
 	scripts/sqlx-metadata.sh
 
-bench: ## Measure orders a second against pgbench, about six minutes
+bench: ## Measure orders a second against pgbench, about eight minutes
 	cargo build --release
 	bench/run.sh
 

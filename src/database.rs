@@ -2,7 +2,7 @@
 
 mod gauges;
 
-use std::{str::FromStr, time::Duration};
+use std::{borrow::Cow, str::FromStr, time::Duration};
 
 use sqlx::{
     ConnectOptions, Connection, Executor, PgConnection, PgPool,
@@ -144,10 +144,8 @@ pub(crate) fn fell_victim(error: &sqlx::Error) -> bool {
     const DEADLOCK: &str = "40P01";
     const SERIALIZATION_FAILURE: &str = "40001";
     const FOREIGN_KEY_VIOLATION: &str = "23503";
-    let code = error
-        .as_database_error()
-        .and_then(sqlx::error::DatabaseError::code);
-    code.is_some_and(|code| [DEADLOCK, SERIALIZATION_FAILURE, FOREIGN_KEY_VIOLATION].contains(&code.as_ref()))
+    sqlstate(error)
+        .is_some_and(|code| [DEADLOCK, SERIALIZATION_FAILURE, FOREIGN_KEY_VIOLATION].contains(&code.as_ref()))
 }
 
 /// Whether a statement waited for a lock for too long.
@@ -171,21 +169,19 @@ pub(crate) fn was_refused(error: &sqlx::Error) -> bool {
 
 /// Whether a statement was refused with this SQLSTATE.
 pub(crate) fn has_code(error: &sqlx::Error, code: &str) -> bool {
-    let said = error
-        .as_database_error()
-        .and_then(sqlx::error::DatabaseError::code);
-    said.is_some_and(|said| said == code)
+    sqlstate(error).is_some_and(|said| said == code)
+}
+
+fn sqlstate(error: &sqlx::Error) -> Option<Cow<'_, str>> {
+    error.as_database_error()?.code()
 }
 
 /// Whether a statement failed for the state that PostgreSQL is in, and not for what it says: it may do better another time.
 pub(crate) fn is_passing(error: &sqlx::Error) -> bool {
     // Transactions that others rolled back, no resources, an operator's intervention, the system; locks; a standby.
     const PASSING: [&str; 6] = ["40", "53", "57", "58", "55P03", "25006"];
-    let code = error
-        .as_database_error()
-        .and_then(sqlx::error::DatabaseError::code);
     let passes = |code: &str| PASSING.iter().any(|passing| code.starts_with(passing));
-    matches!(error, sqlx::Error::PoolTimedOut) || code.is_some_and(|code| passes(&code))
+    matches!(error, sqlx::Error::PoolTimedOut) || sqlstate(error).is_some_and(|code| passes(&code))
 }
 
 /// The constraint that a statement ran into, if that is why it failed.
