@@ -3,8 +3,10 @@
 //! The map of the house, floor by floor. A room imports from the floors below it only, and within the domains in the
 //! order `category`, `store` ← `product` ← `inventory` ← `order`; a test holds it to that. `docs/ARCHITECTURE.md` tells more.
 
-// Ground floor: imports no other room, but for `idempotency`, which needs `database`, and `settings`, which names types of
-// the others.
+// Ground floor: imports no other room, but for `audit`, which needs `access`, `idempotency`, which needs `database`, and
+// `settings`, which names types of the others.
+pub mod access;
+pub mod audit;
 pub mod database;
 pub mod delivery;
 pub mod devstack;
@@ -30,11 +32,14 @@ pub mod order;
 pub mod product;
 pub mod store;
 
-// Third floor: the doors, which do not know each other; what fills the house, and what checks it.
+// Third floor: what works behind the doors, what fills the house, and what checks it.
 pub mod check;
 pub mod seed;
-pub mod server;
 pub mod worker;
+
+// Fourth floor: the doors. The server has the routes of the console among its own.
+pub mod admin;
+pub mod server;
 
 // Top floor.
 pub mod cli;

@@ -24,6 +24,8 @@ use utoipa_axum::{
 };
 
 use crate::{
+    access::Secret,
+    admin::{self, Api, Console},
     category, inventory,
     order::{self, GroupCommit},
     product,
@@ -32,6 +34,7 @@ use crate::{
     shutdown::Stop,
     store,
     web::{AppState, Problem, Repeats},
+    worker::{Queues, WorkerError},
 };
 
 use ready::Readiness;
@@ -65,21 +68,29 @@ impl App {
     }
 }
 
+/// Why there is no application.
+#[derive(Debug, thiserror::Error)]
+pub enum AppError {
+    /// The Redis URL is no such thing, as the limiter sees it.
+    #[error("REDIS_URL: {0}")]
+    Redis(#[from] redis::RedisError),
+    /// The same, as the queues see it.
+    #[error(transparent)]
+    Queues(#[from] WorkerError),
+}
+
 /// How long a request waits for another of the same idempotency key.
 const WAIT_FOR_TWIN: Duration = Duration::from_secs(5);
 
 /// The whole application: every route, within the middleware that all of them share.
 ///
 /// Must be called within a Tokio runtime.
-///
-/// # Errors
-/// When the Redis URL cannot be parsed.
 pub fn app(
     state: AppState,
     http: &HttpSettings,
     redis: &RedisSettings,
     limits: Limits,
-) -> redis::RedisResult<App> {
+) -> Result<App, AppError> {
     let limit = RateLimitLayer::builder(redis::Client::open(redis.url())?)
         .name("autocomplete")
         .trusted_proxies(http.trusted_proxies.clone())
@@ -90,12 +101,18 @@ pub fn app(
     let lanes = usize::try_from(state.database.placement.options().get_max_connections()).unwrap_or(1);
     let placement = GroupCommit::start(&state.database.placement, order::Limits::with_lanes(lanes));
     let stop = state.stop.clone();
+    let repeats = Repeats::new(state.database.pool.clone(), WAIT_FOR_TWIN);
+    let api = api.layer(Extension(placement)).layer(Extension(repeats));
+    let console = Console {
+        app: state.clone(),
+        api: Api::new(api.clone().with_state(state.clone())),
+        queues: Queues::new(redis)?,
+        secret: Secret::new(http.secret_key.clone().unwrap_or_default()),
+        debug: http.debug,
+        configuration: Arc::default(),
+    };
     let routes = api
-        .layer(Extension(placement))
-        .layer(Extension(Repeats::new(
-            state.database.pool.clone(),
-            WAIT_FOR_TWIN,
-        )))
+        .merge(admin::router(console))
         .merge(openapi::pages(document))
         .fallback(async || Problem::not_found())
         .method_not_allowed_fallback(async |method: Method| Problem::not_allowed(&method))

@@ -4,6 +4,7 @@
 //! or a [`Problem`]. [`endpoint`] gives a route the manners that all of them share.
 
 mod body;
+mod caller;
 mod cursor;
 mod describe;
 mod endpoint;
@@ -23,6 +24,7 @@ mod transfer;
 mod value;
 
 pub use body::Body;
+pub use caller::Caller;
 pub use describe::{
     Conflict, Invalid, InvalidOrder, InvalidParameter, InvalidPrefix, NotAcceptable, NotFound, TooLarge,
     UnsupportedMediaType, components,

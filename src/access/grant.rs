@@ -1,0 +1,130 @@
+//! What somebody has been granted, and who that is.
+
+use std::{fmt, sync::Arc};
+
+use super::Scopes;
+
+/// Who does something.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Who {
+    /// Anybody: the API is open.
+    Anyone,
+    /// A program, by its key.
+    Key {
+        /// The key's id.
+        id: i64,
+        /// What it is called.
+        name: Arc<str>,
+    },
+    /// A person, by an account.
+    Account {
+        /// The account's id.
+        id: i64,
+        /// What it is called.
+        name: Arc<str>,
+    },
+    /// Whoever has the command line.
+    System,
+}
+
+impl Who {
+    /// As ledger and audit log write it: `key:12`, `account:3`, `system`; nothing for anyone.
+    #[must_use]
+    pub fn label(&self) -> Option<String> {
+        (*self != Self::Anyone).then(|| self.to_string())
+    }
+
+    /// What the actor is called.
+    #[must_use]
+    pub fn name(&self) -> Option<&str> {
+        match self {
+            Self::Key { name, .. } | Self::Account { name, .. } => Some(name),
+            Self::Anyone | Self::System => None,
+        }
+    }
+}
+
+impl fmt::Display for Who {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Anyone => f.write_str("anyone"),
+            Self::Key { id, .. } => write!(f, "key:{id}"),
+            Self::Account { id, .. } => write!(f, "account:{id}"),
+            Self::System => f.write_str("system"),
+        }
+    }
+}
+
+/// Where one may do it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Stores {
+    /// In every store, also in those that are yet to open, and with what belongs to no store.
+    All,
+    /// In these alone.
+    Only(Arc<[i64]>),
+}
+
+impl Stores {
+    /// Those of a column: null is all of them.
+    #[must_use]
+    pub fn of_column(stores: Option<Vec<i64>>) -> Self {
+        stores.map_or(Self::All, |stores| Self::Only(stores.into()))
+    }
+
+    /// For a column.
+    #[must_use]
+    pub fn to_column(&self) -> Option<Vec<i64>> {
+        match self {
+            Self::All => None,
+            Self::Only(stores) => Some(stores.to_vec()),
+        }
+    }
+
+    /// Whether all stores are among them.
+    #[must_use]
+    pub fn are_all(&self) -> bool {
+        *self == Self::All
+    }
+
+    /// Whether `store` is among them.
+    #[must_use]
+    pub fn hold(&self, store: i64) -> bool {
+        match self {
+            Self::All => true,
+            Self::Only(stores) => stores.contains(&store),
+        }
+    }
+
+    /// Those of them that a filter asks for: `None` for all stores there are.
+    #[must_use]
+    pub fn filtered(&self, wanted: Option<i64>) -> Option<Vec<i64>> {
+        match wanted {
+            Some(store) if self.hold(store) => Some(vec![store]),
+            Some(_) => Some(Vec::new()),
+            None => self.to_column(),
+        }
+    }
+}
+
+/// What somebody has been granted.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Grant {
+    /// Who that is.
+    pub who: Who,
+    /// What may be done.
+    pub scopes: Scopes,
+    /// Where.
+    pub stores: Stores,
+}
+
+impl Grant {
+    /// What anyone may do while the API is open: everything.
+    #[must_use]
+    pub fn open() -> Self {
+        Self {
+            who: Who::Anyone,
+            scopes: Scopes::ALL,
+            stores: Stores::All,
+        }
+    }
+}

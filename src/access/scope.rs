@@ -1,0 +1,112 @@
+//! What one may do with the API, apart from where.
+
+use std::{fmt, str::FromStr};
+
+/// One thing that a key may be good for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Scope {
+    /// Reads categories, products and stores.
+    CatalogRead,
+    /// Writes categories, products and stores.
+    CatalogWrite,
+    /// Reads stock and its ledger.
+    InventoryRead,
+    /// Writes stock.
+    InventoryWrite,
+    /// Reads orders.
+    OrdersRead,
+    /// Places orders.
+    OrdersWrite,
+    /// Reads orders in numbers.
+    Stats,
+    /// Everything, whatever may come to be.
+    Admin,
+}
+
+impl Scope {
+    /// All scopes, in the order in which they are listed.
+    pub const ALL: [Self; 8] = [
+        Self::CatalogRead,
+        Self::CatalogWrite,
+        Self::InventoryRead,
+        Self::InventoryWrite,
+        Self::OrdersRead,
+        Self::OrdersWrite,
+        Self::Stats,
+        Self::Admin,
+    ];
+
+    /// How it is written: `orders:write`.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::CatalogRead => "catalog:read",
+            Self::CatalogWrite => "catalog:write",
+            Self::InventoryRead => "inventory:read",
+            Self::InventoryWrite => "inventory:write",
+            Self::OrdersRead => "orders:read",
+            Self::OrdersWrite => "orders:write",
+            Self::Stats => "stats",
+            Self::Admin => "admin",
+        }
+    }
+}
+
+impl fmt::Display for Scope {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// A text that names no scope.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "expected catalog:read, catalog:write, inventory:read, inventory:write, orders:read, orders:write, stats or admin"
+)]
+pub struct NotAScope;
+
+impl FromStr for Scope {
+    type Err = NotAScope;
+
+    fn from_str(text: &str) -> Result<Self, NotAScope> {
+        let named = Self::ALL.into_iter().find(|scope| scope.as_str() == text);
+        named.ok_or(NotAScope)
+    }
+}
+
+/// A set of scopes. None of them implies another, but for `admin`, which is good for everything.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Scopes(u8);
+
+impl Scopes {
+    /// Good for everything.
+    pub const ALL: Self = Self(u8::MAX);
+    /// Good for reading everything.
+    pub const READ: Self = Self(
+        1 << Scope::CatalogRead as u8
+            | 1 << Scope::InventoryRead as u8
+            | 1 << Scope::OrdersRead as u8
+            | 1 << Scope::Stats as u8,
+    );
+
+    /// Whether what needs `scope` may be done.
+    #[must_use]
+    pub fn allow(self, scope: Scope) -> bool {
+        self.has(scope) || self.has(Scope::Admin)
+    }
+
+    /// Those that were named, in order.
+    pub fn iter(self) -> impl Iterator<Item = Scope> {
+        Scope::ALL.into_iter().filter(move |scope| self.has(*scope))
+    }
+
+    fn has(self, scope: Scope) -> bool {
+        self.0 & (1 << scope as u8) != 0
+    }
+}
+
+impl FromIterator<Scope> for Scopes {
+    fn from_iter<T: IntoIterator<Item = Scope>>(scopes: T) -> Self {
+        Self(scopes.into_iter().fold(0, |set, scope| set | 1 << scope as u8))
+    }
+}

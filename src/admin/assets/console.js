@@ -1,0 +1,45 @@
+// What pages of the console do where there is JavaScript. Without it they say the same, in UTC.
+"use strict";
+
+(() => {
+  const shown = new Intl.DateTimeFormat(undefined, { dateStyle: "medium", timeStyle: "short" });
+
+  // Moments in the viewer's zone; the exact UTC stays in their title.
+  const localize = (root) => {
+    for (const time of root.querySelectorAll("time[datetime]:not([data-local])")) {
+      time.textContent = shown.format(new Date(time.dateTime));
+      time.dataset.local = "";
+    }
+  };
+
+  // The menu is open where there is room for it.
+  const menu = document.querySelector("details.menu");
+  if (menu) {
+    const wide = matchMedia("(min-width: 60rem)");
+    const adapt = () => { menu.open = wide.matches; };
+    wide.addEventListener("change", adapt);
+    adapt();
+  }
+
+  // A form is sent once, however often its button is pressed; a control that filters needs no button.
+  document.addEventListener("submit", (event) => {
+    const form = event.target;
+    if (form.method !== "post" || event.defaultPrevented) return;
+    if (form.dataset.sent !== undefined) return event.preventDefault();
+    form.dataset.sent = "";
+  });
+  document.addEventListener("change", (event) => {
+    const form = event.target.form;
+    if (form && form.matches("form.filters") && event.target.matches("select, input[type=checkbox], input[type=date]")) {
+      form.requestSubmit();
+    }
+  });
+  // Back to a page that was kept: its forms may be sent again.
+  addEventListener("pageshow", () => {
+    for (const form of document.querySelectorAll("form[data-sent]")) delete form.dataset.sent;
+  });
+
+  document.addEventListener("DOMContentLoaded", () => localize(document));
+  document.addEventListener("htmx:load", (event) => localize(event.detail.elt.parentElement ?? document));
+  localize(document);
+})();

@@ -1,0 +1,38 @@
+//! What all pages of the console share.
+
+use std::sync::Arc;
+
+use axum::extract::FromRef;
+use sqlx::PgPool;
+
+use super::api::Api;
+use crate::{access::Secret, web::AppState, worker::Queues};
+
+/// What all pages of the console share. Clones are cheap.
+#[derive(Clone)]
+pub struct Console {
+    /// The server's own state.
+    pub app: AppState,
+    /// The API, called in this process.
+    pub api: Api,
+    /// The queues in Redis.
+    pub queues: Queues,
+    /// What signs cookies and links.
+    pub secret: Secret,
+    /// Development: cookies are sent in the clear.
+    pub debug: bool,
+    /// The settings of this server by their variables' names, secrets masked.
+    pub configuration: Arc<[(String, String)]>,
+}
+
+impl FromRef<Console> for PgPool {
+    fn from_ref(console: &Console) -> Self {
+        console.app.database.pool.clone()
+    }
+}
+
+impl FromRef<Console> for Api {
+    fn from_ref(console: &Console) -> Self {
+        console.api.clone()
+    }
+}

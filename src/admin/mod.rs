@@ -1,0 +1,67 @@
+//! The console at `/admin/`: what operators see of stores, stock, orders and jobs, and what they do with them.
+//!
+//! Pages are HTML that a browser without JavaScript can use: every control is a link or a form. htmx makes lists live and
+//! saves reloads. What changes the catalogue, stock or orders goes through the API, in this process, with what the operator's
+//! account is granted: there is one way to write, and one set of rules.
+//!
+//! | part | what it is |
+//! |---|---|
+//! | `console` | what all pages share |
+//! | `operator` | who is logged in |
+//! | `api` | the API, called in this process |
+//! | `page` | the frame around a page, and its refusals |
+//! | `query` | the query of a list: page, sort, filters, and links that change one of them |
+//! | `show` | how moments, amounts and texts are shown |
+//! | `assets` | style sheet, scripts, icon |
+
+mod api;
+mod assets;
+mod console;
+mod operator;
+mod overview;
+mod page;
+mod query;
+mod show;
+
+use axum::{
+    Router,
+    http::{HeaderName, HeaderValue, header},
+    response::Response,
+};
+use tower_http::csrf::CsrfLayer;
+
+pub use api::Api;
+pub use console::Console;
+pub use operator::Operator;
+pub use page::{Frame, Refusal};
+
+use crate::web::AppState;
+
+/// Nothing but what this server has, and no script or style within a page.
+const CONTENT_SECURITY_POLICY: HeaderValue = HeaderValue::from_static(
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; form-action 'self'; \
+     frame-ancestors 'none'; base-uri 'none'",
+);
+
+/// The routes of the console.
+pub fn router(console: Console) -> Router<AppState> {
+    let pages = Router::new().merge(overview::router());
+    pages
+        .layer(CsrfLayer::new())
+        .layer(tower::util::MapResponseLayer::new(add_headers))
+        .merge(assets::router())
+        .with_state(console)
+}
+
+fn add_headers(mut response: Response) -> Response {
+    let headers = response.headers_mut();
+    headers.insert(header::CONTENT_SECURITY_POLICY, CONTENT_SECURITY_POLICY);
+    // What one operator sees is for no other, and not to be had by going back after logging out.
+    headers
+        .entry(header::CACHE_CONTROL)
+        .or_insert(HeaderValue::from_static("no-store"));
+    headers
+        .entry(HeaderName::from_static("permissions-policy"))
+        .or_insert(HeaderValue::from_static("interest-cohort=()"));
+    response
+}

@@ -1,0 +1,43 @@
+//! Who is logged in.
+
+use std::sync::Arc;
+
+use axum::{
+    extract::FromRequestParts,
+    http::request::Parts,
+    response::{IntoResponse, Redirect, Response},
+};
+
+use crate::{access::Scope, web::Caller};
+
+/// A person with an account, as a page sees them. A page that asks for one sends everybody else to the login.
+#[derive(Clone, Debug)]
+pub struct Operator {
+    /// The account.
+    pub account_id: i64,
+    /// Its name.
+    pub username: Arc<str>,
+    /// `superuser`, `staff` or `viewer`.
+    pub role: &'static str,
+    /// What it is granted, and where this request came from.
+    pub caller: Caller,
+}
+
+impl Operator {
+    /// Whether the operator may do what needs `scope`.
+    #[must_use]
+    pub fn may(&self, scope: Scope) -> bool {
+        self.caller.grant.scopes.allow(scope)
+    }
+}
+
+impl<S: Sync> FromRequestParts<S> for Operator {
+    type Rejection = Response;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Response> {
+        match parts.extensions.get::<Self>() {
+            Some(operator) => Ok(operator.clone()),
+            None => Err(Redirect::to("/admin/login/").into_response()),
+        }
+    }
+}

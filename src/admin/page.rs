@@ -1,0 +1,187 @@
+//! The frame around a page, and what is shown instead of one.
+
+use askama::Template;
+use axum::{
+    http::StatusCode,
+    response::{Html, IntoResponse, Response},
+};
+
+use super::operator::Operator;
+use crate::access::Scope;
+
+/// The frame around a page. Templates extend `frame.html` and have a field `frame` of this type.
+#[derive(Clone, Debug)]
+pub struct Frame {
+    /// Of the window.
+    pub title: String,
+    /// Which entry of the menu is the current one, by its path.
+    pub section: &'static str,
+    /// Whoever is logged in; on the pages before the login nobody.
+    pub operator: Option<Operator>,
+    /// What was done by the request before this one.
+    pub notice: Option<String>,
+}
+
+/// An entry of the menu.
+#[derive(Clone, Copy, Debug)]
+pub struct Entry {
+    /// Where it leads.
+    pub path: &'static str,
+    /// What it is called.
+    pub label: &'static str,
+    /// Its symbol in `icons.svg`.
+    pub icon: &'static str,
+}
+
+const MENU: [Entry; 9] = [
+    Entry {
+        path: "/admin/",
+        label: "Overview",
+        icon: "overview",
+    },
+    Entry {
+        path: "/admin/orders/",
+        label: "Orders",
+        icon: "orders",
+    },
+    Entry {
+        path: "/admin/stock/",
+        label: "Stock",
+        icon: "stock",
+    },
+    Entry {
+        path: "/admin/products/",
+        label: "Products",
+        icon: "products",
+    },
+    Entry {
+        path: "/admin/categories/",
+        label: "Categories",
+        icon: "categories",
+    },
+    Entry {
+        path: "/admin/stores/",
+        label: "Stores",
+        icon: "stores",
+    },
+    Entry {
+        path: "/admin/jobs/",
+        label: "Jobs",
+        icon: "jobs",
+    },
+    Entry {
+        path: "/admin/audit/",
+        label: "Audit",
+        icon: "audit",
+    },
+    Entry {
+        path: "/admin/system/",
+        label: "System",
+        icon: "system",
+    },
+];
+
+/// What only who looks after accounts is shown.
+const ACCESS: Entry = Entry {
+    path: "/admin/access/",
+    label: "Accounts and keys",
+    icon: "access",
+};
+
+impl Frame {
+    /// The frame of a page of the console.
+    pub fn new(operator: &Operator, section: &'static str, title: impl Into<String>) -> Self {
+        Self {
+            title: title.into(),
+            section,
+            operator: Some(operator.clone()),
+            notice: None,
+        }
+    }
+
+    /// The menu for whoever is logged in.
+    #[must_use]
+    pub fn menu(&self) -> Vec<Entry> {
+        let mut menu = MENU.to_vec();
+        if self
+            .operator
+            .as_ref()
+            .is_some_and(|operator| operator.may(Scope::Admin))
+        {
+            menu.insert(7, ACCESS);
+        }
+        menu
+    }
+}
+
+/// Makes a template a response.
+pub fn render(template: &impl Template) -> Response {
+    match template.render() {
+        Ok(html) => Html(html).into_response(),
+        Err(error) => {
+            tracing::error!(%error, "a page could not be rendered");
+            StatusCode::INTERNAL_SERVER_ERROR.into_response()
+        }
+    }
+}
+
+/// Why there is no page.
+#[derive(Debug, thiserror::Error)]
+pub enum Refusal {
+    /// 404.
+    #[error("there is no such page")]
+    NotFound,
+    /// 403: the account may not do that.
+    #[error("this needs an account that may do it")]
+    Forbidden,
+    /// 503 or 500: the database failed.
+    #[error(transparent)]
+    Database(#[from] sqlx::Error),
+}
+
+#[derive(Template)]
+#[template(path = "refusal.html")]
+struct RefusalPage {
+    frame: Frame,
+    heading: &'static str,
+    text: &'static str,
+}
+
+impl IntoResponse for Refusal {
+    fn into_response(self) -> Response {
+        let (status, heading, text) = match self {
+            Self::NotFound => (
+                StatusCode::NOT_FOUND,
+                "Not found",
+                "There is nothing here, or nothing that your account may see.",
+            ),
+            Self::Forbidden => (
+                StatusCode::FORBIDDEN,
+                "Not allowed",
+                "Your account may not do this. A superuser can change what it may do.",
+            ),
+            Self::Database(error) => {
+                tracing::error!(
+                    error = &error as &dyn std::error::Error,
+                    "a page of the console failed"
+                );
+                (
+                    StatusCode::SERVICE_UNAVAILABLE,
+                    "Try again",
+                    "The database did not answer this request. Nothing was changed.",
+                )
+            }
+        };
+        let page = RefusalPage {
+            frame: Frame {
+                title: heading.to_owned(),
+                section: "",
+                operator: None,
+                notice: None,
+            },
+            heading,
+            text,
+        };
+        (status, render(&page)).into_response()
+    }
+}

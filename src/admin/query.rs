@@ -1,0 +1,223 @@
+//! The query of a list: its page, its order, its filters, and the links that change one of them.
+
+use std::{convert::Infallible, fmt::Display};
+
+use axum::{extract::FromRequestParts, http::request::Parts};
+
+/// How many rows a page of a list has.
+pub const PAGE_SIZE: i64 = 50;
+
+/// The query of a page, in the order in which it came. What stands twice counts as it stands last.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Query(Vec<(String, String)>);
+
+impl Query {
+    /// A parameter without the spaces around it; `None` where it is absent or blank.
+    #[must_use]
+    pub fn get(&self, name: &str) -> Option<&str> {
+        let value = self.0.iter().rev().find(|(known, _)| known == name);
+        value
+            .map(|(_, value)| value.trim())
+            .filter(|value| !value.is_empty())
+    }
+
+    /// The same for templates: blank where it is absent.
+    #[must_use]
+    pub fn text(&self, name: &str) -> &str {
+        self.get(name).unwrap_or_default()
+    }
+
+    /// A number; `None` where it is absent or none.
+    #[must_use]
+    pub fn id(&self, name: &str) -> Option<i64> {
+        self.get(name)?.parse().ok()
+    }
+
+    /// The page, from 1 on.
+    #[must_use]
+    pub fn page(&self) -> i64 {
+        self.id("page").unwrap_or(1).clamp(1, 1_000_000)
+    }
+
+    /// How many rows come before the page.
+    #[must_use]
+    pub fn offset(&self) -> i64 {
+        (self.page() - 1) * PAGE_SIZE
+    }
+
+    /// By which of `columns` to sort, and whether downwards: `sort=name`, `sort=-name`. The first one is the default, given as
+    /// in a query.
+    #[must_use]
+    pub fn sort(&self, columns: &[&'static str]) -> (&'static str, bool) {
+        let asked = self.get("sort").unwrap_or_default();
+        let known = columns
+            .iter()
+            .find(|column| column.trim_start_matches('-') == asked.trim_start_matches('-'));
+        match known {
+            Some(column) => (column.trim_start_matches('-'), asked.starts_with('-')),
+            None => (columns[0].trim_start_matches('-'), columns[0].starts_with('-')),
+        }
+    }
+
+    /// A link to the same list with one parameter changed, on its first page; a blank value takes the parameter away.
+    pub fn with(&self, name: &str, value: impl Display) -> String {
+        let value = value.to_string();
+        let mut query = form_urlencoded::Serializer::new(String::from("?"));
+        for (known, text) in &self.0 {
+            if known != name && known != "page" && !text.trim().is_empty() {
+                query.append_pair(known, text);
+            }
+        }
+        if !value.is_empty() {
+            query.append_pair(name, &value);
+        }
+        query.finish()
+    }
+
+    /// Whether anything but page and order is asked for.
+    #[must_use]
+    pub fn is_filtered(&self) -> bool {
+        let filters = self.0.iter().filter(|(name, _)| name != "page" && name != "sort");
+        filters.into_iter().any(|(_, value)| !value.trim().is_empty())
+    }
+}
+
+impl From<&str> for Query {
+    fn from(query: &str) -> Self {
+        Self(form_urlencoded::parse(query.as_bytes()).into_owned().collect())
+    }
+}
+
+impl<S: Sync> FromRequestParts<S> for Query {
+    type Rejection = Infallible;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Infallible> {
+        Ok(parts.uri.query().unwrap_or_default().into())
+    }
+}
+
+/// The head of a column that a list can be sorted by.
+#[derive(Clone, Debug)]
+pub struct Head {
+    /// What stands above the column.
+    pub label: &'static str,
+    /// Where a click leads; blank where it cannot be sorted by.
+    pub link: String,
+    /// `ascending`, `descending` or `none`.
+    pub order: &'static str,
+    /// Whether the column has numbers.
+    pub is_number: bool,
+}
+
+/// Which page of a list is shown, and where the others are.
+#[derive(Clone, Debug)]
+pub struct Pager {
+    /// From 1 on.
+    pub page: i64,
+    /// How many there are, where that is known.
+    pub pages: Option<i64>,
+    /// How many rows there are, where that is known.
+    pub count: Option<i64>,
+    /// Blank on the first page.
+    pub previous: String,
+    /// Blank on the last page.
+    pub next: String,
+}
+
+impl Query {
+    /// The head of a column of a list that is sorted by `(column, downwards)`.
+    #[must_use]
+    pub fn head(&self, label: &'static str, column: &'static str, sorted: (&str, bool)) -> Head {
+        let is_sorted = sorted.0 == column;
+        let (order, target) = match (is_sorted, sorted.1) {
+            (true, false) => ("ascending", format!("-{column}")),
+            (true, true) => ("descending", column.to_owned()),
+            (false, _) => ("none", column.to_owned()),
+        };
+        Head {
+            label,
+            link: self.with("sort", target),
+            order,
+            is_number: false,
+        }
+    }
+
+    /// The pager of a list of which `rows` were found, with one more than fits, and `count` in all, if that is known. The row
+    /// too many is taken off.
+    pub fn pager<T>(&self, rows: &mut Vec<T>, count: Option<i64>) -> Pager {
+        let size = usize::try_from(PAGE_SIZE).unwrap_or(usize::MAX);
+        let more = rows.len() > size;
+        rows.truncate(size);
+        let page = self.page();
+        let link = |page: i64| {
+            if page == 1 {
+                self.with("page", "")
+            } else {
+                self.with("page", page)
+            }
+        };
+        Pager {
+            page,
+            pages: count.map(|count| ((count + PAGE_SIZE - 1) / PAGE_SIZE).max(1)),
+            count,
+            previous: if page > 1 { link(page - 1) } else { String::new() },
+            next: if more { link(page + 1) } else { String::new() },
+        }
+    }
+}
+
+impl Head {
+    /// The same, for a column of numbers.
+    #[must_use]
+    pub fn number(self) -> Self {
+        Self {
+            is_number: true,
+            ..self
+        }
+    }
+
+    /// The head of a column that cannot be sorted by.
+    #[must_use]
+    pub fn plain(label: &'static str) -> Self {
+        Self {
+            label,
+            link: String::new(),
+            order: "none",
+            is_number: false,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_link_changes_one_parameter_and_begins_at_the_first_page() {
+        let query = Query::from("q=a+b&page=3&store=&sort=-name");
+        assert_eq!(query.with("store", 7), "?q=a+b&sort=-name&store=7");
+        assert_eq!(query.with("q", ""), "?sort=-name");
+        assert_eq!((query.page(), query.offset()), (3, 100));
+    }
+
+    #[test]
+    fn only_known_columns_are_sorted_by() {
+        let columns = ["-created", "name"];
+        assert_eq!(Query::from("sort=name").sort(&columns), ("name", false));
+        assert_eq!(Query::from("sort=-name").sort(&columns), ("name", true));
+        assert_eq!(Query::from("sort=created").sort(&columns), ("created", false));
+        assert_eq!(Query::from("sort=drop").sort(&columns), ("created", true));
+    }
+
+    #[test]
+    fn the_row_too_many_says_that_there_is_another_page() {
+        let query = Query::from("page=2&q=x");
+        let mut rows: Vec<i64> = (0..=PAGE_SIZE).collect();
+        let pager = query.pager(&mut rows, Some(200));
+        assert_eq!((rows.len() as i64, pager.pages), (PAGE_SIZE, Some(4)));
+        assert_eq!(
+            (pager.previous.as_str(), pager.next.as_str()),
+            ("?q=x", "?q=x&page=3")
+        );
+    }
+}

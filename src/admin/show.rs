@@ -1,0 +1,89 @@
+//! How moments and numbers are shown.
+
+use std::fmt;
+
+use askama::FastWritable;
+use chrono::{DateTime, Utc};
+
+use crate::timestamp::Timestamp;
+
+/// A moment as HTML: in UTC, which a script of the console turns into the viewer's zone. The exact UTC stands in its title.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Moment(pub DateTime<Utc>);
+
+impl From<Timestamp> for Moment {
+    fn from(timestamp: Timestamp) -> Self {
+        Self(timestamp.0)
+    }
+}
+
+impl From<DateTime<Utc>> for Moment {
+    fn from(moment: DateTime<Utc>) -> Self {
+        Self(moment)
+    }
+}
+
+impl fmt::Display for Moment {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (exact, title) = (
+            self.0.format("%Y-%m-%dT%H:%M:%S%.6fZ"),
+            self.0.format("%Y-%m-%d %H:%M:%S%.6f UTC"),
+        );
+        let text = self.0.format("%-d %b %Y, %H:%M");
+        write!(f, r#"<time datetime="{exact}" title="{title}">{text}</time>"#)
+    }
+}
+
+impl FastWritable for Moment {
+    fn write_into(&self, dest: &mut dyn fmt::Write, _: &dyn askama::Values) -> askama::Result<()> {
+        Ok(write!(dest, "{self}")?)
+    }
+}
+
+/// It is made of nothing but digits and names of months.
+impl askama::filters::HtmlSafe for Moment {}
+
+/// A number with its thousands apart: `1,234,567`.
+#[must_use]
+pub fn count(number: i64) -> String {
+    let digits = number.unsigned_abs().to_string();
+    let mut text = String::from(if number < 0 { "−" } else { "" });
+    for (index, digit) in digits.chars().enumerate() {
+        if index > 0 && (digits.len() - index) % 3 == 0 {
+            text.push(',');
+        }
+        text.push(digit);
+    }
+    text
+}
+
+/// A change of a quantity, with its sign: `+5`, `−3`.
+#[must_use]
+pub fn delta(number: i64) -> String {
+    if number > 0 {
+        format!("+{}", count(number))
+    } else {
+        count(number)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn thousands_stand_apart() {
+        let shown = [0, 7, 999, 1000, -1_234_567].map(count);
+        assert_eq!(shown, ["0", "7", "999", "1,000", "−1,234,567"]);
+        assert_eq!([3, -3, 0].map(delta), ["+3", "−3", "0"]);
+    }
+
+    #[test]
+    fn a_moment_has_its_exact_utc() {
+        let moment = Moment(DateTime::from_timestamp(1_705_314_600, 120_000_000).unwrap());
+        assert_eq!(
+            moment.to_string(),
+            "<time datetime=\"2024-01-15T10:30:00.120000Z\" title=\"2024-01-15 10:30:00.120000 UTC\">15 Jan 2024, 10:30</time>"
+        );
+    }
+}
