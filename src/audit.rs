@@ -3,12 +3,61 @@
 //! What a request changes is logged in its own transaction, so that there is no change without its entry. Secrets do not
 //! come near it: what stands in an entry is what clients see of the subject.
 
-use std::net::IpAddr;
+use std::{fmt, net::IpAddr, sync::Arc};
 
 use serde::Serialize;
 use sqlx::PgExecutor;
 
-use crate::access::Who;
+/// Who does something.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Who {
+    /// Anybody: the API is open.
+    Anyone,
+    /// A program, by its key.
+    Key {
+        /// The key's id.
+        id: i64,
+        /// What it is called.
+        name: Arc<str>,
+    },
+    /// A person, by an account.
+    Account {
+        /// The account's id.
+        id: i64,
+        /// What it is called.
+        name: Arc<str>,
+    },
+    /// Whoever has the command line.
+    System,
+}
+
+impl Who {
+    /// As ledger and audit log write it: `key:12`, `account:3`, `system`; nothing for anyone.
+    #[must_use]
+    pub fn label(&self) -> Option<String> {
+        (*self != Self::Anyone).then(|| self.to_string())
+    }
+
+    /// What the actor is called.
+    #[must_use]
+    pub fn name(&self) -> Option<&str> {
+        match self {
+            Self::Key { name, .. } | Self::Account { name, .. } => Some(name),
+            Self::Anyone | Self::System => None,
+        }
+    }
+}
+
+impl fmt::Display for Who {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Anyone => f.write_str("anyone"),
+            Self::Key { id, .. } => write!(f, "key:{id}"),
+            Self::Account { id, .. } => write!(f, "account:{id}"),
+            Self::System => f.write_str("system"),
+        }
+    }
+}
 
 /// Under whose name something is done, and where that came from.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -3,7 +3,7 @@
 //! The map of the house, floor by floor. A room imports from the floors below it only, and within the domains in the
 //! order `category`, `store` ← `product` ← `inventory` ← `order`; a test holds it to that. `docs/ARCHITECTURE.md` tells more.
 
-// Ground floor: imports no other room, but for `audit`, which needs `access`, `idempotency`, which needs `database`, and
+// Ground floor: imports no other room, but for `access`, which needs `audit`, `idempotency`, which needs `database`, and
 // `settings`, which names types of the others.
 pub mod access;
 pub mod audit;

@@ -2,9 +2,9 @@
 
 use std::{fs, path::Path};
 
-/// The floors. A room imports from lower floors only; `audit`, `idempotency` and `settings` need some of their neighbours.
+/// The floors. A room imports from lower floors only; `access`, `idempotency` and `settings` need some of their neighbours.
 const FLOORS: &[(&str, u8)] = &[
-    ("access", 0),
+    ("audit", 0),
     ("database", 0),
     ("delivery", 0),
     ("devstack", 0),
@@ -17,7 +17,7 @@ const FLOORS: &[(&str, u8)] = &[
     ("tally", 0),
     ("telemetry", 0),
     ("timestamp", 0),
-    ("audit", 1),
+    ("access", 1),
     ("idempotency", 1),
     ("settings", 1),
     ("web", 2),

@@ -1,0 +1,262 @@
+//! The keys of programs: `afk_<id>_<secret><crc>`, shown once, and kept as what can check them but not make them.
+
+use chrono::{DateTime, Utc};
+use rand::{CryptoRng, Rng, distr::Alphanumeric};
+use ring::hmac;
+use serde::Serialize;
+use sqlx::{PgConnection, PgExecutor};
+
+use super::{Scope, Scopes, Secret, Stores};
+use crate::{
+    audit::{self, Signature},
+    timestamp::Timestamp,
+};
+
+const PREFIX: &str = "afk_";
+/// Letters and digits of the secret: 190 bits.
+const SECRET: usize = 32;
+/// Letters and digits of the checksum.
+const CHECKSUM: usize = 6;
+/// The longest name.
+pub const LONGEST_NAME: usize = 100;
+
+/// What a new key is to be good for.
+#[derive(Clone, Debug)]
+pub struct NewKey {
+    /// What it is called: 1 to [`LONGEST_NAME`] characters.
+    pub name: String,
+    /// What it is good for.
+    pub scopes: Scopes,
+    /// Where.
+    pub stores: Stores,
+    /// Until when, if not for good.
+    pub expires_at: Option<DateTime<Utc>>,
+}
+
+/// A key as it is listed. Its secret is nowhere.
+#[derive(Clone, Debug, Serialize)]
+pub struct ApiKey {
+    /// Its id, which stands in its text.
+    pub id: i64,
+    /// What it is called.
+    pub name: String,
+    /// What it is good for.
+    pub scopes: Vec<String>,
+    /// Where; `None` for everywhere.
+    pub stores: Option<Vec<i64>>,
+    /// When it was made.
+    pub created_at: Timestamp,
+    /// Until when it is good.
+    pub expires_at: Option<Timestamp>,
+    /// Since when it is not good any more.
+    pub revoked_at: Option<Timestamp>,
+    /// When it was last used, to the minute.
+    #[serde(skip)]
+    pub last_used_at: Option<Timestamp>,
+    /// From which address.
+    #[serde(skip)]
+    pub last_used_from: Option<String>,
+}
+
+/// Whether a key is good now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum State {
+    /// It is.
+    Good,
+    /// Its time is over.
+    Expired,
+    /// It was revoked.
+    Revoked,
+}
+
+impl ApiKey {
+    /// Whether it is good at `now`.
+    #[must_use]
+    pub fn state(&self, now: DateTime<Utc>) -> State {
+        state(
+            self.revoked_at.map(|at| at.0),
+            self.expires_at.map(|at| at.0),
+            now,
+        )
+    }
+}
+
+pub(super) fn state(
+    revoked_at: Option<DateTime<Utc>>,
+    expires_at: Option<DateTime<Utc>>,
+    now: DateTime<Utc>,
+) -> State {
+    if revoked_at.is_some() {
+        State::Revoked
+    } else if expires_at.is_some_and(|end| end <= now) {
+        State::Expired
+    } else {
+        State::Good
+    }
+}
+
+/// What keys are signed with.
+pub(super) fn signing_key(secret: &Secret) -> hmac::Key {
+    secret.hmac("api key")
+}
+
+/// Selects keys as they are listed.
+macro_rules! keys {
+    ($sql:literal $(+ $tail:literal)? $(, $arg:expr)*) => {
+        sqlx::query_as!(
+            ApiKey,
+            $sql + r#" id, name, scopes, stores, created_at as "created_at: Timestamp",
+                expires_at as "expires_at: Timestamp", revoked_at as "revoked_at: Timestamp",
+                last_used_at as "last_used_at: Timestamp", last_used_from"# $(+ $tail)?
+            $(, $arg)*
+        )
+    };
+}
+
+/// Makes a key. Returns it with its text, which is not to be had again.
+pub async fn create(
+    tx: &mut PgConnection,
+    secret: &Secret,
+    new: &NewKey,
+    signature: &Signature,
+) -> sqlx::Result<(ApiKey, String)> {
+    let id = sqlx::query_scalar!(r#"select nextval(pg_get_serial_sequence('api_key', 'id')) as "id!""#)
+        .fetch_one(&mut *tx)
+        .await?;
+    let text = write(id, &mut rand::rng());
+    let mac = hmac::sign(&signing_key(secret), text.as_bytes());
+    let scopes: Vec<String> = new.scopes.iter().map(|scope| scope.as_str().to_owned()).collect();
+    let stores = new.stores.to_column();
+    let key = keys!(
+        "insert into api_key (id, name, mac, scopes, stores, expires_at) overriding system value
+         values ($1, $2, $3, $4, $5, $6) returning",
+        id,
+        new.name,
+        mac.as_ref(),
+        &scopes,
+        stores.as_deref(),
+        new.expires_at
+    )
+    .fetch_one(&mut *tx)
+    .await?;
+    let subject = Some(format!("key:{id}"));
+    audit::record(tx, signature, "key.created", subject, (None, Some(&key))).await?;
+    Ok((key, text))
+}
+
+/// All keys, the newest first, those that are good before the others.
+pub async fn list(db: impl PgExecutor<'_>) -> sqlx::Result<Vec<ApiKey>> {
+    keys!(
+        "select"
+            + " from api_key order by revoked_at is not null or coalesce(expires_at <= now(), false), id desc"
+    )
+    .fetch_all(db)
+    .await
+}
+
+/// One key.
+pub async fn get(db: impl PgExecutor<'_>, id: i64) -> sqlx::Result<Option<ApiKey>> {
+    keys!("select" + " from api_key where id = $1", id)
+        .fetch_optional(db)
+        .await
+}
+
+/// Revokes a key; `None` if there is none of that id, or it was revoked before. Servers know within five seconds.
+pub async fn revoke(tx: &mut PgConnection, id: i64, signature: &Signature) -> sqlx::Result<Option<ApiKey>> {
+    let Some(before) = get(&mut *tx, id).await? else {
+        return Ok(None);
+    };
+    let after = keys!(
+        "update api_key set revoked_at = now() where id = $1 and revoked_at is null returning",
+        id
+    )
+    .fetch_optional(&mut *tx)
+    .await?;
+    if let Some(after) = &after {
+        let subject = Some(format!("key:{id}"));
+        audit::record(
+            tx,
+            signature,
+            "key.revoked",
+            subject,
+            (Some(&before), Some(after)),
+        )
+        .await?;
+    }
+    Ok(after)
+}
+
+/// The scopes of a column; what is not known any more is left out.
+pub(super) fn scopes(column: &[String]) -> Scopes {
+    column
+        .iter()
+        .filter_map(|scope| scope.parse::<Scope>().ok())
+        .collect()
+}
+
+/// The text of a new key.
+fn write(id: i64, rng: &mut impl CryptoRng) -> String {
+    let secret: String = rng
+        .sample_iter(Alphanumeric)
+        .take(SECRET)
+        .map(char::from)
+        .collect();
+    let body = format!("{PREFIX}{id}_{secret}");
+    let checksum = checksum(&body);
+    body + &checksum
+}
+
+/// The id in the text of a key; `None` if it is none, or was not copied whole.
+pub(super) fn read(text: &str) -> Option<i64> {
+    let (body, sum) = text.split_at_checked(text.len().checked_sub(CHECKSUM)?)?;
+    let (id, secret) = body.strip_prefix(PREFIX)?.split_once('_')?;
+    let is_written_so = secret.len() == SECRET && secret.bytes().all(|byte| byte.is_ascii_alphanumeric());
+    let id: i64 = id
+        .parse()
+        .ok()
+        .filter(|_| id.bytes().all(|byte| byte.is_ascii_digit()))?;
+    (is_written_so && checksum(body) == sum).then_some(id)
+}
+
+/// The CRC-32 of a text in letters and digits: who copies a key short is told so without a look into the database.
+fn checksum(body: &str) -> String {
+    const DIGITS: &[u8; 62] = b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
+    let mut rest = crc32fast::hash(body.as_bytes()) as usize;
+    let mut digits = [b'0'; CHECKSUM];
+    for digit in digits.iter_mut().rev() {
+        *digit = DIGITS[rest % 62];
+        rest /= 62;
+    }
+    digits.iter().copied().map(char::from).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use rand::{SeedableRng, rngs::StdRng};
+
+    use super::*;
+
+    #[test]
+    fn the_text_of_a_key_has_its_id_and_proves_that_it_is_whole() {
+        let text = write(12, &mut StdRng::seed_from_u64(1));
+        assert!(text.starts_with("afk_12_"), "{text}");
+        assert_eq!(text.len(), "afk_12_".len() + SECRET + CHECKSUM);
+        assert_eq!(read(&text), Some(12));
+        let other = write(12, &mut StdRng::seed_from_u64(2));
+        assert_ne!(text, other);
+        for wrong in [
+            "",
+            "afk_",
+            "afk_12_",
+            &text[..text.len() - 1],
+            &text.replace("afk_12", "afk_13"),
+            &text.replace("afk_12", "afk_+12"),
+            &text.replace("afk_", "key_"),
+            &text.to_lowercase(),
+            &format!("{text}ä"),
+            "ääääääääääääää",
+        ] {
+            assert_eq!(read(wrong), None, "{wrong}");
+        }
+    }
+}
