@@ -24,27 +24,43 @@ impl Movement {
     }
 }
 
-/// Writes a change of `delta` pieces that left `quantity_after`. Without a change there is nothing to write.
+/// A change of a stock row's quantity, other than by an order's placement.
+#[derive(Clone, Debug)]
+pub struct Change<'a> {
+    /// Why.
+    pub movement: Movement,
+    /// Pieces that came, or went where it is negative.
+    pub delta: i32,
+    /// What there is now.
+    pub quantity_after: i32,
+    /// Who changed it: `key:12`; nobody in particular while the API is open.
+    pub actor: Option<String>,
+    /// What the actor said about it.
+    pub reason: Option<&'a str>,
+}
+
+/// Writes a change of a stock row, and returns its id. Without a change there is nothing to write, but for a reason.
 pub async fn record(
     db: impl PgExecutor<'_>,
     inventory_id: i64,
-    movement: Movement,
-    delta: i32,
-    quantity_after: i32,
-) -> sqlx::Result<()> {
-    if delta == 0 {
-        return Ok(());
+    change: Change<'_>,
+) -> sqlx::Result<Option<i64>> {
+    if change.delta == 0 && change.reason.is_none() {
+        return Ok(None);
     }
-    sqlx::query!(
-        "insert into stock_movement (inventory_id, kind, delta, quantity_after) values ($1, $2, $3, $4)",
+    sqlx::query_scalar!(
+        "insert into stock_movement (inventory_id, kind, delta, quantity_after, actor, reason)
+         values ($1, $2, $3, $4, $5, $6) returning id",
         inventory_id,
-        movement.as_str(),
-        delta,
-        quantity_after,
+        change.movement.as_str(),
+        change.delta,
+        change.quantity_after,
+        change.actor,
+        change.reason,
     )
-    .execute(db)
+    .fetch_one(db)
     .await
-    .map(drop)
+    .map(Some)
 }
 
 /// Which stock rows are to go.
@@ -94,7 +110,7 @@ pub async fn lock(db: &mut PgConnection, scope: Scope) -> sqlx::Result<bool> {
 
 /// Deletes the stock rows of `scope`, which the caller has locked. What was left in them goes into the ledger, and a
 /// product that orders took from stays known as sold. Returns how many rows there were.
-pub async fn remove(db: &mut PgConnection, scope: Scope) -> sqlx::Result<i64> {
+pub async fn remove(db: &mut PgConnection, scope: Scope, actor: Option<&str>) -> sqlx::Result<i64> {
     macro_rules! remove {
         ($condition:literal, $id:expr) => {
             sqlx::query_scalar!(
@@ -106,11 +122,12 @@ pub async fn remove(db: &mut PgConnection, scope: Scope) -> sqlx::Result<i64> {
                     where not sold and id in (select product_id from gone where ordered)
                 ),
                 movement as (
-                    insert into stock_movement (inventory_id, kind, delta, quantity_after)
-                    select id, 'REMOVAL', -quantity, 0 from gone where quantity > 0
+                    insert into stock_movement (inventory_id, kind, delta, quantity_after, actor)
+                    select id, 'REMOVAL', -quantity, 0, $2 from gone where quantity > 0
                 )
                 select count(*) as "count!" from gone"#,
                 $id,
+                actor,
             )
             .fetch_one(db)
             .await

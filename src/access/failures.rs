@@ -36,18 +36,16 @@ impl Failures {
 
     /// How long an address that has failed too often has to wait.
     #[must_use]
-    pub fn must_wait(&self, address: IpAddr) -> Option<Duration> {
-        let now = Instant::now();
+    pub fn must_wait(&self, address: IpAddr, now: Instant) -> Option<Duration> {
         let of_address = self.lock();
         let failures = of_address.get(&client_key(address))?;
         let recent = failures.iter().filter(|at| now - **at < self.window).count();
         let oldest = failures.iter().find(|at| now - **at < self.window)?;
-        (recent >= self.limit).then(|| self.window - (now - *oldest))
+        (recent >= self.limit).then(|| self.window.saturating_sub(now - *oldest))
     }
 
     /// Counts a failure.
-    pub fn count(&self, address: IpAddr) {
-        let now = Instant::now();
+    pub fn count(&self, address: IpAddr, now: Instant) {
         let mut of_address = self.lock();
         if of_address.len() >= MOST_ADDRESSES {
             of_address.retain(|_, failures| failures.back().is_some_and(|at| now - *at < self.window));
@@ -72,25 +70,25 @@ impl Failures {
 mod tests {
     use super::*;
 
-    #[tokio::test(start_paused = true)]
-    async fn an_address_that_fails_too_often_waits_until_its_oldest_failure_is_over() {
+    #[test]
+    fn an_address_that_fails_too_often_waits_until_its_oldest_failure_is_over() {
         let failures = Failures::new(2, Duration::from_mins(1));
         let [one, other]: [IpAddr; 2] = ["192.0.2.1", "192.0.2.2"].map(|text| text.parse().unwrap());
-        failures.count(one);
-        assert_eq!(failures.must_wait(one), None);
-        tokio::time::advance(Duration::from_secs(10)).await;
-        failures.count(one);
-        assert_eq!(failures.must_wait(one), Some(Duration::from_secs(50)));
-        assert_eq!(failures.must_wait(other), None);
-        tokio::time::advance(Duration::from_secs(50)).await;
-        assert_eq!(failures.must_wait(one), None);
+        let began = Instant::now();
+        let after = |seconds| began + Duration::from_secs(seconds);
+        failures.count(one, began);
+        assert_eq!(failures.must_wait(one, began), None);
+        failures.count(one, after(10));
+        assert_eq!(failures.must_wait(one, after(10)), Some(Duration::from_secs(50)));
+        assert_eq!(failures.must_wait(other, after(10)), None);
+        assert_eq!(failures.must_wait(one, after(60)), None);
     }
 
-    #[tokio::test(start_paused = true)]
-    async fn what_is_remembered_is_bounded() {
+    #[test]
+    fn what_is_remembered_is_bounded() {
         let failures = Failures::new(1, Duration::from_mins(1));
         for number in 0..u32::try_from(MOST_ADDRESSES).unwrap() + 10 {
-            failures.count(IpAddr::from(number.to_be_bytes()));
+            failures.count(IpAddr::from(number.to_be_bytes()), Instant::now());
         }
         assert!(failures.lock().len() <= MOST_ADDRESSES);
     }

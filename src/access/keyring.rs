@@ -92,7 +92,7 @@ impl Keyring {
         address: Option<IpAddr>,
         now: DateTime<Utc>,
     ) -> sqlx::Result<Result<Arc<Grant>, Refused>> {
-        let wait = address.and_then(|address| self.failures.must_wait(address));
+        let wait = address.and_then(|address| self.failures.must_wait(address, Instant::now()));
         let id = api_key::read(text);
         let key = match id {
             None => None,
@@ -112,7 +112,7 @@ impl Keyring {
             _ => Refused::Unknown,
         };
         if let Some(address) = address {
-            self.failures.count(address);
+            self.failures.count(address, Instant::now());
         }
         Ok(Err(wait.map_or(refused, Refused::TooOften)))
     }

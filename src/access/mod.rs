@@ -11,5 +11,5 @@ pub use crate::audit::Who;
 pub use failures::Failures;
 pub use grant::{Grant, Stores};
 pub use keyring::{Keyring, Refused};
-pub use scope::{NotAScope, Scope, Scopes};
+pub use scope::{Area, NotAScope, Scope, Scopes};
 pub use secret::Secret;

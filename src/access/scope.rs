@@ -58,6 +58,35 @@ impl fmt::Display for Scope {
     }
 }
 
+/// A part of the API, with a scope for reading it and one for writing it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Area {
+    /// Categories, products and stores.
+    Catalog,
+    /// Stock.
+    Inventory,
+    /// Orders.
+    Orders,
+    /// Orders in numbers, which nobody writes.
+    Stats,
+}
+
+impl Area {
+    /// What a request needs that only reads, or that writes.
+    #[must_use]
+    pub fn scope(self, writes: bool) -> Scope {
+        match (self, writes) {
+            (Self::Catalog, false) => Scope::CatalogRead,
+            (Self::Catalog, true) => Scope::CatalogWrite,
+            (Self::Inventory, false) => Scope::InventoryRead,
+            (Self::Inventory, true) => Scope::InventoryWrite,
+            (Self::Orders, false) => Scope::OrdersRead,
+            (Self::Orders, true) => Scope::OrdersWrite,
+            (Self::Stats, _) => Scope::Stats,
+        }
+    }
+}
+
 /// A text that names no scope.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(

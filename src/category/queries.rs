@@ -1,9 +1,10 @@
 //! The SQL of categories.
 
-use sqlx::{PgExecutor, PgPool};
+use sqlx::{PgConnection, PgExecutor, PgPool};
 
 use super::model::{Category, CategoryFields};
 use crate::{
+    audit::{self, Signature},
     ledger::{self, Deletion, Scope},
     timestamp::Timestamp,
     web::Slice,
@@ -60,37 +61,54 @@ pub(crate) async fn exists(db: impl PgExecutor<'_>, id: i64) -> sqlx::Result<boo
     .await
 }
 
-pub async fn insert(db: impl PgExecutor<'_>, sent: &CategoryFields) -> sqlx::Result<Category> {
-    categories!("insert into category (name) values ($1) returning *", sent.name)
-        .fetch_one(db)
-        .await
+pub async fn insert(tx: &mut PgConnection, sent: &CategoryFields, by: &Signature) -> sqlx::Result<Category> {
+    let category = categories!("insert into category (name) values ($1) returning *", sent.name)
+        .fetch_one(&mut *tx)
+        .await?;
+    let subject = subject(category.id);
+    audit::record(tx, by, "category.created", subject, (None, Some(&category))).await?;
+    Ok(category)
 }
 
 pub async fn update(
-    db: impl PgExecutor<'_>,
+    db: &PgPool,
     id: i64,
     sent: &CategoryFields,
+    by: &Signature,
 ) -> sqlx::Result<Option<Category>> {
-    categories!(
+    let mut tx = db.begin().await?;
+    let before = categories!("select * from category where id = $1 for no key update", id)
+        .fetch_optional(&mut *tx)
+        .await?;
+    let Some(before) = before else { return Ok(None) };
+    let after = categories!(
         "update category set name = coalesce($2, name), updated_at = now() where id = $1 returning *",
         id,
         sent.name
     )
-    .fetch_optional(db)
-    .await
+    .fetch_one(&mut *tx)
+    .await?;
+    let states = (Some(&before), Some(&after));
+    audit::record(&mut *tx, by, "category.changed", subject(id), states).await?;
+    tx.commit().await?;
+    Ok(Some(after))
+}
+
+fn subject(id: i64) -> Option<String> {
+    Some(format!("category:{id}"))
 }
 
 /// Deletes a category with its products and their stock, unless one of them was ever ordered.
-pub async fn delete(db: &PgPool, id: i64) -> sqlx::Result<Deletion> {
+pub async fn delete(db: &PgPool, id: i64, by: &Signature) -> sqlx::Result<Deletion> {
     let mut tx = db.begin().await?;
     ledger::lock(&mut tx, Scope::Category(id)).await?;
     // Locks the products too, so that none comes, goes or moves any more.
-    let found = sqlx::query_scalar!("select id from category where id = $1 for update", id)
+    let before = categories!("select * from category where id = $1 for update", id)
         .fetch_optional(&mut *tx)
         .await?;
-    if found.is_none() {
+    let Some(before) = before else {
         return Ok(Deletion::NotFound);
-    }
+    };
     let sold = sqlx::query_scalar!(
         r#"with locked as materialized (
                select sold from product where category_id = $1 order by id for update
@@ -103,13 +121,21 @@ pub async fn delete(db: &PgPool, id: i64) -> sqlx::Result<Deletion> {
     if ledger::lock(&mut tx, Scope::Category(id)).await? || sold {
         return Ok(Deletion::Ordered);
     }
-    ledger::remove(&mut tx, Scope::Category(id)).await?;
+    ledger::remove(&mut tx, Scope::Category(id), by.who.label().as_deref()).await?;
     sqlx::query!("delete from product where category_id = $1", id)
         .execute(&mut *tx)
         .await?;
     sqlx::query!("delete from category where id = $1", id)
         .execute(&mut *tx)
         .await?;
+    audit::record(
+        &mut *tx,
+        by,
+        "category.deleted",
+        subject(id),
+        (Some(&before), None),
+    )
+    .await?;
     tx.commit().await?;
     Ok(Deletion::Done)
 }

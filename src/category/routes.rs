@@ -9,10 +9,11 @@ use super::{
     queries,
 };
 use crate::{
+    access::Area,
     database::{self, violated_constraint},
     web::{
-        AppState, Body, Conflict, Invalid, InvalidParameter, ListParams, ListRequest, Listing, NotFound,
-        Once, Presence, Problem, RecordId, deleted, endpoint,
+        AppState, Body, Caller, Conflict, Invalid, InvalidParameter, ListParams, ListRequest, Listing,
+        NotFound, Once, Presence, Problem, RecordId, deleted, endpoint,
     },
 };
 
@@ -21,10 +22,15 @@ const NO_SUCH: Problem = Problem::NoSuch("Category");
 /// The routes of categories.
 pub fn router() -> OpenApiRouter<AppState> {
     OpenApiRouter::new()
-        .routes(endpoint(routes!(list, create), "GET, POST, HEAD, OPTIONS"))
+        .routes(endpoint(
+            routes!(list, create),
+            "GET, POST, HEAD, OPTIONS",
+            Area::Catalog,
+        ))
         .routes(endpoint(
             routes!(retrieve, replace, patch, delete),
             "GET, PUT, PATCH, DELETE, HEAD, OPTIONS",
+            Area::Catalog,
         ))
 }
 
@@ -45,14 +51,18 @@ async fn list(
     responses((status = 201, body = Category), (status = 400, response = Invalid)))]
 async fn create(
     State(db): State<PgPool>,
+    caller: Caller,
     once: Once,
     body: Body,
 ) -> Result<(StatusCode, Json<Category>), Problem> {
+    caller.require_all_stores()?;
     let mut fields = body.fields(Presence::Complete)?;
     let sent = CategoryFields::read(&mut fields);
     let sent = fields.finish(sent)?;
     let mut tx = db.begin().await?;
-    let category = queries::insert(&mut *tx, &sent).await.map_err(refused)?;
+    let category = queries::insert(&mut tx, &sent, &caller.signature())
+        .await
+        .map_err(refused)?;
     once.commit(tx, StatusCode::CREATED, category).await
 }
 
@@ -66,19 +76,30 @@ async fn retrieve(State(db): State<PgPool>, RecordId(id): RecordId) -> Result<Js
 /// Write a category.
 #[utoipa::path(put, path = "/api/categories/{id}/", tag = "Categories", params(("id" = i64, Path)), request_body = CategoryFields,
     responses((status = 200, body = Category), (status = 400, response = Invalid), (status = 404, response = NotFound)))]
-async fn replace(State(db): State<PgPool>, id: RecordId, body: Body) -> Result<Json<Category>, Problem> {
-    update(&db, id, &body, Presence::Complete).await
+async fn replace(
+    State(db): State<PgPool>,
+    caller: Caller,
+    id: RecordId,
+    body: Body,
+) -> Result<Json<Category>, Problem> {
+    update(&db, &caller, id, &body, Presence::Complete).await
 }
 
 /// Write what is sent of a category.
 #[utoipa::path(patch, path = "/api/categories/{id}/", tag = "Categories", params(("id" = i64, Path)), request_body = CategoryFields,
     responses((status = 200, body = Category), (status = 400, response = Invalid), (status = 404, response = NotFound)))]
-async fn patch(State(db): State<PgPool>, id: RecordId, body: Body) -> Result<Json<Category>, Problem> {
-    update(&db, id, &body, Presence::Partial).await
+async fn patch(
+    State(db): State<PgPool>,
+    caller: Caller,
+    id: RecordId,
+    body: Body,
+) -> Result<Json<Category>, Problem> {
+    update(&db, &caller, id, &body, Presence::Partial).await
 }
 
 async fn update(
     db: &PgPool,
+    caller: &Caller,
     RecordId(id): RecordId,
     body: &Body,
     presence: Presence,
@@ -86,10 +107,12 @@ async fn update(
     if !queries::exists(db, id).await? {
         return Err(NO_SUCH);
     }
+    caller.require_all_stores()?;
     let mut fields = body.fields(presence)?;
     let sent = CategoryFields::read(&mut fields);
     let sent = fields.finish(sent)?;
-    queries::update(db, id, &sent)
+    let by = caller.signature();
+    queries::update(db, id, &sent, &by)
         .await
         .map_err(refused)?
         .map(Json)
@@ -99,8 +122,14 @@ async fn update(
 /// Delete a category with its products and their stock.
 #[utoipa::path(delete, path = "/api/categories/{id}/", tag = "Categories", params(("id" = i64, Path)),
     responses((status = 204), (status = 404, response = NotFound), (status = 409, response = Conflict)))]
-async fn delete(State(db): State<PgPool>, RecordId(id): RecordId) -> Result<StatusCode, Problem> {
-    let deletion = database::retry(|| queries::delete(&db, id)).await?;
+async fn delete(
+    State(db): State<PgPool>,
+    caller: Caller,
+    RecordId(id): RecordId,
+) -> Result<StatusCode, Problem> {
+    caller.require_all_stores()?;
+    let by = caller.signature();
+    let deletion = database::retry(|| queries::delete(&db, id, &by)).await?;
     deleted(
         deletion,
         NO_SUCH,

@@ -11,7 +11,7 @@ use super::{Failure, Settings, metrics, patience::Patience, worker::outside};
 use crate::{
     database::{self, Database, Migrated, Versions},
     server::{self, Limits},
-    settings::{ListenSettings, OverloadSettings, WorkerSettings},
+    settings::{ApiAuth, HttpSettings, ListenSettings, OverloadSettings, WorkerSettings},
     shutdown::{self, Stop},
     web::AppState,
     worker,
@@ -101,6 +101,16 @@ pub(super) async fn close(database: &Database) {
     }
 }
 
+/// In development that is as it should be.
+fn warn_if_open(http: &HttpSettings) {
+    match http.api_auth() {
+        ApiAuth::Off if !http.debug => {
+            tracing::warn!("API_AUTH=off: whoever reaches this server may change stock, prices and orders");
+        }
+        auth => tracing::debug!(?auth, "who needs an API key"),
+    }
+}
+
 /// Takes the address; requests wait from now on.
 pub(super) async fn bind(address: SocketAddr) -> Result<TcpListener, Failure> {
     TcpListener::bind(address).await.map_err(|error| {
@@ -130,6 +140,7 @@ pub(super) async fn serve(
         stop: Arc::new(Stop::on(shutdown.clone())),
     };
     let limits = Limits::new(overload, sizes.database_pool_size);
+    warn_if_open(&settings.http);
     let app = server::app(state, &settings.http, &settings.redis, limits)?;
     tracing::info!("listening on http://{}", listener.local_addr()?);
 

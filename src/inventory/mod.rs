@@ -1,6 +1,7 @@
 //! Inventory: how many pieces of a product a store has.
 
 mod model;
+mod movements;
 mod queries;
 mod routes;
 

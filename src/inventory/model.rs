@@ -97,10 +97,10 @@ impl InventoryFields {
 }
 
 /// Which rows a list shows.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct Filter {
-    /// Only this store.
-    pub store_id: Option<i64>,
+    /// Only these stores.
+    pub stores: Option<Vec<i64>>,
     /// Only this product.
     pub product_id: Option<i64>,
     /// Only low stock.

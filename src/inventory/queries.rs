@@ -4,22 +4,24 @@ use sqlx::{PgConnection, PgExecutor, PgPool, Postgres, QueryBuilder};
 
 use super::model::{Filter, Inventory, InventoryFields, InventoryRow};
 use crate::{
-    ledger::{self, Deletion, Movement, Scope},
+    access::Stores,
+    audit::{self, Signature},
+    ledger::{self, Change, Deletion, Movement, Scope},
     money::Money,
     product::ProductSummary,
     store::StoreSummary,
     timestamp::Timestamp,
-    web::Slice,
+    web::{Caller, Slice},
 };
 
 /// What is not of one product is counted already. One product has no more rows than there are stores.
-pub async fn count(db: impl PgExecutor<'_>, filter: Filter) -> sqlx::Result<i64> {
+pub async fn count(db: impl PgExecutor<'_>, filter: &Filter) -> sqlx::Result<i64> {
     if let Some(product) = filter.product_id {
         sqlx::query_scalar!(
             r#"select count(*) as "count!" from inventory
-               where product_id = $1 and ($2::bigint is null or store_id = $2) and (is_low or not $3)"#,
+               where product_id = $1 and ($2::bigint[] is null or store_id = any($2)) and (is_low or not $3)"#,
             product,
-            filter.store_id,
+            filter.stores.as_deref(),
             filter.low_stock
         )
         .fetch_one(db)
@@ -27,8 +29,8 @@ pub async fn count(db: impl PgExecutor<'_>, filter: Filter) -> sqlx::Result<i64>
     } else {
         sqlx::query_scalar!(
             r#"select coalesce(sum(case when $2 then low else stocked end), 0)::bigint as "count!"
-               from stock_tally where $1::bigint is null or store_id = $1"#,
-            filter.store_id,
+               from stock_tally where $1::bigint[] is null or store_id = any($1)"#,
+            filter.stores.as_deref(),
             filter.low_stock
         )
         .fetch_one(db)
@@ -39,7 +41,7 @@ pub async fn count(db: impl PgExecutor<'_>, filter: Filter) -> sqlx::Result<i64>
 /// By store name, product title and id.
 pub async fn list(
     db: impl PgExecutor<'_>,
-    filter: Filter,
+    filter: &Filter,
     slice: &Slice<InventoryRow>,
 ) -> sqlx::Result<Vec<InventoryRow>> {
     let mut query = QueryBuilder::new("with ");
@@ -62,7 +64,7 @@ pub async fn list(
 fn push_rows_of_product(
     query: &mut QueryBuilder<Postgres>,
     product: i64,
-    filter: Filter,
+    filter: &Filter,
     slice: &Slice<InventoryRow>,
 ) {
     let (name, title, id) = &slice.after;
@@ -70,8 +72,11 @@ fn push_rows_of_product(
         "page as (select i.id from inventory i join store s on s.id = i.store_id where i.product_id = ",
     );
     query.push_bind(product);
-    if let Some(store) = filter.store_id {
-        query.push(" and i.store_id = ").push_bind(store);
+    if let Some(stores) = &filter.stores {
+        query
+            .push(" and i.store_id = any(")
+            .push_bind(stores.clone())
+            .push(")");
     }
     if filter.low_stock {
         query.push(" and i.is_low");
@@ -96,7 +101,7 @@ fn push_rows_of_product(
 ///
 /// `chosen` are the stores with a part in the slice: of the name that it begins after, if it does, and then as many as
 /// have enough rows. `before` is how many rows the names between have.
-fn push_rows_of_stores(query: &mut QueryBuilder<Postgres>, filter: Filter, slice: &Slice<InventoryRow>) {
+fn push_rows_of_stores(query: &mut QueryBuilder<Postgres>, filter: &Filter, slice: &Slice<InventoryRow>) {
     let (name, title, id) = &slice.after;
     let rows = if filter.low_stock { "t.low" } else { "t.stocked" };
     query
@@ -107,8 +112,8 @@ fn push_rows_of_stores(query: &mut QueryBuilder<Postgres>, filter: Filter, slice
         .push(rows)
         .push(") else 0 end as stocked from store s join stock_tally t on t.store_id = s.id");
     query.push(" where s.name >= ").push_bind(name.clone());
-    if let Some(store) = filter.store_id {
-        query.push(" and s.id = ").push_bind(store);
+    if let Some(stores) = &filter.stores {
+        query.push(" and s.id = any(").push_bind(stores.clone()).push(")");
     }
     query.push(
         " group by s.id), named as (
@@ -173,17 +178,12 @@ pub async fn get(db: impl PgExecutor<'_>, id: i64) -> sqlx::Result<Option<Invent
     .await
 }
 
-pub async fn exists(db: impl PgExecutor<'_>, id: i64) -> sqlx::Result<bool> {
-    sqlx::query_scalar!(
-        r#"select exists (select from inventory where id = $1) as "exists!""#,
-        id
-    )
-    .fetch_one(db)
-    .await
-}
-
-/// Creates stock with its first movement, and returns its id.
-pub async fn insert(tx: &mut PgConnection, sent: &InventoryFields) -> sqlx::Result<i64> {
+/// Creates stock with its first movement, and returns it.
+pub async fn insert(
+    tx: &mut PgConnection,
+    sent: &InventoryFields,
+    by: &Signature,
+) -> sqlx::Result<Option<Inventory>> {
     let row = sqlx::query!(
         "insert into inventory (store_id, product_id, quantity, low_stock_threshold)
          values ($1, $2, coalesce($3, 0), coalesce($4, 10)) returning id, quantity",
@@ -194,21 +194,54 @@ pub async fn insert(tx: &mut PgConnection, sent: &InventoryFields) -> sqlx::Resu
     )
     .fetch_one(&mut *tx)
     .await?;
-    ledger::record(tx, row.id, Movement::Initial, row.quantity, row.quantity).await?;
-    Ok(row.id)
+    let change = Change {
+        movement: Movement::Initial,
+        delta: row.quantity,
+        quantity_after: row.quantity,
+        actor: by.who.label(),
+        reason: None,
+    };
+    ledger::record(&mut *tx, row.id, change).await?;
+    let created = get(&mut *tx, row.id).await?;
+    audit::record(tx, by, "stock.created", subject(row.id), (None, created.as_ref())).await?;
+    Ok(created)
+}
+
+/// Locks a row that the caller may see.
+pub(super) async fn lock(tx: &mut PgConnection, id: i64, stores: &Stores) -> sqlx::Result<Option<Inventory>> {
+    let locked = sqlx::query_scalar!("select store_id from inventory where id = $1 for update", id)
+        .fetch_optional(&mut *tx)
+        .await?;
+    if locked.is_none_or(|store| !stores.hold(store)) {
+        return Ok(None);
+    }
+    get(tx, id).await
 }
 
 /// Writes what was sent, and nothing else: orders may change the quantity meanwhile. Returns the row as it was written, if
-/// there is one.
-pub async fn update(db: &PgPool, id: i64, sent: &InventoryFields) -> sqlx::Result<Option<Inventory>> {
+/// there is one that the caller may see.
+pub async fn update(
+    db: &PgPool,
+    id: i64,
+    sent: &InventoryFields,
+    caller: &Caller,
+) -> sqlx::Result<Option<Inventory>> {
+    let by = caller.signature();
     let mut tx = db.begin().await?;
-    let before = sqlx::query!(
-        "select product_id, quantity, ordered from inventory where id = $1 for update",
-        id
-    )
-    .fetch_optional(&mut *tx)
-    .await?;
-    let Some(before) = before else { return Ok(None) };
+    let Some(before) = lock(&mut tx, id, &caller.grant.stores).await? else {
+        return Ok(None);
+    };
+    if sent.product().is_some_and(|product| product != before.product.id) {
+        // The row says that its product was ordered, and is leaving it: the product has to say so itself.
+        sqlx::query!(
+            "update product set sold = true
+             where id = $1 and exists (select from inventory where id = $2 and ordered)",
+            before.product.id,
+            id
+        )
+        .execute(&mut *tx)
+        .await?;
+    }
     sqlx::query!(
         "update inventory set store_id = coalesce($2, store_id), product_id = coalesce($3, product_id),
              quantity = coalesce($4, quantity), low_stock_threshold = coalesce($5, low_stock_threshold),
@@ -222,35 +255,36 @@ pub async fn update(db: &PgPool, id: i64, sent: &InventoryFields) -> sqlx::Resul
     )
     .execute(&mut *tx)
     .await?;
-    if before.ordered && sent.product().is_some_and(|product| product != before.product_id) {
-        // The row says that its product was ordered, and is leaving it: the product has to say so itself.
-        sqlx::query!("update product set sold = true where id = $1", before.product_id)
-            .execute(&mut *tx)
-            .await?;
-    }
     let quantity = sent.quantity.unwrap_or(before.quantity);
-    ledger::record(
-        &mut *tx,
-        id,
-        Movement::Adjustment,
-        quantity - before.quantity,
-        quantity,
-    )
-    .await?;
+    let change = Change {
+        movement: Movement::Adjustment,
+        delta: quantity - before.quantity,
+        quantity_after: quantity,
+        actor: by.who.label(),
+        reason: None,
+    };
+    ledger::record(&mut *tx, id, change).await?;
     let written = get(&mut *tx, id).await?;
+    let states = (Some(&before), written.as_ref());
+    audit::record(&mut *tx, &by, "stock.changed", subject(id), states).await?;
     tx.commit().await?;
     Ok(written)
 }
 
-/// Deletes stock, what is left of it included.
-pub async fn delete(db: &PgPool, id: i64) -> sqlx::Result<Deletion> {
+/// Deletes stock that the caller may see, what is left of it included.
+pub async fn delete(db: &PgPool, id: i64, caller: &Caller) -> sqlx::Result<Deletion> {
+    let by = caller.signature();
     let mut tx = db.begin().await?;
-    ledger::lock(&mut tx, Scope::Row(id)).await?;
-    let removed = ledger::remove(&mut tx, Scope::Row(id)).await?;
+    let Some(before) = lock(&mut tx, id, &caller.grant.stores).await? else {
+        return Ok(Deletion::NotFound);
+    };
+    ledger::remove(&mut tx, Scope::Row(id), by.who.label().as_deref()).await?;
+    let states = (Some(&before), None);
+    audit::record(&mut *tx, &by, "stock.deleted", subject(id), states).await?;
     tx.commit().await?;
-    Ok(if removed == 0 {
-        Deletion::NotFound
-    } else {
-        Deletion::Done
-    })
+    Ok(Deletion::Done)
+}
+
+pub(super) fn subject(id: i64) -> Option<String> {
+    Some(format!("stock:{id}"))
 }

@@ -6,14 +6,15 @@ use utoipa_axum::{router::OpenApiRouter, routes};
 
 use super::{
     model::{Filter, Inventory, InventoryFields, InventoryRow},
-    queries,
+    movements, queries,
 };
 use crate::{
+    access::{Area, Stores},
     database::{self, violated_constraint},
     product, store,
     web::{
-        AppState, Body, Fields, Invalid, InvalidParameter, ListParams, ListRequest, Listing, NotFound, Once,
-        Params, Presence, Problem, RecordId, deleted, endpoint,
+        AppState, Body, Caller, Fields, Invalid, InvalidParameter, ListParams, ListRequest, Listing,
+        NotFound, Once, Params, Presence, Problem, RecordId, deleted, endpoint,
     },
 };
 
@@ -22,10 +23,20 @@ const NO_SUCH: Problem = Problem::NoSuch("Inventory");
 /// The routes of inventory.
 pub fn router() -> OpenApiRouter<AppState> {
     OpenApiRouter::new()
-        .routes(endpoint(routes!(list, create), "GET, POST, HEAD, OPTIONS"))
+        .routes(endpoint(
+            routes!(list, create),
+            "GET, POST, HEAD, OPTIONS",
+            Area::Inventory,
+        ))
         .routes(endpoint(
             routes!(retrieve, replace, patch, delete),
             "GET, PUT, PATCH, DELETE, HEAD, OPTIONS",
+            Area::Inventory,
+        ))
+        .routes(endpoint(
+            routes!(movements::list, movements::create),
+            "GET, POST, HEAD, OPTIONS",
+            Area::Inventory,
         ))
 }
 
@@ -40,17 +51,18 @@ pub fn router() -> OpenApiRouter<AppState> {
     responses((status = 200, body = Listing<InventoryRow>), (status = 400, response = InvalidParameter), (status = 404, response = NotFound)))]
 async fn list(
     State(db): State<PgPool>,
+    stores: Stores,
     mut params: Params,
     list: ListRequest<InventoryRow>,
 ) -> Result<Json<Listing<InventoryRow>>, Problem> {
     let filter = Filter {
-        store_id: params.id("store_id"),
+        stores: stores.filtered(params.id("store_id")),
         product_id: params.id("product_id"),
         low_stock: params.is_true("low_stock"),
     };
     let filter = params.finish(filter)?;
-    let slice = list.slice(queries::count(&db, filter)).await?;
-    let rows = queries::list(&db, filter, &slice).await?;
+    let slice = list.slice(queries::count(&db, &filter)).await?;
+    let rows = queries::list(&db, &filter, &slice).await?;
     Ok(Json(list.answer(&slice, rows)))
 }
 
@@ -59,54 +71,68 @@ async fn list(
     responses((status = 201, body = Inventory), (status = 400, response = Invalid)))]
 async fn create(
     State(db): State<PgPool>,
+    caller: Caller,
     once: Once,
     body: Body,
 ) -> Result<(StatusCode, Json<Inventory>), Problem> {
     let mut fields = body.fields(Presence::Complete)?;
-    let sent = read(&db, &mut fields).await?;
+    let sent = read(&db, &caller.grant.stores, &mut fields).await?;
     let sent = fields.finish(sent)?;
     let mut tx = db.begin().await?;
-    let id = queries::insert(&mut tx, &sent)
+    let inventory = queries::insert(&mut tx, &sent, &caller.signature())
         .await
-        .map_err(|error| refused(error, &sent))?;
-    let inventory = queries::get(&mut *tx, id).await?.ok_or(NO_SUCH)?;
+        .map_err(|error| refused(error, &sent))?
+        .ok_or(NO_SUCH)?;
     once.commit(tx, StatusCode::CREATED, inventory).await
 }
 
 /// The stock of one product in one store.
 #[utoipa::path(get, path = "/api/inventory/{id}/", tag = "Inventory", params(("id" = i64, Path)),
     responses((status = 200, body = Inventory), (status = 404, response = NotFound)))]
-async fn retrieve(State(db): State<PgPool>, RecordId(id): RecordId) -> Result<Json<Inventory>, Problem> {
-    queries::get(&db, id).await?.map(Json).ok_or(NO_SUCH)
+async fn retrieve(
+    State(db): State<PgPool>,
+    stores: Stores,
+    RecordId(id): RecordId,
+) -> Result<Json<Inventory>, Problem> {
+    granted(&db, &stores, id).await.map(Json)
 }
 
 /// Write stock: quantity and threshold keep their values when they are left out.
 #[utoipa::path(put, path = "/api/inventory/{id}/", tag = "Inventory", params(("id" = i64, Path)), request_body = InventoryFields,
     responses((status = 200, body = Inventory), (status = 400, response = Invalid), (status = 404, response = NotFound)))]
-async fn replace(State(db): State<PgPool>, id: RecordId, body: Body) -> Result<Json<Inventory>, Problem> {
-    update(&db, id, &body, Presence::Complete).await
+async fn replace(
+    State(db): State<PgPool>,
+    caller: Caller,
+    id: RecordId,
+    body: Body,
+) -> Result<Json<Inventory>, Problem> {
+    update(&db, &caller, id, &body, Presence::Complete).await
 }
 
 /// Write what is sent of stock.
 #[utoipa::path(patch, path = "/api/inventory/{id}/", tag = "Inventory", params(("id" = i64, Path)), request_body = InventoryFields,
     responses((status = 200, body = Inventory), (status = 400, response = Invalid), (status = 404, response = NotFound)))]
-async fn patch(State(db): State<PgPool>, id: RecordId, body: Body) -> Result<Json<Inventory>, Problem> {
-    update(&db, id, &body, Presence::Partial).await
+async fn patch(
+    State(db): State<PgPool>,
+    caller: Caller,
+    id: RecordId,
+    body: Body,
+) -> Result<Json<Inventory>, Problem> {
+    update(&db, &caller, id, &body, Presence::Partial).await
 }
 
 async fn update(
     db: &PgPool,
+    caller: &Caller,
     RecordId(id): RecordId,
     body: &Body,
     presence: Presence,
 ) -> Result<Json<Inventory>, Problem> {
-    if !queries::exists(db, id).await? {
-        return Err(NO_SUCH);
-    }
+    granted(db, &caller.grant.stores, id).await?;
     let mut fields = body.fields(presence)?;
-    let sent = read(db, &mut fields).await?;
+    let sent = read(db, &caller.grant.stores, &mut fields).await?;
     let sent = fields.finish(sent)?;
-    let written = database::retry(|| queries::update(db, id, &sent)).await;
+    let written = database::retry(|| queries::update(db, id, &sent, caller)).await;
     written
         .map_err(|error| refused(error, &sent))?
         .map(Json)
@@ -116,16 +142,26 @@ async fn update(
 /// Delete stock, what is left of it included.
 #[utoipa::path(delete, path = "/api/inventory/{id}/", tag = "Inventory", params(("id" = i64, Path)),
     responses((status = 204), (status = 404, response = NotFound)))]
-async fn delete(State(db): State<PgPool>, RecordId(id): RecordId) -> Result<StatusCode, Problem> {
-    let deletion = database::retry(|| queries::delete(&db, id)).await?;
+async fn delete(
+    State(db): State<PgPool>,
+    caller: Caller,
+    RecordId(id): RecordId,
+) -> Result<StatusCode, Problem> {
+    let deletion = database::retry(|| queries::delete(&db, id, &caller)).await?;
     deleted(deletion, NO_SUCH, "Cannot delete this stock.")
 }
 
-/// Reads the fields and looks up what they refer to.
-async fn read(db: &PgPool, fields: &mut Fields<'_>) -> sqlx::Result<InventoryFields> {
+/// A row, if the caller may see it.
+pub(super) async fn granted(db: &PgPool, stores: &Stores, id: i64) -> Result<Inventory, Problem> {
+    let row = queries::get(db, id).await?;
+    row.filter(|row| stores.hold(row.store.id)).ok_or(NO_SUCH)
+}
+
+/// Reads the fields and looks up what they refer to. A store that is not granted is none.
+async fn read(db: &PgPool, stores: &Stores, fields: &mut Fields<'_>) -> sqlx::Result<InventoryFields> {
     let sent = InventoryFields::read(fields);
     if let Some(reference) = &sent.store_id
-        && !store::exists(db, reference.id).await?
+        && !(stores.hold(reference.id) && store::exists(db, reference.id).await?)
     {
         fields.reject("store_id", reference.missing());
     }

@@ -8,6 +8,7 @@ mod model;
 mod place;
 mod queries;
 mod routes;
+mod signed;
 mod transaction;
 pub mod upkeep;
 

@@ -1,12 +1,13 @@
 //! An order as clients send it and as they see it.
 
-use std::fmt;
+use std::{fmt, sync::Arc};
 
 use axum::http::StatusCode;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use crate::{
+    audit::Signature,
     money::Money,
     product::ProductSummary,
     store::StoreSummary,
@@ -26,6 +27,9 @@ pub struct NewOrder {
     /// What is asked for: each product once.
     #[schema(min_items = 1, max_items = 100)]
     pub items: Vec<NewItem>,
+    /// Who places it; nobody in particular while the API is open.
+    #[schema(ignore)]
+    pub placed_by: Option<Arc<Signature>>,
 }
 
 /// How much of which product.
@@ -61,6 +65,7 @@ impl NewOrder {
         Some(Self {
             store_id: store_id?,
             items: items?,
+            placed_by: None,
         })
     }
 }
@@ -247,10 +252,10 @@ impl Listed for OrderRow {
 }
 
 /// Which orders a list shows.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct Filter {
-    /// Only this store.
-    pub store_id: Option<i64>,
+    /// Only these stores.
+    pub stores: Option<Vec<i64>>,
     /// Only orders that stand so.
     pub status: Option<Status>,
 }

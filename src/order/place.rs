@@ -15,6 +15,7 @@ use sqlx::PgConnection;
 use super::{
     judge::{Stock, StockRow, Take, Verdict, judge},
     model::{NewOrder, OrderItem, Outcome, PlacedOrder, Status},
+    signed::Signed,
 };
 use crate::{money::Money, product::ProductSummary, store::StoreSummary, timestamp::Timestamp};
 
@@ -194,6 +195,7 @@ fn named_pairs(orders: &[NewOrder]) -> impl Iterator<Item = (i64, i64)> {
 struct Rows {
     orders: OrderColumns,
     items: ItemColumns,
+    signed: Signed,
     /// Confirmed orders: what the outbox is told.
     outbox: Vec<i64>,
     /// Stock rows and what is left in them after the last order that took from them.
@@ -259,6 +261,7 @@ impl Rows {
                 .as_ref()
                 .and_then(|rejections| serde_json::to_string(rejections).ok()),
         );
+        self.signed.push(order.placed_by.as_ref(), takes.len());
         let items = takes.into_iter().zip(&mut locked.item_ids);
         let items = items
             .map(|(take, item_id)| self.add_item(id, item_id, take, &locked.stock))
@@ -300,7 +303,8 @@ impl Rows {
 
     /// Writes everything in one statement: sqlx sends one statement at a time, and each would cost a round trip.
     ///
-    /// Columns of times are empty where the time is now: `unnest` fills them up with null.
+    /// Columns of times are empty where the time is now, and those of signatures where there is none: `unnest` fills them up
+    /// with null.
     async fn write(self, tx: &mut PgConnection, times: Option<Times<'_>>) -> sqlx::Result<()> {
         if self.orders.id.is_empty() {
             return Ok(());
@@ -309,6 +313,7 @@ impl Rows {
             times.map_or_else(Vec::new, |time_of| ids.iter().map(|id| time_of(*id)).collect())
         };
         let (inventory_ids, quantities): (Vec<i64>, Vec<i32>) = self.left.into_iter().unzip();
+        let signed = self.signed.columns();
         sqlx::query!(
             "with placed as (
                  insert into orders
@@ -324,10 +329,18 @@ impl Rows {
                  overriding system value
                  select * from unnest($7::bigint[], $8::bigint[], $9::bigint[], $10::integer[], $11::numeric[])
              ), movement as (
-                 insert into stock_movement (inventory_id, order_id, kind, delta, quantity_after, created_at)
-                 select inventory_id, order_id, 'ORDER', -quantity, quantity_after, coalesce(time, now())
-                 from unnest($12::bigint[], $8::bigint[], $10::integer[], $13::integer[], $18::timestamptz[])
-                     as m (inventory_id, order_id, quantity, quantity_after, time)
+                 insert into stock_movement (inventory_id, order_id, kind, delta, quantity_after, created_at, actor)
+                 select inventory_id, order_id, 'ORDER', -quantity, quantity_after, coalesce(time, now()), actor
+                 from unnest($12::bigint[], $8::bigint[], $10::integer[], $13::integer[], $18::timestamptz[], $19::text[])
+                     as m (inventory_id, order_id, quantity, quantity_after, time, actor)
+             ), logged as (
+                 insert into audit_log (actor, actor_name, address, request_id, action, subject, after)
+                 select actor, actor_name, address, request_id, 'order.placed', 'order:' || id,
+                     json_build_object('store_id', store_id, 'status', status, 'total_amount', total_amount::text)
+                 from unnest($20::text[], $21::text[], $22::text[], $23::text[], $1::bigint[], $2::bigint[], $3::text[],
+                         $4::numeric[])
+                     as s (actor, actor_name, address, request_id, id, store_id, status, total_amount)
+                 where actor is not null
              ), owed as (
                  insert into outbox (order_ids) select $14::bigint[] where cardinality($14::bigint[]) > 0
              )
@@ -352,6 +365,11 @@ impl Rows {
             &quantities,
             &times_of(&self.orders.id) as &[Timestamp],
             &times_of(&self.items.order_id) as &[Timestamp],
+            &signed.of_items as &[Option<String>],
+            &signed.actor as &[Option<String>],
+            &signed.actor_name as &[Option<String>],
+            &signed.address as &[Option<String>],
+            &signed.request_id as &[Option<String>],
         )
         .execute(tx)
         .await

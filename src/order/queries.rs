@@ -6,11 +6,11 @@ use sqlx::{PgExecutor, PgPool, Postgres, QueryBuilder, types::Json};
 use super::model::{Filter, Order, OrderItem, OrderRow, Rejection, Stats, Status};
 use crate::{money::Money, product::ProductSummary, store::StoreSummary, timestamp::Timestamp, web::Slice};
 
-pub async fn count(db: impl PgExecutor<'_>, filter: Filter) -> sqlx::Result<i64> {
+pub async fn count(db: impl PgExecutor<'_>, filter: &Filter) -> sqlx::Result<i64> {
     sqlx::query_scalar!(
         r#"select coalesce(sum(orders), 0)::bigint as "count!" from order_tally
-           where ($1::bigint is null or store_id = $1) and ($2::text is null or status = $2)"#,
-        filter.store_id,
+           where ($1::bigint[] is null or store_id = any($1)) and ($2::text is null or status = $2)"#,
+        filter.stores.as_deref(),
         filter.status.map(Status::as_str)
     )
     .fetch_one(db)
@@ -20,7 +20,7 @@ pub async fn count(db: impl PgExecutor<'_>, filter: Filter) -> sqlx::Result<i64>
 /// Newest first. Ids are given in the order in which orders are placed.
 pub async fn list(
     db: impl PgExecutor<'_>,
-    filter: Filter,
+    filter: &Filter,
     slice: &Slice<OrderRow>,
 ) -> sqlx::Result<Vec<OrderRow>> {
     let mut query = QueryBuilder::new("with page as (");
@@ -36,9 +36,9 @@ pub async fn list(
 }
 
 /// Selects the ids of orders of a slice, and maybe of more that are older. The indexes of a store's orders and of a status
-/// are by status first, so all orders of a store are those of each status, merged.
-fn push_newest(query: &mut QueryBuilder<Postgres>, filter: Filter, slice: &Slice<OrderRow>) {
-    match (filter.store_id, filter.status) {
+/// are by status first, so all orders of some stores are those of each store and status, merged.
+fn push_newest(query: &mut QueryBuilder<Postgres>, filter: &Filter, slice: &Slice<OrderRow>) {
+    match (&filter.stores, filter.status) {
         (None, None) => {
             query
                 .push("select id from orders where id < ")
@@ -50,7 +50,7 @@ fn push_newest(query: &mut QueryBuilder<Postgres>, filter: Filter, slice: &Slice
                 .push_bind(status.as_str());
             query.push(" and id < ").push_bind(slice.after);
         }
-        (Some(store), status) => {
+        (Some(stores), status) => {
             let wanted = |one: &Status| status.is_none_or(|status| status == *one);
             let statuses: Vec<&str> = Status::ALL
                 .into_iter()
@@ -58,11 +58,12 @@ fn push_newest(query: &mut QueryBuilder<Postgres>, filter: Filter, slice: &Slice
                 .map(Status::as_str)
                 .collect();
             query.push("select newest.id from unnest(").push_bind(statuses);
-            query.push(") as wanted (status) cross join lateral (select id from orders where store_id = ");
-            query
-                .push_bind(store)
-                .push(" and status = wanted.status and id < ")
-                .push_bind(slice.after);
+            query.push(") as wanted (status) cross join unnest(");
+            query.push_bind(stores.clone()).push(
+                ") as granted (store_id) cross join lateral (
+                     select id from orders where store_id = granted.store_id and status = wanted.status and id < ",
+            );
+            query.push_bind(slice.after);
             query
                 .push(" order by id desc limit ")
                 .push_bind(slice.offset + slice.limit)
@@ -156,16 +157,16 @@ pub async fn confirmed(db: impl PgExecutor<'_>, orders: &[i64]) -> sqlx::Result<
     .await
 }
 
-/// Orders in numbers, of one store or of all.
-pub async fn stats(db: impl PgExecutor<'_>, store_id: Option<i64>) -> sqlx::Result<Stats> {
+/// Orders in numbers, of these stores, of all of them if none are named.
+pub async fn stats(db: impl PgExecutor<'_>, stores: Option<&[i64]>) -> sqlx::Result<Stats> {
     let tally = sqlx::query!(
         r#"select coalesce(sum(orders), 0)::bigint as "total!",
                coalesce(sum(orders) filter (where status = 'CONFIRMED'), 0)::bigint as "confirmed!",
                coalesce(sum(orders) filter (where status = 'REJECTED'), 0)::bigint as "rejected!",
                coalesce(sum(orders) filter (where status = 'PENDING'), 0)::bigint as "pending!",
                coalesce(sum(amount) filter (where status = 'CONFIRMED'), 0) as "revenue!: Money"
-           from order_tally where $1::bigint is null or store_id = $1"#,
-        store_id
+           from order_tally where $1::bigint[] is null or store_id = any($1)"#,
+        stores
     )
     .fetch_one(db)
     .await?;

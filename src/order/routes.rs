@@ -9,17 +9,24 @@ use super::{
     model::{Filter, NewOrder, Order, OrderRow, Outcome, PlacedOrder, Stats, Status},
     queries,
 };
-use crate::web::{
-    AppState, Body, InvalidOrder, InvalidParameter, ListParams, ListRequest, Listing, NotFound, Once, Params,
-    Presence, Problem, RecordId, endpoint,
+use crate::{
+    access::{Area, Stores},
+    web::{
+        AppState, Body, Caller, InvalidOrder, InvalidParameter, ListParams, ListRequest, Listing, Natural,
+        NotFound, Once, Params, Presence, Problem, RecordId, endpoint,
+    },
 };
 
 /// The routes of orders.
 pub fn router() -> OpenApiRouter<AppState> {
     OpenApiRouter::new()
-        .routes(endpoint(routes!(list, create), "GET, POST, HEAD, OPTIONS"))
-        .routes(endpoint(routes!(stats), "GET, HEAD, OPTIONS"))
-        .routes(endpoint(routes!(retrieve), "GET, HEAD, OPTIONS"))
+        .routes(endpoint(
+            routes!(list, create),
+            "GET, POST, HEAD, OPTIONS",
+            Area::Orders,
+        ))
+        .routes(endpoint(routes!(stats), "GET, HEAD, OPTIONS", Area::Stats))
+        .routes(endpoint(routes!(retrieve), "GET, HEAD, OPTIONS", Area::Orders))
 }
 
 /// All orders, the newest first.
@@ -32,17 +39,18 @@ pub fn router() -> OpenApiRouter<AppState> {
     responses((status = 200, body = Listing<OrderRow>), (status = 400, response = InvalidParameter), (status = 404, response = NotFound)))]
 async fn list(
     State(db): State<PgPool>,
+    stores: Stores,
     mut params: Params,
     list: ListRequest<OrderRow>,
 ) -> Result<Json<Listing<OrderRow>>, Problem> {
     let status = params.get("status").and_then(Status::parse);
     let filter = Filter {
-        store_id: params.id("store_id"),
+        stores: stores.filtered(params.id("store_id")),
         status,
     };
     let filter = params.finish(filter)?;
-    let slice = list.slice(queries::count(&db, filter)).await?;
-    let rows = queries::list(&db, filter, &slice).await?;
+    let slice = list.slice(queries::count(&db, &filter)).await?;
+    let rows = queries::list(&db, &filter, &slice).await?;
     Ok(Json(list.answer(&slice, rows)))
 }
 
@@ -56,13 +64,18 @@ async fn list(
 async fn create(
     State(app): State<AppState>,
     Extension(placement): Extension<GroupCommit>,
+    caller: Caller,
     once: Once,
     body: Body,
 ) -> Result<(StatusCode, Json<PlacedOrder>), Problem> {
     let mut fields = body.fields(Presence::Complete)?;
     let order = NewOrder::read(&mut fields);
-    let order = fields.finish_all(order)?;
+    let mut order = fields.finish_all(order)?;
     let store_id = order.store_id.clone();
+    if !caller.grant.stores.hold(store_id.small().unwrap_or(0)) {
+        return Err(no_store(&store_id));
+    }
+    order.placed_by = caller.signed();
     match placement.place(order, once.pledge()).await? {
         Outcome::Placed(placed) => {
             tracing::Span::current().record("order_id", placed.id);
@@ -72,10 +85,7 @@ async fn create(
             Ok((placed.status_code(), Json(placed)))
         }
         Outcome::Repeated => Err(Problem::KeyInUse),
-        Outcome::NoStore => Err(Problem::Titled {
-            error: "Validation Error",
-            detail: Some(format!("Store {store_id} not found or inactive")),
-        }),
+        Outcome::NoStore => Err(no_store(&store_id)),
         Outcome::TotalTooLarge => Err(Problem::field(
             "items",
             "Ensure that the order total has no more than 12 digits.",
@@ -86,9 +96,14 @@ async fn create(
 /// One order.
 #[utoipa::path(get, path = "/api/orders/{id}/", tag = "Orders", params(("id" = i64, Path)),
     responses((status = 200, body = Order), (status = 404, response = NotFound)))]
-async fn retrieve(State(db): State<PgPool>, RecordId(id): RecordId) -> Result<Json<Order>, Problem> {
-    queries::get(&db, id)
-        .await?
+async fn retrieve(
+    State(db): State<PgPool>,
+    stores: Stores,
+    RecordId(id): RecordId,
+) -> Result<Json<Order>, Problem> {
+    let order = queries::get(&db, id).await?;
+    order
+        .filter(|order| stores.hold(order.store.id))
         .map(Json)
         .ok_or(Problem::NoSuch("Order"))
 }
@@ -97,8 +112,16 @@ async fn retrieve(State(db): State<PgPool>, RecordId(id): RecordId) -> Result<Js
 #[utoipa::path(get, path = "/api/orders/stats/", tag = "Orders",
     params(("store_id" = Option<i64>, Query, description = "Only this store")),
     responses((status = 200, body = Stats), (status = 400, response = InvalidParameter)))]
-async fn stats(State(db): State<PgPool>, mut params: Params) -> Result<Json<Stats>, Problem> {
-    let store_id = params.id("store_id");
-    let store_id = params.finish(store_id)?;
-    Ok(Json(queries::stats(&db, store_id).await?))
+async fn stats(State(db): State<PgPool>, stores: Stores, mut params: Params) -> Result<Json<Stats>, Problem> {
+    let wanted = stores.filtered(params.id("store_id"));
+    let wanted = params.finish(wanted)?;
+    Ok(Json(queries::stats(&db, wanted.as_deref()).await?))
+}
+
+/// What is said of a store where no order can be placed, or not by this caller.
+fn no_store(id: &Natural) -> Problem {
+    Problem::Titled {
+        error: "Validation Error",
+        detail: Some(format!("Store {id} not found or inactive")),
+    }
 }

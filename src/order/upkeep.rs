@@ -76,8 +76,8 @@ async fn give_back(tx: &mut PgConnection, orders: &[i64]) -> sqlx::Result<()> {
                where inventory_id = any($1) and order_id = any($2)
                group by inventory_id, order_id having sum(delta) < 0
            ), movement as (
-               insert into stock_movement (inventory_id, order_id, kind, delta, quantity_after)
-               select h.inventory_id, h.order_id, 'RETURN', h.quantity,
+               insert into stock_movement (inventory_id, order_id, kind, actor, delta, quantity_after)
+               select h.inventory_id, h.order_id, 'RETURN', 'system', h.quantity,
                    i.quantity + sum(h.quantity) over (partition by h.inventory_id order by h.order_id)
                from held h join inventory i on i.id = h.inventory_id
            )

@@ -1,9 +1,10 @@
 //! The SQL of products, but for finding them.
 
-use sqlx::{PgExecutor, PgPool};
+use sqlx::{PgConnection, PgExecutor, PgPool};
 
 use super::model::{Product, ProductFields};
 use crate::{
+    audit::{self, Signature},
     category::CategoryName,
     ledger::{self, Deletion, Scope},
     money::Money,
@@ -73,8 +74,8 @@ pub(crate) async fn exists(db: impl PgExecutor<'_>, id: i64) -> sqlx::Result<boo
     .await
 }
 
-pub async fn insert(db: impl PgExecutor<'_>, sent: &ProductFields) -> sqlx::Result<Product> {
-    products!(
+pub async fn insert(tx: &mut PgConnection, sent: &ProductFields, by: &Signature) -> sqlx::Result<Product> {
+    let product = products!(
         "insert into product (title, description, price, category_id, is_active)
          values ($1, coalesce($2, ''), $3, $4, coalesce($5, true)) returning *",
         sent.title,
@@ -83,18 +84,34 @@ pub async fn insert(db: impl PgExecutor<'_>, sent: &ProductFields) -> sqlx::Resu
         sent.category(),
         sent.is_active
     )
-    .fetch_one(db)
-    .await
+    .fetch_one(&mut *tx)
+    .await?;
+    let subject = subject(product.id);
+    audit::record(tx, by, "product.created", subject, (None, Some(&product))).await?;
+    Ok(product)
+}
+
+fn subject(id: i64) -> Option<String> {
+    Some(format!("product:{id}"))
 }
 
 /// Writes what was sent. Stock rows carry their product's title along, so they are locked first, in the order in which
 /// orders lock them.
-pub async fn update(db: &PgPool, id: i64, sent: &ProductFields) -> sqlx::Result<Option<Product>> {
+pub async fn update(
+    db: &PgPool,
+    id: i64,
+    sent: &ProductFields,
+    by: &Signature,
+) -> sqlx::Result<Option<Product>> {
     let mut tx = db.begin().await?;
     if sent.title.is_some() {
         ledger::lock(&mut tx, Scope::Product(id)).await?;
     }
-    let product = products!(
+    let before = products!("select * from product where id = $1 for no key update", id)
+        .fetch_optional(&mut *tx)
+        .await?;
+    let Some(before) = before else { return Ok(None) };
+    let after = products!(
         "update product set title = coalesce($2, title), description = coalesce($3, description),
              price = coalesce($4, price), category_id = coalesce($5, category_id),
              is_active = coalesce($6, is_active), updated_at = now()
@@ -106,29 +123,39 @@ pub async fn update(db: &PgPool, id: i64, sent: &ProductFields) -> sqlx::Result<
         sent.category(),
         sent.is_active
     )
-    .fetch_optional(&mut *tx)
+    .fetch_one(&mut *tx)
     .await?;
+    let states = (Some(&before), Some(&after));
+    audit::record(&mut *tx, by, "product.changed", subject(id), states).await?;
     tx.commit().await?;
-    Ok(product)
+    Ok(Some(after))
 }
 
 /// Deletes a product with its stock, unless it was ever ordered.
-pub async fn delete(db: &PgPool, id: i64) -> sqlx::Result<Deletion> {
+pub async fn delete(db: &PgPool, id: i64, by: &Signature) -> sqlx::Result<Deletion> {
     let mut tx = db.begin().await?;
     ledger::lock(&mut tx, Scope::Product(id)).await?;
     let sold = sqlx::query_scalar!("select sold from product where id = $1 for update", id)
         .fetch_optional(&mut *tx)
         .await?;
-    let Some(sold) = sold else {
+    let (Some(sold), Some(before)) = (sold, get(&mut *tx, id).await?) else {
         return Ok(Deletion::NotFound);
     };
     if ledger::lock(&mut tx, Scope::Product(id)).await? || sold {
         return Ok(Deletion::Ordered);
     }
-    ledger::remove(&mut tx, Scope::Product(id)).await?;
+    ledger::remove(&mut tx, Scope::Product(id), by.who.label().as_deref()).await?;
     sqlx::query!("delete from product where id = $1", id)
         .execute(&mut *tx)
         .await?;
+    audit::record(
+        &mut *tx,
+        by,
+        "product.deleted",
+        subject(id),
+        (Some(&before), None),
+    )
+    .await?;
     tx.commit().await?;
     Ok(Deletion::Done)
 }

@@ -13,12 +13,13 @@ use super::{
     queries, search,
 };
 use crate::{
+    access::Area,
     category,
     database::{self, violated_constraint},
     rate_limit::RateLimitLayer,
     web::{
-        AppState, Body, Conflict, Fields, Invalid, InvalidParameter, ListParams, ListRequest, Listing,
-        NotFound, Once, Presence, Problem, RecordId, deleted, endpoint,
+        AppState, Body, Caller, Conflict, Fields, Invalid, InvalidParameter, ListParams, ListRequest,
+        Listing, NotFound, Once, Presence, Problem, RecordId, deleted, endpoint,
     },
 };
 
@@ -28,12 +29,21 @@ const NO_SUCH: Problem = Problem::NoSuch("Product");
 pub fn router(limit: RateLimitLayer) -> OpenApiRouter<AppState> {
     let autocomplete = routes!(autocomplete::autocomplete).layer(limit);
     OpenApiRouter::new()
-        .routes(endpoint(routes!(list, create), "GET, POST, HEAD, OPTIONS"))
-        .routes(endpoint(routes!(search::search), "GET, HEAD, OPTIONS"))
-        .routes(endpoint(autocomplete, "GET, HEAD, OPTIONS"))
+        .routes(endpoint(
+            routes!(list, create),
+            "GET, POST, HEAD, OPTIONS",
+            Area::Catalog,
+        ))
+        .routes(endpoint(
+            routes!(search::search),
+            "GET, HEAD, OPTIONS",
+            Area::Catalog,
+        ))
+        .routes(endpoint(autocomplete, "GET, HEAD, OPTIONS", Area::Catalog))
         .routes(endpoint(
             routes!(retrieve, replace, patch, delete),
             "GET, PUT, PATCH, DELETE, HEAD, OPTIONS",
+            Area::Catalog,
         ))
 }
 
@@ -54,14 +64,16 @@ async fn list(
     responses((status = 201, body = Product), (status = 400, response = Invalid)))]
 async fn create(
     State(db): State<PgPool>,
+    caller: Caller,
     once: Once,
     body: Body,
 ) -> Result<(StatusCode, Json<Product>), Problem> {
+    caller.require_all_stores()?;
     let mut fields = body.fields(Presence::Complete)?;
     let sent = read(&db, &mut fields).await?;
     let sent = fields.finish(sent)?;
     let mut tx = db.begin().await?;
-    let product = queries::insert(&mut *tx, &sent)
+    let product = queries::insert(&mut tx, &sent, &caller.signature())
         .await
         .map_err(|error| refused(error, &sent))?;
     once.commit(tx, StatusCode::CREATED, product).await
@@ -77,19 +89,30 @@ async fn retrieve(State(db): State<PgPool>, RecordId(id): RecordId) -> Result<Js
 /// Write a product.
 #[utoipa::path(put, path = "/api/products/{id}/", tag = "Products", params(("id" = i64, Path)), request_body = ProductFields,
     responses((status = 200, body = Product), (status = 400, response = Invalid), (status = 404, response = NotFound)))]
-async fn replace(State(db): State<PgPool>, id: RecordId, body: Body) -> Result<Json<Product>, Problem> {
-    update(&db, id, &body, Presence::Complete).await
+async fn replace(
+    State(db): State<PgPool>,
+    caller: Caller,
+    id: RecordId,
+    body: Body,
+) -> Result<Json<Product>, Problem> {
+    update(&db, &caller, id, &body, Presence::Complete).await
 }
 
 /// Write what is sent of a product.
 #[utoipa::path(patch, path = "/api/products/{id}/", tag = "Products", params(("id" = i64, Path)), request_body = ProductFields,
     responses((status = 200, body = Product), (status = 400, response = Invalid), (status = 404, response = NotFound)))]
-async fn patch(State(db): State<PgPool>, id: RecordId, body: Body) -> Result<Json<Product>, Problem> {
-    update(&db, id, &body, Presence::Partial).await
+async fn patch(
+    State(db): State<PgPool>,
+    caller: Caller,
+    id: RecordId,
+    body: Body,
+) -> Result<Json<Product>, Problem> {
+    update(&db, &caller, id, &body, Presence::Partial).await
 }
 
 async fn update(
     db: &PgPool,
+    caller: &Caller,
     RecordId(id): RecordId,
     body: &Body,
     presence: Presence,
@@ -97,10 +120,12 @@ async fn update(
     if !queries::exists(db, id).await? {
         return Err(NO_SUCH);
     }
+    caller.require_all_stores()?;
     let mut fields = body.fields(presence)?;
     let sent = read(db, &mut fields).await?;
     let sent = fields.finish(sent)?;
-    database::retry(|| queries::update(db, id, &sent))
+    let by = caller.signature();
+    database::retry(|| queries::update(db, id, &sent, &by))
         .await
         .map_err(|error| refused(error, &sent))?
         .map(Json)
@@ -110,8 +135,14 @@ async fn update(
 /// Delete a product with its stock.
 #[utoipa::path(delete, path = "/api/products/{id}/", tag = "Products", params(("id" = i64, Path)),
     responses((status = 204), (status = 404, response = NotFound), (status = 409, response = Conflict)))]
-async fn delete(State(db): State<PgPool>, RecordId(id): RecordId) -> Result<StatusCode, Problem> {
-    let deletion = database::retry(|| queries::delete(&db, id)).await?;
+async fn delete(
+    State(db): State<PgPool>,
+    caller: Caller,
+    RecordId(id): RecordId,
+) -> Result<StatusCode, Problem> {
+    caller.require_all_stores()?;
+    let by = caller.signature();
+    let deletion = database::retry(|| queries::delete(&db, id, &by)).await?;
     deleted(deletion, NO_SUCH, "Cannot delete this product: it was ordered.")
 }
 

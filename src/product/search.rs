@@ -8,6 +8,7 @@ use sqlx::{FromRow, PgPool, Postgres, QueryBuilder, Row, postgres::PgRow};
 use utoipa::ToSchema;
 
 use crate::{
+    access::Stores,
     category::CategoryName,
     money::Money,
     web::{InvalidParameter, ListParams, ListRequest, Listed, Listing, NotFound, Params, Problem, Slice},
@@ -88,6 +89,7 @@ impl Search {
     responses((status = 200, body = Listing<FoundProduct>), (status = 400, response = InvalidParameter), (status = 404, response = NotFound)))]
 pub async fn search(
     State(db): State<PgPool>,
+    stores: Stores,
     mut params: Params,
     list: ListRequest<FoundProduct>,
 ) -> Result<Json<Listing<FoundProduct>>, Problem> {
@@ -95,7 +97,10 @@ pub async fn search(
         text: params.text("q"),
         min_price: params.amount("min_price"),
         max_price: params.amount("max_price"),
-        store_id: params.id("store_id"),
+        // Of a store that is not granted, nothing is in stock.
+        store_id: params
+            .id("store_id")
+            .map(|id| if stores.hold(id) { id } else { 0 }),
         category_id: params.id("category_id"),
     };
     let search = params.finish(search)?;

@@ -70,6 +70,7 @@ impl FromStr for TrustedProxies {
 /// What the requests of a client are counted under: its IPv4 address, or its IPv6 /64.
 ///
 /// A single IPv6 customer gets a /64 at least, and could ask from a new address of it each time.
+#[must_use]
 pub fn client_key(client: IpAddr) -> String {
     match client.to_canonical() {
         IpAddr::V4(address) => address.to_string(),

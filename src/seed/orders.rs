@@ -164,6 +164,7 @@ impl Shelf {
         NewOrder {
             store_id: self.store_id.into(),
             items: items.collect(),
+            placed_by: None,
         }
     }
 

@@ -1,8 +1,8 @@
 //! Which pages of other origins may read the API.
 //!
 //! Not tower-http's layer, because its preflight answers differ from those that clients know: every preflight is
-//! answered with 200, the methods and headers are listed with a space, and any OPTIONS carries them. `Idempotency-Key` is
-//! listed where it is asked for. No header is exposed to scripts but that an answer was given before: a browser's cache sends
+//! answered with 200, the methods and headers are listed with a space, and any OPTIONS carries them. `Idempotency-Key` and
+//! `X-API-Key` are listed where they are asked for. No header is exposed to scripts but that an answer was given before: a browser's cache sends
 //! `If-None-Match` and understands 304 without their help.
 
 use std::sync::Arc;
@@ -16,12 +16,9 @@ use axum::{
 use crate::{settings::HttpSettings, web::IDEMPOTENT_REPLAYED};
 
 const METHODS: HeaderValue = HeaderValue::from_static("DELETE, GET, OPTIONS, PATCH, POST, PUT");
-const HEADERS: HeaderValue = HeaderValue::from_static(
-    "accept, authorization, content-type, user-agent, x-csrftoken, x-requested-with",
-);
-const HEADERS_AND_KEY: HeaderValue = HeaderValue::from_static(
-    "accept, authorization, content-type, user-agent, x-csrftoken, x-requested-with, idempotency-key",
-);
+const HEADERS: &str = "accept, authorization, content-type, user-agent, x-csrftoken, x-requested-with";
+/// What is listed beside them for a page that asks for it.
+const MORE_HEADERS: [&str; 2] = ["idempotency-key", "x-api-key"];
 const MAX_AGE: HeaderValue = HeaderValue::from_static("86400");
 const ANY: HeaderValue = HeaderValue::from_static("*");
 
@@ -74,7 +71,8 @@ pub(super) struct Asked {
     origin: Option<HeaderValue>,
     is_options: bool,
     is_preflight: bool,
-    sends_key: bool,
+    /// Of the headers that are not listed for everyone.
+    more_headers: Vec<&'static str>,
 }
 
 impl Asked {
@@ -87,7 +85,11 @@ impl Asked {
                 .filter(|origin| !origin.is_empty())
                 .cloned(),
             is_options,
-            sends_key: is_options && asks_for(headers, "idempotency-key"),
+            more_headers: if is_options {
+                asked_for(headers)
+            } else {
+                Vec::new()
+            },
             is_preflight: is_options && headers.contains_key(header::ACCESS_CONTROL_REQUEST_METHOD),
         }
     }
@@ -114,13 +116,16 @@ fn vary_by_origin(headers: &mut HeaderMap) {
     headers.insert(header::VARY, vary);
 }
 
-/// Whether a page wants to send a header.
-fn asks_for(headers: &HeaderMap, name: &str) -> bool {
-    let wanted = headers.get_all(header::ACCESS_CONTROL_REQUEST_HEADERS).iter();
-    wanted
-        .filter_map(|wanted| wanted.to_str().ok())
-        .flat_map(|wanted| wanted.split(','))
-        .any(|wanted| wanted.trim().eq_ignore_ascii_case(name))
+/// Which of the headers that are not listed for everyone a page wants to send.
+fn asked_for(headers: &HeaderMap) -> Vec<&'static str> {
+    let asked = headers.get_all(header::ACCESS_CONTROL_REQUEST_HEADERS).iter();
+    let asked: Vec<&str> = asked
+        .filter_map(|asked| asked.to_str().ok())
+        .flat_map(|asked| asked.split(','))
+        .map(str::trim)
+        .collect();
+    let is_asked_for = |name: &&str| asked.iter().any(|asked| asked.eq_ignore_ascii_case(name));
+    MORE_HEADERS.into_iter().filter(is_asked_for).collect()
 }
 
 fn add(headers: &mut HeaderMap, allowed: HeaderValue, asked: &Asked) {
@@ -131,7 +136,11 @@ fn add(headers: &mut HeaderMap, allowed: HeaderValue, asked: &Asked) {
     }
     if asked.is_options {
         headers.insert(header::ACCESS_CONTROL_ALLOW_METHODS, METHODS);
-        let may_be_sent = if asked.sends_key { HEADERS_AND_KEY } else { HEADERS };
+        let may_be_sent = asked
+            .more_headers
+            .iter()
+            .fold(HEADERS.to_owned(), |all, one| all + ", " + one);
+        let may_be_sent = HeaderValue::from_str(&may_be_sent).expect("names of headers");
         headers.insert(header::ACCESS_CONTROL_ALLOW_HEADERS, may_be_sent);
         headers.insert(header::ACCESS_CONTROL_MAX_AGE, MAX_AGE);
     }

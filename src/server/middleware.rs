@@ -27,10 +27,8 @@ use crate::{
     rate_limit::TrustedProxies,
     settings::HttpSettings,
     telemetry,
-    web::{self, Problem, Scheme},
+    web::{self, Client, Problem, REQUEST_ID, Scheme},
 };
-
-pub(super) const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
 /// Puts the middleware around `routes`.
 ///
@@ -56,7 +54,7 @@ pub(super) fn around(routes: Router, http: &HttpSettings, workshop: Workshop) ->
                 .on_failure(()),
         )
         .map_response(add_security_headers)
-        .map_request(move |request| read_scheme(&proxies, request))
+        .map_request(move |request| note_client(&proxies, request))
         .layer(from_fn_with_state(doors, pass))
         // Innermost, so that a panic is an answer like any other, with all the headers of one.
         .layer(CatchPanicLayer::custom(panicked));
@@ -140,8 +138,9 @@ fn complete_path(mut request: Request) -> Request {
     request
 }
 
-/// Believes a proxy on this machine, or a trusted one, that it was reached through TLS.
-fn read_scheme(proxies: &TrustedProxies, mut request: Request) -> Request {
+/// Notes how the client reached the server. A proxy on this machine, or a trusted one, is believed that it was reached through
+/// TLS; only a trusted one is believed on whose behalf it asks.
+fn note_client(proxies: &TrustedProxies, mut request: Request) -> Request {
     let peer = request
         .extensions()
         .get::<ConnectInfo<SocketAddr>>()
@@ -151,11 +150,15 @@ fn read_scheme(proxies: &TrustedProxies, mut request: Request) -> Request {
         .headers()
         .get("x-forwarded-proto")
         .is_some_and(|proto| proto == "https");
-    request.extensions_mut().insert(if believed && claimed {
-        Scheme::Https
-    } else {
-        Scheme::Http
-    });
+    let client = Client {
+        scheme: if believed && claimed {
+            Scheme::Https
+        } else {
+            Scheme::Http
+        },
+        address: peer.map(|peer| proxies.client_address(peer, request.headers())),
+    };
+    request.extensions_mut().insert(client);
     request
 }
 

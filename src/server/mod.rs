@@ -14,7 +14,10 @@ mod serve;
 mod span;
 mod work;
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
 
 use axum::{Extension, Router, http::Method};
 use tokio_util::task::TaskTracker;
@@ -24,7 +27,7 @@ use utoipa_axum::{
 };
 
 use crate::{
-    access::Secret,
+    access::{Keyring, Secret},
     admin::{self, Api, Console},
     category, inventory,
     order::{self, GroupCommit},
@@ -33,7 +36,7 @@ use crate::{
     settings::{HttpSettings, RedisSettings},
     shutdown::Stop,
     store,
-    web::{AppState, Problem, Repeats},
+    web::{AppState, Gate, Problem, Repeats},
     worker::{Queues, WorkerError},
 };
 
@@ -102,12 +105,18 @@ pub fn app(
     let placement = GroupCommit::start(&state.database.placement, order::Limits::with_lanes(lanes));
     let stop = state.stop.clone();
     let repeats = Repeats::new(state.database.pool.clone(), WAIT_FOR_TWIN);
-    let api = api.layer(Extension(placement)).layer(Extension(repeats));
+    let secret = Secret::new(http.secret_key.clone().unwrap_or_default());
+    let mut api = api.layer(Extension(placement)).layer(Extension(repeats));
+    let inner = api.clone().with_state(state.clone());
+    let keyring = Keyring::new(state.database.pool.clone(), &secret);
+    if let Some(gate) = Gate::new(http.api_auth(), keyring, || SystemTime::now().into()) {
+        api = api.layer(Extension(gate));
+    }
     let console = Console {
         app: state.clone(),
-        api: Api::new(api.clone().with_state(state.clone())),
+        api: Api::new(inner),
         queues: Queues::new(redis)?,
-        secret: Secret::new(http.secret_key.clone().unwrap_or_default()),
+        secret,
         debug: http.debug,
         configuration: Arc::default(),
     };

@@ -10,8 +10,7 @@ use axum::{
 use tower_http::trace::{DefaultOnResponse, OnResponse};
 use tracing::{Span, field::Empty};
 
-use super::middleware::REQUEST_ID;
-use crate::telemetry;
+use crate::{telemetry, web::REQUEST_ID};
 
 /// Opens the span. Its level says that it is there even where only errors are logged: a failure without the id of its
 /// request is hard to follow.

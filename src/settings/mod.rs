@@ -3,6 +3,7 @@
 //! The documentation of a field is what `--help` prints and what `.env.example` says; a test keeps the two equal.
 //! Names and meanings are those that operators of the original know.
 
+mod access;
 mod delivery;
 mod overload;
 mod telemetry;
@@ -16,6 +17,7 @@ use sqlx::postgres::PgConnectOptions;
 
 use crate::rate_limit::TrustedProxies;
 
+pub use access::{ApiAuth, ApiAuthSetting, NotAnApiAuth};
 pub use delivery::{DeliveryError, DeliverySettings};
 pub use overload::OverloadSettings;
 pub use telemetry::{LogSettings, MetricsAddress, TelemetrySettings};
@@ -116,6 +118,16 @@ pub struct HttpSettings {
     #[arg(long, env = "SECRET_KEY", hide_env_values = true, value_parser = secret, global = true)]
     pub secret_key: Option<SecretString>,
 
+    /// Who needs a key to use the API: `all`, who writes (`write`), or nobody (`off`); blank: `off` with DEBUG, `all` otherwise
+    #[arg(
+        long,
+        env = "API_AUTH",
+        default_value = "",
+        hide_default_value = true,
+        global = true
+    )]
+    pub api_auth: ApiAuthSetting,
+
     /// Host names that requests may be for, comma-separated; `.example.com` includes its subdomains, `*` is any
     #[arg(
         long,
@@ -146,6 +158,13 @@ pub struct HttpSettings {
 }
 
 impl HttpSettings {
+    /// Who may use the API.
+    #[must_use]
+    pub fn api_auth(&self) -> ApiAuth {
+        let unless_set = if self.debug { ApiAuth::Off } else { ApiAuth::All };
+        self.api_auth.0.unwrap_or(unless_set)
+    }
+
     /// Makes sure that there is a secret key: in development one is made up, in production a missing one, or the one
     /// that everybody can read in `.env.example`, is refused.
     pub fn require_secret_key(&mut self) -> Result<(), SettingsError> {

@@ -1,9 +1,10 @@
 //! The SQL of stores.
 
-use sqlx::{PgExecutor, PgPool};
+use sqlx::{PgConnection, PgExecutor, PgPool};
 
 use super::model::{Store, StoreFields};
 use crate::{
+    audit::{self, Signature},
     ledger::{self, Deletion, Scope},
     timestamp::Timestamp,
     web::Slice,
@@ -25,21 +26,32 @@ macro_rules! stores {
     };
 }
 
-pub async fn count(db: impl PgExecutor<'_>) -> sqlx::Result<i64> {
-    sqlx::query_scalar!(r#"select count(*) as "count!" from store where is_active"#)
-        .fetch_one(db)
-        .await
+/// How many of these stores are active, of all of them if none are named.
+pub async fn count(db: impl PgExecutor<'_>, ids: Option<&[i64]>) -> sqlx::Result<i64> {
+    sqlx::query_scalar!(
+        r#"select count(*) as "count!" from store where is_active and ($1::bigint[] is null or id = any($1))"#,
+        ids
+    )
+    .fetch_one(db)
+    .await
 }
 
-pub async fn list(db: impl PgExecutor<'_>, slice: &Slice<Store>) -> sqlx::Result<Vec<Store>> {
+/// The active ones of these stores, of all of them if none are named.
+pub async fn list(
+    db: impl PgExecutor<'_>,
+    ids: Option<&[i64]>,
+    slice: &Slice<Store>,
+) -> sqlx::Result<Vec<Store>> {
     let (name, id) = &slice.after;
     stores!(
-        "select * from store where is_active and (name, id) > ($1, $2) order by name, id limit $3 offset $4"
+        "select * from store where is_active and (name, id) > ($1, $2) and ($5::bigint[] is null or id = any($5))
+         order by name, id limit $3 offset $4"
             + " order by s.name, s.id",
         name,
         id,
         slice.limit,
-        slice.offset
+        slice.offset,
+        ids
     )
     .fetch_all(db)
     .await
@@ -60,19 +72,31 @@ pub(crate) async fn exists(db: impl PgExecutor<'_>, id: i64) -> sqlx::Result<boo
     .await
 }
 
-pub async fn insert(db: impl PgExecutor<'_>, sent: &StoreFields) -> sqlx::Result<Store> {
-    stores!(
+pub async fn insert(tx: &mut PgConnection, sent: &StoreFields, by: &Signature) -> sqlx::Result<Store> {
+    let store = stores!(
         "insert into store (name, location, is_active) values ($1, $2, coalesce($3, true)) returning *",
         sent.name,
         sent.location,
         sent.is_active
     )
-    .fetch_one(db)
-    .await
+    .fetch_one(&mut *tx)
+    .await?;
+    let subject = subject(store.id);
+    audit::record(tx, by, "store.created", subject, (None, Some(&store))).await?;
+    Ok(store)
 }
 
-pub async fn update(db: impl PgExecutor<'_>, id: i64, sent: &StoreFields) -> sqlx::Result<Option<Store>> {
-    stores!(
+fn subject(id: i64) -> Option<String> {
+    Some(format!("store:{id}"))
+}
+
+pub async fn update(db: &PgPool, id: i64, sent: &StoreFields, by: &Signature) -> sqlx::Result<Option<Store>> {
+    let mut tx = db.begin().await?;
+    let before = stores!("select * from store where id = $1 for no key update", id)
+        .fetch_optional(&mut *tx)
+        .await?;
+    let Some(before) = before else { return Ok(None) };
+    let after = stores!(
         "update store set name = coalesce($2, name), location = coalesce($3, location),
              is_active = coalesce($4, is_active), updated_at = now()
          where id = $1 returning *",
@@ -81,20 +105,24 @@ pub async fn update(db: impl PgExecutor<'_>, id: i64, sent: &StoreFields) -> sql
         sent.location,
         sent.is_active
     )
-    .fetch_optional(db)
-    .await
+    .fetch_one(&mut *tx)
+    .await?;
+    let states = (Some(&before), Some(&after));
+    audit::record(&mut *tx, by, "store.changed", subject(id), states).await?;
+    tx.commit().await?;
+    Ok(Some(after))
 }
 
 /// Deletes a store with its stock, unless it has orders: also rejected ones, which touched no stock.
-pub async fn delete(db: &PgPool, id: i64) -> sqlx::Result<Deletion> {
+pub async fn delete(db: &PgPool, id: i64, by: &Signature) -> sqlx::Result<Deletion> {
     let mut tx = db.begin().await?;
     ledger::lock(&mut tx, Scope::Store(id)).await?;
-    let found = sqlx::query_scalar!("select id from store where id = $1 for update", id)
+    let before = stores!("select * from store where id = $1 for update", id)
         .fetch_optional(&mut *tx)
         .await?;
-    if found.is_none() {
+    let Some(before) = before else {
         return Ok(Deletion::NotFound);
-    }
+    };
     ledger::lock(&mut tx, Scope::Store(id)).await?;
     let has_orders = sqlx::query_scalar!(
         r#"select exists (select from orders where store_id = $1) as "exists!""#,
@@ -105,10 +133,11 @@ pub async fn delete(db: &PgPool, id: i64) -> sqlx::Result<Deletion> {
     if has_orders {
         return Ok(Deletion::Ordered);
     }
-    ledger::remove(&mut tx, Scope::Store(id)).await?;
+    ledger::remove(&mut tx, Scope::Store(id), by.who.label().as_deref()).await?;
     sqlx::query!("delete from store where id = $1", id)
         .execute(&mut *tx)
         .await?;
+    audit::record(&mut *tx, by, "store.deleted", subject(id), (Some(&before), None)).await?;
     tx.commit().await?;
     Ok(Deletion::Done)
 }

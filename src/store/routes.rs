@@ -9,10 +9,11 @@ use super::{
     queries,
 };
 use crate::{
+    access::{Area, Stores},
     database,
     web::{
-        AppState, Body, Conflict, Invalid, InvalidParameter, ListParams, ListRequest, Listing, NotFound,
-        Once, Presence, Problem, RecordId, deleted, endpoint,
+        AppState, Body, Caller, Conflict, Invalid, InvalidParameter, ListParams, ListRequest, Listing,
+        NotFound, Once, Presence, Problem, RecordId, deleted, endpoint,
     },
 };
 
@@ -21,19 +22,29 @@ const NO_SUCH: Problem = Problem::NoSuch("Store");
 /// The routes of stores.
 pub fn router() -> OpenApiRouter<AppState> {
     OpenApiRouter::new()
-        .routes(endpoint(routes!(list, create), "GET, POST, HEAD, OPTIONS"))
+        .routes(endpoint(
+            routes!(list, create),
+            "GET, POST, HEAD, OPTIONS",
+            Area::Catalog,
+        ))
         .routes(endpoint(
             routes!(retrieve, replace, patch, delete),
             "GET, PUT, PATCH, DELETE, HEAD, OPTIONS",
+            Area::Catalog,
         ))
 }
 
 /// Active stores, by name.
 #[utoipa::path(get, path = "/api/stores/", tag = "Stores", params(ListParams),
     responses((status = 200, body = Listing<Store>), (status = 400, response = InvalidParameter), (status = 404, response = NotFound)))]
-async fn list(State(db): State<PgPool>, list: ListRequest<Store>) -> Result<Json<Listing<Store>>, Problem> {
-    let slice = list.slice(queries::count(&db)).await?;
-    let rows = queries::list(&db, &slice).await?;
+async fn list(
+    State(db): State<PgPool>,
+    stores: Stores,
+    list: ListRequest<Store>,
+) -> Result<Json<Listing<Store>>, Problem> {
+    let ids = stores.to_column();
+    let slice = list.slice(queries::count(&db, ids.as_deref())).await?;
+    let rows = queries::list(&db, ids.as_deref(), &slice).await?;
     Ok(Json(list.answer(&slice, rows)))
 }
 
@@ -42,57 +53,89 @@ async fn list(State(db): State<PgPool>, list: ListRequest<Store>) -> Result<Json
     responses((status = 201, body = Store), (status = 400, response = Invalid)))]
 async fn create(
     State(db): State<PgPool>,
+    caller: Caller,
     once: Once,
     body: Body,
 ) -> Result<(StatusCode, Json<Store>), Problem> {
+    caller.require_all_stores()?;
     let mut fields = body.fields(Presence::Complete)?;
     let sent = StoreFields::read(&mut fields);
     let sent = fields.finish(sent)?;
     let mut tx = db.begin().await?;
-    let store = queries::insert(&mut *tx, &sent).await?;
+    let store = queries::insert(&mut tx, &sent, &caller.signature()).await?;
     once.commit(tx, StatusCode::CREATED, store).await
 }
 
 /// One store, active or not.
 #[utoipa::path(get, path = "/api/stores/{id}/", tag = "Stores", params(("id" = i64, Path)),
     responses((status = 200, body = Store), (status = 404, response = NotFound)))]
-async fn retrieve(State(db): State<PgPool>, RecordId(id): RecordId) -> Result<Json<Store>, Problem> {
+async fn retrieve(
+    State(db): State<PgPool>,
+    stores: Stores,
+    RecordId(id): RecordId,
+) -> Result<Json<Store>, Problem> {
+    granted(&stores, id)?;
     queries::get(&db, id).await?.map(Json).ok_or(NO_SUCH)
 }
 
 /// Write a store.
 #[utoipa::path(put, path = "/api/stores/{id}/", tag = "Stores", params(("id" = i64, Path)), request_body = StoreFields,
     responses((status = 200, body = Store), (status = 400, response = Invalid), (status = 404, response = NotFound)))]
-async fn replace(State(db): State<PgPool>, id: RecordId, body: Body) -> Result<Json<Store>, Problem> {
-    update(&db, id, &body, Presence::Complete).await
+async fn replace(
+    State(db): State<PgPool>,
+    caller: Caller,
+    id: RecordId,
+    body: Body,
+) -> Result<Json<Store>, Problem> {
+    update(&db, &caller, id, &body, Presence::Complete).await
 }
 
 /// Write what is sent of a store.
 #[utoipa::path(patch, path = "/api/stores/{id}/", tag = "Stores", params(("id" = i64, Path)), request_body = StoreFields,
     responses((status = 200, body = Store), (status = 400, response = Invalid), (status = 404, response = NotFound)))]
-async fn patch(State(db): State<PgPool>, id: RecordId, body: Body) -> Result<Json<Store>, Problem> {
-    update(&db, id, &body, Presence::Partial).await
+async fn patch(
+    State(db): State<PgPool>,
+    caller: Caller,
+    id: RecordId,
+    body: Body,
+) -> Result<Json<Store>, Problem> {
+    update(&db, &caller, id, &body, Presence::Partial).await
 }
 
 async fn update(
     db: &PgPool,
+    caller: &Caller,
     RecordId(id): RecordId,
     body: &Body,
     presence: Presence,
 ) -> Result<Json<Store>, Problem> {
+    granted(&caller.grant.stores, id)?;
     if !queries::exists(db, id).await? {
         return Err(NO_SUCH);
     }
     let mut fields = body.fields(presence)?;
     let sent = StoreFields::read(&mut fields);
     let sent = fields.finish(sent)?;
-    queries::update(db, id, &sent).await?.map(Json).ok_or(NO_SUCH)
+    let by = caller.signature();
+    let written = queries::update(db, id, &sent, &by).await?;
+    written.map(Json).ok_or(NO_SUCH)
 }
 
 /// Delete a store with its stock.
 #[utoipa::path(delete, path = "/api/stores/{id}/", tag = "Stores", params(("id" = i64, Path)),
     responses((status = 204), (status = 404, response = NotFound), (status = 409, response = Conflict)))]
-async fn delete(State(db): State<PgPool>, RecordId(id): RecordId) -> Result<StatusCode, Problem> {
-    let deletion = database::retry(|| queries::delete(&db, id)).await?;
+async fn delete(
+    State(db): State<PgPool>,
+    caller: Caller,
+    RecordId(id): RecordId,
+) -> Result<StatusCode, Problem> {
+    granted(&caller.grant.stores, id)?;
+    let by = caller.signature();
+    let deletion = database::retry(|| queries::delete(&db, id, &by)).await?;
     deleted(deletion, NO_SUCH, "Cannot delete this store: it has orders.")
+}
+
+/// A store that is not granted is none.
+fn granted(stores: &Stores, id: i64) -> Result<(), Problem> {
+    if stores.hold(id) { Ok(()) } else { Err(NO_SUCH) }
 }

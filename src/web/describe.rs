@@ -10,13 +10,15 @@ use utoipa::{
         ResponseBuilder,
         path::{Operation, ParameterBuilder, ParameterIn, PathItem, Paths},
         schema::{AnyOfBuilder, ArrayBuilder, ObjectBuilder, Schema, Type},
+        security::{ApiKey, ApiKeyValue, HttpAuthScheme, HttpBuilder, SecurityRequirement, SecurityScheme},
     },
 };
 
 use super::{
-    FieldErrors,
+    FieldErrors, gate,
     problem::{Detail, Titled},
 };
+use crate::access::{Area, Scope};
 
 /// Makes a named response of each refusal, whose body is one of some schemas.
 macro_rules! refusals {
@@ -49,6 +51,10 @@ refusals! {
     InvalidOrder: FieldErrors | Titled | Detail = "What is wrong, by field; or that the store takes no orders; or a sentence, where the body is no JSON.";
     /// 400 for a text that is too short to be searched for.
     InvalidPrefix: Titled | FieldErrors = "Fewer than three characters, or a character that no title has.";
+    /// 401
+    Unauthorized: Detail = "No API key was sent, or one that is not good (any more): `WWW-Authenticate` tells which.";
+    /// 403
+    Forbidden: Detail = "The API key lacks a scope, which is named; or it is bound to stores, and this concerns all of them.";
     /// 404
     NotFound: Detail = "There is no such record, or no such page.";
     /// 406
@@ -61,6 +67,8 @@ refusals! {
     TooLarge: Detail = "The body is larger than 1 MiB.";
     /// 415
     UnsupportedMediaType: Detail = "The body is not `application/json`.";
+    /// 429
+    TooManyFailures: Detail = "Too many API keys from this address were refused: `Retry-After` says for how many seconds.";
     /// 422
     KeyMismatch: Detail = "This `Idempotency-Key` was used for another request.";
 }
@@ -94,7 +102,7 @@ pub fn components() -> Components {
     let not_modified = ResponseBuilder::new()
         .description("The client has it already, as `If-None-Match` says.")
         .header_ref("ETag", Ref::new(ETAG));
-    refusals()
+    security_schemes(refusals())
         .header("ETag", etag.build())
         .header("IdempotentReplayed", replayed.build())
         .parameter("IdempotencyKey", key.build())
@@ -126,7 +134,7 @@ fn response(description: &str, mut bodies: Vec<RefOr<Schema>>) -> Response {
 }
 
 /// Adds what all endpoints share: a name that no other operation has, and the refusals that need no handler.
-pub(super) fn complete(paths: &mut Paths, schemas: &mut Vec<(String, RefOr<Schema>)>) {
+pub(super) fn complete(paths: &mut Paths, schemas: &mut Vec<(String, RefOr<Schema>)>, area: Area) {
     for item in paths.paths.values_mut() {
         if let Some(patch) = &mut item.patch {
             require_nothing(patch, schemas);
@@ -137,13 +145,15 @@ pub(super) fn complete(paths: &mut Paths, schemas: &mut Vec<(String, RefOr<Schem
         if let Some(post) = &mut item.post {
             may_be_repeated(post);
         }
-        for operation in operations(item) {
+        for (writes, operation) in operations(item) {
             complete_operation(operation);
+            guard(operation, area.scope(writes));
         }
     }
 }
 
-fn operations(item: &mut PathItem) -> impl Iterator<Item = &mut Operation> {
+/// The operations of a path, and whether they write.
+fn operations(item: &mut PathItem) -> impl Iterator<Item = (bool, &mut Operation)> {
     let PathItem {
         get,
         put,
@@ -152,9 +162,46 @@ fn operations(item: &mut PathItem) -> impl Iterator<Item = &mut Operation> {
         delete,
         ..
     } = item;
-    [get, put, post, patch, delete]
-        .into_iter()
-        .filter_map(Option::as_mut)
+    [
+        (false, get),
+        (true, put),
+        (true, post),
+        (true, patch),
+        (true, delete),
+    ]
+    .into_iter()
+    .filter_map(|(writes, operation)| Some((writes, operation.as_mut()?)))
+}
+
+/// Has an operation tell what a key must be good for, where one is asked for: that is a setting of the server.
+fn guard(operation: &mut Operation, scope: Scope) {
+    let none: [&str; 0] = [];
+    operation.security = Some(vec![
+        SecurityRequirement::default(),
+        SecurityRequirement::new(BEARER, none),
+        SecurityRequirement::new(HEADER, none),
+    ]);
+    let needs = format!("An API key needs the scope `{scope}`.");
+    operation.description = Some(match operation.description.take() {
+        Some(said) if !said.trim().is_empty() => format!("{said}\n\n{needs}"),
+        _ => needs,
+    });
+    let responses = &mut operation.responses.responses;
+    refuse::<Unauthorized>(responses, "401");
+    refuse::<Forbidden>(responses, "403");
+    refuse_unless_there::<TooManyFailures>(responses, "429");
+}
+
+/// How keys are sent.
+const BEARER: &str = "bearer";
+const HEADER: &str = "header";
+
+fn security_schemes(components: ComponentsBuilder) -> ComponentsBuilder {
+    let bearer = HttpBuilder::new().scheme(HttpAuthScheme::Bearer).build();
+    let header = ApiKeyValue::new(gate::API_KEY.as_str());
+    components
+        .security_scheme(BEARER, SecurityScheme::Http(bearer))
+        .security_scheme(HEADER, SecurityScheme::ApiKey(ApiKey::Header(header)))
 }
 
 fn complete_operation(operation: &mut Operation) {
@@ -213,6 +260,16 @@ fn may_be_repeated(post: &mut Operation) {
     }
     refuse::<KeyInUse>(responses, "409");
     refuse::<KeyMismatch>(responses, "422");
+}
+
+/// A rate limit has told already.
+fn refuse_unless_there<'r, T: ToResponse<'r>>(
+    responses: &mut BTreeMap<String, RefOr<Response>>,
+    status: &str,
+) {
+    if !responses.contains_key(status) {
+        refuse::<T>(responses, status);
+    }
 }
 
 fn refuse<'r, T: ToResponse<'r>>(responses: &mut BTreeMap<String, RefOr<Response>>, status: &str) {

@@ -9,54 +9,37 @@ use axum::{
 use utoipa_axum::router::UtoipaMethodRouter;
 
 use super::{
-    AppState, Problem, Repeats, describe, once,
+    AppState, Caller, Gate, Problem, Repeats, describe, once,
     problem::{ConnectionLost, OUTCOME_UNKNOWN},
     transfer::Terms,
 };
-
-/// How the client reached the server, as far as the server can know.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Scheme {
-    /// In the clear.
-    #[default]
-    Http,
-    /// Through a trusted proxy that ends TLS.
-    Https,
-}
-
-impl Scheme {
-    /// `http` or `https`.
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Http => "http",
-            Self::Https => "https",
-        }
-    }
-}
+use crate::access::Area;
 
 /// Gives the methods of a route what all endpoints share, checked in this order: an id that is no number is no path
-/// (404), an answer that the client would not accept is not made (406), OPTIONS says what is allowed, and so does the
-/// refusal of any other method (405); a POST may come with an `Idempotency-Key`. `allow` lists the methods. What is read has an `ETag`, and may be compressed. The
+/// (404), an answer that the client would not accept is not made (406), who may not do what is asked is told so (401, 403, 429),
+/// OPTIONS says what is allowed, and so does the refusal of any other method (405); a POST may come with an `Idempotency-Key`.
+/// `allow` lists the methods, `area` tells the scopes that they need. What is read has an `ETag`, and may be compressed. The
 /// document is told what that means for clients.
 pub fn endpoint(
     (mut schemas, mut paths, methods): UtoipaMethodRouter<AppState>,
     allow: &'static str,
+    area: Area,
 ) -> UtoipaMethodRouter<AppState> {
     let methods = methods
         .options(|| async { StatusCode::OK })
         .fallback(async |method: Method| Problem::not_allowed(&method))
         .layer(middleware::from_fn(move |params, request, next| {
-            manners(allow, params, request, next)
+            manners(allow, area, params, request, next)
         }));
-    describe::complete(&mut paths, &mut schemas);
+    describe::complete(&mut paths, &mut schemas, area);
     (schemas, paths, methods)
 }
 
 async fn manners(
     allow: &'static str,
+    area: Area,
     params: Result<RawPathParams, RawPathParamsRejection>,
-    request: Request,
+    mut request: Request,
     next: Next,
 ) -> Response {
     // What is no text is no number either.
@@ -72,6 +55,8 @@ async fn manners(
     let mut response = if !accepts_json(&request) {
         let refusal = "Could not satisfy the request Accept header.";
         Problem::detail(StatusCode::NOT_ACCEPTABLE, refusal).into_response()
+    } else if let Err(refusal) = Gate::admit(&mut request, area).await {
+        refusal
     } else if request.method() == Method::POST {
         post(request, next).await
     } else {
@@ -94,10 +79,19 @@ async fn post(request: Request, next: Next) -> Response {
     match once::key(request.headers()) {
         Ok(None) => next.run(request).await,
         Ok(Some(key)) => match request.extensions().get::<Repeats>().cloned() {
-            Some(repeats) => repeats.handle(key, request, next).await,
+            Some(repeats) => repeats.handle(own(key, &request), request, next).await,
             None => Problem::Internal("nothing keeps answers".into()).into_response(),
         },
         Err(problem) => problem.into_response(),
+    }
+}
+
+/// A key is its sender's own: under the same one, another's request is another request. A client's key has no space.
+fn own(key: String, request: &Request) -> String {
+    let caller = request.extensions().get::<Caller>();
+    match caller.and_then(|caller| caller.grant.who.label()) {
+        Some(sender) => format!("{sender} {key}"),
+        None => key,
     }
 }
 

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use axum::http::{header, request::Parts};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
-use super::Scheme;
+use super::{Client, Scheme};
 
 /// What stays as it is in a link.
 const ENCODED: &AsciiSet = &NON_ALPHANUMERIC
@@ -25,7 +25,10 @@ pub(super) struct ListUrl {
 impl ListUrl {
     /// The URL of a request, as its client sees it.
     pub(super) fn of(parts: &Parts) -> Self {
-        let scheme = parts.extensions.get::<Scheme>().copied().unwrap_or_default();
+        let scheme = parts
+            .extensions
+            .get::<Client>()
+            .map_or(Scheme::Http, |client| client.scheme);
         let host = parts
             .headers
             .get(header::HOST)

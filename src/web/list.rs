@@ -81,6 +81,17 @@ pub struct Step<T> {
 }
 
 impl<T: Listed> Slice<T> {
+    /// The first rows of a list.
+    #[must_use]
+    pub fn first(limit: i64) -> Self {
+        Self {
+            after: T::START,
+            limit,
+            offset: 0,
+            window: None,
+        }
+    }
+
     /// How many rows the list has, where they were counted.
     #[must_use]
     pub fn count(&self) -> Option<i64> {

@@ -5,10 +5,12 @@
 
 mod body;
 mod caller;
+mod client;
 mod cursor;
 mod describe;
 mod endpoint;
 mod fields;
+mod gate;
 mod intake;
 mod link;
 mod list;
@@ -24,13 +26,15 @@ mod transfer;
 mod value;
 
 pub use body::Body;
-pub use caller::Caller;
+pub use caller::{Caller, REQUEST_ID};
+pub use client::{Client, Scheme};
 pub use describe::{
     Conflict, Invalid, InvalidOrder, InvalidParameter, InvalidPrefix, NotAcceptable, NotFound, TooLarge,
     UnsupportedMediaType, components,
 };
-pub use endpoint::{Scheme, endpoint};
+pub use endpoint::endpoint;
 pub use fields::{FieldErrors, Fields, Presence};
+pub use gate::Gate;
 pub use intake::{Intake, IntakeLimits, Shed, Turn, Work};
 pub use list::{ListParams, ListRequest, Listed, Listing, Slice, Step};
 pub use natural::Natural;
@@ -39,12 +43,13 @@ pub use page::Page;
 pub use params::{Params, RecordId};
 pub(crate) use problem::OUTCOME_UNKNOWN;
 pub use problem::{Detail, Problem, Titled, deleted};
-pub use rules::{Reference, boolean, integer, natural, price, reference, text, text_or_blank};
+pub use rules::{Reference, boolean, integer, natural, one_of, price, reference, text, text_or_blank};
 pub use state::AppState;
 pub use transfer::{spare, without_length};
 
 /// Says what is counted here.
 pub fn describe() {
+    gate::describe();
     intake::describe();
     once::describe();
 }

@@ -50,6 +50,16 @@ pub fn text_or_blank(longest: usize) -> impl Fn(&Value<'_>) -> Ruled<String> {
     }
 }
 
+/// One of some words.
+pub fn one_of<T: Copy, const N: usize>(words: [(&'static str, T); N]) -> impl Fn(&Value<'_>) -> Ruled<T> {
+    move |value| {
+        let text = text_or_blank(LONGEST_NUMBER)(value)?;
+        let known = words.iter().find(|(word, _)| *word == text);
+        let choice = known.map(|(_, choice)| *choice);
+        choice.ok_or_else(|| format!("\"{text}\" is not a valid choice.").into())
+    }
+}
+
 /// An amount from 0.01 to 99999999.99, as a number or a text. Digits are counted as they are written: `10.000` has three
 /// decimal places.
 pub fn price(value: &Value<'_>) -> Ruled<Money> {

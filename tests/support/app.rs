@@ -6,7 +6,7 @@ use afforo::{
     check,
     database::Database,
     server::{self, Limits},
-    settings::{HttpSettings, RedisSettings},
+    settings::{ApiAuth, ApiAuthSetting, HttpSettings, RedisSettings},
     shutdown::Stop,
     web::AppState,
 };
@@ -43,6 +43,7 @@ pub fn production() -> HttpSettings {
         cors_allowed_origins: vec!["http://localhost:3000".into(), "http://127.0.0.1:3000".into()],
         rate_limit_enabled: false,
         trusted_proxies: "".parse().unwrap(),
+        api_auth: ApiAuthSetting(Some(ApiAuth::Off)),
     }
 }
 

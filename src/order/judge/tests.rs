@@ -43,6 +43,7 @@ fn order(store: i64, items: &[(i64, i64)]) -> NewOrder {
     NewOrder {
         store_id: store.into(),
         items: items.iter().map(item).collect(),
+        placed_by: None,
     }
 }
 
@@ -144,6 +145,7 @@ fn numbers_beyond_the_database_are_short_or_unknown_like_any_other() {
     let ask = |items| NewOrder {
         store_id: STORE.into(),
         items,
+        placed_by: None,
     };
     let mut stock = stock(&[(1, 1, 5)]);
     let orders = [
@@ -152,6 +154,7 @@ fn numbers_beyond_the_database_are_short_or_unknown_like_any_other() {
         NewOrder {
             store_id: huge.clone(),
             items: vec![item(1.into(), 1.into())],
+            placed_by: None,
         },
     ];
     let verdicts = judge(&mut stock, &orders);

@@ -46,6 +46,7 @@ fn random_orders(rng: &mut StdRng, count: usize) -> Vec<NewOrder> {
         NewOrder {
             store_id: store.into(),
             items,
+            placed_by: None,
         }
     });
     orders.collect()

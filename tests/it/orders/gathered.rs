@@ -271,6 +271,7 @@ fn order(store: i64, product: i64, quantity: i64) -> NewOrder {
     NewOrder {
         store_id: store.into(),
         items: vec![item],
+        placed_by: None,
     }
 }
 

@@ -162,6 +162,7 @@ impl Shop {
         let order = NewOrder {
             store_id: store.into(),
             items: vec![item],
+            placed_by: None,
         };
         Self {
             app,
