@@ -62,7 +62,7 @@ impl Query {
     /// A link to the same list with one parameter changed, on its first page; a blank value takes the parameter away.
     pub fn with(&self, name: &str, value: impl Display) -> String {
         let value = value.to_string();
-        let mut query = form_urlencoded::Serializer::new(String::from("?"));
+        let mut query = form_urlencoded::Serializer::for_suffix(String::from("?"), 1);
         for (known, text) in &self.0 {
             if known != name && known != "page" && !text.trim().is_empty() {
                 query.append_pair(known, text);

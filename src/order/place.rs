@@ -336,7 +336,7 @@ impl Rows {
              ), logged as (
                  insert into audit_log (actor, actor_name, address, request_id, action, subject, after)
                  select actor, actor_name, address, request_id, 'order.placed', 'order:' || id,
-                     json_build_object('store_id', store_id, 'status', status, 'total_amount', total_amount::text)
+                     json_build_object('store_id', store_id, 'status', status, 'total_amount', total_amount::numeric(12, 2)::text)
                  from unnest($20::text[], $21::text[], $22::text[], $23::text[], $1::bigint[], $2::bigint[], $3::text[],
                          $4::numeric[])
                      as s (actor, actor_name, address, request_id, id, store_id, status, total_amount)

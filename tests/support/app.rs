@@ -3,6 +3,11 @@
 use std::{net::SocketAddr, sync::Arc};
 
 use afforo::{
+    access::{
+        Scope, Secret, Stores,
+        api_key::{self, ApiKey, NewKey},
+    },
+    audit::Signature,
     check,
     database::Database,
     server::{self, Limits},
@@ -82,9 +87,18 @@ impl TestApp {
 
     /// The same, but it reaches the database by another way.
     pub async fn beside_on(&self, database_url: &str) -> Self {
+        self.start_beside(database_url, production()).await
+    }
+
+    /// The same, with other settings.
+    pub async fn beside_with(&self, http: HttpSettings) -> Self {
+        self.start_beside(&self.database_url, http).await
+    }
+
+    async fn start_beside(&self, database_url: &str, http: HttpSettings) -> Self {
         let (database, redis) = (self.database.clone(), self.redis.clone());
         let limits = Limits::default();
-        Self::start_on(database, database_url.to_owned(), redis, production(), limits).await
+        Self::start_on(database, database_url.to_owned(), redis, http, limits).await
     }
 
     async fn start_on(
@@ -156,6 +170,26 @@ impl TestApp {
             .request(method, path)
             .header("content-type", "application/json");
         send(request.body(body)).await
+    }
+
+    /// Makes an API key for this server, and returns its text.
+    pub async fn key(&self, scopes: &[Scope], stores: Stores) -> String {
+        let new = NewKey {
+            name: "Key of a test".to_owned(),
+            scopes: scopes.iter().copied().collect(),
+            stores,
+            expires_at: None,
+        };
+        self.key_of(&new).await.1
+    }
+
+    /// The same, to the letter. Returns the key and its text.
+    pub async fn key_of(&self, new: &NewKey) -> (ApiKey, String) {
+        let secret = Secret::new(production().secret_key.unwrap());
+        let mut tx = self.pool.begin().await.unwrap();
+        let made = api_key::create(&mut tx, &secret, new, &Signature::system()).await;
+        tx.commit().await.unwrap();
+        made.unwrap()
     }
 
     /// Makes a category, and returns its id.

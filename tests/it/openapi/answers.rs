@@ -2,7 +2,11 @@
 
 use std::{collections::BTreeSet, time::Duration};
 
-use afforo::{server::Limits, settings::HttpSettings};
+use afforo::{
+    access::Stores,
+    server::Limits,
+    settings::{ApiAuth, ApiAuthSetting, HttpSettings},
+};
 use futures::future::join_all;
 use reqwest::Method;
 use serde_json::{Value, json};
@@ -112,6 +116,14 @@ const REQUESTS: &str = r#"
     PATCH /api/inventory/1/ {"quantity":6} 200
     PATCH /api/inventory/1/ {"product_id":2} 400
     PATCH /api/inventory/99/ {} 404
+    GET /api/inventory/1/movements/ - 200
+    GET /api/inventory/1/movements/?cursor= - 200
+    GET /api/inventory/1/movements/?cursor=x - 400
+    GET /api/inventory/99/movements/ - 404
+    POST /api/inventory/1/movements/ {"kind":"add","quantity":5,"reason":"Delivery"} 201
+    POST /api/inventory/1/movements/ {"kind":"remove","quantity":9999,"reason":"Theft"} 400
+    POST /api/inventory/1/movements/ {} 400
+    POST /api/inventory/99/movements/ {} 404
     DELETE /api/inventory/2/ - 204
     DELETE /api/inventory/99/ - 404
     GET /api/orders/?status=confirmed - 200
@@ -215,7 +227,7 @@ fn close(schema: &mut Value) {
 
 /// Repeats a request of each kind under its key, sends another under that key, and one under a key that is in use.
 async fn repeat(app: &TestApp, checker: &mut Checker) {
-    const POSTS: [(&str, &str); 5] = [
+    const POSTS: [(&str, &str); 6] = [
         ("/api/categories/", r#"{"name":"Once"}"#),
         (
             "/api/products/",
@@ -223,6 +235,10 @@ async fn repeat(app: &TestApp, checker: &mut Checker) {
         ),
         ("/api/stores/", r#"{"name":"Once","location":"Here"}"#),
         ("/api/inventory/", r#"{"store_id":2,"product_id":1}"#),
+        (
+            "/api/inventory/1/movements/",
+            r#"{"kind":"count","quantity":5,"reason":"Again"}"#,
+        ),
         (
             "/api/orders/",
             r#"{"store_id":1,"items":[{"product_id":1,"quantity":1}]}"#,
@@ -255,6 +271,37 @@ async fn repeat(app: &TestApp, checker: &mut Checker) {
         let other = ask(app, &Method::POST, path, &key, "{}").await;
         assert_eq!(other.status, 422);
         checker.check(&Method::POST, path, None, &other);
+    }
+}
+
+/// Asks a server that wants keys without one, with one that is good for nothing, and with too many that are not good.
+async fn be_refused(app: &TestApp, checker: &mut Checker) {
+    let guarded = app
+        .beside_with(HttpSettings {
+            api_auth: ApiAuthSetting(Some(ApiAuth::All)),
+            ..production()
+        })
+        .await;
+    let useless = guarded.key(&[], Stores::All).await;
+    for attempt in [None, Some(useless.as_str()), Some("afk_wrong")] {
+        if attempt == Some("afk_wrong") {
+            for _ in 0..20 {
+                let headers = [("x-api-key", "afk_wrong")];
+                ask(&guarded, &Method::GET, "/api/stores/", &headers, "").await;
+            }
+        }
+        for (path, method, _) in operations(&checker.document.clone()) {
+            if !path.starts_with("/api/") {
+                continue;
+            }
+            let (url, method) = (
+                path.replace("{id}", "1"),
+                method.to_ascii_uppercase().parse().unwrap(),
+            );
+            let headers: Vec<(&str, &str)> = attempt.into_iter().map(|key| ("x-api-key", key)).collect();
+            let answer = ask(&guarded, &method, &url, &headers, "").await;
+            checker.check(&method, &url, None, &answer);
+        }
     }
 }
 
@@ -317,6 +364,7 @@ async fn every_documented_answer_is_given_and_looks_as_documented() {
         let answer = app.get(url).await;
         checker.check(&Method::GET, url, None, &answer);
     }
+    be_refused(&app, &mut checker).await;
     app.stop.announced.cancel();
     let unready = app.get("/health/ready/").await;
     checker.check(&Method::GET, "/health/ready/", None, &unready);
