@@ -122,7 +122,7 @@ impl NewMovement {
 }
 
 /// The ledger of a stock row, the latest movement first.
-#[utoipa::path(get, path = "/api/inventory/{id}/movements/", tag = "Inventory", params(("id" = i64, Path), ListParams),
+#[utoipa::path(get, path = "/api/inventory/{id}/movements/", tag = "Inventory", operation_id = "movements", params(("id" = i64, Path), ListParams),
     responses((status = 200, body = Listing<Movement>), (status = 400, response = InvalidParameter), (status = 404, response = NotFound)))]
 pub(super) async fn list(
     State(db): State<PgPool>,
@@ -137,7 +137,7 @@ pub(super) async fn list(
 }
 
 /// Change a quantity by so many pieces, or to what was counted, and say why.
-#[utoipa::path(post, path = "/api/inventory/{id}/movements/", tag = "Inventory", params(("id" = i64, Path)), request_body = NewMovement,
+#[utoipa::path(post, path = "/api/inventory/{id}/movements/", tag = "Inventory", operation_id = "move", params(("id" = i64, Path)), request_body = NewMovement,
     responses((status = 201, body = Movement), (status = 400, response = Invalid), (status = 404, response = NotFound)))]
 pub(super) async fn create(
     State(db): State<PgPool>,

@@ -189,7 +189,7 @@ fn guard(operation: &mut Operation, scope: Scope) {
     let responses = &mut operation.responses.responses;
     refuse::<Unauthorized>(responses, "401");
     refuse::<Forbidden>(responses, "403");
-    refuse_unless_there::<TooManyFailures>(responses, "429");
+    refuse_too::<Detail>(responses, "429");
 }
 
 /// How keys are sent.
@@ -262,13 +262,16 @@ fn may_be_repeated(post: &mut Operation) {
     refuse::<KeyMismatch>(responses, "422");
 }
 
-/// A rate limit has told already.
-fn refuse_unless_there<'r, T: ToResponse<'r>>(
-    responses: &mut BTreeMap<String, RefOr<Response>>,
-    status: &str,
-) {
-    if !responses.contains_key(status) {
-        refuse::<T>(responses, status);
+/// Of what else a rate limit answers, the body is one or the other.
+fn refuse_too<T: ToSchema>(responses: &mut BTreeMap<String, RefOr<Response>>, status: &str) {
+    let Some(RefOr::T(response)) = responses.get_mut(status) else {
+        return refuse::<TooManyFailures>(responses, status);
+    };
+    for content in response.content.values_mut() {
+        let RefOr::T(content) = content else { continue };
+        let either = content.schema.take().into_iter().chain([schema_ref::<T>()]);
+        let either = either.fold(AnyOfBuilder::new(), AnyOfBuilder::item);
+        content.schema = Some(Schema::from(either).into());
     }
 }
 

@@ -119,6 +119,7 @@ async fn every_route_is_described_with_every_method() {
         ("/api/stores/{id}/", detail.clone()),
         ("/api/inventory/", list.clone()),
         ("/api/inventory/{id}/", detail),
+        ("/api/inventory/{id}/movements/", list.clone()),
         ("/api/orders/", list),
         ("/api/orders/{id}/", vec!["get"]),
         ("/api/orders/stats/", vec!["get"]),

@@ -88,6 +88,8 @@ struct House {
     orders: [i64; 2],
     product: i64,
     category: i64,
+    /// A key that is good for everything.
+    admin: String,
     /// Numbers names, so that none is taken twice.
     made: usize,
 }
@@ -109,8 +111,10 @@ impl House {
             ..guarded(ApiAuth::All)
         };
         let app = open.beside_with(http).await;
+        let admin = app.key(&[Scope::Admin], Stores::All).await;
         Self {
             app,
+            admin,
             stores,
             stock,
             orders,
@@ -125,20 +129,24 @@ impl House {
         self.made += 1;
         let name = format!("Made {}", self.made);
         let (store_id, product) = (self.stores[store], self.product);
-        let admin = self.app.key(&[Scope::Admin], Stores::All).await;
         let fresh_product = async |app: &TestApp| {
             let body = json!({ "title": name, "price": "1.00", "category_id": self.category });
-            ask(app, &admin, Method::POST, "/api/products/", &body)
+            ask(app, &self.admin, Method::POST, "/api/products/", &body)
                 .await
                 .created()
         };
         let id = match (method, path) {
             ("DELETE", "/api/categories/{id}/") => {
                 let body = json!({ "name": name });
-                let made = ask(&self.app, &admin, Method::POST, "/api/categories/", &body).await;
+                let made = ask(&self.app, &self.admin, Method::POST, "/api/categories/", &body).await;
                 made.created()
             }
             ("DELETE", "/api/products/{id}/") => fresh_product(&self.app).await,
+            ("DELETE", "/api/inventory/{id}/") => {
+                let body = json!({ "store_id": store_id, "product_id": fresh_product(&self.app).await });
+                let made = ask(&self.app, &self.admin, Method::POST, "/api/inventory/", &body).await;
+                made.created()
+            }
             (_, path) if path.starts_with("/api/categories/") => self.category,
             (_, path) if path.starts_with("/api/products/") => product,
             (_, path) if path.starts_with("/api/stores/") => store_id,
