@@ -1,15 +1,24 @@
 //! Who may do what: scopes and stores, the grants that hold them, the keys of programs and the accounts of people.
 
+pub mod account;
 pub mod api_key;
+pub mod attempt;
 mod failures;
 mod grant;
 mod keyring;
+pub mod login;
+pub mod password;
 mod scope;
 mod secret;
+pub mod session;
+pub mod setup;
 
 pub use crate::audit::Who;
+pub use account::{Account, AccountFields, NotARole, Role};
 pub use failures::Failures;
 pub use grant::{Grant, Stores};
 pub use keyring::{Keyring, Refused};
+pub use password::{HashError, PasswordHash};
 pub use scope::{Area, NotAScope, Scope, Scopes};
 pub use secret::Secret;
+pub use session::{Token, TokenHash};

@@ -1,7 +1,7 @@
 //! Keys for what is signed, each derived from `SECRET_KEY` for one purpose.
 
 use ring::{
-    hkdf::{HKDF_SHA256, Salt},
+    hkdf::{HKDF_SHA256, KeyType, Salt},
     hmac,
 };
 use secrecy::{ExposeSecret, SecretString};
@@ -20,13 +20,27 @@ impl Secret {
     /// A key that is like no other but that of the same purpose.
     #[must_use]
     pub fn hmac(&self, purpose: &'static str) -> hmac::Key {
+        hmac::Key::new(hmac::HMAC_SHA256, &self.bytes::<32>(purpose))
+    }
+
+    /// So many bytes that are like no others but those of the same purpose.
+    #[must_use]
+    pub fn bytes<const N: usize>(&self, purpose: &'static str) -> [u8; N] {
         let salt = Salt::new(HKDF_SHA256, b"afforo");
         let extracted = salt.extract(self.0.expose_secret().as_bytes());
-        let mut derived = [0; 32];
+        let mut derived = [0; N];
         extracted
-            .expand(&[purpose.as_bytes()], HKDF_SHA256)
+            .expand(&[purpose.as_bytes()], Length(N))
             .and_then(|expanded| expanded.fill(&mut derived))
-            .expect("as long as a SHA-256");
-        hmac::Key::new(hmac::HMAC_SHA256, &derived)
+            .expect("no key is as long as 255 hashes");
+        derived
+    }
+}
+
+struct Length(usize);
+
+impl KeyType for Length {
+    fn len(&self) -> usize {
+        self.0
     }
 }

@@ -3,10 +3,15 @@
 use std::sync::Arc;
 
 use axum::extract::FromRef;
+use axum_extra::extract::cookie::Key;
 use sqlx::PgPool;
 
 use super::api::Api;
-use crate::{access::Secret, web::AppState, worker::Queues};
+use crate::{
+    access::{Secret, login::Logins},
+    web::AppState,
+    worker::Queues,
+};
 
 /// What all pages of the console share. Clones are cheap.
 #[derive(Clone)]
@@ -21,6 +26,8 @@ pub struct Console {
     pub secret: Secret,
     /// Development: cookies are sent in the clear.
     pub debug: bool,
+    /// The door.
+    pub logins: Arc<Logins>,
     /// The settings of this server by their variables' names, secrets masked.
     pub configuration: Arc<[(String, String)]>,
 }
@@ -28,6 +35,12 @@ pub struct Console {
 impl FromRef<Console> for PgPool {
     fn from_ref(console: &Console) -> Self {
         console.app.database.pool.clone()
+    }
+}
+
+impl FromRef<Console> for Key {
+    fn from_ref(console: &Console) -> Self {
+        Self::from(&console.secret.bytes::<64>("session cookie"))
     }
 }
 

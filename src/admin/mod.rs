@@ -7,6 +7,7 @@
 //! | part | what it is |
 //! |---|---|
 //! | `console` | what all pages share |
+//! | `session` | the cookie of a browser, and whose it is |
 //! | `operator` | who is logged in |
 //! | `api` | the API, called in this process |
 //! | `page` | the frame around a page, and its refusals |
@@ -17,16 +18,21 @@
 mod api;
 mod assets;
 mod console;
+mod login;
 mod operator;
 mod overview;
 mod page;
 mod query;
+mod session;
 mod show;
+mod typed;
 
 use axum::{
     Router,
     http::{HeaderName, HeaderValue, header},
+    middleware::{from_fn, from_fn_with_state},
     response::Response,
+    routing::any,
 };
 use tower_http::csrf::CsrfLayer;
 
@@ -45,8 +51,14 @@ const CONTENT_SECURITY_POLICY: HeaderValue = HeaderValue::from_static(
 
 /// The routes of the console.
 pub fn router(console: Console) -> Router<AppState> {
-    let pages = Router::new().merge(overview::router());
+    let pages = Router::new()
+        .merge(overview::router())
+        .route("/admin/{*path}", any(async || Refusal::NotFound));
     pages
+        .layer(from_fn(session::require))
+        // Whoever is not logged in is let in here, and nowhere else.
+        .merge(login::router())
+        .layer(from_fn_with_state(console.clone(), session::read))
         .layer(CsrfLayer::new())
         .layer(tower::util::MapResponseLayer::new(add_headers))
         .merge(assets::router())

@@ -1,9 +1,9 @@
 //! Who is logged in.
 
-use std::sync::Arc;
+use std::{convert::Infallible, sync::Arc};
 
 use axum::{
-    extract::FromRequestParts,
+    extract::{FromRequestParts, OptionalFromRequestParts},
     http::request::Parts,
     response::{IntoResponse, Redirect, Response},
 };
@@ -39,5 +39,13 @@ impl<S: Sync> FromRequestParts<S> for Operator {
             Some(operator) => Ok(operator.clone()),
             None => Err(Redirect::to("/admin/login/").into_response()),
         }
+    }
+}
+
+impl<S: Sync> OptionalFromRequestParts<S> for Operator {
+    type Rejection = Infallible;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Option<Self>, Infallible> {
+        Ok(parts.extensions.get::<Self>().cloned())
     }
 }

@@ -99,6 +99,16 @@ impl Frame {
         }
     }
 
+    /// The frame of a page for those who are not logged in.
+    pub fn alone(title: impl Into<String>) -> Self {
+        Self {
+            title: title.into(),
+            section: "",
+            operator: None,
+            notice: None,
+        }
+    }
+
     /// The menu for whoever is logged in.
     #[must_use]
     pub fn menu(&self) -> Vec<Entry> {
@@ -134,6 +144,9 @@ pub enum Refusal {
     /// 403: the account may not do that.
     #[error("this needs an account that may do it")]
     Forbidden,
+    /// 400: what was sent is no form of the console.
+    #[error("the form could not be read")]
+    Unreadable,
     /// 503 or 500: the database failed.
     #[error(transparent)]
     Database(#[from] sqlx::Error),
@@ -160,6 +173,11 @@ impl IntoResponse for Refusal {
                 "Not allowed",
                 "Your account may not do this. A superuser can change what it may do.",
             ),
+            Self::Unreadable => (
+                StatusCode::BAD_REQUEST,
+                "Not understood",
+                "What was sent could not be read as a form. Nothing was changed.",
+            ),
             Self::Database(error) => {
                 tracing::error!(
                     error = &error as &dyn std::error::Error,
@@ -173,12 +191,7 @@ impl IntoResponse for Refusal {
             }
         };
         let page = RefusalPage {
-            frame: Frame {
-                title: heading.to_owned(),
-                section: "",
-                operator: None,
-                notice: None,
-            },
+            frame: Frame::alone(heading),
             heading,
             text,
         };

@@ -27,7 +27,7 @@ use utoipa_axum::{
 };
 
 use crate::{
-    access::{Keyring, Secret},
+    access::{Keyring, Secret, login::Logins},
     admin::{self, Api, Console},
     category, inventory,
     order::{self, GroupCommit},
@@ -118,6 +118,7 @@ pub fn app(
         queues: Queues::new(redis)?,
         secret,
         debug: http.debug,
+        logins: Arc::new(Logins::new(state.database.pool.clone())),
         configuration: Arc::default(),
     };
     let routes = api

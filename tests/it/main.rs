@@ -9,6 +9,7 @@
 #![allow(clippy::too_many_lines, reason = "a table of cases is as long as it is")]
 
 mod access;
+mod admin;
 mod autocomplete;
 mod categories;
 mod cli;

@@ -1,0 +1,390 @@
+//! The accounts of people.
+
+use std::{fmt, str::FromStr, sync::Arc};
+
+use chrono::{DateTime, Utc};
+use serde::{Serialize, Serializer};
+use sqlx::PgExecutor;
+
+use super::{Grant, PasswordHash, Scope, Scopes, Stores, Who};
+
+/// What an account is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, sqlx::Type)]
+#[sqlx(type_name = "text", rename_all = "lowercase")]
+pub enum Role {
+    /// Does everything, and looks after accounts and keys.
+    Superuser,
+    /// Reads and writes.
+    Staff,
+    /// Reads.
+    Viewer,
+}
+
+impl Role {
+    /// All roles, the mightiest first.
+    pub const ALL: [Self; 3] = [Self::Superuser, Self::Staff, Self::Viewer];
+
+    /// How it is written: `staff`.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Superuser => "superuser",
+            Self::Staff => "staff",
+            Self::Viewer => "viewer",
+        }
+    }
+
+    /// What it is good for.
+    #[must_use]
+    pub fn scopes(self) -> Scopes {
+        match self {
+            Self::Superuser => Scopes::ALL,
+            Self::Staff => {
+                let writes = [Scope::CatalogWrite, Scope::InventoryWrite, Scope::OrdersWrite];
+                Scopes::READ.iter().chain(writes).collect()
+            }
+            Self::Viewer => Scopes::READ,
+        }
+    }
+}
+
+impl fmt::Display for Role {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+impl Serialize for Role {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(self.as_str())
+    }
+}
+
+/// A text that names no role.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("expected superuser, staff or viewer")]
+pub struct NotARole;
+
+impl FromStr for Role {
+    type Err = NotARole;
+
+    fn from_str(text: &str) -> Result<Self, NotARole> {
+        let named = Self::ALL.into_iter().find(|role| role.as_str() == text);
+        named.ok_or(NotARole)
+    }
+}
+
+/// An account, without its password.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Account {
+    /// Its id.
+    pub id: i64,
+    /// What its owner types to log in; case counts.
+    pub username: String,
+    /// Blank, if there is none.
+    pub email: String,
+    /// What it is for.
+    pub role: Role,
+    /// Where; all stores, for a superuser.
+    pub stores: Option<Vec<i64>>,
+    /// Nobody logs in to one that is not.
+    pub is_active: bool,
+    /// When somebody last logged in.
+    #[serde(skip)]
+    pub last_login_at: Option<DateTime<Utc>>,
+    /// When it was made.
+    #[serde(skip)]
+    pub created_at: DateTime<Utc>,
+}
+
+impl Account {
+    /// What whoever is logged in with it is granted.
+    #[must_use]
+    pub fn grant(&self) -> Grant {
+        Grant {
+            who: self.who(),
+            scopes: self.role.scopes(),
+            stores: Stores::of_column(self.stores.clone()),
+        }
+    }
+
+    /// As ledger and audit log name it.
+    #[must_use]
+    pub fn who(&self) -> Who {
+        Who::Account {
+            id: self.id,
+            name: Arc::from(self.username.as_str()),
+        }
+    }
+
+    /// As the audit log names it where something is done to it.
+    #[must_use]
+    pub fn subject(&self) -> String {
+        format!("account:{}", self.id)
+    }
+}
+
+/// What an account is made from, and made into.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AccountFields {
+    /// What its owner types to log in.
+    pub username: String,
+    /// Blank, if there is none.
+    pub email: String,
+    /// What it is for.
+    pub role: Role,
+    /// Where; `None` is everywhere.
+    pub stores: Option<Vec<i64>>,
+    /// Whether one can log in.
+    pub is_active: bool,
+}
+
+impl AccountFields {
+    /// What is wrong with them, by field, a sentence each.
+    #[must_use]
+    pub fn faults(&self) -> Vec<(&'static str, &'static str)> {
+        let mut faults = Vec::new();
+        let is_part = |c: char| c.is_alphanumeric() || "@.+-_".contains(c);
+        if self.username.is_empty() {
+            faults.push(("username", "An account needs a username."));
+        } else if self.username.chars().count() > 150 {
+            faults.push(("username", "A username has at most 150 characters."));
+        } else if !self.username.chars().all(is_part) {
+            let sentence = "A username has letters, digits and @ . + - _ only.";
+            faults.push(("username", sentence));
+        }
+        if !self.email.is_empty() && !is_email(&self.email) {
+            faults.push(("email", "This is no email address."));
+        }
+        match (&self.stores, self.role) {
+            (Some(_), Role::Superuser) => faults.push((
+                "stores",
+                "A superuser looks after all stores: bind none, or choose another role.",
+            )),
+            (Some(stores), _) if stores.is_empty() => faults.push((
+                "stores",
+                "Choose the stores that the account is bound to, or let it see all of them.",
+            )),
+            _ => {}
+        }
+        faults
+    }
+}
+
+/// Whether a text looks like an address; only mail that arrives would prove it one.
+fn is_email(text: &str) -> bool {
+    let parts = text.rsplit_once('@');
+    text.len() <= 254
+        && !text.chars().any(|c| c.is_whitespace() || c.is_control())
+        && parts.is_some_and(|(name, host)| !name.is_empty() && !host.is_empty())
+}
+
+/// Selects accounts from `a`, which `$with` defines.
+macro_rules! accounts {
+    ($with:literal $(+ $tail:literal)? $(, $arg:expr)*) => {
+        sqlx::query_as!(
+            Account,
+            "with a as (" + $with + r#")
+             select a.id as "id!", a.username as "username!", a.email as "email!", a.role as "role!: Role", a.stores,
+                 a.is_active as "is_active!", a.last_login_at, a.created_at as "created_at!"
+             from a"# $(+ $tail)?
+            $(, $arg)*
+        )
+    };
+}
+
+/// An account by its id.
+pub async fn get(db: impl PgExecutor<'_>, id: i64) -> sqlx::Result<Option<Account>> {
+    accounts!("select * from account where id = $1", id)
+        .fetch_optional(db)
+        .await
+}
+
+/// An account by what its owner types.
+pub async fn named(db: impl PgExecutor<'_>, username: &str) -> sqlx::Result<Option<Account>> {
+    accounts!("select * from account where username = $1", username)
+        .fetch_optional(db)
+        .await
+}
+
+/// What is kept of an account's password, by what its owner types, with the account's id.
+pub async fn password_of(
+    db: impl PgExecutor<'_>,
+    username: &str,
+) -> sqlx::Result<Option<(i64, PasswordHash)>> {
+    let found = sqlx::query!(
+        "select id, password_hash from account where username = $1",
+        username
+    );
+    let found = found.fetch_optional(db).await?;
+    Ok(found.map(|found| (found.id, PasswordHash::of_column(found.password_hash))))
+}
+
+/// Whether there is any account.
+pub async fn exist(db: impl PgExecutor<'_>) -> sqlx::Result<bool> {
+    sqlx::query_scalar!(r#"select exists (select from account) as "exist!""#)
+        .fetch_one(db)
+        .await
+}
+
+/// Keeps everybody else from making and changing accounts until the end of the transaction: what is found out about all of
+/// them holds until then.
+pub async fn lock(db: impl PgExecutor<'_>) -> sqlx::Result<()> {
+    sqlx::query!("lock table account in share row exclusive mode")
+        .execute(db)
+        .await
+        .map(drop)
+}
+
+/// Whether an active superuser is left without this account.
+pub async fn is_dispensable(db: impl PgExecutor<'_>, id: i64) -> sqlx::Result<bool> {
+    let others = sqlx::query_scalar!(
+        r#"select exists (select from account where role = 'superuser' and is_active and id <> $1) as "others!""#,
+        id
+    );
+    others.fetch_one(db).await
+}
+
+/// Whether an account could not be made or renamed because there is one of that name.
+#[must_use]
+pub fn is_taken(error: &sqlx::Error) -> bool {
+    let error = error.as_database_error();
+    error.is_some_and(|error| error.constraint() == Some("account_username_key"))
+}
+
+/// Makes an account. [`is_taken`] tells whether its name is the reason why not.
+pub async fn create(
+    db: impl PgExecutor<'_>,
+    fields: &AccountFields,
+    password: &PasswordHash,
+) -> sqlx::Result<Account> {
+    accounts!(
+        "insert into account (username, email, password_hash, role, stores, is_active)
+         values ($1, $2, $3, $4, $5, $6) returning *",
+        fields.username,
+        fields.email,
+        password.as_str(),
+        fields.role.as_str(),
+        fields.stores.as_deref(),
+        fields.is_active
+    )
+    .fetch_one(db)
+    .await
+}
+
+/// Changes an account; with its next request whoever is logged in has what it has then. [`is_taken`] tells whether its name is
+/// the reason why not.
+pub async fn update(
+    db: impl PgExecutor<'_>,
+    id: i64,
+    fields: &AccountFields,
+) -> sqlx::Result<Option<Account>> {
+    accounts!(
+        "update account set username = $2, email = $3, role = $4, stores = $5, is_active = $6, updated_at = now()
+         where id = $1 returning *",
+        id,
+        fields.username,
+        fields.email,
+        fields.role.as_str(),
+        fields.stores.as_deref(),
+        fields.is_active
+    )
+    .fetch_optional(db)
+    .await
+}
+
+/// Changes the password. Whoever does that ends the account's sessions in the same transaction.
+pub async fn set_password(db: impl PgExecutor<'_>, id: i64, password: &PasswordHash) -> sqlx::Result<()> {
+    sqlx::query!(
+        "update account set password_hash = $2, updated_at = now() where id = $1",
+        id,
+        password.as_str()
+    )
+    .execute(db)
+    .await
+    .map(drop)
+}
+
+/// Deletes an account, and its sessions with it.
+pub async fn delete(db: impl PgExecutor<'_>, id: i64) -> sqlx::Result<()> {
+    sqlx::query!("delete from account where id = $1", id)
+        .execute(db)
+        .await
+        .map(drop)
+}
+
+/// Notes that somebody logs in, and gives the account; `None` if it is not active, or has another password by now.
+pub async fn note_login(
+    db: impl PgExecutor<'_>,
+    id: i64,
+    password: &PasswordHash,
+) -> sqlx::Result<Option<Account>> {
+    accounts!(
+        "update account set last_login_at = now() where id = $1 and is_active and password_hash = $2 returning *",
+        id,
+        password.as_str()
+    )
+    .fetch_optional(db)
+    .await
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn faults(change: impl FnOnce(&mut AccountFields)) -> Vec<&'static str> {
+        let mut fields = AccountFields {
+            username: "ada".into(),
+            email: String::new(),
+            role: Role::Staff,
+            stores: None,
+            is_active: true,
+        };
+        change(&mut fields);
+        fields.faults().into_iter().map(|(field, _)| field).collect()
+    }
+
+    #[test]
+    fn fields_are_judged_one_by_one() {
+        assert_eq!(faults(|_| ()), <[&str; 0]>::default());
+        assert_eq!(faults(|fields| fields.email = "a@b".into()).len(), 0);
+        assert_eq!(
+            faults(|fields| fields.username = "Zoë@shop.example+1-2_3".into()).len(),
+            0
+        );
+        for name in [
+            String::new(),
+            "a b".into(),
+            "a/b".into(),
+            "a\n".into(),
+            "x".repeat(151),
+        ] {
+            assert_eq!(faults(|fields| fields.username = name), ["username"]);
+        }
+        for email in ["a", "@b", "a@", "a b@c", "a@b\n"] {
+            assert_eq!(faults(|fields| fields.email = email.into()), ["email"]);
+        }
+        assert_eq!(faults(|fields| fields.stores = Some(vec![])), ["stores"]);
+        assert_eq!(faults(|fields| fields.stores = Some(vec![1])).len(), 0);
+        let bound =
+            |fields: &mut AccountFields| (fields.role, fields.stores) = (Role::Superuser, Some(vec![1]));
+        assert_eq!(faults(bound), ["stores"]);
+    }
+
+    #[test]
+    fn a_role_is_good_for_what_it_says() {
+        let may = |role: Role, scope| role.scopes().allow(scope);
+        for scope in Scope::ALL {
+            let read = [
+                Scope::CatalogRead,
+                Scope::InventoryRead,
+                Scope::OrdersRead,
+                Scope::Stats,
+            ]
+            .contains(&scope);
+            assert!(may(Role::Superuser, scope));
+            assert_eq!(may(Role::Staff, scope), scope != Scope::Admin, "{scope}");
+            assert_eq!(may(Role::Viewer, scope), read, "{scope}");
+        }
+    }
+}

@@ -1,0 +1,227 @@
+//! Logging in and out, and what is written down of it.
+//!
+//! Whether an account does not exist, is not active, or has another password: the answer is the same, and takes as long.
+
+use std::{net::IpAddr, time::Duration};
+
+use secrecy::SecretString;
+use serde::Serialize;
+use sqlx::PgPool;
+use tokio::time::Instant;
+
+use super::{
+    Account, Failures, HashError, PasswordHash, Token, TokenHash, account,
+    attempt::{self, Attempt},
+    password, session,
+};
+use crate::{
+    audit::{self, Signature, Who},
+    rate_limit::client_key,
+};
+
+/// What somebody types to log in.
+#[derive(Clone, Debug)]
+pub struct Credentials {
+    /// The name of an account.
+    pub username: String,
+    /// Its password.
+    pub password: SecretString,
+}
+
+/// Where a login comes from.
+#[derive(Clone, Debug)]
+pub struct Visit {
+    /// The client's address.
+    pub address: Option<IpAddr>,
+    /// The request, by `X-Request-Id`.
+    pub request_id: Option<String>,
+    /// What the browser calls itself.
+    pub user_agent: String,
+    /// The session that the browser has had until now.
+    pub token: Option<TokenHash>,
+}
+
+impl Visit {
+    /// Under whose name something is written down that this visitor does.
+    #[must_use]
+    pub fn signature(&self, who: Who) -> Signature {
+        Signature {
+            who,
+            address: self.address,
+            request_id: self.request_id.clone(),
+        }
+    }
+
+    /// The address as a text.
+    #[must_use]
+    pub fn from(&self) -> String {
+        let address = self.address.map(|address| address.to_string());
+        address.unwrap_or_else(|| "unknown".to_owned())
+    }
+
+    /// What its attempts are counted under: whoever has an IPv6 network has all its addresses.
+    fn key(&self) -> String {
+        self.address.map_or_else(|| self.from(), client_key)
+    }
+}
+
+/// What came of an attempt to log in.
+#[derive(Debug)]
+pub enum Login {
+    /// There is a session.
+    Done(Token),
+    /// Username or password are wrong; which of them is not told.
+    Wrong,
+    /// Too many attempts have failed; the next may follow in so many seconds.
+    TooOften(i64),
+}
+
+/// Why nothing came of it.
+#[derive(Debug, thiserror::Error)]
+pub enum LoginError {
+    /// The password could not be looked at.
+    #[error(transparent)]
+    Password(#[from] HashError),
+    /// The database failed.
+    #[error(transparent)]
+    Database(#[from] sqlx::Error),
+}
+
+/// The door of the console.
+#[derive(Debug)]
+pub struct Logins {
+    db: PgPool,
+    refused: Failures,
+}
+
+/// What the audit log has of an attempt that failed.
+#[derive(Serialize)]
+struct Typed<'a> {
+    username: &'a str,
+}
+
+impl Logins {
+    /// The door of a console whose accounts are in this database.
+    #[must_use]
+    pub fn new(db: PgPool) -> Self {
+        Self {
+            db,
+            refused: Failures::new(1, Duration::from_mins(1)),
+        }
+    }
+
+    /// Begins a session for whoever knows the password, and ends the one that the browser has had.
+    pub async fn log_in(&self, credentials: &Credentials, visit: &Visit) -> Result<Login, LoginError> {
+        // PostgreSQL has no texts with a zero in them.
+        let username = credentials.username.replace('\0', "\u{fffd}");
+        let counted: String = username.chars().take(150).collect();
+        if let Attempt::Refused(seconds) = self.count(&counted, visit).await? {
+            self.note_refusal(&counted, visit).await?;
+            return Ok(Login::TooOften(seconds));
+        }
+        let known = account::password_of(&self.db, &username).await?;
+        let hash = known.as_ref().map(|(_, hash)| hash.clone());
+        let is_right = password::is_password(&credentials.password, hash).await?;
+        if let Some((id, hash)) = known.as_ref().filter(|_| is_right)
+            && let Some(token) = self.let_in(*id, hash, &counted, visit).await?
+        {
+            return Ok(Login::Done(token));
+        }
+        self.note_failure(known.map(|(id, _)| id), &counted, visit)
+            .await?;
+        Ok(Login::Wrong)
+    }
+
+    /// Ends a session.
+    pub async fn log_out(&self, account: &Account, visit: &Visit) -> sqlx::Result<()> {
+        let Some(token) = &visit.token else { return Ok(()) };
+        let mut tx = self.db.begin().await?;
+        session::end(&mut *tx, token).await?;
+        let signature = visit.signature(account.who());
+        audit::record(
+            &mut *tx,
+            &signature,
+            "logout.done",
+            Some(account.subject()),
+            NOTHING,
+        )
+        .await?;
+        tx.commit().await
+    }
+
+    async fn count(&self, username: &str, visit: &Visit) -> sqlx::Result<Attempt> {
+        let mut tx = self.db.begin().await?;
+        let attempt = attempt::count(&mut tx, username, &visit.key()).await?;
+        tx.commit().await?;
+        Ok(attempt)
+    }
+
+    async fn let_in(
+        &self,
+        id: i64,
+        hash: &PasswordHash,
+        username: &str,
+        visit: &Visit,
+    ) -> sqlx::Result<Option<Token>> {
+        let mut tx = self.db.begin().await?;
+        let Some(account) = account::note_login(&mut *tx, id, hash).await? else {
+            return Ok(None);
+        };
+        if let Some(token) = &visit.token {
+            session::end(&mut *tx, token).await?;
+        }
+        let token = Token::random();
+        session::begin(&mut *tx, id, &token, &visit.from(), &visit.user_agent).await?;
+        session::forget_ended(&mut *tx).await?;
+        attempt::forget(&mut *tx, username, &visit.key()).await?;
+        let signature = visit.signature(account.who());
+        audit::record(
+            &mut *tx,
+            &signature,
+            "login.done",
+            Some(account.subject()),
+            NOTHING,
+        )
+        .await?;
+        tx.commit().await?;
+        Ok(Some(token))
+    }
+
+    async fn note_failure(&self, account: Option<i64>, username: &str, visit: &Visit) -> sqlx::Result<()> {
+        tracing::warn!(?username, address = visit.from(), "a login failed");
+        attempt::forget_old(&self.db).await?;
+        self.record("login.failed", account, username, visit).await
+    }
+
+    /// Once a minute for each address: whoever goes on and on would fill the log, from which nothing is ever deleted.
+    async fn note_refusal(&self, username: &str, visit: &Visit) -> sqlx::Result<()> {
+        if let Some(address) = visit.address {
+            if self.refused.must_wait(address, Instant::now()).is_some() {
+                return Ok(());
+            }
+            self.refused.count(address, Instant::now());
+        }
+        tracing::warn!(
+            ?username,
+            address = visit.from(),
+            "logins are refused: too many have failed"
+        );
+        self.record("login.throttled", None, username, visit).await
+    }
+
+    async fn record(
+        &self,
+        action: &'static str,
+        account: Option<i64>,
+        username: &str,
+        visit: &Visit,
+    ) -> sqlx::Result<()> {
+        let subject = account.map(|id| format!("account:{id}"));
+        let signature = visit.signature(Who::Anyone);
+        let typed = Typed { username };
+        audit::record(&self.db, &signature, action, subject, (None, Some(&typed))).await
+    }
+}
+
+/// There is nothing to tell but that it was done.
+const NOTHING: (Option<&()>, Option<&()>) = (None, None);

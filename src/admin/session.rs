@@ -1,0 +1,226 @@
+//! The session of a browser: its cookie, whose it is, and where those go who have none.
+
+use std::{convert::Infallible, sync::Arc};
+
+use axum::{
+    extract::{FromRef, FromRequestParts, OptionalFromRequestParts, Request, State},
+    http::{HeaderName, Method, StatusCode, Uri, header, request::Parts},
+    middleware::Next,
+    response::{IntoResponse, Redirect, Response},
+};
+use axum_extra::extract::{
+    SignedCookieJar,
+    cookie::{Cookie, Key, SameSite},
+};
+use form_urlencoded::byte_serialize;
+
+use super::{console::Console, operator::Operator, page::Refusal};
+use crate::{
+    access::{Account, Token, TokenHash, login::Visit, session},
+    web::{Caller, Client, REQUEST_ID},
+};
+
+const COOKIE: &str = "afforo_session";
+const LOGIN: &str = "/admin/login/";
+
+/// The account of whoever is logged in, as it is now.
+#[derive(Clone, Debug)]
+pub struct Current(pub Account);
+
+impl<S: Sync> FromRequestParts<S> for Current {
+    type Rejection = Response;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Response> {
+        let current = parts.extensions.get::<Self>().cloned();
+        current.ok_or_else(|| Redirect::to(LOGIN).into_response())
+    }
+}
+
+impl<S: Sync> OptionalFromRequestParts<S> for Current {
+    type Rejection = Infallible;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Option<Self>, Infallible> {
+        Ok(parts.extensions.get::<Self>().cloned())
+    }
+}
+
+/// Where a request comes from.
+#[derive(Clone, Debug)]
+pub struct Visitor(pub Visit);
+
+impl<S: Sync> FromRequestParts<S> for Visitor {
+    type Rejection = StatusCode;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, StatusCode> {
+        let visitor = parts.extensions.get::<Self>().cloned();
+        visitor.ok_or(StatusCode::INTERNAL_SERVER_ERROR)
+    }
+}
+
+/// Puts a session into the browser.
+pub fn give(jar: SignedCookieJar, token: &Token, console: &Console) -> SignedCookieJar {
+    jar.add(cookie(token.to_text(), console.debug))
+}
+
+/// Takes the session from the browser.
+pub fn take(jar: SignedCookieJar, console: &Console) -> SignedCookieJar {
+    jar.remove(cookie(String::new(), console.debug))
+}
+
+fn cookie(value: String, debug: bool) -> Cookie<'static> {
+    Cookie::build((COOKIE, value))
+        .path("/admin/")
+        .http_only(true)
+        .same_site(SameSite::Lax)
+        .secure(!debug)
+        .build()
+}
+
+/// Finds out who asks: their [`Operator`], if there is a session, becomes an extension of the request.
+pub async fn read(State(console): State<Console>, mut request: Request, next: Next) -> Response {
+    let jar = SignedCookieJar::from_headers(request.headers(), Key::from_ref(&console));
+    let token = jar.get(COOKIE).and_then(|cookie| Token::of_text(cookie.value()));
+    let visit = visit(&request, token.map(|token| token.hash()));
+    match account_of(&console, &visit).await {
+        Ok(Some(account)) => {
+            request.extensions_mut().insert(operator(&account, &visit));
+            request.extensions_mut().insert(Current(account));
+        }
+        Ok(None) => {}
+        Err(error) => return Refusal::from(error).into_response(),
+    }
+    request.extensions_mut().insert(Visitor(visit));
+    next.run(request).await
+}
+
+fn visit(request: &Request, token: Option<TokenHash>) -> Visit {
+    let client = request.extensions().get::<Client>();
+    let text = |name: HeaderName| {
+        let value = request.headers().get(name);
+        value.map(|value| String::from_utf8_lossy(value.as_bytes()).into_owned())
+    };
+    Visit {
+        address: client.and_then(|client| client.address),
+        request_id: text(REQUEST_ID),
+        user_agent: text(header::USER_AGENT).unwrap_or_default(),
+        token,
+    }
+}
+
+async fn account_of(console: &Console, visit: &Visit) -> sqlx::Result<Option<Account>> {
+    let Some(token) = &visit.token else {
+        return Ok(None);
+    };
+    let db = &console.app.database.pool;
+    let Some((account, is_due)) = session::account_of(db, token).await? else {
+        return Ok(None);
+    };
+    if is_due {
+        session::touch(db, token).await?;
+    }
+    Ok(Some(account))
+}
+
+fn operator(account: &Account, visit: &Visit) -> Operator {
+    Operator {
+        account_id: account.id,
+        username: Arc::from(account.username.as_str()),
+        role: account.role.as_str(),
+        caller: Caller {
+            grant: Arc::new(account.grant()),
+            address: visit.address,
+            request_id: visit.request_id.clone(),
+        },
+    }
+}
+
+/// Lets on whoever is logged in, and sends everybody else to the login.
+pub async fn require(request: Request, next: Next) -> Response {
+    if request.extensions().get::<Operator>().is_some() {
+        return next.run(request).await;
+    }
+    let header = |name: &HeaderName| request.headers().get(name).and_then(|value| value.to_str().ok());
+    // A part of a page cannot be a login: the whole page goes there, and comes back.
+    if header(&HeaderName::from_static("hx-request")).is_some() {
+        let page = header(&HeaderName::from_static("hx-current-url")).and_then(|url| url.parse::<Uri>().ok());
+        let to = login_for(page.as_ref());
+        return ([("hx-redirect", to)], StatusCode::OK).into_response();
+    }
+    // To a stream of events this says that there are no more.
+    if header(&header::ACCEPT) == Some("text/event-stream") {
+        return StatusCode::NO_CONTENT.into_response();
+    }
+    let is_read = [Method::GET, Method::HEAD].contains(request.method());
+    Redirect::to(&login_for(Some(request.uri()).filter(|_| is_read))).into_response()
+}
+
+/// The login, from which one comes back to a page.
+fn login_for(page: Option<&Uri>) -> String {
+    let page = page.and_then(Uri::path_and_query).map(|path| path.as_str());
+    match page.filter(|page| *page != "/admin/" && is_page(page)) {
+        Some(page) => {
+            let next: String = byte_serialize(page.as_bytes()).collect();
+            format!("{LOGIN}?next={next}")
+        }
+        None => LOGIN.to_owned(),
+    }
+}
+
+/// Whether somebody may be sent there after the login: it is a page of the console, however a browser reads it.
+pub fn is_page(next: &str) -> bool {
+    let path = next.split(['?', '#']).next().unwrap_or_default();
+    let dots = path.to_ascii_lowercase().replace("%2e", ".");
+    path.starts_with("/admin/")
+        && next.bytes().all(|byte| byte.is_ascii_graphic() && byte != b'\\')
+        && !dots.split('/').any(|part| part == "." || part == "..")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nobody_is_sent_out_of_the_console() {
+        for page in [
+            "/admin/",
+            "/admin/orders/?status=PENDING&page=2",
+            "/admin/orders/7/",
+            "/admin/..x/",
+        ] {
+            assert!(is_page(page), "{page}");
+        }
+        for elsewhere in [
+            "",
+            "/",
+            "//evil.example/admin/",
+            "https://evil.example/admin/",
+            "/api/orders/",
+            "/admin",
+            "/admin/../api/orders/",
+            "/admin/%2e%2E/api/",
+            "/admin/.%2e",
+            "/admin/\\..\\..\\api",
+            "/admin/\t/../x",
+            "/admin/\r\nset-cookie: a=b",
+            "javascript:alert(1)//admin/",
+            "\\\\evil.example/admin/",
+        ] {
+            assert!(!is_page(elsewhere), "{elsewhere}");
+        }
+    }
+
+    #[test]
+    fn the_login_knows_where_to_go_on() {
+        let login = |page: &str| login_for(page.parse::<Uri>().ok().as_ref());
+        assert_eq!(login("/admin/"), "/admin/login/");
+        assert_eq!(
+            login("/admin/orders/?a=1&b=2"),
+            "/admin/login/?next=%2Fadmin%2Forders%2F%3Fa%3D1%26b%3D2"
+        );
+        assert_eq!(
+            login("http://shop.example/admin/stock/"),
+            "/admin/login/?next=%2Fadmin%2Fstock%2F"
+        );
+        assert_eq!(login("http://shop.example/"), "/admin/login/");
+    }
+}
