@@ -9,6 +9,7 @@
 //! | `console` | what all pages share |
 //! | `operator` | who is logged in |
 //! | `api` | the API, called in this process |
+//! | `form` | what was typed into a form, what it says to the API, and what the API says of it |
 //! | `page` | the frame around a page, and its refusals |
 //! | `query` | the query of a list: page, sort, filters, and links that change one of them |
 //! | `show` | how moments, amounts and texts are shown |
@@ -16,7 +17,11 @@
 
 mod api;
 mod assets;
+mod audit;
+mod categories;
+mod confirm;
 mod console;
+mod form;
 mod operator;
 mod overview;
 mod page;
@@ -45,7 +50,10 @@ const CONTENT_SECURITY_POLICY: HeaderValue = HeaderValue::from_static(
 
 /// The routes of the console.
 pub fn router(console: Console) -> Router<AppState> {
-    let pages = Router::new().merge(overview::router());
+    let pages = Router::new()
+        .merge(overview::router())
+        .merge(categories::router())
+        .merge(audit::router());
     pages
         .layer(CsrfLayer::new())
         .layer(tower::util::MapResponseLayer::new(add_headers))

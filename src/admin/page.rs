@@ -6,7 +6,7 @@ use axum::{
     response::{Html, IntoResponse, Response},
 };
 
-use super::operator::Operator;
+use super::{form, operator::Operator, query::Query};
 use crate::access::Scope;
 
 /// The frame around a page. Templates extend `frame.html` and have a field `frame` of this type.
@@ -99,17 +99,26 @@ impl Frame {
         }
     }
 
+    /// The same, with what the request before this one has done.
+    #[must_use]
+    pub fn after(self, query: &Query) -> Self {
+        Self {
+            notice: form::notice(query.text("done")),
+            ..self
+        }
+    }
+
     /// The menu for whoever is logged in.
     #[must_use]
     pub fn menu(&self) -> Vec<Entry> {
         let mut menu = MENU.to_vec();
-        if self
-            .operator
-            .as_ref()
-            .is_some_and(|operator| operator.may(Scope::Admin))
-        {
+        let Some(operator) = &self.operator else {
+            return menu;
+        };
+        if operator.may(Scope::Admin) {
             menu.insert(7, ACCESS);
         }
+        menu.retain(|entry| entry.icon != "audit" || operator.sees_audit());
         menu
     }
 }
@@ -134,6 +143,9 @@ pub enum Refusal {
     /// 403: the account may not do that.
     #[error("this needs an account that may do it")]
     Forbidden,
+    /// 400: what was sent is no form of the console.
+    #[error("the form could not be read")]
+    Unreadable,
     /// 503 or 500: the database failed.
     #[error(transparent)]
     Database(#[from] sqlx::Error),
@@ -159,6 +171,11 @@ impl IntoResponse for Refusal {
                 StatusCode::FORBIDDEN,
                 "Not allowed",
                 "Your account may not do this. A superuser can change what it may do.",
+            ),
+            Self::Unreadable => (
+                StatusCode::BAD_REQUEST,
+                "Not understood",
+                "What was sent could not be read as a form. Nothing was changed.",
             ),
             Self::Database(error) => {
                 tracing::error!(

@@ -30,7 +30,8 @@ pub struct Body {
 
 impl Body {
     /// What was received, unless it could not be.
-    pub(super) fn received(&self) -> Option<&[u8]> {
+    #[must_use]
+    pub fn received(&self) -> Option<&[u8]> {
         self.bytes.as_deref().ok()
     }
 
