@@ -6,7 +6,7 @@ use axum::{
     response::{Html, IntoResponse, Response},
 };
 
-use super::operator::Operator;
+use super::{form, operator::Operator, query::Query};
 use crate::access::Scope;
 
 /// The frame around a page. Templates extend `frame.html` and have a field `frame` of this type.
@@ -109,17 +109,26 @@ impl Frame {
         }
     }
 
+    /// The same, with what the request before this one has done.
+    #[must_use]
+    pub fn after(self, query: &Query) -> Self {
+        Self {
+            notice: form::notice(query.text("done")),
+            ..self
+        }
+    }
+
     /// The menu for whoever is logged in.
     #[must_use]
     pub fn menu(&self) -> Vec<Entry> {
         let mut menu = MENU.to_vec();
-        if self
-            .operator
-            .as_ref()
-            .is_some_and(|operator| operator.may(Scope::Admin))
-        {
+        let Some(operator) = &self.operator else {
+            return menu;
+        };
+        if operator.may(Scope::Admin) {
             menu.insert(7, ACCESS);
         }
+        menu.retain(|entry| entry.icon != "audit" || operator.sees_audit());
         menu
     }
 }

@@ -64,7 +64,7 @@ impl Query {
         let value = value.to_string();
         let mut query = form_urlencoded::Serializer::for_suffix(String::from("?"), 1);
         for (known, text) in &self.0 {
-            if known != name && known != "page" && !text.trim().is_empty() {
+            if ![name, "page", "done"].contains(&known.as_str()) && !text.trim().is_empty() {
                 query.append_pair(known, text);
             }
         }
@@ -74,10 +74,13 @@ impl Query {
         query.finish()
     }
 
-    /// Whether anything but page and order is asked for.
+    /// Whether anything but page and order is asked for. What was done before is no filter.
     #[must_use]
     pub fn is_filtered(&self) -> bool {
-        let filters = self.0.iter().filter(|(name, _)| name != "page" && name != "sort");
+        let filters = self
+            .0
+            .iter()
+            .filter(|(name, _)| !["page", "sort", "done"].contains(&name.as_str()));
         filters.into_iter().any(|(_, value)| !value.trim().is_empty())
     }
 }
@@ -188,6 +191,13 @@ impl Head {
     }
 }
 
+/// The pattern by which `like` finds a text anywhere, taken literally.
+#[must_use]
+pub fn pattern(text: &str) -> String {
+    let escaped = text.replace('\\', r"\\").replace('%', r"\%").replace('_', r"\_");
+    format!("%{escaped}%")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -210,11 +220,16 @@ mod tests {
     }
 
     #[test]
+    fn a_pattern_is_taken_literally() {
+        assert_eq!(pattern(r"50%_\a"), r"%50\%\_\\a%");
+    }
+
+    #[test]
     fn the_row_too_many_says_that_there_is_another_page() {
         let query = Query::from("page=2&q=x");
         let mut rows: Vec<i64> = (0..=PAGE_SIZE).collect();
         let pager = query.pager(&mut rows, Some(200));
-        assert_eq!((rows.len() as i64, pager.pages), (PAGE_SIZE, Some(4)));
+        assert_eq!((rows.len(), pager.pages), (50, Some(4)));
         assert_eq!(
             (pager.previous.as_str(), pager.next.as_str()),
             ("?q=x", "?q=x&page=3")

@@ -1,6 +1,6 @@
 //! How moments and numbers are shown.
 
-use std::fmt;
+use std::{borrow::Borrow, fmt};
 
 use askama::FastWritable;
 use chrono::{DateTime, Utc};
@@ -40,12 +40,18 @@ impl FastWritable for Moment {
     }
 }
 
+/// A moment, for templates: they have it by reference.
+pub fn moment(moment: &DateTime<Utc>) -> Moment {
+    Moment(*moment)
+}
+
 /// It is made of nothing but digits and names of months.
 impl askama::filters::HtmlSafe for Moment {}
 
-/// A number with its thousands apart: `1,234,567`.
+/// A number with its thousands apart: `1,234,567`. Templates have it by reference.
 #[must_use]
-pub fn count(number: i64) -> String {
+pub fn count(number: impl Borrow<i64>) -> String {
+    let number = *number.borrow();
     let digits = number.unsigned_abs().to_string();
     let mut text = String::from(if number < 0 { "−" } else { "" });
     for (index, digit) in digits.chars().enumerate() {
@@ -59,7 +65,8 @@ pub fn count(number: i64) -> String {
 
 /// A change of a quantity, with its sign: `+5`, `−3`.
 #[must_use]
-pub fn delta(number: i64) -> String {
+pub fn delta(number: impl Borrow<i64>) -> String {
+    let number = *number.borrow();
     if number > 0 {
         format!("+{}", count(number))
     } else {

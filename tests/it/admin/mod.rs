@@ -1,5 +1,7 @@
 //! The console, as a browser without JavaScript sees it.
 
+mod audit;
+mod categories;
 mod login;
 
 use afforo::access::{Account, AccountFields, PasswordHash, Role, account};
@@ -9,6 +11,7 @@ use argon2::{
 };
 use form_urlencoded::Serializer;
 use reqwest::{Method, RequestBuilder};
+use serde_json::Value;
 
 use crate::support::app::{Answer, TestApp, production, send};
 
@@ -94,14 +97,17 @@ impl<'a> Browser<'a> {
 
     /// Sends a form.
     pub async fn post(&mut self, path: &str, fields: &[(&str, &str)]) -> Answer {
+        self.send(self.form(path, fields)).await
+    }
+
+    /// A form, to be sent.
+    pub fn form(&self, path: &str, fields: &[(&str, &str)]) -> RequestBuilder {
         let body = Serializer::new(String::new()).extend_pairs(fields).finish();
-        let request = self
-            .request(Method::POST, path)
+        self.request(Method::POST, path)
             .header("content-type", "application/x-www-form-urlencoded")
             .header("sec-fetch-site", "same-origin")
             .header("origin", format!("http://{}", self.app.address))
-            .body(body);
-        self.send(request).await
+            .body(body)
     }
 
     /// A request with the cookie, to be completed.
@@ -143,4 +149,84 @@ pub async fn audit_log(app: &TestApp) -> Vec<String> {
         .fetch_all(&app.pool)
         .await
         .unwrap()
+}
+
+/// The console as somebody new with a role has it, who stays logged in.
+pub struct Desk<'a>(Browser<'a>);
+
+impl<'a> Desk<'a> {
+    /// Logs in as somebody new with this role, bound to these stores, if to any.
+    pub async fn of(app: &'a TestApp, role: &str, stores: Option<&[i64]>) -> Self {
+        let role = role.parse().unwrap();
+        let number = count(app, "select count(*) from account").await;
+        let name = format!("{} {number}", Role::as_str(role));
+        account(app, &name, role, stores.map(<[i64]>::to_vec)).await;
+        Self(Browser::log_in(app, &name).await)
+    }
+
+    /// A page.
+    pub async fn get(&self, path: &str) -> Answer {
+        send(self.0.request(Method::GET, path)).await
+    }
+
+    /// A page that is there.
+    pub async fn html(&self, path: &str) -> String {
+        let page = self.get(path).await;
+        assert_eq!(page.status, 200, "{path}: {}", page.text);
+        page.text
+    }
+
+    /// Sends a form.
+    pub async fn post(&self, path: &str, fields: &[(&str, &str)]) -> Answer {
+        send(self.0.form(path, fields)).await
+    }
+}
+
+/// Asserts that a form was done, and returns where it leads.
+#[track_caller]
+pub fn led(answer: &Answer) -> &str {
+    assert_eq!(answer.status, 303, "{}", answer.text);
+    answer.header("location")
+}
+
+/// Writes an entry into the audit log, as the API does, and returns its id.
+pub async fn logged(
+    app: &TestApp,
+    actor: Option<(&str, &str)>,
+    action: &str,
+    subject: &str,
+    change: (Value, Value),
+) -> i64 {
+    sqlx::query_scalar(
+        "insert into audit_log (actor, actor_name, address, action, subject, before, after)
+         values ($1, $2, '203.0.113.7', $3, $4, $5, $6) returning id",
+    )
+    .bind(actor.map(|actor| actor.0))
+    .bind(actor.map(|actor| actor.1))
+    .bind(action)
+    .bind(subject)
+    .bind(change.0)
+    .bind(change.1)
+    .fetch_one(&app.pool)
+    .await
+    .unwrap()
+}
+
+/// The text of a page without its tags, each run of blanks as one.
+pub fn text_of(html: &str) -> String {
+    let main = html.split_once("<main").map_or(html, |(_, main)| main);
+    let mut text = String::new();
+    let mut within = true;
+    for c in main.chars() {
+        match c {
+            '<' => within = true,
+            '>' if within => {
+                within = false;
+                text.push(' ');
+            }
+            c if !within => text.push(c),
+            _ => {}
+        }
+    }
+    text.split_whitespace().collect::<Vec<_>>().join(" ")
 }
