@@ -77,6 +77,12 @@ impl Answer {
         }
     }
 
+    /// The id of what was created, if it was.
+    #[must_use]
+    pub fn created(&self) -> Option<i64> {
+        self.body["id"].as_i64().filter(|_| self.status.is_success())
+    }
+
     /// What is wrong with a field of the form that was sent; blank where nothing is.
     #[must_use]
     pub fn error_of(&self, field: &str) -> String {

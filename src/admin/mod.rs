@@ -10,6 +10,8 @@
 //! | `session` | the cookie of a browser, and whose it is |
 //! | `operator` | who is logged in |
 //! | `api` | the API, called in this process |
+//! | `form` | what was typed into a form, what it says to the API, and what the API says of it |
+//! | `choices` | what controls offer to choose from |
 //! | `page` | the frame around a page, and its refusals |
 //! | `query` | the query of a list: page, sort, filters, and links that change one of them |
 //! | `show` | how moments, amounts and texts are shown |
@@ -17,9 +19,13 @@
 
 mod api;
 mod assets;
+mod choices;
+mod confirm;
 mod console;
+mod form;
 mod login;
 mod operator;
+mod orders;
 mod overview;
 mod page;
 mod query;
@@ -53,6 +59,7 @@ const CONTENT_SECURITY_POLICY: HeaderValue = HeaderValue::from_static(
 pub fn router(console: Console) -> Router<AppState> {
     let pages = Router::new()
         .merge(overview::router())
+        .merge(orders::router())
         .route("/admin/{*path}", any(async || Refusal::NotFound));
     pages
         .layer(from_fn(session::require))

@@ -8,6 +8,7 @@ use axum::{
     response::{IntoResponse, Redirect, Response},
 };
 
+use super::page::Refusal;
 use crate::{access::Scope, web::Caller};
 
 /// A person with an account, as a page sees them. A page that asks for one sends everybody else to the login.
@@ -28,6 +29,17 @@ impl Operator {
     #[must_use]
     pub fn may(&self, scope: Scope) -> bool {
         self.caller.grant.scopes.allow(scope)
+    }
+
+    /// Whether the operator may write what belongs to no store: categories, products, and new stores.
+    #[must_use]
+    pub fn writes_catalogue(&self) -> bool {
+        self.may(Scope::CatalogWrite) && self.caller.grant.stores.are_all()
+    }
+
+    /// Refuses what the operator may not do.
+    pub fn require(&self, may: bool) -> Result<(), Refusal> {
+        if may { Ok(()) } else { Err(Refusal::Forbidden) }
     }
 }
 

@@ -6,7 +6,7 @@ use axum::{
     response::{Html, IntoResponse, Response},
 };
 
-use super::operator::Operator;
+use super::{form, operator::Operator, query::Query};
 use crate::access::Scope;
 
 /// The frame around a page. Templates extend `frame.html` and have a field `frame` of this type.
@@ -106,6 +106,15 @@ impl Frame {
             section: "",
             operator: None,
             notice: None,
+        }
+    }
+
+    /// The same, with what the request before this one has done.
+    #[must_use]
+    pub fn after(self, query: &Query) -> Self {
+        Self {
+            notice: form::notice(query.text("done")),
+            ..self
         }
     }
 

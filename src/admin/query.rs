@@ -27,10 +27,22 @@ impl Query {
         self.get(name).unwrap_or_default()
     }
 
+    /// Whether a parameter has this value, for templates.
+    #[must_use]
+    pub fn has(&self, name: &str, value: impl Display) -> bool {
+        self.get(name).is_some_and(|text| text == value.to_string())
+    }
+
     /// A number; `None` where it is absent or none.
     #[must_use]
     pub fn id(&self, name: &str) -> Option<i64> {
         self.get(name)?.parse().ok()
+    }
+
+    /// Every value of a parameter, in the order in which they came, without the spaces around them.
+    pub fn all<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a str> {
+        let values = self.0.iter().filter(move |(known, _)| known == name);
+        values.map(|(_, value)| value.trim())
     }
 
     /// The page, from 1 on.
@@ -59,12 +71,13 @@ impl Query {
         }
     }
 
-    /// A link to the same list with one parameter changed, on its first page; a blank value takes the parameter away.
+    /// A link to the same list with one parameter changed, on its first page, which lists that are read from a key on call
+    /// `start`; a blank value takes the parameter away.
     pub fn with(&self, name: &str, value: impl Display) -> String {
         let value = value.to_string();
         let mut query = form_urlencoded::Serializer::for_suffix(String::from("?"), 1);
         for (known, text) in &self.0 {
-            if known != name && known != "page" && !text.trim().is_empty() {
+            if ![name, "page", "start", "done"].contains(&known.as_str()) && !text.trim().is_empty() {
                 query.append_pair(known, text);
             }
         }
@@ -74,10 +87,13 @@ impl Query {
         query.finish()
     }
 
-    /// Whether anything but page and order is asked for.
+    /// Whether anything but page and order is asked for. What was done before is no filter.
     #[must_use]
     pub fn is_filtered(&self) -> bool {
-        let filters = self.0.iter().filter(|(name, _)| name != "page" && name != "sort");
+        let filters = self
+            .0
+            .iter()
+            .filter(|(name, _)| !["page", "start", "sort", "done"].contains(&name.as_str()));
         filters.into_iter().any(|(_, value)| !value.trim().is_empty())
     }
 }
@@ -188,6 +204,13 @@ impl Head {
     }
 }
 
+/// The pattern by which `like` finds a text anywhere, taken literally.
+#[must_use]
+pub fn pattern(text: &str) -> String {
+    let escaped = text.replace('\\', r"\\").replace('%', r"\%").replace('_', r"\_");
+    format!("%{escaped}%")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -207,6 +230,11 @@ mod tests {
         assert_eq!(Query::from("sort=-name").sort(&columns), ("name", true));
         assert_eq!(Query::from("sort=created").sort(&columns), ("created", false));
         assert_eq!(Query::from("sort=drop").sort(&columns), ("created", true));
+    }
+
+    #[test]
+    fn a_pattern_is_taken_literally() {
+        assert_eq!(pattern(r"50%_\a"), r"%50\%\_\\a%");
     }
 
     #[test]

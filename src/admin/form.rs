@@ -1,0 +1,266 @@
+//! Forms: what was typed, what it says to the API, and what the API says about it.
+
+use axum::{
+    extract::{FromRequest, Request},
+    http::{HeaderValue, StatusCode, header},
+    response::{IntoResponse, Redirect, Response},
+};
+use serde_json::{Map, Value};
+use uuid::Uuid;
+
+use super::{api::Answer, page::Refusal};
+use crate::web::Body;
+
+/// The field that holds the idempotency key of a form, which is fresh with every form that is shown.
+const KEY: &str = "idempotency_key";
+
+/// What a form says to the API in one of its fields.
+#[derive(Clone, Copy, Debug)]
+pub enum Sent {
+    /// The text as it was typed, blank or not: it is the API that says what a blank one means. Texts of numbers are numbers
+    /// to it.
+    Text(&'static str),
+    /// The same, but left out where it is blank.
+    Optional(&'static str),
+    /// Whether a box is checked.
+    Checked(&'static str),
+}
+
+/// What is typed into a form, and what was said of it. Templates show both.
+#[derive(Debug)]
+pub struct Form {
+    fields: Vec<(String, String)>,
+    key: String,
+    answer: Option<Answer>,
+}
+
+impl Form {
+    /// A form with these values, to be filled in; a box is checked that has any.
+    pub fn of<const N: usize>(fields: [(&str, String); N]) -> Self {
+        Self {
+            fields: fields
+                .into_iter()
+                .map(|(name, value)| (name.to_owned(), value))
+                .collect(),
+            key: Uuid::now_v7().to_string(),
+            answer: None,
+        }
+    }
+
+    /// The same, after the API refused it: it is shown again, with what is wrong. What the form is about may be gone by now.
+    pub fn refused(self, answer: Answer) -> Result<Self, Refusal> {
+        match answer.status {
+            StatusCode::NOT_FOUND => Err(Refusal::NotFound),
+            // The key was used for what was typed before: for anything else it takes another.
+            StatusCode::UNPROCESSABLE_ENTITY => Ok(Self {
+                key: Uuid::now_v7().to_string(),
+                answer: Some(answer),
+                ..self
+            }),
+            _ => Ok(Self {
+                answer: Some(answer),
+                ..self
+            }),
+        }
+    }
+
+    /// A field as it was typed; blank where it is absent.
+    #[must_use]
+    pub fn text(&self, name: &str) -> &str {
+        let last = self.fields.iter().rev().find(|(known, _)| known == name);
+        last.map(|(_, value)| value.as_str()).unwrap_or_default()
+    }
+
+    /// All values of a field that may stand more than once.
+    pub fn all<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a str> {
+        let of_name = self.fields.iter().filter(move |(known, _)| known == name);
+        of_name.map(|(_, value)| value.as_str())
+    }
+
+    /// Whether a box is checked.
+    #[must_use]
+    pub fn is_checked(&self, name: &str) -> bool {
+        !self.text(name).is_empty()
+    }
+
+    /// The key under which a POST of this form is done once, however often it is sent.
+    #[must_use]
+    pub fn key(&self) -> &str {
+        &self.key
+    }
+
+    /// What it says to the API.
+    #[must_use]
+    pub fn json(&self, fields: &[Sent]) -> Value {
+        let mut object = Map::new();
+        for field in fields {
+            let (name, value) = match *field {
+                Sent::Optional(name) if self.text(name).trim().is_empty() => continue,
+                Sent::Text(name) | Sent::Optional(name) => (name, self.text(name).into()),
+                Sent::Checked(name) => (name, self.is_checked(name).into()),
+            };
+            object.insert(name.to_owned(), value);
+        }
+        object.into()
+    }
+
+    /// What is wrong with a field; blank where nothing is.
+    #[must_use]
+    pub fn error(&self, name: &str) -> String {
+        let answer = self.answer.as_ref();
+        answer.map(|answer| answer.error_of(name)).unwrap_or_default()
+    }
+
+    /// What stands above the form: why it was refused. Blank where it was not.
+    #[must_use]
+    pub fn alarm(&self) -> String {
+        let Some(answer) = &self.answer else {
+            return String::new();
+        };
+        match (answer.reason(), answer.status) {
+            (reason, _) if !reason.is_empty() => reason,
+            (_, StatusCode::BAD_REQUEST) => "Nothing was changed: see what is said at the fields.".to_owned(),
+            (_, status) => format!("This could not be done: the answer was {status}."),
+        }
+    }
+
+    /// The form within its page, with the status of the answer that it was given.
+    pub fn shown(&self, page: Response) -> Response {
+        let status = self
+            .answer
+            .as_ref()
+            .map_or(StatusCode::OK, |answer| answer.status);
+        (status, page).into_response()
+    }
+}
+
+impl<S: Send + Sync> FromRequest<S> for Form {
+    type Rejection = Refusal;
+
+    async fn from_request(request: Request, state: &S) -> Result<Self, Refusal> {
+        let content_type = request.headers().get(header::CONTENT_TYPE);
+        let is_form = content_type
+            .map(HeaderValue::as_bytes)
+            .is_none_or(|said| said.starts_with(b"application/x-www-form-urlencoded"));
+        let Ok(body) = Body::from_request(request, state).await;
+        let bytes = body.received().filter(|_| is_form).ok_or(Refusal::Unreadable)?;
+        // Browsers end a line as the network does, texts within Afforo do not.
+        let fields = form_urlencoded::parse(bytes)
+            .map(|(name, value)| (name.into_owned(), value.replace("\r\n", "\n")));
+        let (key, fields): (Vec<_>, Vec<_>) = fields.partition(|(name, _)| name == KEY);
+        let key = key.into_iter().next().map(|(_, key)| key);
+        Ok(Self {
+            fields,
+            key: key.unwrap_or_else(|| Uuid::now_v7().to_string()),
+            answer: None,
+        })
+    }
+}
+
+/// What was done by the request before, by the word in `done=`: a page says nothing that comes with its address.
+const NOTICES: [(&str, &str); 9] = [
+    ("created", "Created."),
+    ("saved", "Saved."),
+    ("activated", "Activated."),
+    ("deactivated", "Deactivated."),
+    ("deleted", "Deleted."),
+    ("confirmed", "The order was placed and confirmed."),
+    ("rejected", "The order was placed, and rejected: no stock was taken."),
+    ("moved", "The stock was changed, and the ledger tells of it."),
+    ("none", "Nothing was there to be done."),
+];
+
+/// The notice of a word.
+#[must_use]
+pub fn notice(done: &str) -> Option<String> {
+    let known = NOTICES.iter().find(|(word, _)| *word == done);
+    known.map(|(_, text)| (*text).to_owned())
+}
+
+/// Goes on to a page, which says what was done.
+pub fn done(path: &str, word: &'static str) -> Response {
+    debug_assert!(notice(word).is_some(), "`{word}` is in the table of notices");
+    let separator = if path.contains('?') { '&' } else { '?' };
+    Redirect::to(&format!("{path}{separator}done={word}")).into_response()
+}
+
+#[cfg(test)]
+mod tests {
+    use axum::body::Body as Bytes;
+    use serde_json::json;
+
+    use super::*;
+
+    async fn sent(body: &'static str) -> Form {
+        Form::from_request(Request::new(Bytes::from(body)), &())
+            .await
+            .unwrap()
+    }
+
+    fn answer(status: u16, body: Value) -> Answer {
+        Answer {
+            status: StatusCode::from_u16(status).unwrap(),
+            body,
+        }
+    }
+
+    #[tokio::test]
+    async fn a_form_says_what_was_typed() {
+        let form = sent("title=+a%0D%0Ab&price=&low=&active=on&idempotency_key=k").await;
+        let fields = [
+            Sent::Text("title"),
+            Sent::Text("price"),
+            Sent::Optional("low"),
+            Sent::Checked("active"),
+            Sent::Checked("sold"),
+        ];
+        let said = json!({ "title": " a\nb", "price": "", "active": true, "sold": false });
+        assert_eq!((form.json(&fields), form.key()), (said, "k"));
+    }
+
+    #[tokio::test]
+    async fn what_is_no_form_is_refused() {
+        let mut request = Request::new(Bytes::from("{}"));
+        let json = HeaderValue::from_static("application/json");
+        request.headers_mut().insert(header::CONTENT_TYPE, json);
+        let refused = Form::from_request(request, &()).await;
+        assert!(matches!(refused, Err(Refusal::Unreadable)));
+    }
+
+    #[tokio::test]
+    async fn a_refused_form_keeps_its_values_and_says_why() {
+        let wrong = answer(400, json!({ "price": ["Too low.", "Too long."] }));
+        let form = sent("price=0&idempotency_key=k").await.refused(wrong).unwrap();
+        assert_eq!(
+            (form.text("price"), form.error("price").as_str()),
+            ("0", "Too low. Too long.")
+        );
+        assert_eq!(
+            form.alarm(),
+            "Nothing was changed: see what is said at the fields."
+        );
+        assert_eq!((form.error("title").as_str(), form.key()), ("", "k"));
+
+        let taken = answer(
+            422,
+            json!({ "detail": "Idempotency-Key was used for another request." }),
+        );
+        let form = form.refused(taken).unwrap();
+        assert_eq!(form.alarm(), "Idempotency-Key was used for another request.");
+        assert_ne!(form.key(), "k");
+
+        let gone = form.refused(answer(404, Value::Null));
+        assert!(matches!(gone, Err(Refusal::NotFound)));
+    }
+
+    #[test]
+    fn a_page_says_nothing_that_comes_with_its_address() {
+        assert_eq!(notice("saved").as_deref(), Some("Saved."));
+        assert_eq!(notice("<b>sold</b>"), None);
+        let there = done("/admin/products/?page=2", "saved");
+        assert_eq!(
+            there.headers()[header::LOCATION],
+            "/admin/products/?page=2&done=saved"
+        );
+    }
+}
