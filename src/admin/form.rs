@@ -77,6 +77,12 @@ impl Form {
         of_name.map(|(_, value)| value.as_str())
     }
 
+    /// Whether a field has this value, for the options of a choice.
+    #[must_use]
+    pub fn has(&self, name: &str, value: impl ToString) -> bool {
+        self.text(name) == value.to_string()
+    }
+
     /// Whether a box is checked.
     #[must_use]
     pub fn is_checked(&self, name: &str) -> bool {
@@ -124,13 +130,16 @@ impl Form {
         }
     }
 
-    /// The form within its page, with the status of the answer that it was given.
+    /// The status of the answer that it was given.
+    #[must_use]
+    pub fn status(&self) -> StatusCode {
+        let answer = self.answer.as_ref();
+        answer.map_or(StatusCode::OK, |answer| answer.status)
+    }
+
+    /// The form within its page, with that status.
     pub fn shown(&self, page: Response) -> Response {
-        let status = self
-            .answer
-            .as_ref()
-            .map_or(StatusCode::OK, |answer| answer.status);
-        (status, page).into_response()
+        (self.status(), page).into_response()
     }
 }
 

@@ -11,6 +11,7 @@
 //! | `operator` | who is logged in |
 //! | `api` | the API, called in this process |
 //! | `form` | what was typed into a form, what it says to the API, and what the API says of it |
+//! | `chart` | charts as SVG |
 //! | `choices` | what controls offer to choose from |
 //! | `page` | the frame around a page, and its refusals |
 //! | `query` | the query of a list: page, sort, filters, and links that change one of them |
@@ -19,6 +20,7 @@
 
 mod api;
 mod assets;
+mod chart;
 mod choices;
 mod confirm;
 mod console;
@@ -31,6 +33,7 @@ mod page;
 mod query;
 mod session;
 mod show;
+mod stock;
 mod typed;
 
 use axum::{
@@ -60,6 +63,7 @@ pub fn router(console: Console) -> Router<AppState> {
     let pages = Router::new()
         .merge(overview::router())
         .merge(orders::router())
+        .merge(stock::router())
         .route("/admin/{*path}", any(async || Refusal::NotFound));
     pages
         .layer(from_fn(session::require))
