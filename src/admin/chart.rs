@@ -73,7 +73,13 @@ mod tests {
     fn the_second_part_of_a_bar_stands_on_the_first() {
         let bars = stacked(&[(1.0, 1.0), (4.0, 0.0)], 4.0);
         let (lower, upper) = bars[0];
-        assert_eq!((lower.y, lower.height, upper.y, upper.height), (75.0, 25.0, 50.0, 25.0));
-        assert_eq!((bars[1].0.x, bars[1].0.width, bars[1].1.height), (55.0, 40.0, 0.0));
+        assert_eq!(
+            (lower.y, lower.height, upper.y, upper.height),
+            (75.0, 25.0, 50.0, 25.0)
+        );
+        assert_eq!(
+            (bars[1].0.x, bars[1].0.width, bars[1].1.height),
+            (55.0, 40.0, 0.0)
+        );
     }
 }

@@ -58,12 +58,7 @@ pub struct FoundProduct {
 
 /// Active products with `text` in their title, description or category, by title, and what `store` has of them.
 /// With `stocked` only those that the store keeps.
-pub async fn products(
-    db: &PgPool,
-    store: i64,
-    text: &str,
-    stocked: bool,
-) -> sqlx::Result<Vec<FoundProduct>> {
+pub async fn products(db: &PgPool, store: i64, text: &str, stocked: bool) -> sqlx::Result<Vec<FoundProduct>> {
     let pattern = pattern(text);
     if stocked && text.chars().count() < 3 {
         // Too short for the index of the text, but what the store keeps is soon walked to a few that match.

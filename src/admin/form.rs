@@ -174,7 +174,10 @@ const NOTICES: [(&str, &str); 9] = [
     ("deactivated", "Deactivated."),
     ("deleted", "Deleted."),
     ("confirmed", "The order was placed and confirmed."),
-    ("rejected", "The order was placed, and rejected: no stock was taken."),
+    (
+        "rejected",
+        "The order was placed, and rejected: no stock was taken.",
+    ),
     ("moved", "The stock was changed, and the ledger tells of it."),
     ("none", "Nothing was there to be done."),
 ];

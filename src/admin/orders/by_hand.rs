@@ -4,11 +4,7 @@
 use std::{borrow::Borrow, collections::HashMap};
 
 use askama::Template;
-use axum::{
-    extract::State,
-    http::Method,
-    response::Response,
-};
+use axum::{extract::State, http::Method, response::Response};
 use serde_json::{Value, json};
 use sqlx::PgPool;
 
@@ -138,10 +134,17 @@ pub async fn found(operator: Operator, query: Query, State(db): State<PgPool>) -
     }))
 }
 
-pub async fn place(operator: Operator, State(console): State<Console>, form: Form) -> Result<Response, Refusal> {
+pub async fn place(
+    operator: Operator,
+    State(console): State<Console>,
+    form: Form,
+) -> Result<Response, Refusal> {
     operator.require(operator.may(Scope::OrdersWrite))?;
     let draft = Draft::of_form(&form);
-    if draft.store.is_some_and(|store| !operator.caller.grant.stores.hold(store)) {
+    if draft
+        .store
+        .is_some_and(|store| !operator.caller.grant.stores.hold(store))
+    {
         return Err(Refusal::NotFound);
     }
     let (key, body) = (Some(form.key()), draft.json());
@@ -149,7 +152,9 @@ pub async fn place(operator: Operator, State(console): State<Console>, form: For
         .api
         .send(&operator, Method::POST, "/api/orders/", key, Some(&body))
         .await;
-    let placed = answer.created().map(|id| (id, answer.body["status"] == "CONFIRMED"));
+    let placed = answer
+        .created()
+        .map(|id| (id, answer.body["status"] == "CONFIRMED"));
     match placed {
         Some((id, true)) => Ok(form::done(&format!("{SECTION}{id}/"), "confirmed")),
         Some((id, false)) => Ok(form::done(&format!("{SECTION}{id}/"), "rejected")),
@@ -167,7 +172,9 @@ async fn page(
     form: Form,
     answer: Option<Answer>,
 ) -> Result<Response, Refusal> {
-    draft.store = draft.store.filter(|store| operator.caller.grant.stores.hold(*store));
+    draft.store = draft
+        .store
+        .filter(|store| operator.caller.grant.stores.hold(*store));
     let (errors, of_lines) = answer.as_ref().map(errors).unwrap_or_default();
     let form = match answer {
         Some(answer) => form.refused(answer)?,
@@ -239,7 +246,10 @@ fn errors(answer: &Answer) -> (Vec<String>, Vec<String>) {
     }
     whole.retain(|text| !text.is_empty());
     if whole.is_empty() && of_lines.is_empty() {
-        whole.push(format!("The order was not placed: the answer was {}.", answer.status));
+        whole.push(format!(
+            "The order was not placed: the answer was {}.",
+            answer.status
+        ));
     }
     (whole, of_lines)
 }

@@ -193,7 +193,11 @@ async fn deliveries(db: impl PgExecutor<'_>, order: i64) -> sqlx::Result<Vec<Ste
     .await?;
     let step = |channel: &str, state: (&'static str, &str), at, note| Step {
         class: state.0,
-        text: format!("{} {}", if channel == "email" { "E-mail" } else { "Webhook" }, state.1),
+        text: format!(
+            "{} {}",
+            if channel == "email" { "E-mail" } else { "Webhook" },
+            state.1
+        ),
         at,
         note,
     };

@@ -23,7 +23,14 @@ use crate::{
 const PORTION: i64 = 1000;
 
 const COLUMNS: [&str; 8] = [
-    "order", "store_id", "store", "status", "items", "total", "placed_at", "rejection_reason",
+    "order",
+    "store_id",
+    "store",
+    "status",
+    "items",
+    "total",
+    "placed_at",
+    "rejection_reason",
 ];
 
 pub async fn download(
@@ -34,7 +41,10 @@ pub async fn download(
 ) -> Result<Response, Refusal> {
     let filter = Filter::read(&db, &query, &operator.caller.grant.stores).await?;
     let range = Range::of(&db, &filter).await?;
-    let name = format!("attachment; filename=\"orders-{}.csv\"", Utc::now().format("%Y-%m-%d"));
+    let name = format!(
+        "attachment; filename=\"orders-{}.csv\"",
+        Utc::now().format("%Y-%m-%d")
+    );
     let reading = Reading {
         db,
         filter,
@@ -95,7 +105,9 @@ impl Reading {
         if more {
             ids.pop();
         }
-        let rows = queries::rows(&self.db, &ids, ascending).await.map_err(io::Error::other)?;
+        let rows = queries::rows(&self.db, &ids, ascending)
+            .await
+            .map_err(io::Error::other)?;
         Ok((written(&rows)?.into(), step))
     }
 }
@@ -122,7 +134,9 @@ fn line<T: AsRef<[u8]>>(fields: impl IntoIterator<Item = T>) -> io::Result<Vec<u
         .terminator(csv::Terminator::CRLF)
         .from_writer(Vec::new());
     writer.write_record(fields).map_err(io::Error::other)?;
-    writer.into_inner().map_err(|error| io::Error::other(error.to_string()))
+    writer
+        .into_inner()
+        .map_err(|error| io::Error::other(error.to_string()))
 }
 
 /// A text that no spreadsheet takes for a formula.

@@ -176,7 +176,11 @@ impl Known {
 
     fn forget(&mut self, now: Instant) {
         let is_old = |since: &Instant| now.duration_since(*since) > LATE;
-        let settled = self.seen.iter().filter(|(_, since)| is_old(since)).map(|(id, _)| *id);
+        let settled = self
+            .seen
+            .iter()
+            .filter(|(_, since)| is_old(since))
+            .map(|(id, _)| *id);
         self.floor = settled.fold(self.floor, i64::max);
         let floor = self.floor;
         self.seen.retain(|id, _| *id > floor);
@@ -199,7 +203,9 @@ pub async fn stream(
     let draining = console.app.stop.draining.clone();
     let news = live.listen(&db, &draining).await?;
     // Orders came since the page was made, or while the browser was away.
-    let last = headers.get("last-event-id").and_then(|id| id.to_str().ok()?.parse().ok());
+    let last = headers
+        .get("last-event-id")
+        .and_then(|id| id.to_str().ok()?.parse().ok());
     let missed = match last.or(query.id("since")) {
         Some(last) => missed(&db, &filter, last).await?,
         None => Vec::new(),

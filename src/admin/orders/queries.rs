@@ -190,19 +190,31 @@ pub async fn ids(
     ascending: bool,
     limit: i64,
 ) -> sqlx::Result<Vec<i64>> {
-    let order = if ascending { " order by id" } else { " order by id desc" };
+    let order = if ascending {
+        " order by id"
+    } else {
+        " order by id desc"
+    };
     let mut query = QueryBuilder::new("");
     if let Some(stores) = &filter.stores {
         // The index of a store's orders is by status first, so its orders are those of each status, merged.
         let statuses: Vec<&str> = filter.status.map_or(STATUSES.to_vec(), |status| vec![status]);
-        query.push("select found.id from unnest(").push_bind(stores.clone());
-        query.push("::bigint[]) as s (id) cross join unnest(").push_bind(statuses);
+        query
+            .push("select found.id from unnest(")
+            .push_bind(stores.clone());
+        query
+            .push("::bigint[]) as s (id) cross join unnest(")
+            .push_bind(statuses);
         query.push(
             "::text[]) as wanted (status) cross join lateral (
                  select o.id from orders o where o.store_id = s.id and o.status = wanted.status",
         );
         push_range(&mut query, range);
-        query.push(order).push(" limit ").push_bind(limit).push(") as found");
+        query
+            .push(order)
+            .push(" limit ")
+            .push_bind(limit)
+            .push(") as found");
     } else {
         query.push("select o.id from orders o where true");
         if let Some(status) = filter.status {

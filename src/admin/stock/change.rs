@@ -101,7 +101,10 @@ fn question(operator: &Operator, stock: &Stock, form: Form) -> Confirm {
     let what = format!("{} in {}", stock.product_title, stock.store_name);
     let left = match stock.quantity {
         0 => "Nothing is left of it.".to_owned(),
-        left => format!("The {} that are left go with it.", pieces(left, "piece", "pieces")),
+        left => format!(
+            "The {} that are left go with it.",
+            pieces(left, "piece", "pieces")
+        ),
     };
     Confirm {
         frame: Frame::new(operator, SECTION, format!("Delete the stock of {what}?")),

@@ -49,7 +49,9 @@ pub async fn page(db: &PgPool, stock: i64, query: &Query) -> sqlx::Result<(Vec<M
     let start = query.id("start");
     let page = if start.is_some() { query.page() } else { 1 };
     let mut rows = movements(db, stock, start.unwrap_or(i64::MAX), PAGE_SIZE + 1).await?;
-    let next = rows.get(usize::try_from(PAGE_SIZE).unwrap_or(usize::MAX)).map(|row| row.id);
+    let next = rows
+        .get(usize::try_from(PAGE_SIZE).unwrap_or(usize::MAX))
+        .map(|row| row.id);
     let mut pager = query.pager(&mut rows, None);
     let link = |page: i64, start: i64| format!("{}&start={start}#ledger", query.with("page", page));
     pager.page = page;

@@ -65,7 +65,11 @@ pub async fn found(operator: Operator, query: Query, State(db): State<PgPool>) -
     Ok(render(&find(&db, &operator, &form).await?))
 }
 
-pub async fn create(operator: Operator, State(console): State<Console>, form: Form) -> Result<Response, Refusal> {
+pub async fn create(
+    operator: Operator,
+    State(console): State<Console>,
+    form: Form,
+) -> Result<Response, Refusal> {
     operator.require(operator.may(Scope::InventoryWrite))?;
     let (body, key) = (form.json(&FIELDS), Some(form.key()));
     let answer = console

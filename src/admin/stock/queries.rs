@@ -79,7 +79,11 @@ impl Filter {
     pub async fn read(db: &PgPool, query: &Query, granted: &Stores) -> sqlx::Result<Self> {
         let stores = granted.filtered(query.id("store"));
         let is_one = stores.as_ref().is_some_and(|stores| stores.len() == 1);
-        let columns: &[&str] = if is_one { &["title", "quantity"] } else { &["store"] };
+        let columns: &[&str] = if is_one {
+            &["title", "quantity"]
+        } else {
+            &["store"]
+        };
         Ok(Self {
             products: products(db, query.get("q"), query.id("category")).await?,
             level: match query.text("state") {
@@ -136,7 +140,11 @@ pub async fn page(db: &PgPool, filter: &Filter, query: &Query) -> sqlx::Result<(
         Vec::new()
     };
     let count = counted.then(|| shelves.iter().map(|shelf| shelf.rows).sum());
-    let page = if counted { query.page() } else { query.page().min(LAST_UNCOUNTED) };
+    let page = if counted {
+        query.page()
+    } else {
+        query.page().min(LAST_UNCOUNTED)
+    };
     let mut skip = (page - 1) * PAGE_SIZE;
     let ids = if let Some(store) = filter.store() {
         in_store(db, filter, store, skip).await?
@@ -186,7 +194,10 @@ async fn in_store(db: &PgPool, filter: &Filter, store: i64, skip: i64) -> sqlx::
     let mut query = QueryBuilder::new("select i.id from inventory i where i.store_id = ");
     query.push_bind(store).push(filter.level.condition());
     if let Some(products) = &filter.products {
-        query.push(" and i.product_id = any(").push_bind(products).push(")");
+        query
+            .push(" and i.product_id = any(")
+            .push_bind(products)
+            .push(")");
     }
     query.push(match filter.sorted {
         ("quantity", false) => " order by i.quantity, i.product_title, i.id",
@@ -216,7 +227,10 @@ async fn walk(db: &PgPool, filter: &Filter, groups: &[i64], by: By, mut skip: i6
         let missing = wanted - i64::try_from(found.len()).unwrap_or(wanted);
         let ids = of_groups(db, filter, now, by, skip + missing).await?;
         let skipped = skip.min(i64::try_from(ids.len()).unwrap_or(skip));
-        found.extend(ids.into_iter().skip(usize::try_from(skipped).unwrap_or(usize::MAX)));
+        found.extend(
+            ids.into_iter()
+                .skip(usize::try_from(skipped).unwrap_or(usize::MAX)),
+        );
         skip -= skipped;
         (groups, size) = (rest, (size * 2).min(TOGETHER));
     }
@@ -242,7 +256,9 @@ async fn of_groups(
         query.push(" and i.store_id = any(").push_bind(stores).push(")");
     }
     query.push(" order by name, i.id limit ").push_bind(limit);
-    query.push(") i order by g.place, i.name, i.id limit ").push_bind(limit);
+    query
+        .push(") i order by g.place, i.name, i.id limit ")
+        .push_bind(limit);
     query.build_query_scalar().persistent(false).fetch_all(db).await
 }
 
