@@ -1,5 +1,7 @@
 //! Forms: what was typed, what it says to the API, and what the API says about it.
 
+use std::fmt::Display;
+
 use axum::{
     extract::{FromRequest, Request},
     http::{HeaderValue, StatusCode, header},
@@ -79,7 +81,7 @@ impl Form {
 
     /// Whether a field has this value, for the options of a choice.
     #[must_use]
-    pub fn has(&self, name: &str, value: impl ToString) -> bool {
+    pub fn has(&self, name: &str, value: impl Display) -> bool {
         self.text(name) == value.to_string()
     }
 

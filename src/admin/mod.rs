@@ -64,7 +64,6 @@ pub fn router(console: Console) -> Router<AppState> {
         .merge(overview::router())
         .merge(orders::router())
         .merge(stock::router())
-        .merge(stock::router());
         .route("/admin/{*path}", any(async || Refusal::NotFound));
     pages
         .layer(from_fn(session::require))

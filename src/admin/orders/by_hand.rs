@@ -35,7 +35,7 @@ struct Page {
     store: Option<i64>,
     lines: Vec<Line>,
     search: String,
-    found: Vec<FoundProduct>,
+    products: Vec<FoundProduct>,
     errors: Vec<String>,
 }
 
@@ -51,7 +51,7 @@ impl Page {
 struct Found {
     store: Option<i64>,
     search: String,
-    found: Vec<FoundProduct>,
+    products: Vec<FoundProduct>,
 }
 
 /// A line of the order that is being written.
@@ -126,11 +126,11 @@ pub async fn show(operator: Operator, query: Query, State(db): State<PgPool>) ->
 pub async fn found(operator: Operator, query: Query, State(db): State<PgPool>) -> Result<Response, Refusal> {
     operator.require(operator.may(Scope::OrdersWrite))?;
     let draft = Draft::of_query(&query);
-    let found = find(&db, &operator, &draft).await?;
+    let products = find(&db, &operator, &draft).await?;
     Ok(render(&Found {
         store: draft.store,
         search: draft.search,
-        found,
+        products,
     }))
 }
 
@@ -186,7 +186,7 @@ async fn page(
     }
     let page = Page {
         frame: Frame::new(operator, SECTION, "Place an order"),
-        found: find(db, operator, &draft).await?,
+        products: find(db, operator, &draft).await?,
         lines: lines(db, &draft, of_lines).await?,
         store: draft.store,
         stores,

@@ -8,7 +8,6 @@ use axum::{
     http::header,
     response::{IntoResponse, Response},
 };
-use chrono::Utc;
 use futures::{Stream, stream};
 use sqlx::PgPool;
 use tokio_util::sync::CancellationToken;
@@ -43,7 +42,7 @@ pub async fn download(
     let range = Range::of(&db, &filter).await?;
     let name = format!(
         "attachment; filename=\"orders-{}.csv\"",
-        Utc::now().format("%Y-%m-%d")
+        queries::now(&db).await?.format("%Y-%m-%d")
     );
     let reading = Reading {
         db,

@@ -26,7 +26,10 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 
 use super::queries::{self, Filter, Range, Row};
-use crate::admin::{console::Console, operator::Operator, page::Refusal, query::Query};
+use crate::{
+    access::{Grant, TokenHash, session},
+    admin::{console::Console, operator::Operator, page::Refusal, query::Query, session::Visitor},
+};
 
 /// Between two looks.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
@@ -40,9 +43,9 @@ const REMEMBERED: i64 = 1000;
 const LISTENERS: usize = 200;
 /// A stream says so often that it lives, before any proxy thinks that it does not.
 const SIGN_OF_LIFE: Duration = Duration::from_secs(15);
-/// After so long a stream ends. The browser comes back by itself, and is asked then who it is.
-const STREAM_LASTS: Duration = Duration::from_secs(45);
-/// How soon it comes back.
+/// Between two looks at whether the listener may still listen.
+const ASK_EVERY: Duration = Duration::from_secs(5);
+/// How soon a browser comes back whose stream has ended. It is asked then who it is.
 const COME_BACK_AFTER: Duration = Duration::from_secs(1);
 
 /// An order that is new.
@@ -190,6 +193,7 @@ impl Known {
 /// `/admin/orders/live/`: rows of orders that were placed since, filtered as the list is.
 pub async fn stream(
     operator: Operator,
+    Visitor(visitor): Visitor,
     query: Query,
     headers: HeaderMap,
     State(console): State<Console>,
@@ -219,7 +223,12 @@ pub async fn stream(
         highest: 0,
         _place: place,
     };
-    tokio::spawn(listener.pass_on(draining));
+    let leave = Leave {
+        db,
+        session: visitor.token,
+        grant: operator.caller.grant,
+    };
+    tokio::spawn(listener.pass_on(leave, draining));
     let keep_alive = KeepAlive::new().interval(SIGN_OF_LIFE);
     Ok(Sse::new(events_of(stream)).keep_alive(keep_alive).into_response())
 }
@@ -238,6 +247,28 @@ async fn missed(db: &PgPool, filter: &Filter, last: i64) -> sqlx::Result<Vec<New
     Ok(rows.into_iter().filter_map(news).collect())
 }
 
+/// A listener's leave to listen.
+struct Leave {
+    db: PgPool,
+    session: Option<TokenHash>,
+    grant: Arc<Grant>,
+}
+
+impl Leave {
+    /// When the session has ended, or the account is granted something else.
+    async fn ends(&self) {
+        let Some(session) = &self.session else { return };
+        loop {
+            sleep(ASK_EVERY).await;
+            match session::account_of(&self.db, session).await {
+                Ok(Some((account, _))) if account.grant() == *self.grant => {}
+                Ok(_) => return,
+                Err(error) => tracing::debug!(%error, "whether a session goes on could not be asked"),
+            }
+        }
+    }
+}
+
 /// A stream that somebody listens to.
 struct Listener {
     filter: Filter,
@@ -250,8 +281,8 @@ struct Listener {
 }
 
 impl Listener {
-    /// Until the listener goes, the server stops, or it has been long enough.
-    async fn pass_on(mut self, draining: CancellationToken) {
+    /// Until the listener goes or may not listen any more, or the server stops.
+    async fn pass_on(mut self, leave: Leave, draining: CancellationToken) {
         let hello = Event::default().retry(COME_BACK_AFTER).comment("listening");
         if self.events.send(hello).await.is_err() {
             return;
@@ -261,7 +292,7 @@ impl Listener {
             () = self.tell() => {}
             () = gone.closed() => {}
             () = draining.cancelled() => {}
-            () = sleep(STREAM_LASTS) => {}
+            () = leave.ends() => {}
         }
     }
 

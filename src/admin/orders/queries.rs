@@ -162,6 +162,13 @@ impl Range {
     }
 }
 
+/// What time it is, for all servers.
+pub async fn now(db: impl PgExecutor<'_>) -> sqlx::Result<DateTime<Utc>> {
+    sqlx::query_scalar!(r#"select now() as "now!""#)
+        .fetch_one(db)
+        .await
+}
+
 /// The id from which on orders were placed since a moment, found by halving: the index of ids alone knows where to look,
 /// however many orders there are.
 pub async fn first_since(db: impl PgExecutor<'_>, moment: DateTime<Utc>) -> sqlx::Result<i64> {

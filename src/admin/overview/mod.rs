@@ -74,7 +74,7 @@ async fn show(
     State(db): State<PgPool>,
     Extension(hours): Extension<Hours>,
 ) -> Result<Response, Refusal> {
-    let (now, stores) = (Utc::now(), &operator.caller.grant.stores);
+    let (now, stores) = (queries::now(&db).await?, &operator.caller.grant.stores);
     // Redis is asked meanwhile: should it be away, nobody waits for it twice.
     let (jobs, known) = tokio::join!(attention::jobs(&console.queues), known(&db, now, stores, &hours));
     let known = known?;
@@ -222,14 +222,14 @@ fn shown(number: u64) -> String {
 }
 
 fn drawn(recent: &Recent) -> (Vec<Hour>, i64) {
-    let parts = |orders: &Orders| (orders.confirmed as f64, orders.rejected as f64);
-    let values: Vec<(f64, f64)> = recent.hours.iter().map(|(_, orders)| parts(orders)).collect();
+    let parts = |orders: &Orders| (orders.confirmed, orders.rejected);
+    let values: Vec<(i64, i64)> = recent.hours.iter().map(|(_, orders)| parts(orders)).collect();
     let sums = recent
         .hours
         .iter()
         .map(|(_, orders)| orders.confirmed + orders.rejected);
     let top = sums.max().unwrap_or(0);
-    let bars = chart::stacked(&values, top.max(1) as f64);
+    let bars = chart::stacked(&values, top);
     let hours = recent.hours.iter().zip(bars);
     let hours = hours.map(|((at, orders), (confirmed, rejected))| Hour {
         at: *at,

@@ -130,12 +130,12 @@ pub async fn line(db: impl PgExecutor<'_>, stock: i64) -> sqlx::Result<Option<Li
     };
     let top = points.iter().map(|point| point.quantity_after).max().unwrap_or(0);
     let x = |at: DateTime<Utc>| (at - first.created_at).as_seconds_f64().max(0.0);
-    let drawn: Vec<(f64, f64)> = points
+    let drawn: Vec<(f64, i64)> = points
         .iter()
-        .map(|point| (x(point.created_at), f64::from(point.quantity_after)))
+        .map(|point| (x(point.created_at), i64::from(point.quantity_after)))
         .collect();
     Ok(Some(Line {
-        path: chart::steps(&drawn, f64::from(top)),
+        path: chart::steps(&drawn, top.into()),
         movements: points.len(),
         top: top.into(),
         from: first.created_at,
