@@ -1,5 +1,7 @@
 //! Forms: what was typed, what it says to the API, and what the API says about it.
 
+use std::fmt::Display;
+
 use axum::{
     extract::{FromRequest, Request},
     http::{HeaderValue, StatusCode, header},
@@ -77,6 +79,12 @@ impl Form {
         of_name.map(|(_, value)| value.as_str())
     }
 
+    /// Whether a field has this value, for the options of a choice.
+    #[must_use]
+    pub fn has(&self, name: &str, value: impl Display) -> bool {
+        self.text(name) == value.to_string()
+    }
+
     /// Whether a box is checked.
     #[must_use]
     pub fn is_checked(&self, name: &str) -> bool {
@@ -124,13 +132,16 @@ impl Form {
         }
     }
 
-    /// The form within its page, with the status of the answer that it was given.
+    /// The status of the answer that it was given.
+    #[must_use]
+    pub fn status(&self) -> StatusCode {
+        let answer = self.answer.as_ref();
+        answer.map_or(StatusCode::OK, |answer| answer.status)
+    }
+
+    /// The form within its page, with that status.
     pub fn shown(&self, page: Response) -> Response {
-        let status = self
-            .answer
-            .as_ref()
-            .map_or(StatusCode::OK, |answer| answer.status);
-        (status, page).into_response()
+        (self.status(), page).into_response()
     }
 }
 
@@ -158,12 +169,18 @@ impl<S: Send + Sync> FromRequest<S> for Form {
 }
 
 /// What was done by the request before, by the word in `done=`: a page says nothing that comes with its address.
-const NOTICES: [(&str, &str); 6] = [
+const NOTICES: [(&str, &str); 9] = [
     ("created", "Created."),
     ("saved", "Saved."),
     ("activated", "Activated."),
     ("deactivated", "Deactivated."),
     ("deleted", "Deleted."),
+    ("confirmed", "The order was placed and confirmed."),
+    (
+        "rejected",
+        "The order was placed, and rejected: no stock was taken.",
+    ),
+    ("moved", "The stock was changed, and the ledger tells of it."),
     ("none", "Nothing was there to be done."),
 ];
 

@@ -11,6 +11,8 @@
 //! | `operator` | who is logged in |
 //! | `api` | the API, called in this process |
 //! | `form` | what was typed into a form, what it says to the API, and what the API says of it |
+//! | `chart` | charts as SVG |
+//! | `choices` | what controls offer to choose from |
 //! | `page` | the frame around a page, and its refusals |
 //! | `query` | the query of a list: page, sort, filters, and links that change one of them |
 //! | `show` | how moments, amounts and texts are shown |
@@ -20,21 +22,25 @@ mod api;
 mod assets;
 mod audit;
 mod categories;
+mod chart;
+mod choices;
 mod confirm;
 mod console;
 mod form;
 mod login;
 mod operator;
+mod orders;
 mod overview;
 mod page;
 mod query;
 mod session;
 mod show;
+mod stock;
 mod typed;
 
 use axum::{
     Router,
-    http::{HeaderName, HeaderValue, header},
+    http::{HeaderName, HeaderValue, StatusCode, header},
     middleware::{from_fn, from_fn_with_state},
     response::Response,
     routing::any,
@@ -60,7 +66,10 @@ pub fn router(console: Console) -> Router<AppState> {
         .merge(overview::router())
         .merge(categories::router())
         .merge(audit::router())
-        .route("/admin/{*path}", any(async || Refusal::NotFound));
+        .merge(orders::router())
+        .merge(stock::router())
+        .route("/admin/{*path}", any(async || Refusal::NotFound))
+        .method_not_allowed_fallback(async || (StatusCode::METHOD_NOT_ALLOWED, Refusal::NotFound));
     pages
         .layer(from_fn(session::require))
         // Whoever is not logged in is let in here, and nowhere else.

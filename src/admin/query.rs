@@ -27,10 +27,22 @@ impl Query {
         self.get(name).unwrap_or_default()
     }
 
+    /// Whether a parameter has this value, for templates.
+    #[must_use]
+    pub fn has(&self, name: &str, value: impl Display) -> bool {
+        self.get(name).is_some_and(|text| text == value.to_string())
+    }
+
     /// A number; `None` where it is absent or none.
     #[must_use]
     pub fn id(&self, name: &str) -> Option<i64> {
         self.get(name)?.parse().ok()
+    }
+
+    /// Every value of a parameter, in the order in which they came, without the spaces around them.
+    pub fn all<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a str> {
+        let values = self.0.iter().filter(move |(known, _)| known == name);
+        values.map(|(_, value)| value.trim())
     }
 
     /// The page, from 1 on.
@@ -59,12 +71,13 @@ impl Query {
         }
     }
 
-    /// A link to the same list with one parameter changed, on its first page; a blank value takes the parameter away.
+    /// A link to the same list with one parameter changed, on its first page, which lists that are read from a key on call
+    /// `start`; a blank value takes the parameter away.
     pub fn with(&self, name: &str, value: impl Display) -> String {
         let value = value.to_string();
         let mut query = form_urlencoded::Serializer::for_suffix(String::from("?"), 1);
         for (known, text) in &self.0 {
-            if ![name, "page", "done"].contains(&known.as_str()) && !text.trim().is_empty() {
+            if ![name, "page", "start", "done"].contains(&known.as_str()) && !text.trim().is_empty() {
                 query.append_pair(known, text);
             }
         }
@@ -80,7 +93,7 @@ impl Query {
         let filters = self
             .0
             .iter()
-            .filter(|(name, _)| !["page", "sort", "done"].contains(&name.as_str()));
+            .filter(|(name, _)| !["page", "start", "sort", "done"].contains(&name.as_str()));
         filters.into_iter().any(|(_, value)| !value.trim().is_empty())
     }
 }
@@ -229,7 +242,7 @@ mod tests {
         let query = Query::from("page=2&q=x");
         let mut rows: Vec<i64> = (0..=PAGE_SIZE).collect();
         let pager = query.pager(&mut rows, Some(200));
-        assert_eq!((rows.len(), pager.pages), (50, Some(4)));
+        assert_eq!((rows.len() as i64, pager.pages), (PAGE_SIZE, Some(4)));
         assert_eq!(
             (pager.previous.as_str(), pager.next.as_str()),
             ("?q=x", "?q=x&page=3")

@@ -5,7 +5,7 @@ use std::{borrow::Borrow, fmt};
 use askama::FastWritable;
 use chrono::{DateTime, Utc};
 
-use crate::timestamp::Timestamp;
+use crate::{money::Money, timestamp::Timestamp};
 
 /// A moment as HTML: in UTC, which a script of the console turns into the viewer's zone. The exact UTC stands in its title.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -63,6 +63,17 @@ pub fn count(number: impl Borrow<i64>) -> String {
     text
 }
 
+/// An amount with its thousands apart: `1,234.50`.
+#[must_use]
+pub fn amount(amount: impl Borrow<Money>) -> String {
+    let text = amount.borrow().to_string();
+    let (whole, places) = text.split_once('.').unwrap_or((&text, "00"));
+    // An amount that no count can hold is shown as it is.
+    whole
+        .parse::<i64>()
+        .map_or_else(|_| text.clone(), |whole| format!("{}.{places}", count(whole)))
+}
+
 /// A change of a quantity, with its sign: `+5`, `−3`.
 #[must_use]
 pub fn delta(number: impl Borrow<i64>) -> String {
@@ -76,6 +87,8 @@ pub fn delta(number: impl Borrow<i64>) -> String {
 
 #[cfg(test)]
 mod tests {
+    use rust_decimal::Decimal;
+
     use super::*;
 
     #[test]
@@ -83,6 +96,8 @@ mod tests {
         let shown = [0, 7, 999, 1000, -1_234_567].map(count);
         assert_eq!(shown, ["0", "7", "999", "1,000", "−1,234,567"]);
         assert_eq!([3, -3, 0].map(delta), ["+3", "−3", "0"]);
+        let amounts = [0, 123_450, 123_456_789].map(|cents| amount(Money(Decimal::new(cents, 2))));
+        assert_eq!(amounts, ["0.00", "1,234.50", "1,234,567.89"]);
     }
 
     #[test]

@@ -14,7 +14,7 @@ pub mod upkeep;
 
 pub use counts::describe;
 pub use group_commit::{GroupCommit, Limits, PlaceError};
-pub use model::{NewItem, NewOrder, Order, Outcome, PlacedOrder};
+pub use model::{NewItem, NewOrder, Order, Outcome, PlacedOrder, Rejection, RejectionCode, Status};
 pub use place::{Placed, place, place_at};
 pub use queries::{ConfirmedOrder, confirmed, get};
 pub use routes::router;

@@ -88,6 +88,7 @@ impl Status {
     pub const ALL: [Self; 3] = [Self::Pending, Self::Confirmed, Self::Rejected];
 
     /// As the database has it.
+    #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Pending => "PENDING",
@@ -97,6 +98,7 @@ impl Status {
     }
 
     /// Reads a status in any case.
+    #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
         Self::ALL
             .into_iter()

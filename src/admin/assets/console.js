@@ -39,6 +39,25 @@
     for (const form of document.querySelectorAll("form[data-sent]")) delete form.dataset.sent;
   });
 
+  // Rows that come by themselves: none twice, the oldest make room, and how many came is said once they pause.
+  document.addEventListener("htmx:sseBeforeMessage", (event) => {
+    const id = /\bid="([^"]+)"/.exec(event.detail.data)?.[1];
+    if (id && document.getElementById(id)) event.preventDefault();
+  });
+  let came = 0;
+  let pause;
+  document.addEventListener("htmx:sseMessage", (event) => {
+    const rows = event.target;
+    while (rows.children.length > Number(rows.dataset.most)) rows.lastElementChild.remove();
+    came += 1;
+    clearTimeout(pause);
+    pause = setTimeout(() => {
+      const said = document.querySelector("[data-news]");
+      if (said) said.textContent = came === 1 ? "1 new order" : `${came} new orders`;
+      came = 0;
+    }, 2000);
+  });
+
   document.addEventListener("DOMContentLoaded", () => localize(document));
   document.addEventListener("htmx:load", (event) => localize(event.detail.elt.parentElement ?? document));
   localize(document);

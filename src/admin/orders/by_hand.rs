@@ -1,0 +1,265 @@
+//! `/admin/orders/new/`: an order by hand, with what the store has at the moment. Lines are kept in the query until it is placed,
+//! so that a browser without JavaScript can search and add.
+
+use std::{borrow::Borrow, collections::HashMap};
+
+use askama::Template;
+use axum::{extract::State, http::Method, response::Response};
+use serde_json::{Value, json};
+use sqlx::PgPool;
+
+use super::SECTION;
+use crate::{
+    access::Scope,
+    admin::{
+        api::Answer,
+        choices::{self, Choice, FoundProduct},
+        console::Console,
+        form::{self, Form},
+        operator::Operator,
+        page::{Frame, Refusal, render},
+        query::Query,
+    },
+    money::Money,
+};
+
+/// Lines that an order may have.
+const MOST_LINES: usize = 100;
+
+#[derive(Template)]
+#[template(path = "orders/new.html")]
+struct Page {
+    frame: Frame,
+    form: Form,
+    stores: Vec<Choice>,
+    store: Option<i64>,
+    lines: Vec<Line>,
+    search: String,
+    products: Vec<FoundProduct>,
+    errors: Vec<String>,
+}
+
+impl Page {
+    fn is_chosen(&self, store: impl Borrow<i64>) -> bool {
+        self.store == Some(*store.borrow())
+    }
+}
+
+/// The results of a search, which htmx puts in their place.
+#[derive(Template)]
+#[template(path = "orders/found.html")]
+struct Found {
+    store: Option<i64>,
+    search: String,
+    products: Vec<FoundProduct>,
+}
+
+/// A line of the order that is being written.
+struct Line {
+    product_id: i64,
+    /// Nothing where there is no such product.
+    title: Option<String>,
+    price: Money,
+    /// What the store has at the moment; nothing where it does not keep the product.
+    stock: Option<i32>,
+    quantity: String,
+    error: String,
+}
+
+/// What has been chosen so far.
+#[derive(Default)]
+struct Draft {
+    store: Option<i64>,
+    lines: Vec<(i64, String)>,
+    search: String,
+}
+
+impl Draft {
+    /// Of the query, where a line may be added or removed.
+    fn of_query(query: &Query) -> Self {
+        let products = query.all("product").filter_map(|id| id.parse().ok());
+        let quantities = query.all("quantity").map(str::to_owned);
+        let mut lines: Vec<(i64, String)> = products.zip(quantities).collect();
+        let removed = query.id("remove");
+        lines.retain(|(product, _)| Some(*product) != removed);
+        if let Some(added) = query.id("add")
+            && lines.iter().all(|(product, _)| *product != added)
+        {
+            lines.push((added, "1".to_owned()));
+        }
+        lines.truncate(MOST_LINES);
+        Self {
+            store: query.id("store"),
+            lines,
+            search: query.text("q").to_owned(),
+        }
+    }
+
+    /// Of the form that was sent.
+    fn of_form(form: &Form) -> Self {
+        let products = form.all("product").filter_map(|id| id.parse().ok());
+        let quantities = form.all("quantity").map(|text| text.trim().to_owned());
+        Self {
+            store: form.text("store").parse().ok(),
+            lines: products.zip(quantities).collect(),
+            search: String::new(),
+        }
+    }
+
+    /// For the API, which judges the quantities as they were typed.
+    fn json(&self) -> Value {
+        let items: Vec<Value> = self
+            .lines
+            .iter()
+            .map(|(product, quantity)| json!({ "product_id": product, "quantity": quantity }))
+            .collect();
+        json!({ "store_id": self.store, "items": items })
+    }
+}
+
+pub async fn show(operator: Operator, query: Query, State(db): State<PgPool>) -> Result<Response, Refusal> {
+    operator.require(operator.may(Scope::OrdersWrite))?;
+    page(&db, &operator, Draft::of_query(&query), Form::of([]), None).await
+}
+
+/// `/admin/orders/new/products/`: what a search finds, for htmx.
+pub async fn found(operator: Operator, query: Query, State(db): State<PgPool>) -> Result<Response, Refusal> {
+    operator.require(operator.may(Scope::OrdersWrite))?;
+    let draft = Draft::of_query(&query);
+    let products = find(&db, &operator, &draft).await?;
+    Ok(render(&Found {
+        store: draft.store,
+        search: draft.search,
+        products,
+    }))
+}
+
+pub async fn place(
+    operator: Operator,
+    State(console): State<Console>,
+    form: Form,
+) -> Result<Response, Refusal> {
+    operator.require(operator.may(Scope::OrdersWrite))?;
+    let draft = Draft::of_form(&form);
+    if draft
+        .store
+        .is_some_and(|store| !operator.caller.grant.stores.hold(store))
+    {
+        return Err(Refusal::NotFound);
+    }
+    let (key, body) = (Some(form.key()), draft.json());
+    let answer = console
+        .api
+        .send(&operator, Method::POST, "/api/orders/", key, Some(&body))
+        .await;
+    let placed = answer
+        .created()
+        .map(|id| (id, answer.body["status"] == "CONFIRMED"));
+    match placed {
+        Some((id, true)) => Ok(form::done(&format!("{SECTION}{id}/"), "confirmed")),
+        Some((id, false)) => Ok(form::done(&format!("{SECTION}{id}/"), "rejected")),
+        None => {
+            let db = console.app.database.pool.clone();
+            page(&db, &operator, draft, form, Some(answer)).await
+        }
+    }
+}
+
+async fn page(
+    db: &PgPool,
+    operator: &Operator,
+    mut draft: Draft,
+    form: Form,
+    answer: Option<Answer>,
+) -> Result<Response, Refusal> {
+    draft.store = draft
+        .store
+        .filter(|store| operator.caller.grant.stores.hold(*store));
+    let (errors, of_lines) = answer.as_ref().map(errors).unwrap_or_default();
+    let form = match answer {
+        Some(answer) => form.refused(answer)?,
+        None => form,
+    };
+    let stores = choices::stores(db, &operator.caller.grant.stores).await?;
+    if let [only] = &stores[..] {
+        draft.store = Some(only.id);
+    }
+    let page = Page {
+        frame: Frame::new(operator, SECTION, "Place an order"),
+        products: find(db, operator, &draft).await?,
+        lines: lines(db, &draft, of_lines).await?,
+        store: draft.store,
+        stores,
+        search: draft.search,
+        form,
+        errors,
+    };
+    let html = render(&page);
+    Ok(page.form.shown(html))
+}
+
+async fn find(db: &PgPool, operator: &Operator, draft: &Draft) -> sqlx::Result<Vec<FoundProduct>> {
+    match draft.store {
+        Some(store) if operator.caller.grant.stores.hold(store) && !draft.search.is_empty() => {
+            choices::products(db, store, &draft.search, true).await
+        }
+        _ => Ok(Vec::new()),
+    }
+}
+
+async fn lines(db: &PgPool, draft: &Draft, errors: Vec<String>) -> sqlx::Result<Vec<Line>> {
+    let products: Vec<i64> = draft.lines.iter().map(|(product, _)| *product).collect();
+    let known = sqlx::query!(
+        r#"select p.id, p.title, p.price as "price: Money", i.quantity as "stock?"
+           from product p left join inventory i on i.product_id = p.id and i.store_id = $2
+           where p.id = any($1)"#,
+        &products,
+        draft.store
+    )
+    .fetch_all(db)
+    .await?;
+    let known: HashMap<i64, _> = known.into_iter().map(|row| (row.id, row)).collect();
+    let mut errors = errors.into_iter();
+    let line = |(product_id, quantity): &(i64, String)| {
+        let row = known.get(product_id);
+        Line {
+            product_id: *product_id,
+            title: row.map(|row| row.title.clone()),
+            price: row.map(|row| row.price).unwrap_or_default(),
+            stock: row.and_then(|row| row.stock),
+            quantity: quantity.clone(),
+            error: errors.next().unwrap_or_default(),
+        }
+    };
+    Ok(draft.lines.iter().map(line).collect())
+}
+
+/// What is wrong with the order as a whole, and with each of its lines.
+fn errors(answer: &Answer) -> (Vec<String>, Vec<String>) {
+    let mut whole = vec![answer.reason(), answer.error_of("store_id")];
+    let mut of_lines = Vec::new();
+    for item in answer.body["items"].as_array().into_iter().flatten() {
+        match item {
+            Value::String(text) => whole.push(text.clone()),
+            of_line => of_lines.push(texts(of_line).join(" ")),
+        }
+    }
+    whole.retain(|text| !text.is_empty());
+    if whole.is_empty() && of_lines.is_empty() {
+        whole.push(format!(
+            "The order was not placed: the answer was {}.",
+            answer.status
+        ));
+    }
+    (whole, of_lines)
+}
+
+/// All texts within a value.
+fn texts(value: &Value) -> Vec<&str> {
+    match value {
+        Value::String(text) => vec![text],
+        Value::Array(values) => values.iter().flat_map(texts).collect(),
+        Value::Object(fields) => fields.values().flat_map(texts).collect(),
+        _ => Vec::new(),
+    }
+}

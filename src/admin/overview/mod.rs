@@ -1,0 +1,241 @@
+//! `/admin/`: how things stand.
+
+mod attention;
+mod hours;
+
+use askama::Template;
+use axum::{Extension, Router, extract::State, response::Response, routing::get};
+use chrono::{DateTime, TimeDelta, Utc};
+use sqlx::{PgExecutor, PgPool, QueryBuilder};
+
+use super::{
+    chart::{self, Bar},
+    console::Console,
+    operator::Operator,
+    orders::{
+        live_link,
+        queries::{self, Filter, Range, Row},
+    },
+    page::{Frame, Refusal, render},
+    query::Query,
+    show::{amount, count},
+};
+use crate::{
+    access::{Scope, Stores},
+    worker::{self, Owed},
+};
+use attention::{Concern, Jobs};
+use hours::{Hours, Orders, Recent};
+
+/// Orders of the feed.
+const LATEST: i64 = 10;
+/// What is out of stock is counted among so many rows that are low.
+const MOST_LOW: i64 = 50_000;
+
+#[derive(Template)]
+#[template(path = "overview/page.html")]
+struct Page {
+    frame: Frame,
+    tiles: Vec<Tile>,
+    concerns: Vec<Concern>,
+    hours: Vec<Hour>,
+    top: i64,
+    latest: Vec<Row>,
+    live: String,
+    may_order: bool,
+}
+
+/// A figure that leads to what it is made of.
+struct Tile {
+    label: &'static str,
+    value: String,
+    link: String,
+    /// `bad`, `warn` or nothing.
+    class: &'static str,
+}
+
+/// An hour of the chart.
+struct Hour {
+    at: DateTime<Utc>,
+    orders: Orders,
+    confirmed: Bar,
+    rejected: Bar,
+}
+
+pub fn router() -> Router<Console> {
+    Router::new()
+        .route("/admin/", get(show))
+        .layer(Extension(Hours::default()))
+}
+
+async fn show(
+    operator: Operator,
+    State(console): State<Console>,
+    State(db): State<PgPool>,
+    Extension(hours): Extension<Hours>,
+) -> Result<Response, Refusal> {
+    let (now, stores) = (queries::now(&db).await?, &operator.caller.grant.stores);
+    // Redis is asked meanwhile: should it be away, nobody waits for it twice.
+    let (jobs, known) = tokio::join!(attention::jobs(&console.queues), known(&db, now, stores, &hours));
+    let known = known?;
+    let concerns = attention::concerns(&db, jobs, &known.owed, stores, known.since).await?;
+    let (hours, top) = drawn(&known.recent);
+    Ok(render(&Page {
+        frame: Frame::new(&operator, "/admin/", "Overview"),
+        tiles: tiles(now, &known, jobs),
+        concerns,
+        hours,
+        top,
+        live: live_link(&Query::default(), &known.latest),
+        latest: known.latest,
+        may_order: operator.may(Scope::OrdersWrite),
+    }))
+}
+
+/// What PostgreSQL knows.
+struct Known {
+    recent: Recent,
+    /// The first order of the last 24 hours.
+    since: i64,
+    latest: Vec<Row>,
+    low: i64,
+    out: String,
+    owed: Owed,
+}
+
+async fn known(db: &PgPool, now: DateTime<Utc>, stores: &Stores, hours: &Hours) -> sqlx::Result<Known> {
+    let filter = Filter {
+        stores: stores.to_column(),
+        ..Filter::default()
+    };
+    let range = Range::of(db, &filter).await?;
+    let ids = queries::ids(db, &filter, range, false, LATEST).await?;
+    Ok(Known {
+        recent: hours.read(db, now, stores).await?,
+        since: queries::first_since(db, now - TimeDelta::days(1)).await?,
+        latest: queries::rows(db, &ids, false).await?,
+        low: low(db, stores).await?,
+        out: out(db, stores).await?,
+        owed: worker::owed(db).await?,
+    })
+}
+
+async fn low(db: impl PgExecutor<'_>, stores: &Stores) -> sqlx::Result<i64> {
+    let stores = stores.to_column();
+    sqlx::query_scalar!(
+        r#"select coalesce(sum(low), 0)::bigint as "low!" from stock_tally
+           where $1::bigint[] is null or store_id = any($1)"#,
+        stores.as_deref()
+    )
+    .fetch_one(db)
+    .await
+}
+
+/// Nobody counts what is out of stock, so it is looked for among what is low, which has an index. Where that is more than can
+/// be looked at, the figure says so.
+async fn out(db: impl PgExecutor<'_>, stores: &Stores) -> sqlx::Result<String> {
+    let mut query = QueryBuilder::new(
+        "select count(*), count(*) filter (where quantity = 0) from (select quantity from inventory where is_low",
+    );
+    if let Some(stores) = stores.to_column() {
+        query.push(" and store_id = any(").push_bind(stores).push(")");
+    }
+    query.push(" limit ").push_bind(MOST_LOW).push(") low");
+    let (low, out): (i64, i64) = query.build_query_as().fetch_one(db).await?;
+    let more = if low >= MOST_LOW { "+" } else { "" };
+    Ok(format!("{}{more}", count(out)))
+}
+
+fn tiles(now: DateTime<Utc>, known: &Known, jobs: Option<Jobs>) -> Vec<Tile> {
+    let day = |moment: DateTime<Utc>| moment.format("%Y-%m-%d").to_string();
+    let today = format!("/admin/orders/?from={0}&to={0}", day(now));
+    let yesterday = day(now - TimeDelta::days(1));
+    let (recent, dead) = (&known.recent, dead(known, jobs));
+    let tile = |label, value, link: String, class| Tile {
+        label,
+        value,
+        link,
+        class,
+    };
+    let unless_none = |value: &str, class| if value == "0" { "" } else { class };
+    let low = count(known.low);
+    vec![
+        tile(
+            "Orders today (UTC)",
+            count(recent.today.placed),
+            today.clone(),
+            "",
+        ),
+        tile(
+            "Revenue today",
+            amount(recent.today.revenue()),
+            format!("{today}&status=CONFIRMED"),
+            "",
+        ),
+        tile(
+            "Rejected in 24 h",
+            Some(recent.all.reject_rate())
+                .filter(|rate| !rate.is_empty())
+                .unwrap_or("–".into()),
+            format!("/admin/orders/?status=REJECTED&from={yesterday}"),
+            "",
+        ),
+        tile(
+            "Low stock",
+            low.clone(),
+            "/admin/stock/?state=low".into(),
+            unless_none(&low, "warn"),
+        ),
+        tile(
+            "Out of stock",
+            known.out.clone(),
+            "/admin/stock/?state=out".into(),
+            unless_none(&known.out, "bad"),
+        ),
+        tile(
+            "Jobs in the queues",
+            jobs.map_or("–".into(), |jobs| shown(jobs.waiting + jobs.running)),
+            "/admin/jobs/".into(),
+            if jobs.is_none() { "bad" } else { "" },
+        ),
+        tile(
+            "Failed jobs",
+            dead.clone(),
+            "/admin/jobs/?state=dead".into(),
+            unless_none(&dead, "bad"),
+        ),
+    ]
+}
+
+/// What was given up, wherever that is kept; of the queues nothing is known while Redis is away.
+fn dead(known: &Known, jobs: Option<Jobs>) -> String {
+    let deliveries: i64 = known.owed.deliveries.iter().map(|depth| depth.dead).sum();
+    let in_database = known.owed.outbox.dead + deliveries;
+    match jobs {
+        Some(jobs) => shown(jobs.dead.saturating_add(in_database.unsigned_abs())),
+        None => format!("{}+", count(in_database)),
+    }
+}
+
+fn shown(number: u64) -> String {
+    count(i64::try_from(number).unwrap_or(i64::MAX))
+}
+
+fn drawn(recent: &Recent) -> (Vec<Hour>, i64) {
+    let parts = |orders: &Orders| (orders.confirmed, orders.rejected);
+    let values: Vec<(i64, i64)> = recent.hours.iter().map(|(_, orders)| parts(orders)).collect();
+    let sums = recent
+        .hours
+        .iter()
+        .map(|(_, orders)| orders.confirmed + orders.rejected);
+    let top = sums.max().unwrap_or(0);
+    let bars = chart::stacked(&values, top);
+    let hours = recent.hours.iter().zip(bars);
+    let hours = hours.map(|((at, orders), (confirmed, rejected))| Hour {
+        at: *at,
+        orders: *orders,
+        confirmed,
+        rejected,
+    });
+    (hours.collect(), top)
+}
