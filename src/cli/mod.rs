@@ -1,5 +1,6 @@
 //! The command line: one file a subcommand.
 
+mod apikey;
 mod check;
 mod completions;
 mod dev;
@@ -80,6 +81,9 @@ enum Command {
     Check(check::Check),
     /// Look after jobs: what waits, what was given up, and how to try it again
     Jobs(jobs::Jobs),
+    /// Make, list and revoke API keys
+    #[command(name = "apikey")]
+    ApiKeys(apikey::ApiKeys),
     /// Run everything on this machine, with a private PostgreSQL and Redis
     Dev(dev::Dev),
     /// Ask a running server whether it is healthy; for containers
@@ -164,6 +168,7 @@ async fn run(cli: Cli) -> Result<ExitCode, Failure> {
         Command::Worker(worker) => worker.run(settings).await?,
         Command::Migrate(migrate) => return migrate.run(&settings).await,
         Command::Check(check) => return check.run(&settings).await,
+        Command::ApiKeys(keys) => keys.run(&settings).await?,
         Command::Jobs(jobs) => return jobs.run(&settings).await,
         Command::Seed(seed) => seed.run(&settings).await?,
         Command::Dev(dev) => dev.run(settings).await?,

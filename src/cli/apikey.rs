@@ -1,0 +1,209 @@
+//! `afforo apikey`: the keys of programs.
+
+use std::{fmt::Write as _, str::FromStr, time::SystemTime};
+
+use chrono::{DateTime, Days, NaiveDate, NaiveTime, Utc};
+use clap::{Args, Subcommand};
+use secrecy::ExposeSecret;
+use sqlx::{Connection, PgConnection};
+
+use super::{Failure, Settings, print};
+use crate::{
+    access::{
+        Scope, Secret, Stores,
+        api_key::{self, ApiKey, LONGEST_NAME, NewKey, State},
+    },
+    audit::Signature,
+    database, store,
+};
+
+/// What `afforo apikey` is told.
+#[derive(Args, Debug)]
+pub(super) struct ApiKeys {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Make a key, and print it: it is not to be had again
+    Create {
+        /// What it is for, such as `Till 7`
+        #[arg(long, value_parser = name)]
+        name: String,
+        /// What it is good for, comma-separated: catalog:read, catalog:write, inventory:read, inventory:write, orders:read,
+        /// orders:write, stats, admin
+        #[arg(long, value_delimiter = ',', required = true)]
+        scopes: Vec<Scope>,
+        /// Ids of the stores that it is bound to, comma-separated; all stores unless given
+        #[arg(long, value_delimiter = ',')]
+        stores: Option<Vec<i64>>,
+        /// Until when it is good: a day such as 2027-01-31, with it, or a number of days such as 90d; for good unless given
+        #[arg(long)]
+        expires: Option<Expiry>,
+    },
+    /// List the keys, without their secrets
+    List,
+    /// Revoke a key: every server refuses it within five seconds
+    Revoke {
+        /// Its id
+        id: i64,
+    },
+}
+
+impl ApiKeys {
+    pub async fn run(self, settings: &Settings) -> Result<(), Failure> {
+        let mut connection =
+            PgConnection::connect_with(&database::connect_options(settings.database.url()?)?).await?;
+        let done = match self.command {
+            Command::Create {
+                name,
+                scopes,
+                stores,
+                expires,
+            } => {
+                let new = NewKey {
+                    name,
+                    scopes: scopes.into_iter().collect(),
+                    stores: Stores::of_column(stores),
+                    expires_at: expires.map(|expiry| expiry.after(SystemTime::now().into())),
+                };
+                create(&mut connection, settings, &new).await
+            }
+            Command::List => list(&mut connection).await,
+            Command::Revoke { id } => revoke(&mut connection, id).await,
+        };
+        connection.close().await?;
+        done
+    }
+}
+
+async fn create(connection: &mut PgConnection, settings: &Settings, new: &NewKey) -> Result<(), Failure> {
+    // One that is made up anew with every start would make a key that no server knows.
+    let secret = settings.http.secret_key.clone();
+    let secret = secret
+        .filter(|secret| !secret.expose_secret().trim().is_empty())
+        .ok_or("SECRET_KEY is not set: keys are signed with it, and servers have to have the same one")?;
+    let mut tx = connection.begin().await?;
+    if let Stores::Only(stores) = &new.stores {
+        for store in stores.iter() {
+            if !store::exists(&mut *tx, *store).await? {
+                return Err(format!("there is no store {store}").into());
+            }
+        }
+    }
+    let (key, text) = api_key::create(&mut tx, &Secret::new(secret), new, &Signature::system()).await?;
+    tx.commit().await?;
+    eprintln!(
+        "Key {} for {}, to be kept by who uses it: it is shown this once.",
+        key.id, key.name
+    );
+    print(format!("{text}\n").as_bytes())
+}
+
+async fn list(connection: &mut PgConnection) -> Result<(), Failure> {
+    let keys = api_key::list(connection).await?;
+    let now = SystemTime::now().into();
+    let mut text = String::new();
+    for key in &keys {
+        writeln!(text, "{}", line(key, now))?;
+    }
+    if keys.is_empty() {
+        writeln!(text, "no keys")?;
+    }
+    print(text.as_bytes())
+}
+
+fn line(key: &ApiKey, now: DateTime<Utc>) -> String {
+    let state = match key.state(now) {
+        State::Good => "good",
+        State::Expired => "expired",
+        State::Revoked => "revoked",
+    };
+    let stores = key
+        .stores
+        .as_ref()
+        .map_or("all".to_owned(), |stores| format!("{stores:?}"));
+    let used = key.last_used_at.map_or("never".to_owned(), |at| at.to_string());
+    format!(
+        "{}  {}  {state}  scopes {}  stores {stores}  last used {used}",
+        key.id,
+        key.name.escape_debug(),
+        key.scopes.join(",")
+    )
+}
+
+async fn revoke(connection: &mut PgConnection, id: i64) -> Result<(), Failure> {
+    let mut tx = connection.begin().await?;
+    let revoked = api_key::revoke(&mut tx, id, &Signature::system()).await?;
+    tx.commit().await?;
+    match revoked {
+        Some(key) => print(format!("revoked: {} {}\n", key.id, key.name).as_bytes()),
+        None => Err(format!("there is no key {id} that is not revoked yet").into()),
+    }
+}
+
+/// Not a name for a key.
+#[derive(Debug, thiserror::Error)]
+#[error("expected 1 to {LONGEST_NAME} characters")]
+struct NotAName;
+
+fn name(text: &str) -> Result<String, NotAName> {
+    let name = text.trim();
+    let is_one = (1..=LONGEST_NAME).contains(&name.chars().count()) && !name.contains('\0');
+    is_one.then(|| name.to_owned()).ok_or(NotAName)
+}
+
+/// Until when a key is good.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Expiry {
+    /// So many days from now.
+    In(u32),
+    /// To the end of this day, in UTC.
+    With(NaiveDate),
+}
+
+/// Neither a day nor a number of days.
+#[derive(Debug, thiserror::Error)]
+#[error("expected a day such as 2027-01-31, or a number of days from 1d to 3650d")]
+struct NotAnExpiry;
+
+impl FromStr for Expiry {
+    type Err = NotAnExpiry;
+
+    fn from_str(text: &str) -> Result<Self, NotAnExpiry> {
+        if let Some(days) = text.strip_suffix('d') {
+            let days = days.parse().ok().filter(|days| (1..=3650).contains(days));
+            return days.map(Self::In).ok_or(NotAnExpiry);
+        }
+        text.parse().map(Self::With).map_err(|_| NotAnExpiry)
+    }
+}
+
+impl Expiry {
+    fn after(self, now: DateTime<Utc>) -> DateTime<Utc> {
+        match self {
+            Self::In(days) => now + Days::new(days.into()),
+            Self::With(day) => day.and_time(NaiveTime::MIN).and_utc() + Days::new(1),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_key_expires_after_days_or_with_a_day() {
+        let now = "2026-11-23T10:00:00Z".parse().unwrap();
+        let end = |text: &str| {
+            text.parse::<Expiry>()
+                .map(|expiry| expiry.after(now).to_rfc3339())
+        };
+        assert_eq!(end("90d").unwrap(), "2027-02-21T10:00:00+00:00");
+        assert_eq!(end("2027-01-31").unwrap(), "2027-02-01T00:00:00+00:00");
+        for wrong in ["", "d", "0d", "-1d", "4000d", "90", "tomorrow", "2027-02-30"] {
+            assert!(end(wrong).is_err(), "{wrong}");
+        }
+    }
+}

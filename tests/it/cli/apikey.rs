@@ -1,0 +1,104 @@
+//! `afforo apikey`
+
+use afforo::settings::{ApiAuth, ApiAuthSetting, HttpSettings};
+use secrecy::ExposeSecret;
+use tokio::process::Command;
+
+use crate::support::{
+    app::{TestApp, production, send},
+    program::{afforo, run},
+};
+
+/// The program, with the database and the secret of a server.
+fn with_secret(app: &TestApp, args: &[&str]) -> Command {
+    let mut command = afforo(args);
+    command.env("DATABASE_URL", &app.database_url);
+    command.env("SECRET_KEY", production().secret_key.unwrap().expose_secret());
+    command
+}
+
+#[tokio::test]
+async fn a_key_of_the_command_line_lets_in_until_it_is_revoked() {
+    let app = TestApp::start_with(HttpSettings {
+        api_auth: ApiAuthSetting(Some(ApiAuth::All)),
+        ..production()
+    })
+    .await;
+    let create = [
+        "apikey",
+        "create",
+        "--name",
+        "Till 7",
+        "--scopes",
+        "catalog:read,stats",
+        "--expires",
+        "90d",
+    ];
+    let made = run(&mut with_secret(&app, &create)).await;
+    assert_eq!(made.code, Some(0), "{}", made.err);
+    let key = made.out.trim();
+    assert!(
+        key.starts_with("afk_1_") && made.out.lines().count() == 1,
+        "{}",
+        made.out
+    );
+    let read = app.request(reqwest::Method::GET, "/api/stores/").bearer_auth(key);
+    assert_eq!(send(read).await.status, 200);
+
+    let listed = run(&mut with_secret(&app, &["apikey", "list"])).await.out;
+    assert!(
+        listed.starts_with("1  Till 7  good  scopes catalog:read,stats  stores all"),
+        "{listed}"
+    );
+    assert!(!listed.contains(key.split('_').nth(2).unwrap()));
+    let revoked = run(&mut with_secret(&app, &["apikey", "revoke", "1"])).await;
+    assert_eq!(
+        (revoked.code, revoked.out.as_str()),
+        (Some(0), "revoked: 1 Till 7\n")
+    );
+    let again = run(&mut with_secret(&app, &["apikey", "revoke", "1"])).await;
+    assert_eq!(again.code, Some(1));
+    assert!(
+        again.err.contains("there is no key 1 that is not revoked yet"),
+        "{}",
+        again.err
+    );
+    let log: Vec<String> =
+        sqlx::query_scalar("select actor || ' ' || action || ' ' || subject from audit_log order by id")
+            .fetch_all(&app.pool)
+            .await
+            .unwrap();
+    assert_eq!(log, ["system key.created key:1", "system key.revoked key:1"]);
+}
+
+#[tokio::test]
+async fn a_key_that_would_be_good_for_nothing_is_not_made() {
+    let app = TestApp::start().await;
+    let create = |more: &[&'static str]| {
+        let args: Vec<&str> = ["apikey", "create"].iter().chain(more).copied().collect();
+        with_secret(&app, &args)
+    };
+    let named = ["--name", "Till 7"];
+    let unknown = run(&mut create(&[&named[..], &["--scopes", "orders"]].concat())).await;
+    assert_eq!(unknown.code, Some(2));
+    assert!(unknown.err.contains("orders:write"), "{}", unknown.err);
+    assert_eq!(run(&mut create(&named)).await.code, Some(2));
+    assert_eq!(
+        run(&mut create(&["--name", " ", "--scopes", "stats"])).await.code,
+        Some(2)
+    );
+    let nowhere = run(&mut create(
+        &[&named[..], &["--scopes", "stats", "--stores", "77"]].concat(),
+    ))
+    .await;
+    assert_eq!(nowhere.code, Some(1));
+    assert!(nowhere.err.contains("there is no store 77"), "{}", nowhere.err);
+    let unsigned = run(create(&[&named[..], &["--scopes", "stats"]].concat()).env_remove("SECRET_KEY")).await;
+    assert_eq!(unsigned.code, Some(1));
+    assert!(unsigned.err.contains("SECRET_KEY is not set"), "{}", unsigned.err);
+    let keys: i64 = sqlx::query_scalar("select count(*) from api_key")
+        .fetch_one(&app.pool)
+        .await
+        .unwrap();
+    assert_eq!(keys, 0);
+}
