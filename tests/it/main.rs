@@ -22,6 +22,7 @@ mod health;
 mod house;
 mod idempotency;
 mod inventory;
+mod movements;
 mod openapi;
 mod orders;
 mod orders_race;

@@ -1,0 +1,112 @@
+//! `/api/inventory/{id}/movements/`: changes of a quantity with a reason, and the ledger.
+
+use serde_json::{Value, json};
+use tokio::task::JoinSet;
+
+use crate::support::app::{TestApp, send};
+
+async fn shelf() -> (TestApp, i64, i64, String) {
+    let app = TestApp::start().await;
+    let (store, product) = (app.store("Main").await, app.product("Lamp", "10.00").await);
+    let stock = app.stock(store, product, 10).await;
+    (app, store, product, format!("/api/inventory/{stock}/movements/"))
+}
+
+fn movement(kind: &str, quantity: i64) -> Value {
+    json!({ "kind": kind, "quantity": quantity, "reason": "Spring cleaning" })
+}
+
+#[tokio::test]
+async fn pieces_come_go_and_are_counted_and_the_ledger_says_why() {
+    let (app, store, product, path) = shelf().await;
+    let added = app.post(&path, &movement("add", 5)).await;
+    let expected = json!({
+        "id": added.body["id"], "inventory_id": 1, "kind": "ADJUSTMENT", "delta": 5, "quantity_after": 15, "order_id": null,
+        "actor": null, "reason": "Spring cleaning", "created_at": added.body["created_at"],
+    });
+    added.is(201, expected);
+    assert_eq!(app.post(&path, &movement("remove", 15)).await.body["delta"], -15);
+    assert_eq!(
+        app.post(&path, &movement("count", 8)).await.body["quantity_after"],
+        8
+    );
+    let confirmed = app.post(&path, &movement("count", 8)).await;
+    assert_eq!(
+        (confirmed.status.as_u16(), &confirmed.body["delta"]),
+        (201, &json!(0))
+    );
+    app.order(store, &[(product, 3)]).await.created();
+    assert_eq!(app.quantity(1).await, 5);
+    let ledger = app.get(&path).await;
+    assert_eq!(ledger.column("delta"), [-3, 0, 8, -15, 5, 10]);
+    assert_eq!(ledger.column("quantity_after"), [5, 8, 8, 0, 15, 10]);
+    let by_hand = "ADJUSTMENT";
+    assert_eq!(
+        ledger.column("kind"),
+        ["ORDER", by_hand, by_hand, by_hand, by_hand, "INITIAL"]
+    );
+    assert_eq!(app.unbalanced().await, Vec::<i64>::new());
+}
+
+#[tokio::test]
+async fn no_more_goes_than_there_is_and_no_more_comes_than_can_be() {
+    let (app, _, _, path) = shelf().await;
+    app.post(&path, &movement("remove", 11)).await.is(
+        400,
+        json!({ "quantity": ["Ensure this value is less than or equal to 10, which is what there is."] }),
+    );
+    app.post(&path, &movement("add", 2_147_483_638)).await.is(
+        400,
+        json!({ "quantity": ["Ensure this value is less than or equal to 2147483637."] }),
+    );
+    assert_eq!(app.post(&path, &movement("add", 2_147_483_637)).await.status, 201);
+    assert_eq!(app.get(&path).await.body["count"], 2);
+}
+
+#[tokio::test]
+async fn every_field_is_required_and_named_when_it_is_wrong() {
+    let (app, _, _, path) = shelf().await;
+    let required = json!(["This field is required."]);
+    app.post(&path, &json!({})).await.is(
+        400,
+        json!({ "kind": required, "quantity": required, "reason": required }),
+    );
+    app.post(&path, &json!({ "kind": "steal", "quantity": -1, "reason": " " }))
+        .await
+        .is(
+            400,
+            json!({
+                "kind": ["\"steal\" is not a valid choice."],
+                "quantity": ["Ensure this value is greater than or equal to 0."],
+                "reason": ["This field may not be blank."],
+            }),
+        );
+    let long = json!({ "kind": ["add"], "quantity": 1, "reason": "x".repeat(201) });
+    app.post(&path, &long).await.is(
+        400,
+        json!({
+            "kind": ["Not a valid string."],
+            "reason": ["Ensure this field has no more than 200 characters."],
+        }),
+    );
+    let unknown = "/api/inventory/99/movements/";
+    assert_eq!(app.get(unknown).await.status, 404);
+    assert_eq!(app.post(unknown, &movement("add", 1)).await.status, 404);
+}
+
+#[tokio::test]
+async fn changes_at_the_same_time_all_count_and_a_repeated_one_counts_once() {
+    let (app, _, _, path) = shelf().await;
+    let mut changes = JoinSet::new();
+    for number in 0..20 {
+        let request = app
+            .request(reqwest::Method::POST, &path)
+            .json(&movement("add", 1));
+        // Each is sent twice.
+        let request = request.header("idempotency-key", format!("change-{}", number / 2));
+        changes.spawn(async move { send(request).await.status.as_u16() });
+    }
+    assert!(changes.join_all().await.iter().all(|status| *status == 201));
+    assert_eq!(app.quantity(1).await, 20);
+    assert_eq!(app.unbalanced().await, Vec::<i64>::new());
+}
