@@ -22,7 +22,7 @@ pub(super) fn open(request: &Request<Body>) -> Span {
         .unwrap_or_default();
     let (method, path) = (request.method(), request.uri().path());
     if !telemetry::are_exported() {
-        return tracing::error_span!("request", request_id, %method, path, order_id = Empty);
+        return tracing::error_span!("request", request_id, %method, path, order_id = Empty, actor = Empty);
     }
     let route = request
         .extensions()
@@ -38,6 +38,7 @@ pub(super) fn open(request: &Request<Body>) -> Span {
         path,
         route,
         order_id = Empty,
+        actor = Empty,
         trace_id = Empty,
     );
     telemetry::join_trace(&span, request.headers());

@@ -52,20 +52,26 @@ async fn manners(
     }
     let terms = Terms::of(&request);
     let is_write = !request.method().is_safe();
-    let mut response = if !accepts_json(&request) {
-        let refusal = "Could not satisfy the request Accept header.";
-        Problem::detail(StatusCode::NOT_ACCEPTABLE, refusal).into_response()
-    } else if let Err(refusal) = Gate::admit(&mut request, area).await {
-        refusal
-    } else if request.method() == Method::POST {
-        post(request, next).await
+    let admitted = if accepts_json(&request) {
+        Gate::admit(&mut request, area).await
     } else {
-        next.run(request).await
+        let refusal = "Could not satisfy the request Accept header.";
+        Err(Problem::detail(StatusCode::NOT_ACCEPTABLE, refusal).into_response())
+    };
+    let is_personal = request.extensions().get::<Caller>().is_some();
+    let mut response = match admitted {
+        Err(refusal) => refusal,
+        Ok(()) if request.method() == Method::POST => post(request, next).await,
+        Ok(()) => next.run(request).await,
     };
     if is_write && response.extensions().get::<ConnectionLost>().is_some() {
         response = Problem::TryAgain(OUTCOME_UNKNOWN).into_response();
     }
     let headers = response.headers_mut();
+    if is_personal {
+        // What one caller may see is for no other.
+        headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("private"));
+    }
     headers.insert(header::ALLOW, HeaderValue::from_static(allow));
     headers.insert(header::VARY, HeaderValue::from_static("Accept, origin, Cookie"));
     match terms {

@@ -89,6 +89,7 @@ impl Gate {
             .map_err(|error| Problem::from(error).into_response())?
             .map_err(|refused| Denied::Key(refused).answer(request))?;
         authorize(&grant, scope).map_err(|denied| denied.answer(request))?;
+        tracing::Span::current().record("actor", tracing::field::display(&grant.who));
         let caller = Caller::new(request, grant);
         request.extensions_mut().insert(caller);
         Ok(())
@@ -129,7 +130,12 @@ impl Denied {
         let address = address.map(|address| address.to_string());
         let reason = self.reason();
         counter!("afforo_access_refusals_total", "reason" => reason).increment(1);
-        tracing::warn!(reason, address, "a request to the API was refused");
+        match self {
+            Self::Key(Refused::TooOften(_)) => {
+                tracing::debug!(reason, address, "a request to the API was refused");
+            }
+            _ => tracing::warn!(reason, address, "a request to the API was refused"),
+        }
         let (status, detail, challenge): (_, std::borrow::Cow<'static, str>, _) = match self {
             Self::NoKey => (
                 StatusCode::UNAUTHORIZED,

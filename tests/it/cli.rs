@@ -28,6 +28,7 @@ async fn the_help_names_every_subcommand_and_alias() {
         "seed",
         "[alias: seed_data]",
         "jobs",
+        "apikey",
         "dev",
         "healthcheck",
         "openapi",

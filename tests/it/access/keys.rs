@@ -32,6 +32,7 @@ async fn a_key_is_shown_as_bearer_or_in_a_header_of_its_own_and_never_in_a_url()
     assert_eq!(status("authorization", format!("Bearer {key}")).await, 200);
     assert_eq!(status("authorization", format!("bEARER {key}")).await, 200);
     assert_eq!(status("x-api-key", key.clone()).await, 200);
+    assert_eq!(get(&app, &key).await.header("cache-control"), "private");
     assert_eq!(status("authorization", format!("Token {key}")).await, 401);
     assert_eq!(status("authorization", key.clone()).await, 401);
     assert_eq!(status("x-api-key", format!("{key}x")).await, 401);

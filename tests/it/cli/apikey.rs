@@ -1,12 +1,15 @@
 //! `afforo apikey`
 
-use afforo::settings::{ApiAuth, ApiAuthSetting, HttpSettings};
+use afforo::{
+    access::{Scope, Stores},
+    settings::{ApiAuth, ApiAuthSetting, HttpSettings},
+};
 use secrecy::ExposeSecret;
 use tokio::process::Command;
 
 use crate::support::{
-    app::{TestApp, production, send},
-    program::{afforo, run},
+    app::{TestApp, client, production, send},
+    program::{Running, afforo, on, run},
 };
 
 /// The program, with the database and the secret of a server.
@@ -69,6 +72,52 @@ async fn a_key_of_the_command_line_lets_in_until_it_is_revoked() {
             .await
             .unwrap();
     assert_eq!(log, ["system key.created key:1", "system key.revoked key:1"]);
+}
+
+#[tokio::test]
+async fn refusals_are_logged_with_their_reason_and_never_with_a_key() {
+    let app = TestApp::start().await;
+    let mut command = with_secret(&app, &["serve", "127.0.0.1:0"]);
+    on(&mut command, &app.database_url, app.redis.url());
+    command.env("API_AUTH", "all").env("RUST_LOG", "debug");
+    let mut server = Running::start(&mut command);
+    let url = format!("http://{}/api/stores/", server.address().await);
+    let (good, narrow) = (
+        app.key(&[Scope::CatalogRead], Stores::All).await,
+        app.key(&[Scope::Stats], Stores::All).await,
+    );
+    let unknown = format!("{}x", good);
+    let ask = async |key: &str| send(client().get(&url).bearer_auth(key)).await.status.as_u16();
+    assert_eq!(send(client().get(&url)).await.status, 401);
+    assert_eq!(
+        (ask(&unknown).await, ask(&narrow).await, ask(&good).await),
+        (401, 403, 200)
+    );
+    for reason in ["no_key", "unknown_key", "scope"] {
+        let line = server.says(&format!("reason=\"{reason}\"")).await;
+        assert!(line.contains("WARN") && line.contains("127.0.0.1"), "{line}");
+    }
+    let said = server.said();
+    for key in [&good, &narrow] {
+        assert!(!said.contains(key.split('_').nth(2).unwrap()), "{said}");
+    }
+}
+
+#[tokio::test]
+async fn an_open_api_is_warned_of_in_production_alone() {
+    let app = TestApp::start().await;
+    for (debug, auth, warns) in [
+        ("False", "off", true),
+        ("True", "off", false),
+        ("False", "", false),
+    ] {
+        let mut command = with_secret(&app, &["serve", "127.0.0.1:0"]);
+        on(&mut command, &app.database_url, app.redis.url());
+        command.env("DEBUG", debug).env("API_AUTH", auth);
+        let mut server = Running::start(&mut command);
+        server.address().await;
+        assert_eq!(server.said().contains("API_AUTH=off"), warns, "{}", server.said());
+    }
 }
 
 #[tokio::test]
