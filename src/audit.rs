@@ -88,7 +88,7 @@ pub async fn record<T: Serialize + Sync>(
     db: impl PgExecutor<'_>,
     signature: &Signature,
     action: &'static str,
-    subject: Option<String>,
+    subject: impl Into<Option<String>>,
     (before, after): (Option<&T>, Option<&T>),
 ) -> sqlx::Result<()> {
     let json = |value: Option<&T>| {
@@ -103,7 +103,7 @@ pub async fn record<T: Serialize + Sync>(
         signature.address.map(|address| address.to_string()),
         signature.request_id,
         action,
-        subject,
+        subject.into(),
         json(before)?,
         json(after)?,
     )

@@ -94,8 +94,8 @@ pub async fn update(
     Ok(Some(after))
 }
 
-fn subject(id: i64) -> Option<String> {
-    Some(format!("category:{id}"))
+fn subject(id: i64) -> String {
+    format!("category:{id}")
 }
 
 /// Deletes a category with its products and their stock, unless one of them was ever ordered.

@@ -285,6 +285,6 @@ pub async fn delete(db: &PgPool, id: i64, caller: &Caller) -> sqlx::Result<Delet
     Ok(Deletion::Done)
 }
 
-pub(super) fn subject(id: i64) -> Option<String> {
-    Some(format!("stock:{id}"))
+pub(super) fn subject(id: i64) -> String {
+    format!("stock:{id}")
 }

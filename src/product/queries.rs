@@ -91,8 +91,8 @@ pub async fn insert(tx: &mut PgConnection, sent: &ProductFields, by: &Signature)
     Ok(product)
 }
 
-fn subject(id: i64) -> Option<String> {
-    Some(format!("product:{id}"))
+fn subject(id: i64) -> String {
+    format!("product:{id}")
 }
 
 /// Writes what was sent. Stock rows carry their product's title along, so they are locked first, in the order in which

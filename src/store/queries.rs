@@ -86,8 +86,8 @@ pub async fn insert(tx: &mut PgConnection, sent: &StoreFields, by: &Signature) -
     Ok(store)
 }
 
-fn subject(id: i64) -> Option<String> {
-    Some(format!("store:{id}"))
+fn subject(id: i64) -> String {
+    format!("store:{id}")
 }
 
 pub async fn update(db: &PgPool, id: i64, sent: &StoreFields, by: &Signature) -> sqlx::Result<Option<Store>> {

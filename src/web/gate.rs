@@ -130,11 +130,8 @@ impl Denied {
         let address = address.map(|address| address.to_string());
         let reason = self.reason();
         counter!("afforo_access_refusals_total", "reason" => reason).increment(1);
-        match self {
-            Self::Key(Refused::TooOften(_)) => {
-                tracing::debug!(reason, address, "a request to the API was refused");
-            }
-            _ => tracing::warn!(reason, address, "a request to the API was refused"),
+        if !matches!(self, Self::Key(Refused::TooOften(_))) {
+            tracing::warn!(reason, address, "a request to the API was refused");
         }
         let (status, detail, challenge): (_, std::borrow::Cow<'static, str>, _) = match self {
             Self::NoKey => (
