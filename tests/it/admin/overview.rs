@@ -45,15 +45,16 @@ async fn figures_are_of_the_stores_that_one_sees_and_lead_to_what_they_count() {
     let lamp = app.product("Lamp", "2.50").await;
     app.stock(here, lamp, 2).await;
     app.stock(there, lamp, 100).await;
-    app.order(here, &[(lamp, 2)]).await.created();
-    app.order(here, &[(lamp, 1)]).await;
-    app.order(there, &[(lamp, 3)]).await.created();
+    // Of the day before: it is not counted.
     execute(
         &app,
         "insert into orders (store_id, status, total_amount, created_at)
          select id, 'CONFIRMED', 100, now() - interval '25 hours' from store",
     )
     .await;
+    app.order(here, &[(lamp, 2)]).await.created();
+    app.order(here, &[(lamp, 1)]).await;
+    app.order(there, &[(lamp, 3)]).await.created();
     account(&app, "bound", Role::Viewer, Some(vec![here])).await;
     let mut all = browser(&app, Role::Staff).await;
     let mut bound = Browser::log_in(&app, "bound").await;

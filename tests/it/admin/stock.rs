@@ -224,7 +224,7 @@ async fn stock_is_added_removed_and_counted_with_a_reason() {
         audit_log(&app)
             .await
             .iter()
-            .filter(|entry| entry.contains(&format!("inventory:{id}")))
+            .filter(|entry| entry.contains(&format!("stock:{id}")))
             .count(),
         4
     );
