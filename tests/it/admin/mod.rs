@@ -2,7 +2,11 @@
 
 mod audit;
 mod categories;
+mod live;
 mod login;
+mod orders;
+mod overview;
+mod stock;
 
 use afforo::access::{Account, AccountFields, PasswordHash, Role, account};
 use argon2::{

@@ -1,0 +1,429 @@
+//! Stock in the console: the list and its filters, one row with its ledger, and what is done to it.
+
+use afforo::access::Role;
+use serde_json::json;
+
+use super::{Browser, account, audit_log, browser, count, execute};
+use crate::support::app::TestApp;
+
+/// The rows of a list, as `product @ store`.
+fn listed(page: &str) -> Vec<String> {
+    let rows = page.split("<th scope=\"row\"><a href=\"/admin/stock/").skip(1);
+    rows.map(|row| {
+        let title = row.split_once('>').unwrap().1.split('<').next().unwrap();
+        let store = row.split("<td>").nth(1).unwrap().split('<').next().unwrap();
+        format!("{title} @ {store}")
+    })
+    .collect()
+}
+
+fn link(page: &str, rel: &str) -> Option<String> {
+    let link = page.split(&format!(r#"rel="{rel}" href=""#)).nth(1)?;
+    Some(link.split('"').next().unwrap().replace("&#38;", "&"))
+}
+
+#[tokio::test]
+async fn the_list_is_filtered_by_store_category_title_and_level() {
+    let app = TestApp::start().await;
+    let (here, there) = (app.store("Here").await, app.store("There").await);
+    let (light, seats) = (app.category("Light").await, app.category("Seats").await);
+    let lamp = app.product_in(light, "Lamp 100%", "2.50").await;
+    let torch = app.product_in(light, "Torch", "2.50").await;
+    let chair = app.product_in(seats, "Chair", "2.50").await;
+    for (store, product, quantity) in [
+        (there, lamp, 0),
+        (here, lamp, 50),
+        (here, torch, 0),
+        (here, chair, 3),
+    ] {
+        app.stock(store, product, quantity).await;
+    }
+    app.patch(&format!("/api/products/{torch}/"), &json!({ "is_active": false }))
+        .await;
+    let mut browser = browser(&app, Role::Viewer).await;
+    let (chair, lamp, torch, far) = (
+        "Chair @ Here",
+        "Lamp 100% @ Here",
+        "Torch @ Here",
+        "Lamp 100% @ There",
+    );
+    for (query, expected) in [
+        (String::new(), vec![chair, lamp, torch, far]),
+        ("?sort=-store".to_owned(), vec![far, chair, lamp, torch]),
+        (format!("?store={here}"), vec![chair, lamp, torch]),
+        (format!("?store={here}&sort=-title"), vec![torch, lamp, chair]),
+        (format!("?store={here}&sort=quantity"), vec![torch, chair, lamp]),
+        (format!("?store={here}&sort=-quantity"), vec![lamp, chair, torch]),
+        (format!("?category={light}"), vec![lamp, far, torch]),
+        (format!("?category={light}&store={here}&state=out"), vec![torch]),
+        ("?q=LAMP".to_owned(), vec![lamp, far]),
+        ("?q=torch".to_owned(), vec![torch]),
+        ("?q=0%25".to_owned(), vec![lamp, far]),
+        ("?q=_".to_owned(), vec![]),
+        ("?state=low".to_owned(), vec![chair, torch, far]),
+        ("?state=out".to_owned(), vec![torch, far]),
+        (format!("?state=out&q=lamp&category={light}"), vec![far]),
+        (format!("?q=lamp&category={seats}"), vec![]),
+    ] {
+        let page = browser.page(&format!("/admin/stock/{query}")).await;
+        assert_eq!(listed(&page), expected, "{query}");
+    }
+}
+
+#[tokio::test]
+async fn pages_go_on_from_store_to_store_and_from_product_to_product() {
+    let app = TestApp::start().await;
+    app.category("Light").await;
+    execute(
+        &app,
+        "insert into store (name, location) select 'Store ' || lpad(n::text, 2, '0'), 'x' from generate_series(1, 6) n",
+    )
+    .await;
+    execute(
+        &app,
+        "insert into product (title, price, category_id) select 'Lamp ' || lpad(n::text, 2, '0'), 1, (select id from category)
+         from generate_series(1, 20) n",
+    )
+    .await;
+    execute(
+        &app,
+        "insert into inventory (store_id, product_id) select s.id, p.id from store s, product p",
+    )
+    .await;
+    let mut by_store: Vec<String> = sqlx::query_scalar(
+        "select p.title || ' @ ' || s.name from store s, product p order by s.name, p.title",
+    )
+    .fetch_all(&app.pool)
+    .await
+    .unwrap();
+    let mut browser = browser(&app, Role::Viewer).await;
+    for (query, counted) in [
+        ("", true),
+        ("?state=low", true),
+        ("?state=out", false),
+        ("?q=lamp", false),
+    ] {
+        let (mut all, mut path, mut pages) = (Vec::new(), Some(query.to_owned()), 0);
+        while let Some(query) = path {
+            let page = browser.page(&format!("/admin/stock/{query}")).await;
+            assert_eq!(page.contains("· 120 in all"), counted, "{query}");
+            all.extend(listed(&page));
+            (path, pages) = (link(&page, "next"), pages + 1);
+        }
+        if query == "?q=lamp" {
+            // By product, then by store.
+            by_store.sort_unstable();
+        }
+        assert_eq!((pages, &all), (3, &by_store), "{query}");
+    }
+}
+
+#[tokio::test]
+async fn an_account_that_is_bound_to_a_store_sees_and_changes_its_stock_alone() {
+    let app = TestApp::start().await;
+    let (here, there) = (app.store("Here").await, app.store("There").await);
+    let (lamp, chair) = (
+        app.product("Lamp", "2.50").await,
+        app.product("Chair", "1.00").await,
+    );
+    let mine = app.stock(here, lamp, 5).await;
+    let other = app.stock(there, lamp, 5).await;
+    account(&app, "bound", Role::Staff, Some(vec![here])).await;
+    let mut browser = Browser::log_in(&app, "bound").await;
+    for query in ["", "?q=lamp", "?state=low", &format!("?store={there}&q=lamp")] {
+        let page = browser.page(&format!("/admin/stock/{query}")).await;
+        let expected: &[&str] = if query.contains("store") {
+            &[]
+        } else {
+            &["Lamp @ Here"]
+        };
+        assert_eq!(listed(&page), expected, "{query}");
+        assert!(!page.contains("There"), "{query}");
+    }
+    assert_eq!(browser.get(&format!("/admin/stock/{mine}/")).await.status, 200);
+    for path in ["", "delete/"] {
+        assert_eq!(
+            browser.get(&format!("/admin/stock/{other}/{path}")).await.status,
+            404,
+            "{path}"
+        );
+    }
+    let fields = [
+        ("kind", "add"),
+        ("quantity", "1"),
+        ("reason", "x"),
+        ("low_stock_threshold", "1"),
+    ];
+    for path in ["movements/", "threshold/", "delete/"] {
+        assert_eq!(
+            browser
+                .post(&format!("/admin/stock/{other}/{path}"), &fields)
+                .await
+                .status,
+            404,
+            "{path}"
+        );
+    }
+    let (store, product) = (there.to_string(), chair.to_string());
+    let answer = browser
+        .post(
+            "/admin/stock/new/",
+            &[("store_id", store.as_str()), ("product_id", &product)],
+        )
+        .await;
+    assert!(answer.status.is_client_error(), "{}", answer.text);
+    assert_eq!(
+        app.get(&format!("/api/inventory/?product_id={chair}")).await.body["count"],
+        0
+    );
+    assert_eq!(app.quantity(other).await, 5);
+}
+
+#[tokio::test]
+async fn stock_is_added_removed_and_counted_with_a_reason() {
+    let app = TestApp::start().await;
+    let store = app.store("Here").await;
+    let lamp = app.product("Lamp", "2.50").await;
+    let id = app.stock(store, lamp, 5).await;
+    let order = app.order(store, &[(lamp, 1)]).await.created();
+    let mut browser = browser(&app, Role::Staff).await;
+    let path = format!("/admin/stock/{id}/movements/");
+    for (kind, quantity, reason, after) in [
+        ("add", "10", "a <b>delivery</b>", 14),
+        ("remove", "2", "broken", 12),
+        ("count", "7", "inventory", 7),
+    ] {
+        let fields = [("kind", kind), ("quantity", quantity), ("reason", reason)];
+        let answer = browser.post(&path, &fields).await;
+        assert_eq!(
+            answer.header("location"),
+            format!("/admin/stock/{id}/?done=moved"),
+            "{}",
+            answer.text
+        );
+        assert_eq!(app.quantity(id).await, after);
+    }
+    let page = browser.page(&format!("/admin/stock/{id}/?done=moved")).await;
+    assert!(page.contains("the ledger tells of it"), "{page}");
+    let deltas: Vec<&str> = ["−5", "−2", "+10", "−1", "+5"]
+        .into_iter()
+        .filter(|delta| page.contains(&format!(">{delta}<")))
+        .collect();
+    assert_eq!(deltas.len(), 5, "{page}");
+    for text in [
+        "a &#60;b&#62;delivery",
+        "broken",
+        "<td>staff</td>",
+        &format!("/admin/orders/{order}/"),
+        r#"class="line" d="M0.00 "#,
+    ] {
+        assert!(page.contains(text), "{text}: {page}");
+    }
+    assert_eq!(app.unbalanced().await, Vec::<i64>::new());
+    assert_eq!(
+        audit_log(&app)
+            .await
+            .iter()
+            .filter(|entry| entry.contains(&format!("stock:{id}")))
+            .count(),
+        4
+    );
+}
+
+#[tokio::test]
+async fn a_change_that_cannot_be_is_shown_again_with_what_is_wrong() {
+    let app = TestApp::start().await;
+    let store = app.store("Here").await;
+    let lamp = app.product("Lamp", "2.50").await;
+    let id = app.stock(store, lamp, 5).await;
+    let mut browser = browser(&app, Role::Staff).await;
+    let path = format!("/admin/stock/{id}/movements/");
+    for (kind, quantity, reason) in [
+        ("remove", "6", "lost"),
+        ("add", "x", "lost"),
+        ("add", "1", ""),
+        ("", "1", "lost"),
+    ] {
+        let fields = [("kind", kind), ("quantity", quantity), ("reason", reason)];
+        let answer = browser.post(&path, &fields).await;
+        assert_eq!(answer.status, 400, "{kind} {quantity} {reason}");
+        assert!(answer.text.contains(r#"class="error""#), "{}", answer.text);
+        assert!(
+            answer.text.contains(&format!(r#"value="{quantity}""#)),
+            "{}",
+            answer.text
+        );
+    }
+    let threshold = format!("/admin/stock/{id}/threshold/");
+    let answer = browser.post(&threshold, &[("low_stock_threshold", "-1")]).await;
+    assert_eq!(answer.status, 400);
+    assert!(
+        answer.text.contains("greater than or equal to 0"),
+        "{}",
+        answer.text
+    );
+    let answer = browser.post(&threshold, &[("low_stock_threshold", "3")]).await;
+    assert_eq!(
+        answer.header("location"),
+        format!("/admin/stock/{id}/?done=saved")
+    );
+    let row = app.get(&format!("/api/inventory/{id}/")).await.body;
+    assert_eq!(
+        (&row["quantity"], &row["low_stock_threshold"]),
+        (&json!(5), &json!(3))
+    );
+}
+
+#[tokio::test]
+async fn a_form_that_is_sent_twice_changes_stock_once() {
+    let app = TestApp::start().await;
+    let store = app.store("Here").await;
+    let lamp = app.product("Lamp", "2.50").await;
+    let id = app.stock(store, lamp, 5).await;
+    let mut browser = browser(&app, Role::Staff).await;
+    let page = browser.page(&format!("/admin/stock/{id}/")).await;
+    let key = page.split(r#"name="idempotency_key" value=""#).nth(1).unwrap();
+    let key = key.split('"').next().unwrap();
+    let fields = [
+        ("idempotency_key", key),
+        ("kind", "add"),
+        ("quantity", "1"),
+        ("reason", "found"),
+    ];
+    for _ in 0..2 {
+        let answer = browser
+            .post(&format!("/admin/stock/{id}/movements/"), &fields)
+            .await;
+        assert_eq!(answer.status, 303, "{}", answer.text);
+    }
+    assert_eq!(app.quantity(id).await, 6);
+}
+
+#[tokio::test]
+async fn the_ledger_has_pages() {
+    let app = TestApp::start().await;
+    let store = app.store("Here").await;
+    let lamp = app.product("Lamp", "2.50").await;
+    let id = app.stock(store, lamp, 0).await;
+    execute(
+        &app,
+        "insert into stock_movement (inventory_id, kind, delta, quantity_after, reason)
+         select (select id from inventory), 'ADJUSTMENT', 1, n, 'reason ' || n from generate_series(1, 120) n",
+    )
+    .await;
+    let mut browser = browser(&app, Role::Viewer).await;
+    let reasons = |page: &str| -> Vec<i64> {
+        let reasons = page.split("<td>reason ").skip(1);
+        reasons
+            .map(|rest| rest.split('<').next().unwrap().parse().unwrap())
+            .collect()
+    };
+    let path = format!("/admin/stock/{id}/");
+    let first = browser.page(&path).await;
+    let second = browser
+        .page(&format!("{path}{}", link(&first, "next").unwrap()))
+        .await;
+    let third = browser
+        .page(&format!("{path}{}", link(&second, "next").unwrap()))
+        .await;
+    let all = [reasons(&first), reasons(&second), reasons(&third)].concat();
+    assert!(all.into_iter().eq((1..=120).rev()));
+    assert_eq!(link(&third, "next"), None);
+    let back = browser
+        .page(&format!("{path}{}", link(&third, "prev").unwrap()))
+        .await;
+    assert_eq!(reasons(&back), reasons(&second));
+}
+
+#[tokio::test]
+async fn a_product_is_stocked_and_its_stock_deleted() {
+    let app = TestApp::start().await;
+    let store = app.store("Here").await;
+    let lamp = app.product("Lamp", "2.50").await;
+    let mut browser = browser(&app, Role::Staff).await;
+    let page = browser
+        .page(&format!("/admin/stock/new/?store_id={store}&q=lamp&quantity=4"))
+        .await;
+    assert!(
+        page.contains(&format!(r#"name="product_id" value="{lamp}""#)),
+        "{page}"
+    );
+    let (store_id, product_id) = (store.to_string(), lamp.to_string());
+    let fields = [
+        ("store_id", store_id.as_str()),
+        ("product_id", &product_id),
+        ("quantity", "4"),
+        ("low_stock_threshold", ""),
+    ];
+    let answer = browser.post("/admin/stock/new/", &fields).await;
+    let there = answer.header("location").to_owned();
+    assert!(there.ends_with("/?done=created"), "{}", answer.text);
+    let taken = browser.post("/admin/stock/new/", &fields).await;
+    assert_eq!(taken.status, 400);
+    assert!(taken.text.contains("must make a unique set"), "{}", taken.text);
+    let missing = browser
+        .post("/admin/stock/new/", &[("store_id", &store_id)])
+        .await;
+    assert!(
+        missing.status == 400 && missing.text.contains(r#"class="error""#),
+        "{}",
+        missing.text
+    );
+
+    let path = there.replace("?done=created", "delete/");
+    let question = browser.page(&path).await;
+    assert!(
+        question.contains("The 4 pieces that are left go with it."),
+        "{question}"
+    );
+    assert_eq!(
+        browser.post(&path, &[]).await.header("location"),
+        "/admin/stock/?done=deleted"
+    );
+    assert_eq!(browser.post(&path, &[]).await.status, 404);
+    assert_eq!(count(&app, "select count(*) from inventory").await, 0);
+}
+
+#[tokio::test]
+async fn a_viewer_changes_no_stock() {
+    let app = TestApp::start().await;
+    let store = app.store("Here").await;
+    let lamp = app.product("<script>alert(1)</script>", "2.50").await;
+    let id = app.stock(store, lamp, 5).await;
+    let mut browser = browser(&app, Role::Viewer).await;
+    for path in ["/admin/stock/", &format!("/admin/stock/{id}/")] {
+        let page = browser.page(path).await;
+        assert!(
+            !page.contains("<script>alert") && page.contains("&#60;script&#62;alert(1)"),
+            "{path}"
+        );
+        assert!(
+            !page.contains("/new/") && !page.contains("/delete/") && !page.contains("/movements/"),
+            "{path}"
+        );
+    }
+    let fields = [("kind", "add"), ("quantity", "1"), ("reason", "x")];
+    for path in [
+        "new/".to_owned(),
+        format!("{id}/movements/"),
+        format!("{id}/threshold/"),
+        format!("{id}/delete/"),
+    ] {
+        assert_eq!(
+            browser
+                .post(&format!("/admin/stock/{path}"), &fields)
+                .await
+                .status,
+            403,
+            "{path}"
+        );
+    }
+    for path in ["new/".to_owned(), "new/products/".into(), format!("{id}/delete/")] {
+        assert_eq!(
+            browser.get(&format!("/admin/stock/{path}")).await.status,
+            403,
+            "{path}"
+        );
+    }
+    assert_eq!(app.quantity(id).await, 5);
+}
