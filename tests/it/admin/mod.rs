@@ -4,6 +4,7 @@ mod audit;
 mod categories;
 mod live;
 mod login;
+mod matrix;
 mod orders;
 mod overview;
 mod stock;
