@@ -33,6 +33,7 @@ mod orders;
 mod overview;
 mod page;
 mod query;
+mod selected;
 mod session;
 mod show;
 mod stock;
@@ -68,6 +69,7 @@ pub fn router(console: Console) -> Router<AppState> {
         .merge(audit::router())
         .merge(orders::router())
         .merge(stock::router())
+        .merge(selected::router())
         .route("/admin/{*path}", any(async || Refusal::NotFound))
         .method_not_allowed_fallback(async || (StatusCode::METHOD_NOT_ALLOWED, Refusal::NotFound));
     pages

@@ -34,6 +34,13 @@
       form.requestSubmit();
     }
   });
+  // One box checks all rows of a list. Without JavaScript it would do nothing, so it is shown here only.
+  for (const all of document.querySelectorAll("input[data-checks]")) {
+    all.closest("label").hidden = false;
+    all.addEventListener("change", () => {
+      for (const box of document.querySelectorAll(`input[form="${all.dataset.checks}"]`)) box.checked = all.checked;
+    });
+  }
   // Back to a page that was kept: its forms may be sent again.
   addEventListener("pageshow", () => {
     for (const form of document.querySelectorAll("form[data-sent]")) delete form.dataset.sent;
