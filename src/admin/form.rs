@@ -10,7 +10,7 @@ use axum::{
 use serde_json::{Map, Value};
 use uuid::Uuid;
 
-use super::{api::Answer, page::Refusal};
+use super::{api::Answer, page::Refusal, query::Query};
 use crate::web::Body;
 
 /// The field that holds the idempotency key of a form, which is fresh with every form that is shown.
@@ -194,8 +194,25 @@ pub fn notice(done: &str) -> Option<String> {
 /// Goes on to a page, which says what was done.
 pub fn done(path: &str, word: &'static str) -> Response {
     debug_assert!(notice(word).is_some(), "`{word}` is in the table of notices");
-    let separator = if path.contains('?') { '&' } else { '?' };
+    let separator = match path.split_once('?') {
+        None => "?",
+        Some((_, "")) => "",
+        Some(_) => "&",
+    };
     Redirect::to(&format!("{path}{separator}done={word}")).into_response()
+}
+
+/// Goes on after something was activated or deactivated: to its page, or back to the list of `section` where it was done
+/// there.
+pub fn toggled(query: &Query, section: &str, page: &str, is_active: bool) -> Response {
+    let word = if is_active { "activated" } else { "deactivated" };
+    match query.get("list") {
+        Some(_) => done(
+            &format!("{section}{}", query.clone().without("list").here()),
+            word,
+        ),
+        None => done(page, word),
+    }
 }
 
 #[cfg(test)]

@@ -32,10 +32,12 @@ mod operator;
 mod orders;
 mod overview;
 mod page;
+mod products;
 mod query;
 mod session;
 mod show;
 mod stock;
+mod stores;
 mod typed;
 
 use axum::{
@@ -64,7 +66,9 @@ const CONTENT_SECURITY_POLICY: HeaderValue = HeaderValue::from_static(
 pub fn router(console: Console) -> Router<AppState> {
     let pages = Router::new()
         .merge(overview::router())
+        .merge(products::router())
         .merge(categories::router())
+        .merge(stores::router())
         .merge(audit::router())
         .merge(orders::router())
         .merge(stock::router())

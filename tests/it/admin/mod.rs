@@ -8,6 +8,8 @@ mod matrix;
 mod orders;
 mod overview;
 mod stock;
+mod products;
+mod stores;
 
 use afforo::access::{Account, AccountFields, PasswordHash, Role, account};
 use argon2::{
