@@ -3,6 +3,7 @@
 mod audit;
 mod categories;
 mod live;
+mod jobs;
 mod login;
 mod matrix;
 mod orders;
