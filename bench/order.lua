@@ -1,8 +1,9 @@
 -- Orders of two items: 8 stores, products drawn from 200. With DELAY, each client pauses for so many milliseconds on average.
--- With KEYS, each order has an Idempotency-Key that begins with it.
+-- With KEYS, each order has an Idempotency-Key that begins with it. API_KEY is shown, if there is one.
 wrk.method = "POST"
 wrk.path = "/api/orders/"
 wrk.headers["Content-Type"] = "application/json"
+wrk.headers["X-API-Key"] = os.getenv("API_KEY")
 
 function init()
    math.randomseed(1)

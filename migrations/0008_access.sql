@@ -102,3 +102,6 @@ create trigger audit_log_is_only_added_to before update or delete or truncate on
 
 -- Orders of a day. Ids follow the time, so a summary by pages finds them, and costs an order next to nothing.
 create index orders_created_at on orders using brin (created_at) with (pages_per_range = 32, autosummarize = on);
+
+-- The console lists also what is not for sale: beside the active products, which have their indexes.
+create index product_inactive on product (title, id) where not is_active;

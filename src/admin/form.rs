@@ -10,7 +10,7 @@ use axum::{
 use serde_json::{Map, Value};
 use uuid::Uuid;
 
-use super::{api::Answer, page::Refusal};
+use super::{api::Answer, page::Refusal, query::Query};
 use crate::web::Body;
 
 /// The field that holds the idempotency key of a form, which is fresh with every form that is shown.
@@ -170,6 +170,7 @@ impl<S: Send + Sync> FromRequest<S> for Form {
 
 /// What was done by the request before, by the word in `done=`: a page says nothing that comes with its address.
 const NOTICES: [(&str, &str); 9] = [
+const NOTICES: [(&str, &str); 11] = [
     ("created", "Created."),
     ("saved", "Saved."),
     ("activated", "Activated."),
@@ -181,6 +182,17 @@ const NOTICES: [(&str, &str); 9] = [
         "The order was placed, and rejected: no stock was taken.",
     ),
     ("moved", "The stock was changed, and the ledger tells of it."),
+    ("retried", "It is tried again."),
+    ("all-retried", "All of them are tried again."),
+    (
+        "half-retried",
+        "What PostgreSQL has is tried again. Redis did not answer: its dead jobs may be as they were.",
+    ),
+    ("dropped", "Dropped for good."),
+    (
+        "started",
+        "The run is queued. It begins as soon as a worker is free.",
+    ),
     ("none", "Nothing was there to be done."),
 ];
 
@@ -194,8 +206,25 @@ pub fn notice(done: &str) -> Option<String> {
 /// Goes on to a page, which says what was done.
 pub fn done(path: &str, word: &'static str) -> Response {
     debug_assert!(notice(word).is_some(), "`{word}` is in the table of notices");
-    let separator = if path.contains('?') { '&' } else { '?' };
+    let separator = match path.split_once('?') {
+        None => "?",
+        Some((_, "")) => "",
+        Some(_) => "&",
+    };
     Redirect::to(&format!("{path}{separator}done={word}")).into_response()
+}
+
+/// Goes on after something was activated or deactivated: to its page, or back to the list of `section` where it was done
+/// there.
+pub fn toggled(query: &Query, section: &str, page: &str, is_active: bool) -> Response {
+    let word = if is_active { "activated" } else { "deactivated" };
+    match query.get("list") {
+        Some(_) => done(
+            &format!("{section}{}", query.clone().without("list").here()),
+            word,
+        ),
+        None => done(page, word),
+    }
 }
 
 #[cfg(test)]

@@ -27,16 +27,19 @@ mod choices;
 mod confirm;
 mod console;
 mod form;
+mod jobs;
 mod login;
 mod operator;
 mod orders;
 mod overview;
 mod page;
+mod products;
 mod query;
 mod selected;
 mod session;
 mod show;
 mod stock;
+mod stores;
 mod typed;
 
 use axum::{
@@ -65,7 +68,10 @@ const CONTENT_SECURITY_POLICY: HeaderValue = HeaderValue::from_static(
 pub fn router(console: Console) -> Router<AppState> {
     let pages = Router::new()
         .merge(overview::router())
+        .merge(products::router())
         .merge(categories::router())
+        .merge(stores::router())
+        .merge(jobs::router())
         .merge(audit::router())
         .merge(orders::router())
         .merge(stock::router())

@@ -1,12 +1,14 @@
 //! The frame around a page, and what is shown instead of one.
 
+use std::borrow::Cow;
+
 use askama::Template;
 use axum::{
     http::StatusCode,
     response::{Html, IntoResponse, Response},
 };
 
-use super::{form, operator::Operator, query::Query};
+use super::{api::Answer, form, operator::Operator, query::Query};
 use crate::access::Scope;
 
 /// The frame around a page. Templates extend `frame.html` and have a field `frame` of this type.
@@ -118,6 +120,13 @@ impl Frame {
         }
     }
 
+    /// Whether whoever is logged in sees all stores.
+    #[must_use]
+    pub fn sees_all_stores(&self) -> bool {
+        let operator = self.operator.as_ref();
+        operator.is_some_and(|operator| operator.caller.grant.stores.are_all())
+    }
+
     /// The menu for whoever is logged in.
     #[must_use]
     pub fn menu(&self) -> Vec<Entry> {
@@ -156,9 +165,24 @@ pub enum Refusal {
     /// 400: what was sent is no form of the console.
     #[error("the form could not be read")]
     Unreadable,
+    /// The API said no to what needs no form, with this status and for this reason.
+    #[error("{1}")]
+    Api(StatusCode, String),
     /// 503 or 500: the database failed.
     #[error(transparent)]
     Database(#[from] sqlx::Error),
+}
+
+impl Refusal {
+    /// What the API said to a button without a form of its own.
+    #[must_use]
+    pub fn of(answer: Answer) -> Self {
+        match answer.status {
+            StatusCode::NOT_FOUND => Self::NotFound,
+            StatusCode::FORBIDDEN => Self::Forbidden,
+            status => Self::Api(status, answer.reason()),
+        }
+    }
 }
 
 #[derive(Template)]
@@ -166,7 +190,7 @@ pub enum Refusal {
 struct RefusalPage {
     frame: Frame,
     heading: &'static str,
-    text: &'static str,
+    text: Cow<'static, str>,
 }
 
 impl IntoResponse for Refusal {
@@ -175,18 +199,22 @@ impl IntoResponse for Refusal {
             Self::NotFound => (
                 StatusCode::NOT_FOUND,
                 "Not found",
-                "There is nothing here, or nothing that your account may see.",
+                "There is nothing here, or nothing that your account may see.".into(),
             ),
             Self::Forbidden => (
                 StatusCode::FORBIDDEN,
                 "Not allowed",
-                "Your account may not do this. A superuser can change what it may do.",
+                "Your account may not do this. A superuser can change what it may do.".into(),
             ),
             Self::Unreadable => (
                 StatusCode::BAD_REQUEST,
                 "Not understood",
-                "What was sent could not be read as a form. Nothing was changed.",
+                "What was sent could not be read as a form. Nothing was changed.".into(),
             ),
+            Self::Api(status, reason) if reason.is_empty() => {
+                (status, "Not done", "Nothing was changed.".into())
+            }
+            Self::Api(status, reason) => (status, "Not done", Cow::Owned(reason)),
             Self::Database(error) => {
                 tracing::error!(
                     error = &error as &dyn std::error::Error,
@@ -195,7 +223,7 @@ impl IntoResponse for Refusal {
                 (
                     StatusCode::SERVICE_UNAVAILABLE,
                     "Try again",
-                    "The database did not answer this request. Nothing was changed.",
+                    "The database did not answer this request. Nothing was changed.".into(),
                 )
             }
         };

@@ -87,6 +87,35 @@ impl Query {
         query.finish()
     }
 
+    /// The same without a parameter.
+    #[must_use]
+    pub fn without(mut self, name: &str) -> Self {
+        self.0.retain(|(known, _)| known != name);
+        self
+    }
+
+    /// A link to the same page of the list.
+    #[must_use]
+    pub fn here(&self) -> String {
+        let page = self.page();
+        self.with(
+            "page",
+            if page == 1 {
+                String::new()
+            } else {
+                page.to_string()
+            },
+        )
+    }
+
+    /// The same for a POST within the list, which is to lead back to it.
+    #[must_use]
+    pub fn from_list(&self) -> String {
+        let here = self.here();
+        let separator = if here == "?" { "" } else { "&" };
+        format!("{here}{separator}list=on")
+    }
+
     /// Whether anything but page and order is asked for. What was done before is no filter.
     #[must_use]
     pub fn is_filtered(&self) -> bool {

@@ -19,9 +19,9 @@ const PATIENCE: Duration = Duration::from_secs(3);
 /// Every operation waits at most 3 s. One that fails may still have happened: push again, as an id
 /// is queued once.
 pub struct Queue<T> {
-    pool: Pool,
-    config: Arc<QueueConfig>,
-    keys: Arc<Keys>,
+    pub(super) pool: Pool,
+    pub(super) config: Arc<QueueConfig>,
+    pub(super) keys: Arc<Keys>,
     carries: PhantomData<fn(T)>,
 }
 
@@ -145,7 +145,7 @@ impl<T: Payload> Queue<T> {
         Ok(outcomes)
     }
 
-    /// How many jobs are in which state. Done ones are not counted.
+    /// How many jobs are in which state. Done ones are not counted here: see [`Queue::done`].
     pub async fn counts(&self) -> Result<Counts, QueueError> {
         let keys = &self.keys;
         let mut commands = pipe();
@@ -244,7 +244,9 @@ fn outcome(new: bool) -> Pushed {
     if new { Pushed::Queued } else { Pushed::AlreadyKnown }
 }
 
-async fn within_patience<R>(operation: impl Future<Output = Result<R, QueueError>>) -> Result<R, QueueError> {
+pub(super) async fn within_patience<R>(
+    operation: impl Future<Output = Result<R, QueueError>>,
+) -> Result<R, QueueError> {
     tokio::time::timeout(PATIENCE, operation)
         .await
         .map_err(|_| QueueError::TimedOut)?

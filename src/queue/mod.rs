@@ -26,10 +26,11 @@
 //! ```
 //!
 //! Keys, with `{q:NAME}` in front: `:ready` list, `:delayed` and `:lease` sorted by due time, `:dead` sorted
-//! by time of death, `:job:<id>` hash, `:receipt:<worker>` list, `:wake` channel.
+//! by time of death, `:done` sorted by the time of that, `:job:<id>` hash, `:receipt:<worker>` list, `:wake` channel.
 
 mod backend;
 mod client;
+mod inspect;
 mod leases;
 mod link;
 mod scripts;
@@ -47,6 +48,7 @@ use serde::{Serialize, de::DeserializeOwned};
 pub use self::{
     backend::RedisBackend,
     client::{Counts, DeadJob, Pushed, Queue},
+    inspect::{SeenJob, State},
     work::work,
 };
 

@@ -25,6 +25,7 @@ pub(super) struct Keys {
     pub delayed: String,
     pub lease: String,
     pub dead: String,
+    pub done: String,
     pub job_prefix: String,
     pub wake: String,
     receipt_prefix: String,
@@ -38,6 +39,7 @@ impl Keys {
             delayed: key("delayed"),
             lease: key("lease"),
             dead: key("dead"),
+            done: key("done"),
             job_prefix: key("job:"),
             wake: key("wake"),
             receipt_prefix: key("receipt:"),
@@ -203,7 +205,8 @@ pub(super) async fn settle(
     call.key(&keys.ready)
         .key(&keys.delayed)
         .key(&keys.lease)
-        .key(&keys.dead);
+        .key(&keys.dead)
+        .key(&keys.done);
     call.arg(&keys.job_prefix).arg(&keys.wake);
     call.arg(millis(config.backoff_base))
         .arg(millis(config.backoff_max))

@@ -1,5 +1,5 @@
 -- Ends the runs of claimed jobs: done, to be retried, dead, or returned as if never claimed.
--- KEYS: 1 ready list, 2 delayed set, 3 lease set, 4 dead set
+-- KEYS: 1 ready list, 2 delayed set, 3 lease set, 4 dead set, 5 done set
 -- ARGV: 1 prefix of the job hashes, 2 wake-up channel, 3 first backoff in ms, 4 longest backoff in ms,
 --       5 ms for which a done job is kept, then for each job: id, token of its claim, verdict, error
 -- Returns: for each job 'done', 'retry', 'dead', 'returned', or 'lost' if the lease belongs to
@@ -21,6 +21,9 @@ local function settle(id, token, verdict, error)
     redis.call('HSET', key, 'state', 'done')
     redis.call('HDEL', key, 'payload', 'error')
     redis.call('PEXPIRE', key, ARGV[5])
+    redis.call('ZADD', KEYS[5], now, id)
+    redis.call('ZREMRANGEBYSCORE', KEYS[5], '-inf', now - ARGV[5])
+    redis.call('PEXPIRE', KEYS[5], ARGV[5])
     return 'done'
   end
   if verdict == 'return' then

@@ -3,11 +3,14 @@
 mod audit;
 mod categories;
 mod live;
+mod jobs;
 mod login;
 mod matrix;
 mod orders;
 mod overview;
 mod stock;
+mod products;
+mod stores;
 
 use afforo::access::{Account, AccountFields, PasswordHash, Role, account};
 use argon2::{

@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "a test may")]
 
 mod failing;
+mod inspecting;
 mod leases;
 mod outages;
 mod pushing;

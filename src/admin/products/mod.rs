@@ -1,0 +1,141 @@
+//! `/admin/products/`
+
+mod change;
+mod queries;
+
+use askama::Template;
+use axum::{
+    Router,
+    extract::{Path, State},
+    response::Response,
+    routing::{get, post},
+};
+use sqlx::PgPool;
+
+use super::{
+    audit::{self, Entry},
+    console::Console,
+    operator::Operator,
+    page::{Frame, Refusal, render},
+    query::{Head, Pager, Query},
+    show,
+};
+use queries::{Choice, Filter, MOST_CATEGORIES, MOST_STORES, Product, Row, Stock};
+
+const SECTION: &str = "/admin/products/";
+
+pub fn router() -> Router<Console> {
+    Router::new()
+        .route("/admin/products/", get(list))
+        .route("/admin/products/new/", get(change::blank).post(change::create))
+        .route("/admin/products/{id}/", get(detail))
+        .route("/admin/products/{id}/edit/", get(change::edit).post(change::save))
+        .route("/admin/products/{id}/activate/", post(change::activate))
+        .route("/admin/products/{id}/deactivate/", post(change::deactivate))
+        .route(
+            "/admin/products/{id}/delete/",
+            get(change::ask).post(change::delete),
+        )
+}
+
+#[derive(Template)]
+#[template(path = "products.html")]
+struct List {
+    frame: Frame,
+    query: Query,
+    /// None of them where there are too many to choose from.
+    categories: Vec<Choice>,
+    heads: Vec<Head>,
+    rows: Vec<Row>,
+    pager: Pager,
+    writes: bool,
+}
+
+impl List {
+    /// Whether a category is the one that is asked for.
+    fn is_asked(&self, category: &Choice) -> bool {
+        self.query.id("category") == Some(category.id)
+    }
+}
+
+async fn list(operator: Operator, query: Query, State(db): State<PgPool>) -> Result<Response, Refusal> {
+    let (filter, granted) = (Filter::of(&query), operator.caller.grant.stores.to_column());
+    let mut rows = queries::list(&db, &filter, &query, granted.as_deref()).await?;
+    let pager = query.pager(&mut rows, filter.count(&db).await?);
+    let sorted = query.sort(&queries::COLUMNS);
+    let heads = vec![
+        query.head("Title", "title", sorted),
+        query.head("Price", "price", sorted).number(),
+        Head::plain("Category"),
+        Head::plain("Stock").number(),
+        Head::plain("State"),
+        query.head("Created", "created", sorted),
+    ];
+    Ok(render(&List {
+        frame: Frame::new(&operator, SECTION, "Products").after(&query),
+        categories: offered(queries::categories(&db).await?),
+        heads,
+        rows,
+        pager,
+        writes: operator.writes_catalogue(),
+        query,
+    }))
+}
+
+/// Categories to choose from; none where nobody would find one among them.
+fn offered(categories: Vec<Choice>) -> Vec<Choice> {
+    if i64::try_from(categories.len()).is_ok_and(|count| count <= MOST_CATEGORIES) {
+        categories
+    } else {
+        Vec::new()
+    }
+}
+
+#[derive(Template)]
+#[template(path = "product.html")]
+struct Detail {
+    frame: Frame,
+    product: Product,
+    stock: Vec<Stock>,
+    pieces: i64,
+    /// Whether there are more stores than are shown.
+    more: bool,
+    entries: Vec<Entry>,
+    writes: bool,
+    stocks: bool,
+}
+
+impl Detail {
+    /// The product's stock in the list of all stock.
+    fn stock_list(&self) -> String {
+        format!("/admin/stock/{}", Query::default().with("q", &self.product.title))
+    }
+}
+
+async fn detail(
+    operator: Operator,
+    query: Query,
+    State(db): State<PgPool>,
+    Path(id): Path<i64>,
+) -> Result<Response, Refusal> {
+    let product = queries::get(&db, id).await?.ok_or(Refusal::NotFound)?;
+    let granted = operator.caller.grant.stores.to_column();
+    let mut stock = queries::stock(&db, id, granted.as_deref()).await?;
+    let shown = usize::try_from(MOST_STORES).unwrap_or(usize::MAX);
+    let more = stock.len() > shown;
+    stock.truncate(shown);
+    Ok(render(&Detail {
+        frame: Frame::new(&operator, SECTION, &product.title).after(&query),
+        pieces: stock.iter().map(|stock| stock.quantity).sum(),
+        entries: audit::latest(&db, &operator, &format!("product:{id}")).await?,
+        writes: operator.writes_catalogue(),
+        stocks: operator.may(crate::access::Scope::InventoryWrite),
+        product,
+        stock,
+        more,
+    }))
+}
+
+fn page_of(id: i64) -> String {
+    format!("{SECTION}{id}/")
+}
