@@ -34,6 +34,8 @@ struct Page {
     stores: Vec<Choice>,
     store: Option<i64>,
     lines: Vec<Line>,
+    /// What the lines cost at the moment, if their quantities are such.
+    total: Option<Money>,
     search: String,
     products: Vec<FoundProduct>,
     errors: Vec<String>,
@@ -184,10 +186,12 @@ async fn page(
     if let [only] = &stores[..] {
         draft.store = Some(only.id);
     }
+    let lines = lines(db, &draft, of_lines).await?;
     let page = Page {
         frame: Frame::new(operator, SECTION, "Place an order"),
         products: find(db, operator, &draft).await?,
-        lines: lines(db, &draft, of_lines).await?,
+        total: total(&lines),
+        lines,
         store: draft.store,
         stores,
         search: draft.search,
@@ -232,6 +236,13 @@ async fn lines(db: &PgPool, draft: &Draft, errors: Vec<String>) -> sqlx::Result<
         }
     };
     Ok(draft.lines.iter().map(line).collect())
+}
+
+fn total(lines: &[Line]) -> Option<Money> {
+    lines.iter().try_fold(Money::ZERO, |sum, line| {
+        let price = line.price.times(line.quantity.parse().ok()?)?;
+        sum.plus(price)
+    })
 }
 
 /// What is wrong with the order as a whole, and with each of its lines.

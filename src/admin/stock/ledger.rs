@@ -101,8 +101,8 @@ async fn movements(
 pub struct Line {
     /// As SVG has it.
     pub path: String,
-    /// How many movements it goes through.
-    pub movements: usize,
+    /// How many movements it goes through, in words.
+    pub movements: String,
     /// The most that there was.
     pub top: i64,
     /// When it begins.
@@ -118,7 +118,8 @@ pub struct Line {
 /// Draws the line; there is none without movements.
 pub async fn line(db: impl PgExecutor<'_>, stock: i64) -> sqlx::Result<Option<Line>> {
     let mut points = sqlx::query!(
-        "select created_at, quantity_after from stock_movement where inventory_id = $1 order by id desc limit $2",
+        r#"select created_at, quantity_after, now() as "now!"
+           from stock_movement where inventory_id = $1 order by id desc limit $2"#,
         stock,
         DRAWN
     )
@@ -130,16 +131,21 @@ pub async fn line(db: impl PgExecutor<'_>, stock: i64) -> sqlx::Result<Option<Li
     };
     let top = points.iter().map(|point| point.quantity_after).max().unwrap_or(0);
     let x = |at: DateTime<Utc>| (at - first.created_at).as_seconds_f64().max(0.0);
-    let drawn: Vec<(f64, i64)> = points
+    let mut drawn: Vec<(f64, i64)> = points
         .iter()
         .map(|point| (x(point.created_at), i64::from(point.quantity_after)))
         .collect();
+    // It has stayed so since.
+    drawn.push((x(last.now), last.quantity_after.into()));
     Ok(Some(Line {
         path: chart::steps(&drawn, top.into()),
-        movements: points.len(),
+        movements: match points.len() {
+            1 => "1 movement".to_owned(),
+            many => format!("the latest {many} movements"),
+        },
         top: top.into(),
         from: first.created_at,
-        to: last.created_at,
+        to: last.now,
         first: first.quantity_after.into(),
         last: last.quantity_after.into(),
     }))
