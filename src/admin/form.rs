@@ -169,8 +169,7 @@ impl<S: Send + Sync> FromRequest<S> for Form {
 }
 
 /// What was done by the request before, by the word in `done=`: a page says nothing that comes with its address.
-const NOTICES: [(&str, &str); 9] = [
-const NOTICES: [(&str, &str); 11] = [
+const NOTICES: &[(&str, &str)] = &[
     ("created", "Created."),
     ("saved", "Saved."),
     ("activated", "Activated."),

@@ -14,7 +14,14 @@ const OWN: [&str; 2] = ["/admin/account/", "/admin/logout/"];
 /// What is for superusers.
 const SUPERUSERS: [&str; 3] = ["/admin/access/", "/admin/jobs/drop/", "/admin/jobs/run/"];
 /// Pages that lead to a write, by the end of their path.
-const TO_WRITE: [&str; 5] = ["/new/", "/edit/", "/delete/", "/revoke/", "/new/products/"];
+const TO_WRITE: [&str; 6] = [
+    "/new/",
+    "/edit/",
+    "/delete/",
+    "/revoke/",
+    "/new/products/",
+    "/selected/",
+];
 
 /// A route of the console.
 #[derive(Clone, Debug)]
@@ -41,8 +48,21 @@ impl Route {
         self.begins(&["/admin/orders/{id}", "/admin/stock/{id}", "/admin/stores/{id}"])
     }
 
+    /// Of what is checked, something is.
     fn url(&self, id: i64) -> String {
-        self.path.replace("{id}", &id.to_string())
+        let url = self.path.replace("{id}", &id.to_string());
+        match url.as_str() {
+            "/admin/selected/" => url + "?of=stock&do=delete&id=" + &id.to_string(),
+            _ => url,
+        }
+    }
+
+    /// What its form has to say to be read at all.
+    fn fields(&self) -> &'static [(&'static str, &'static str)] {
+        match self.path.as_str() {
+            "/admin/selected/" => &[("of", "products"), ("do", "delete"), ("id", "1")],
+            _ => &[],
+        }
     }
 }
 
@@ -108,7 +128,7 @@ async fn app() -> TestApp {
 async fn status(desk: &Desk<'_>, route: &Route, id: i64) -> StatusCode {
     let url = route.url(id);
     let request = if route.writes() {
-        desk.0.form(&url, &[])
+        desk.0.form(&url, route.fields())
     } else {
         desk.0.request(Method::GET, &url)
     };

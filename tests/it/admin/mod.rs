@@ -2,14 +2,15 @@
 
 mod audit;
 mod categories;
-mod live;
 mod jobs;
+mod live;
 mod login;
 mod matrix;
 mod orders;
 mod overview;
-mod stock;
 mod products;
+mod selected;
+mod stock;
 mod stores;
 
 use afforo::access::{Account, AccountFields, PasswordHash, Role, account};

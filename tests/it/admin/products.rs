@@ -147,8 +147,8 @@ async fn a_deletion_says_what_goes_with_it_or_why_it_cannot_be() {
 
 /// The titles that a list shows, in its order.
 fn titles(html: &str) -> Vec<&str> {
-    let rows = html.split(r#"<th scope="row">"#).skip(1);
-    rows.map(|row| row.split('>').nth(1).unwrap().trim_end_matches("</a"))
+    let rows = html.split(r#"<th scope="row" class="pick">"#).skip(1);
+    rows.map(|row| row.split_once("<a ").unwrap().1.split(['>', '<']).nth(1).unwrap())
         .collect()
 }
 

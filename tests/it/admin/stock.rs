@@ -8,8 +8,9 @@ use crate::support::app::TestApp;
 
 /// The rows of a list, as `product @ store`.
 fn listed(page: &str) -> Vec<String> {
-    let rows = page.split("<th scope=\"row\"><a href=\"/admin/stock/").skip(1);
+    let rows = page.split("<th scope=\"row\"").skip(1);
     rows.map(|row| {
+        let row = row.split_once("<a href=\"/admin/stock/").unwrap().1;
         let title = row.split_once('>').unwrap().1.split('<').next().unwrap();
         let store = row.split("<td>").nth(1).unwrap().split('<').next().unwrap();
         format!("{title} @ {store}")

@@ -53,7 +53,7 @@ async fn a_store_is_made_and_changed_and_closed_and_deleted() {
     );
     assert!(
         text_of(&desk.html("/admin/stores/?state=inactive&q=SIDE").await)
-            .contains("North Side Street 2 0 0 0 Inactive")
+            .contains("North Edit Side Street 2 0 0 0 Inactive")
     );
 
     let asked = text_of(&desk.html(&format!("{path}delete/")).await);

@@ -1,0 +1,118 @@
+//! `/admin/selected/`: something done to all that were checked.
+
+use super::{Desk, led, text_of};
+use crate::support::app::TestApp;
+
+#[tokio::test]
+async fn what_was_checked_is_asked_about_and_done_and_what_is_refused_is_named() {
+    let app = TestApp::start().await;
+    let category = app.category("Lamps").await;
+    let [red, blue, sold] =
+        ["Red lamp", "Blue lamp", "Sold lamp"].map(|title| app.product_in(category, title, "1.00"));
+    let (red, blue, sold) = (red.await, blue.await, sold.await);
+    let store = app.store("Main").await;
+    app.stock(store, sold, 5).await;
+    app.order(store, &[(sold, 1)]).await.created();
+    let desk = Desk::of(&app, "staff", None).await;
+    let list = desk.html("/admin/products/").await;
+    for id in [red, blue, sold] {
+        assert!(
+            list.contains(&format!(r#"form="selection" name="id" value="{id}""#)),
+            "{list}"
+        );
+    }
+    let url = format!("/admin/selected/?of=products&do=delete&id={red}&id={blue}&id={sold}&id=99");
+    let asked = text_of(&desk.html(&url).await);
+    assert!(
+        asked.contains("Blue lamp Red lamp Sold lamp") && asked.contains("Delete 3"),
+        "{asked}"
+    );
+
+    let ids = [red, blue, sold].map(|id| id.to_string());
+    let form = |act: &'static str| -> Vec<(&str, &str)> {
+        let of = [("of", "products"), ("do", act)];
+        of.into_iter()
+            .chain(ids.iter().map(|id| ("id", id.as_str())))
+            .collect()
+    };
+    let closed = desk.post("/admin/selected/", &form("deactivate")).await;
+    assert_eq!(led(&closed), "/admin/products/?done=deactivated");
+    let active: i64 = sqlx::query_scalar("select count(*) from product where is_active")
+        .fetch_one(&app.pool)
+        .await
+        .unwrap();
+    assert_eq!(active, 0);
+    let done = desk.post("/admin/selected/", &form("delete")).await;
+    let told = text_of(&done.text);
+    assert!(told.contains("done to 2 of 3, refused for 1"), "{told}");
+    assert!(
+        told.contains("Sold lamp Cannot delete this product: it was ordered."),
+        "{told}"
+    );
+    assert_eq!(app.get(&format!("/api/products/{red}/")).await.status, 404);
+    assert_eq!(app.get(&format!("/api/products/{sold}/")).await.status, 200);
+}
+
+#[tokio::test]
+async fn nothing_checked_is_nothing_done_and_nonsense_is_not_there() {
+    let app = TestApp::start().await;
+    let desk = Desk::of(&app, "staff", None).await;
+    let asked = desk.html("/admin/selected/?of=stores&do=delete").await;
+    assert!(asked.contains("Nothing was checked."));
+    let done = desk
+        .post("/admin/selected/", &[("of", "stores"), ("do", "delete")])
+        .await;
+    assert_eq!(led(&done), "/admin/stores/?done=none");
+    for query in [
+        "",
+        "?of=orders&do=delete&id=1",
+        "?of=stores&do=burn&id=1",
+        "?of=categories&do=activate&id=1",
+    ] {
+        assert_eq!(
+            desk.get(&format!("/admin/selected/{query}")).await.status,
+            404,
+            "{query}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn stock_of_another_store_is_not_touched_by_who_is_bound() {
+    let app = TestApp::start().await;
+    let product = app.product("Lamp", "1.00").await;
+    let (ours, theirs) = (app.store("Ours").await, app.store("Theirs").await);
+    let (mine, other) = (
+        app.stock(ours, product, 5).await,
+        app.stock(theirs, product, 5).await,
+    );
+    let desk = Desk::of(&app, "staff", Some(&[ours])).await;
+    let (mine_id, other_id) = (mine.to_string(), other.to_string());
+    let asked = desk
+        .html(&format!(
+            "/admin/selected/?of=stock&do=delete&id={mine}&id={other}"
+        ))
+        .await;
+    assert!(asked.contains("Lamp, Ours") && !asked.contains("Theirs"));
+    let form = [
+        ("of", "stock"),
+        ("do", "delete"),
+        ("id", &*mine_id),
+        ("id", &*other_id),
+    ];
+    assert_eq!(
+        led(&desk.post("/admin/selected/", &form).await),
+        "/admin/stock/?done=deleted"
+    );
+    assert_eq!(app.get(&format!("/api/inventory/{mine}/")).await.status, 404);
+    assert_eq!(app.quantity(other).await, 5);
+    assert_eq!(
+        desk.post(
+            "/admin/selected/",
+            &[("of", "products"), ("do", "delete"), ("id", "1")]
+        )
+        .await
+        .status,
+        403
+    );
+}
