@@ -169,7 +169,7 @@ impl<S: Send + Sync> FromRequest<S> for Form {
 }
 
 /// What was done by the request before, by the word in `done=`: a page says nothing that comes with its address.
-const NOTICES: [(&str, &str); 9] = [
+const NOTICES: [(&str, &str); 14] = [
     ("created", "Created."),
     ("saved", "Saved."),
     ("activated", "Activated."),
@@ -181,6 +181,17 @@ const NOTICES: [(&str, &str); 9] = [
         "The order was placed, and rejected: no stock was taken.",
     ),
     ("moved", "The stock was changed, and the ledger tells of it."),
+    ("retried", "It is tried again."),
+    ("all-retried", "All of them are tried again."),
+    (
+        "half-retried",
+        "What PostgreSQL has is tried again. Redis did not answer: its dead jobs may be as they were.",
+    ),
+    ("dropped", "Dropped for good."),
+    (
+        "started",
+        "The run is queued. It begins as soon as a worker is free.",
+    ),
     ("none", "Nothing was there to be done."),
 ];
 

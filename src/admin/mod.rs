@@ -27,6 +27,7 @@ mod choices;
 mod confirm;
 mod console;
 mod form;
+mod jobs;
 mod login;
 mod operator;
 mod orders;
@@ -69,6 +70,7 @@ pub fn router(console: Console) -> Router<AppState> {
         .merge(products::router())
         .merge(categories::router())
         .merge(stores::router())
+        .merge(jobs::router())
         .merge(audit::router())
         .merge(orders::router())
         .merge(stock::router())

@@ -30,6 +30,7 @@ pub use deliver::{DeliveryRelay, Outside, Times};
 pub use gauges::{COUNTED, Owed, describe, keep_current as measure, owed};
 pub use periodic::PeriodicJob;
 pub use relay::{Relay, Relayed};
+pub use schedule::{RunError, Scheduled, run_now, scheduled};
 pub use steps::RelayError;
 
 /// Messages of a channel that are sent at the same time.

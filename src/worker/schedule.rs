@@ -14,8 +14,8 @@ use cron::Schedule;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
-use super::PeriodicJob;
-use crate::queue::{Pushed, Queue};
+use super::{PeriodicJob, Queues};
+use crate::queue::{Pushed, Queue, QueueError, State};
 
 /// Before a schedule that ended by itself starts again.
 const PAUSE: Duration = Duration::from_secs(1);
@@ -54,7 +54,92 @@ pub(super) fn all() -> Result<Vec<Periodic>, cron::error::Error> {
     ])
 }
 
+/// Runs before now that are looked for: a worker may have been away for the last ones.
+const LOOKED_BACK: usize = 5;
+
+/// Something periodic, for who looks after it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Scheduled {
+    /// Its name.
+    pub name: &'static str,
+    /// When it is due, as the schedule has it.
+    pub cron: String,
+    /// When it is due next.
+    pub next: Option<DateTime<Utc>>,
+    /// Its last runs, as their times and the ids of their jobs, the latest first.
+    pub runs: Vec<(DateTime<Utc>, String)>,
+}
+
+/// Everything that is done periodically, as it stands at `now`.
+pub fn scheduled(now: DateTime<Utc>) -> Result<Vec<Scheduled>, cron::error::Error> {
+    let scheduled = |periodic: Periodic| Scheduled {
+        name: periodic.name,
+        cron: periodic.schedule.source().to_owned(),
+        next: periodic.schedule.after(&now).next(),
+        runs: (periodic.schedule.after(&now).rev().take(LOOKED_BACK))
+            .map(|time| (time, periodic.id(time)))
+            .collect(),
+    };
+    Ok(all()?.into_iter().map(scheduled).collect())
+}
+
+impl Scheduled {
+    /// The last of its runs that the queue knows of, and where it stands.
+    pub async fn last(&self, queues: &Queues) -> Result<Option<(DateTime<Utc>, State)>, QueueError> {
+        let ids: Vec<String> = self.runs.iter().map(|(_, id)| id.clone()).collect();
+        let known = queues.periodic.known(&ids).await?;
+        let of = |(time, id): &(DateTime<Utc>, String)| Some((*time, *known.get(id)?));
+        Ok(self.runs.iter().find_map(of))
+    }
+
+    /// When it is due, in words.
+    #[must_use]
+    pub fn when(&self) -> String {
+        let fields: Vec<&str> = self.cron.split_whitespace().collect();
+        match fields[..] {
+            [_, "*", "*", "*", "*", "*"] => "every minute".to_owned(),
+            [_, minute, "*", "*", "*", "*"] => match minute.strip_prefix("*/") {
+                Some(minutes) => format!("every {minutes} minutes"),
+                None => format!("{minute} minutes past every hour"),
+            },
+            _ => self.cron.clone(),
+        }
+    }
+}
+
+/// Queues a run now, for who does not want to wait, under a key that makes it one however often it is asked for. Returns the
+/// id of its job; `None` if nothing of that name is scheduled.
+pub async fn run_now(
+    queues: &Queues,
+    name: &str,
+    key: &str,
+    now: DateTime<Utc>,
+) -> Result<Option<String>, RunError> {
+    let Some(periodic) = all()?.into_iter().find(|periodic| periodic.name == name) else {
+        return Ok(None);
+    };
+    let id = format!("{name}-manual-{key}");
+    queues.periodic.push(&id, &(periodic.job)(now)).await?;
+    Ok(Some(id))
+}
+
+/// Why a run cannot be queued.
+#[derive(Debug, thiserror::Error)]
+pub enum RunError {
+    /// Redis.
+    #[error("queue: {0}")]
+    Queue(#[from] QueueError),
+    /// The schedule itself.
+    #[error("schedule: {0}")]
+    Schedule(#[from] cron::error::Error),
+}
+
 impl Periodic {
+    /// The id of the run that is due at a time.
+    fn id(&self, time: DateTime<Utc>) -> String {
+        format!("{}-{}", self.name, time.timestamp())
+    }
+
     /// Pushes each run at its time, until `shutdown`.
     pub async fn run(self, queue: Queue<PeriodicJob>, shutdown: CancellationToken) {
         while !shutdown.is_cancelled() {
@@ -90,7 +175,7 @@ impl Periodic {
     async fn push(&self, queue: &Queue<PeriodicJob>, tick: Tick) {
         let timestamp = tick.get_timestamp();
         let time = DateTime::<Utc>::from(UNIX_EPOCH + Duration::from_secs(timestamp));
-        let id = format!("{}-{timestamp}", self.name);
+        let id = self.id(time);
         match queue.push(&id, &(self.job)(time)).await {
             Ok(Pushed::Queued) => tracing::debug!(id, "periodic job queued"),
             Ok(Pushed::AlreadyKnown) => {}
@@ -137,6 +222,40 @@ mod tests {
             [("purge-deliveries", PeriodicJob::PurgeDeliveries)]
         );
         assert_eq!(job_at("2026-03-01T12:30:31Z"), []);
+    }
+
+    #[test]
+    fn what_is_due_is_said_in_words_with_its_last_runs() {
+        let now = DateTime::parse_from_rfc3339("2026-03-01T12:30:10Z")
+            .unwrap()
+            .to_utc();
+        let scheduled = scheduled(now).unwrap();
+        let words: Vec<String> = scheduled
+            .iter()
+            .map(|one| {
+                format!(
+                    "{}: {}, next {}",
+                    one.name,
+                    one.when(),
+                    one.next.unwrap().format("%H:%M:%S")
+                )
+            })
+            .collect();
+        assert_eq!(
+            words,
+            [
+                "reject-stuck-orders: every minute, next 12:31:00",
+                "daily-order-report: 5 minutes past every hour, next 13:05:00",
+                "clean-up-outbox: every 10 minutes, next 12:30:30",
+                "purge-idempotency-keys: every 10 minutes, next 12:30:45",
+                "purge-deliveries: 17 minutes past every hour, next 13:17:15",
+            ]
+        );
+        let (last, id) = &scheduled[2].runs[0];
+        assert_eq!(
+            (last.format("%H:%M:%S").to_string().as_str(), id.as_str()),
+            ("12:20:30", "clean-up-outbox-1772367630")
+        );
     }
 
     #[tokio::test]

@@ -185,13 +185,13 @@ async fn a_message_of_an_unknown_version_is_dead_and_its_order_is_confirmed_all_
 }
 
 /// A worker within this process.
-struct Worker {
+pub struct Worker {
     shutdown: CancellationToken,
     task: JoinHandle<Result<(), WorkerError>>,
 }
 
 impl Worker {
-    fn start(app: &TestApp) -> Self {
+    pub fn start(app: &TestApp) -> Self {
         Self::start_on(app, &app.redis)
     }
 
@@ -204,7 +204,7 @@ impl Worker {
         Self { shutdown, task }
     }
 
-    async fn stop(self) {
+    pub async fn stop(self) {
         self.shutdown.cancel();
         self.task.await.unwrap().unwrap();
     }

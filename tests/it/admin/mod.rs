@@ -2,13 +2,14 @@
 
 mod audit;
 mod categories;
+mod jobs;
 mod live;
 mod login;
 mod matrix;
 mod orders;
 mod overview;
-mod stock;
 mod products;
+mod stock;
 mod stores;
 
 use afforo::access::{Account, AccountFields, PasswordHash, Role, account};

@@ -1,0 +1,134 @@
+//! `/admin/jobs/list/`: the jobs of a state.
+
+use askama::Template;
+use axum::{extract::State, response::Response};
+use chrono::{DateTime, Utc};
+use sqlx::PgPool;
+
+use super::{SECTION, glance::answered, queries};
+use crate::{
+    admin::{
+        console::Console,
+        operator::Operator,
+        page::{Frame, Refusal, render},
+        query::Query,
+        show,
+    },
+    queue::{QueueError, SeenJob, State as JobState},
+    worker::Queues,
+};
+
+/// Jobs of a queue that are listed.
+const LISTED: usize = 100;
+
+/// The states that are listed, what they are called, and what stands in the column of the time.
+const STATES: [(&str, &str, JobState, &str); 5] = [
+    ("ready", "Ready", JobState::Ready, ""),
+    ("delayed", "Delayed and failed", JobState::Delayed, "Next try"),
+    ("running", "Running", JobState::Running, "Lease ends"),
+    ("done", "Done", JobState::Done, "Done"),
+    ("dead", "Dead", JobState::Dead, "Died"),
+];
+
+/// A job, wherever it is kept.
+#[derive(Debug)]
+struct Row {
+    id: String,
+    about: String,
+    attempts: String,
+    error: String,
+    at: Option<DateTime<Utc>>,
+}
+
+#[derive(Template)]
+#[template(path = "jobs_list.html")]
+struct List {
+    frame: Frame,
+    query: Query,
+    state: &'static str,
+    moment: &'static str,
+    queues: Vec<String>,
+    rows: Vec<Row>,
+    redis: bool,
+}
+
+impl List {
+    /// The states, each with its link and whether it is the one that is shown.
+    fn tabs(&self) -> Vec<(&'static str, String, bool)> {
+        let tab = |(word, name, _, _): (&'static str, _, _, _)| {
+            (name, self.query.with("state", word), word == self.state)
+        };
+        STATES.map(tab).to_vec()
+    }
+}
+
+pub async fn show(
+    operator: Operator,
+    query: Query,
+    State(console): State<Console>,
+) -> Result<Response, Refusal> {
+    operator.require(operator.sees_jobs())?;
+    let asked = STATES.iter().find(|state| state.0 == query.text("state"));
+    let (word, name, state, moment) = *asked.unwrap_or(&STATES[0]);
+    let queue = query.get("queue");
+    let mut rows = Vec::new();
+    if state == JobState::Delayed && queue.is_none() {
+        rows = in_database(&console.app.database.pool).await?;
+    }
+    let jobs = answered(in_queues(&console.queues, state, queue)).await;
+    let redis = jobs.is_some();
+    rows.extend(jobs.unwrap_or_default());
+    Ok(render(&List {
+        frame: Frame::new(&operator, SECTION, format!("Jobs: {}", name.to_lowercase())),
+        state: word,
+        moment,
+        queues: console
+            .queues
+            .all()
+            .iter()
+            .map(|queue| queue.name().to_owned())
+            .collect(),
+        rows,
+        redis,
+        query,
+    }))
+}
+
+async fn in_queues(queues: &Queues, state: JobState, only: Option<&str>) -> Result<Vec<Row>, QueueError> {
+    let mut rows = Vec::new();
+    for queue in queues.all() {
+        if only.is_some_and(|only| only != queue.name()) {
+            continue;
+        }
+        let row = |job: SeenJob| Row {
+            id: format!("{}:{}", queue.name(), job.id),
+            about: job.payload.unwrap_or_default(),
+            attempts: format!("{} of {}", job.attempts, job.max_attempts),
+            error: job.error.unwrap_or_default(),
+            at: job.at,
+        };
+        rows.extend(queue.jobs(state, LISTED).await?.into_iter().map(row));
+    }
+    Ok(rows)
+}
+
+/// What failed in PostgreSQL and is due again: the pauses between attempts to deliver are kept there.
+async fn in_database(db: &PgPool) -> sqlx::Result<Vec<Row>> {
+    let limit = i64::try_from(LISTED).unwrap_or(i64::MAX);
+    let row = |failing: queries::Failing| Row {
+        about: about(&failing.orders),
+        id: failing.id,
+        attempts: failing.attempts.to_string(),
+        error: failing.error.unwrap_or_default(),
+        at: Some(failing.due_at),
+    };
+    Ok(queries::failing(db, limit).await?.into_iter().map(row).collect())
+}
+
+fn about(orders: &[i64]) -> String {
+    match orders {
+        [order] => format!("order {order}"),
+        [first, ..] => format!("order {first} and {} more", orders.len() - 1),
+        [] => String::new(),
+    }
+}
