@@ -32,6 +32,12 @@ pub async fn stores(db: impl PgExecutor<'_>, granted: &Stores) -> sqlx::Result<V
     .await
 }
 
+/// Whether a choice was cut off: what is chosen may not be among what is offered.
+#[must_use]
+pub fn are_cut_off(choices: &[Choice]) -> bool {
+    i64::try_from(choices.len()).is_ok_and(|offered| offered >= MOST_STORES)
+}
+
 /// All categories by name, as many as a control offers.
 pub async fn categories(db: impl PgExecutor<'_>) -> sqlx::Result<Vec<Choice>> {
     sqlx::query_as!(

@@ -9,8 +9,9 @@ use axum::{
 use serde_json::json;
 use sqlx::PgPool;
 
-use super::{SECTION, offered, page_of, queries, queries::Choice};
+use super::{SECTION, categories, page_of, queries};
 use crate::admin::{
+    choices::Choice,
     confirm::{Confirm, pieces},
     console::Console,
     form::{self, Form, Sent},
@@ -45,7 +46,7 @@ async fn editor(
 ) -> Result<Response, Refusal> {
     let page = Editor {
         frame: Frame::new(operator, SECTION, title),
-        categories: offered(queries::categories(db).await?),
+        categories: categories(db).await?,
         form,
         back,
     };

@@ -14,13 +14,14 @@ use sqlx::PgPool;
 
 use super::{
     audit::{self, Entry},
+    choices::{self, Choice},
     console::Console,
     operator::Operator,
     page::{Frame, Refusal, render},
     query::{Head, Pager, Query},
     show,
 };
-use queries::{Choice, Filter, MOST_CATEGORIES, MOST_STORES, Product, Row, Stock};
+use queries::{Filter, MOST_STORES, Product, Row, Stock};
 
 const SECTION: &str = "/admin/products/";
 
@@ -73,7 +74,7 @@ async fn list(operator: Operator, query: Query, State(db): State<PgPool>) -> Res
     ];
     Ok(render(&List {
         frame: Frame::new(&operator, SECTION, "Products").after(&query),
-        categories: offered(queries::categories(&db).await?),
+        categories: categories(&db).await?,
         heads,
         rows,
         pager,
@@ -82,13 +83,13 @@ async fn list(operator: Operator, query: Query, State(db): State<PgPool>) -> Res
     }))
 }
 
-/// Categories to choose from; none where nobody would find one among them.
-fn offered(categories: Vec<Choice>) -> Vec<Choice> {
-    if i64::try_from(categories.len()).is_ok_and(|count| count <= MOST_CATEGORIES) {
-        categories
-    } else {
-        Vec::new()
+/// Categories to choose from; none where they are too many to offer, and the one that is meant may not be among them.
+async fn categories(db: &PgPool) -> sqlx::Result<Vec<Choice>> {
+    let mut offered = choices::categories(db).await?;
+    if choices::are_cut_off(&offered) {
+        offered.clear();
     }
+    Ok(offered)
 }
 
 #[derive(Template)]

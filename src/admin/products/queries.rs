@@ -16,9 +16,6 @@ pub const COLUMNS: [&str; 3] = ["title", "price", "created"];
 /// Stock rows of a product that are looked at; a product is seldom in more stores.
 pub const MOST_STORES: i64 = 500;
 
-/// Categories that a control offers, at most.
-pub const MOST_CATEGORIES: i64 = 2000;
-
 /// A product in a list.
 #[derive(Debug, FromRow)]
 pub struct Row {
@@ -216,24 +213,6 @@ pub async fn stock(
         product,
         granted,
         MOST_STORES + 1
-    )
-    .fetch_all(db)
-    .await
-}
-
-/// A category to choose.
-#[derive(Debug)]
-pub struct Choice {
-    pub id: i64,
-    pub name: String,
-}
-
-/// The categories by name, [`MOST_CATEGORIES`] of them and one at most.
-pub async fn categories(db: impl PgExecutor<'_>) -> sqlx::Result<Vec<Choice>> {
-    sqlx::query_as!(
-        Choice,
-        "select id, name from category order by name limit $1",
-        MOST_CATEGORIES + 1
     )
     .fetch_all(db)
     .await
