@@ -182,7 +182,9 @@ async fn page(
         Some(answer) => form.refused(answer)?,
         None => form,
     };
-    let stores = choices::stores(db, &operator.caller.grant.stores).await?;
+    let mut stores = choices::stores(db, &operator.caller.grant.stores).await?;
+    // The others take no orders.
+    stores.retain(|store| store.is_active);
     if let [only] = &stores[..] {
         draft.store = Some(only.id);
     }

@@ -1,6 +1,6 @@
 //! The SQL of the list of orders. It is read from a key on, never past rows that are not shown, whatever it is filtered by.
 
-use chrono::{DateTime, NaiveDate, NaiveTime, TimeDelta, Utc};
+use chrono::{DateTime, Datelike, NaiveDate, NaiveTime, TimeDelta, Utc};
 use sqlx::{PgExecutor, PgPool, Postgres, QueryBuilder};
 
 use crate::{
@@ -57,7 +57,11 @@ pub struct Filter {
 impl Filter {
     /// Reads the filters of a query, within the stores that are granted.
     pub async fn read(db: &PgPool, query: &Query, granted: &Stores) -> sqlx::Result<Self> {
-        let day = |name| query.get(name).and_then(|text| text.parse().ok());
+        let day = |name| {
+            let day: NaiveDate = query.get(name)?.parse().ok()?;
+            // Years that a calendar has, and any database.
+            (1..=9999).contains(&day.year()).then_some(day)
+        };
         let mut filter = Self {
             stores: granted.filtered(query.id("store")),
             status: STATUSES

@@ -1,10 +1,16 @@
 //! Orders as they come, over a stream of events.
 
-use afforo::access::Role;
+use std::time::Duration;
+
+use afforo::{access::Role, server::Limits};
 use reqwest::{Method, Response};
+use tokio::time::sleep;
 
 use super::{Browser, account, browser, execute};
-use crate::support::app::TestApp;
+use crate::support::{
+    app::{TestApp, production},
+    program::eventually,
+};
 
 /// A stream of events, read line by line.
 struct Stream {
@@ -142,6 +148,46 @@ async fn a_bound_account_hears_of_its_store_alone_and_nothing_after_its_session(
     execute(&app, "delete from session").await;
     assert_eq!(mine.order().await, None);
     assert_eq!(others.order().await, None);
+}
+
+#[tokio::test]
+async fn a_stream_may_be_silent_for_longer_than_a_request_may_take() {
+    let short = Duration::from_millis(200);
+    let limits = Limits {
+        idle: short,
+        head: short,
+        stall: short,
+        reading: short,
+        ..Limits::default()
+    };
+    let app = TestApp::start_within(production(), limits).await;
+    let store = app.store("Here").await;
+    let browser = browser(&app, Role::Viewer).await;
+    let mut stream = Stream::open(&browser, "").await;
+    sleep(5 * short).await;
+    let refused = app.order(store, &[(1, 1)]).await.body["id"].as_i64().unwrap();
+    let event = stream.order().await.unwrap();
+    assert!(event.contains(&format!("id=\"order-{refused}\"")), "{event}");
+}
+
+#[tokio::test]
+async fn there_are_only_so_many_streams_at_a_time() {
+    let app = TestApp::start().await;
+    let browser = browser(&app, Role::Viewer).await;
+    let mut streams = Vec::new();
+    for _ in 0..200 {
+        streams.push(Stream::open(&browser, "").await);
+    }
+    let again = || {
+        let request = browser.request(Method::GET, "/admin/orders/live/");
+        request.header("accept", "text/event-stream").send()
+    };
+    assert_eq!(again().await.unwrap().status(), 503);
+    streams.pop();
+    eventually("there is a place again", async || {
+        again().await.unwrap().status() == 200
+    })
+    .await;
 }
 
 #[tokio::test]

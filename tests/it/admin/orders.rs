@@ -72,6 +72,11 @@ async fn the_list_is_filtered_by_status_store_day_number_and_name() {
         (format!("?store={}&status=CONFIRMED", shop.here), vec![first]),
         ("?from=2024-02-29&to=2024-02-29".to_owned(), vec![first]),
         ("?to=2024-02-28".to_owned(), vec![]),
+        (
+            "?to=%2B262142-12-31&from=-262143-01-01".to_owned(),
+            vec![other, refused, first],
+        ),
+        ("?from=9999-12-31&to=9999-12-31".to_owned(), vec![]),
         ("?from=2024-03-01".to_owned(), vec![other, refused]),
         (format!("?from=2024-03-01&store={}", shop.here), vec![refused]),
         (format!("?q=%23{refused}"), vec![refused]),
