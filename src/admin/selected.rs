@@ -14,7 +14,6 @@ use sqlx::PgPool;
 
 use super::{
     api::Answer,
-    choices::Choice,
     console::Console,
     form::{self, Form},
     operator::Operator,
@@ -51,16 +50,23 @@ struct Selection {
     ids: Vec<i64>,
 }
 
+/// Something that was checked.
+#[derive(Clone, Debug)]
+struct Row {
+    id: i64,
+    name: String,
+}
+
 #[derive(Template)]
 #[template(path = "selected.html")]
 struct Page {
     frame: Frame,
     selection: Selection,
-    rows: Vec<Choice>,
+    rows: Vec<Row>,
     /// Of those that it was done to, how many; `None` before it is.
     done: Option<usize>,
     /// What it was not done to, each with the reason.
-    refused: Vec<(Choice, String)>,
+    refused: Vec<(Row, String)>,
 }
 
 pub fn router() -> Router<Console> {
@@ -139,10 +145,10 @@ impl Selection {
     }
 
     /// What was checked and is there, by name.
-    async fn rows(&self, db: &PgPool, granted: &Stores) -> sqlx::Result<Vec<Choice>> {
+    async fn rows(&self, db: &PgPool, granted: &Stores) -> sqlx::Result<Vec<Row>> {
         macro_rules! named {
             ($sql:literal) => {
-                sqlx::query_as!(Choice, $sql, &self.ids).fetch_all(db).await
+                sqlx::query_as!(Row, $sql, &self.ids).fetch_all(db).await
             };
         }
         match self.kind {
@@ -154,7 +160,7 @@ impl Selection {
             Kind::Stock => {
                 let granted = granted.to_column();
                 sqlx::query_as!(
-                    Choice,
+                    Row,
                     r#"select i.id, i.product_title || ', ' || s.name as "name!"
                        from inventory i join store s on s.id = i.store_id
                        where i.id = any($1) and ($2::bigint[] is null or i.store_id = any($2))
