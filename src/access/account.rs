@@ -1,78 +1,12 @@
 //! The accounts of people.
 
-use std::{fmt, str::FromStr, sync::Arc};
+use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
-use serde::{Serialize, Serializer};
+use serde::Serialize;
 use sqlx::PgExecutor;
 
-use super::{Grant, PasswordHash, Scope, Scopes, Stores, Who};
-
-/// What an account is for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, sqlx::Type)]
-#[sqlx(type_name = "text", rename_all = "lowercase")]
-pub enum Role {
-    /// Does everything, and looks after accounts and keys.
-    Superuser,
-    /// Reads and writes.
-    Staff,
-    /// Reads.
-    Viewer,
-}
-
-impl Role {
-    /// All roles, the mightiest first.
-    pub const ALL: [Self; 3] = [Self::Superuser, Self::Staff, Self::Viewer];
-
-    /// How it is written: `staff`.
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Superuser => "superuser",
-            Self::Staff => "staff",
-            Self::Viewer => "viewer",
-        }
-    }
-
-    /// What it is good for.
-    #[must_use]
-    pub fn scopes(self) -> Scopes {
-        match self {
-            Self::Superuser => Scopes::ALL,
-            Self::Staff => {
-                let writes = [Scope::CatalogWrite, Scope::InventoryWrite, Scope::OrdersWrite];
-                Scopes::READ.iter().chain(writes).collect()
-            }
-            Self::Viewer => Scopes::READ,
-        }
-    }
-}
-
-impl fmt::Display for Role {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.as_str())
-    }
-}
-
-impl Serialize for Role {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_str(self.as_str())
-    }
-}
-
-/// A text that names no role.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("expected superuser, staff or viewer")]
-pub struct NotARole;
-
-impl FromStr for Role {
-    type Err = NotARole;
-
-    fn from_str(text: &str) -> Result<Self, NotARole> {
-        let named = Self::ALL.into_iter().find(|role| role.as_str() == text);
-        named.ok_or(NotARole)
-    }
-}
+use super::{Grant, PasswordHash, Role, Stores, Who};
 
 /// An account, without its password.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -218,6 +152,44 @@ pub async fn password_of(
     );
     let found = found.fetch_optional(db).await?;
     Ok(found.map(|found| (found.id, PasswordHash::of_column(found.password_hash))))
+}
+
+/// Accounts sorted by a column, the page that begins after `offset`: one more than `limit`, if there are more.
+///
+/// The columns are `username`, `role`, `last_login` and `created`.
+pub async fn list(
+    db: impl PgExecutor<'_>,
+    (column, downwards): (&str, bool),
+    limit: i64,
+    offset: i64,
+) -> sqlx::Result<Vec<Account>> {
+    let column = if downwards {
+        format!("-{column}")
+    } else {
+        column.to_owned()
+    };
+    accounts!(
+        "select * from account"
+            + r#" order by
+                case $1 when 'username' then a.username when 'role' then a.role end,
+                case $1 when '-username' then a.username when '-role' then a.role end desc,
+                case $1 when 'last_login' then a.last_login_at when 'created' then a.created_at end,
+                case $1 when '-last_login' then a.last_login_at when '-created' then a.created_at end desc nulls last,
+                a.username
+            limit $2 offset $3"#,
+        column,
+        limit,
+        offset
+    )
+    .fetch_all(db)
+    .await
+}
+
+/// How many accounts there are.
+pub async fn count(db: impl PgExecutor<'_>) -> sqlx::Result<i64> {
+    sqlx::query_scalar!(r#"select count(*) as "count!" from account"#)
+        .fetch_one(db)
+        .await
 }
 
 /// Whether there is any account.
@@ -369,22 +341,5 @@ mod tests {
         let bound =
             |fields: &mut AccountFields| (fields.role, fields.stores) = (Role::Superuser, Some(vec![1]));
         assert_eq!(faults(bound), ["stores"]);
-    }
-
-    #[test]
-    fn a_role_is_good_for_what_it_says() {
-        let may = |role: Role, scope| role.scopes().allow(scope);
-        for scope in Scope::ALL {
-            let read = [
-                Scope::CatalogRead,
-                Scope::InventoryRead,
-                Scope::OrdersRead,
-                Scope::Stats,
-            ]
-            .contains(&scope);
-            assert!(may(Role::Superuser, scope));
-            assert_eq!(may(Role::Staff, scope), scope != Scope::Admin, "{scope}");
-            assert_eq!(may(Role::Viewer, scope), read, "{scope}");
-        }
     }
 }

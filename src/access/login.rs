@@ -12,7 +12,9 @@ use tokio::time::Instant;
 use super::{
     Account, Failures, HashError, PasswordHash, Token, TokenHash, account,
     attempt::{self, Attempt},
-    password, session,
+    password,
+    register::NOTHING,
+    session,
 };
 use crate::{
     audit::{self, Signature, Who},
@@ -26,6 +28,18 @@ pub struct Credentials {
     pub username: String,
     /// Its password.
     pub password: SecretString,
+}
+
+impl Credentials {
+    /// PostgreSQL has no texts with a zero in them.
+    fn username(&self) -> String {
+        self.username.replace('\0', "\u{fffd}")
+    }
+
+    /// What attempts are counted under.
+    fn counted(&self) -> String {
+        self.username().chars().take(150).collect()
+    }
 }
 
 /// Where a login comes from.
@@ -76,6 +90,24 @@ pub enum Login {
     TooOften(i64),
 }
 
+/// Whether somebody knows a password.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Proof {
+    /// They do.
+    Right,
+    /// They do not.
+    Wrong,
+    /// Too many attempts have failed; the next may follow in so many seconds.
+    TooOften(i64),
+}
+
+/// What a password was found to be; the account, where the username is that of one.
+enum Judged {
+    Right(i64, PasswordHash),
+    Wrong(Option<i64>),
+    TooOften(i64),
+}
+
 /// Why nothing came of it.
 #[derive(Debug, thiserror::Error)]
 pub enum LoginError {
@@ -112,24 +144,57 @@ impl Logins {
 
     /// Begins a session for whoever knows the password, and ends the one that the browser has had.
     pub async fn log_in(&self, credentials: &Credentials, visit: &Visit) -> Result<Login, LoginError> {
-        // PostgreSQL has no texts with a zero in them.
-        let username = credentials.username.replace('\0', "\u{fffd}");
-        let counted: String = username.chars().take(150).collect();
-        if let Attempt::Refused(seconds) = self.count(&counted, visit).await? {
-            self.note_refusal(&counted, visit).await?;
-            return Ok(Login::TooOften(seconds));
+        match self.judge(credentials, visit).await? {
+            Judged::TooOften(seconds) => return Ok(Login::TooOften(seconds)),
+            Judged::Right(id, hash) => {
+                if let Some(token) = self.let_in(id, &hash, credentials, visit).await? {
+                    return Ok(Login::Done(token));
+                }
+                // It is not active, which nobody is told.
+                self.note_failure(Some(id), credentials, visit).await?;
+            }
+            Judged::Wrong(id) => self.note_failure(id, credentials, visit).await?,
         }
-        let known = account::password_of(&self.db, &username).await?;
+        Ok(Login::Wrong)
+    }
+
+    /// Makes sure that whoever is logged in knows the password of the account, and is not just at its owner's desk.
+    pub async fn prove(
+        &self,
+        account: &Account,
+        password: SecretString,
+        visit: &Visit,
+    ) -> Result<Proof, LoginError> {
+        let credentials = Credentials {
+            username: account.username.clone(),
+            password,
+        };
+        Ok(match self.judge(&credentials, visit).await? {
+            Judged::TooOften(seconds) => Proof::TooOften(seconds),
+            Judged::Right(id, _) if id == account.id => {
+                attempt::forget(&self.db, &credentials.counted(), &visit.key()).await?;
+                Proof::Right
+            }
+            Judged::Right(..) | Judged::Wrong(_) => {
+                self.note_failure(Some(account.id), &credentials, visit).await?;
+                Proof::Wrong
+            }
+        })
+    }
+
+    /// Compares a password. That is counted before it is done.
+    async fn judge(&self, credentials: &Credentials, visit: &Visit) -> Result<Judged, LoginError> {
+        if let Attempt::Refused(seconds) = self.count(credentials, visit).await? {
+            self.note_refusal(credentials, visit).await?;
+            return Ok(Judged::TooOften(seconds));
+        }
+        let known = account::password_of(&self.db, &credentials.username()).await?;
         let hash = known.as_ref().map(|(_, hash)| hash.clone());
         let is_right = password::is_password(&credentials.password, hash).await?;
-        if let Some((id, hash)) = known.as_ref().filter(|_| is_right)
-            && let Some(token) = self.let_in(*id, hash, &counted, visit).await?
-        {
-            return Ok(Login::Done(token));
-        }
-        self.note_failure(known.map(|(id, _)| id), &counted, visit)
-            .await?;
-        Ok(Login::Wrong)
+        Ok(match known {
+            Some((id, hash)) if is_right => Judged::Right(id, hash),
+            known => Judged::Wrong(known.map(|(id, _)| id)),
+        })
     }
 
     /// Ends a session.
@@ -149,9 +214,9 @@ impl Logins {
         tx.commit().await
     }
 
-    async fn count(&self, username: &str, visit: &Visit) -> sqlx::Result<Attempt> {
+    async fn count(&self, credentials: &Credentials, visit: &Visit) -> sqlx::Result<Attempt> {
         let mut tx = self.db.begin().await?;
-        let attempt = attempt::count(&mut tx, username, &visit.key()).await?;
+        let attempt = attempt::count(&mut tx, &credentials.counted(), &visit.key()).await?;
         tx.commit().await?;
         Ok(attempt)
     }
@@ -160,7 +225,7 @@ impl Logins {
         &self,
         id: i64,
         hash: &PasswordHash,
-        username: &str,
+        credentials: &Credentials,
         visit: &Visit,
     ) -> sqlx::Result<Option<Token>> {
         let mut tx = self.db.begin().await?;
@@ -173,7 +238,7 @@ impl Logins {
         let token = Token::random();
         session::begin(&mut *tx, id, &token, &visit.from(), &visit.user_agent).await?;
         session::forget_ended(&mut *tx).await?;
-        attempt::forget(&mut *tx, username, &visit.key()).await?;
+        attempt::forget(&mut *tx, &credentials.counted(), &visit.key()).await?;
         let signature = visit.signature(account.who());
         audit::record(
             &mut *tx,
@@ -187,26 +252,34 @@ impl Logins {
         Ok(Some(token))
     }
 
-    async fn note_failure(&self, account: Option<i64>, username: &str, visit: &Visit) -> sqlx::Result<()> {
+    async fn note_failure(
+        &self,
+        account: Option<i64>,
+        credentials: &Credentials,
+        visit: &Visit,
+    ) -> sqlx::Result<()> {
+        let username = credentials.counted();
         tracing::warn!(?username, address = visit.from(), "a login failed");
         attempt::forget_old(&self.db).await?;
-        self.record("login.failed", account, username, visit).await
+        self.record("login.failed", account, &username, visit).await
     }
 
     /// Once a minute for each address: whoever goes on and on would fill the log, from which nothing is ever deleted.
-    async fn note_refusal(&self, username: &str, visit: &Visit) -> sqlx::Result<()> {
+    async fn note_refusal(&self, credentials: &Credentials, visit: &Visit) -> sqlx::Result<()> {
+        let now = Instant::now();
         if let Some(address) = visit.address {
-            if self.refused.must_wait(address, Instant::now()).is_some() {
+            if self.refused.must_wait(address, now).is_some() {
                 return Ok(());
             }
-            self.refused.count(address, Instant::now());
+            self.refused.count(address, now);
         }
+        let username = credentials.counted();
         tracing::warn!(
             ?username,
             address = visit.from(),
             "logins are refused: too many have failed"
         );
-        self.record("login.throttled", None, username, visit).await
+        self.record("login.throttled", None, &username, visit).await
     }
 
     async fn record(
@@ -222,6 +295,3 @@ impl Logins {
         audit::record(&self.db, &signature, action, subject, (None, Some(&typed))).await
     }
 }
-
-/// There is nothing to tell but that it was done.
-const NOTHING: (Option<&()>, Option<&()>) = (None, None);

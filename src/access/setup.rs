@@ -2,6 +2,7 @@
 
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use ring::hmac;
+use sqlx::PgExecutor;
 
 use super::Secret;
 
@@ -9,17 +10,34 @@ use super::Secret;
 const GOOD_FOR: i64 = 24 * 60 * 60;
 const PURPOSE: &str = "set-up link";
 
-/// The token of a link that is made at `now`, in seconds since 1970.
-#[must_use]
-pub fn token(secret: &Secret, now: i64) -> String {
+/// The token of a new link; `None` where there is an account already.
+pub async fn token(db: impl PgExecutor<'_>, secret: &Secret) -> sqlx::Result<Option<String>> {
+    let now = now_without_accounts(db).await?;
+    Ok(now.map(|now| token_at(secret, now)))
+}
+
+/// Whether the first account may be made by whoever has this token.
+pub async fn is_open(db: impl PgExecutor<'_>, secret: &Secret, token: &str) -> sqlx::Result<bool> {
+    let now = now_without_accounts(db).await?;
+    Ok(now.is_some_and(|now| is_good(secret, token, now)))
+}
+
+/// The time in seconds since 1970, as long as there is no account.
+async fn now_without_accounts(db: impl PgExecutor<'_>) -> sqlx::Result<Option<i64>> {
+    sqlx::query_scalar!(
+        r#"select extract(epoch from now())::bigint as "now!" where not exists (select from account)"#
+    )
+    .fetch_optional(db)
+    .await
+}
+
+fn token_at(secret: &Secret, now: i64) -> String {
     let until = (now + GOOD_FOR).to_string();
     let signature = hmac::sign(&secret.hmac(PURPOSE), until.as_bytes());
     format!("{until}.{}", URL_SAFE_NO_PAD.encode(signature))
 }
 
-/// Whether this is the token of a link that is still good at `now`.
-#[must_use]
-pub fn is_good(secret: &Secret, token: &str, now: i64) -> bool {
+fn is_good(secret: &Secret, token: &str, now: i64) -> bool {
     let Some((until, signature)) = token.split_once('.') else {
         return false;
     };
@@ -37,7 +55,7 @@ mod tests {
     #[test]
     fn a_link_is_good_for_a_day_and_for_nobody_elses_secret() {
         let secret = Secret::new("ours".into());
-        let token = token(&secret, 1000);
+        let token = token_at(&secret, 1000);
         assert!(is_good(&secret, &token, 1000) && is_good(&secret, &token, 1000 + GOOD_FOR - 1));
         assert!(!is_good(&secret, &token, 1000 + GOOD_FOR));
         assert!(!is_good(&Secret::new("theirs".into()), &token, 1000));

@@ -1,6 +1,6 @@
 //! Forms: what was typed, what it says to the API, and what the API says about it.
 
-use std::fmt::Display;
+use std::fmt::{self, Display};
 
 use axum::{
     extract::{FromRequest, Request},
@@ -15,6 +15,8 @@ use crate::web::Body;
 
 /// The field that holds the idempotency key of a form, which is fresh with every form that is shown.
 const KEY: &str = "idempotency_key";
+/// What stands above a form of which some field is wrong.
+const LOOK: &str = "Nothing was changed: see what is said at the fields.";
 
 /// What a form says to the API in one of its fields.
 #[derive(Clone, Copy, Debug)]
@@ -29,11 +31,20 @@ pub enum Sent {
 }
 
 /// What is typed into a form, and what was said of it. Templates show both.
-#[derive(Debug)]
 pub struct Form {
     fields: Vec<(String, String)>,
     key: String,
     answer: Option<Answer>,
+    faults: Vec<(&'static str, String)>,
+}
+
+/// Without what was typed, which may be a password.
+impl fmt::Debug for Form {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Form")
+            .field("faults", &self.faults)
+            .finish_non_exhaustive()
+    }
 }
 
 impl Form {
@@ -46,7 +57,24 @@ impl Form {
                 .collect(),
             key: Uuid::now_v7().to_string(),
             answer: None,
+            faults: Vec::new(),
         }
+    }
+
+    /// The same with one more value.
+    pub fn and(mut self, name: &str, value: String) -> Self {
+        self.fields.push((name.to_owned(), value));
+        self
+    }
+
+    /// Says what is wrong with a field of a form that is not the API's business; with the form as a whole, if it is blank.
+    pub fn blame(&mut self, field: &'static str, sentence: impl Into<String>) {
+        self.faults.push((field, sentence.into()));
+    }
+
+    /// Whether nothing was said to be wrong.
+    pub fn is_good(&self) -> bool {
+        self.answer.is_none() && self.faults.is_empty()
     }
 
     /// The same, after the API refused it: it is shown again, with what is wrong. What the form is about may be gone by now.
@@ -91,6 +119,11 @@ impl Form {
         !self.text(name).is_empty()
     }
 
+    /// Whether the box with this value is checked, of several with the same name.
+    pub fn holds(&self, name: &str, value: &str) -> bool {
+        self.all(name).any(|known| known == value)
+    }
+
     /// The key under which a POST of this form is done once, however often it is sent.
     #[must_use]
     pub fn key(&self) -> &str {
@@ -116,18 +149,25 @@ impl Form {
     #[must_use]
     pub fn error(&self, name: &str) -> String {
         let answer = self.answer.as_ref();
-        answer.map(|answer| answer.error_of(name)).unwrap_or_default()
+        let mut sentences = vec![answer.map(|answer| answer.error_of(name)).unwrap_or_default()];
+        let faults = self.faults.iter().filter(|(field, _)| *field == name);
+        sentences.extend(faults.map(|(_, sentence)| sentence.clone()));
+        sentences.retain(|sentence| !sentence.is_empty());
+        sentences.join(" ")
     }
 
     /// What stands above the form: why it was refused. Blank where it was not.
     #[must_use]
     pub fn alarm(&self) -> String {
         let Some(answer) = &self.answer else {
-            return String::new();
+            return match self.error("") {
+                reason if reason.is_empty() && !self.is_good() => LOOK.to_owned(),
+                reason => reason,
+            };
         };
         match (answer.reason(), answer.status) {
             (reason, _) if !reason.is_empty() => reason,
-            (_, StatusCode::BAD_REQUEST) => "Nothing was changed: see what is said at the fields.".to_owned(),
+            (_, StatusCode::BAD_REQUEST) => LOOK.to_owned(),
             (_, status) => format!("This could not be done: the answer was {status}."),
         }
     }
@@ -135,8 +175,11 @@ impl Form {
     /// The status of the answer that it was given.
     #[must_use]
     pub fn status(&self) -> StatusCode {
-        let answer = self.answer.as_ref();
-        answer.map_or(StatusCode::OK, |answer| answer.status)
+        match &self.answer {
+            Some(answer) => answer.status,
+            None if self.is_good() => StatusCode::OK,
+            None => StatusCode::BAD_REQUEST,
+        }
     }
 
     /// The form within its page, with that status.
@@ -164,6 +207,7 @@ impl<S: Send + Sync> FromRequest<S> for Form {
             fields,
             key: key.unwrap_or_else(|| Uuid::now_v7().to_string()),
             answer: None,
+            faults: Vec::new(),
         })
     }
 }
@@ -175,6 +219,12 @@ const NOTICES: &[(&str, &str)] = &[
     ("activated", "Activated."),
     ("deactivated", "Deactivated."),
     ("deleted", "Deleted."),
+    ("revoked", "Revoked."),
+    (
+        "password-changed",
+        "Your password was changed. Everybody else who was logged in with it is no longer.",
+    ),
+    ("session-ended", "The session was ended."),
     ("confirmed", "The order was placed and confirmed."),
     (
         "rejected",

@@ -9,27 +9,28 @@ use axum::{
     routing::{get, post},
 };
 use axum_extra::extract::SignedCookieJar;
+use sqlx::PgPool;
 
 use super::{
     console::Console,
+    form::Form,
     operator::Operator,
     page::{Frame, Refusal, render},
     query::Query,
     session::{self, Current, Visitor},
-    typed::Typed,
 };
 use crate::access::{
-    HashError,
-    login::{Credentials, Login, LoginError},
+    account,
+    login::{Credentials, Login},
 };
 
 #[derive(Template)]
 #[template(path = "login.html")]
 struct Page<'a> {
     frame: Frame,
-    username: &'a str,
+    form: &'a Form,
     next: &'a str,
-    alarm: String,
+    is_new: bool,
 }
 
 pub fn router() -> Router<Console> {
@@ -38,52 +39,51 @@ pub fn router() -> Router<Console> {
         .route("/admin/logout/", post(log_out))
 }
 
-async fn show(operator: Option<Operator>, query: Query) -> Response {
+async fn show(
+    State(db): State<PgPool>,
+    operator: Option<Operator>,
+    query: Query,
+) -> Result<Response, Refusal> {
     let next = after(query.text("next"));
     if operator.is_some() {
-        return Redirect::to(next).into_response();
+        return Ok(Redirect::to(next).into_response());
     }
-    page("", next, String::new())
+    let is_new = !account::exist(&db).await?;
+    Ok(page(&Form::of([]), next, is_new))
 }
 
 async fn log_in(
     State(console): State<Console>,
     Visitor(visit): Visitor,
     jar: SignedCookieJar,
-    typed: Typed,
+    mut form: Form,
 ) -> Result<Response, Refusal> {
     let credentials = Credentials {
-        username: typed.text("username").to_owned(),
-        password: typed.exact("password").into(),
+        username: form.text("username").trim().to_owned(),
+        password: form.text("password").into(),
     };
-    let next = after(typed.text("next"));
-    let refused = |alarm: String| page(&credentials.username, next, alarm);
-    Ok(match console.logins.log_in(&credentials, &visit).await {
-        Ok(Login::Done(token)) => {
+    let next = after(form.text("next")).to_owned();
+    Ok(match console.logins.log_in(&credentials, &visit).await? {
+        Login::Done(token) => {
             let jar = session::give(jar, &token, &console);
-            (jar, Redirect::to(next)).into_response()
+            (jar, Redirect::to(&next)).into_response()
         }
-        Ok(Login::Wrong) => (StatusCode::BAD_REQUEST, refused(WRONG.to_owned())).into_response(),
-        Ok(Login::TooOften(seconds)) => {
+        Login::Wrong => {
+            form.blame("", WRONG);
+            page(&form, &next, false)
+        }
+        Login::TooOften(seconds) => {
+            form.blame("", too_often(seconds));
             let wait = [(header::RETRY_AFTER, seconds.to_string())];
-            (StatusCode::TOO_MANY_REQUESTS, wait, refused(too_often(seconds))).into_response()
-        }
-        Err(LoginError::Database(error)) => return Err(error.into()),
-        Err(LoginError::Password(HashError::Busy)) => {
-            let wait = [(header::RETRY_AFTER, "5")];
-            (StatusCode::SERVICE_UNAVAILABLE, wait, refused(BUSY.to_owned())).into_response()
-        }
-        Err(LoginError::Password(error)) => {
-            tracing::error!(%error, "nobody can log in");
-            StatusCode::INTERNAL_SERVER_ERROR.into_response()
+            (StatusCode::TOO_MANY_REQUESTS, wait, page(&form, &next, false)).into_response()
         }
     })
 }
 
 const WRONG: &str = "Username or password are wrong, or the account is not active. Case counts in both.";
-const BUSY: &str = "Many log in at this moment. Try again in a few seconds.";
 
-fn too_often(seconds: i64) -> String {
+/// Says that one has to wait.
+pub fn too_often(seconds: i64) -> String {
     let wait = match seconds {
         ..=1 => "a second".to_owned(),
         2..=90 => format!("{seconds} seconds"),
@@ -109,12 +109,12 @@ fn after(next: &str) -> &str {
     if session::is_page(next) { next } else { "/admin/" }
 }
 
-fn page(username: &str, next: &str, alarm: String) -> Response {
+fn page(form: &Form, next: &str, is_new: bool) -> Response {
     let frame = Frame::alone("Log in");
-    render(&Page {
+    form.shown(render(&Page {
         frame,
-        username,
+        form,
         next,
-        alarm,
-    })
+        is_new,
+    }))
 }

@@ -18,6 +18,8 @@
 //! | `show` | how moments, amounts and texts are shown |
 //! | `assets` | style sheet, scripts, icon |
 
+mod access;
+mod account;
 mod api;
 mod assets;
 mod audit;
@@ -29,6 +31,7 @@ mod console;
 mod form;
 mod jobs;
 mod login;
+mod new_password;
 mod operator;
 mod orders;
 mod overview;
@@ -37,10 +40,10 @@ mod products;
 mod query;
 mod selected;
 mod session;
+mod setup;
 mod show;
 mod stock;
 mod stores;
-mod typed;
 
 use axum::{
     Router,
@@ -76,12 +79,15 @@ pub fn router(console: Console) -> Router<AppState> {
         .merge(orders::router())
         .merge(stock::router())
         .merge(selected::router())
+        .merge(access::router())
+        .merge(account::router())
         .route("/admin/{*path}", any(async || Refusal::NotFound))
         .method_not_allowed_fallback(async || (StatusCode::METHOD_NOT_ALLOWED, Refusal::NotFound));
     pages
         .layer(from_fn(session::require))
         // Whoever is not logged in is let in here, and nowhere else.
         .merge(login::router())
+        .merge(setup::router())
         .layer(from_fn_with_state(console.clone(), session::read))
         .layer(CsrfLayer::new())
         .layer(tower::util::MapResponseLayer::new(add_headers))

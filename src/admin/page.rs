@@ -9,7 +9,7 @@ use axum::{
 };
 
 use super::{api::Answer, form, operator::Operator, query::Query};
-use crate::access::Scope;
+use crate::access::{HashError, Scope, login::LoginError};
 
 /// The frame around a page. Templates extend `frame.html` and have a field `frame` of this type.
 #[derive(Clone, Debug)]
@@ -168,9 +168,21 @@ pub enum Refusal {
     /// The API said no to what needs no form, with this status and for this reason.
     #[error("{1}")]
     Api(StatusCode, String),
+    /// 503: too many passwords wait to be looked at; 500: one could not be.
+    #[error(transparent)]
+    Password(#[from] HashError),
     /// 503 or 500: the database failed.
     #[error(transparent)]
     Database(#[from] sqlx::Error),
+}
+
+impl From<LoginError> for Refusal {
+    fn from(error: LoginError) -> Self {
+        match error {
+            LoginError::Password(error) => error.into(),
+            LoginError::Database(error) => error.into(),
+        }
+    }
 }
 
 impl Refusal {
@@ -215,6 +227,19 @@ impl IntoResponse for Refusal {
                 (status, "Not done", "Nothing was changed.".into())
             }
             Self::Api(status, reason) => (status, "Not done", Cow::Owned(reason)),
+            Self::Password(HashError::Busy) => (
+                StatusCode::SERVICE_UNAVAILABLE,
+                "Try again",
+                "Many log in at this moment. Nothing was changed.".into(),
+            ),
+            Self::Password(error) => {
+                tracing::error!(%error, "a page of the console failed");
+                (
+                    StatusCode::INTERNAL_SERVER_ERROR,
+                    "This went wrong",
+                    "The password could not be looked at. Nothing was changed.".into(),
+                )
+            }
             Self::Database(error) => {
                 tracing::error!(
                     error = &error as &dyn std::error::Error,

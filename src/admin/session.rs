@@ -4,7 +4,7 @@ use std::{convert::Infallible, sync::Arc};
 
 use axum::{
     extract::{FromRef, FromRequestParts, OptionalFromRequestParts, Request, State},
-    http::{HeaderName, Method, StatusCode, Uri, header, request::Parts},
+    http::{HeaderName, Method, StatusCode, Uri, header, request::Parts, uri::PathAndQuery},
     middleware::Next,
     response::{IntoResponse, Redirect, Response},
 };
@@ -156,7 +156,7 @@ pub async fn require(request: Request, next: Next) -> Response {
 
 /// The login, from which one comes back to a page.
 fn login_for(page: Option<&Uri>) -> String {
-    let page = page.and_then(Uri::path_and_query).map(|path| path.as_str());
+    let page = page.and_then(Uri::path_and_query).map(PathAndQuery::as_str);
     match page.filter(|page| *page != "/admin/" && is_page(page)) {
         Some(page) => {
             let next: String = byte_serialize(page.as_bytes()).collect();

@@ -12,9 +12,10 @@ use tokio::task::spawn_blocking;
 
 use super::{Failure, Settings, seed, serve};
 use crate::{
+    access::{Secret, setup},
     devstack::{self, DevstackError, Postgres, Redis},
     seed::Plan,
-    settings::{ListenSettings, OverloadSettings, WorkerSettings},
+    settings::{ListenSettings, OverloadSettings, WorkerSettings, made_up_secret_key},
     shutdown,
 };
 
@@ -40,16 +41,21 @@ pub(super) struct Dev {
 
 impl Dev {
     pub async fn run(self, mut settings: Settings) -> Result<(), Failure> {
+        let makes_up_secret = settings.http.debug && settings.http.has_no_secret_key();
         settings.http.require_secret_key()?;
         // First of all: a port that is taken is known at once, and one that the system chose is known to the banner.
         let listener = serve::bind(self.listen.address()).await?;
         let dir = data_dir()?;
         let servers = Servers::start(&self, &dir, &mut settings).await?;
+        if makes_up_secret && !self.ephemeral {
+            settings.http.secret_key = Some(devstack::kept_secret(&dir, made_up_secret_key)?.into());
+        }
         serve::migrate(&settings).await?;
         seed_if_empty(&settings).await?;
         // Only now: until here Ctrl-C just ends this process, and the servers with it.
         let shutdown = shutdown::on_signal()?;
-        banner(listener.local_addr()?, &servers, first_order(&settings).await?)?;
+        let first = First::of(&settings).await?;
+        banner(listener.local_addr()?, &servers, first)?;
         let worker = Some(&self.worker);
         let served = serve::serve(&settings, &self.overload, listener, worker, shutdown).await;
         servers.stop().await;
@@ -158,22 +164,35 @@ async fn seed_if_empty(settings: &Settings) -> Result<(), Failure> {
     Ok(())
 }
 
-/// An order that the stock allows, as a JSON body.
-async fn first_order(settings: &Settings) -> Result<Option<String>, Failure> {
-    let mut connection = PgConnection::connect(settings.database.url()?).await?;
-    let order = crate::seed::possible_order(&mut connection).await?;
-    connection.close().await?;
-    Ok(order.map(|(store, product)| {
-        format!(r#"{{"store_id": {store}, "items": [{{"product_id": {product}, "quantity": 2}}]}}"#)
-    }))
+/// What one can do first.
+struct First {
+    /// The token of the link that makes the first account, as long as there is none.
+    setup: Option<String>,
+    /// An order that the stock allows, as a JSON body.
+    order: Option<String>,
 }
 
-fn banner(address: SocketAddr, servers: &Servers, first_order: Option<String>) -> io::Result<()> {
+impl First {
+    async fn of(settings: &Settings) -> Result<Self, Failure> {
+        let secret = Secret::new(settings.http.secret_key.clone().unwrap_or_default());
+        let mut connection = PgConnection::connect(settings.database.url()?).await?;
+        let setup = setup::token(&mut connection, &secret).await?;
+        let order = crate::seed::possible_order(&mut connection).await?;
+        connection.close().await?;
+        let order = order.map(|(store, product)| {
+            format!(r#"{{"store_id": {store}, "items": [{{"product_id": {product}, "quantity": 2}}]}}"#)
+        });
+        Ok(Self { setup, order })
+    }
+}
+
+fn banner(address: SocketAddr, servers: &Servers, first: First) -> io::Result<()> {
     let mut out = io::stdout();
     let base = format!("http://{address}");
     writeln!(out, "\n  Afforo is at {base}\n")?;
     writeln!(out, "  API         {base}/api/products/")?;
     writeln!(out, "  Try it out  {base}/api/docs/")?;
+    writeln!(out, "  Console     {base}/admin/")?;
     if let Some(postgres) = &servers.postgres {
         writeln!(
             out,
@@ -182,12 +201,19 @@ fn banner(address: SocketAddr, servers: &Servers, first_order: Option<String>) -
         )?;
         writeln!(out, "  Data        {}", postgres.data_dir().display())?;
     }
-    if let Some(order) = first_order {
+    if let Some(order) = first.order {
         writeln!(out, "\n  Place an order:")?;
         writeln!(
             out,
             "    curl {base}/api/orders/ -H 'Content-Type: application/json' -d '{order}'"
         )?;
+    }
+    if let Some(token) = first.setup {
+        writeln!(
+            out,
+            "\n  Make the first account of the console, once, within a day:"
+        )?;
+        writeln!(out, "    {base}/admin/setup/?token={token}")?;
     }
     writeln!(out, "\n  Ctrl-C stops all of it.\n")
 }

@@ -1,8 +1,11 @@
 //! The command line: one file a subcommand.
 
+mod accounts;
 mod apikey;
+mod changepassword;
 mod check;
 mod completions;
+mod createsuperuser;
 mod dev;
 mod healthcheck;
 mod jobs;
@@ -84,6 +87,10 @@ enum Command {
     /// Make, list and revoke API keys
     #[command(name = "apikey")]
     ApiKeys(apikey::ApiKeys),
+    /// Make an account that may do everything, for the console at /admin/
+    Createsuperuser(createsuperuser::CreateSuperuser),
+    /// Give an account another password, and end its sessions
+    Changepassword(changepassword::ChangePassword),
     /// Run everything on this machine, with a private PostgreSQL and Redis
     Dev(dev::Dev),
     /// Ask a running server whether it is healthy; for containers
@@ -171,6 +178,8 @@ async fn run(cli: Cli) -> Result<ExitCode, Failure> {
         Command::ApiKeys(keys) => keys.run(&settings).await?,
         Command::Jobs(jobs) => return jobs.run(&settings).await,
         Command::Seed(seed) => seed.run(&settings).await?,
+        Command::Createsuperuser(create) => create.run(&settings).await?,
+        Command::Changepassword(change) => change.run(&settings).await?,
         Command::Dev(dev) => dev.run(settings).await?,
         Command::Healthcheck(healthcheck) => healthcheck.run(&settings).await?,
         Command::Openapi => openapi::run()?,

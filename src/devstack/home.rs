@@ -194,7 +194,7 @@ fn settle(dir: &Path, server: &str) -> Result<PathBuf, DevstackError> {
 }
 
 /// Makes a folder that everybody may enter, whatever our umask. One that exists stays as it is.
-fn make_open_folder(folder: &Path) -> Result<(), DevstackError> {
+pub(super) fn make_open_folder(folder: &Path) -> Result<(), DevstackError> {
     if folder.exists() {
         return Ok(());
     }

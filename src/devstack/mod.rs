@@ -16,6 +16,7 @@ mod lock;
 mod postgres;
 mod processes;
 mod redis;
+mod secret;
 mod server;
 mod supervise;
 
@@ -26,6 +27,7 @@ use std::{
 
 pub use postgres::Postgres;
 pub use redis::Redis;
+pub use secret::kept_secret;
 pub use server::Server;
 
 /// Why a server did not start, or was not reset. Each message says what to do about it.
@@ -127,7 +129,7 @@ pub enum DevstackError {
     },
 }
 
-/// Removes the persistent data of both servers below `dir`, wherever it really is. What does not exist is no
+/// Removes the persistent data of both servers below `dir`, wherever it really is, and the secret. What does not exist is no
 /// error.
 ///
 /// # Errors
@@ -137,7 +139,8 @@ pub fn reset(dir: &Path) -> Result<(), DevstackError> {
         home::Kept::find(dir, postgres::NAME)?,
         home::Kept::find(dir, redis::NAME)?,
     ];
-    servers.into_iter().flatten().try_for_each(home::Kept::remove)
+    servers.into_iter().flatten().try_for_each(home::Kept::remove)?;
+    secret::forget(dir)
 }
 
 /// Puts what we were doing in front of the system's reason.

@@ -165,29 +165,34 @@ impl HttpSettings {
         self.api_auth.0.unwrap_or(unless_set)
     }
 
+    /// Whether none is set, so that one has to be made up.
+    #[must_use]
+    pub fn has_no_secret_key(&self) -> bool {
+        let key = self.secret_key.as_ref().map(ExposeSecret::expose_secret);
+        key.is_none_or(|key| key.trim().is_empty())
+    }
+
     /// Makes sure that there is a secret key: in development one is made up, in production a missing one, or the one
     /// that everybody can read in `.env.example`, is refused.
     pub fn require_secret_key(&mut self) -> Result<(), SettingsError> {
-        let known = self
-            .secret_key
-            .as_ref()
-            .map(ExposeSecret::expose_secret)
-            .filter(|key| !key.trim().is_empty());
-        match known {
+        let known = self.secret_key.as_ref().map(ExposeSecret::expose_secret);
+        match known.filter(|_| !self.has_no_secret_key()) {
             Some(key) if key != EXAMPLE_SECRET_KEY || self.debug => Ok(()),
             Some(_) => Err(SettingsError::ExampleSecretKey),
             None if self.debug => {
-                let key: String = rand::rng()
-                    .sample_iter(Alphanumeric)
-                    .take(50)
-                    .map(char::from)
-                    .collect();
-                self.secret_key = Some(key.into());
+                self.secret_key = Some(made_up_secret_key().into());
                 Ok(())
             }
             None => Err(SettingsError::NoSecretKey),
         }
     }
+}
+
+/// A secret key that nobody knows.
+#[must_use]
+pub fn made_up_secret_key() -> String {
+    let letters = rand::rng().sample_iter(Alphanumeric).take(50);
+    letters.map(char::from).collect()
 }
 
 /// Where the server listens.

@@ -1,5 +1,6 @@
 //! The command line, by the real program.
 
+mod accounts;
 mod apikey;
 mod check;
 mod dev;

@@ -65,6 +65,18 @@
     }, 2000);
   });
 
+  // What is to be copied can be, with one click.
+  for (const button of document.querySelectorAll("button[data-copies]")) {
+    const field = document.getElementById(button.dataset.copies);
+    button.hidden = false;
+    button.addEventListener("click", () => {
+      field.select();
+      // Not every browser lets a page copy, and none does without TLS: then what is selected is copied by hand.
+      const copied = navigator.clipboard?.writeText(field.value) ?? Promise.reject();
+      copied.then(() => "Copied", () => "Selected: copy it").then((said) => { button.textContent = said; });
+    });
+  }
+
   document.addEventListener("DOMContentLoaded", () => localize(document));
   document.addEventListener("htmx:load", (event) => localize(event.detail.elt.parentElement ?? document));
   localize(document);

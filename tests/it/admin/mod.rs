@@ -1,15 +1,19 @@
 //! The console, as a browser without JavaScript sees it.
 
+mod accounts;
 mod audit;
 mod categories;
 mod jobs;
+mod keys;
 mod live;
 mod login;
 mod matrix;
 mod orders;
 mod overview;
+mod own_account;
 mod products;
 mod selected;
+mod setup;
 mod stock;
 mod stores;
 

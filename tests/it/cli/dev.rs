@@ -1,14 +1,17 @@
 //! `afforo dev`: everything on this machine, and nothing of it left behind.
 
-use std::{fs, path::Path};
+use std::{fs, os::unix::fs::PermissionsExt, path::Path};
 
 use rustix::process::test_kill_process;
 use serde_json::Value;
 
 use super::{Pid, Running, Signal, client, folder};
-use crate::support::{
-    app::{Answer, send},
-    program::{afforo_in, eventually},
+use crate::{
+    admin::PASSWORD,
+    support::{
+        app::{Answer, send},
+        program::{afforo_in, eventually},
+    },
 };
 
 /// What `dev` has started and says.
@@ -48,6 +51,26 @@ impl Dev {
                 .json(&self.order),
         )
         .await
+    }
+
+    /// Makes the first account by the link in the banner, and returns the cookie of its session.
+    async fn set_up(&mut self) -> String {
+        let link = self.process.says("/admin/setup/?token=").await;
+        let token = link.split_once("token=").unwrap().1.trim().to_owned();
+        let form = [
+            ("token", token.as_str()),
+            ("username", "ada"),
+            ("password", PASSWORD),
+            ("again", PASSWORD),
+        ];
+        let body = form_urlencoded::Serializer::new(String::new())
+            .extend_pairs(form)
+            .finish();
+        let request = client().post(format!("{}/admin/setup/", self.base));
+        let request = request.header("content-type", "application/x-www-form-urlencoded");
+        let made = send(request.body(body)).await;
+        assert_eq!(made.status, 303, "{}", made.text);
+        made.header("set-cookie").split(';').next().unwrap().to_owned()
     }
 
     /// Its children, and theirs.
@@ -90,6 +113,7 @@ async fn it_needs_nothing_and_leaves_nothing() {
         "Afforo is at http://127.0.0.1:",
         "/api/products/",
         "psql -h ",
+        "/admin/setup/?token=",
         "Ctrl-C stops all of it.",
     ] {
         dev.process.says(part).await;
@@ -137,6 +161,9 @@ async fn what_it_keeps_is_there_the_next_time() {
     let products = dev.get("/api/products/").await.body["count"].clone();
     let placed = dev.order().await.created();
     dev.process.says("order confirmation sent").await;
+    let cookie = dev.set_up().await;
+    let secret = fs::metadata(clone.path().join(".afforo/secret_key")).unwrap();
+    assert_eq!(secret.permissions().mode() & 0o777, 0o600);
     let servers = dev.servers();
     dev.process.signal(Signal::TERM);
     assert_eq!(dev.process.ends().await.code(), Some(0), "{}", dev.process.said());
@@ -154,8 +181,18 @@ async fn what_it_keeps_is_there_the_next_time() {
         (200, &"CONFIRMED".into())
     );
     assert_eq!(dev.order().await.created(), placed + 1);
+    // The session is still good, because the secret is the same. There is an account, so there is no link to make one.
+    let console = client()
+        .get(format!("{}/admin/", dev.base))
+        .header("cookie", cookie);
+    assert_eq!(send(console).await.status, 200);
     dev.process.signal(Signal::INT);
     assert_eq!(dev.process.ends().await.code(), Some(0));
+    assert!(
+        !dev.process.said().contains("/admin/setup/"),
+        "{}",
+        dev.process.said()
+    );
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

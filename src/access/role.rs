@@ -1,0 +1,95 @@
+//! What the accounts of people are for.
+
+use std::{fmt, str::FromStr};
+
+use serde::{Serialize, Serializer};
+
+use super::{Scope, Scopes};
+
+/// What an account is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, sqlx::Type)]
+#[sqlx(type_name = "text", rename_all = "lowercase")]
+pub enum Role {
+    /// Does everything, and looks after accounts and keys.
+    Superuser,
+    /// Reads and writes.
+    Staff,
+    /// Reads.
+    Viewer,
+}
+
+impl Role {
+    /// All roles, the mightiest first.
+    pub const ALL: [Self; 3] = [Self::Superuser, Self::Staff, Self::Viewer];
+
+    /// How it is written: `staff`.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Superuser => "superuser",
+            Self::Staff => "staff",
+            Self::Viewer => "viewer",
+        }
+    }
+
+    /// What it is good for.
+    #[must_use]
+    pub fn scopes(self) -> Scopes {
+        match self {
+            Self::Superuser => Scopes::ALL,
+            Self::Staff => {
+                let writes = [Scope::CatalogWrite, Scope::InventoryWrite, Scope::OrdersWrite];
+                Scopes::READ.iter().chain(writes).collect()
+            }
+            Self::Viewer => Scopes::READ,
+        }
+    }
+}
+
+impl fmt::Display for Role {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+impl Serialize for Role {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(self.as_str())
+    }
+}
+
+/// A text that names no role.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("expected superuser, staff or viewer")]
+pub struct NotARole;
+
+impl FromStr for Role {
+    type Err = NotARole;
+
+    fn from_str(text: &str) -> Result<Self, NotARole> {
+        let named = Self::ALL.into_iter().find(|role| role.as_str() == text);
+        named.ok_or(NotARole)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_role_is_good_for_what_it_says() {
+        let may = |role: Role, scope| role.scopes().allow(scope);
+        for scope in Scope::ALL {
+            let read = [
+                Scope::CatalogRead,
+                Scope::InventoryRead,
+                Scope::OrdersRead,
+                Scope::Stats,
+            ]
+            .contains(&scope);
+            assert!(may(Role::Superuser, scope));
+            assert_eq!(may(Role::Staff, scope), scope != Scope::Admin, "{scope}");
+            assert_eq!(may(Role::Viewer, scope), read, "{scope}");
+        }
+    }
+}

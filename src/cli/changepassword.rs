@@ -1,0 +1,58 @@
+//! `afforo changepassword`
+
+use std::{
+    env,
+    io::{self, IsTerminal, Write},
+};
+
+use clap::Args;
+use secrecy::SecretString;
+use sqlx::Connection;
+
+use super::{Failure, Settings, accounts};
+use crate::{
+    access::{account, password, register},
+    audit::Signature,
+};
+
+/// How often a password that is not good enough is asked for again.
+const ATTEMPTS: u32 = 3;
+
+/// What `afforo changepassword` is told.
+#[derive(Args, Debug)]
+pub(super) struct ChangePassword {
+    /// Whose password; the name of whoever runs this, unless it is given
+    username: Option<String>,
+}
+
+impl ChangePassword {
+    pub async fn run(self, settings: &Settings) -> Result<(), Failure> {
+        let mut connection = accounts::connect(settings).await?;
+        let username = self.username.or_else(|| env::var("USER").ok());
+        let username = username.ok_or("say whose password: afforo changepassword USERNAME")?;
+        let account = account::named(&mut connection, &username).await?;
+        let account = account.ok_or_else(|| format!("user '{username}' does not exist"))?;
+        writeln!(io::stderr(), "Changing password for user '{username}'")?;
+        let password = if io::stdin().is_terminal() {
+            accounts::ask_password(&account.username, &account.email, Some(ATTEMPTS))?
+        } else {
+            // One line, from whatever program knows it.
+            let password = SecretString::from(accounts::read_line()?);
+            let wrong = password::weaknesses(&password, &account.username, &account.email);
+            if !wrong.is_empty() {
+                return Err(wrong.join(" ").into());
+            }
+            password
+        };
+        let hash = password::hash(&password).await?;
+        let mut tx = connection.begin().await?;
+        register::change_password(&mut tx, &account, &hash, None, &Signature::system()).await?;
+        tx.commit().await?;
+        connection.close().await?;
+        writeln!(
+            io::stdout(),
+            "Password changed successfully for user '{username}'"
+        )?;
+        Ok(())
+    }
+}
