@@ -39,6 +39,7 @@ mod session;
 mod show;
 mod stock;
 mod stores;
+mod system;
 mod typed;
 
 use axum::{
@@ -72,6 +73,7 @@ pub fn router(console: Console) -> Router<AppState> {
         .merge(stores::router())
         .merge(jobs::router())
         .merge(audit::router())
+        .merge(system::router())
         .merge(orders::router())
         .merge(stock::router())
         .route("/admin/{*path}", any(async || Refusal::NotFound))

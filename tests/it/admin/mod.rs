@@ -11,6 +11,7 @@ mod overview;
 mod products;
 mod stock;
 mod stores;
+mod system;
 
 use afforo::access::{Account, AccountFields, PasswordHash, Role, account};
 use argon2::{
