@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use axum::extract::FromRef;
 use axum_extra::extract::cookie::Key;
+use chrono::{DateTime, Utc};
 use sqlx::PgPool;
 
 use super::api::Api;
@@ -30,6 +31,8 @@ pub struct Console {
     pub logins: Arc<Logins>,
     /// The settings of this server by their variables' names, secrets masked.
     pub configuration: Arc<[(String, String)]>,
+    /// Since when this server runs.
+    pub started: DateTime<Utc>,
 }
 
 impl FromRef<Console> for PgPool {

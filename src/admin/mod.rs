@@ -44,6 +44,7 @@ mod setup;
 mod show;
 mod stock;
 mod stores;
+mod system;
 
 use axum::{
     Router,
@@ -76,6 +77,7 @@ pub fn router(console: Console) -> Router<AppState> {
         .merge(stores::router())
         .merge(jobs::router())
         .merge(audit::router())
+        .merge(system::router())
         .merge(orders::router())
         .merge(stock::router())
         .merge(selected::router())

@@ -5,6 +5,7 @@ mod apikey;
 mod changepassword;
 mod check;
 mod completions;
+mod configuration;
 mod createsuperuser;
 mod dev;
 mod healthcheck;
@@ -23,7 +24,7 @@ use std::{
     process::ExitCode,
 };
 
-use clap::{CommandFactory, Parser, Subcommand};
+use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 
 use crate::{
     settings::{
@@ -58,6 +59,9 @@ struct Settings {
     log: LogSettings,
     #[command(flatten)]
     telemetry: TelemetrySettings,
+    /// All of them by their variables' names, without secrets.
+    #[arg(skip)]
+    configuration: Vec<(String, String)>,
 }
 
 impl Settings {
@@ -111,7 +115,9 @@ pub fn main() -> ExitCode {
         eprintln!("error: {error}");
         return ExitCode::from(2);
     }
-    let mut cli = Cli::parse();
+    let matches = definition().get_matches();
+    let mut cli = Cli::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
+    cli.settings.configuration = configuration::of(&definition(), &matches);
     if let Err(error) = cli.settings.check() {
         eprintln!("error: {error}");
         return ExitCode::from(2);

@@ -7,7 +7,7 @@ use sqlx::{Connection, PgConnection};
 use tokio::{net::TcpListener, sync::Notify, time::timeout};
 use tokio_util::sync::CancellationToken;
 
-use super::{Failure, Settings, metrics, patience::Patience, worker::outside};
+use super::{Failure, Settings, configuration, metrics, patience::Patience, worker::outside};
 use crate::{
     database::{self, Database, Migrated, Versions},
     server::{self, Limits},
@@ -141,7 +141,8 @@ pub(super) async fn serve(
     };
     let limits = Limits::new(overload, sizes.database_pool_size);
     warn_if_open(&settings.http);
-    let app = server::app(state, &settings.http, &settings.redis, limits)?;
+    let configuration = configuration::effective(settings)?.into();
+    let app = server::app(state, &settings.http, &settings.redis, limits, configuration)?;
     tracing::info!("listening on http://{}", listener.local_addr()?);
 
     // Whichever ends first ends the other.

@@ -1,6 +1,9 @@
 //! Looking at jobs, for who looks after them: which wait, run, failed and are done.
 
-use std::collections::HashMap;
+use std::{
+    collections::HashMap,
+    time::{Duration, Instant},
+};
 
 use chrono::{DateTime, Utc};
 use deadpool_redis::Connection;
@@ -38,6 +41,17 @@ pub struct SeenJob {
     pub error: Option<String>,
     /// When it is due, when its lease ends, when it was done or when it died; none while it is ready.
     pub at: Option<DateTime<Utc>>,
+}
+
+/// A Redis that answered.
+#[derive(Clone, Debug)]
+pub struct Server {
+    /// `name:value` lines; none where we may not ask for them.
+    pub text: String,
+    /// How long it took to answer.
+    pub latency: Duration,
+    /// Workers that listen for jobs of the queue.
+    pub workers: u64,
 }
 
 /// State, payload, attempts, most attempts and error.
@@ -125,6 +139,29 @@ impl<T: Payload> Queue<T> {
             .zip(fields)
             .filter_map(|(id, fields)| Some((id.clone(), state(fields)?)));
         Ok(known.collect())
+    }
+
+    /// What Redis says of itself, how long it took to answer, and how many workers listen for jobs of this queue.
+    pub async fn server(&self) -> Result<Server, QueueError> {
+        within_patience(async {
+            let mut connection = self.pool.get().await?;
+            let asked = Instant::now();
+            let _: String = redis::cmd("PING").query_async(&mut connection).await?;
+            let latency = asked.elapsed();
+            let text = redis::cmd("INFO")
+                .query_async(&mut connection)
+                .await
+                .unwrap_or_default();
+            let mut listening = redis::cmd("PUBSUB");
+            listening.arg("NUMSUB").arg(&self.keys.wake);
+            let (_, workers): (String, u64) = listening.query_async(&mut connection).await?;
+            Ok(Server {
+                text,
+                latency,
+                workers,
+            })
+        })
+        .await
     }
 
     async fn read(

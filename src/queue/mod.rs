@@ -48,7 +48,7 @@ use serde::{Serialize, de::DeserializeOwned};
 pub use self::{
     backend::RedisBackend,
     client::{Counts, DeadJob, Pushed, Queue},
-    inspect::{SeenJob, State},
+    inspect::{SeenJob, Server, State},
     work::work,
 };
 

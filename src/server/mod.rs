@@ -85,7 +85,8 @@ pub enum AppError {
 /// How long a request waits for another of the same idempotency key.
 const WAIT_FOR_TWIN: Duration = Duration::from_secs(5);
 
-/// The whole application: every route, within the middleware that all of them share.
+/// The whole application: every route, within the middleware that all of them share. `configuration` is what the console
+/// shows of the settings, by their variables' names, without secrets.
 ///
 /// Must be called within a Tokio runtime.
 pub fn app(
@@ -93,6 +94,7 @@ pub fn app(
     http: &HttpSettings,
     redis: &RedisSettings,
     limits: Limits,
+    configuration: Arc<[(String, String)]>,
 ) -> Result<App, AppError> {
     let limit = RateLimitLayer::builder(redis::Client::open(redis.url())?)
         .name("autocomplete")
@@ -119,7 +121,8 @@ pub fn app(
         secret,
         debug: http.debug,
         logins: Arc::new(Logins::new(state.database.pool.clone())),
-        configuration: Arc::default(),
+        configuration,
+        started: SystemTime::now().into(),
     };
     let routes = api
         .merge(admin::router(console))

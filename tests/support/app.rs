@@ -116,7 +116,8 @@ impl TestApp {
             order_confirmed: order_confirmed.clone(),
             stop: stop.clone(),
         };
-        let app = server::app(state, &http, &redis, limits).unwrap();
+        let configuration = Arc::new([("EXAMPLE".to_owned(), "<shown>".to_owned())]);
+        let app = server::app(state, &http, &redis, limits, configuration).unwrap();
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let serving = tokio::spawn(server::run(listener, app));

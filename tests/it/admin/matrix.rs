@@ -92,7 +92,7 @@ fn routes() -> Vec<Route> {
         }
     }
     routes.sort_by(|one, other| one.path.cmp(&other.path));
-    assert!(routes.len() > 30, "{routes:#?}");
+    assert!(routes.len() > 60, "{routes:#?}");
     routes
 }
 

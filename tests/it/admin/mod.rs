@@ -16,6 +16,7 @@ mod selected;
 mod setup;
 mod stock;
 mod stores;
+mod system;
 
 use afforo::access::{Account, AccountFields, PasswordHash, Role, account};
 use argon2::{
@@ -95,7 +96,6 @@ impl<'a> Browser<'a> {
     }
 
     /// The page itself, which must be there.
-    #[track_caller]
     pub async fn page(&mut self, path: &str) -> String {
         let answer = self.get(path).await;
         assert_eq!(
