@@ -83,7 +83,7 @@ pub fn router() -> Router<Console> {
 }
 
 async fn list(State(db): State<PgPool>, me: Superuser, query: Query) -> Result<Response, Refusal> {
-    let sorted = query.sort(&["state", "name", "created", "expires", "used"]);
+    let sorted = query.sort(&["state", "name", "expires", "used"]);
     let mut keys = api_key::list(&db).await?;
     sort(&mut keys, sorted);
     let count = i64::try_from(keys.len()).unwrap_or(i64::MAX);
@@ -107,8 +107,6 @@ async fn list(State(db): State<PgPool>, me: Superuser, query: Query) -> Result<R
             query.head("Name", "name", sorted),
             Head::plain("Scopes"),
             Head::plain("Stores"),
-            query.head("State", "state", sorted),
-            query.head("Made", "created", sorted),
             query.head("Good until", "expires", sorted),
             query.head("Last used", "used", sorted),
             Head::plain("Revoke"),
@@ -122,7 +120,6 @@ async fn list(State(db): State<PgPool>, me: Superuser, query: Query) -> Result<R
 fn sort(keys: &mut [ApiKey], (column, downwards): (&str, bool)) {
     match column {
         "name" => keys.sort_by_key(|key| key.name.to_lowercase()),
-        "created" => keys.sort_by_key(|key| key.created_at),
         // What is good for good is last.
         "expires" => keys.sort_by_key(|key| (key.expires_at.is_none(), key.expires_at)),
         "used" => keys.sort_by_key(|key| key.last_used_at),
