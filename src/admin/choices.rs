@@ -17,8 +17,6 @@ pub struct Choice {
     pub id: i64,
     /// What it is called.
     pub name: String,
-    /// Whether it is in use.
-    pub is_active: bool,
 }
 
 /// The stores among those that are granted, active or not, by name.
@@ -26,7 +24,21 @@ pub async fn stores(db: impl PgExecutor<'_>, granted: &Stores) -> sqlx::Result<V
     let granted = granted.to_column();
     sqlx::query_as!(
         Choice,
-        "select id, name, is_active from store where $1::bigint[] is null or id = any($1) order by name, id limit $2",
+        "select id, name from store where $1::bigint[] is null or id = any($1) order by name, id limit $2",
+        granted.as_deref(),
+        MOST_STORES
+    )
+    .fetch_all(db)
+    .await
+}
+
+/// Those of them that take orders.
+pub async fn open_stores(db: impl PgExecutor<'_>, granted: &Stores) -> sqlx::Result<Vec<Choice>> {
+    let granted = granted.to_column();
+    sqlx::query_as!(
+        Choice,
+        "select id, name from store where is_active and ($1::bigint[] is null or id = any($1))
+         order by name, id limit $2",
         granted.as_deref(),
         MOST_STORES
     )
@@ -44,7 +56,7 @@ pub fn are_cut_off(choices: &[Choice]) -> bool {
 pub async fn categories(db: impl PgExecutor<'_>) -> sqlx::Result<Vec<Choice>> {
     sqlx::query_as!(
         Choice,
-        r#"select id, name, true as "is_active!" from category order by name limit $1"#,
+        "select id, name from category order by name limit $1",
         MOST_STORES
     )
     .fetch_all(db)

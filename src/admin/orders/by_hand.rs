@@ -182,9 +182,7 @@ async fn page(
         Some(answer) => form.refused(answer)?,
         None => form,
     };
-    let mut stores = choices::stores(db, &operator.caller.grant.stores).await?;
-    // The others take no orders.
-    stores.retain(|store| store.is_active);
+    let stores = choices::open_stores(db, &operator.caller.grant.stores).await?;
     if let [only] = &stores[..] {
         draft.store = Some(only.id);
     }

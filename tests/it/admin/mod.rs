@@ -2,12 +2,14 @@
 
 mod accounts;
 mod audit;
+mod by_hand;
 mod categories;
 mod jobs;
 mod keys;
 mod live;
 mod login;
 mod matrix;
+mod movements;
 mod orders;
 mod overview;
 mod own_account;

@@ -1,9 +1,9 @@
-//! Orders in the console: the list and its filters, the file, one order, and orders by hand.
+//! Orders in the console: the list and its filters, the file, and one order.
 
 use afforo::access::Role;
 
 use super::{Browser, account, browser, execute};
-use crate::support::app::{TestApp, order};
+use crate::support::app::TestApp;
 
 /// The orders of a page of the list, from top to bottom.
 fn listed(page: &str) -> Vec<i64> {
@@ -18,21 +18,15 @@ fn link(page: &str, rel: &str) -> Option<String> {
     Some(link.split('"').next().unwrap().replace("&#38;", "&"))
 }
 
-/// The key that stands in a form.
-fn key(page: &str) -> String {
-    let key = page.split(r#"name="idempotency_key" value=""#).nth(1).unwrap();
-    key.split('"').next().unwrap().to_owned()
-}
-
 /// Two stores, one with ten pieces of a product.
-struct Shop {
-    here: i64,
-    there: i64,
-    product: i64,
-    stock: i64,
+pub struct Shop {
+    pub here: i64,
+    pub there: i64,
+    pub product: i64,
+    pub stock: i64,
 }
 
-async fn shop(app: &TestApp) -> Shop {
+pub async fn shop(app: &TestApp) -> Shop {
     let (here, there) = (app.store("Here").await, app.store("There").await);
     let product = app.product("Lamp", "2.50").await;
     let stock = app.stock(here, product, 10).await;
@@ -331,122 +325,6 @@ async fn a_rejection_leads_to_the_stock_that_caused_it() {
             assert!(page.contains(text), "{text}: {page}");
         }
     }
-}
-
-#[tokio::test]
-async fn an_order_is_written_by_hand_line_by_line() {
-    let app = TestApp::start().await;
-    let shop = shop(&app).await;
-    let chair = app.product("Chair", "10.00").await;
-    app.stock(shop.here, chair, 0).await;
-    app.product("Lampshade that is nowhere", "1.00").await;
-    let mut browser = browser(&app, Role::Staff).await;
-    let path = format!("/admin/orders/new/?store={}&q=lamp", shop.here);
-    let page = browser.page(&path).await;
-    assert!(
-        page.contains(&format!(r#"name="add" value="{}""#, shop.product)),
-        "{page}"
-    );
-    assert!(!page.contains("Lampshade"), "{page}");
-    let part = browser.page(&path.replace("new/", "new/products/")).await;
-    assert!(part.contains("Lamp") && !part.contains("<html"), "{part}");
-
-    let query = format!("&product={}&quantity=4&add={chair}", shop.product);
-    let page = browser.page(&format!("{path}{query}")).await;
-    assert!(page.contains(r#"inputmode="numeric" value="4""#), "{page}");
-    assert!(
-        page.contains(&format!(r#"name="remove" value="{chair}""#)),
-        "{page}"
-    );
-    let page = browser
-        .page(&format!("{path}{query}&remove={}", shop.product))
-        .await;
-    assert!(
-        !page.contains(&format!(r#"name="product" value="{}""#, shop.product)),
-        "{page}"
-    );
-
-    let (store, lamp, chair) = (shop.here.to_string(), shop.product.to_string(), chair.to_string());
-    let key = key(&page);
-    let lines = [
-        ("idempotency_key", key.as_str()),
-        ("store", &store),
-        ("product", &lamp),
-        ("quantity", "4"),
-    ];
-    let answer = browser.post("/admin/orders/new/", &lines).await;
-    assert_eq!(answer.status, 303, "{}", answer.text);
-    let there = answer.header("location").to_owned();
-    assert!(there.ends_with("/?done=confirmed"), "{there}");
-    let page = browser.page(&there).await;
-    assert!(
-        page.contains("The order was placed and confirmed.") && page.contains("<dd>staff</dd>"),
-        "{page}"
-    );
-    let again = browser.post("/admin/orders/new/", &lines).await;
-    assert_eq!(again.header("location"), there);
-    assert_eq!(app.quantity(shop.stock).await, 6);
-
-    let lines = [("store", store.as_str()), ("product", &chair), ("quantity", "1")];
-    let answer = browser.post("/admin/orders/new/", &lines).await;
-    let there = answer.header("location").to_owned();
-    assert!(there.ends_with("/?done=rejected"), "{there}");
-    assert!(browser.page(&there).await.contains("Why it was rejected"));
-}
-
-#[tokio::test]
-async fn an_order_that_is_written_wrong_is_shown_again_with_what_is_wrong() {
-    let app = TestApp::start().await;
-    let shop = shop(&app).await;
-    let mut browser = browser(&app, Role::Staff).await;
-    let (store, lamp) = (shop.here.to_string(), shop.product.to_string());
-    let wrong = [("store", store.as_str()), ("product", &lamp), ("quantity", "0")];
-    let answer = browser.post("/admin/orders/new/", &wrong).await;
-    assert_eq!(answer.status, 400);
-    for text in [
-        "Ensure this value is greater than or equal to 1.",
-        "Lamp",
-        r#"value="0""#,
-    ] {
-        assert!(answer.text.contains(text), "{text}: {}", answer.text);
-    }
-    let answer = browser.post("/admin/orders/new/", &[("store", &store)]).await;
-    assert_eq!(answer.status, 400);
-    assert!(
-        answer.text.contains("At least one item is required"),
-        "{}",
-        answer.text
-    );
-    execute(&app, "update store set is_active = false").await;
-    let right = [("store", store.as_str()), ("product", &lamp), ("quantity", "1")];
-    let answer = browser.post("/admin/orders/new/", &right).await;
-    assert!(answer.text.contains("not found or inactive"), "{}", answer.text);
-    let orders = app.get("/api/orders/").await;
-    assert_eq!(orders.body["count"], 0);
-}
-
-#[tokio::test]
-async fn a_viewer_places_no_orders() {
-    let app = TestApp::start().await;
-    let shop = shop(&app).await;
-    let mut browser = browser(&app, Role::Viewer).await;
-    assert!(
-        !browser
-            .page("/admin/orders/")
-            .await
-            .contains("/admin/orders/new/")
-    );
-    assert!(!browser.page("/admin/").await.contains("/admin/orders/new/"));
-    let body = order(shop.here, &[(shop.product, 1)]);
-    let (store, lamp) = (body["store_id"].to_string(), shop.product.to_string());
-    let fields = [("store", store.as_str()), ("product", &lamp), ("quantity", "1")];
-    assert_eq!(browser.post("/admin/orders/new/", &fields).await.status, 403);
-    assert_eq!(browser.get("/admin/orders/new/").await.status, 403);
-    assert_eq!(
-        browser.get("/admin/orders/new/products/?q=lamp").await.status,
-        403
-    );
-    assert_eq!(app.quantity(shop.stock).await, 10);
 }
 
 #[tokio::test]
