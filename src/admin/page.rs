@@ -188,7 +188,7 @@ impl From<LoginError> for Refusal {
 impl Refusal {
     /// What the API said to a button without a form of its own.
     #[must_use]
-    pub fn of(answer: Answer) -> Self {
+    pub fn of(answer: &Answer) -> Self {
         match answer.status {
             StatusCode::NOT_FOUND => Self::NotFound,
             StatusCode::FORBIDDEN => Self::Forbidden,

@@ -110,7 +110,7 @@ impl Query {
 
     /// The same for a POST within the list, which is to lead back to it.
     #[must_use]
-    pub fn from_list(&self) -> String {
+    pub fn back_to_list(&self) -> String {
         let here = self.here();
         let separator = if here == "?" { "" } else { "&" };
         format!("{here}{separator}list=on")
@@ -271,7 +271,7 @@ mod tests {
         let query = Query::from("page=2&q=x");
         let mut rows: Vec<i64> = (0..=PAGE_SIZE).collect();
         let pager = query.pager(&mut rows, Some(200));
-        assert_eq!((rows.len() as i64, pager.pages), (PAGE_SIZE, Some(4)));
+        assert_eq!((rows.len(), pager.pages), (50, Some(4)));
         assert_eq!(
             (pager.previous.as_str(), pager.next.as_str()),
             ("?q=x", "?q=x&page=3")

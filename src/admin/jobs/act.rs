@@ -5,11 +5,10 @@ use axum::{
     http::StatusCode,
     response::{IntoResponse, Response},
 };
-use chrono::Utc;
 use serde_json::{Value, json};
 use sqlx::PgPool;
 
-use super::{SECTION, letters};
+use super::{SECTION, letters, queries};
 use crate::{
     admin::{
         confirm::Confirm,
@@ -131,12 +130,13 @@ pub async fn run(
     form: Form,
 ) -> Result<Response, Refusal> {
     operator.require(operator.rules_jobs())?;
-    let name = query.text("schedule");
-    let queued = worker::run_now(&console.queues, name, form.key(), Utc::now()).await?;
+    let (db, name) = (&console.app.database.pool, query.text("schedule"));
+    let now = queries::now(db).await?;
+    let queued = worker::run_now(&console.queues, name, form.key(), now).await?;
     let Some(id) = queued else {
         return Err(Refusal::NotFound);
     };
-    let (db, subject) = (&console.app.database.pool, Some(format!("schedule:{name}")));
+    let subject = Some(format!("schedule:{name}"));
     log(db, &operator, "schedule.run", subject, Some(json!({ "job": id }))).await?;
     Ok(form::done(SECTION, "started"))
 }

@@ -45,13 +45,13 @@ pub struct Glance {
 }
 
 impl Glance {
-    /// Asks for everything.
-    pub async fn take(queues: &Queues) -> Self {
-        let scheduled = worker::scheduled(Utc::now()).unwrap_or_else(|error| {
+    /// Asks for everything, as it stands now.
+    pub async fn take(queues: &Queues, now: DateTime<Utc>) -> Self {
+        let scheduled = worker::scheduled(now).unwrap_or_else(|error| {
             tracing::error!(%error, "the schedule is not written as it should be");
             Vec::new()
         });
-        if let Some(glance) = answered(Self::ask(queues, &scheduled)).await {
+        if let Some(glance) = Box::pin(answered(Self::ask(queues, &scheduled))).await {
             return glance;
         }
         let unknown = |scheduled| Plan {

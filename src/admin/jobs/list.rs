@@ -75,7 +75,7 @@ pub async fn show(
     if state == JobState::Delayed && queue.is_none() {
         rows = in_database(&console.app.database.pool).await?;
     }
-    let jobs = answered(in_queues(&console.queues, state, queue)).await;
+    let jobs = Box::pin(answered(in_queues(&console.queues, state, queue))).await;
     let redis = jobs.is_some();
     rows.extend(jobs.unwrap_or_default());
     Ok(render(&List {

@@ -9,6 +9,8 @@ mod letters;
 mod list;
 mod queries;
 
+use std::borrow::Borrow;
+
 use askama::Template;
 use axum::{
     Router,
@@ -66,16 +68,6 @@ struct Page {
 }
 
 impl Page {
-    /// Counting ends somewhere.
-    fn counted(&self, rows: &i64) -> String {
-        let shown = show::count(rows);
-        if *rows < COUNTED {
-            shown
-        } else {
-            format!("≥ {shown}")
-        }
-    }
-
     /// How many letters there are that can be known of.
     fn given_up(&self) -> String {
         let letters = self.letters.len() + self.more;
@@ -94,7 +86,8 @@ async fn overview(
     State(console): State<Console>,
 ) -> Result<Response, Refusal> {
     let db = &console.app.database.pool;
-    let (glance, owed) = tokio::join!(Glance::take(&console.queues), glance::owed(db, &operator));
+    let now = queries::now(db).await?;
+    let (glance, owed) = tokio::join!(Glance::take(&console.queues, now), glance::owed(db, &operator));
     let mut letters = letters::visible(db, &operator, glance.dead).await?;
     let more = letters.len().saturating_sub(LETTERS);
     letters.truncate(LETTERS);
@@ -110,6 +103,17 @@ async fn overview(
         rules: operator.rules_jobs(),
         form: Form::of([]),
     }))
+}
+
+/// Counting ends somewhere.
+fn counted(rows: impl Borrow<i64>) -> String {
+    let rows = *rows.borrow();
+    let shown = show::count(rows);
+    if rows < COUNTED {
+        shown
+    } else {
+        format!("≥ {shown}")
+    }
 }
 
 impl Operator {

@@ -152,10 +152,10 @@ async fn set_active(
     let (path, body) = (format!("/api/products/{id}/"), json!({ "is_active": is_active }));
     let answer = console
         .api
-        .send(&operator, Method::PATCH, &path, None, Some(&body))
+        .send(operator, Method::PATCH, &path, None, Some(&body))
         .await;
     if !answer.status.is_success() {
-        return Err(Refusal::of(answer));
+        return Err(Refusal::of(&answer));
     }
     Ok(form::toggled(query, SECTION, &page_of(id), is_active))
 }
@@ -187,7 +187,7 @@ async fn question(operator: &Operator, db: &PgPool, id: i64, form: Form) -> Resu
         form,
     };
     if takes.ordered {
-        page.obstacle = "It was ordered, so it cannot be deleted: orders tell of it.".to_owned();
+        page.obstacle = String::from("It was ordered, so it cannot be deleted: orders tell of it.");
         if product.is_active {
             page.effects = vec!["Deactivated, it is neither found nor ordered any more.".to_owned()];
             page.instead = Some((format!("{}deactivate/", page_of(id)), "Deactivate it instead"));

@@ -149,7 +149,7 @@ async fn set_active(
         .send(operator, Method::PATCH, &path, None, Some(&body))
         .await;
     if !answer.status.is_success() {
-        return Err(Refusal::of(answer));
+        return Err(Refusal::of(&answer));
     }
     Ok(form::toggled(query, SECTION, &page_of(id), is_active))
 }
@@ -177,7 +177,7 @@ async fn question(operator: &Operator, db: &PgPool, id: i64, form: Form) -> Resu
         form,
     };
     if takes.ordered {
-        page.obstacle = "It has orders, so it cannot be deleted.".to_owned();
+        page.obstacle = String::from("It has orders, so it cannot be deleted.");
         if store.is_active {
             page.effects = vec!["Deactivated, it takes no more orders.".to_owned()];
             page.instead = Some((format!("{}deactivate/", page_of(id)), "Deactivate it instead"));
