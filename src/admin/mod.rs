@@ -50,7 +50,7 @@ use axum::{
     Router,
     http::{HeaderName, HeaderValue, StatusCode, header},
     middleware::{from_fn, from_fn_with_state},
-    response::Response,
+    response::{IntoResponse, Response},
     routing::any,
 };
 use tower_http::csrf::CsrfLayer;
@@ -91,7 +91,7 @@ pub fn router(console: Console) -> Router<AppState> {
         .merge(login::router())
         .merge(setup::router())
         .layer(from_fn_with_state(console.clone(), session::read))
-        .layer(CsrfLayer::new())
+        .layer(CsrfLayer::new().with_rejection_response(|_| Refusal::Elsewhere.into_response()))
         .layer(tower::util::MapResponseLayer::new(add_headers))
         .merge(assets::router())
         .with_state(console)

@@ -4,7 +4,8 @@ use std::borrow::Cow;
 
 use askama::Template;
 use axum::{
-    http::StatusCode,
+    extract::{FromRequestParts, Path},
+    http::{StatusCode, request::Parts},
     response::{Html, IntoResponse, Response},
 };
 
@@ -162,6 +163,9 @@ pub enum Refusal {
     /// 403: the account may not do that.
     #[error("this needs an account that may do it")]
     Forbidden,
+    /// 403: a form of another site.
+    #[error("the form came from elsewhere")]
+    Elsewhere,
     /// 400: what was sent is no form of the console.
     #[error("the form could not be read")]
     Unreadable,
@@ -218,6 +222,14 @@ impl IntoResponse for Refusal {
                 "Not allowed",
                 "Your account may not do this. A superuser can change what it may do.".into(),
             ),
+            Self::Elsewhere => {
+                tracing::warn!("a form that another site sent was refused");
+                (
+                    StatusCode::FORBIDDEN,
+                    "Not from here",
+                    "This form was sent by another site, and nothing was done. Open the page in the console and send it there.".into(),
+                )
+            }
             Self::Unreadable => (
                 StatusCode::BAD_REQUEST,
                 "Not understood",
@@ -258,5 +270,19 @@ impl IntoResponse for Refusal {
             text,
         };
         (status, render(&page)).into_response()
+    }
+}
+
+/// The id in a path. What is no number names nothing.
+#[derive(Clone, Copy, Debug)]
+pub struct Id(pub i64);
+
+impl<S: Send + Sync> FromRequestParts<S> for Id {
+    type Rejection = Refusal;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Refusal> {
+        let path = Path::<String>::from_request_parts(parts, state).await;
+        let id = path.ok().and_then(|Path(id)| id.parse().ok());
+        id.map(Self).ok_or(Refusal::NotFound)
     }
 }

@@ -20,7 +20,7 @@ use crate::{
     web::{Caller, Client, REQUEST_ID},
 };
 
-const COOKIE: &str = "afforo_session";
+const COOKIE: &str = "afforo-session";
 const LOGIN: &str = "/admin/login/";
 
 /// The account of whoever is logged in, as it is now.

@@ -3,7 +3,7 @@
 use askama::Template;
 use axum::{
     Router,
-    extract::{Path, State},
+    extract::State,
     response::{IntoResponse, Response},
     routing::get,
 };
@@ -23,7 +23,7 @@ use crate::{
         console::Console,
         form::{Form, done},
         new_password,
-        page::{Frame, Refusal, render},
+        page::{Frame, Id, Refusal, render},
         query::{Head, PAGE_SIZE, Pager, Query},
         session::Visitor,
         show::Moment,
@@ -120,7 +120,7 @@ async fn create(State(db): State<PgPool>, me: Superuser, mut form: Form) -> Resu
     page(&db, &me, &form, None).await
 }
 
-async fn show(State(db): State<PgPool>, me: Superuser, Path(id): Path<i64>) -> Result<Response, Refusal> {
+async fn show(State(db): State<PgPool>, me: Superuser, Id(id): Id) -> Result<Response, Refusal> {
     let account = account::get(&db, id).await?.ok_or(Refusal::NotFound)?;
     let form = Form::of([
         ("username", account.username.clone()),
@@ -148,7 +148,7 @@ async fn change(
     State(db): State<PgPool>,
     me: Superuser,
     Visitor(visit): Visitor,
-    Path(id): Path<i64>,
+    Id(id): Id,
     mut form: Form,
 ) -> Result<Response, Refusal> {
     let account = account::get(&db, id).await?.ok_or(Refusal::NotFound)?;
@@ -188,7 +188,7 @@ async fn change(
     page(&db, &me, &form, Some(&account)).await
 }
 
-async fn ask(State(db): State<PgPool>, me: Superuser, Path(id): Path<i64>) -> Result<Response, Refusal> {
+async fn ask(State(db): State<PgPool>, me: Superuser, Id(id): Id) -> Result<Response, Refusal> {
     let account = account::get(&db, id).await?.ok_or(Refusal::NotFound)?;
     Ok(question(&me, &account, Form::of([])).into_response())
 }
@@ -196,7 +196,7 @@ async fn ask(State(db): State<PgPool>, me: Superuser, Path(id): Path<i64>) -> Re
 async fn delete(
     State(db): State<PgPool>,
     me: Superuser,
-    Path(id): Path<i64>,
+    Id(id): Id,
     mut form: Form,
 ) -> Result<Response, Refusal> {
     let account = account::get(&db, id).await?.ok_or(Refusal::NotFound)?;

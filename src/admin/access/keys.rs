@@ -3,7 +3,7 @@
 use askama::Template;
 use axum::{
     Router,
-    extract::{Path, State},
+    extract::State,
     response::{IntoResponse, Response},
     routing::get,
 };
@@ -23,7 +23,7 @@ use crate::{
         confirm::Confirm,
         console::Console,
         form::{Form, done},
-        page::{Frame, Refusal, render},
+        page::{Frame, Id, Refusal, render},
         query::{Head, PAGE_SIZE, Pager, Query},
         show::Moment,
     },
@@ -192,7 +192,7 @@ async fn page(db: &PgPool, me: &Superuser, form: &Form) -> Result<Response, Refu
     Ok(form.shown(render(&page)))
 }
 
-async fn ask(State(db): State<PgPool>, me: Superuser, Path(id): Path<i64>) -> Result<Response, Refusal> {
+async fn ask(State(db): State<PgPool>, me: Superuser, Id(id): Id) -> Result<Response, Refusal> {
     let key = api_key::get(&db, id).await?.ok_or(Refusal::NotFound)?;
     let is_over = key.revoked_at.is_some();
     let question = Confirm {
@@ -210,7 +210,7 @@ async fn ask(State(db): State<PgPool>, me: Superuser, Path(id): Path<i64>) -> Re
     Ok(question.into_response())
 }
 
-async fn revoke(State(db): State<PgPool>, me: Superuser, Path(id): Path<i64>) -> Result<Response, Refusal> {
+async fn revoke(State(db): State<PgPool>, me: Superuser, Id(id): Id) -> Result<Response, Refusal> {
     let mut tx = db.begin().await?;
     let revoked = api_key::revoke(&mut tx, id, &me.0.caller.signature()).await?;
     tx.commit().await?;

@@ -7,18 +7,13 @@ mod change;
 mod queries;
 
 use askama::Template;
-use axum::{
-    Router,
-    extract::{Path, State},
-    response::Response,
-    routing::get,
-};
+use axum::{Router, extract::State, response::Response, routing::get};
 use sqlx::PgPool;
 
 use super::{
     console::Console,
     operator::Operator,
-    page::{Frame, Refusal, render},
+    page::{Frame, Id, Refusal, render},
     query::Query,
     show,
 };
@@ -81,11 +76,7 @@ struct Detail {
     same: Vec<Field>,
 }
 
-async fn show(
-    operator: Operator,
-    State(db): State<PgPool>,
-    Path(id): Path<i64>,
-) -> Result<Response, Refusal> {
+async fn show(operator: Operator, State(db): State<PgPool>, Id(id): Id) -> Result<Response, Refusal> {
     operator.require(operator.sees_audit())?;
     let found = queries::get(&db, id, operator.may(Scope::Admin)).await?;
     let (entry, change) = found.ok_or(Refusal::NotFound)?;

@@ -5,7 +5,7 @@ mod queries;
 use askama::Template;
 use axum::{
     Router,
-    extract::{Path, State},
+    extract::State,
     http::Method,
     response::{IntoResponse, Response},
     routing::get,
@@ -18,7 +18,7 @@ use super::{
     console::Console,
     form::{self, Form, Sent},
     operator::Operator,
-    page::{Frame, Refusal, render},
+    page::{Frame, Id, Refusal, render},
     query::{Head, Pager, Query},
     show,
 };
@@ -80,7 +80,7 @@ async fn show(
     operator: Operator,
     query: Query,
     State(db): State<PgPool>,
-    Path(id): Path<i64>,
+    Id(id): Id,
 ) -> Result<Response, Refusal> {
     let category = queries::get(&db, id).await?.ok_or(Refusal::NotFound)?;
     Ok(render(&Detail {
@@ -130,11 +130,7 @@ async fn create(operator: Operator, State(console): State<Console>, form: Form) 
     ))
 }
 
-async fn edit(
-    operator: Operator,
-    State(db): State<PgPool>,
-    Path(id): Path<i64>,
-) -> Result<Response, Refusal> {
+async fn edit(operator: Operator, State(db): State<PgPool>, Id(id): Id) -> Result<Response, Refusal> {
     operator.require(operator.writes_catalogue())?;
     let category = queries::get(&db, id).await?.ok_or(Refusal::NotFound)?;
     let title = format!("Edit {}", category.name);
@@ -149,7 +145,7 @@ async fn edit(
 async fn save(
     operator: Operator,
     State(console): State<Console>,
-    Path(id): Path<i64>,
+    Id(id): Id,
     form: Form,
 ) -> Result<Response, Refusal> {
     operator.require(operator.writes_catalogue())?;
@@ -169,7 +165,7 @@ async fn save(
     ))
 }
 
-async fn ask(operator: Operator, State(db): State<PgPool>, Path(id): Path<i64>) -> Result<Response, Refusal> {
+async fn ask(operator: Operator, State(db): State<PgPool>, Id(id): Id) -> Result<Response, Refusal> {
     operator.require(operator.writes_catalogue())?;
     Ok(question(&operator, &db, id, Form::of([])).await?.into_response())
 }
@@ -214,7 +210,7 @@ async fn question(operator: &Operator, db: &PgPool, id: i64, form: Form) -> Resu
 async fn delete(
     operator: Operator,
     State(console): State<Console>,
-    Path(id): Path<i64>,
+    Id(id): Id,
     form: Form,
 ) -> Result<Response, Refusal> {
     operator.require(operator.writes_catalogue())?;

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use askama::Template;
 use axum::{
     Json,
-    extract::{Path, State},
+    extract::State,
     response::{IntoResponse, Response},
 };
 use chrono::{DateTime, Utc};
@@ -15,7 +15,7 @@ use super::SECTION;
 use crate::{
     admin::{
         operator::Operator,
-        page::{Frame, Refusal, render},
+        page::{Frame, Id, Refusal, render},
         query::Query,
     },
     order::{self, Order, Rejection, RejectionCode, Status},
@@ -69,10 +69,10 @@ impl Rejected {
 pub async fn show(
     operator: Operator,
     query: Query,
-    Path(id): Path<String>,
+    Id(id): Id,
     State(db): State<PgPool>,
 ) -> Result<Response, Refusal> {
-    let order = find(&db, &operator, &id).await?;
+    let order = find(&db, &operator, id).await?;
     let rejected = rejected(&db, &order).await?;
     let steps = steps(&db, &order).await?;
     let entries = entries(&db, order.id).await?;
@@ -87,16 +87,11 @@ pub async fn show(
 }
 
 /// `/admin/orders/{id}/json/`: what the API answers.
-pub async fn json(
-    operator: Operator,
-    Path(id): Path<String>,
-    State(db): State<PgPool>,
-) -> Result<Response, Refusal> {
-    Ok(Json(find(&db, &operator, &id).await?).into_response())
+pub async fn json(operator: Operator, Id(id): Id, State(db): State<PgPool>) -> Result<Response, Refusal> {
+    Ok(Json(find(&db, &operator, id).await?).into_response())
 }
 
-async fn find(db: &PgPool, operator: &Operator, id: &str) -> Result<Order, Refusal> {
-    let id = id.parse().map_err(|_| Refusal::NotFound)?;
+async fn find(db: &PgPool, operator: &Operator, id: i64) -> Result<Order, Refusal> {
     let order = order::get(db, id).await?.ok_or(Refusal::NotFound)?;
     if operator.caller.grant.stores.hold(order.store.id) {
         Ok(order)

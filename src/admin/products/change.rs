@@ -2,7 +2,7 @@
 
 use askama::Template;
 use axum::{
-    extract::{Path, State},
+    extract::State,
     http::Method,
     response::{IntoResponse, Response},
 };
@@ -16,7 +16,7 @@ use crate::admin::{
     console::Console,
     form::{self, Form, Sent},
     operator::Operator,
-    page::{Frame, Refusal, render},
+    page::{Frame, Id, Refusal, render},
     query::Query,
 };
 
@@ -79,11 +79,7 @@ pub async fn create(
     editor(&operator, db, "New product".into(), SECTION.into(), form).await
 }
 
-pub async fn edit(
-    operator: Operator,
-    State(db): State<PgPool>,
-    Path(id): Path<i64>,
-) -> Result<Response, Refusal> {
+pub async fn edit(operator: Operator, State(db): State<PgPool>, Id(id): Id) -> Result<Response, Refusal> {
     operator.require(operator.writes_catalogue())?;
     let product = queries::get(&db, id).await?.ok_or(Refusal::NotFound)?;
     let title = format!("Edit {}", product.title);
@@ -107,7 +103,7 @@ pub async fn edit(
 pub async fn save(
     operator: Operator,
     State(console): State<Console>,
-    Path(id): Path<i64>,
+    Id(id): Id,
     form: Form,
 ) -> Result<Response, Refusal> {
     operator.require(operator.writes_catalogue())?;
@@ -127,7 +123,7 @@ pub async fn activate(
     operator: Operator,
     query: Query,
     State(console): State<Console>,
-    Path(id): Path<i64>,
+    Id(id): Id,
 ) -> Result<Response, Refusal> {
     set_active(&operator, &query, &console, id, true).await
 }
@@ -136,7 +132,7 @@ pub async fn deactivate(
     operator: Operator,
     query: Query,
     State(console): State<Console>,
-    Path(id): Path<i64>,
+    Id(id): Id,
 ) -> Result<Response, Refusal> {
     set_active(&operator, &query, &console, id, false).await
 }
@@ -160,11 +156,7 @@ async fn set_active(
     Ok(form::toggled(query, SECTION, &page_of(id), is_active))
 }
 
-pub async fn ask(
-    operator: Operator,
-    State(db): State<PgPool>,
-    Path(id): Path<i64>,
-) -> Result<Response, Refusal> {
+pub async fn ask(operator: Operator, State(db): State<PgPool>, Id(id): Id) -> Result<Response, Refusal> {
     operator.require(operator.writes_catalogue())?;
     Ok(question(&operator, &db, id, Form::of([])).await?.into_response())
 }
@@ -211,7 +203,7 @@ async fn question(operator: &Operator, db: &PgPool, id: i64, form: Form) -> Resu
 pub async fn delete(
     operator: Operator,
     State(console): State<Console>,
-    Path(id): Path<i64>,
+    Id(id): Id,
     form: Form,
 ) -> Result<Response, Refusal> {
     operator.require(operator.writes_catalogue())?;

@@ -6,7 +6,7 @@ mod queries;
 use askama::Template;
 use axum::{
     Router,
-    extract::{Path, State},
+    extract::State,
     response::Response,
     routing::{get, post},
 };
@@ -17,7 +17,7 @@ use super::{
     choices::{self, Choice},
     console::Console,
     operator::Operator,
-    page::{Frame, Refusal, render},
+    page::{Frame, Id, Refusal, render},
     query::{Head, Pager, Query},
     show,
 };
@@ -117,7 +117,7 @@ async fn detail(
     operator: Operator,
     query: Query,
     State(db): State<PgPool>,
-    Path(id): Path<i64>,
+    Id(id): Id,
 ) -> Result<Response, Refusal> {
     let product = queries::get(&db, id).await?.ok_or(Refusal::NotFound)?;
     let granted = operator.caller.grant.stores.to_column();

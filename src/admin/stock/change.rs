@@ -1,7 +1,7 @@
 //! What is done to a stock row: its quantity, its threshold, its end.
 
 use axum::{
-    extract::{Path, State},
+    extract::State,
     http::{Method, StatusCode},
     response::{IntoResponse, Response},
 };
@@ -19,7 +19,7 @@ use crate::{
         console::Console,
         form::{self, Form, Sent},
         operator::Operator,
-        page::{Frame, Refusal},
+        page::{Frame, Id, Refusal},
         query::Query,
     },
 };
@@ -27,7 +27,7 @@ use crate::{
 /// A change of the quantity, with its reason.
 pub async fn move_stock(
     operator: Operator,
-    Path(id): Path<i64>,
+    Id(id): Id,
     State(console): State<Console>,
     form: Form,
 ) -> Result<Response, Refusal> {
@@ -52,7 +52,7 @@ pub async fn move_stock(
 /// From how many pieces downwards the stock is low.
 pub async fn set_threshold(
     operator: Operator,
-    Path(id): Path<i64>,
+    Id(id): Id,
     State(console): State<Console>,
     form: Form,
 ) -> Result<Response, Refusal> {
@@ -71,11 +71,7 @@ pub async fn set_threshold(
 }
 
 /// Asks before the stock is deleted.
-pub async fn ask(
-    operator: Operator,
-    Path(id): Path<i64>,
-    State(db): State<PgPool>,
-) -> Result<Response, Refusal> {
+pub async fn ask(operator: Operator, Id(id): Id, State(db): State<PgPool>) -> Result<Response, Refusal> {
     operator.require(operator.may(Scope::InventoryWrite))?;
     let stock = detail::find(&db, &operator, id).await?;
     Ok(question(&operator, &stock, Form::of([])).into_response())
@@ -84,7 +80,7 @@ pub async fn ask(
 /// Deletes it.
 pub async fn delete(
     operator: Operator,
-    Path(id): Path<i64>,
+    Id(id): Id,
     State(console): State<Console>,
     form: Form,
 ) -> Result<Response, Refusal> {

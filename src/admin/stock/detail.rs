@@ -1,10 +1,7 @@
 //! `/admin/stock/{id}/`: what a store has of a product, and how it came to that.
 
 use askama::Template;
-use axum::{
-    extract::{Path, State},
-    response::Response,
-};
+use axum::{extract::State, response::Response};
 use chrono::{DateTime, Utc};
 use sqlx::PgPool;
 
@@ -17,7 +14,7 @@ use crate::{
     admin::{
         form::Form,
         operator::Operator,
-        page::{Frame, Refusal, render},
+        page::{Frame, Id, Refusal, render},
         query::{Pager, Query},
     },
     money::Money,
@@ -96,7 +93,7 @@ pub async fn find(db: &PgPool, operator: &Operator, id: i64) -> Result<Stock, Re
 pub async fn show(
     operator: Operator,
     query: Query,
-    Path(id): Path<i64>,
+    Id(id): Id,
     State(db): State<PgPool>,
 ) -> Result<Response, Refusal> {
     let stock = find(&db, &operator, id).await?;

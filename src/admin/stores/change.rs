@@ -2,7 +2,7 @@
 
 use askama::Template;
 use axum::{
-    extract::{Path, State},
+    extract::State,
     http::Method,
     response::{IntoResponse, Response},
 };
@@ -17,7 +17,7 @@ use crate::{
         console::Console,
         form::{self, Form, Sent},
         operator::Operator,
-        page::{Frame, Refusal, render},
+        page::{Frame, Id, Refusal, render},
         query::Query,
     },
 };
@@ -71,11 +71,7 @@ pub async fn create(
     ))
 }
 
-pub async fn edit(
-    operator: Operator,
-    State(db): State<PgPool>,
-    Path(id): Path<i64>,
-) -> Result<Response, Refusal> {
+pub async fn edit(operator: Operator, State(db): State<PgPool>, Id(id): Id) -> Result<Response, Refusal> {
     operator.require(operator.may(Scope::CatalogWrite))?;
     let store = granted(&db, &operator, id).await?;
     let title = format!("Edit {}", store.name);
@@ -97,7 +93,7 @@ pub async fn edit(
 pub async fn save(
     operator: Operator,
     State(console): State<Console>,
-    Path(id): Path<i64>,
+    Id(id): Id,
     form: Form,
 ) -> Result<Response, Refusal> {
     operator.require(operator.may(Scope::CatalogWrite))?;
@@ -121,7 +117,7 @@ pub async fn activate(
     operator: Operator,
     query: Query,
     State(console): State<Console>,
-    Path(id): Path<i64>,
+    Id(id): Id,
 ) -> Result<Response, Refusal> {
     set_active(&operator, &query, &console, id, true).await
 }
@@ -130,7 +126,7 @@ pub async fn deactivate(
     operator: Operator,
     query: Query,
     State(console): State<Console>,
-    Path(id): Path<i64>,
+    Id(id): Id,
 ) -> Result<Response, Refusal> {
     set_active(&operator, &query, &console, id, false).await
 }
@@ -154,11 +150,7 @@ async fn set_active(
     Ok(form::toggled(query, SECTION, &page_of(id), is_active))
 }
 
-pub async fn ask(
-    operator: Operator,
-    State(db): State<PgPool>,
-    Path(id): Path<i64>,
-) -> Result<Response, Refusal> {
+pub async fn ask(operator: Operator, State(db): State<PgPool>, Id(id): Id) -> Result<Response, Refusal> {
     operator.require(operator.may(Scope::CatalogWrite))?;
     Ok(question(&operator, &db, id, Form::of([])).await?.into_response())
 }
@@ -201,7 +193,7 @@ async fn question(operator: &Operator, db: &PgPool, id: i64, form: Form) -> Resu
 pub async fn delete(
     operator: Operator,
     State(console): State<Console>,
-    Path(id): Path<i64>,
+    Id(id): Id,
     form: Form,
 ) -> Result<Response, Refusal> {
     operator.require(operator.may(Scope::CatalogWrite))?;

@@ -6,7 +6,7 @@ mod queries;
 use askama::Template;
 use axum::{
     Router,
-    extract::{Path, State},
+    extract::State,
     response::Response,
     routing::{get, post},
 };
@@ -16,7 +16,7 @@ use super::{
     audit::{self, Entry},
     console::Console,
     operator::Operator,
-    page::{Frame, Refusal, render},
+    page::{Frame, Id, Refusal, render},
     query::{Head, Pager, Query},
     show,
 };
@@ -92,7 +92,7 @@ async fn detail(
     operator: Operator,
     query: Query,
     State(db): State<PgPool>,
-    Path(id): Path<i64>,
+    Id(id): Id,
 ) -> Result<Response, Refusal> {
     let store = granted(&db, &operator, id).await?;
     Ok(render(&Detail {

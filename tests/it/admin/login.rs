@@ -86,7 +86,7 @@ async fn the_cookie_is_for_the_console_alone_and_for_tls_alone_in_production() {
         let cookie = answer.header("set-cookie").to_owned();
         let (value, attributes) = cookie.split_once("; ").unwrap();
         assert!(
-            value.starts_with("afforo_session=") && value.len() > 90,
+            value.starts_with("afforo-session=") && value.len() > 90,
             "{value}"
         );
         let mut attributes: Vec<_> = attributes.split("; ").collect();
@@ -414,5 +414,23 @@ async fn what_is_not_there_is_a_page_for_those_who_are_logged_in() {
             200,
             "the login needs it"
         );
+    }
+}
+
+#[tokio::test]
+async fn what_is_no_number_names_no_page() {
+    let app = TestApp::start().await;
+    let mut browser = browser(&app, Role::Superuser).await;
+    for path in [
+        "products/x",
+        "orders/x",
+        "stock/1.5",
+        "access/accounts/99999999999999999999",
+        "stores/%FF",
+        "audit/-",
+    ] {
+        let answer = browser.get(&format!("/admin/{path}/")).await;
+        assert_eq!(answer.status, 404, "{path}");
+        assert!(answer.text.contains("Not found"), "{path}");
     }
 }

@@ -86,7 +86,7 @@ async fn refusals_are_logged_with_their_reason_and_never_with_a_key() {
         app.key(&[Scope::CatalogRead], Stores::All).await,
         app.key(&[Scope::Stats], Stores::All).await,
     );
-    let unknown = format!("{}x", good);
+    let unknown = format!("{good}x");
     let ask = async |key: &str| send(client().get(&url).bearer_auth(key)).await.status.as_u16();
     assert_eq!(send(client().get(&url)).await.status, 401);
     assert_eq!(
