@@ -8,6 +8,7 @@ mod jobs;
 mod keys;
 mod live;
 mod login;
+mod manners;
 mod matrix;
 mod movements;
 mod orders;

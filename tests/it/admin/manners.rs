@@ -1,0 +1,86 @@
+//! What all pages of the console have in common.
+
+use afforo::access::Role;
+use reqwest::Method;
+
+use super::{Browser, browser};
+use crate::support::app::TestApp;
+
+#[tokio::test]
+async fn a_form_on_another_site_does_nothing() {
+    let app = TestApp::start().await;
+    let mut ada = browser(&app, Role::Superuser).await;
+    for (name, value) in [
+        ("sec-fetch-site", "cross-site"),
+        ("sec-fetch-site", "same-site"),
+        ("origin", "https://evil.example"),
+    ] {
+        let request = ada.request(Method::POST, "/admin/logout/").header(name, value);
+        assert_eq!(ada.send(request).await.status, 403, "{value}");
+    }
+    ada.page("/admin/").await;
+}
+
+#[tokio::test]
+async fn scripts_are_told_that_the_session_is_over_in_their_own_way() {
+    let app = TestApp::start().await;
+    let mut browser = Browser::new(&app);
+    let request = browser
+        .request(Method::GET, "/admin/orders/?page=1")
+        .header("hx-request", "true")
+        .header("hx-current-url", format!("http://{}/admin/orders/", app.address));
+    let part = browser.send(request).await;
+    assert_eq!(
+        (part.status.as_u16(), part.header("hx-redirect")),
+        (200, "/admin/login/?next=%2Fadmin%2Forders%2F")
+    );
+    let events = app
+        .request(Method::GET, "/admin/events/")
+        .header("accept", "text/event-stream");
+    assert_eq!(browser.send(events).await.status, 204);
+}
+
+#[tokio::test]
+async fn what_is_not_there_is_a_page_for_those_who_are_logged_in() {
+    let app = TestApp::start().await;
+    let mut ada = browser(&app, Role::Viewer).await;
+    for path in [
+        "/admin/nothing/",
+        "/admin/nothing/at/all/",
+        "/admin/assets/nothing/",
+    ] {
+        let answer = ada.get(path).await;
+        assert_eq!(answer.status, 404, "{path}");
+        assert!(answer.header("content-type").starts_with("text/html") && answer.text.contains("Not found"));
+        assert_eq!(Browser::new(&app).get(path).await.status, 303, "{path}");
+    }
+    let request = ada.request(Method::HEAD, "/admin/");
+    let head = ada.send(request).await;
+    assert_eq!((head.status.as_u16(), head.text.as_str()), (200, ""));
+    assert_eq!(ada.get("/admin/logout/").await.status, 405);
+    for asset in ["/admin/assets/0/console.css", "/admin/assets/0/console.js"] {
+        assert_eq!(
+            Browser::new(&app).get(asset).await.status,
+            200,
+            "the login needs it"
+        );
+    }
+}
+
+#[tokio::test]
+async fn what_is_no_number_names_no_page() {
+    let app = TestApp::start().await;
+    let mut browser = browser(&app, Role::Superuser).await;
+    for path in [
+        "products/x",
+        "orders/x",
+        "stock/1.5",
+        "access/accounts/99999999999999999999",
+        "stores/%FF",
+        "audit/-",
+    ] {
+        let answer = browser.get(&format!("/admin/{path}/")).await;
+        assert_eq!(answer.status, 404, "{path}");
+        assert!(answer.text.contains("Not found"), "{path}");
+    }
+}
