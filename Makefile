@@ -1,7 +1,7 @@
 # What one does with a clone of Afforo. `make help` lists it.
 
 .DEFAULT_GOAL := help
-.PHONY: help run test faults fuzz check fmt sqlx bench bench-scale
+.PHONY: help run test screenshots faults fuzz check fmt sqlx bench bench-scale
 
 help: ## List the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1|\2/p' $(MAKEFILE_LIST) | column -t -s '|'
@@ -10,9 +10,15 @@ run: ## Run everything on this machine: API, worker, a private PostgreSQL and Re
 	@scripts/install-servers.sh
 	cargo run --release -- dev
 
-test: ## Run all tests; they bring their own servers
+test: ## Run all tests; they bring their own servers and a browser
 	@scripts/install-servers.sh
+	@scripts/install-browser.sh
 	cargo test
+
+screenshots: ## Take pictures of all pages of the console, in target/screenshots
+	@scripts/install-servers.sh
+	@scripts/install-browser.sh
+	cargo test --test browser -- --ignored screenshots
 
 faults: ## Break everything at full size while orders are placed, about seven minutes
 	@scripts/install-servers.sh

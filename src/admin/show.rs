@@ -29,7 +29,7 @@ impl fmt::Display for Moment {
             self.0.format("%Y-%m-%dT%H:%M:%S%.6fZ"),
             self.0.format("%Y-%m-%d %H:%M:%S%.6f UTC"),
         );
-        let text = self.0.format("%-d %b %Y, %H:%M");
+        let text = self.0.format("%-d %b %Y, %H:%M UTC");
         write!(f, r#"<time datetime="{exact}" title="{title}">{text}</time>"#)
     }
 }
@@ -105,7 +105,7 @@ mod tests {
         let moment = Moment(DateTime::from_timestamp(1_705_314_600, 120_000_000).unwrap());
         assert_eq!(
             moment.to_string(),
-            "<time datetime=\"2024-01-15T10:30:00.120000Z\" title=\"2024-01-15 10:30:00.120000 UTC\">15 Jan 2024, 10:30</time>"
+            "<time datetime=\"2024-01-15T10:30:00.120000Z\" title=\"2024-01-15 10:30:00.120000 UTC\">15 Jan 2024, 10:30 UTC</time>"
         );
     }
 }

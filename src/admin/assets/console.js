@@ -41,10 +41,8 @@
       for (const box of document.querySelectorAll(`input[form="${all.dataset.checks}"]`)) box.checked = all.checked;
     });
   }
-  // Back to a page that was kept: its forms may be sent again.
-  addEventListener("pageshow", () => {
-    for (const form of document.querySelectorAll("form[data-sent]")) delete form.dataset.sent;
-  });
+  // Back to a page that the browser kept: whoever was logged in then may no longer be, and much may have happened.
+  addEventListener("pageshow", (event) => { if (event.persisted) location.reload(); });
 
   // Rows that come by themselves: none twice, the oldest make room, and how many came is said once they pause.
   document.addEventListener("htmx:sseBeforeMessage", (event) => {
@@ -76,6 +74,20 @@
       copied.then(() => "Copied", () => "Selected: copy it").then((said) => { button.textContent = said; });
     });
   }
+
+  // What can only be seen by scrolling sideways can be scrolled by keyboard as well.
+  const observer = new ResizeObserver((entries) => {
+    for (const { target: box } of entries) {
+      const isWide = box.scrollWidth > box.clientWidth;
+      for (const [name, value] of [["tabindex", "0"], ["role", "group"], ["aria-label", "Wide table"]]) {
+        if (isWide) box.setAttribute(name, value);
+        else box.removeAttribute(name);
+      }
+    }
+  });
+  const watch = (root) => { for (const box of root.querySelectorAll(".scroll")) observer.observe(box); };
+  watch(document);
+  document.addEventListener("htmx:load", (event) => watch(event.detail.elt.parentElement ?? document));
 
   document.addEventListener("DOMContentLoaded", () => localize(document));
   document.addEventListener("htmx:load", (event) => localize(event.detail.elt.parentElement ?? document));

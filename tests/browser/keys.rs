@@ -1,0 +1,52 @@
+//! API keys, from the console to the API.
+
+use afforo::settings::{ApiAuth, ApiAuthSetting, HttpSettings};
+use reqwest::Method;
+
+use crate::{
+    kit::Shop,
+    support::{
+        app::{TestApp, production, send},
+        program::eventually,
+    },
+};
+
+#[tokio::test]
+async fn a_key_opens_the_api_until_it_is_revoked() {
+    let guarded = HttpSettings {
+        api_auth: ApiAuthSetting(Some(ApiAuth::All)),
+        ..production()
+    };
+    let shop = Shop::of(TestApp::start_with(guarded).await);
+    let browser = shop.enter().await;
+    browser.click("Accounts and keys").await;
+    browser.click("API keys").await;
+    browser.sees("There are no keys").await;
+    browser.click("New key").await;
+    browser.fill("Name", "Till").await;
+    browser.tick("orders:read").await;
+    browser.click("Make the key").await;
+    browser.sees("The key was made").await;
+    browser.is_sound().await;
+    let key = browser.value_of("Key").await;
+    let status = async |path| {
+        let request = shop.app.request(Method::GET, path).bearer_auth(&key);
+        send(request).await.status.as_u16()
+    };
+    assert_eq!(shop.app.get("/api/orders/").await.status, 401);
+    assert_eq!(status("/api/orders/").await, 200);
+    assert_eq!(status("/api/products/").await, 403);
+
+    browser.click("To the keys").await;
+    browser.sees("Good").await;
+    assert!(!browser.text().await.contains(&key), "it is shown once");
+    browser.click("Revoke Till").await;
+    browser.is_sound().await;
+    browser.click("Revoke the key").await;
+    browser.sees("Revoked").await;
+    eventually("the API refuses the key", async || {
+        status("/api/orders/").await == 401
+    })
+    .await;
+    browser.close().await;
+}

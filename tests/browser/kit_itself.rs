@@ -1,0 +1,47 @@
+//! The kit: a browser that complains, or talks to others, does not go unnoticed.
+
+use crate::{kit::Browser, support::app::TestApp};
+
+#[tokio::test]
+async fn the_description_of_the_api_needs_nobody_but_the_server() {
+    let app = TestApp::start().await;
+    let browser = Browser::open(app.address).await;
+    browser.goto("/api/docs/").await;
+    browser.sees("/api/orders/").await;
+    browser.close().await;
+}
+
+#[tokio::test]
+async fn complaints_and_requests_to_others_are_noticed() {
+    let app = TestApp::start().await;
+    let mut browser = Browser::open(app.address).await;
+    browser.expects("a fault that is expected");
+    browser.goto("/api/docs/").await;
+    browser.sees("/api/orders/").await;
+    browser
+        .evaluate("console.error('a fault that is expected')")
+        .await
+        .unwrap();
+    browser.evaluate("console.error('a fault')").await.unwrap();
+    browser
+        .evaluate("new Image().src = 'http://elsewhere.test/pixel.png'")
+        .await
+        .unwrap();
+    let mut complaints = Vec::new();
+    let mut foreign = Vec::new();
+    browser
+        .until("the request fails", async || {
+            let (more, others) = browser.verdict().await;
+            complaints.extend(more);
+            foreign.extend(others);
+            complaints.len() >= 2
+        })
+        .await;
+    assert!(complaints[0].ends_with("\"a fault\""), "{complaints:?}");
+    assert!(complaints[1].contains("ERR_NAME_NOT_RESOLVED"), "{complaints:?}");
+    assert_eq!(
+        (complaints.len(), foreign),
+        (2, vec!["http://elsewhere.test/pixel.png".to_owned()])
+    );
+    browser.close().await;
+}

@@ -1,0 +1,63 @@
+//! Logging in and out.
+
+use afforo::access::Role;
+
+use crate::{
+    kit::{Browser, Shop},
+    support::accounts::{PASSWORD, account},
+};
+
+#[tokio::test]
+async fn whoever_logs_in_gets_to_the_page_that_was_asked_for() {
+    let shop = Shop::open().await;
+    account(&shop.app, "chief", Role::Superuser, None).await;
+    let mut browser = Browser::open(shop.app.address).await;
+    browser.expects("status of 400");
+    browser.goto("/admin/orders/?status=REJECTED").await;
+    browser.arrives_at("/admin/login/").await;
+    browser.is_sound().await;
+    browser.fill("Username", "chief").await;
+    browser.fill("Password", "wrong horse battery").await;
+    browser.click("Log in").await;
+    browser.sees("Username or password are wrong").await;
+    browser.is_sound().await;
+    browser.fill("Password", PASSWORD).await;
+    browser.click("Log in").await;
+    browser.sees("No orders match").await;
+    assert_eq!(browser.path().await, "/admin/orders/?status=REJECTED");
+
+    browser.click("Log out").await;
+    browser.arrives_at("/admin/login/").await;
+    // Nothing is left behind to be looked at by going back.
+    browser.client.back().await.unwrap();
+    browser.arrives_at("/admin/login/").await;
+    browser.close().await;
+}
+
+#[tokio::test]
+async fn a_viewer_is_offered_nothing_to_write_with() {
+    let shop = Shop::open().await;
+    let (store, lamp, inventory) = shop.lamps(10).await;
+    shop.app.order(store, &[(lamp, 1)]).await.created();
+    account(&shop.app, "viewer", Role::Viewer, None).await;
+    let mut browser = Browser::open(shop.app.address).await;
+    shop.log_in(&browser, "viewer").await;
+    for path in [
+        "/admin/orders/",
+        "/admin/stock/",
+        &format!("/admin/stock/{inventory}/"),
+    ] {
+        browser.goto(path).await;
+        assert_eq!(
+            browser
+                .count("main form[method=post], main a.main, main a.danger")
+                .await,
+            0,
+            "{path}"
+        );
+    }
+    browser.expects("status of 403");
+    browser.goto("/admin/orders/new/").await;
+    browser.sees("Not allowed").await;
+    browser.close().await;
+}

@@ -1,0 +1,67 @@
+//! Orders, as they come, and placed by hand.
+
+use crate::kit::Shop;
+
+#[tokio::test]
+async fn an_order_posted_over_the_api_appears_in_the_list_without_a_reload() {
+    let shop = Shop::open().await;
+    let (store, lamp, _) = shop.lamps(10).await;
+    let browser = shop.enter().await;
+    browser.goto("/admin/orders/").await;
+    browser.sees("No orders yet").await;
+    browser.marks_the_page().await;
+    let order = shop.app.order(store, &[(lamp, 2)]).await.created();
+    browser.sees(&format!("#{order}")).await;
+    assert!(browser.row_of(&format!("#{order}")).await.contains("Confirmed"));
+    let rejected = shop.app.order(store, &[(lamp, 900)]).await.body["id"]
+        .as_i64()
+        .unwrap();
+    browser.sees(&format!("#{rejected}")).await;
+    assert!(browser.row_of(&format!("#{rejected}")).await.contains("Rejected"));
+    assert!(browser.is_the_marked_page().await, "it was not loaded again");
+
+    // The link of a row that came by itself leads to its order, and what was rejected says for lack of what.
+    browser.click(&format!("#{rejected}")).await;
+    browser.arrives_at(&format!("/admin/orders/{rejected}/")).await;
+    browser.sees("900").await;
+    browser.click("Stock and ledger").await;
+    browser.sees("Lamp").await;
+    browser.close().await;
+}
+
+#[tokio::test]
+async fn an_order_posted_over_the_api_appears_on_the_overview_without_a_reload() {
+    let shop = Shop::open().await;
+    let (store, lamp, _) = shop.lamps(10).await;
+    let browser = shop.enter().await;
+    browser.marks_the_page().await;
+    let order = shop.app.order(store, &[(lamp, 2)]).await.created();
+    browser.sees(&format!("#{order}")).await;
+    assert!(browser.is_the_marked_page().await, "it was not loaded again");
+    browser.close().await;
+}
+
+#[tokio::test]
+async fn an_order_is_placed_by_hand_and_takes_its_stock() {
+    let shop = Shop::open().await;
+    let (_, _, inventory) = shop.lamps(10).await;
+    let browser = shop.enter().await;
+    browser.goto("/admin/orders/").await;
+    browser.click("Place an order").await;
+    browser.choose("Store", "Main Store").await;
+    browser.fill("Find a product there", "lam").await;
+    browser.click("Add Lamp").await;
+    browser.fill("Quantity of Lamp", "3").await;
+    browser.click("Place the order").await;
+    browser.sees("Confirmed").await;
+    browser.sees("4.50").await;
+    assert_eq!(shop.app.quantity(inventory).await, 7);
+    // The worker is quick: what became of the order is there with the next look.
+    browser
+        .until("the confirmation is on its timeline", async || {
+            browser.client.refresh().await.unwrap();
+            browser.text().await.contains("Confirmation sent")
+        })
+        .await;
+    browser.close().await;
+}

@@ -1,0 +1,93 @@
+//! All pages, one of each kind: as wide as a telephone and as a desk, in light and dark, as assistive technology sees them.
+
+use std::collections::{BTreeSet, VecDeque};
+
+use serde_json::Value;
+
+use crate::kit::{Browser, PHONE, Shop, WIDE};
+
+/// What every page must lead to, so that a tour that ends early is noticed.
+const SECTIONS: [&str; 11] = [
+    "/admin/",
+    "/admin/access/",
+    "/admin/account/",
+    "/admin/audit/",
+    "/admin/categories/",
+    "/admin/jobs/",
+    "/admin/orders/",
+    "/admin/products/",
+    "/admin/stock/",
+    "/admin/stores/",
+    "/admin/system/",
+];
+
+#[tokio::test]
+async fn every_page_fits_a_telephone_and_has_no_barriers() {
+    let shop = Shop::open().await;
+    shop.stock_up().await;
+    let browser = shop.enter().await;
+    let toured = tour(&browser, async |path| {
+        assert_eq!(browser.count("h1").await, 1, "{path} has one heading of its own");
+        browser.is_sound().await;
+    })
+    .await;
+    for section in SECTIONS {
+        assert!(toured.contains(section), "{section} is not among {toured:#?}");
+    }
+    browser.close().await;
+}
+
+#[tokio::test]
+async fn every_page_of_an_empty_shop_says_what_to_do() {
+    let shop = Shop::open().await;
+    let browser = shop.enter().await;
+    tour(&browser, async |path| {
+        assert_ne!(browser.text_of("main").await.unwrap_or_default(), "", "{path}");
+        browser.width(PHONE).await;
+        browser.fits(PHONE).await;
+        browser.width(WIDE).await;
+    })
+    .await;
+    browser.close().await;
+}
+
+/// Follows links from the overview on, looks at one page of each kind, and says which kinds there were.
+pub async fn tour(browser: &Browser, mut look: impl AsyncFnMut(&str)) -> BTreeSet<String> {
+    let mut seen = BTreeSet::from(["/admin/".to_owned()]);
+    let mut ahead = VecDeque::from(["/admin/".to_owned()]);
+    while let Some(path) = ahead.pop_front() {
+        browser.goto(&path).await;
+        for link in links(browser).await {
+            if seen.insert(kind_of(&link)) {
+                ahead.push_back(link);
+            }
+        }
+        look(&path).await;
+    }
+    seen
+}
+
+/// The links of a page to others of the console. What is saved and not shown is none of them.
+async fn links(browser: &Browser) -> Vec<String> {
+    let script = "[...document.querySelectorAll('a[href]:not([download])')]
+        .filter(a => a.origin === location.origin && /^\\/admin\\/(?!.*\\/(json|export)\\/)/.test(a.pathname))
+        .map(a => a.pathname + a.search)";
+    let links = browser.evaluate(script).await.unwrap();
+    links
+        .as_array()
+        .unwrap()
+        .iter()
+        .filter_map(Value::as_str)
+        .map(str::to_owned)
+        .collect()
+}
+
+/// A page by what it is about, whichever it is: `/admin/orders/{}/`.
+pub fn kind_of(link: &str) -> String {
+    let path = link.split('?').next().unwrap_or_default();
+    let segments = path.split('/').map(|segment| {
+        let is_id = segment.contains(|c: char| c.is_ascii_digit() || c == ':' || c == '%');
+        if is_id { "{}" } else { segment }
+    });
+    segments.collect::<Vec<_>>().join("/")
+}

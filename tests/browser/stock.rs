@@ -1,0 +1,47 @@
+//! Stock, and the ledger that tells of its changes.
+
+use crate::kit::Shop;
+
+#[tokio::test]
+async fn stock_is_changed_with_a_reason_that_the_ledger_tells() {
+    let shop = Shop::open().await;
+    let (_, _, inventory) = shop.lamps(10).await;
+    let browser = shop.enter().await;
+    browser.goto("/admin/stock/").await;
+    browser.click("Lamp").await;
+    for (what, pieces, reason, after) in [
+        ("Add", "5", "A delivery", 15),
+        ("Remove", "2", "Broken in the window", 13),
+        ("Count", "12", "Stock-taking", 12),
+    ] {
+        browser.tick(what).await;
+        browser.fill("Pieces", pieces).await;
+        browser.fill("Reason", reason).await;
+        browser.click("Change the stock").await;
+        browser.sees(reason).await;
+        let row = browser.row_of(reason).await;
+        assert!(row.contains(&after.to_string()) && row.contains("chief"), "{row}");
+        assert_eq!(shop.app.quantity(inventory).await, after);
+    }
+    browser.close().await;
+}
+
+#[tokio::test]
+async fn more_than_there_is_cannot_be_removed_and_what_was_typed_stays() {
+    let shop = Shop::open().await;
+    let (_, _, inventory) = shop.lamps(10).await;
+    let mut browser = shop.enter().await;
+    browser.expects("status of 400");
+    browser.goto(&format!("/admin/stock/{inventory}/")).await;
+    browser.tick("Remove").await;
+    browser.fill("Pieces", "11").await;
+    browser.fill("Reason", "Lost").await;
+    browser.click("Change the stock").await;
+    browser
+        .until("it is refused", async || browser.count(".field.wrong").await == 1)
+        .await;
+    assert_eq!(browser.value_of("Reason").await, "Lost");
+    browser.is_sound().await;
+    assert_eq!(shop.app.quantity(inventory).await, 10);
+    browser.close().await;
+}
