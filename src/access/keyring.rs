@@ -84,19 +84,17 @@ impl Keyring {
         }
     }
 
-    /// What a key grants, or why it does not. From an address that failed too often only keys are let in that this server
-    /// knows: nobody is locked out by a neighbour's guesses, and guesses do not reach the database.
+    /// What a key grants, or why it does not. A good key is let in from any address: nobody is locked out by the failures of a
+    /// neighbour, or by their own of a moment ago.
     pub async fn admit(
         &self,
         text: &str,
         address: Option<IpAddr>,
         now: DateTime<Utc>,
     ) -> sqlx::Result<Result<Arc<Grant>, Refused>> {
-        let wait = address.and_then(|address| self.failures.must_wait(address, Instant::now()));
         let id = api_key::read(text);
         let key = match id {
             None => None,
-            Some(id) if wait.is_some() && !self.lock().contains_key(&id) => None,
             Some(id) => self.find(id).await?,
         };
         let key = key.filter(|key| hmac::verify(&self.signing_key, text.as_bytes(), &key.mac).is_ok());
@@ -111,10 +109,17 @@ impl Keyring {
             },
             _ => Refused::Unknown,
         };
-        if let Some(address) = address {
-            self.failures.count(address, Instant::now());
+        Ok(Err(self.too_often(address).map_or(refused, Refused::TooOften)))
+    }
+
+    /// How long an address has to wait that failed too often before. Otherwise this failure is counted.
+    fn too_often(&self, address: Option<IpAddr>) -> Option<Duration> {
+        let (address, now) = (address?, Instant::now());
+        let wait = self.failures.must_wait(address, now);
+        if wait.is_none() {
+            self.failures.count(address, now);
         }
-        Ok(Err(wait.map_or(refused, Refused::TooOften)))
+        wait
     }
 
     async fn find(&self, id: i64) -> sqlx::Result<Option<Arc<Key>>> {

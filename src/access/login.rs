@@ -2,7 +2,10 @@
 //!
 //! Whether an account does not exist, is not active, or has another password: the answer is the same, and takes as long.
 
-use std::{net::IpAddr, time::Duration};
+use std::{
+    net::{IpAddr, Ipv4Addr},
+    time::Duration,
+};
 
 use secrecy::SecretString;
 use serde::Serialize;
@@ -70,7 +73,7 @@ impl Visit {
     #[must_use]
     pub fn from(&self) -> String {
         let address = self.address.map(|address| address.to_string());
-        address.unwrap_or_else(|| "unknown".to_owned())
+        address.unwrap_or_else(|| attempt::UNKNOWN.to_owned())
     }
 
     /// What its attempts are counted under: whoever has an IPv6 network has all its addresses.
@@ -124,7 +127,13 @@ pub enum LoginError {
 pub struct Logins {
     db: PgPool,
     refused: Failures,
+    failed: Failures,
 }
+
+/// Failures that are written into the audit log in a minute, at most: nothing is ever deleted from there.
+const WRITTEN_FAILURES: usize = 60;
+/// Under this they are counted together, wherever they come from.
+const TOGETHER: IpAddr = IpAddr::V4(Ipv4Addr::UNSPECIFIED);
 
 /// What the audit log has of an attempt that failed.
 #[derive(Serialize)]
@@ -139,6 +148,7 @@ impl Logins {
         Self {
             db,
             refused: Failures::new(1, Duration::from_mins(1)),
+            failed: Failures::new(WRITTEN_FAILURES, Duration::from_mins(1)),
         }
     }
 
@@ -185,12 +195,18 @@ impl Logins {
     /// Compares a password. That is counted before it is done.
     async fn judge(&self, credentials: &Credentials, visit: &Visit) -> Result<Judged, LoginError> {
         if let Attempt::Refused(seconds) = self.count(credentials, visit).await? {
-            self.note_refusal(credentials, visit).await?;
+            self.note_refusal(visit).await?;
             return Ok(Judged::TooOften(seconds));
         }
         let known = account::password_of(&self.db, &credentials.username()).await?;
         let hash = known.as_ref().map(|(_, hash)| hash.clone());
-        let is_right = password::is_password(&credentials.password, hash).await?;
+        let is_right = match password::is_password(&credentials.password, hash).await {
+            Ok(is_right) => is_right,
+            Err(error) => {
+                attempt::take_back(&self.db, &credentials.counted(), &visit.key()).await?;
+                return Err(error.into());
+            }
+        };
         Ok(match known {
             Some((id, hash)) if is_right => Judged::Right(id, hash),
             known => Judged::Wrong(known.map(|(id, _)| id)),
@@ -258,14 +274,21 @@ impl Logins {
         credentials: &Credentials,
         visit: &Visit,
     ) -> sqlx::Result<()> {
-        let username = credentials.counted();
-        tracing::warn!(?username, address = visit.from(), "a login failed");
+        // What no account is called may be a password that was typed into the wrong field.
+        let username = account.map(|_| credentials.counted());
+        tracing::warn!(username, address = visit.from(), "a login failed");
         attempt::forget_old(&self.db).await?;
-        self.record("login.failed", account, &username, visit).await
+        let now = Instant::now();
+        if self.failed.must_wait(TOGETHER, now).is_some() {
+            return Ok(());
+        }
+        self.failed.count(TOGETHER, now);
+        self.record("login.failed", account, username.as_deref(), visit)
+            .await
     }
 
     /// Once a minute for each address: whoever goes on and on would fill the log, from which nothing is ever deleted.
-    async fn note_refusal(&self, credentials: &Credentials, visit: &Visit) -> sqlx::Result<()> {
+    async fn note_refusal(&self, visit: &Visit) -> sqlx::Result<()> {
         let now = Instant::now();
         if let Some(address) = visit.address {
             if self.refused.must_wait(address, now).is_some() {
@@ -273,25 +296,20 @@ impl Logins {
             }
             self.refused.count(address, now);
         }
-        let username = credentials.counted();
-        tracing::warn!(
-            ?username,
-            address = visit.from(),
-            "logins are refused: too many have failed"
-        );
-        self.record("login.throttled", None, &username, visit).await
+        tracing::warn!(address = visit.from(), "logins are refused: too many have failed");
+        self.record("login.throttled", None, None, visit).await
     }
 
     async fn record(
         &self,
         action: &'static str,
         account: Option<i64>,
-        username: &str,
+        username: Option<&str>,
         visit: &Visit,
     ) -> sqlx::Result<()> {
         let subject = account.map(|id| format!("account:{id}"));
         let signature = visit.signature(Who::Anyone);
-        let typed = Typed { username };
-        audit::record(&self.db, &signature, action, subject, (None, Some(&typed))).await
+        let typed = username.map(|username| Typed { username });
+        audit::record(&self.db, &signature, action, subject, (None, typed.as_ref())).await
     }
 }

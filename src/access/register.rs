@@ -145,5 +145,19 @@ pub async fn log_out_everywhere(
     audit::record(tx, signature, "logout.everywhere", subject, NOTHING).await
 }
 
+/// Ends a session of an account.
+pub async fn end_session(
+    tx: &mut PgConnection,
+    account: &Account,
+    token: &TokenHash,
+    signature: &Signature,
+) -> sqlx::Result<()> {
+    if !session::end_of(&mut *tx, account.id, token).await? {
+        return Ok(());
+    }
+    let subject = Some(account.subject());
+    audit::record(tx, signature, "session.ended", subject, NOTHING).await
+}
+
 /// There is nothing to tell but that it was done.
 pub(super) const NOTHING: (Option<&()>, Option<&()>) = (None, None);

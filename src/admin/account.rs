@@ -133,10 +133,13 @@ async fn change_password(
 async fn end_session(
     State(db): State<PgPool>,
     Current(account): Current,
+    operator: Operator,
     form: Form,
 ) -> Result<Response, Refusal> {
     let session = TokenHash::of_text(form.text("session")).ok_or(Refusal::NotFound)?;
-    sessions::end_of(&db, account.id, &session).await?;
+    let mut tx = db.begin().await?;
+    register::end_session(&mut tx, &account, &session, &operator.caller.signature()).await?;
+    tx.commit().await?;
     Ok(Redirect::to("/admin/account/?done=session-ended").into_response())
 }
 

@@ -199,8 +199,12 @@ impl<S: Send + Sync> FromRequest<S> for Form {
         let Ok(body) = Body::from_request(request, state).await;
         let bytes = body.received().filter(|_| is_form).ok_or(Refusal::Unreadable)?;
         // Browsers end a line as the network does, texts within Afforo do not.
-        let fields = form_urlencoded::parse(bytes)
-            .map(|(name, value)| (name.into_owned(), value.replace("\r\n", "\n")));
+        let fields = form_urlencoded::parse(bytes).map(|(name, value)| {
+            (
+                name.into_owned(),
+                value.replace("\r\n", "\n").replace('\0', "\u{fffd}"),
+            )
+        });
         let (key, fields): (Vec<_>, Vec<_>) = fields.partition(|(name, _)| name == KEY);
         let key = key.into_iter().next().map(|(_, key)| key);
         Ok(Self {

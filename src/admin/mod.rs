@@ -30,6 +30,7 @@ mod confirm;
 mod console;
 mod form;
 mod jobs;
+mod leave;
 mod login;
 mod new_password;
 mod operator;

@@ -217,11 +217,14 @@ impl IntoResponse for Refusal {
                 "Not found",
                 "There is nothing here, or nothing that your account may see.".into(),
             ),
-            Self::Forbidden => (
-                StatusCode::FORBIDDEN,
-                "Not allowed",
-                "Your account may not do this. A superuser can change what it may do.".into(),
-            ),
+            Self::Forbidden => {
+                tracing::warn!("a request to the console was refused: the account may not do that");
+                (
+                    StatusCode::FORBIDDEN,
+                    "Not allowed",
+                    "Your account may not do this. A superuser can change what it may do.".into(),
+                )
+            }
             Self::Elsewhere => {
                 tracing::warn!("a form that another site sent was refused");
                 (

@@ -129,7 +129,10 @@ impl Query {
 
 impl From<&str> for Query {
     fn from(query: &str) -> Self {
-        Self(form_urlencoded::parse(query.as_bytes()).into_owned().collect())
+        let parameters = form_urlencoded::parse(query.as_bytes()).into_owned();
+        // PostgreSQL has no texts with a zero in them.
+        let parameters = parameters.map(|(name, value)| (name, value.replace('\0', "\u{fffd}")));
+        Self(parameters.collect())
     }
 }
 

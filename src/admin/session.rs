@@ -83,6 +83,7 @@ pub async fn read(State(console): State<Console>, mut request: Request, next: Ne
     let visit = visit(&request, token.map(|token| token.hash()));
     match account_of(&console, &visit).await {
         Ok(Some(account)) => {
+            tracing::Span::current().record("actor", tracing::field::display(account.who()));
             request.extensions_mut().insert(operator(&account, &visit));
             request.extensions_mut().insert(Current(account));
         }

@@ -115,6 +115,7 @@ fn page(form: &Form) -> Response {
 }
 
 fn over() -> Response {
+    tracing::warn!("a link for the first account was refused: it is not good, or not any more");
     let frame = Frame::alone("Set up");
     (StatusCode::GONE, render(&Over { frame })).into_response()
 }

@@ -4,7 +4,6 @@ use std::{fmt::Write as _, str::FromStr, time::SystemTime};
 
 use chrono::{DateTime, Days, NaiveDate, NaiveTime, Utc};
 use clap::{Args, Subcommand};
-use secrecy::ExposeSecret;
 use sqlx::{Connection, PgConnection};
 
 use super::{Failure, Settings, print};
@@ -82,7 +81,7 @@ async fn create(connection: &mut PgConnection, settings: &Settings, new: &NewKey
     // One that is made up anew with every start would make a key that no server knows.
     let secret = settings.http.secret_key.clone();
     let secret = secret
-        .filter(|secret| !secret.expose_secret().trim().is_empty())
+        .filter(|_| !settings.http.has_no_secret_key())
         .ok_or("SECRET_KEY is not set: keys are signed with it, and servers have to have the same one")?;
     let mut tx = connection.begin().await?;
     if let Stores::Only(stores) = &new.stores {

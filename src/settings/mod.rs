@@ -165,26 +165,28 @@ impl HttpSettings {
         self.api_auth.0.unwrap_or(unless_set)
     }
 
-    /// Whether none is set, so that one has to be made up.
+    /// Whether none is set that is a secret: everybody can read the one in `.env.example`.
     #[must_use]
     pub fn has_no_secret_key(&self) -> bool {
-        let key = self.secret_key.as_ref().map(ExposeSecret::expose_secret);
-        key.is_none_or(|key| key.trim().is_empty())
+        let key = self.secret_key.as_ref().map(|key| key.expose_secret().trim());
+        key.is_none_or(|key| key.is_empty() || key == EXAMPLE_SECRET_KEY)
     }
 
-    /// Makes sure that there is a secret key: in development one is made up, in production a missing one, or the one
-    /// that everybody can read in `.env.example`, is refused.
+    /// Makes sure that there is a secret key. In development one is made up, in production nothing starts without.
     pub fn require_secret_key(&mut self) -> Result<(), SettingsError> {
-        let known = self.secret_key.as_ref().map(ExposeSecret::expose_secret);
-        match known.filter(|_| !self.has_no_secret_key()) {
-            Some(key) if key != EXAMPLE_SECRET_KEY || self.debug => Ok(()),
-            Some(_) => Err(SettingsError::ExampleSecretKey),
-            None if self.debug => {
-                self.secret_key = Some(made_up_secret_key().into());
-                Ok(())
-            }
-            None => Err(SettingsError::NoSecretKey),
+        if !self.has_no_secret_key() {
+            return Ok(());
         }
+        if self.debug {
+            self.secret_key = Some(made_up_secret_key().into());
+            return Ok(());
+        }
+        let key = self.secret_key.as_ref().map(|key| key.expose_secret().trim());
+        Err(if key == Some(EXAMPLE_SECRET_KEY) {
+            SettingsError::ExampleSecretKey
+        } else {
+            SettingsError::NoSecretKey
+        })
     }
 }
 

@@ -1,6 +1,6 @@
 //! The SQL of the audit log's pages. The log only grows, so every statement walks an index from where its page begins.
 
-use chrono::{DateTime, Days, NaiveDate, NaiveTime, Utc};
+use chrono::{DateTime, Datelike, Days, NaiveDate, NaiveTime, Utc};
 use sqlx::{FromRow, PgExecutor, PgPool, Postgres, QueryBuilder};
 
 use crate::admin::query::{PAGE_SIZE, Query};
@@ -102,6 +102,8 @@ async fn first_since(db: &PgPool, moment: DateTime<Utc>) -> sqlx::Result<i64> {
 /// The midnight, in UTC, that a day begins with.
 fn day(query: &Query, name: &str) -> Option<DateTime<Utc>> {
     let day: NaiveDate = query.get(name)?.parse().ok()?;
+    // PostgreSQL knows no more of them, and few less.
+    (1..=9999).contains(&day.year()).then_some(())?;
     Some(day.and_time(NaiveTime::MIN).and_utc())
 }
 

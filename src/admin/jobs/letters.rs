@@ -76,7 +76,12 @@ pub async fn visible(db: &PgPool, operator: &Operator, jobs: Vec<DeadLetter>) ->
             .into_iter()
             .collect();
         for letter in &mut letters {
+            let all = letter.orders.len();
             letter.orders.retain(|order| seen.contains(order));
+            if letter.orders.len() < all {
+                // It may tell of the others.
+                "It is about orders of other stores too.".clone_into(&mut letter.error);
+            }
         }
         letters.retain(|letter| !letter.orders.is_empty());
     }

@@ -103,7 +103,8 @@ impl Draft {
         let quantities = form.all("quantity").map(|text| text.trim().to_owned());
         Self {
             store: form.text("store").parse().ok(),
-            lines: products.zip(quantities).collect(),
+            // One more than the API takes, so that it is the API that says so.
+            lines: products.zip(quantities).take(MOST_LINES + 1).collect(),
             search: String::new(),
         }
     }

@@ -3,9 +3,10 @@
 use std::io;
 
 use axum::{
+    Extension,
     body::{Body, Bytes},
     extract::State,
-    http::header,
+    http::{StatusCode, header},
     response::{IntoResponse, Response},
 };
 use futures::{Stream, stream};
@@ -14,7 +15,14 @@ use tokio_util::sync::CancellationToken;
 
 use super::queries::{self, Filter, Range, Row};
 use crate::{
-    admin::{console::Console, operator::Operator, page::Refusal, query::Query},
+    admin::{
+        console::Console,
+        leave::{Leave, Place, Places},
+        operator::Operator,
+        page::Refusal,
+        query::Query,
+        session::Visitor,
+    },
     timestamp::Timestamp,
 };
 
@@ -32,12 +40,28 @@ const COLUMNS: [&str; 8] = [
     "rejection_reason",
 ];
 
+/// Exports at a time, in all and of one account: each of them keeps a connection to the database busy.
+#[derive(Clone)]
+pub struct Exports(Places);
+
+impl Default for Exports {
+    fn default() -> Self {
+        Self(Places::new(4, 2))
+    }
+}
+
 pub async fn download(
     operator: Operator,
+    visitor: Visitor,
     query: Query,
     State(console): State<Console>,
     State(db): State<PgPool>,
+    Extension(Exports(places)): Extension<Exports>,
 ) -> Result<Response, Refusal> {
+    let Some(place) = places.take(operator.account_id) else {
+        let reason = "Other exports are under way. Try again when they have ended.";
+        return Err(Refusal::Api(StatusCode::SERVICE_UNAVAILABLE, reason.to_owned()));
+    };
     let filter = Filter::read(&db, &query, &operator.caller.grant.stores).await?;
     let range = Range::of(&db, &filter).await?;
     let name = format!(
@@ -45,6 +69,8 @@ pub async fn download(
         queries::now(&db).await?.format("%Y-%m-%d")
     );
     let reading = Reading {
+        _place: place,
+        leave: Leave::of(db.clone(), visitor, &operator),
         db,
         filter,
         range,
@@ -61,6 +87,8 @@ pub async fn download(
 }
 
 struct Reading {
+    _place: Place,
+    leave: Leave,
     db: PgPool,
     filter: Filter,
     range: Range,
@@ -90,6 +118,9 @@ impl Reading {
         // Broken off rather than ended, so that nobody takes a part for the whole.
         if self.draining.is_cancelled() {
             return Err(io::Error::other("the server stops"));
+        }
+        if !self.leave.holds().await.map_err(io::Error::other)? {
+            return Err(io::Error::other("whoever asked may not have it any more"));
         }
         let ascending = self.filter.oldest_first;
         let range = self.range.starting(start, ascending);

@@ -20,15 +20,19 @@ use axum::{
 use futures::Stream;
 use sqlx::PgPool;
 use tokio::{
-    sync::{Mutex, OwnedSemaphorePermit, Semaphore, broadcast, mpsc},
+    sync::{Mutex, broadcast, mpsc},
     time::{MissedTickBehavior, interval, sleep},
 };
 use tokio_util::sync::CancellationToken;
 
 use super::queries::{self, Filter, Range, Row};
-use crate::{
-    access::{Grant, TokenHash, session},
-    admin::{console::Console, operator::Operator, page::Refusal, query::Query, session::Visitor},
+use crate::admin::{
+    console::Console,
+    leave::{Leave, Place, Places},
+    operator::Operator,
+    page::Refusal,
+    query::Query,
+    session::Visitor,
 };
 
 /// Between two looks.
@@ -41,6 +45,8 @@ const MOST_NEW: usize = 500;
 const REMEMBERED: i64 = 1000;
 /// Who listens at a time.
 const LISTENERS: usize = 200;
+/// And with one account: windows of its browsers.
+const OF_ACCOUNT: usize = 20;
 /// A stream says so often that it lives, before any proxy thinks that it does not.
 const SIGN_OF_LIFE: Duration = Duration::from_secs(15);
 /// Between two looks at whether the listener may still listen.
@@ -66,7 +72,7 @@ struct Fresh<'a> {
 pub struct Live(Arc<Inner>);
 
 struct Inner {
-    places: Arc<Semaphore>,
+    places: Places,
     /// Of the task that looks, while there is one.
     news: Mutex<Option<broadcast::Sender<Arc<Vec<News>>>>>,
 }
@@ -74,7 +80,7 @@ struct Inner {
 impl Default for Live {
     fn default() -> Self {
         Self(Arc::new(Inner {
-            places: Arc::new(Semaphore::new(LISTENERS)),
+            places: Places::new(LISTENERS, OF_ACCOUNT),
             news: Mutex::default(),
         }))
     }
@@ -193,14 +199,14 @@ impl Known {
 /// `/admin/orders/live/`: rows of orders that were placed since, filtered as the list is.
 pub async fn stream(
     operator: Operator,
-    Visitor(visitor): Visitor,
+    visitor: Visitor,
     query: Query,
     headers: HeaderMap,
     State(console): State<Console>,
     State(db): State<PgPool>,
     Extension(live): Extension<Live>,
 ) -> Result<Response, Refusal> {
-    let Ok(place) = live.0.places.clone().try_acquire_owned() else {
+    let Some(place) = live.0.places.take(operator.account_id) else {
         return Ok(StatusCode::SERVICE_UNAVAILABLE.into_response());
     };
     let filter = Filter::read(&db, &query, &operator.caller.grant.stores).await?;
@@ -223,11 +229,7 @@ pub async fn stream(
         highest: 0,
         _place: place,
     };
-    let leave = Leave {
-        db,
-        session: visitor.token,
-        grant: operator.caller.grant,
-    };
+    let leave = Leave::of(db, visitor, &operator);
     tokio::spawn(listener.pass_on(leave, draining));
     let keep_alive = KeepAlive::new().interval(SIGN_OF_LIFE);
     Ok(Sse::new(events_of(stream)).keep_alive(keep_alive).into_response())
@@ -247,24 +249,14 @@ async fn missed(db: &PgPool, filter: &Filter, last: i64) -> sqlx::Result<Vec<New
     Ok(rows.into_iter().filter_map(news).collect())
 }
 
-/// A listener's leave to listen.
-struct Leave {
-    db: PgPool,
-    session: Option<TokenHash>,
-    grant: Arc<Grant>,
-}
-
-impl Leave {
-    /// When the session has ended, or the account is granted something else.
-    async fn ends(&self) {
-        let Some(session) = &self.session else { return };
-        loop {
-            sleep(ASK_EVERY).await;
-            match session::account_of(&self.db, session).await {
-                Ok(Some((account, _))) if account.grant() == *self.grant => {}
-                Ok(_) => return,
-                Err(error) => tracing::debug!(%error, "whether a session goes on could not be asked"),
-            }
+/// When the session has ended, or the account is granted something else.
+async fn ends(leave: &Leave) {
+    loop {
+        sleep(ASK_EVERY).await;
+        match leave.holds().await {
+            Ok(true) => {}
+            Ok(false) => return,
+            Err(error) => tracing::debug!(%error, "whether a session goes on could not be asked"),
         }
     }
 }
@@ -277,7 +269,7 @@ struct Listener {
     events: mpsc::Sender<Event>,
     /// Of the orders that it was told of.
     highest: i64,
-    _place: OwnedSemaphorePermit,
+    _place: Place,
 }
 
 impl Listener {
@@ -292,7 +284,7 @@ impl Listener {
             () = self.tell() => {}
             () = gone.closed() => {}
             () = draining.cancelled() => {}
-            () = leave.ends() => {}
+            () = ends(&leave) => {}
         }
     }
 

@@ -49,6 +49,7 @@ pub fn router() -> Router<Console> {
         .route("/admin/orders/{id}/", get(detail::show))
         .route("/admin/orders/{id}/json/", get(detail::json))
         .layer(Extension(live::Live::default()))
+        .layer(Extension(export::Exports::default()))
 }
 
 async fn list(operator: Operator, query: Query, State(db): State<PgPool>) -> Result<Response, Refusal> {

@@ -158,9 +158,9 @@ impl Range {
     #[must_use]
     pub fn before(mut self, id: i64, oldest_first: bool) -> Self {
         if oldest_first {
-            self.last = self.last.min(id - 1);
+            self.last = self.last.min(id.saturating_sub(1));
         } else {
-            self.first = self.first.max(id + 1);
+            self.first = self.first.max(id.saturating_add(1));
         }
         self
     }

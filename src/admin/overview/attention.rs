@@ -61,12 +61,11 @@ pub async fn jobs(queues: &Queues) -> Option<Jobs> {
 /// Everything that needs attention, the worst first.
 pub async fn concerns(
     db: &PgPool,
-    jobs: Option<Jobs>,
-    owed: &Owed,
+    jobs: Option<&(Option<Jobs>, Owed)>,
     stores: &Stores,
     since: i64,
 ) -> sqlx::Result<Vec<Concern>> {
-    let mut concerns = of_jobs(jobs, owed);
+    let mut concerns = jobs.map_or_else(Vec::new, |(jobs, owed)| of_jobs(*jobs, owed));
     concerns.extend(in_vain(db, stores, since).await?);
     Ok(concerns)
 }

@@ -76,13 +76,13 @@ async fn show(
 ) -> Result<Response, Refusal> {
     let (now, stores) = (queries::now(&db).await?, &operator.caller.grant.stores);
     // Redis is asked meanwhile: should it be away, nobody waits for it twice.
-    let (jobs, known) = tokio::join!(attention::jobs(&console.queues), known(&db, now, stores, &hours));
-    let known = known?;
-    let concerns = attention::concerns(&db, jobs, &known.owed, stores, known.since).await?;
+    let (known, jobs) = tokio::join!(known(&db, now, stores, &hours), jobs(&operator, &console));
+    let (known, jobs) = (known?, jobs?);
+    let concerns = attention::concerns(&db, jobs.as_ref(), stores, known.since).await?;
     let (hours, top) = drawn(&known.recent);
     Ok(render(&Page {
         frame: Frame::new(&operator, "/admin/", "Overview"),
-        tiles: tiles(now, &known, jobs),
+        tiles: tiles(now, &known, jobs.as_ref()),
         concerns,
         hours,
         top,
@@ -90,6 +90,16 @@ async fn show(
         latest: known.latest,
         may_order: operator.may(Scope::OrdersWrite),
     }))
+}
+
+/// How the queues stand and what is owed; not for who is bound to stores, for it is about the orders of all.
+async fn jobs(operator: &Operator, console: &Console) -> sqlx::Result<Option<(Option<Jobs>, Owed)>> {
+    if !operator.sees_jobs() {
+        return Ok(None);
+    }
+    let db = &console.app.database.pool;
+    let (jobs, owed) = tokio::join!(attention::jobs(&console.queues), worker::owed(db));
+    Ok(Some((jobs, owed?)))
 }
 
 /// What PostgreSQL knows.
@@ -100,7 +110,6 @@ struct Known {
     latest: Vec<Row>,
     low: i64,
     out: String,
-    owed: Owed,
 }
 
 async fn known(db: &PgPool, now: DateTime<Utc>, stores: &Stores, hours: &Hours) -> sqlx::Result<Known> {
@@ -116,7 +125,6 @@ async fn known(db: &PgPool, now: DateTime<Utc>, stores: &Stores, hours: &Hours) 
         latest: queries::rows(db, &ids, false).await?,
         low: low(db, stores).await?,
         out: out(db, stores).await?,
-        owed: worker::owed(db).await?,
     })
 }
 
@@ -146,11 +154,11 @@ async fn out(db: impl PgExecutor<'_>, stores: &Stores) -> sqlx::Result<String> {
     Ok(format!("{}{more}", count(out)))
 }
 
-fn tiles(now: DateTime<Utc>, known: &Known, jobs: Option<Jobs>) -> Vec<Tile> {
+fn tiles(now: DateTime<Utc>, known: &Known, jobs: Option<&(Option<Jobs>, Owed)>) -> Vec<Tile> {
     let day = |moment: DateTime<Utc>| moment.format("%Y-%m-%d").to_string();
     let today = format!("/admin/orders/?from={0}&to={0}", day(now));
     let yesterday = day(now - TimeDelta::days(1));
-    let (recent, dead) = (&known.recent, dead(known, jobs));
+    let recent = &known.recent;
     let tile = |label, value, link: String, class| Tile {
         label,
         value,
@@ -159,7 +167,7 @@ fn tiles(now: DateTime<Utc>, known: &Known, jobs: Option<Jobs>) -> Vec<Tile> {
     };
     let unless_none = |value: &str, class| if value == "0" { "" } else { class };
     let low = count(known.low);
-    vec![
+    let mut tiles = vec![
         tile(
             "Orders today (UTC)",
             count(recent.today.placed),
@@ -192,25 +200,29 @@ fn tiles(now: DateTime<Utc>, known: &Known, jobs: Option<Jobs>) -> Vec<Tile> {
             "/admin/stock/?state=out".into(),
             unless_none(&known.out, "bad"),
         ),
-        tile(
+    ];
+    if let Some((jobs, owed)) = jobs {
+        let dead = dead(*jobs, owed);
+        tiles.push(tile(
             "Jobs in the queues",
             jobs.map_or("–".into(), |jobs| shown(jobs.waiting + jobs.running)),
             "/admin/jobs/".into(),
             if jobs.is_none() { "bad" } else { "" },
-        ),
-        tile(
+        ));
+        tiles.push(tile(
             "Failed jobs",
             dead.clone(),
             "/admin/jobs/?state=dead".into(),
             unless_none(&dead, "bad"),
-        ),
-    ]
+        ));
+    }
+    tiles
 }
 
 /// What was given up, wherever that is kept; of the queues nothing is known while Redis is away.
-fn dead(known: &Known, jobs: Option<Jobs>) -> String {
-    let deliveries: i64 = known.owed.deliveries.iter().map(|depth| depth.dead).sum();
-    let in_database = known.owed.outbox.dead + deliveries;
+fn dead(jobs: Option<Jobs>, owed: &Owed) -> String {
+    let deliveries: i64 = owed.deliveries.iter().map(|depth| depth.dead).sum();
+    let in_database = owed.outbox.dead + deliveries;
     match jobs {
         Some(jobs) => shown(jobs.dead.saturating_add(in_database.unsigned_abs())),
         None => format!("{}+", count(in_database)),

@@ -148,30 +148,25 @@ async fn an_expired_key_is_refused_and_one_that_will_expire_is_not() {
 }
 
 #[tokio::test]
-async fn twenty_failures_from_an_address_hold_it_back_but_not_the_keys_that_are_known() {
+async fn after_twenty_failures_an_address_is_told_to_wait_but_a_good_key_is_let_in() {
     let app = TestApp::start_with(HttpSettings {
         trusted_proxies: "127.0.0.1".parse().unwrap(),
         ..guarded(ApiAuth::All)
     })
     .await;
-    let (known, unknown) = (
-        app.key(&[Scope::CatalogRead], Stores::All).await,
-        app.key(&[Scope::CatalogRead], Stores::All).await,
-    );
+    let key = app.key(&[Scope::CatalogRead], Stores::All).await;
     let from = async |address: &str, key: &str| {
         let request = app.request(Method::GET, STORES).bearer_auth(key);
         send(request.header("x-forwarded-for", address)).await
     };
-    assert_eq!(from("192.0.2.7", &known).await.status, 200);
     for _ in 0..20 {
         assert_eq!(from("192.0.2.7", "afk_1_guess").await.status, 401);
     }
     let held_back = from("192.0.2.7", "afk_1_guess").await;
     assert_eq!(held_back.status, 429);
     assert!((1..=61).contains(&held_back.header("retry-after").parse::<u64>().unwrap()));
-    assert_eq!(from("192.0.2.7", &unknown).await.status, 429);
-    assert_eq!(from("192.0.2.7", &known).await.status, 200);
-    assert_eq!(from("192.0.2.8", &unknown).await.status, 200);
+    assert_eq!(from("192.0.2.8", "afk_1_guess").await.status, 401);
+    assert_eq!(from("192.0.2.7", &key).await.status, 200);
 }
 
 #[tokio::test]
