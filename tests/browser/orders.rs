@@ -38,6 +38,30 @@ async fn an_order_posted_over_the_api_appears_on_the_overview_without_a_reload()
     let order = shop.app.order(store, &[(lamp, 2)]).await.created();
     browser.sees(&format!("#{order}")).await;
     assert!(browser.is_the_marked_page().await, "it was not loaded again");
+    let row = browser.row_of(&format!("#{order}")).await;
+    assert!(
+        !row.contains("UTC"),
+        "what came by itself is in the viewer's zone, too: {row}"
+    );
+    browser.close().await;
+}
+
+#[tokio::test]
+async fn times_are_in_the_viewer_s_zone_and_exact_when_pointed_at() {
+    let shop = Shop::open().await;
+    let (store, lamp, _) = shop.lamps(10).await;
+    shop.app.order(store, &[(lamp, 2)]).await.created();
+    let then = "update orders set created_at = '2024-01-15 10:30:00.12Z'";
+    sqlx::query(then).execute(&shop.pool).await.unwrap();
+    let browser = shop.enter().await;
+    browser.goto("/admin/orders/").await;
+    let shown = browser.text_of("main time").await.unwrap();
+    assert!(shown.starts_with("Jan 15, 2024, 4:15"), "{shown}");
+    let exact = browser
+        .evaluate("document.querySelector('main time').title")
+        .await
+        .unwrap();
+    assert_eq!(exact, "2024-01-15 10:30:00.120000 UTC");
     browser.close().await;
 }
 

@@ -21,7 +21,9 @@ requestAnimationFrame(() => requestAnimationFrame(run));
 impl Browser {
     /// The serious and critical violations of the page that is shown.
     pub async fn barriers(&self) -> Vec<String> {
-        self.client.execute(AXE, Vec::new()).await.unwrap();
+        if self.evaluate("typeof axe").await.unwrap() == "undefined" {
+            self.client.execute(AXE, Vec::new()).await.unwrap();
+        }
         let found = self.client.execute_async(RUN, Vec::new()).await.unwrap();
         let texts = found.as_array().unwrap().iter().filter_map(Value::as_str);
         texts.map(str::to_owned).collect()
