@@ -38,11 +38,11 @@ async fn an_order_posted_over_the_api_appears_on_the_overview_without_a_reload()
     let order = shop.app.order(store, &[(lamp, 2)]).await.created();
     browser.sees(&format!("#{order}")).await;
     assert!(browser.is_the_marked_page().await, "it was not loaded again");
-    let row = browser.row_of(&format!("#{order}")).await;
-    assert!(
-        !row.contains("UTC"),
-        "what came by itself is in the viewer's zone, too: {row}"
-    );
+    browser
+        .until("what came by itself is in the viewer's zone, too", async || {
+            !browser.row_of(&format!("#{order}")).await.contains("UTC")
+        })
+        .await;
     browser.close().await;
 }
 
