@@ -322,3 +322,21 @@ async fn accounts_are_listed_by_pages_and_sorted() {
     let seen = root.page("/admin/access/?sort=-last_login").await;
     assert!(seen.find(">superuser<") < seen.find(">name001<"));
 }
+
+#[tokio::test]
+async fn ones_own_password_is_changed_only_by_who_knows_it() {
+    let app = TestApp::start().await;
+    let mut chief = browser(&app, Role::Superuser).await;
+    let mut fields = fields("superuser", "superuser");
+    fields.extend([
+        ("password", "another long password"),
+        ("again", "another long password"),
+    ]);
+    let refused = chief.post("/admin/access/accounts/1/", &fields).await;
+    assert!(
+        refused
+            .text
+            .contains("Change your own password on the page of your account.")
+    );
+    Browser::log_in(&app, "superuser").await;
+}

@@ -171,11 +171,12 @@ async fn a_stream_may_be_silent_for_longer_than_a_request_may_take() {
 }
 
 #[tokio::test]
-async fn there_are_only_so_many_streams_at_a_time() {
+async fn an_account_has_only_so_many_streams_at_a_time() {
     let app = TestApp::start().await;
     let browser = browser(&app, Role::Viewer).await;
     let mut streams = Vec::new();
-    for _ in 0..200 {
+    // As many as one account may have. What there is in all is counted in the same place.
+    for _ in 0..20 {
         streams.push(Stream::open(&browser, "").await);
     }
     let again = || {
@@ -197,5 +198,5 @@ async fn nobody_listens_without_a_session() {
         .request(Method::GET, "/admin/orders/live/")
         .header("accept", "text/event-stream");
     let response = request.send().await.unwrap();
-    assert_ne!(response.status(), 200);
+    assert_eq!(response.status(), 204);
 }

@@ -3,7 +3,7 @@
 use afforo::access::Role;
 use reqwest::Method;
 
-use super::{Browser, browser};
+use super::{Browser, Desk, browser};
 use crate::support::app::TestApp;
 
 #[tokio::test]
@@ -82,5 +82,50 @@ async fn what_is_no_number_names_no_page() {
         let answer = browser.get(&format!("/admin/{path}/")).await;
         assert_eq!(answer.status, 404, "{path}");
         assert!(answer.text.contains("Not found"), "{path}");
+    }
+}
+
+#[tokio::test]
+async fn odd_queries_find_nothing_or_are_taken_for_none() {
+    let app = TestApp::start().await;
+    let mut browser = browser(&app, Role::Superuser).await;
+    for path in [
+        "orders/?q=%00",
+        "stock/?q=%00",
+        "products/?q=%00",
+        "categories/?q=%00",
+        "stores/?q=%00",
+        "audit/?actor=%00&subject=%00&action=%00",
+        "audit/?from=-200000-01-01",
+        "audit/?to=-9999-01-01",
+        "orders/?start=9223372036854775807&page=3",
+        "orders/?start=-9223372036854775808&sort=placed&page=3",
+        "orders/?from=99999-01-01",
+    ] {
+        let answer = browser.get(&format!("/admin/{path}")).await;
+        assert_eq!(answer.status, 200, "{path}: {}", answer.text);
+    }
+}
+
+#[tokio::test]
+async fn who_is_bound_to_stores_is_told_nothing_of_the_jobs_of_others() {
+    let app = TestApp::start().await;
+    let store = app.store("Ours").await;
+    sqlx::query("insert into outbox (order_ids, handouts, dead_at) values ('{1}', 11, now())")
+        .execute(&app.pool)
+        .await
+        .unwrap();
+    let bound = Desk::of(&app, "staff", Some(&[store])).await;
+    let all = Desk::of(&app, "viewer", None).await;
+    for (path, text) in [
+        ("/admin/", "Failed jobs"),
+        ("/admin/", "given up"),
+        ("/admin/jobs/", "Queues"),
+    ] {
+        assert!(all.html(path).await.contains(text), "{path} {text}");
+        assert!(
+            !bound.html(path).await.contains(&format!("{text}<")),
+            "{path} {text}"
+        );
     }
 }
