@@ -38,7 +38,9 @@ async fn a_key_opens_the_api_until_it_is_revoked() {
     assert_eq!(status("/api/products/").await, 403);
 
     browser.click("To the keys").await;
-    browser.sees("Good").await;
+    browser.sees("Good until").await;
+    let row = browser.row_of("Good").await;
+    assert!(row.contains("Till") && row.contains("orders:read"), "{row}");
     assert!(!browser.text().await.contains(&key), "it is shown once");
     browser.click("Revoke Till").await;
     browser.is_sound().await;

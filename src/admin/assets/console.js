@@ -49,11 +49,21 @@
     const id = /\bid="([^"]+)"/.exec(event.detail.data)?.[1];
     if (id && document.getElementById(id)) event.preventDefault();
   });
+  // The next page begins with what made room, so that nothing is between the pages.
+  const makeRoom = (row) => {
+    const next = document.querySelector('.pager a[rel="next"]');
+    if (next) {
+      const link = new URL(next.href);
+      link.searchParams.set("start", row.id.replace(/\D/g, ""));
+      next.href = link.href;
+    }
+    row.remove();
+  };
   let came = 0;
   let pause;
   document.addEventListener("htmx:sseMessage", (event) => {
     const rows = event.target;
-    while (rows.children.length > Number(rows.dataset.most)) rows.lastElementChild.remove();
+    while (rows.children.length > Number(rows.dataset.most)) makeRoom(rows.lastElementChild);
     came += 1;
     clearTimeout(pause);
     pause = setTimeout(() => {
