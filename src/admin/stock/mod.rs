@@ -23,7 +23,7 @@ use super::{
     query::{Head, Pager, Query},
 };
 use crate::access::Scope;
-use queries::{Filter, Row};
+use queries::{Filter, LAST_UNCOUNTED, Row};
 
 /// Where the pages of this folder are in the menu.
 const SECTION: &str = "/admin/stock/";
@@ -38,6 +38,8 @@ struct Page {
     heads: Vec<Head>,
     rows: Vec<Row>,
     pager: Pager,
+    /// What the list leaves out; blank where it has all that match.
+    left_out: &'static str,
     may_write: bool,
 }
 
@@ -56,7 +58,8 @@ async fn list(operator: Operator, query: Query, State(db): State<PgPool>) -> Res
     let granted = &operator.caller.grant.stores;
     let filter = Filter::read(&db, &query, granted).await?;
     let (mut rows, count) = queries::page(&db, &filter, &query).await?;
-    let pager = query.pager(&mut rows, count);
+    let mut pager = query.pager(&mut rows, count);
+    let left_out = ended(&mut pager, &filter, &query);
     Ok(render(&Page {
         frame: Frame::new(&operator, SECTION, "Stock").after(&query),
         stores: choices::stores(&db, granted).await?,
@@ -64,9 +67,27 @@ async fn list(operator: Operator, query: Query, State(db): State<PgPool>) -> Res
         heads: heads(&query, &filter),
         rows,
         pager,
+        left_out,
         may_write: operator.may(Scope::InventoryWrite),
         query,
     }))
+}
+
+/// Ends the pages of rows that are not counted, and says what the list leaves out.
+fn ended(pager: &mut Pager, filter: &Filter, query: &Query) -> &'static str {
+    let mut left_out = "";
+    if filter.misses_products() {
+        left_out = "Only the first 10,000 products by title are looked at: narrow the search.";
+    }
+    if !filter.is_counted() && pager.page >= LAST_UNCOUNTED {
+        if !pager.next.is_empty() {
+            left_out = "Only the first 10,000 rows are listed: narrow the search.";
+        }
+        pager.page = LAST_UNCOUNTED;
+        pager.previous = query.with("page", LAST_UNCOUNTED - 1);
+        pager.next = String::new();
+    }
+    left_out
 }
 
 /// Of one store the stock is sorted by title or quantity, of several by store: that is what takes no time.

@@ -10,9 +10,9 @@ use crate::{
 };
 
 /// Products that a list looks at, at most, where it is filtered by them.
-const MOST_PRODUCTS: i64 = 10_000;
+const MOST_PRODUCTS: usize = 10_000;
 /// How far in one can page where rows are not counted.
-const LAST_UNCOUNTED: i64 = 200;
+pub const LAST_UNCOUNTED: i64 = 200;
 /// Stores or products that are read together, at most.
 const TOGETHER: usize = 500;
 
@@ -68,6 +68,12 @@ pub struct Filter {
     pub stores: Option<Vec<i64>>,
     /// Only of these products, in this order.
     pub products: Option<Vec<i64>>,
+    /// Whether more products match than are named there.
+    are_cut_off: bool,
+    /// What products have in their title.
+    text: Option<String>,
+    /// What they are sorted into.
+    category: Option<i64>,
     /// Only where there is so much.
     pub level: Level,
     /// By which column, and whether downwards.
@@ -84,8 +90,19 @@ impl Filter {
         } else {
             &["store"]
         };
+        let (text, category) = (query.get("q"), query.id("category"));
+        let mut products = products(db, text, category).await?;
+        let are_cut_off = products
+            .as_ref()
+            .is_some_and(|products| products.len() > MOST_PRODUCTS);
+        if let Some(products) = &mut products {
+            products.truncate(MOST_PRODUCTS);
+        }
         Ok(Self {
-            products: products(db, query.get("q"), query.id("category")).await?,
+            products,
+            are_cut_off,
+            text: text.map(str::to_owned),
+            category,
             level: match query.text("state") {
                 "low" => Level::Low,
                 "out" => Level::Out,
@@ -103,9 +120,19 @@ impl Filter {
             _ => None,
         }
     }
+
+    /// Whether rows may be counted, so that one can page through all of them.
+    pub fn is_counted(&self) -> bool {
+        self.products.is_none() && self.level != Level::Out
+    }
+
+    /// Whether there may be stock that the list should have and has not. One store is walked whatever its products are.
+    pub fn misses_products(&self) -> bool {
+        self.are_cut_off && self.store().is_none()
+    }
 }
 
-/// Products by part of their title and by category, if they are filtered by that.
+/// Products by part of their title and by category, if they are filtered by that: one more than are looked at, if there are more.
 async fn products(db: &PgPool, text: Option<&str>, category: Option<i64>) -> sqlx::Result<Option<Vec<i64>>> {
     let mut query = QueryBuilder::new("select id from product p where ");
     match (text, category) {
@@ -126,14 +153,16 @@ async fn products(db: &PgPool, text: Option<&str>, category: Option<i64>) -> sql
             }
         }
     }
-    query.push(" order by title, id limit ").push_bind(MOST_PRODUCTS);
+    query
+        .push(" order by title, id limit ")
+        .push_bind(i64::try_from(MOST_PRODUCTS + 1).unwrap_or(i64::MAX));
     let found = query.build_query_scalar().persistent(false).fetch_all(db).await?;
     Ok(Some(found))
 }
 
 /// A page with a row more than fits, and how many rows there are in all where that is counted.
 pub async fn page(db: &PgPool, filter: &Filter, query: &Query) -> sqlx::Result<(Vec<Row>, Option<i64>)> {
-    let counted = filter.products.is_none() && filter.level != Level::Out;
+    let counted = filter.is_counted();
     let shelves = if counted || filter.products.is_none() {
         shelves(db, filter).await?
     } else {
@@ -191,13 +220,22 @@ async fn shelves(db: &PgPool, filter: &Filter) -> sqlx::Result<Vec<Shelf>> {
 }
 
 async fn in_store(db: &PgPool, filter: &Filter, store: i64, skip: i64) -> sqlx::Result<Vec<i64>> {
-    let mut query = QueryBuilder::new("select i.id from inventory i where i.store_id = ");
-    query.push_bind(store).push(filter.level.condition());
-    if let Some(products) = &filter.products {
-        query
-            .push(" and i.product_id = any(")
-            .push_bind(products)
-            .push(")");
+    let mut query = QueryBuilder::new("select i.id from inventory i");
+    if filter.are_cut_off {
+        query.push(" join product p on p.id = i.product_id");
+    }
+    query.push(" where i.store_id = ").push_bind(store);
+    query.push(filter.level.condition());
+    match &filter.products {
+        // So many that the store's rows are soon walked to a page of them.
+        Some(_) if filter.are_cut_off => push_matching(&mut query, filter),
+        Some(products) => {
+            query
+                .push(" and i.product_id = any(")
+                .push_bind(products)
+                .push(")");
+        }
+        None => {}
     }
     query.push(match filter.sorted {
         ("quantity", false) => " order by i.quantity, i.product_title, i.id",
@@ -208,6 +246,18 @@ async fn in_store(db: &PgPool, filter: &Filter, store: i64, skip: i64) -> sqlx::
     query.push(" limit ").push_bind(PAGE_SIZE + 1);
     query.push(" offset ").push_bind(skip);
     query.build_query_scalar().persistent(false).fetch_all(db).await
+}
+
+fn push_matching(query: &mut QueryBuilder<Postgres>, filter: &Filter) {
+    if let Some(text) = &filter.text {
+        query
+            .push(" and fold(i.product_title) like fold(")
+            .push_bind(pattern(text))
+            .push(")");
+    }
+    if let Some(category) = filter.category {
+        query.push(" and p.category_id = ").push_bind(category);
+    }
 }
 
 /// What a list is read by.
