@@ -1,5 +1,5 @@
-//! Orders by the hour. What is long over does not change, so each process reads an hour's orders a few times and remembers
-//! how many there were.
+//! Orders by the hour. What is over seldom changes, so each process remembers for a minute how many orders an hour had. It
+//! may change all the same: orders are dated back, deleted, or decided late.
 
 use std::{
     collections::BTreeMap,
@@ -16,6 +16,8 @@ use crate::{access::Stores, admin::orders::queries::first_since, money::Money};
 pub const SHOWN: i64 = 24;
 /// After so long no order of the past is still to commit.
 const SETTLED_AFTER: TimeDelta = TimeDelta::minutes(2);
+/// After so long what is remembered is forgotten, and read anew.
+const REMEMBERED: TimeDelta = TimeDelta::minutes(1);
 /// Ids follow the time to within this.
 const OUT_OF_ORDER: TimeDelta = TimeDelta::minutes(10);
 
@@ -71,8 +73,10 @@ pub struct Hours(Arc<Mutex<Known>>);
 
 #[derive(Default)]
 struct Known {
-    /// Before this, nothing changes.
+    /// Before this, no order is still to commit.
     settled: Option<DateTime<Utc>>,
+    /// When all hours were last read.
+    whole: Option<DateTime<Utc>>,
     orders: BTreeMap<(DateTime<Utc>, i64), Orders>,
 }
 
@@ -80,7 +84,7 @@ impl Hours {
     /// Reads what may have changed since it was last read, and sums up what there is in `stores`.
     pub async fn read(&self, db: &PgPool, now: DateTime<Utc>, stores: &Stores) -> sqlx::Result<Recent> {
         let first = hour_of(now) - TimeDelta::hours(SHOWN - 1);
-        let since = self.known().settled.map_or(first, |settled| settled.max(first));
+        let since = self.known().since(first, now);
         let read = by_hour_and_store(db, since).await?;
         let mut known = self.known();
         known
@@ -88,6 +92,9 @@ impl Hours {
             .retain(|(hour, _), _| *hour >= first && *hour < since);
         known.orders.extend(read);
         known.settled = Some(hour_of(now - SETTLED_AFTER));
+        if since == first {
+            known.whole = Some(now);
+        }
         Ok(known.sum(first, now, stores))
     }
 
@@ -97,6 +104,13 @@ impl Hours {
 }
 
 impl Known {
+    /// From when on orders are to be read.
+    fn since(&self, first: DateTime<Utc>, now: DateTime<Utc>) -> DateTime<Utc> {
+        let is_fresh = self.whole.is_some_and(|whole| now - whole < REMEMBERED);
+        let settled = self.settled.filter(|_| is_fresh);
+        settled.map_or(first, |settled| settled.max(first))
+    }
+
     fn sum(&self, first: DateTime<Utc>, now: DateTime<Utc>, stores: &Stores) -> Recent {
         let midnight = now.date_naive().and_time(NaiveTime::MIN).and_utc();
         let (mut today, mut all) = (Orders::default(), Orders::default());
@@ -169,6 +183,21 @@ mod tests {
     }
 
     #[test]
+    fn what_is_over_is_read_anew_after_a_minute() {
+        let at = |text: &str| text.parse::<DateTime<Utc>>().unwrap();
+        let first = at("2024-05-01T02:00:00Z");
+        let settled = at("2024-05-02T01:00:00Z");
+        let known = Known {
+            settled: Some(settled),
+            whole: Some(at("2024-05-02T01:30:00Z")),
+            orders: BTreeMap::new(),
+        };
+        assert_eq!(known.since(first, at("2024-05-02T01:30:59Z")), settled);
+        assert_eq!(known.since(first, at("2024-05-02T01:31:00Z")), first);
+        assert_eq!(Known::default().since(first, settled), first);
+    }
+
+    #[test]
     fn hours_are_summed_by_day_and_by_store() {
         let at = |text: &str| text.parse::<DateTime<Utc>>().unwrap();
         let one = Orders {
@@ -179,6 +208,7 @@ mod tests {
         };
         let known = Known {
             settled: None,
+            whole: None,
             orders: BTreeMap::from([
                 ((at("2024-05-01T23:00:00Z"), 1), one),
                 ((at("2024-05-02T00:00:00Z"), 1), one),
