@@ -92,6 +92,12 @@ impl Scheduled {
         Ok(self.runs.iter().find_map(of))
     }
 
+    /// Adds a run that was asked for, by the id that [`run_now`] gave its job.
+    pub fn asked_for(&mut self, at: DateTime<Utc>, id: String) {
+        let earlier = self.runs.iter().position(|(time, _)| *time <= at);
+        self.runs.insert(earlier.unwrap_or(self.runs.len()), (at, id));
+    }
+
     /// When it is due, in words.
     #[must_use]
     pub fn when(&self) -> String {

@@ -6,6 +6,7 @@ use chrono::{DateTime, Utc};
 use sqlx::PgPool;
 use tokio::time::timeout;
 
+use super::queries;
 use crate::{
     admin::operator::Operator,
     queue::{Counts, QueueError},
@@ -45,12 +46,8 @@ pub struct Glance {
 }
 
 impl Glance {
-    /// Asks for everything, as it stands now.
-    pub async fn take(queues: &Queues, now: DateTime<Utc>) -> Self {
-        let scheduled = worker::scheduled(now).unwrap_or_else(|error| {
-            tracing::error!(%error, "the schedule is not written as it should be");
-            Vec::new()
-        });
+    /// Asks for everything about what is `scheduled`, as it stands now.
+    pub async fn take(queues: &Queues, scheduled: Vec<Scheduled>) -> Self {
         if let Some(glance) = Box::pin(answered(Self::ask(queues, &scheduled))).await {
             return glance;
         }
@@ -89,6 +86,21 @@ impl Glance {
         }
         Ok(glance)
     }
+}
+
+/// What is done periodically, with the last runs of it, also those that were asked for: who did so is to see what became of it.
+pub async fn scheduled(db: &PgPool, now: DateTime<Utc>) -> sqlx::Result<Vec<Scheduled>> {
+    let mut scheduled = worker::scheduled(now).unwrap_or_else(|error| {
+        tracing::error!(%error, "the schedule is not written as it should be");
+        Vec::new()
+    });
+    let names: Vec<&str> = scheduled.iter().map(|one| one.name).collect();
+    for (name, at, id) in queries::asked_for(db, &names).await? {
+        if let Some(scheduled) = scheduled.iter_mut().find(|one| one.name == name) {
+            scheduled.asked_for(at, id);
+        }
+    }
+    Ok(scheduled)
 }
 
 /// What Redis answered, if it did in time.

@@ -51,7 +51,7 @@ impl Letter {
     /// How forms and links name it.
     #[must_use]
     pub fn query(&self) -> String {
-        Query::default().with("letter", &self.id)
+        query(&self.id)
     }
 
     /// Whether it may be dropped: confirmations are owed, and stay.
@@ -59,6 +59,11 @@ impl Letter {
     pub fn may_go(&self) -> bool {
         !matches!(self.id, LetterId::Outbox(_))
     }
+}
+
+/// How forms and links name a letter.
+pub fn query(letter: &LetterId) -> String {
+    Query::default().with("letter", letter)
 }
 
 /// The letters that an operator may see, the latest first: what PostgreSQL has, and `jobs` from Redis. Who is bound to stores

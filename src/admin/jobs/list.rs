@@ -5,7 +5,12 @@ use axum::{extract::State, response::Response};
 use chrono::{DateTime, Utc};
 use sqlx::PgPool;
 
-use super::{SECTION, glance::answered, queries};
+use super::{
+    SECTION,
+    glance::answered,
+    letters::{self, Letter},
+    queries,
+};
 use crate::{
     admin::{
         console::Console,
@@ -15,7 +20,7 @@ use crate::{
         show,
     },
     queue::{QueueError, SeenJob, State as JobState},
-    worker::Queues,
+    worker::{Queues, dead_letters::LetterId},
 };
 
 /// Jobs of a queue that are listed.
@@ -38,6 +43,8 @@ struct Row {
     attempts: String,
     error: String,
     at: Option<DateTime<Utc>>,
+    /// How a form names it that tries it again; blank where it is not dead.
+    letter: String,
 }
 
 #[derive(Template)]
@@ -50,6 +57,7 @@ struct List {
     queues: Vec<String>,
     rows: Vec<Row>,
     redis: bool,
+    retries: bool,
 }
 
 impl List {
@@ -71,10 +79,12 @@ pub async fn show(
     let asked = STATES.iter().find(|state| state.0 == query.text("state"));
     let (word, name, state, moment) = *asked.unwrap_or(&STATES[0]);
     let queue = query.get("queue");
-    let mut rows = Vec::new();
-    if state == JobState::Delayed && queue.is_none() {
-        rows = in_database(&console.app.database.pool).await?;
-    }
+    let db = &console.app.database.pool;
+    let mut rows = match state {
+        JobState::Delayed if queue.is_none() => in_database(db).await?,
+        JobState::Dead if queue.is_none() => given_up(db, &operator).await?,
+        _ => Vec::new(),
+    };
     let jobs = Box::pin(answered(in_queues(&console.queues, state, queue))).await;
     let redis = jobs.is_some();
     rows.extend(jobs.unwrap_or_default());
@@ -90,6 +100,7 @@ pub async fn show(
             .collect(),
         rows,
         redis,
+        retries: operator.retries_jobs() && state == JobState::Dead,
         query,
     }))
 }
@@ -100,7 +111,15 @@ async fn in_queues(queues: &Queues, state: JobState, only: Option<&str>) -> Resu
         if only.is_some_and(|only| only != queue.name()) {
             continue;
         }
+        let letter = |job: &SeenJob| match state {
+            JobState::Dead => letters::query(&LetterId::Job {
+                queue: queue.name().to_owned(),
+                id: job.id.clone(),
+            }),
+            _ => String::new(),
+        };
         let row = |job: SeenJob| Row {
+            letter: letter(&job),
             id: format!("{}:{}", queue.name(), job.id),
             about: job.payload.unwrap_or_default(),
             attempts: format!("{} of {}", job.attempts, job.max_attempts),
@@ -121,8 +140,23 @@ async fn in_database(db: &PgPool) -> sqlx::Result<Vec<Row>> {
         attempts: failing.attempts.to_string(),
         error: failing.error.unwrap_or_default(),
         at: Some(failing.due_at),
+        letter: String::new(),
     };
     Ok(queries::failing(db, limit).await?.into_iter().map(row).collect())
+}
+
+/// What PostgreSQL has of what was given up.
+async fn given_up(db: &PgPool, operator: &Operator) -> sqlx::Result<Vec<Row>> {
+    let letters = letters::visible(db, operator, Vec::new()).await?;
+    let row = |letter: Letter| Row {
+        letter: letter.query(),
+        id: letter.id.to_string(),
+        about: about(&letter.orders),
+        attempts: letter.attempts.to_string(),
+        error: letter.error,
+        at: Some(letter.since),
+    };
+    Ok(letters.into_iter().take(LISTED).map(row).collect())
 }
 
 fn about(orders: &[i64]) -> String {

@@ -87,7 +87,11 @@ async fn overview(
 ) -> Result<Response, Refusal> {
     let db = &console.app.database.pool;
     let now = queries::now(db).await?;
-    let (glance, owed) = tokio::join!(Glance::take(&console.queues, now), glance::owed(db, &operator));
+    let scheduled = glance::scheduled(db, now).await?;
+    let (glance, owed) = tokio::join!(
+        Glance::take(&console.queues, scheduled),
+        glance::owed(db, &operator)
+    );
     let mut letters = letters::visible(db, &operator, glance.dead).await?;
     let more = letters.len().saturating_sub(LETTERS);
     letters.truncate(LETTERS);

@@ -44,6 +44,25 @@ pub async fn orders_of(db: &PgPool, letter: &LetterId) -> sqlx::Result<Vec<i64>>
     }
 }
 
+/// The last run that was asked for of each of some schedules: when, and the id of its job.
+pub async fn asked_for(
+    db: impl PgExecutor<'_>,
+    schedules: &[&str],
+) -> sqlx::Result<Vec<(String, DateTime<Utc>, String)>> {
+    let schedules: Vec<String> = schedules.iter().map(|&name| name.to_owned()).collect();
+    sqlx::query!(
+        r#"select name as "name!", a.at as "at!", a.after ->> 'job' as "job!"
+           from unnest($1::text[]) name cross join lateral (
+               select at, after from audit_log
+               where subject = 'schedule:' || name and action = 'schedule.run' order by id desc limit 1
+           ) a where a.after ->> 'job' is not null"#,
+        &schedules
+    )
+    .map(|row| (row.name, row.at, row.job))
+    .fetch_all(db)
+    .await
+}
+
 /// Something in PostgreSQL that failed and will be tried again.
 #[derive(Debug)]
 pub struct Failing {

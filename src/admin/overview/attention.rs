@@ -109,7 +109,7 @@ fn of_jobs(jobs: Option<Jobs>, owed: &Owed) -> Vec<Concern> {
     for (number, what) in letters.into_iter().filter(|(number, _)| *number > 0) {
         let (number, noun) = (count(number), if number == 1 { "job" } else { "jobs" });
         let text = format!("{number} {noun} {what}.");
-        concerns.push(concern("bad", text, "/admin/jobs/?state=dead", "Dead jobs"));
+        concerns.push(concern("bad", text, "/admin/jobs/#letters", "Dead jobs"));
     }
     concerns
 }

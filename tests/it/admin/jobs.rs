@@ -80,6 +80,13 @@ async fn what_was_given_up_is_tried_again_one_by_one_and_all_at_once() {
 
     let letter = format!("/admin/jobs/retry/?letter=outbox%3A{outbox}");
     assert!(html.contains(&letter), "{html}");
+    let listed = desk.html("/admin/jobs/list/?state=dead").await;
+    assert!(
+        listed.contains(&letter) && listed.contains(&format!("delivery%3A{delivery}")),
+        "{listed}"
+    );
+    let of_queue = desk.html("/admin/jobs/list/?state=dead&queue=periodic").await;
+    assert!(!of_queue.contains(&letter), "{of_queue}");
     assert_eq!(led(&desk.post(&letter, &[]).await), "/admin/jobs/?done=retried");
     assert_eq!(
         led(&desk.post(&letter, &[]).await),
@@ -125,7 +132,9 @@ async fn a_dead_job_is_listed_and_tried_again_and_dropped() {
         html.contains(retry) && html.contains(r#"/admin/jobs/list/?queue=periodic&#38;state=dead""#),
         "{html}"
     );
-    let listed = text_of(&desk.html("/admin/jobs/list/?queue=periodic&state=dead").await);
+    let html = desk.html("/admin/jobs/list/?queue=periodic&state=dead").await;
+    assert!(html.contains(retry), "{html}");
+    let listed = text_of(&html);
     assert!(
         listed.contains("periodic:unheard-of") && listed.contains("1 of 10"),
         "{listed}"
@@ -201,6 +210,13 @@ async fn a_run_that_is_asked_for_is_one_job_and_a_worker_does_it() {
         "{listed}"
     );
 
+    let last = async || {
+        let text = text_of(&desk.html("/admin/jobs/").await);
+        let plan = text.split("reject-stuck-orders every minute").nth(1).unwrap();
+        plan.split("Run now").next().unwrap().to_owned()
+    };
+    assert!(last().await.contains("Waiting"), "{}", last().await);
+
     let worker = Worker::start(&app);
     let id = "reject-stuck-orders-manual-0123".to_owned();
     eventually("it is done", async || {
@@ -208,6 +224,7 @@ async fn a_run_that_is_asked_for_is_one_job_and_a_worker_does_it() {
         known.get(&id) == Some(&State::Done)
     })
     .await;
+    eventually("the page says so", async || last().await.contains("Done")).await;
     worker.stop().await;
     assert!(desk.html("/admin/jobs/list/?state=done").await.contains(&id));
     let log = audit_log(&app).await.join("\n");
