@@ -39,6 +39,8 @@ struct Page {
     search: String,
     products: Vec<FoundProduct>,
     errors: Vec<String>,
+    /// What is said where no store was chosen.
+    no_store: &'static str,
 }
 
 impl Page {
@@ -178,7 +180,16 @@ async fn page(
     draft.store = draft
         .store
         .filter(|store| operator.caller.grant.stores.hold(*store));
-    let (errors, of_lines) = answer.as_ref().map(errors).unwrap_or_default();
+    let no_store = match (&answer, draft.store) {
+        (Some(_), None) => "Choose a store.",
+        _ => "",
+    };
+    let (mut errors, of_lines) = answer.as_ref().map(errors).unwrap_or_default();
+    if !no_store.is_empty() {
+        // It is said at the field, in words of our own.
+        let of_field = answer.as_ref().map(|answer| answer.error_of("store_id"));
+        errors.retain(|text| Some(text) != of_field.as_ref());
+    }
     let form = match answer {
         Some(answer) => form.refused(answer)?,
         None => form,
@@ -198,6 +209,7 @@ async fn page(
         search: draft.search,
         form,
         errors,
+        no_store,
     };
     let html = render(&page);
     Ok(page.form.shown(html))

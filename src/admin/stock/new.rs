@@ -17,6 +17,7 @@ use crate::{
         page::{Frame, Refusal, render},
         query::Query,
     },
+    money::Money,
 };
 
 const FIELDS: [Sent; 4] = [
@@ -24,6 +25,12 @@ const FIELDS: [Sent; 4] = [
     Sent::Text("product_id"),
     Sent::Optional("quantity"),
     Sent::Optional("low_stock_threshold"),
+];
+
+/// What is said of a choice that was not made.
+const MISSING: [(&str, &str); 2] = [
+    ("store_id", "Choose a store."),
+    ("product_id", "Find a product, and choose it."),
 ];
 
 #[derive(Template)]
@@ -41,6 +48,7 @@ struct Page {
 struct Found {
     store: Option<i64>,
     search: String,
+    /// With the one that is chosen at the top, whether or not the search finds it.
     products: Vec<FoundProduct>,
     chosen: Option<i64>,
 }
@@ -48,6 +56,12 @@ struct Found {
 impl Found {
     fn is_chosen(&self, product: impl Borrow<i64>) -> bool {
         self.chosen == Some(*product.borrow())
+    }
+
+    /// Whether there was a search in a store that found nothing.
+    fn is_in_vain(&self) -> bool {
+        let of_search = |product: &FoundProduct| self.chosen != Some(product.id);
+        !self.search.is_empty() && self.store.is_some() && !self.products.iter().any(of_search)
     }
 }
 
@@ -61,16 +75,24 @@ pub async fn show(operator: Operator, query: Query, State(db): State<PgPool>) ->
 /// `/admin/stock/new/products/`: what a search finds, for htmx.
 pub async fn found(operator: Operator, query: Query, State(db): State<PgPool>) -> Result<Response, Refusal> {
     operator.require(operator.may(Scope::InventoryWrite))?;
-    let form = Form::of(["store_id", "q"].map(|name| (name, query.text(name).to_owned())));
+    let form = Form::of(["store_id", "product_id", "q"].map(|name| (name, query.text(name).to_owned())));
     Ok(render(&find(&db, &operator, &form).await?))
 }
 
 pub async fn create(
     operator: Operator,
     State(console): State<Console>,
-    form: Form,
+    mut form: Form,
 ) -> Result<Response, Refusal> {
     operator.require(operator.may(Scope::InventoryWrite))?;
+    for (field, sentence) in MISSING {
+        if form.text(field).is_empty() {
+            form.blame(field, sentence);
+        }
+    }
+    if !form.is_good() {
+        return page(&console.app.database.pool, &operator, form).await;
+    }
     let (body, key) = (form.json(&FIELDS), Some(form.key()));
     let answer = console
         .api
@@ -97,14 +119,36 @@ async fn find(db: &PgPool, operator: &Operator, form: &Form) -> sqlx::Result<Fou
     let store = form.text("store_id").parse().ok();
     let store = store.filter(|store| operator.caller.grant.stores.hold(*store));
     let search = form.text("q").trim().to_owned();
-    let products = match store {
+    let mut products = match store {
         Some(store) if !search.is_empty() => choices::products(db, store, &search, false).await?,
         _ => Vec::new(),
     };
+    let chosen = match form.text("product_id").parse() {
+        Ok(id) => chosen(db, store, id).await?,
+        Err(_) => None,
+    };
+    let id = chosen.as_ref().map(|product| product.id);
+    if let Some(chosen) = chosen {
+        products.retain(|product| product.id != chosen.id);
+        products.insert(0, chosen);
+    }
     Ok(Found {
         store,
         search,
         products,
-        chosen: form.text("product_id").parse().ok(),
+        chosen: id,
     })
+}
+
+/// A product, active or not, and what `store` has of it.
+async fn chosen(db: &PgPool, store: Option<i64>, id: i64) -> sqlx::Result<Option<FoundProduct>> {
+    sqlx::query_as!(
+        FoundProduct,
+        r#"select p.id, p.title, p.price as "price: Money", i.quantity as "quantity?"
+           from product p left join inventory i on i.product_id = p.id and i.store_id = $2 where p.id = $1"#,
+        id,
+        store
+    )
+    .fetch_optional(db)
+    .await
 }

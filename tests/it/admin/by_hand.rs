@@ -104,6 +104,61 @@ async fn an_order_that_is_written_wrong_is_shown_again_with_what_is_wrong() {
 }
 
 #[tokio::test]
+async fn an_order_without_a_store_says_so_at_the_field() {
+    let app = TestApp::start().await;
+    let shop = shop(&app).await;
+    let mut browser = browser(&app, Role::Staff).await;
+    let lamp = shop.product.to_string();
+    let lines = [("store", ""), ("product", lamp.as_str()), ("quantity", "1")];
+    let answer = browser.post("/admin/orders/new/", &lines).await;
+    assert_eq!(answer.status, 400);
+    let field = r#"<p class="error" id="store-error">Choose a store.</p>"#;
+    assert!(answer.text.contains(field), "{}", answer.text);
+    assert!(
+        !answer.text.contains("may not be null") && !answer.text.contains(r#"role="alert""#),
+        "{}",
+        answer.text
+    );
+    assert!(
+        answer.text.contains(r#"name="store" required"#),
+        "{}",
+        answer.text
+    );
+}
+
+#[tokio::test]
+async fn another_store_shows_its_own_stock_and_the_key_goes_with_the_order_alone() {
+    let app = TestApp::start().await;
+    let shop = shop(&app).await;
+    let there = app.store("Elsewhere").await;
+    app.stock(there, shop.product, 54).await;
+    let mut browser = browser(&app, Role::Staff).await;
+    for (store, stock) in [(shop.here, 10), (there, 54)] {
+        let path = format!(
+            "/admin/orders/new/?store={store}&q=lamp&product={}&quantity=1",
+            shop.product
+        );
+        let page = browser.page(&path).await;
+        let (_, draft) = page.split_once(r#"id="draft""#).unwrap();
+        assert!(draft.contains(&format!("{stock} in stock")), "{draft}");
+        assert!(
+            draft.contains(&format!(r#"<td class="number">{stock}</td>"#)),
+            "{draft}"
+        );
+        assert!(page.contains("Show its stock"), "{page}");
+        let keys: Vec<&str> = page.split(r#"name="idempotency_key""#).collect();
+        assert_eq!(keys.len(), 2, "{page}");
+        assert!(keys[0].ends_with(r#"<button class="main" "#), "{}", keys[0]);
+    }
+    let page = browser.page("/admin/stock/new/").await;
+    assert!(
+        page.contains(r#"<button class="main" name="idempotency_key""#)
+            && !page.contains(r#"type="hidden" name="idem"#),
+        "{page}"
+    );
+}
+
+#[tokio::test]
 async fn a_viewer_places_no_orders() {
     let app = TestApp::start().await;
     let shop = shop(&app).await;
