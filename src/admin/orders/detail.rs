@@ -151,32 +151,38 @@ async fn steps(db: &PgPool, order: &Order) -> sqlx::Result<Vec<Step>> {
     Ok(steps)
 }
 
-async fn confirmation(db: impl PgExecutor<'_>, order: i64) -> sqlx::Result<Step> {
-    let row = sqlx::query!(
-        r#"select c.confirmed_at as "sent_at?", o.dead_at, o.error, coalesce(o.handouts, 0) as "handouts!"
-           from (select $1::bigint as id) asked
-               left join order_confirmation c on c.order_id = asked.id
-               left join outbox o on c.order_id is null and o.order_ids @> array[asked.id]
-           limit 1"#,
-        order
-    )
-    .fetch_one(db)
-    .await?;
-    let (class, text) = match (row.sent_at, row.dead_at) {
-        (Some(_), _) => ("good", "Confirmation sent"),
-        (None, Some(_)) => ("bad", "Confirmation given up"),
-        (None, None) => ("open", "Confirmation is owed"),
-    };
-    let note = row.error.filter(|_| row.sent_at.is_none()).unwrap_or_default();
-    Ok(Step {
+async fn confirmation(db: &PgPool, order: i64) -> sqlx::Result<Step> {
+    let step = |class, text: &str, at, note| Step {
         class,
         text: text.to_owned(),
-        at: row.sent_at.or(row.dead_at),
-        note: match row.handouts {
-            0 => note,
-            times => format!("Handed out {times} times. {note}"),
-        },
-    })
+        at,
+        note,
+    };
+    let sent = sqlx::query_scalar!(
+        "select confirmed_at from order_confirmation where order_id = $1",
+        order
+    );
+    if let Some(at) = sent.fetch_optional(db).await? {
+        return Ok(step("good", "Confirmation sent", Some(at), String::new()));
+    }
+    // No index knows the orders of the outbox, so it is searched only for those that it may still have.
+    let owed = sqlx::query!(
+        "select dead_at, error, handouts from outbox where order_ids @> array[$1::bigint] limit 1",
+        order
+    );
+    let Some(owed) = owed.fetch_optional(db).await? else {
+        return Ok(step("open", "Confirmation is owed", None, String::new()));
+    };
+    let (class, text) = match owed.dead_at {
+        Some(_) => ("bad", "Confirmation given up"),
+        None => ("open", "Confirmation is owed"),
+    };
+    let error = owed.error.unwrap_or_default();
+    let note = match owed.handouts {
+        0 => error,
+        times => format!("Handed out {times} times. {error}"),
+    };
+    Ok(step(class, text, owed.dead_at, note))
 }
 
 async fn deliveries(db: impl PgExecutor<'_>, order: i64) -> sqlx::Result<Vec<Step>> {
