@@ -12,6 +12,7 @@ use super::{
 use crate::{
     access::Scope,
     admin::{
+        audit::{self, Entry},
         form::Form,
         operator::Operator,
         page::{Frame, Id, Refusal, render},
@@ -37,6 +38,7 @@ struct Page {
     line: Option<Line>,
     moving: Form,
     threshold: Form,
+    entries: Vec<Entry>,
     may_write: bool,
 }
 
@@ -124,6 +126,7 @@ pub async fn page(
     Ok(render(&Page {
         frame: Frame::new(operator, SECTION, title).after(query),
         line: ledger::line(db, stock.id).await?,
+        entries: audit::latest(db, operator, &format!("stock:{}", stock.id)).await?,
         stock,
         movements,
         pager,

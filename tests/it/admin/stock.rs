@@ -246,7 +246,9 @@ async fn a_product_is_stocked_and_its_stock_deleted() {
         .post("/admin/stock/new/", &[("store_id", &store_id)])
         .await;
     assert!(
-        missing.status == 400 && missing.text.contains(r#"class="error""#),
+        missing.status == 400
+            && missing.text.contains("Find a product, and choose it.")
+            && !missing.text.contains("Choose a store."),
         "{}",
         missing.text
     );
@@ -263,6 +265,55 @@ async fn a_product_is_stocked_and_its_stock_deleted() {
     );
     assert_eq!(browser.post(&path, &[]).await.status, 404);
     assert_eq!(count(&app, "select count(*) from inventory").await, 0);
+}
+
+#[tokio::test]
+async fn a_product_that_is_chosen_stays_chosen_whatever_is_searched_for() {
+    let app = TestApp::start().await;
+    let store = app.store("Here").await;
+    let lamp = app.product("Lamp", "2.50").await;
+    let chair = app.product("Chair", "2.50").await;
+    let mut browser = browser(&app, Role::Staff).await;
+    let page = browser
+        .page(&format!("/admin/stock/new/?product_id={lamp}"))
+        .await;
+    let chosen = format!(r#"value="{lamp}" required checked"#);
+    assert!(page.contains(&chosen), "{page}");
+    for search in ["chair", "lamp", "nothing", ""] {
+        let path = format!("/admin/stock/new/products/?store_id={store}&q={search}&product_id={lamp}");
+        let part = browser.page(&path).await;
+        assert_eq!(part.matches(&chosen).count(), 1, "{search}: {part}");
+        let found = format!(r#"value="{chair}" required>"#);
+        assert_eq!(part.contains(&found), search == "chair", "{search}: {part}");
+        assert_eq!(
+            part.contains("There is no other active product"),
+            search == "nothing" || search == "lamp",
+            "{search}: {part}"
+        );
+    }
+    app.stock(store, lamp, 1).await;
+    let page = browser
+        .page(&format!("/admin/stock/new/?product_id={lamp}&store_id={store}"))
+        .await;
+    assert!(page.contains("kept already") && !page.contains(&chosen), "{page}");
+}
+
+#[tokio::test]
+async fn the_page_of_a_stock_row_leads_to_its_history_for_who_may_see_it() {
+    let app = TestApp::start().await;
+    let store = app.store("Here").await;
+    let lamp = app.product("Lamp", "2.50").await;
+    let id = app.stock(store, lamp, 5).await;
+    account(&app, "bound", Role::Staff, Some(vec![store])).await;
+    let path = format!("/admin/stock/{id}/");
+    let history = format!("/admin/audit/?subject=stock%3A{id}");
+    let page = browser(&app, Role::Viewer).await.page(&path).await;
+    assert!(
+        page.contains(&history) && page.contains("stock.created"),
+        "{page}"
+    );
+    let page = Browser::log_in(&app, "bound").await.page(&path).await;
+    assert!(!page.contains("/admin/audit/"), "{page}");
 }
 
 #[tokio::test]
@@ -307,4 +358,48 @@ async fn a_viewer_changes_no_stock() {
         );
     }
     assert_eq!(app.quantity(id).await, 5);
+}
+
+#[tokio::test]
+async fn a_list_has_all_that_match_or_says_what_it_leaves_out() {
+    let app = TestApp::start().await;
+    let (here, there) = (app.store("Here").await, app.store("There").await);
+    let light = app.category("Light").await;
+    execute(
+        &app,
+        "insert into product (title, price, category_id) select 'Lamp ' || lpad(n::text, 5, '0'), 1, (select id from category)
+         from generate_series(1, 10001) n",
+    )
+    .await;
+    execute(
+        &app,
+        "insert into inventory (store_id, product_id) select s.id, p.id from store s, product p
+         where s.name = 'Here' or p.title = 'Lamp 10001'",
+    )
+    .await;
+    let mut browser = browser(&app, Role::Viewer).await;
+    let (of_products, of_rows) = (
+        "Only the first 10,000 products by title are looked at: narrow the search.",
+        "Only the first 10,000 rows are listed: narrow the search.",
+    );
+    for filter in [format!("category={light}"), "q=lamp".to_owned()] {
+        let page = browser
+            .page(&format!("/admin/stock/?{filter}&store={there}"))
+            .await;
+        assert_eq!(listed(&page), ["Lamp 10001 @ There"], "{filter}");
+        assert!(!page.contains("Only the first"), "{filter}");
+        let page = browser.page(&format!("/admin/stock/?{filter}")).await;
+        assert!(page.contains(of_products), "{filter}");
+        let store = format!("/admin/stock/?{filter}&store={here}");
+        let last = browser.page(&format!("{store}&page=199")).await;
+        let last = browser
+            .page(&format!("/admin/stock/{}", link(&last, "next").unwrap()))
+            .await;
+        assert_eq!(listed(&last).last().unwrap(), "Lamp 10000 @ Here", "{filter}");
+        assert!(last.contains(of_rows) && last.contains("Page 200"), "{last}");
+        assert_eq!(link(&last, "next"), None);
+        let beyond = browser.page(&format!("{store}&page=202")).await;
+        assert_eq!(link(&beyond, "next"), None);
+        assert!(link(&beyond, "prev").unwrap().ends_with("&page=199"));
+    }
 }
