@@ -8,6 +8,7 @@ pub mod queries;
 
 use askama::Template;
 use axum::{Extension, Router, extract::State, response::Response, routing::get};
+use chrono::{DateTime, Utc};
 use sqlx::PgPool;
 
 use super::{
@@ -18,7 +19,7 @@ use super::{
     query::{Head, PAGE_SIZE, Pager, Query},
 };
 use crate::access::Scope;
-use queries::{Filter, Range, Row, STATUSES};
+use queries::{Filter, Range, Row, SINCE, STATUSES};
 
 /// Where the pages of this folder are in the menu.
 const SECTION: &str = "/admin/orders/";
@@ -36,6 +37,8 @@ struct Page {
     live: String,
     /// The same list as a file.
     export: String,
+    /// From when on its orders are, if that is within a day.
+    since: Option<DateTime<Utc>>,
     may_order: bool,
 }
 
@@ -70,6 +73,7 @@ async fn list(operator: Operator, query: Query, State(db): State<PgPool>) -> Res
         pager,
         live,
         export: format!("/admin/orders/export/{}", query.with("page", "")),
+        since: filter.since,
         may_order: operator.may(Scope::OrdersWrite),
         query,
     }))

@@ -11,8 +11,10 @@ use crate::{
 
 /// What an order can stand as, in the order of the control.
 pub const STATUSES: [&str; 3] = ["CONFIRMED", "REJECTED", "PENDING"];
+/// The moment from which on orders are listed, as figures are that begin within a day. It is the pages' own, no control has it.
+pub const SINCE: &str = "from_moment";
 /// Stores that a name finds, at most.
-const FOUND_STORES: i64 = 50;
+const FOUND_STORES: i64 = 2000;
 /// Ids follow the time, but orders that are placed at the same time may be a little out of order.
 const OUT_OF_ORDER: TimeDelta = TimeDelta::minutes(10);
 
@@ -50,6 +52,8 @@ pub struct Filter {
     pub from: Option<NaiveDate>,
     /// Only those of days up to this one.
     pub to: Option<NaiveDate>,
+    /// Only those from this moment on.
+    pub since: Option<DateTime<Utc>>,
     /// The oldest first.
     pub oldest_first: bool,
 }
@@ -70,6 +74,10 @@ impl Filter {
             id: None,
             from: day("from"),
             to: day("to"),
+            since: query
+                .get(SINCE)
+                .and_then(|moment| moment.parse().ok())
+                .filter(|moment: &DateTime<Utc>| (1..=9999).contains(&moment.year())),
             oldest_first: query.sort(&["-placed"]) == ("placed", false),
         };
         match query.get("q").map(|text| text.trim_start_matches('#')) {
@@ -85,7 +93,11 @@ impl Filter {
     /// Whether the list has its latest orders on top, and grows there.
     #[must_use]
     pub fn is_live(&self) -> bool {
-        self.id.is_none() && self.from.is_none() && self.to.is_none() && !self.oldest_first
+        self.id.is_none()
+            && self.from.is_none()
+            && self.to.is_none()
+            && self.since.is_none()
+            && !self.oldest_first
     }
 
     /// Whether an order belongs to the list, as far as store and status go.
@@ -122,7 +134,7 @@ impl Range {
     /// Those of the days that are asked for.
     pub async fn of(db: &PgPool, filter: &Filter) -> sqlx::Result<Self> {
         let midnight = |day: NaiveDate| day.and_time(NaiveTime::MIN).and_utc();
-        let from = filter.from.map(midnight);
+        let from = filter.from.map(midnight).max(filter.since);
         let until = filter.to.and_then(|day| day.succ_opt()).map(midnight);
         let mut range = Self {
             first: 1,
@@ -269,7 +281,7 @@ pub async fn rows(db: impl PgExecutor<'_>, ids: &[i64], ascending: bool) -> sqlx
 
 /// How many orders `filter` takes, where that is counted already.
 pub async fn count(db: impl PgExecutor<'_>, filter: &Filter) -> sqlx::Result<Option<i64>> {
-    if filter.id.is_some() || filter.from.is_some() || filter.to.is_some() {
+    if filter.id.is_some() || filter.from.is_some() || filter.to.is_some() || filter.since.is_some() {
         return Ok(None);
     }
     sqlx::query_scalar!(

@@ -157,8 +157,8 @@ async fn out(db: impl PgExecutor<'_>, stores: &Stores) -> sqlx::Result<String> {
 fn tiles(now: DateTime<Utc>, known: &Known, jobs: Option<&(Option<Jobs>, Owed)>) -> Vec<Tile> {
     let day = |moment: DateTime<Utc>| moment.format("%Y-%m-%d").to_string();
     let today = format!("/admin/orders/?from={0}&to={0}", day(now));
-    let yesterday = day(now - TimeDelta::days(1));
     let recent = &known.recent;
+    let first = recent.hours.first().map_or(now, |(hour, _)| *hour);
     let tile = |label, value, link: String, class| Tile {
         label,
         value,
@@ -185,7 +185,11 @@ fn tiles(now: DateTime<Utc>, known: &Known, jobs: Option<&(Option<Jobs>, Owed)>)
             Some(recent.all.reject_rate())
                 .filter(|rate| !rate.is_empty())
                 .unwrap_or("–".into()),
-            format!("/admin/orders/?status=REJECTED&from={yesterday}"),
+            format!(
+                "/admin/orders/?status=REJECTED&{}={}",
+                queries::SINCE,
+                first.format("%Y-%m-%dT%H:%M:%SZ")
+            ),
             "",
         ),
         tile(
@@ -212,7 +216,7 @@ fn tiles(now: DateTime<Utc>, known: &Known, jobs: Option<&(Option<Jobs>, Owed)>)
         tiles.push(tile(
             "Failed jobs",
             dead.clone(),
-            "/admin/jobs/?state=dead".into(),
+            "/admin/jobs/#letters".into(),
             unless_none(&dead, "bad"),
         ));
     }

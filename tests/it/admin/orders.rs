@@ -352,3 +352,23 @@ async fn names_are_texts_and_nothing_else() {
         );
     }
 }
+
+#[tokio::test]
+async fn a_name_that_many_stores_have_finds_the_orders_of_all() {
+    let app = TestApp::start().await;
+    execute(
+        &app,
+        "insert into store (name, location) select 'Branch ' || lpad(n::text, 2, '0'), 'x' from generate_series(1, 60) n",
+    )
+    .await;
+    execute(
+        &app,
+        "insert into orders (store_id, status, total_amount) select id, 'CONFIRMED', 1 from store where name like '%60'",
+    )
+    .await;
+    let page = browser(&app, Role::Viewer)
+        .await
+        .page("/admin/orders/?q=branch")
+        .await;
+    assert_eq!(page.matches(r#"<tr id="order-"#).count(), 1, "{page}");
+}

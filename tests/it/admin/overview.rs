@@ -49,7 +49,7 @@ async fn figures_are_of_the_stores_that_one_sees_and_lead_to_what_they_count() {
     execute(
         &app,
         "insert into orders (store_id, status, total_amount, created_at)
-         select id, 'CONFIRMED', 100, now() - interval '25 hours' from store",
+         select id, status, 100, now() - interval '25 hours' from store, unnest(array['CONFIRMED', 'REJECTED']) status",
     )
     .await;
     app.order(here, &[(lamp, 2)]).await.created();
@@ -69,10 +69,19 @@ async fn figures_are_of_the_stores_that_one_sees_and_lead_to_what_they_count() {
     assert!(!page.contains("There"), "{page}");
     for (value, link) in tiles(&page) {
         let answer = bound.get(&link).await;
-        // The pages of jobs are not these.
-        if !link.starts_with("/admin/jobs/") {
-            assert_eq!(answer.status, 200, "{value} {link}");
+        assert_eq!(answer.status, 200, "{value} {link}");
+        if link.contains("REJECTED") {
+            assert_eq!(answer.text.matches(r#"<tr id="order-"#).count(), 1, "{link}");
         }
+    }
+    for (value, link) in tiles(&all.page("/admin/").await) {
+        let (path, place) = link.split_once('#').unwrap_or((&link, ""));
+        let answer = all.get(path).await;
+        assert_eq!(answer.status, 200, "{value} {link}");
+        assert!(
+            place.is_empty() || answer.text.contains(&format!(r#"id="{place}""#)),
+            "{value} {link}"
+        );
     }
     assert!(
         page.contains("Lamp is out of stock in Here: 1 order was rejected"),
