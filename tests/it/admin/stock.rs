@@ -295,7 +295,12 @@ async fn a_product_that_is_chosen_stays_chosen_whatever_is_searched_for() {
     let page = browser
         .page(&format!("/admin/stock/new/?product_id={lamp}&store_id={store}"))
         .await;
-    assert!(page.contains("kept already") && !page.contains(&chosen), "{page}");
+    assert!(
+        page.contains("kept already")
+            && !page.contains(&chosen)
+            && page.contains(&format!(r#"type="hidden" name="product_id" value="{lamp}""#)),
+        "{page}"
+    );
 }
 
 #[tokio::test]
