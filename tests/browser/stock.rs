@@ -20,7 +20,10 @@ async fn stock_is_changed_with_a_reason_that_the_ledger_tells() {
         browser.click("Change the stock").await;
         browser.sees(reason).await;
         let row = browser.row_of(reason).await;
-        assert!(row.split_whitespace().any(|word| word == after.to_string()) && row.contains("chief"), "{row}");
+        assert!(
+            row.split_whitespace().any(|word| word == after.to_string()) && row.contains("chief"),
+            "{row}"
+        );
         assert_eq!(shop.app.quantity(inventory).await, after);
     }
     browser.close().await;

@@ -11,7 +11,7 @@ use askama::Template;
 use axum::{
     Extension,
     extract::State,
-    http::{HeaderMap, StatusCode},
+    http::{HeaderMap, HeaderName, StatusCode},
     response::{
         IntoResponse, Response,
         sse::{Event, KeepAlive, Sse},
@@ -232,7 +232,10 @@ pub async fn stream(
     let leave = Leave::of(db, visitor, &operator);
     tokio::spawn(listener.pass_on(leave, draining));
     let keep_alive = KeepAlive::new().interval(SIGN_OF_LIFE);
-    Ok(Sse::new(events_of(stream)).keep_alive(keep_alive).into_response())
+    // A proxy that gathers what comes would keep it to itself.
+    let unbuffered = [(HeaderName::from_static("x-accel-buffering"), "no")];
+    let stream = Sse::new(events_of(stream)).keep_alive(keep_alive);
+    Ok((unbuffered, stream).into_response())
 }
 
 fn events_of(stream: mpsc::Receiver<Event>) -> impl Stream<Item = Result<Event, Infallible>> {
