@@ -14,6 +14,7 @@ use sqlx::PgPool;
 
 use super::{
     access::stores,
+    confirm::Confirm,
     console::Console,
     form::Form,
     login::too_often,
@@ -57,14 +58,12 @@ struct Row {
 pub fn router() -> Router<Console> {
     Router::new()
         .route("/admin/account/", get(show))
-        .route("/admin/account/password/", get(back).post(change_password))
-        .route("/admin/account/sessions/", get(back).post(end_session))
-        .route("/admin/account/everywhere/", post(log_out_everywhere).get(back))
-}
-
-/// Where a form was sent to there is nothing to see.
-async fn back() -> Redirect {
-    Redirect::to(PATH)
+        .route("/admin/account/password/", post(change_password))
+        .route("/admin/account/sessions/", post(end_session))
+        .route(
+            "/admin/account/everywhere/",
+            get(ask_everywhere).post(log_out_everywhere),
+        )
 }
 
 async fn show(
@@ -141,6 +140,22 @@ async fn end_session(
     register::end_session(&mut tx, &account, &session, &operator.caller.signature()).await?;
     tx.commit().await?;
     Ok(Redirect::to("/admin/account/?done=session-ended").into_response())
+}
+
+async fn ask_everywhere(operator: Operator) -> Confirm {
+    Confirm {
+        frame: Frame::new(&operator, PATH, "Log out everywhere?"),
+        effects: vec![
+            "All your sessions end, this one too, and with them what is typed in their browsers and was not sent."
+                .to_owned(),
+        ],
+        obstacle: String::new(),
+        action: format!("{PATH}everywhere/"),
+        yes: "Log out everywhere",
+        back: PATH.to_owned(),
+        instead: None,
+        form: Form::of([]),
+    }
 }
 
 async fn log_out_everywhere(

@@ -49,7 +49,7 @@ mod system;
 
 use axum::{
     Router,
-    http::{HeaderName, HeaderValue, StatusCode, header},
+    http::{HeaderName, HeaderValue, header},
     middleware::{from_fn, from_fn_with_state},
     response::{IntoResponse, Response},
     routing::any,
@@ -85,7 +85,7 @@ pub fn router(console: Console) -> Router<AppState> {
         .merge(access::router())
         .merge(account::router())
         .route("/admin/{*path}", any(async || Refusal::NotFound))
-        .method_not_allowed_fallback(async || (StatusCode::METHOD_NOT_ALLOWED, Refusal::NotFound));
+        .method_not_allowed_fallback(page::one_step_up);
     pages
         .layer(from_fn(session::require))
         // Whoever is not logged in is let in here, and nowhere else.

@@ -5,8 +5,8 @@ use std::borrow::Cow;
 use askama::Template;
 use axum::{
     extract::{FromRequestParts, Path},
-    http::{StatusCode, request::Parts},
-    response::{Html, IntoResponse, Response},
+    http::{Method, StatusCode, Uri, header, request::Parts},
+    response::{Html, IntoResponse, Redirect, Response},
 };
 
 use super::{api::Answer, form, operator::Operator, query::Query};
@@ -209,6 +209,47 @@ struct RefusalPage {
     text: Cow<'static, str>,
 }
 
+/// What a refusal says: it goes with the response, to be said in the frame of whoever is logged in.
+#[derive(Clone, Debug)]
+struct Said {
+    heading: &'static str,
+    text: Cow<'static, str>,
+}
+
+impl Said {
+    fn page(self, frame: Frame) -> Response {
+        render(&RefusalPage {
+            frame,
+            heading: self.heading,
+            text: self.text,
+        })
+    }
+}
+
+/// Gives a refusal the frame of whoever is logged in: it knew only that it was none of their pages. Any other response stays
+/// as it is.
+pub fn framed(mut response: Response, operator: &Operator) -> Response {
+    let Some(said) = response.extensions_mut().remove::<Said>() else {
+        return response;
+    };
+    let frame = Frame::new(operator, "", said.heading);
+    let (mut parts, _) = response.into_parts();
+    parts.headers.remove(header::CONTENT_LENGTH);
+    Response::from_parts(parts, said.page(frame).into_body())
+}
+
+/// A page is asked for where there are only forms to be sent to: it was loaded anew after a form was refused, say. What it
+/// was about is one step up.
+pub async fn one_step_up(method: Method, uri: Uri) -> Response {
+    let up = uri.path().trim_end_matches('/').rsplit_once('/');
+    match up {
+        Some((up, _)) if [Method::GET, Method::HEAD].contains(&method) => {
+            Redirect::to(&format!("{up}/")).into_response()
+        }
+        _ => (StatusCode::METHOD_NOT_ALLOWED, Refusal::NotFound).into_response(),
+    }
+}
+
 impl IntoResponse for Refusal {
     fn into_response(self) -> Response {
         let (status, heading, text) = match self {
@@ -267,12 +308,11 @@ impl IntoResponse for Refusal {
                 )
             }
         };
-        let page = RefusalPage {
-            frame: Frame::alone(heading),
-            heading,
-            text,
-        };
-        (status, render(&page)).into_response()
+        let said = Said { heading, text };
+        let mut response = said.clone().page(Frame::alone(heading));
+        *response.status_mut() = status;
+        response.extensions_mut().insert(said);
+        response
     }
 }
 

@@ -14,7 +14,11 @@ use axum_extra::extract::{
 };
 use form_urlencoded::byte_serialize;
 
-use super::{console::Console, operator::Operator, page::Refusal};
+use super::{
+    console::Console,
+    operator::Operator,
+    page::{self, Refusal},
+};
 use crate::{
     access::{Account, Token, TokenHash, login::Visit, session},
     web::{Caller, Client, REQUEST_ID},
@@ -81,17 +85,19 @@ pub async fn read(State(console): State<Console>, mut request: Request, next: Ne
     let jar = SignedCookieJar::from_headers(request.headers(), Key::from_ref(&console));
     let token = jar.get(COOKIE).and_then(|cookie| Token::of_text(cookie.value()));
     let visit = visit(&request, token.map(|token| token.hash()));
-    match account_of(&console, &visit).await {
-        Ok(Some(account)) => {
-            tracing::Span::current().record("actor", tracing::field::display(account.who()));
-            request.extensions_mut().insert(operator(&account, &visit));
-            request.extensions_mut().insert(Current(account));
-        }
-        Ok(None) => {}
+    let account = match account_of(&console, &visit).await {
+        Ok(account) => account,
         Err(error) => return Refusal::from(error).into_response(),
-    }
+    };
+    let operator = account.as_ref().map(|account| operator(account, &visit));
     request.extensions_mut().insert(Visitor(visit));
-    next.run(request).await
+    let (Some(account), Some(operator)) = (account, operator) else {
+        return next.run(request).await;
+    };
+    tracing::Span::current().record("actor", tracing::field::display(account.who()));
+    request.extensions_mut().insert(operator.clone());
+    request.extensions_mut().insert(Current(account));
+    page::framed(next.run(request).await, &operator)
 }
 
 fn visit(request: &Request, token: Option<TokenHash>) -> Visit {

@@ -186,7 +186,7 @@ async fn question(operator: &Operator, db: &PgPool, id: i64, form: Form) -> Resu
             "This cannot be undone.".to_owned(),
         ],
     };
-    let obstacle = "It cannot be deleted: some of its products were ordered. Move them to another category first, or deactivate them.";
+    let obstacle = "It cannot be deleted: some of its products were ordered. Move them to another category first.";
     Ok(Confirm {
         frame: Frame::new(
             operator,

@@ -52,6 +52,10 @@ async fn what_is_not_there_is_a_page_for_those_who_are_logged_in() {
         let answer = ada.get(path).await;
         assert_eq!(answer.status, 404, "{path}");
         assert!(answer.header("content-type").starts_with("text/html") && answer.text.contains("Not found"));
+        assert!(
+            answer.text.contains("Log out") && answer.text.contains("/admin/products/"),
+            "the menu stays"
+        );
         assert_eq!(Browser::new(&app).get(path).await.status, 303, "{path}");
     }
     let request = ada.request(Method::HEAD, "/admin/");
@@ -65,6 +69,47 @@ async fn what_is_not_there_is_a_page_for_those_who_are_logged_in() {
             "the login needs it"
         );
     }
+}
+
+#[tokio::test]
+async fn who_may_not_do_something_is_still_logged_in() {
+    let app = TestApp::start().await;
+    let mut ada = browser(&app, Role::Viewer).await;
+    for path in ["/admin/products/new/", "/admin/access/"] {
+        let refused = ada.get(path).await;
+        assert_eq!(refused.status, 403, "{path}");
+        assert!(
+            refused.text.contains("Not allowed") && refused.text.contains("Log out"),
+            "{}",
+            refused.text
+        );
+    }
+    let elsewhere = ada.request(Method::POST, "/admin/logout/");
+    let elsewhere = ada.send(elsewhere.header("sec-fetch-site", "cross-site")).await;
+    assert!(!elsewhere.text.contains("Log out"), "the cookie was not looked at");
+}
+
+#[tokio::test]
+async fn a_page_that_is_loaded_anew_after_its_form_was_refused_is_what_it_was_about() {
+    let app = TestApp::start().await;
+    let mut ada = browser(&app, Role::Superuser).await;
+    for (path, up) in [
+        ("/admin/stock/1/movements/", "/admin/stock/1/"),
+        ("/admin/stock/1/threshold/", "/admin/stock/1/"),
+        ("/admin/products/7/activate/?q=a", "/admin/products/7/"),
+        ("/admin/jobs/retry/", "/admin/jobs/"),
+        ("/admin/account/password/", "/admin/account/"),
+    ] {
+        let answer = ada.get(path).await;
+        assert_eq!(
+            (answer.status.as_u16(), answer.header("location")),
+            (303, up),
+            "{path}"
+        );
+    }
+    let request = ada.request(Method::DELETE, "/admin/stock/1/");
+    let refused = ada.send(request.header("sec-fetch-site", "same-origin")).await;
+    assert_eq!(refused.status, 405);
 }
 
 #[tokio::test]

@@ -85,7 +85,7 @@ async fn a_store_shows_what_it_has_and_sold() {
     let html = desk.html(&path).await;
     let text = text_of(&html);
     assert!(
-        text.contains("Products in stock 2 Low 2 Out of stock 1 Orders 2"),
+        text.contains("Products kept 2 Low 2 Out of stock 1 Orders 2"),
         "{text}"
     );
     assert!(text.contains("Confirmed 1 1,200.00 Rejected 1 0.00"), "{text}");
