@@ -154,11 +154,23 @@ pub async fn password_of(
     Ok(found.map(|found| (found.id, PasswordHash::of_column(found.password_hash))))
 }
 
+/// Which accounts are listed: those that are all of this, as far as it is said.
+#[derive(Clone, Debug, Default)]
+pub struct Filter {
+    /// A pattern of `like` for the username or the email, whatever the case.
+    pub like: Option<String>,
+    /// What they are for.
+    pub role: Option<Role>,
+    /// Whether one can log in.
+    pub is_active: Option<bool>,
+}
+
 /// Accounts sorted by a column, the page that begins after `offset`: one more than `limit`, if there are more.
 ///
 /// The columns are `username`, `role`, `last_login` and `created`.
 pub async fn list(
     db: impl PgExecutor<'_>,
+    filter: &Filter,
     (column, downwards): (&str, bool),
     limit: i64,
     offset: i64,
@@ -169,7 +181,8 @@ pub async fn list(
         column.to_owned()
     };
     accounts!(
-        "select * from account"
+        "select * from account where ($4::text is null or fold(username) like fold($4) or fold(email) like fold($4))
+             and ($5::text is null or role = $5) and ($6::boolean is null or is_active = $6)"
             + r#" order by
                 case $1 when 'username' then a.username when 'role' then a.role end,
                 case $1 when '-username' then a.username when '-role' then a.role end desc,
@@ -179,17 +192,27 @@ pub async fn list(
             limit $2 offset $3"#,
         column,
         limit,
-        offset
+        offset,
+        filter.like,
+        filter.role.map(Role::as_str),
+        filter.is_active
     )
     .fetch_all(db)
     .await
 }
 
-/// How many accounts there are.
-pub async fn count(db: impl PgExecutor<'_>) -> sqlx::Result<i64> {
-    sqlx::query_scalar!(r#"select count(*) as "count!" from account"#)
-        .fetch_one(db)
-        .await
+/// How many accounts there are like that.
+pub async fn count(db: impl PgExecutor<'_>, filter: &Filter) -> sqlx::Result<i64> {
+    sqlx::query_scalar!(
+        r#"select count(*) as "count!" from account
+           where ($1::text is null or fold(username) like fold($1) or fold(email) like fold($1))
+             and ($2::text is null or role = $2) and ($3::boolean is null or is_active = $3)"#,
+        filter.like,
+        filter.role.map(Role::as_str),
+        filter.is_active
+    )
+    .fetch_one(db)
+    .await
 }
 
 /// Whether there is any account.

@@ -1,5 +1,7 @@
 //! What a control offers to choose from.
 
+use std::collections::HashMap;
+
 use sqlx::{PgExecutor, PgPool};
 
 use super::query::pattern;
@@ -19,31 +21,65 @@ pub struct Choice {
     pub name: String,
 }
 
+/// A store, and where it is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Named {
+    /// Its id.
+    pub id: i64,
+    /// What it is called; others may be called the same.
+    pub name: String,
+    /// Where it is.
+    pub location: String,
+}
+
+/// Stores in the same order, each by a name that no other of them has: where that is not its own alone, with the location,
+/// and where even that is the same, with the id.
+#[must_use]
+pub fn told_apart(stores: Vec<Named>) -> Vec<Choice> {
+    let mut of_name = HashMap::<String, i32>::new();
+    let mut of_both = HashMap::<(String, String), i32>::new();
+    for store in &stores {
+        *of_name.entry(store.name.clone()).or_default() += 1;
+        *of_both
+            .entry((store.name.clone(), store.location.clone()))
+            .or_default() += 1;
+    }
+    let choice = |Named { id, name, location }| {
+        let is_alone = of_name.get(&name).is_none_or(|stores| *stores == 1);
+        let both = (name, location);
+        let name = match of_both.get(&both) {
+            _ if is_alone => both.0,
+            Some(1) => format!("{}, {}", both.0, both.1),
+            _ => format!("{}, {} ({id})", both.0, both.1),
+        };
+        Choice { id, name }
+    };
+    stores.into_iter().map(choice).collect()
+}
+
 /// The stores among those that are granted, active or not, by name.
 pub async fn stores(db: impl PgExecutor<'_>, granted: &Stores) -> sqlx::Result<Vec<Choice>> {
     let granted = granted.to_column();
-    sqlx::query_as!(
-        Choice,
-        "select id, name from store where $1::bigint[] is null or id = any($1) order by name, id limit $2",
+    let found = sqlx::query_as!(
+        Named,
+        "select id, name, location from store where $1::bigint[] is null or id = any($1) order by name, id limit $2",
         granted.as_deref(),
         MOST_STORES
-    )
-    .fetch_all(db)
-    .await
+    );
+    Ok(told_apart(found.fetch_all(db).await?))
 }
 
 /// Those of them that take orders.
 pub async fn open_stores(db: impl PgExecutor<'_>, granted: &Stores) -> sqlx::Result<Vec<Choice>> {
     let granted = granted.to_column();
-    sqlx::query_as!(
-        Choice,
-        "select id, name from store where is_active and ($1::bigint[] is null or id = any($1))
+    let found = sqlx::query_as!(
+        Named,
+        "select id, name, location from store where is_active and ($1::bigint[] is null or id = any($1))
          order by name, id limit $2",
         granted.as_deref(),
         MOST_STORES
-    )
-    .fetch_all(db)
-    .await
+    );
+    Ok(told_apart(found.fetch_all(db).await?))
 }
 
 /// Whether a choice was cut off: what is chosen may not be among what is offered.
@@ -111,4 +147,26 @@ pub async fn products(db: &PgPool, store: i64, text: &str, stocked: bool) -> sql
     )
     .fetch_all(db)
     .await
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn stores_of_the_same_name_are_told_apart() {
+        let store = |id, name: &str, location: &str| Named {
+            id,
+            name: name.into(),
+            location: location.into(),
+        };
+        let told = told_apart(vec![
+            store(1, "Delft", "Markt"),
+            store(2, "Ede", "Markt"),
+            store(3, "Ede", "Plein"),
+            store(4, "Ede", "Plein"),
+        ]);
+        let names: Vec<&str> = told.iter().map(|choice| choice.name.as_str()).collect();
+        assert_eq!(names, ["Delft", "Ede, Markt", "Ede, Plein (3)", "Ede, Plein (4)"]);
+    }
 }

@@ -8,6 +8,9 @@ use super::{
     page::{Frame, render},
 };
 
+/// What goes along with something that is deleted, in a sentence; or why it cannot be.
+pub type Fate = Result<String, &'static str>;
+
 /// A question, and the form that says yes.
 #[derive(Template)]
 #[template(path = "confirm.html")]

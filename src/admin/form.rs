@@ -271,13 +271,13 @@ pub fn done(path: &str, word: &'static str) -> Response {
 /// there.
 pub fn toggled(query: &Query, section: &str, page: &str, is_active: bool) -> Response {
     let word = if is_active { "activated" } else { "deactivated" };
-    match query.get("list") {
-        Some(_) => done(
-            &format!("{section}{}", query.clone().without("list").here()),
-            word,
-        ),
-        None => done(page, word),
-    }
+    done(&query.way_back(section, page), word)
+}
+
+/// Goes on after something was made: to its page, or to the form of another one, where that was asked for.
+pub fn made(form: &Form, page: &str, another: &str) -> Response {
+    let path = if form.is_checked("another") { another } else { page };
+    done(path, "created")
 }
 
 #[cfg(test)]

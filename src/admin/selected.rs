@@ -14,11 +14,15 @@ use sqlx::PgPool;
 
 use super::{
     api::Answer,
+    categories,
+    confirm::Fate,
     console::Console,
     form::{self, Form},
     operator::Operator,
     page::{Frame, Refusal, render},
+    products,
     query::Query,
+    stock, stores,
 };
 use crate::access::{Scope, Stores};
 
@@ -42,6 +46,23 @@ enum Act {
     Deactivate,
 }
 
+/// Where the list is that something was checked in.
+struct Back {
+    /// Its query, for the next form.
+    list: String,
+    link: String,
+}
+
+impl Back {
+    fn of(kind: Kind, list: &str) -> Self {
+        let query = Query::from(Query::default().with("list", list).trim_start_matches('?'));
+        Self {
+            list: list.to_owned(),
+            link: query.list(kind.section()),
+        }
+    }
+}
+
 /// What was checked, and what is to be done to it.
 #[derive(Clone, Debug)]
 struct Selection {
@@ -55,6 +76,8 @@ struct Selection {
 struct Row {
     id: i64,
     name: String,
+    /// How many pieces there are, of stock.
+    quantity: i64,
 }
 
 #[derive(Template)]
@@ -62,7 +85,11 @@ struct Row {
 struct Page {
     frame: Frame,
     selection: Selection,
+    /// The list that they were checked in.
+    back: Back,
     rows: Vec<Row>,
+    /// What becomes of each, where that is more than is said of all.
+    fates: Vec<Fate>,
     /// Of those that it was done to, how many; `None` before it is.
     done: Option<usize>,
     /// What it was not done to, each with the reason.
@@ -77,11 +104,19 @@ async fn ask(operator: Operator, query: Query, State(db): State<PgPool>) -> Resu
     let selection = Selection::read(query.text("of"), query.text("do"), query.all("id"))?;
     operator.require(selection.kind.may_be_written(&operator))?;
     let rows = selection.rows(&db, &operator.caller.grant.stores).await?;
+    let mut fates = Vec::new();
+    if selection.act == Act::Delete {
+        for row in &rows {
+            fates.push(selection.kind.fate(row, &db).await?);
+        }
+    }
     let title = format!("{} what was checked?", selection.act.label());
     Ok(render(&Page {
         frame: Frame::new(&operator, selection.kind.section(), title),
+        back: Back::of(selection.kind, query.text("list")),
         selection,
         rows,
+        fates,
         done: None,
         refused: Vec::new(),
     }))
@@ -93,6 +128,7 @@ async fn act(operator: Operator, State(console): State<Console>, form: Form) -> 
     let rows = selection
         .rows(&console.app.database.pool, &operator.caller.grant.stores)
         .await?;
+    let back = Back::of(selection.kind, form.text("list"));
     let mut refused = Vec::new();
     for row in &rows {
         let answer = selection.do_to(row.id, &console, &operator).await;
@@ -106,13 +142,15 @@ async fn act(operator: Operator, State(console): State<Console>, form: Form) -> 
         } else {
             selection.act.word_done()
         };
-        return Ok(form::done(selection.kind.section(), word));
+        return Ok(form::done(&back.link, word));
     }
     let page = Page {
         frame: Frame::new(&operator, selection.kind.section(), "Not all of it was done"),
         done: Some(rows.len() - refused.len()),
         selection,
+        back,
         rows,
+        fates: Vec::new(),
         refused,
     };
     Ok(render(&page).into_response())
@@ -123,6 +161,14 @@ fn reason(answer: &Answer) -> String {
     match answer.reason() {
         reason if reason.is_empty() => format!("The answer was {}.", answer.status),
         reason => reason,
+    }
+}
+
+impl Page {
+    /// What was checked, each with what becomes of it.
+    fn told(&self) -> impl Iterator<Item = (&Row, Option<&Fate>)> {
+        let fates = self.fates.iter().map(Some).chain(std::iter::repeat(None));
+        self.rows.iter().zip(fates)
     }
 }
 
@@ -152,16 +198,22 @@ impl Selection {
             };
         }
         match self.kind {
-            Kind::Categories => named!("select id, name from category where id = any($1) order by name, id"),
+            Kind::Categories => named!(
+                r#"select id, name, 0::bigint as "quantity!" from category where id = any($1) order by name, id"#
+            ),
             Kind::Products => {
-                named!("select id, title as name from product where id = any($1) order by title, id")
+                named!(
+                    r#"select id, title as name, 0::bigint as "quantity!" from product where id = any($1) order by title, id"#
+                )
             }
-            Kind::Stores => named!("select id, name from store where id = any($1) order by name, id"),
+            Kind::Stores => named!(
+                r#"select id, name, 0::bigint as "quantity!" from store where id = any($1) order by name, id"#
+            ),
             Kind::Stock => {
                 let granted = granted.to_column();
                 sqlx::query_as!(
                     Row,
-                    r#"select i.id, i.product_title || ', ' || s.name as "name!"
+                    r#"select i.id, i.product_title || ', ' || s.name as "name!", i.quantity::bigint as "quantity!"
                        from inventory i join store s on s.id = i.store_id
                        where i.id = any($1) and ($2::bigint[] is null or i.store_id = any($2))
                        order by i.product_title, s.name, i.id"#,
@@ -189,22 +241,13 @@ impl Selection {
 
     /// What follows from a yes.
     fn effect(&self) -> &'static str {
-        match (self.act, self.kind) {
-            (Act::Activate, _) => "They will be shown and can be ordered from again.",
-            (Act::Deactivate, _) => {
+        match self.act {
+            Act::Activate => "They will be shown and can be ordered from again.",
+            Act::Deactivate => {
                 "They will not be shown in lists any more, and nothing of them can be ordered. That can be undone."
             }
-            (Act::Delete, Kind::Categories) => {
-                "With each category go its products and their stock. One with products that were ordered stays. This cannot be undone."
-            }
-            (Act::Delete, Kind::Products) => {
-                "With each product goes its stock in all stores. What was ordered stays. This cannot be undone."
-            }
-            (Act::Delete, Kind::Stores) => {
-                "With each store goes its stock. One with orders stays. This cannot be undone."
-            }
-            (Act::Delete, Kind::Stock) => {
-                "With each goes what is left of it, which the ledger will tell. This cannot be undone."
+            Act::Delete => {
+                "This cannot be undone. What cannot be deleted stays, and does not keep the others from going."
             }
         }
     }
@@ -245,6 +288,16 @@ impl Kind {
         match self {
             Self::Stock => operator.may(Scope::InventoryWrite),
             _ => operator.writes_catalogue(),
+        }
+    }
+
+    /// What becomes of one that is deleted.
+    async fn fate(self, row: &Row, db: &PgPool) -> sqlx::Result<Fate> {
+        match self {
+            Self::Categories => categories::fate(db, row.id).await,
+            Self::Products => products::fate(db, row.id).await,
+            Self::Stores => stores::fate(db, row.id).await,
+            Self::Stock => Ok(Ok(stock::left(row.quantity))),
         }
     }
 

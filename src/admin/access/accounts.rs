@@ -15,16 +15,19 @@ use super::{
 };
 use crate::{
     access::{
-        Account, AccountFields, Role, account, password,
+        Account, AccountFields, Role,
+        account::{self, Filter},
+        password,
         register::{self, NotDone},
     },
     admin::{
+        audit::{self, Entry},
         confirm::Confirm,
         console::Console,
         form::{Form, done},
         new_password,
         page::{Frame, Id, Refusal, render},
-        query::{Head, PAGE_SIZE, Pager, Query},
+        query::{Head, PAGE_SIZE, Pager, Query, pattern},
         show::Moment,
     },
 };
@@ -33,6 +36,7 @@ use crate::{
 #[template(path = "accounts.html")]
 struct List {
     frame: Frame,
+    query: Query,
     heads: Vec<Head>,
     rows: Vec<Row>,
     pager: Pager,
@@ -56,6 +60,8 @@ struct Page<'a> {
     /// None, if it is to be made.
     account: Option<&'a Account>,
     is_own: bool,
+    /// What was done to it of late.
+    entries: Vec<Entry>,
 }
 
 pub fn router() -> Router<Console> {
@@ -68,8 +74,17 @@ pub fn router() -> Router<Console> {
 
 async fn list(State(db): State<PgPool>, me: Superuser, query: Query) -> Result<Response, Refusal> {
     let sorted = query.sort(&["username", "role", "last_login", "created"]);
-    let mut accounts = account::list(&db, sorted, PAGE_SIZE + 1, query.offset()).await?;
-    let pager = query.pager(&mut accounts, Some(account::count(&db).await?));
+    let filter = Filter {
+        like: query.get("q").map(pattern),
+        role: query.text("role").parse().ok(),
+        is_active: match query.text("state") {
+            "active" => Some(true),
+            "inactive" => Some(false),
+            _ => None,
+        },
+    };
+    let mut accounts = account::list(&db, &filter, sorted, PAGE_SIZE + 1, query.offset()).await?;
+    let pager = query.pager(&mut accounts, Some(account::count(&db, &filter).await?));
     let bound = stores::words(&db, accounts.iter().map(|account| account.stores.as_deref())).await?;
     let rows = accounts.into_iter().zip(bound).map(|(account, stores)| Row {
         stores,
@@ -90,6 +105,7 @@ async fn list(State(db): State<PgPool>, me: Superuser, query: Query) -> Result<R
         rows: rows.collect(),
         pager,
         me: me.0.account_id,
+        query,
     }))
 }
 
@@ -276,6 +292,10 @@ async fn page(
     form: &Form,
     account: Option<&Account>,
 ) -> Result<Response, Refusal> {
+    let entries = match account {
+        Some(account) => audit::latest(db, &me.0, &account.subject()).await?,
+        None => Vec::new(),
+    };
     let title = account.map_or_else(|| "New account".to_owned(), |account| account.username.clone());
     let page = Page {
         frame: me.frame(title),
@@ -283,6 +303,7 @@ async fn page(
         offer: stores::offer(db, form).await?,
         account,
         is_own: account.is_some_and(|account| account.id == me.0.account_id),
+        entries,
     };
     Ok(form.shown(render(&page)))
 }

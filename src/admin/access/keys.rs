@@ -43,6 +43,7 @@ const TERMS: [(&str, &str); 4] = [
 #[template(path = "keys.html")]
 struct List {
     frame: Frame,
+    query: Query,
     heads: Vec<Head>,
     rows: Vec<Row>,
     pager: Pager,
@@ -85,6 +86,10 @@ pub fn router() -> Router<Console> {
 async fn list(State(db): State<PgPool>, me: Superuser, query: Query) -> Result<Response, Refusal> {
     let sorted = query.sort(&["state", "name", "expires", "used"]);
     let mut keys = api_key::list(&db).await?;
+    if let Some(text) = query.get("q") {
+        let text = text.to_lowercase();
+        keys.retain(|key| key.name.to_lowercase().contains(&text));
+    }
     sort(&mut keys, sorted);
     let count = i64::try_from(keys.len()).unwrap_or(i64::MAX);
     let skipped = usize::try_from(query.offset()).unwrap_or(usize::MAX);
@@ -113,6 +118,7 @@ async fn list(State(db): State<PgPool>, me: Superuser, query: Query) -> Result<R
         ],
         rows: rows.collect(),
         pager,
+        query,
     }))
 }
 

@@ -4,7 +4,10 @@ use std::collections::HashMap;
 
 use sqlx::PgExecutor;
 
-use crate::admin::form::Form;
+use crate::admin::{
+    choices::{self, Named},
+    form::Form,
+};
 
 /// How many stores are offered as boxes. The others are bound by their ids.
 const OFFERED: i32 = 100;
@@ -70,17 +73,24 @@ pub async fn words(
 pub async fn offer(db: impl PgExecutor<'_>, form: &Form) -> sqlx::Result<Offer> {
     let chosen: Vec<i64> = form.all("store").filter_map(|id| id.parse().ok()).collect();
     let found = sqlx::query!(
-        r#"select id, name, is_active, (select count(*) from (select from store limit $1 + 1) s) > $1 as "more!" from store
+        r#"select id, name, location, is_active, (select count(*) from (select from store limit $1 + 1) s) > $1 as "more!" from store
            where id in (select id from store order by name, id limit $1) or id = any($2) order by name, id"#,
         OFFERED,
         &chosen
     );
     let found = found.fetch_all(db).await?;
     let more = found.iter().any(|store| store.more);
-    let stores = found.into_iter().map(|store| Offered {
+    let active: Vec<bool> = found.iter().map(|store| store.is_active).collect();
+    let named = found.into_iter().map(|store| Named {
+        id: store.id,
+        name: store.name,
+        location: store.location,
+    });
+    let named = choices::told_apart(named.collect()).into_iter();
+    let stores = named.zip(active).map(|(store, is_active)| Offered {
         id: store.id.to_string(),
         name: store.name,
-        is_active: store.is_active,
+        is_active,
     });
     Ok(Offer {
         stores: stores.collect(),

@@ -14,7 +14,7 @@ use sqlx::PgPool;
 
 use super::{
     audit::{self, Entry},
-    confirm::{Confirm, pieces},
+    confirm::{Confirm, Fate, pieces},
     console::Console,
     form::{self, Form, Sent},
     operator::Operator,
@@ -71,6 +71,7 @@ async fn list(operator: Operator, query: Query, State(db): State<PgPool>) -> Res
 #[template(path = "category.html")]
 struct Detail {
     frame: Frame,
+    query: Query,
     category: Category,
     entries: Vec<Entry>,
     writes: bool,
@@ -87,6 +88,7 @@ async fn show(
         frame: Frame::new(&operator, SECTION, &category.name).after(&query),
         entries: audit::latest(&db, &operator, &format!("category:{id}")).await?,
         writes: operator.writes_catalogue(),
+        query,
         category,
     }))
 }
@@ -96,23 +98,33 @@ async fn show(
 struct Editor {
     frame: Frame,
     form: Form,
+    makes: bool,
     back: String,
 }
 
-fn editor(operator: &Operator, title: String, back: String, form: Form) -> Response {
-    let frame = Frame::new(operator, SECTION, title);
-    let page = Editor { frame, form, back };
+fn editor(frame: Frame, query: &Query, id: Option<i64>, form: Form) -> Response {
+    let page = Editor {
+        frame,
+        form,
+        makes: id.is_none(),
+        back: id.map_or_else(|| query.list(SECTION), |id| query.way_back(SECTION, &page_of(id))),
+    };
     let html = render(&page);
     page.form.shown(html)
 }
 
-async fn blank(operator: Operator) -> Result<Response, Refusal> {
+async fn blank(operator: Operator, query: Query) -> Result<Response, Refusal> {
     operator.require(operator.writes_catalogue())?;
-    let form = Form::of([]);
-    Ok(editor(&operator, "New category".into(), SECTION.into(), form))
+    let frame = Frame::new(&operator, SECTION, "New category").after(&query);
+    Ok(editor(frame, &query, None, Form::of([])))
 }
 
-async fn create(operator: Operator, State(console): State<Console>, form: Form) -> Result<Response, Refusal> {
+async fn create(
+    operator: Operator,
+    query: Query,
+    State(console): State<Console>,
+    form: Form,
+) -> Result<Response, Refusal> {
     operator.require(operator.writes_catalogue())?;
     let (body, key) = (form.json(&FIELDS), Some(form.key()));
     let answer = console
@@ -120,30 +132,29 @@ async fn create(operator: Operator, State(console): State<Console>, form: Form) 
         .send(&operator, Method::POST, "/api/categories/", key, Some(&body))
         .await;
     if let Some(id) = answer.created() {
-        return Ok(form::done(&page_of(id), "created"));
+        let (page, another) = (page_of(id) + &query.kept(), query.here());
+        return Ok(form::made(&form, &page, &format!("{SECTION}new/{another}")));
     }
-    Ok(editor(
-        &operator,
-        "New category".into(),
-        SECTION.into(),
-        form.refused(answer)?,
-    ))
+    let frame = Frame::new(&operator, SECTION, "New category");
+    Ok(editor(frame, &query, None, form.refused(answer)?))
 }
 
-async fn edit(operator: Operator, State(db): State<PgPool>, Id(id): Id) -> Result<Response, Refusal> {
+async fn edit(
+    operator: Operator,
+    query: Query,
+    State(db): State<PgPool>,
+    Id(id): Id,
+) -> Result<Response, Refusal> {
     operator.require(operator.writes_catalogue())?;
     let category = queries::get(&db, id).await?.ok_or(Refusal::NotFound)?;
-    let title = format!("Edit {}", category.name);
-    Ok(editor(
-        &operator,
-        title,
-        page_of(id),
-        Form::of([("name", category.name)]),
-    ))
+    let frame = Frame::new(&operator, SECTION, format!("Edit {}", category.name));
+    let form = Form::of([("name", category.name)]);
+    Ok(editor(frame, &query, Some(id), form))
 }
 
 async fn save(
     operator: Operator,
+    query: Query,
     State(console): State<Console>,
     Id(id): Id,
     form: Form,
@@ -155,38 +166,54 @@ async fn save(
         .send(&operator, Method::PATCH, &path, None, Some(&body))
         .await;
     if answer.status.is_success() {
-        return Ok(form::done(&page_of(id), "saved"));
+        return Ok(form::done(&query.way_back(SECTION, &page_of(id)), "saved"));
     }
-    Ok(editor(
-        &operator,
-        "Edit category".into(),
-        page_of(id),
-        form.refused(answer)?,
-    ))
+    let frame = Frame::new(&operator, SECTION, "Edit category");
+    Ok(editor(frame, &query, Some(id), form.refused(answer)?))
 }
 
-async fn ask(operator: Operator, State(db): State<PgPool>, Id(id): Id) -> Result<Response, Refusal> {
+async fn ask(
+    operator: Operator,
+    query: Query,
+    State(db): State<PgPool>,
+    Id(id): Id,
+) -> Result<Response, Refusal> {
     operator.require(operator.writes_catalogue())?;
-    Ok(question(&operator, &db, id, Form::of([])).await?.into_response())
+    let page = question(&operator, &query, &db, id, Form::of([])).await?;
+    Ok(page.into_response())
 }
 
-async fn question(operator: &Operator, db: &PgPool, id: i64, form: Form) -> Result<Confirm, Refusal> {
-    let category = queries::get(db, id).await?.ok_or(Refusal::NotFound)?;
+/// What becomes of a category, its products and their stock when it is deleted.
+pub async fn fate(db: &PgPool, id: i64) -> sqlx::Result<Fate> {
     let takes = queries::takes(db, id).await?;
-    let products = pieces(takes.products, "product", "products");
-    let effects = match (takes.ordered, takes.products) {
-        (true, _) => vec![format!("This category has {products}.")],
-        (false, 0) => vec!["It has no products: nothing else goes with it.".to_owned()],
-        (false, _) => vec![
-            format!(
-                "With it go its {products} and their stock: {} in {}.",
-                pieces(takes.pieces, "piece", "pieces"),
-                pieces(takes.stock_rows, "stock row", "stock rows"),
-            ),
-            "This cannot be undone.".to_owned(),
-        ],
+    if takes.ordered {
+        return Ok(Err(
+            "It cannot be deleted: some of its products were ordered. Move them to another category first.",
+        ));
+    }
+    Ok(Ok(match takes.products {
+        0 => "It has no products: nothing else goes with it.".to_owned(),
+        products => format!(
+            "With it go its {} and their stock: {} in {}.",
+            pieces(products, "product", "products"),
+            pieces(takes.pieces, "piece", "pieces"),
+            pieces(takes.stock_rows, "stock row", "stock rows"),
+        ),
+    }))
+}
+
+async fn question(
+    operator: &Operator,
+    query: &Query,
+    db: &PgPool,
+    id: i64,
+    form: Form,
+) -> Result<Confirm, Refusal> {
+    let category = queries::get(db, id).await?.ok_or(Refusal::NotFound)?;
+    let (effects, obstacle) = match fate(db, id).await? {
+        Ok(products) => (vec![products, "This cannot be undone.".to_owned()], String::new()),
+        Err(obstacle) => (Vec::new(), obstacle.to_owned()),
     };
-    let obstacle = "It cannot be deleted: some of its products were ordered. Move them to another category first.";
     Ok(Confirm {
         frame: Frame::new(
             operator,
@@ -194,14 +221,10 @@ async fn question(operator: &Operator, db: &PgPool, id: i64, form: Form) -> Resu
             format!("Delete the category {}?", category.name),
         ),
         effects,
-        obstacle: if takes.ordered {
-            obstacle.to_owned()
-        } else {
-            String::new()
-        },
-        action: format!("{SECTION}{id}/delete/"),
+        obstacle,
+        action: format!("{SECTION}{id}/delete/{}", query.keep()),
         yes: "Delete",
-        back: page_of(id),
+        back: query.way_back(SECTION, &page_of(id)),
         instead: None,
         form,
     })
@@ -209,6 +232,7 @@ async fn question(operator: &Operator, db: &PgPool, id: i64, form: Form) -> Resu
 
 async fn delete(
     operator: Operator,
+    query: Query,
     State(console): State<Console>,
     Id(id): Id,
     form: Form,
@@ -220,12 +244,11 @@ async fn delete(
         .send(&operator, Method::DELETE, &path, None, None)
         .await;
     if answer.status.is_success() {
-        return Ok(form::done(SECTION, "deleted"));
+        return Ok(form::done(&query.list(SECTION), "deleted"));
     }
     let db = &console.app.database.pool;
-    Ok(question(&operator, db, id, form.refused(answer)?)
-        .await?
-        .into_response())
+    let page = question(&operator, &query, db, id, form.refused(answer)?).await?;
+    Ok(page.into_response())
 }
 
 fn page_of(id: i64) -> String {

@@ -12,7 +12,7 @@ use sqlx::PgPool;
 use super::{SECTION, categories, page_of, queries};
 use crate::admin::{
     choices::Choice,
-    confirm::{Confirm, pieces},
+    confirm::{Confirm, Fate, pieces},
     console::Console,
     form::{self, Form, Sent},
     operator::Operator,
@@ -33,22 +33,32 @@ const FIELDS: [Sent; 5] = [
 struct Editor {
     frame: Frame,
     form: Form,
-    categories: Vec<Choice>,
+    /// `None` where there are too many to choose from.
+    categories: Option<Vec<Choice>>,
+    makes: bool,
     back: String,
 }
 
+impl Editor {
+    /// Whether no product can be made yet.
+    fn lacks_category(&self) -> bool {
+        self.categories.as_ref().is_some_and(Vec::is_empty)
+    }
+}
+
 async fn editor(
-    operator: &Operator,
+    frame: Frame,
+    query: &Query,
     db: &PgPool,
-    title: String,
-    back: String,
+    id: Option<i64>,
     form: Form,
 ) -> Result<Response, Refusal> {
     let page = Editor {
-        frame: Frame::new(operator, SECTION, title),
-        categories: categories(db).await?,
+        frame,
         form,
-        back,
+        categories: categories(db).await?,
+        makes: id.is_none(),
+        back: id.map_or_else(|| query.list(SECTION), |id| query.way_back(SECTION, &page_of(id))),
     };
     let html = render(&page);
     Ok(page.form.shown(html))
@@ -58,11 +68,13 @@ pub async fn blank(operator: Operator, query: Query, State(db): State<PgPool>) -
     operator.require(operator.writes_catalogue())?;
     let category = query.text("category").to_owned();
     let form = Form::of([("category_id", category), ("is_active", "on".into())]);
-    editor(&operator, &db, "New product".into(), SECTION.into(), form).await
+    let frame = Frame::new(&operator, SECTION, "New product").after(&query);
+    editor(frame, &query, &db, None, form).await
 }
 
 pub async fn create(
     operator: Operator,
+    query: Query,
     State(console): State<Console>,
     form: Form,
 ) -> Result<Response, Refusal> {
@@ -73,16 +85,24 @@ pub async fn create(
         .send(&operator, Method::POST, "/api/products/", key, Some(&body))
         .await;
     if let Some(id) = answer.created() {
-        return Ok(form::done(&page_of(id), "created"));
+        let page = page_of(id) + &query.kept();
+        let another = query.with("category", form.text("category_id"));
+        return Ok(form::made(&form, &page, &format!("{SECTION}new/{another}")));
     }
     let (db, form) = (&console.app.database.pool, form.refused(answer)?);
-    editor(&operator, db, "New product".into(), SECTION.into(), form).await
+    let frame = Frame::new(&operator, SECTION, "New product");
+    editor(frame, &query, db, None, form).await
 }
 
-pub async fn edit(operator: Operator, State(db): State<PgPool>, Id(id): Id) -> Result<Response, Refusal> {
+pub async fn edit(
+    operator: Operator,
+    query: Query,
+    State(db): State<PgPool>,
+    Id(id): Id,
+) -> Result<Response, Refusal> {
     operator.require(operator.writes_catalogue())?;
     let product = queries::get(&db, id).await?.ok_or(Refusal::NotFound)?;
-    let title = format!("Edit {}", product.title);
+    let frame = Frame::new(&operator, SECTION, format!("Edit {}", product.title));
     let form = Form::of([
         ("title", product.title),
         ("description", product.description),
@@ -97,11 +117,12 @@ pub async fn edit(operator: Operator, State(db): State<PgPool>, Id(id): Id) -> R
             },
         ),
     ]);
-    editor(&operator, &db, title, page_of(id), form).await
+    editor(frame, &query, &db, Some(id), form).await
 }
 
 pub async fn save(
     operator: Operator,
+    query: Query,
     State(console): State<Console>,
     Id(id): Id,
     form: Form,
@@ -113,10 +134,11 @@ pub async fn save(
         .send(&operator, Method::PATCH, &path, None, Some(&body))
         .await;
     if answer.status.is_success() {
-        return Ok(form::done(&page_of(id), "saved"));
+        return Ok(form::done(&query.way_back(SECTION, &page_of(id)), "saved"));
     }
     let (db, form) = (&console.app.database.pool, form.refused(answer)?);
-    editor(&operator, db, "Edit product".into(), page_of(id), form).await
+    let frame = Frame::new(&operator, SECTION, "Edit product");
+    editor(frame, &query, db, Some(id), form).await
 }
 
 pub async fn activate(
@@ -156,14 +178,41 @@ async fn set_active(
     Ok(form::toggled(query, SECTION, &page_of(id), is_active))
 }
 
-pub async fn ask(operator: Operator, State(db): State<PgPool>, Id(id): Id) -> Result<Response, Refusal> {
+pub async fn ask(
+    operator: Operator,
+    query: Query,
+    State(db): State<PgPool>,
+    Id(id): Id,
+) -> Result<Response, Refusal> {
     operator.require(operator.writes_catalogue())?;
-    Ok(question(&operator, &db, id, Form::of([])).await?.into_response())
+    let page = question(&operator, &query, &db, id, Form::of([])).await?;
+    Ok(page.into_response())
 }
 
-async fn question(operator: &Operator, db: &PgPool, id: i64, form: Form) -> Result<Confirm, Refusal> {
-    let product = queries::get(db, id).await?.ok_or(Refusal::NotFound)?;
+/// What becomes of a product and its stock when it is deleted.
+pub async fn fate(db: &PgPool, id: i64) -> sqlx::Result<Fate> {
     let takes = queries::takes(db, id).await?;
+    if takes.ordered {
+        return Ok(Err("It was ordered, so it cannot be deleted: orders tell of it."));
+    }
+    Ok(Ok(match takes.stores {
+        0 => "No store has it: nothing else goes with it.".to_owned(),
+        stores => format!(
+            "With it goes its stock in {}: {}.",
+            pieces(stores, "store", "stores"),
+            pieces(takes.pieces, "piece", "pieces")
+        ),
+    }))
+}
+
+async fn question(
+    operator: &Operator,
+    query: &Query,
+    db: &PgPool,
+    id: i64,
+    form: Form,
+) -> Result<Confirm, Refusal> {
+    let product = queries::get(db, id).await?.ok_or(Refusal::NotFound)?;
     let mut page = Confirm {
         frame: Frame::new(
             operator,
@@ -172,36 +221,33 @@ async fn question(operator: &Operator, db: &PgPool, id: i64, form: Form) -> Resu
         ),
         effects: Vec::new(),
         obstacle: String::new(),
-        action: format!("{}delete/", page_of(id)),
+        action: format!("{}delete/{}", page_of(id), query.keep()),
         yes: "Delete",
-        back: page_of(id),
+        back: query.way_back(SECTION, &page_of(id)),
         instead: None,
         form,
     };
-    if takes.ordered {
-        page.obstacle = String::from("It was ordered, so it cannot be deleted: orders tell of it.");
-        if product.is_active {
-            page.effects = vec!["Deactivated, it is neither found nor ordered any more.".to_owned()];
-            page.instead = Some((format!("{}deactivate/", page_of(id)), "Deactivate it instead"));
-        } else {
-            page.effects = vec!["It is inactive: it is neither found nor ordered any more.".to_owned()];
+    match fate(db, id).await? {
+        Err(obstacle) => {
+            page.obstacle = obstacle.to_owned();
+            if product.is_active {
+                page.effects = vec!["Deactivated, it is neither found nor ordered any more.".to_owned()];
+                page.instead = Some((
+                    format!("{}deactivate/{}", page_of(id), query.keep()),
+                    "Deactivate it instead",
+                ));
+            } else {
+                page.effects = vec!["It is inactive: it is neither found nor ordered any more.".to_owned()];
+            }
         }
-    } else {
-        let stock = match takes.stores {
-            0 => "No store has it: nothing else goes with it.".to_owned(),
-            stores => format!(
-                "With it goes its stock in {}: {}.",
-                pieces(stores, "store", "stores"),
-                pieces(takes.pieces, "piece", "pieces")
-            ),
-        };
-        page.effects = vec![stock, "This cannot be undone.".to_owned()];
+        Ok(stock) => page.effects = vec![stock, "This cannot be undone.".to_owned()],
     }
     Ok(page)
 }
 
 pub async fn delete(
     operator: Operator,
+    query: Query,
     State(console): State<Console>,
     Id(id): Id,
     form: Form,
@@ -213,10 +259,9 @@ pub async fn delete(
         .send(&operator, Method::DELETE, &path, None, None)
         .await;
     if answer.status.is_success() {
-        return Ok(form::done(SECTION, "deleted"));
+        return Ok(form::done(&query.list(SECTION), "deleted"));
     }
     let db = &console.app.database.pool;
-    Ok(question(&operator, db, id, form.refused(answer)?)
-        .await?
-        .into_response())
+    let page = question(&operator, &query, db, id, form.refused(answer)?).await?;
+    Ok(page.into_response())
 }

@@ -21,6 +21,7 @@ use super::{
     query::{Head, Pager, Query},
     show,
 };
+pub use change::fate;
 use queries::{Filter, MOST_STORES, Product, Row, Stock};
 
 const SECTION: &str = "/admin/products/";
@@ -44,8 +45,8 @@ pub fn router() -> Router<Console> {
 struct List {
     frame: Frame,
     query: Query,
-    /// None of them where there are too many to choose from.
-    categories: Vec<Choice>,
+    /// `None` where there are too many to choose from.
+    categories: Option<Vec<Choice>>,
     heads: Vec<Head>,
     rows: Vec<Row>,
     pager: Pager,
@@ -83,19 +84,17 @@ async fn list(operator: Operator, query: Query, State(db): State<PgPool>) -> Res
     }))
 }
 
-/// Categories to choose from; none where they are too many to offer, and the one that is meant may not be among them.
-async fn categories(db: &PgPool) -> sqlx::Result<Vec<Choice>> {
-    let mut offered = choices::categories(db).await?;
-    if choices::are_cut_off(&offered) {
-        offered.clear();
-    }
-    Ok(offered)
+/// Categories to choose from; `None` where they are too many to offer, and the one that is meant may not be among them.
+async fn categories(db: &PgPool) -> sqlx::Result<Option<Vec<Choice>>> {
+    let offered = choices::categories(db).await?;
+    Ok(Some(offered).filter(|offered| !choices::are_cut_off(offered)))
 }
 
 #[derive(Template)]
 #[template(path = "product.html")]
 struct Detail {
     frame: Frame,
+    query: Query,
     product: Product,
     stock: Vec<Stock>,
     pieces: i64,
@@ -131,6 +130,7 @@ async fn detail(
         entries: audit::latest(&db, &operator, &format!("product:{id}")).await?,
         writes: operator.writes_catalogue(),
         stocks: operator.may(crate::access::Scope::InventoryWrite),
+        query,
         product,
         stock,
         more,

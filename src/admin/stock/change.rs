@@ -27,6 +27,7 @@ use crate::{
 /// A change of the quantity, with its reason.
 pub async fn move_stock(
     operator: Operator,
+    query: Query,
     Id(id): Id,
     State(console): State<Console>,
     form: Form,
@@ -41,17 +42,18 @@ pub async fn move_stock(
         .send(&operator, Method::POST, &path, key, Some(&body))
         .await;
     if answer.status.is_success() {
-        return Ok(form::done(&page_of(id), "moved"));
+        return Ok(form::done(&query.way_back(SECTION, &page_of(id)), "moved"));
     }
     let (form, threshold) = (form.refused(answer)?, detail::threshold(&stock));
     let status = form.status();
-    let page = detail::page(db, &operator, &Query::default(), stock, form, threshold).await?;
+    let page = detail::page(db, &operator, &query, stock, form, threshold).await?;
     Ok((status, page).into_response())
 }
 
 /// From how many pieces downwards the stock is low.
 pub async fn set_threshold(
     operator: Operator,
+    query: Query,
     Id(id): Id,
     State(console): State<Console>,
     form: Form,
@@ -62,24 +64,30 @@ pub async fn set_threshold(
     let body = form.json(&[Sent::Text("low_stock_threshold")]);
     let answer = send(&console, &operator, Method::PATCH, id, Some(&body)).await;
     if answer.status.is_success() {
-        return Ok(form::done(&page_of(id), "saved"));
+        return Ok(form::done(&query.way_back(SECTION, &page_of(id)), "saved"));
     }
     let form = form.refused(answer)?;
     let status = form.status();
-    let page = detail::page(db, &operator, &Query::default(), stock, detail::moving(), form).await?;
+    let page = detail::page(db, &operator, &query, stock, detail::moving(), form).await?;
     Ok((status, page).into_response())
 }
 
 /// Asks before the stock is deleted.
-pub async fn ask(operator: Operator, Id(id): Id, State(db): State<PgPool>) -> Result<Response, Refusal> {
+pub async fn ask(
+    operator: Operator,
+    query: Query,
+    Id(id): Id,
+    State(db): State<PgPool>,
+) -> Result<Response, Refusal> {
     operator.require(operator.may(Scope::InventoryWrite))?;
     let stock = detail::find(&db, &operator, id).await?;
-    Ok(question(&operator, &stock, Form::of([])).into_response())
+    Ok(question(&operator, &query, &stock, Form::of([])).into_response())
 }
 
 /// Deletes it.
 pub async fn delete(
     operator: Operator,
+    query: Query,
     Id(id): Id,
     State(console): State<Console>,
     form: Form,
@@ -88,32 +96,37 @@ pub async fn delete(
     let stock = detail::find(&console.app.database.pool, &operator, id).await?;
     let answer = send(&console, &operator, Method::DELETE, id, None).await;
     if answer.status == StatusCode::NO_CONTENT {
-        return Ok(form::done(SECTION, "deleted"));
+        return Ok(form::done(&query.list(SECTION), "deleted"));
     }
-    Ok(question(&operator, &stock, form.refused(answer)?).into_response())
+    Ok(question(&operator, &query, &stock, form.refused(answer)?).into_response())
 }
 
-fn question(operator: &Operator, stock: &Stock, form: Form) -> Confirm {
+fn question(operator: &Operator, query: &Query, stock: &Stock, form: Form) -> Confirm {
     let what = format!("{} in {}", stock.product_title, stock.store_name);
-    let left = match stock.quantity {
+    Confirm {
+        frame: Frame::new(operator, SECTION, format!("Delete the stock of {what}?")),
+        effects: vec![
+            left(stock.quantity),
+            "The store no longer keeps the product: orders for it are rejected. Its ledger stays in the database.".to_owned(),
+        ],
+        obstacle: String::new(),
+        action: format!("{SECTION}{}/delete/{}", stock.id, query.keep()),
+        yes: "Delete",
+        back: query.way_back(SECTION, &page_of(stock.id)),
+        instead: None,
+        form,
+    }
+}
+
+/// What becomes of a store's pieces of a product when it no longer keeps it.
+pub fn left(quantity: i64) -> String {
+    match quantity {
         0 => "Nothing is left of it.".to_owned(),
+        1 => "The piece that is left goes with it.".to_owned(),
         left => format!(
             "The {} that are left go with it.",
             pieces(left, "piece", "pieces")
         ),
-    };
-    Confirm {
-        frame: Frame::new(operator, SECTION, format!("Delete the stock of {what}?")),
-        effects: vec![
-            left,
-            "The store no longer keeps the product: orders for it are rejected. Its ledger stays in the database.".to_owned(),
-        ],
-        obstacle: String::new(),
-        action: format!("{SECTION}{}/delete/", stock.id),
-        yes: "Delete",
-        back: page_of(stock.id),
-        instead: None,
-        form,
     }
 }
 

@@ -30,8 +30,9 @@ const KINDS: [(&str, &str); 3] = [
 
 #[derive(Template)]
 #[template(path = "stock/detail.html")]
-struct Page {
+struct Page<'a> {
     frame: Frame,
+    query: &'a Query,
     stock: Stock,
     movements: Vec<Movement>,
     pager: Pager,
@@ -125,6 +126,7 @@ pub async fn page(
     let title = format!("{} in {}", stock.product_title, stock.store_name);
     Ok(render(&Page {
         frame: Frame::new(operator, SECTION, title).after(query),
+        query,
         line: ledger::line(db, stock.id).await?,
         entries: audit::latest(db, operator, &format!("stock:{}", stock.id)).await?,
         stock,

@@ -23,6 +23,7 @@ use super::{
     query::{Head, Pager, Query},
 };
 use crate::access::Scope;
+pub use change::left;
 use queries::{Filter, LAST_UNCOUNTED, Row};
 
 /// Where the pages of this folder are in the menu.

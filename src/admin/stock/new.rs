@@ -20,6 +20,7 @@ use crate::{
     money::Money,
 };
 
+const TITLE: &str = "Stock a product";
 const FIELDS: [Sent; 4] = [
     Sent::Text("store_id"),
     Sent::Text("product_id"),
@@ -69,7 +70,8 @@ pub async fn show(operator: Operator, query: Query, State(db): State<PgPool>) ->
     operator.require(operator.may(Scope::InventoryWrite))?;
     let typed = ["store_id", "product_id", "quantity", "low_stock_threshold", "q"];
     let form = Form::of(typed.map(|name| (name, query.text(name).to_owned())));
-    page(&db, &operator, form).await
+    let frame = Frame::new(&operator, SECTION, TITLE).after(&query);
+    page(&db, &operator, frame, form).await
 }
 
 /// `/admin/stock/new/products/`: what a search finds, for htmx.
@@ -81,17 +83,22 @@ pub async fn found(operator: Operator, query: Query, State(db): State<PgPool>) -
 
 pub async fn create(
     operator: Operator,
+    query: Query,
     State(console): State<Console>,
     mut form: Form,
 ) -> Result<Response, Refusal> {
     operator.require(operator.may(Scope::InventoryWrite))?;
+    let (db, frame) = (
+        &console.app.database.pool,
+        Frame::new(&operator, SECTION, TITLE),
+    );
     for (field, sentence) in MISSING {
         if form.text(field).is_empty() {
             form.blame(field, sentence);
         }
     }
     if !form.is_good() {
-        return page(&console.app.database.pool, &operator, form).await;
+        return page(db, &operator, frame, form).await;
     }
     let (body, key) = (form.json(&FIELDS), Some(form.key()));
     let answer = console
@@ -99,14 +106,19 @@ pub async fn create(
         .send(&operator, Method::POST, "/api/inventory/", key, Some(&body))
         .await;
     if let Some(id) = answer.created() {
-        return Ok(form::done(&format!("{SECTION}{id}/"), "created"));
+        let another = Query::default().with("store_id", form.text("store_id"));
+        let path = match query.get("another") {
+            Some(_) => format!("{SECTION}new/{another}"),
+            None => format!("{SECTION}{id}/"),
+        };
+        return Ok(form::done(&path, "created"));
     }
-    page(&console.app.database.pool, &operator, form.refused(answer)?).await
+    page(db, &operator, frame, form.refused(answer)?).await
 }
 
-async fn page(db: &PgPool, operator: &Operator, form: Form) -> Result<Response, Refusal> {
+async fn page(db: &PgPool, operator: &Operator, frame: Frame, form: Form) -> Result<Response, Refusal> {
     let page = Page {
-        frame: Frame::new(operator, SECTION, "Stock a product"),
+        frame,
         stores: choices::stores(db, &operator.caller.grant.stores).await?,
         found: find(db, operator, &form).await?,
         form,

@@ -13,7 +13,7 @@ use super::{SECTION, granted, page_of, queries};
 use crate::{
     access::Scope,
     admin::{
-        confirm::{Confirm, pieces},
+        confirm::{Confirm, Fate, pieces},
         console::Console,
         form::{self, Form, Sent},
         operator::Operator,
@@ -33,24 +33,31 @@ const FIELDS: [Sent; 3] = [
 struct Editor {
     frame: Frame,
     form: Form,
+    makes: bool,
     back: String,
 }
 
-fn editor(operator: &Operator, title: String, back: String, form: Form) -> Response {
-    let frame = Frame::new(operator, SECTION, title);
-    let page = Editor { frame, form, back };
+fn editor(frame: Frame, query: &Query, id: Option<i64>, form: Form) -> Response {
+    let page = Editor {
+        frame,
+        form,
+        makes: id.is_none(),
+        back: id.map_or_else(|| query.list(SECTION), |id| query.way_back(SECTION, &page_of(id))),
+    };
     let html = render(&page);
     page.form.shown(html)
 }
 
-pub async fn blank(operator: Operator) -> Result<Response, Refusal> {
+pub async fn blank(operator: Operator, query: Query) -> Result<Response, Refusal> {
     operator.require(operator.writes_catalogue())?;
+    let frame = Frame::new(&operator, SECTION, "New store").after(&query);
     let form = Form::of([("is_active", "on".into())]);
-    Ok(editor(&operator, "New store".into(), SECTION.into(), form))
+    Ok(editor(frame, &query, None, form))
 }
 
 pub async fn create(
     operator: Operator,
+    query: Query,
     State(console): State<Console>,
     form: Form,
 ) -> Result<Response, Refusal> {
@@ -61,20 +68,22 @@ pub async fn create(
         .send(&operator, Method::POST, "/api/stores/", key, Some(&body))
         .await;
     if let Some(id) = answer.created() {
-        return Ok(form::done(&page_of(id), "created"));
+        let (page, another) = (page_of(id) + &query.kept(), query.here());
+        return Ok(form::made(&form, &page, &format!("{SECTION}new/{another}")));
     }
-    Ok(editor(
-        &operator,
-        "New store".into(),
-        SECTION.into(),
-        form.refused(answer)?,
-    ))
+    let frame = Frame::new(&operator, SECTION, "New store");
+    Ok(editor(frame, &query, None, form.refused(answer)?))
 }
 
-pub async fn edit(operator: Operator, State(db): State<PgPool>, Id(id): Id) -> Result<Response, Refusal> {
+pub async fn edit(
+    operator: Operator,
+    query: Query,
+    State(db): State<PgPool>,
+    Id(id): Id,
+) -> Result<Response, Refusal> {
     operator.require(operator.may(Scope::CatalogWrite))?;
     let store = granted(&db, &operator, id).await?;
-    let title = format!("Edit {}", store.name);
+    let frame = Frame::new(&operator, SECTION, format!("Edit {}", store.name));
     let form = Form::of([
         ("name", store.name),
         ("location", store.location),
@@ -87,11 +96,12 @@ pub async fn edit(operator: Operator, State(db): State<PgPool>, Id(id): Id) -> R
             },
         ),
     ]);
-    Ok(editor(&operator, title, page_of(id), form))
+    Ok(editor(frame, &query, Some(id), form))
 }
 
 pub async fn save(
     operator: Operator,
+    query: Query,
     State(console): State<Console>,
     Id(id): Id,
     form: Form,
@@ -103,14 +113,10 @@ pub async fn save(
         .send(&operator, Method::PATCH, &path, None, Some(&body))
         .await;
     if answer.status.is_success() {
-        return Ok(form::done(&page_of(id), "saved"));
+        return Ok(form::done(&query.way_back(SECTION, &page_of(id)), "saved"));
     }
-    Ok(editor(
-        &operator,
-        "Edit store".into(),
-        page_of(id),
-        form.refused(answer)?,
-    ))
+    let frame = Frame::new(&operator, SECTION, "Edit store");
+    Ok(editor(frame, &query, Some(id), form.refused(answer)?))
 }
 
 pub async fn activate(
@@ -150,48 +156,72 @@ async fn set_active(
     Ok(form::toggled(query, SECTION, &page_of(id), is_active))
 }
 
-pub async fn ask(operator: Operator, State(db): State<PgPool>, Id(id): Id) -> Result<Response, Refusal> {
+pub async fn ask(
+    operator: Operator,
+    query: Query,
+    State(db): State<PgPool>,
+    Id(id): Id,
+) -> Result<Response, Refusal> {
     operator.require(operator.may(Scope::CatalogWrite))?;
-    Ok(question(&operator, &db, id, Form::of([])).await?.into_response())
+    let page = question(&operator, &query, &db, id, Form::of([])).await?;
+    Ok(page.into_response())
 }
 
-async fn question(operator: &Operator, db: &PgPool, id: i64, form: Form) -> Result<Confirm, Refusal> {
-    let store = granted(db, operator, id).await?;
+/// What becomes of a store and its stock when it is deleted.
+pub async fn fate(db: &PgPool, id: i64) -> sqlx::Result<Fate> {
     let takes = queries::takes(db, id).await?;
+    if takes.ordered {
+        return Ok(Err("It has orders, so it cannot be deleted."));
+    }
+    Ok(Ok(match takes.stock_rows {
+        0 => "It has no stock: nothing else goes with it.".to_owned(),
+        rows => format!(
+            "With it goes its stock: {} of {}.",
+            pieces(takes.pieces, "piece", "pieces"),
+            pieces(rows, "product", "products")
+        ),
+    }))
+}
+
+async fn question(
+    operator: &Operator,
+    query: &Query,
+    db: &PgPool,
+    id: i64,
+    form: Form,
+) -> Result<Confirm, Refusal> {
+    let store = granted(db, operator, id).await?;
     let mut page = Confirm {
         frame: Frame::new(operator, SECTION, format!("Delete the store {}?", store.name)),
         effects: Vec::new(),
         obstacle: String::new(),
-        action: format!("{}delete/", page_of(id)),
+        action: format!("{}delete/{}", page_of(id), query.keep()),
         yes: "Delete",
-        back: page_of(id),
+        back: query.way_back(SECTION, &page_of(id)),
         instead: None,
         form,
     };
-    if takes.ordered {
-        page.obstacle = String::from("It has orders, so it cannot be deleted.");
-        if store.is_active {
-            page.effects = vec!["Deactivated, it takes no more orders.".to_owned()];
-            page.instead = Some((format!("{}deactivate/", page_of(id)), "Deactivate it instead"));
-        } else {
-            page.effects = vec!["It is inactive: it takes no more orders.".to_owned()];
+    match fate(db, id).await? {
+        Err(obstacle) => {
+            page.obstacle = obstacle.to_owned();
+            if store.is_active {
+                page.effects = vec!["Deactivated, it takes no more orders.".to_owned()];
+                page.instead = Some((
+                    format!("{}deactivate/{}", page_of(id), query.keep()),
+                    "Deactivate it instead",
+                ));
+            } else {
+                page.effects = vec!["It is inactive: it takes no more orders.".to_owned()];
+            }
         }
-    } else {
-        let stock = match takes.stock_rows {
-            0 => "It has no stock: nothing else goes with it.".to_owned(),
-            rows => format!(
-                "With it goes its stock: {} of {}.",
-                pieces(takes.pieces, "piece", "pieces"),
-                pieces(rows, "product", "products")
-            ),
-        };
-        page.effects = vec![stock, "This cannot be undone.".to_owned()];
+        Ok(stock) => page.effects = vec![stock, "This cannot be undone.".to_owned()],
     }
     Ok(page)
 }
 
 pub async fn delete(
     operator: Operator,
+    query: Query,
     State(console): State<Console>,
     Id(id): Id,
     form: Form,
@@ -203,10 +233,9 @@ pub async fn delete(
         .send(&operator, Method::DELETE, &path, None, None)
         .await;
     if answer.status.is_success() {
-        return Ok(form::done(SECTION, "deleted"));
+        return Ok(form::done(&query.list(SECTION), "deleted"));
     }
     let db = &console.app.database.pool;
-    Ok(question(&operator, db, id, form.refused(answer)?)
-        .await?
-        .into_response())
+    let page = question(&operator, &query, db, id, form.refused(answer)?).await?;
+    Ok(page.into_response())
 }

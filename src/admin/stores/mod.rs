@@ -21,6 +21,7 @@ use super::{
     show,
 };
 use crate::access::Scope;
+pub use change::fate;
 use queries::{MOST_LOW, Sales, Store};
 
 const SECTION: &str = "/admin/stores/";
@@ -81,6 +82,7 @@ async fn list(operator: Operator, query: Query, State(db): State<PgPool>) -> Res
 #[template(path = "store.html")]
 struct Detail {
     frame: Frame,
+    query: Query,
     store: Store,
     sales: Vec<Sales>,
     out_of_stock: i64,
@@ -101,6 +103,7 @@ async fn detail(
         out_of_stock: queries::out_of_stock(&db, id).await?,
         entries: audit::latest(&db, &operator, &format!("store:{id}")).await?,
         writes: operator.may(Scope::CatalogWrite),
+        query,
         store,
     }))
 }

@@ -86,7 +86,10 @@ async fn who_may_not_do_something_is_still_logged_in() {
     }
     let elsewhere = ada.request(Method::POST, "/admin/logout/");
     let elsewhere = ada.send(elsewhere.header("sec-fetch-site", "cross-site")).await;
-    assert!(!elsewhere.text.contains("Log out"), "the cookie was not looked at");
+    assert!(
+        !elsewhere.text.contains("Log out"),
+        "the cookie was not looked at"
+    );
 }
 
 #[tokio::test]

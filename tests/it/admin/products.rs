@@ -75,7 +75,7 @@ async fn a_product_is_made_and_changed_and_taken_off_and_deleted() {
         led(&desk.post(&format!("{path}activate/"), &[]).await),
         format!("{path}?done=activated")
     );
-    let listed = format!("{path}deactivate/?q=saw&page=1&list=on");
+    let listed = format!("{path}deactivate/?list=%3Fq%3Dsaw%26page%3D1");
     assert_eq!(
         led(&desk.post(&listed, &[]).await),
         "/admin/products/?q=saw&done=deactivated"

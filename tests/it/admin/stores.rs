@@ -48,7 +48,7 @@ async fn a_store_is_made_and_changed_and_closed_and_deleted() {
         "{text}"
     );
     assert_eq!(
-        led(&desk.post(&format!("{path}deactivate/?list=on"), &[]).await),
+        led(&desk.post(&format!("{path}deactivate/?list=%3F"), &[]).await),
         "/admin/stores/?done=deactivated"
     );
     assert!(
