@@ -340,3 +340,64 @@ async fn ones_own_password_is_changed_only_by_who_knows_it() {
     );
     Browser::log_in(&app, "superuser").await;
 }
+
+#[tokio::test]
+async fn accounts_are_found_and_show_what_was_done_to_them() {
+    let app = TestApp::start().await;
+    let mut root = browser(&app, Role::Superuser).await;
+    for (name, role) in [("ada", "staff"), ("bob_b", "viewer"), ("bobob", "staff")] {
+        let form = with(new(name, role), "email", "x@shop.example");
+        assert_eq!(root.post(NEW, &form).await.status, 303);
+    }
+    execute(
+        &app,
+        "update account set is_active = false where username = 'ada'",
+    )
+    .await;
+    let cases: [(&str, &[&str]); 6] = [
+        ("?q=BOB", &["bob_b", "bobob"]),
+        ("?q=b_b", &["bob_b"]),
+        ("?q=SHOP.example&role=staff", &["ada", "bobob"]),
+        ("?state=inactive", &["ada"]),
+        ("?role=viewer&state=active", &["bob_b"]),
+        ("?q=nobody", &[]),
+    ];
+    for (query, expected) in cases {
+        let html = root.page(&format!("/admin/access/{query}")).await;
+        let rows = html.split(r#"<td class="wide"><a href="#).skip(1);
+        let found: Vec<&str> = rows.map(|row| row.split(['>', '<']).nth(1).unwrap()).collect();
+        assert_eq!(found, expected, "{query}");
+        let said = if expected.is_empty() {
+            "No account is like that.".to_owned()
+        } else {
+            format!("{} in all", expected.len())
+        };
+        assert!(html.contains(&said), "{query}: {html}");
+    }
+    let page = root.page("/admin/access/accounts/2/").await;
+    assert!(
+        page.contains("account.created</a> by superuser") && page.contains("?subject=account%3A2"),
+        "{page}"
+    );
+}
+
+#[tokio::test]
+async fn stores_of_the_same_name_are_told_apart_where_one_is_chosen() {
+    let app = TestApp::start().await;
+    for name in ["Amsterdam", "Amsterdam", "Delft"] {
+        app.store(name).await;
+    }
+    execute(&app, "update store set location = 'Dam ' || id").await;
+    let mut root = browser(&app, Role::Superuser).await;
+    for path in [NEW, "/admin/orders/", "/admin/stock/new/"] {
+        let page = root.page(path).await;
+        assert!(
+            page.contains("Amsterdam, Dam 1<") || page.contains("Amsterdam, Dam 1 <"),
+            "{path}: {page}"
+        );
+        assert!(
+            page.contains("Amsterdam, Dam 2") && !page.contains("Delft,"),
+            "{path}"
+        );
+    }
+}

@@ -54,6 +54,10 @@ async fn a_key_is_shown_once_and_is_good_until_it_is_revoked() {
     let days = "select count(*) from api_key where expires_at - created_at between interval '89 days 23 hours' and interval '90 days'";
     assert_eq!(count(&app, days).await, 1);
 
+    assert!(root.page("/admin/access/keys/?q=TILL").await.contains("afk_1_…"));
+    let none = root.page("/admin/access/keys/?q=other").await;
+    assert!(none.contains("No key is called that.") && !none.contains("afk_1_"));
+
     let question = root.page("/admin/access/keys/1/revoke/").await;
     assert!(question.contains("Revoke the key Till &#60;7&#62;?"));
     let revoked = root.post("/admin/access/keys/1/revoke/", &[]).await;

@@ -110,6 +110,11 @@ async fn sessions_are_listed_and_ended_one_by_one_or_all_at_once() {
     here.page("/admin/").await;
 
     there.enter("viewer", PASSWORD).await;
+    let asked = here.page("/admin/account/everywhere/").await;
+    assert!(
+        asked.contains("All your sessions end") && asked.contains(r#"action="/admin/account/everywhere/""#)
+    );
+    there.page("/admin/").await;
     let done = here.post("/admin/account/everywhere/", &[]).await;
     assert_eq!(
         (done.header("location"), here.cookie.as_deref()),

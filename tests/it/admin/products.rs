@@ -272,3 +272,95 @@ async fn who_is_bound_to_stores_sees_the_stock_of_these_and_changes_no_product()
         (&json!("Saw"), &json!(true))
     );
 }
+
+#[tokio::test]
+async fn what_is_done_from_a_list_leads_back_to_it() {
+    let app = TestApp::start().await;
+    let desk = Desk::of(&app, "staff", None).await;
+    let category = app.category("Tools").await;
+    let product = app.product_in(category, "Blue saw", "5.00").await;
+    let list = desk.html("/admin/products/?q=blue&state=active").await;
+    let back = "?list=%3Fq%3Dblue%26state%3Dactive";
+    let page = format!("/admin/products/{product}/");
+    for link in [
+        format!(r#"href="{page}{back}""#),
+        format!(r#"href="{page}edit/{back}""#),
+        format!(r#"action="{page}deactivate/{back}""#),
+        r#"name="list" value="?q=blue&#38;state=active""#.to_owned(),
+    ] {
+        assert!(list.contains(&link), "{link}: {list}");
+    }
+    let category = category.to_string();
+    let fields = [
+        ("title", "Blue saw"),
+        ("price", "6"),
+        ("category_id", &*category),
+        ("is_active", "on"),
+    ];
+    let there = "/admin/products/?q=blue&state=active";
+    assert_eq!(
+        led(&desk.post(&format!("{page}edit/{back}"), &fields).await),
+        format!("{there}&done=saved")
+    );
+
+    let detail = desk.html(&format!("{page}{back}")).await;
+    let escaped = there.replace('&', "&#38;");
+    assert!(
+        detail.contains(&format!(r#"<a href="{escaped}">All products</a>"#)),
+        "{detail}"
+    );
+    let stays = format!("{back}&stay=on");
+    assert!(
+        detail.contains(&format!("{page}edit/{back}&#38;stay=on")),
+        "{detail}"
+    );
+    assert_eq!(
+        led(&desk.post(&format!("{page}edit/{stays}"), &fields).await),
+        format!("{page}{back}&done=saved"),
+        "from its page one goes back to its page"
+    );
+    let asked = desk.html(&format!("{page}delete/{stays}")).await;
+    assert!(
+        asked.contains(&format!(r#"action="{page}delete/{back}&#38;stay=on""#)),
+        "{asked}"
+    );
+    assert_eq!(
+        led(&desk.post(&format!("{page}delete/{stays}"), &[]).await),
+        format!("{there}&done=deleted")
+    );
+    let elsewhere = desk.html("/admin/products/new/?list=%2F%2Fevil.example%2F").await;
+    assert!(!elsewhere.contains(r#"href="//evil"#) && elsewhere.contains(r#"href="/admin/products/"#));
+}
+
+#[tokio::test]
+async fn a_product_needs_a_category_and_may_be_one_of_several() {
+    let app = TestApp::start().await;
+    let desk = Desk::of(&app, "staff", None).await;
+    let blank = desk.html("/admin/products/new/").await;
+    assert!(
+        blank.contains(r#"href="/admin/categories/new/">Make a category first</a>"#),
+        "{blank}"
+    );
+    assert!(!blank.contains(r#"name="category_id""#));
+    let category = app.category("Tools").await.to_string();
+    assert!(
+        desk.html("/admin/products/new/")
+            .await
+            .contains("Save and add another")
+    );
+    let fields = [
+        ("title", "Saw"),
+        ("price", "6"),
+        ("category_id", &*category),
+        ("another", "on"),
+    ];
+    let made = desk.post("/admin/products/new/?done=created", &fields).await;
+    let next = led(&made).to_owned();
+    assert_eq!(
+        next,
+        format!("/admin/products/new/?category={category}&done=created")
+    );
+    let next = desk.html(&next).await;
+    assert!(next.contains("Created.") && next.contains(&format!(r#"value="{category}" selected"#)));
+    assert!(!desk.html("/admin/products/1/edit/").await.contains("add another"));
+}

@@ -24,7 +24,10 @@ async fn what_was_checked_is_asked_about_and_done_and_what_is_refused_is_named()
     let url = format!("/admin/selected/?of=products&do=delete&id={red}&id={blue}&id={sold}&id=99");
     let asked = text_of(&desk.html(&url).await);
     assert!(
-        asked.contains("Blue lamp Red lamp Sold lamp") && asked.contains("Delete 3"),
+        asked.contains("Blue lamp No store has it: nothing else goes with it. Red lamp")
+            && asked.contains(
+                "Sold lamp Stays It was ordered, so it cannot be deleted: orders tell of it. Delete 3"
+            ),
         "{asked}"
     );
 
@@ -35,8 +38,10 @@ async fn what_was_checked_is_asked_about_and_done_and_what_is_refused_is_named()
             .chain(ids.iter().map(|id| ("id", id.as_str())))
             .collect()
     };
-    let closed = desk.post("/admin/selected/", &form("deactivate")).await;
-    assert_eq!(led(&closed), "/admin/products/?done=deactivated");
+    let mut from_list = form("deactivate");
+    from_list.push(("list", "?q=lamp&page=2"));
+    let closed = desk.post("/admin/selected/", &from_list).await;
+    assert_eq!(led(&closed), "/admin/products/?q=lamp&page=2&done=deactivated");
     let active: i64 = sqlx::query_scalar("select count(*) from product where is_active")
         .fetch_one(&app.pool)
         .await
@@ -94,6 +99,10 @@ async fn stock_of_another_store_is_not_touched_by_who_is_bound() {
         ))
         .await;
     assert!(asked.contains("Lamp, Ours") && !asked.contains("Theirs"));
+    assert!(
+        asked.contains("The 5 pieces that are left go with it."),
+        "{asked}"
+    );
     let form = [
         ("of", "stock"),
         ("do", "delete"),
