@@ -18,6 +18,16 @@ const KEY: &str = "idempotency_key";
 /// What stands above a form of which some field is wrong.
 const LOOK: &str = "Nothing was changed: see what is said at the fields.";
 
+/// The value of a box, checked or not.
+#[must_use]
+pub fn check(is_checked: bool) -> String {
+    if is_checked {
+        "on".to_owned()
+    } else {
+        String::new()
+    }
+}
+
 /// What a form says to the API in one of its fields.
 #[derive(Clone, Copy, Debug)]
 pub enum Sent {

@@ -170,6 +170,12 @@ impl Page {
         let fates = self.fates.iter().map(Some).chain(std::iter::repeat(None));
         self.rows.iter().zip(fates)
     }
+
+    /// Those of it that nothing keeps from being done.
+    fn able(&self) -> Vec<&Row> {
+        let able = self.told().filter(|(_, fate)| !matches!(fate, Some(Err(_))));
+        able.map(|(row, _)| row).collect()
+    }
 }
 
 impl Selection {

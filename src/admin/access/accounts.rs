@@ -24,7 +24,7 @@ use crate::{
         audit::{self, Entry},
         confirm::Confirm,
         console::Console,
-        form::{Form, done},
+        form::{Form, check, done},
         new_password,
         page::{Frame, Id, Refusal, render},
         query::{Head, PAGE_SIZE, Pager, Query, pattern},
@@ -141,14 +141,7 @@ async fn show(State(db): State<PgPool>, me: Superuser, Id(id): Id) -> Result<Res
         ("username", account.username.clone()),
         ("email", account.email.clone()),
         ("role", account.role.to_string()),
-        (
-            "active",
-            if account.is_active {
-                "on".into()
-            } else {
-                String::new()
-            },
-        ),
+        ("active", check(account.is_active)),
     ]);
     page(
         &db,

@@ -108,14 +108,7 @@ pub async fn edit(
         ("description", product.description),
         ("price", product.price.to_string()),
         ("category_id", product.category_id.to_string()),
-        (
-            "is_active",
-            if product.is_active {
-                "on".into()
-            } else {
-                String::new()
-            },
-        ),
+        ("is_active", form::check(product.is_active)),
     ]);
     editor(frame, &query, &db, Some(id), form).await
 }

@@ -87,14 +87,7 @@ pub async fn edit(
     let form = Form::of([
         ("name", store.name),
         ("location", store.location),
-        (
-            "is_active",
-            if store.is_active {
-                "on".into()
-            } else {
-                String::new()
-            },
-        ),
+        ("is_active", form::check(store.is_active)),
     ]);
     Ok(editor(frame, &query, Some(id), form))
 }

@@ -26,7 +26,7 @@ async fn what_was_checked_is_asked_about_and_done_and_what_is_refused_is_named()
     assert!(
         asked.contains("Blue lamp No store has it: nothing else goes with it. Red lamp")
             && asked.contains(
-                "Sold lamp Stays It was ordered, so it cannot be deleted: orders tell of it. Delete 3"
+                "Sold lamp Stays It was ordered, so it cannot be deleted: orders tell of it. Delete 2"
             ),
         "{asked}"
     );
@@ -123,5 +123,45 @@ async fn stock_of_another_store_is_not_touched_by_who_is_bound() {
         .await
         .status,
         403
+    );
+}
+
+#[tokio::test]
+async fn stock_is_made_one_after_another_and_leads_back_to_its_list() {
+    let app = TestApp::start().await;
+    let product = app.product("Lamp", "1.00").await.to_string();
+    let store = app.store("Main").await.to_string();
+    let desk = Desk::of(&app, "staff", None).await;
+    let form = [
+        ("store_id", &*store),
+        ("product_id", &*product),
+        ("another", "on"),
+    ];
+    let made = desk.post("/admin/stock/new/", &form).await;
+    assert_eq!(
+        led(&made),
+        format!("/admin/stock/new/?store_id={store}&done=created")
+    );
+    let blank = desk.html(led(&made)).await;
+    assert!(blank.contains("Created.") && blank.contains(&format!(r#"value="{store}" selected"#)));
+
+    let list = desk.html("/admin/stock/?state=out").await;
+    let (page, kept) = ("/admin/stock/1/", "?list=%3Fstate%3Dout");
+    assert!(list.contains(&format!(r#"href="{page}{kept}""#)), "{list}");
+    let detail = desk.html(&format!("{page}{kept}")).await;
+    assert!(
+        detail.contains(r#"href="/admin/stock/?state=out">All stock"#),
+        "{detail}"
+    );
+    let threshold = [("low_stock_threshold", "3")];
+    assert_eq!(
+        led(&desk
+            .post(&format!("{page}threshold/{kept}&stay=on"), &threshold)
+            .await),
+        format!("{page}{kept}&done=saved")
+    );
+    assert_eq!(
+        led(&desk.post(&format!("{page}delete/{kept}&stay=on"), &[]).await),
+        "/admin/stock/?state=out&done=deleted"
     );
 }
