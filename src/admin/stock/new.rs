@@ -88,10 +88,7 @@ pub async fn create(
     mut form: Form,
 ) -> Result<Response, Refusal> {
     operator.require(operator.may(Scope::InventoryWrite))?;
-    let (db, frame) = (
-        &console.app.database.pool,
-        Frame::new(&operator, SECTION, TITLE),
-    );
+    let (db, frame) = (&console.app.database.pool, Frame::new(&operator, SECTION, TITLE));
     for (field, sentence) in MISSING {
         if form.text(field).is_empty() {
             form.blame(field, sentence);

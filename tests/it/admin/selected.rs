@@ -137,7 +137,7 @@ async fn stock_is_made_one_after_another_and_leads_back_to_its_list() {
         ("product_id", &*product),
         ("another", "on"),
     ];
-    let made = desk.post("/admin/stock/new/", &form).await;
+    let made = desk.post("/admin/stock/new/?another=on", &form).await;
     assert_eq!(
         led(&made),
         format!("/admin/stock/new/?store_id={store}&done=created")
