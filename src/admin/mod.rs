@@ -15,6 +15,7 @@
 //! | `choices` | what controls offer to choose from |
 //! | `page` | the frame around a page, and its refusals |
 //! | `query` | the query of a list: page, sort, filters, and links that change one of them |
+//! | `record` | what the pages of categories, products and stores do alike |
 //! | `show` | how moments, amounts and texts are shown |
 //! | `assets` | style sheet, scripts, icon |
 
@@ -39,6 +40,7 @@ mod overview;
 mod page;
 mod products;
 mod query;
+mod record;
 mod selected;
 mod session;
 mod setup;

@@ -6,7 +6,6 @@ use askama::Template;
 use axum::{
     Router,
     extract::State,
-    http::Method,
     response::{IntoResponse, Response},
     routing::get,
 };
@@ -20,12 +19,17 @@ use super::{
     operator::Operator,
     page::{Frame, Id, Refusal, render},
     query::{Head, Pager, Query},
+    record::Kind,
     show,
 };
 use queries::Category;
 
 const SECTION: &str = "/admin/categories/";
-const FIELDS: [Sent; 1] = [Sent::Text("name")];
+const CATEGORIES: Kind = Kind {
+    section: SECTION,
+    resource: "/api/categories/",
+    fields: &[Sent::Text("name")],
+};
 
 pub fn router() -> Router<Console> {
     Router::new()
@@ -107,7 +111,10 @@ fn editor(frame: Frame, query: &Query, id: Option<i64>, form: Form) -> Response 
         frame,
         form,
         makes: id.is_none(),
-        back: id.map_or_else(|| query.list(SECTION), |id| query.way_back(SECTION, &page_of(id))),
+        back: id.map_or_else(
+            || query.list(SECTION),
+            |id| query.way_back(SECTION, &CATEGORIES.page_of(id)),
+        ),
     };
     let html = render(&page);
     page.form.shown(html)
@@ -126,13 +133,9 @@ async fn create(
     form: Form,
 ) -> Result<Response, Refusal> {
     operator.require(operator.writes_catalogue())?;
-    let (body, key) = (form.json(&FIELDS), Some(form.key()));
-    let answer = console
-        .api
-        .send(&operator, Method::POST, "/api/categories/", key, Some(&body))
-        .await;
+    let answer = CATEGORIES.create(&console, &operator, &form).await;
     if let Some(id) = answer.created() {
-        let (page, another) = (page_of(id) + &query.kept(), query.here());
+        let (page, another) = (CATEGORIES.page_of(id) + &query.kept(), query.here());
         return Ok(form::made(&form, &page, &format!("{SECTION}new/{another}")));
     }
     let frame = Frame::new(&operator, SECTION, "New category");
@@ -160,13 +163,12 @@ async fn save(
     form: Form,
 ) -> Result<Response, Refusal> {
     operator.require(operator.writes_catalogue())?;
-    let (path, body) = (format!("/api/categories/{id}/"), form.json(&FIELDS));
-    let answer = console
-        .api
-        .send(&operator, Method::PATCH, &path, None, Some(&body))
-        .await;
+    let answer = CATEGORIES.save(&console, &operator, id, &form).await;
     if answer.status.is_success() {
-        return Ok(form::done(&query.way_back(SECTION, &page_of(id)), "saved"));
+        return Ok(form::done(
+            &query.way_back(SECTION, &CATEGORIES.page_of(id)),
+            "saved",
+        ));
     }
     let frame = Frame::new(&operator, SECTION, "Edit category");
     Ok(editor(frame, &query, Some(id), form.refused(answer)?))
@@ -224,7 +226,7 @@ async fn question(
         obstacle,
         action: format!("{SECTION}{id}/delete/{}", query.keep()),
         yes: "Delete",
-        back: query.way_back(SECTION, &page_of(id)),
+        back: query.way_back(SECTION, &CATEGORIES.page_of(id)),
         instead: None,
         form,
     })
@@ -238,19 +240,11 @@ async fn delete(
     form: Form,
 ) -> Result<Response, Refusal> {
     operator.require(operator.writes_catalogue())?;
-    let path = format!("/api/categories/{id}/");
-    let answer = console
-        .api
-        .send(&operator, Method::DELETE, &path, None, None)
-        .await;
+    let answer = CATEGORIES.delete(&console, &operator, id).await;
     if answer.status.is_success() {
         return Ok(form::done(&query.list(SECTION), "deleted"));
     }
     let db = &console.app.database.pool;
     let page = question(&operator, &query, db, id, form.refused(answer)?).await?;
     Ok(page.into_response())
-}
-
-fn page_of(id: i64) -> String {
-    format!("{SECTION}{id}/")
 }

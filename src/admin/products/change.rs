@@ -3,13 +3,11 @@
 use askama::Template;
 use axum::{
     extract::State,
-    http::Method,
     response::{IntoResponse, Response},
 };
-use serde_json::json;
 use sqlx::PgPool;
 
-use super::{SECTION, categories, page_of, queries};
+use super::{SECTION, categories, queries};
 use crate::admin::{
     choices::Choice,
     confirm::{Confirm, Fate, pieces},
@@ -18,15 +16,20 @@ use crate::admin::{
     operator::Operator,
     page::{Frame, Id, Refusal, render},
     query::Query,
+    record::Kind,
 };
 
-const FIELDS: [Sent; 5] = [
-    Sent::Text("title"),
-    Sent::Text("description"),
-    Sent::Text("price"),
-    Sent::Text("category_id"),
-    Sent::Checked("is_active"),
-];
+const PRODUCTS: Kind = Kind {
+    section: SECTION,
+    resource: "/api/products/",
+    fields: &[
+        Sent::Text("title"),
+        Sent::Text("description"),
+        Sent::Text("price"),
+        Sent::Text("category_id"),
+        Sent::Checked("is_active"),
+    ],
+};
 
 #[derive(Template)]
 #[template(path = "product_form.html")]
@@ -58,7 +61,10 @@ async fn editor(
         form,
         categories: categories(db).await?,
         makes: id.is_none(),
-        back: id.map_or_else(|| query.list(SECTION), |id| query.way_back(SECTION, &page_of(id))),
+        back: id.map_or_else(
+            || query.list(SECTION),
+            |id| query.way_back(SECTION, &PRODUCTS.page_of(id)),
+        ),
     };
     let html = render(&page);
     Ok(page.form.shown(html))
@@ -79,13 +85,9 @@ pub async fn create(
     form: Form,
 ) -> Result<Response, Refusal> {
     operator.require(operator.writes_catalogue())?;
-    let (body, key) = (form.json(&FIELDS), Some(form.key()));
-    let answer = console
-        .api
-        .send(&operator, Method::POST, "/api/products/", key, Some(&body))
-        .await;
+    let answer = PRODUCTS.create(&console, &operator, &form).await;
     if let Some(id) = answer.created() {
-        let page = page_of(id) + &query.kept();
+        let page = PRODUCTS.page_of(id) + &query.kept();
         let another = query.with("category", form.text("category_id"));
         return Ok(form::made(&form, &page, &format!("{SECTION}new/{another}")));
     }
@@ -121,13 +123,12 @@ pub async fn save(
     form: Form,
 ) -> Result<Response, Refusal> {
     operator.require(operator.writes_catalogue())?;
-    let (path, body) = (format!("/api/products/{id}/"), form.json(&FIELDS));
-    let answer = console
-        .api
-        .send(&operator, Method::PATCH, &path, None, Some(&body))
-        .await;
+    let answer = PRODUCTS.save(&console, &operator, id, &form).await;
     if answer.status.is_success() {
-        return Ok(form::done(&query.way_back(SECTION, &page_of(id)), "saved"));
+        return Ok(form::done(
+            &query.way_back(SECTION, &PRODUCTS.page_of(id)),
+            "saved",
+        ));
     }
     let (db, form) = (&console.app.database.pool, form.refused(answer)?);
     let frame = Frame::new(&operator, SECTION, "Edit product");
@@ -140,7 +141,8 @@ pub async fn activate(
     State(console): State<Console>,
     Id(id): Id,
 ) -> Result<Response, Refusal> {
-    set_active(&operator, &query, &console, id, true).await
+    operator.require(operator.writes_catalogue())?;
+    PRODUCTS.set_active(&console, &operator, &query, id, true).await
 }
 
 pub async fn deactivate(
@@ -149,26 +151,8 @@ pub async fn deactivate(
     State(console): State<Console>,
     Id(id): Id,
 ) -> Result<Response, Refusal> {
-    set_active(&operator, &query, &console, id, false).await
-}
-
-async fn set_active(
-    operator: &Operator,
-    query: &Query,
-    console: &Console,
-    id: i64,
-    is_active: bool,
-) -> Result<Response, Refusal> {
     operator.require(operator.writes_catalogue())?;
-    let (path, body) = (format!("/api/products/{id}/"), json!({ "is_active": is_active }));
-    let answer = console
-        .api
-        .send(operator, Method::PATCH, &path, None, Some(&body))
-        .await;
-    if !answer.status.is_success() {
-        return Err(Refusal::of(&answer));
-    }
-    Ok(form::toggled(query, SECTION, &page_of(id), is_active))
+    PRODUCTS.set_active(&console, &operator, &query, id, false).await
 }
 
 pub async fn ask(
@@ -214,9 +198,9 @@ async fn question(
         ),
         effects: Vec::new(),
         obstacle: String::new(),
-        action: format!("{}delete/{}", page_of(id), query.keep()),
+        action: format!("{}delete/{}", PRODUCTS.page_of(id), query.keep()),
         yes: "Delete",
-        back: query.way_back(SECTION, &page_of(id)),
+        back: query.way_back(SECTION, &PRODUCTS.page_of(id)),
         instead: None,
         form,
     };
@@ -226,7 +210,7 @@ async fn question(
             if product.is_active {
                 page.effects = vec!["Deactivated, it is neither found nor ordered any more.".to_owned()];
                 page.instead = Some((
-                    format!("{}deactivate/{}", page_of(id), query.keep()),
+                    format!("{}deactivate/{}", PRODUCTS.page_of(id), query.keep()),
                     "Deactivate it instead",
                 ));
             } else {
@@ -246,11 +230,7 @@ pub async fn delete(
     form: Form,
 ) -> Result<Response, Refusal> {
     operator.require(operator.writes_catalogue())?;
-    let path = format!("/api/products/{id}/");
-    let answer = console
-        .api
-        .send(&operator, Method::DELETE, &path, None, None)
-        .await;
+    let answer = PRODUCTS.delete(&console, &operator, id).await;
     if answer.status.is_success() {
         return Ok(form::done(&query.list(SECTION), "deleted"));
     }

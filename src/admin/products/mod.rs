@@ -136,7 +136,3 @@ async fn detail(
         more,
     }))
 }
-
-fn page_of(id: i64) -> String {
-    format!("{SECTION}{id}/")
-}

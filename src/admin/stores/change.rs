@@ -3,13 +3,11 @@
 use askama::Template;
 use axum::{
     extract::State,
-    http::Method,
     response::{IntoResponse, Response},
 };
-use serde_json::json;
 use sqlx::PgPool;
 
-use super::{SECTION, granted, page_of, queries};
+use super::{SECTION, granted, queries};
 use crate::{
     access::Scope,
     admin::{
@@ -19,14 +17,19 @@ use crate::{
         operator::Operator,
         page::{Frame, Id, Refusal, render},
         query::Query,
+        record::Kind,
     },
 };
 
-const FIELDS: [Sent; 3] = [
-    Sent::Text("name"),
-    Sent::Text("location"),
-    Sent::Checked("is_active"),
-];
+const STORES: Kind = Kind {
+    section: SECTION,
+    resource: "/api/stores/",
+    fields: &[
+        Sent::Text("name"),
+        Sent::Text("location"),
+        Sent::Checked("is_active"),
+    ],
+};
 
 #[derive(Template)]
 #[template(path = "store_form.html")]
@@ -42,7 +45,10 @@ fn editor(frame: Frame, query: &Query, id: Option<i64>, form: Form) -> Response 
         frame,
         form,
         makes: id.is_none(),
-        back: id.map_or_else(|| query.list(SECTION), |id| query.way_back(SECTION, &page_of(id))),
+        back: id.map_or_else(
+            || query.list(SECTION),
+            |id| query.way_back(SECTION, &STORES.page_of(id)),
+        ),
     };
     let html = render(&page);
     page.form.shown(html)
@@ -62,13 +68,9 @@ pub async fn create(
     form: Form,
 ) -> Result<Response, Refusal> {
     operator.require(operator.writes_catalogue())?;
-    let (body, key) = (form.json(&FIELDS), Some(form.key()));
-    let answer = console
-        .api
-        .send(&operator, Method::POST, "/api/stores/", key, Some(&body))
-        .await;
+    let answer = STORES.create(&console, &operator, &form).await;
     if let Some(id) = answer.created() {
-        let (page, another) = (page_of(id) + &query.kept(), query.here());
+        let (page, another) = (STORES.page_of(id) + &query.kept(), query.here());
         return Ok(form::made(&form, &page, &format!("{SECTION}new/{another}")));
     }
     let frame = Frame::new(&operator, SECTION, "New store");
@@ -100,13 +102,9 @@ pub async fn save(
     form: Form,
 ) -> Result<Response, Refusal> {
     operator.require(operator.may(Scope::CatalogWrite))?;
-    let (path, body) = (format!("/api/stores/{id}/"), form.json(&FIELDS));
-    let answer = console
-        .api
-        .send(&operator, Method::PATCH, &path, None, Some(&body))
-        .await;
+    let answer = STORES.save(&console, &operator, id, &form).await;
     if answer.status.is_success() {
-        return Ok(form::done(&query.way_back(SECTION, &page_of(id)), "saved"));
+        return Ok(form::done(&query.way_back(SECTION, &STORES.page_of(id)), "saved"));
     }
     let frame = Frame::new(&operator, SECTION, "Edit store");
     Ok(editor(frame, &query, Some(id), form.refused(answer)?))
@@ -118,7 +116,8 @@ pub async fn activate(
     State(console): State<Console>,
     Id(id): Id,
 ) -> Result<Response, Refusal> {
-    set_active(&operator, &query, &console, id, true).await
+    operator.require(operator.may(Scope::CatalogWrite))?;
+    STORES.set_active(&console, &operator, &query, id, true).await
 }
 
 pub async fn deactivate(
@@ -127,26 +126,8 @@ pub async fn deactivate(
     State(console): State<Console>,
     Id(id): Id,
 ) -> Result<Response, Refusal> {
-    set_active(&operator, &query, &console, id, false).await
-}
-
-async fn set_active(
-    operator: &Operator,
-    query: &Query,
-    console: &Console,
-    id: i64,
-    is_active: bool,
-) -> Result<Response, Refusal> {
     operator.require(operator.may(Scope::CatalogWrite))?;
-    let (path, body) = (format!("/api/stores/{id}/"), json!({ "is_active": is_active }));
-    let answer = console
-        .api
-        .send(operator, Method::PATCH, &path, None, Some(&body))
-        .await;
-    if !answer.status.is_success() {
-        return Err(Refusal::of(&answer));
-    }
-    Ok(form::toggled(query, SECTION, &page_of(id), is_active))
+    STORES.set_active(&console, &operator, &query, id, false).await
 }
 
 pub async fn ask(
@@ -188,9 +169,9 @@ async fn question(
         frame: Frame::new(operator, SECTION, format!("Delete the store {}?", store.name)),
         effects: Vec::new(),
         obstacle: String::new(),
-        action: format!("{}delete/{}", page_of(id), query.keep()),
+        action: format!("{}delete/{}", STORES.page_of(id), query.keep()),
         yes: "Delete",
-        back: query.way_back(SECTION, &page_of(id)),
+        back: query.way_back(SECTION, &STORES.page_of(id)),
         instead: None,
         form,
     };
@@ -200,7 +181,7 @@ async fn question(
             if store.is_active {
                 page.effects = vec!["Deactivated, it takes no more orders.".to_owned()];
                 page.instead = Some((
-                    format!("{}deactivate/{}", page_of(id), query.keep()),
+                    format!("{}deactivate/{}", STORES.page_of(id), query.keep()),
                     "Deactivate it instead",
                 ));
             } else {
@@ -220,11 +201,7 @@ pub async fn delete(
     form: Form,
 ) -> Result<Response, Refusal> {
     operator.require(operator.may(Scope::CatalogWrite))?;
-    let path = format!("/api/stores/{id}/");
-    let answer = console
-        .api
-        .send(&operator, Method::DELETE, &path, None, None)
-        .await;
+    let answer = STORES.delete(&console, &operator, id).await;
     if answer.status.is_success() {
         return Ok(form::done(&query.list(SECTION), "deleted"));
     }

@@ -115,7 +115,3 @@ async fn granted(db: &PgPool, operator: &Operator, id: i64) -> Result<Store, Ref
     }
     queries::get(db, id).await?.ok_or(Refusal::NotFound)
 }
-
-fn page_of(id: i64) -> String {
-    format!("{SECTION}{id}/")
-}
