@@ -1,7 +1,7 @@
 //! `/api/inventory/`
 
 use axum::{Json, extract::State, http::StatusCode};
-use sqlx::PgPool;
+use sqlx::{PgPool, Postgres, Transaction};
 use utoipa_axum::{router::OpenApiRouter, routes};
 
 use super::{
@@ -10,6 +10,7 @@ use super::{
 };
 use crate::{
     access::{Area, Stores},
+    audit::Signature,
     database::{self, violated_constraint},
     product, store,
     web::{
@@ -78,12 +79,22 @@ async fn create(
     let mut fields = body.fields(Presence::Complete)?;
     let sent = read(&db, &caller.grant.stores, &mut fields).await?;
     let sent = fields.finish(sent)?;
-    let mut tx = db.begin().await?;
-    let inventory = queries::insert(&mut tx, &sent, &caller.signature())
-        .await
-        .map_err(|error| refused(error, &sent))?
-        .ok_or(NO_SUCH)?;
+    let by = caller.signature();
+    let begun = database::retry(|| begin(&db, &sent, &by)).await;
+    let (tx, inventory) = begun.map_err(|error| refused(error, &sent))?;
+    let inventory = inventory.ok_or(NO_SUCH)?;
     once.commit(tx, StatusCode::CREATED, inventory).await
+}
+
+/// Begins a transaction, and creates stock in it. It may fall victim to deletions, which wait for the same product.
+async fn begin(
+    db: &PgPool,
+    sent: &InventoryFields,
+    by: &Signature,
+) -> sqlx::Result<(Transaction<'static, Postgres>, Option<Inventory>)> {
+    let mut tx = db.begin().await?;
+    let created = queries::insert(&mut tx, sent, by).await?;
+    Ok((tx, created))
 }
 
 /// The stock of one product in one store.
