@@ -4,8 +4,9 @@ mod gauges;
 
 use std::{borrow::Cow, str::FromStr, time::Duration};
 
+use chrono::{DateTime, Utc};
 use sqlx::{
-    ConnectOptions, Connection, Executor, PgConnection, PgPool,
+    ConnectOptions, Connection, Executor, PgConnection, PgExecutor, PgPool,
     migrate::{MigrateError, Migrator},
     postgres::{PgConnectOptions, PgDatabaseError, PgPoolOptions, PgSeverity},
 };
@@ -120,6 +121,13 @@ pub(crate) async fn unless_silent<T, E: From<sqlx::Error>>(
         Ok(done) => done,
         Err(silent) => Err(sqlx::Error::Io(silent.into()).into()),
     }
+}
+
+/// What time it is, for all servers.
+pub async fn now(db: impl PgExecutor<'_>) -> sqlx::Result<DateTime<Utc>> {
+    sqlx::query_scalar!(r#"select now() as "now!""#)
+        .fetch_one(db)
+        .await
 }
 
 /// How often a transaction is run again.

@@ -7,7 +7,7 @@ use axum::{
     response::{IntoResponse, Response},
     routing::get,
 };
-use chrono::{DateTime, Days, Utc};
+use chrono::Days;
 use sqlx::PgPool;
 
 use super::{
@@ -27,6 +27,7 @@ use crate::{
         query::{Head, PAGE_SIZE, Pager, Query},
         show::Moment,
     },
+    database,
 };
 
 const PATH: &str = "/admin/access/keys/";
@@ -97,7 +98,7 @@ async fn list(State(db): State<PgPool>, me: Superuser, query: Query) -> Result<R
     let mut keys: Vec<ApiKey> = keys.into_iter().skip(skipped).take(shown).collect();
     let pager = query.pager(&mut keys, Some(count));
     let bound = stores::words(&db, keys.iter().map(|key| key.stores.as_deref())).await?;
-    let now = now(&db).await?;
+    let now = database::now(&db).await?;
     let rows = keys.into_iter().zip(bound).map(|(key, stores)| Row {
         stores,
         state: key.state(now),
@@ -179,7 +180,7 @@ async fn read(db: &PgPool, form: &mut Form) -> Result<NewKey, Refusal> {
     if known.is_none() {
         form.blame("term", "Choose how long it is to be good.");
     }
-    let now = now(db).await?;
+    let now = database::now(db).await?;
     Ok(NewKey {
         name,
         scopes: scopes.into_iter().collect::<Scopes>(),
@@ -221,11 +222,4 @@ async fn revoke(State(db): State<PgPool>, me: Superuser, Id(id): Id) -> Result<R
     let revoked = api_key::revoke(&mut tx, id, &me.0.caller.signature()).await?;
     tx.commit().await?;
     Ok(done(PATH, if revoked.is_some() { "revoked" } else { "none" }))
-}
-
-/// The time, by the clock that expiry is read by elsewhere too.
-async fn now(db: &PgPool) -> sqlx::Result<DateTime<Utc>> {
-    sqlx::query_scalar!(r#"select now() as "now!""#)
-        .fetch_one(db)
-        .await
 }

@@ -8,7 +8,7 @@ use axum::{
 use serde_json::{Value, json};
 use sqlx::PgPool;
 
-use super::{SECTION, letters, queries};
+use super::{SECTION, letters};
 use crate::{
     admin::{
         confirm::Confirm,
@@ -18,7 +18,7 @@ use crate::{
         page::{Frame, Refusal},
         query::Query,
     },
-    audit,
+    audit, database,
     queue::QueueError,
     worker::{
         self, RunError,
@@ -131,7 +131,7 @@ pub async fn run(
 ) -> Result<Response, Refusal> {
     operator.require(operator.rules_jobs())?;
     let (db, name) = (&console.app.database.pool, query.text("schedule"));
-    let now = queries::now(db).await?;
+    let now = database::now(db).await?;
     let queued = worker::run_now(&console.queues, name, form.key(), now).await?;
     let Some(id) = queued else {
         return Err(Refusal::NotFound);

@@ -29,7 +29,7 @@ use super::{
 };
 use crate::{
     access::Scope,
-    queue,
+    database, queue,
     worker::{COUNTED, Owed},
 };
 use glance::{Counted, Glance, Plan};
@@ -86,7 +86,7 @@ async fn overview(
     State(console): State<Console>,
 ) -> Result<Response, Refusal> {
     let db = &console.app.database.pool;
-    let now = queries::now(db).await?;
+    let now = database::now(db).await?;
     let scheduled = glance::scheduled(db, now).await?;
     let (glance, owed) = tokio::join!(
         Glance::take(&console.queues, scheduled),

@@ -5,13 +5,6 @@ use sqlx::{PgExecutor, PgPool};
 
 use crate::worker::dead_letters::LetterId;
 
-/// What time it is, for all servers alike.
-pub async fn now(db: impl PgExecutor<'_>) -> sqlx::Result<DateTime<Utc>> {
-    sqlx::query_scalar!(r#"select now() as "now!""#)
-        .fetch_one(db)
-        .await
-}
-
 /// Those of some orders that belong to some stores.
 pub async fn of_stores(db: impl PgExecutor<'_>, orders: &[i64], stores: &[i64]) -> sqlx::Result<Vec<i64>> {
     sqlx::query_scalar!(

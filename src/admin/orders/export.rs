@@ -23,6 +23,7 @@ use crate::{
         query::Query,
         session::Visitor,
     },
+    database,
     timestamp::Timestamp,
 };
 
@@ -66,7 +67,7 @@ pub async fn download(
     let range = Range::of(&db, &filter).await?;
     let name = format!(
         "attachment; filename=\"orders-{}.csv\"",
-        queries::now(&db).await?.format("%Y-%m-%d")
+        database::now(&db).await?.format("%Y-%m-%d")
     );
     let reading = Reading {
         _place: place,

@@ -16,7 +16,7 @@ pub const SINCE: &str = "from_moment";
 /// Stores that a name finds, at most.
 const FOUND_STORES: i64 = 2000;
 /// Ids follow the time, but orders that are placed at the same time may be a little out of order.
-const OUT_OF_ORDER: TimeDelta = TimeDelta::minutes(10);
+pub const OUT_OF_ORDER: TimeDelta = TimeDelta::minutes(10);
 
 /// An order as a row of the list.
 #[derive(Clone, Debug, sqlx::FromRow)]
@@ -176,13 +176,6 @@ impl Range {
         }
         self
     }
-}
-
-/// What time it is, for all servers.
-pub async fn now(db: impl PgExecutor<'_>) -> sqlx::Result<DateTime<Utc>> {
-    sqlx::query_scalar!(r#"select now() as "now!""#)
-        .fetch_one(db)
-        .await
 }
 
 /// The id from which on orders were placed since a moment, found by halving: the index of ids alone knows where to look,

@@ -10,7 +10,11 @@ use chrono::{DateTime, NaiveTime, SubsecRound, TimeDelta, Timelike, Utc};
 use rust_decimal::Decimal;
 use sqlx::PgPool;
 
-use crate::{access::Stores, admin::orders::queries::first_since, money::Money};
+use crate::{
+    access::Stores,
+    admin::orders::queries::{OUT_OF_ORDER, first_since},
+    money::Money,
+};
 
 /// How many hours are shown, the current one included.
 pub const SHOWN: i64 = 24;
@@ -18,8 +22,6 @@ pub const SHOWN: i64 = 24;
 const SETTLED_AFTER: TimeDelta = TimeDelta::minutes(2);
 /// After so long what is remembered is forgotten, and read anew.
 const REMEMBERED: TimeDelta = TimeDelta::minutes(1);
-/// Ids follow the time to within this.
-const OUT_OF_ORDER: TimeDelta = TimeDelta::minutes(10);
 
 /// Orders of some time.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -22,6 +22,7 @@ use super::{
 };
 use crate::{
     access::{Scope, Stores},
+    database,
     worker::{self, Owed},
 };
 use attention::{Concern, Jobs};
@@ -74,7 +75,7 @@ async fn show(
     State(db): State<PgPool>,
     Extension(hours): Extension<Hours>,
 ) -> Result<Response, Refusal> {
-    let (now, stores) = (queries::now(&db).await?, &operator.caller.grant.stores);
+    let (now, stores) = (database::now(&db).await?, &operator.caller.grant.stores);
     // Redis is asked meanwhile: should it be away, nobody waits for it twice.
     let (known, jobs) = tokio::join!(known(&db, now, stores, &hours), jobs(&operator, &console));
     let (known, jobs) = (known?, jobs?);
