@@ -10,7 +10,10 @@ use axum::{
 };
 
 use super::{api::Answer, form, operator::Operator, query::Query};
-use crate::access::{HashError, Scope, login::LoginError};
+use crate::{
+    access::{HashError, Scope, login::LoginError},
+    telemetry::LineLimit,
+};
 
 /// The frame around a page. Templates extend `frame.html` and have a field `frame` of this type.
 #[derive(Clone, Debug)]
@@ -154,6 +157,10 @@ pub fn render(template: &impl Template) -> Response {
     }
 }
 
+/// Log lines a minute about forms of other sites, and about a database that does not answer.
+static FOREIGN_FORMS: LineLimit = LineLimit::new(10);
+static FAILURES: LineLimit = LineLimit::new(100);
+
 /// Why there is no page.
 #[derive(Debug, thiserror::Error)]
 pub enum Refusal {
@@ -267,7 +274,9 @@ impl IntoResponse for Refusal {
                 )
             }
             Self::Elsewhere => {
-                tracing::warn!("a form that another site sent was refused");
+                if let Some(left_out) = FOREIGN_FORMS.admit(None) {
+                    tracing::warn!(left_out, "a form that another site sent was refused");
+                }
                 (
                     StatusCode::FORBIDDEN,
                     "Not from here",
@@ -297,10 +306,13 @@ impl IntoResponse for Refusal {
                 )
             }
             Self::Database(error) => {
-                tracing::error!(
-                    error = &error as &dyn std::error::Error,
-                    "a page of the console failed"
-                );
+                if let Some(left_out) = FAILURES.admit(None) {
+                    tracing::error!(
+                        error = &error as &dyn std::error::Error,
+                        left_out,
+                        "a page of the console failed"
+                    );
+                }
                 (
                     StatusCode::SERVICE_UNAVAILABLE,
                     "Try again",

@@ -27,7 +27,11 @@ use crate::{
         setup,
     },
     audit::Who,
+    telemetry::LineLimit,
 };
+
+/// Log lines about refused links, a minute.
+static REFUSALS: LineLimit = LineLimit::new(10);
 
 #[derive(Template)]
 #[template(path = "setup.html")]
@@ -115,7 +119,12 @@ fn page(form: &Form) -> Response {
 }
 
 fn over() -> Response {
-    tracing::warn!("a link for the first account was refused: it is not good, or not any more");
+    if let Some(left_out) = REFUSALS.admit(None) {
+        tracing::warn!(
+            left_out,
+            "a link for the first account was refused: it is not good, or not any more"
+        );
+    }
     let frame = Frame::alone("Set up");
     (StatusCode::GONE, render(&Over { frame })).into_response()
 }

@@ -12,6 +12,10 @@ use tracing::{Span, field::Empty};
 
 use crate::{telemetry, web::REQUEST_ID};
 
+/// How much of a path and of a method a log line has, in bytes: each line of a request repeats them.
+const LONGEST_PATH: usize = 256;
+const LONGEST_METHOD: usize = 32;
+
 /// Opens the span. Its level says that it is there even where only errors are logged: a failure without the id of its
 /// request is hard to follow.
 pub(super) fn open(request: &Request<Body>) -> Span {
@@ -20,9 +24,17 @@ pub(super) fn open(request: &Request<Body>) -> Span {
         .get(&REQUEST_ID)
         .and_then(|id| id.to_str().ok())
         .unwrap_or_default();
-    let (method, path) = (request.method(), request.uri().path());
+    let method = shortened(request.method().as_str(), LONGEST_METHOD);
+    let path = shortened(request.uri().path(), LONGEST_PATH);
     if !telemetry::are_exported() {
-        return tracing::error_span!("request", request_id, %method, path, order_id = Empty, actor = Empty);
+        return tracing::error_span!(
+            "request",
+            request_id,
+            method,
+            path,
+            order_id = Empty,
+            actor = Empty
+        );
     }
     let route = request
         .extensions()
@@ -34,7 +46,7 @@ pub(super) fn open(request: &Request<Body>) -> Span {
         otel.name = name.trim_end(),
         otel.kind = "server",
         request_id,
-        %method,
+        method,
         path,
         route,
         order_id = Empty,
@@ -49,4 +61,8 @@ pub(super) fn open(request: &Request<Body>) -> Span {
 pub(super) fn answered(response: &Response<Body>, latency: Duration, span: &Span) {
     telemetry::finish_request(span, response.status());
     DefaultOnResponse::new().on_response(response, latency, span);
+}
+
+fn shortened(text: &str, longest: usize) -> &str {
+    &text[..text.floor_char_boundary(longest)]
 }

@@ -1,6 +1,7 @@
 //! What the process says about itself: log lines on standard error, as text for people or JSON for machines; numbers for
 //! Prometheus; spans for an OpenTelemetry collector.
 
+mod line_limit;
 mod listener;
 mod process;
 mod recorder;
@@ -19,6 +20,7 @@ use tracing_subscriber::{
     util::SubscriberInitExt,
 };
 
+pub use line_limit::LineLimit;
 pub use listener::serve as serve_metrics;
 pub use recorder::{Metrics, install as install_metrics, is_installed as counts};
 pub use traces::{Traces, TracesError, are_exported, finish_request, join_trace};

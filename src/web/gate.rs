@@ -16,7 +16,11 @@ use super::{Caller, Client, Problem};
 use crate::{
     access::{Area, Grant, Keyring, Refused, Scope},
     settings::ApiAuth,
+    telemetry::LineLimit,
 };
+
+/// Log lines about refusals, a minute and address.
+static REFUSALS: LineLimit = LineLimit::new(10);
 
 pub(super) const API_KEY: HeaderName = HeaderName::from_static("x-api-key");
 
@@ -127,11 +131,11 @@ impl Denied {
             .extensions()
             .get::<Client>()
             .and_then(|client| client.address);
-        let address = address.map(|address| address.to_string());
         let reason = self.reason();
         counter!("afforo_access_refusals_total", "reason" => reason).increment(1);
-        if !matches!(self, Self::Key(Refused::TooOften(_))) {
-            tracing::warn!(reason, address, "a request to the API was refused");
+        if let Some(left_out) = REFUSALS.admit(address) {
+            let address = address.map(|address| address.to_string());
+            tracing::warn!(reason, address, left_out, "a request to the API was refused");
         }
         let (status, detail, challenge): (_, std::borrow::Cow<'static, str>, _) = match self {
             Self::NoKey => (

@@ -13,7 +13,10 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::FieldErrors;
-use crate::{database, ledger::Deletion};
+use crate::{database, ledger::Deletion, telemetry::LineLimit};
+
+/// Log lines a minute about a database that does not answer: anyone can ask for something while it is away.
+static OUTAGES: LineLimit = LineLimit::new(100);
 
 /// In seconds.
 const RETRY_SOON: (HeaderName, HeaderValue) = (header::RETRY_AFTER, HeaderValue::from_static("1"));
@@ -158,10 +161,13 @@ impl IntoResponse for Problem {
             )
                 .into_response(),
             Self::Unavailable(error) => {
-                tracing::error!(
-                    error = &error as &dyn std::error::Error,
-                    "the database is unavailable"
-                );
+                if let Some(left_out) = OUTAGES.admit(None) {
+                    tracing::error!(
+                        error = &error as &dyn std::error::Error,
+                        left_out,
+                        "the database is unavailable"
+                    );
+                }
                 Self::TryAgain("Service temporarily unavailable, try again later.").into_response()
             }
             Self::Lost(error) => {
