@@ -151,6 +151,8 @@ pub enum Deletion {
     Done,
     /// There was nothing to delete.
     NotFound,
+    /// It is not what the client meant to delete: nothing was deleted.
+    PreconditionFailed,
     /// Orders refer to it: nothing was deleted.
     Ordered,
 }

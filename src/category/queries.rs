@@ -7,7 +7,7 @@ use crate::{
     audit::{self, Signature},
     ledger::{self, Deletion, Scope},
     timestamp::Timestamp,
-    web::Slice,
+    web::{IfMatch, Slice, Update},
 };
 
 /// Selects categories from `c`, which `$with` defines.
@@ -74,13 +74,19 @@ pub async fn update(
     db: &PgPool,
     id: i64,
     sent: &CategoryFields,
+    if_match: &IfMatch,
     by: &Signature,
-) -> sqlx::Result<Option<Category>> {
+) -> sqlx::Result<Update<Category>> {
     let mut tx = db.begin().await?;
-    let before = categories!("select * from category where id = $1 for no key update", id)
-        .fetch_optional(&mut *tx)
+    sqlx::query!("select from category where id = $1 for no key update", id)
+        .execute(&mut *tx)
         .await?;
-    let Some(before) = before else { return Ok(None) };
+    let Some(before) = get(&mut *tx, id).await? else {
+        return Ok(Update::NotFound);
+    };
+    if !if_match.permits(&before) {
+        return Ok(Update::PreconditionFailed);
+    }
     let after = categories!(
         "update category set name = coalesce($2, name), updated_at = now() where id = $1 returning *",
         id,
@@ -91,7 +97,7 @@ pub async fn update(
     let states = (Some(&before), Some(&after));
     audit::record(&mut *tx, by, "category.changed", subject(id), states).await?;
     tx.commit().await?;
-    Ok(Some(after))
+    Ok(Update::Done(after))
 }
 
 fn subject(id: i64) -> String {
@@ -99,16 +105,19 @@ fn subject(id: i64) -> String {
 }
 
 /// Deletes a category with its products and their stock, unless one of them was ever ordered.
-pub async fn delete(db: &PgPool, id: i64, by: &Signature) -> sqlx::Result<Deletion> {
+pub async fn delete(db: &PgPool, id: i64, if_match: &IfMatch, by: &Signature) -> sqlx::Result<Deletion> {
     let mut tx = db.begin().await?;
     ledger::lock(&mut tx, Scope::Category(id)).await?;
     // Locks the products too, so that none comes, goes or moves any more.
-    let before = categories!("select * from category where id = $1 for update", id)
-        .fetch_optional(&mut *tx)
+    sqlx::query!("select from category where id = $1 for update", id)
+        .execute(&mut *tx)
         .await?;
-    let Some(before) = before else {
+    let Some(before) = get(&mut *tx, id).await? else {
         return Ok(Deletion::NotFound);
     };
+    if !if_match.permits(&before) {
+        return Ok(Deletion::PreconditionFailed);
+    }
     let sold = sqlx::query_scalar!(
         r#"with locked as materialized (
                select sold from product where category_id = $1 order by id for update

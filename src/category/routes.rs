@@ -12,8 +12,8 @@ use crate::{
     access::Area,
     database::{self, violated_constraint},
     web::{
-        AppState, Body, Caller, Conflict, Invalid, InvalidParameter, ListParams, ListRequest, Listing,
-        NotFound, Once, Presence, Problem, RecordId, deleted, endpoint,
+        AppState, Body, Caller, Conflict, IfMatch, Invalid, InvalidParameter, ListParams, ListRequest,
+        Listing, NotFound, Once, Presence, Problem, RecordId, Tagged, deleted, endpoint,
     },
 };
 
@@ -79,10 +79,11 @@ async fn retrieve(State(db): State<PgPool>, RecordId(id): RecordId) -> Result<Js
 async fn replace(
     State(db): State<PgPool>,
     caller: Caller,
+    if_match: IfMatch,
     id: RecordId,
     body: Body,
-) -> Result<Json<Category>, Problem> {
-    update(&db, &caller, id, &body, Presence::Complete).await
+) -> Result<Tagged<Category>, Problem> {
+    update(&db, &caller, &if_match, id, &body, Presence::Complete).await
 }
 
 /// Write what is sent of a category.
@@ -91,32 +92,32 @@ async fn replace(
 async fn patch(
     State(db): State<PgPool>,
     caller: Caller,
+    if_match: IfMatch,
     id: RecordId,
     body: Body,
-) -> Result<Json<Category>, Problem> {
-    update(&db, &caller, id, &body, Presence::Partial).await
+) -> Result<Tagged<Category>, Problem> {
+    update(&db, &caller, &if_match, id, &body, Presence::Partial).await
 }
 
 async fn update(
     db: &PgPool,
     caller: &Caller,
+    if_match: &IfMatch,
     RecordId(id): RecordId,
     body: &Body,
     presence: Presence,
-) -> Result<Json<Category>, Problem> {
-    if !queries::exists(db, id).await? {
-        return Err(NO_SUCH);
-    }
+) -> Result<Tagged<Category>, Problem> {
+    let current = queries::get(db, id).await?.ok_or(NO_SUCH)?;
     caller.require_all_stores()?;
+    if_match.require(&current)?;
     let mut fields = body.fields(presence)?;
     let sent = CategoryFields::read(&mut fields);
     let sent = fields.finish(sent)?;
     let by = caller.signature();
-    queries::update(db, id, &sent, &by)
+    queries::update(db, id, &sent, if_match, &by)
         .await
         .map_err(refused)?
-        .map(Json)
-        .ok_or(NO_SUCH)
+        .answer(NO_SUCH)
 }
 
 /// Delete a category with its products and their stock.
@@ -125,11 +126,12 @@ async fn update(
 async fn delete(
     State(db): State<PgPool>,
     caller: Caller,
+    if_match: IfMatch,
     RecordId(id): RecordId,
 ) -> Result<StatusCode, Problem> {
     caller.require_all_stores()?;
     let by = caller.signature();
-    let deletion = database::retry(|| queries::delete(&db, id, &by)).await?;
+    let deletion = database::retry(|| queries::delete(&db, id, &if_match, &by)).await?;
     deleted(
         deletion,
         NO_SUCH,

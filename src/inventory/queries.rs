@@ -11,7 +11,7 @@ use crate::{
     product::ProductSummary,
     store::StoreSummary,
     timestamp::Timestamp,
-    web::{Caller, Slice},
+    web::{Caller, IfMatch, Slice, Update},
 };
 
 /// What is not of one product is counted already. One product has no more rows than there are stores.
@@ -224,13 +224,17 @@ pub async fn update(
     db: &PgPool,
     id: i64,
     sent: &InventoryFields,
+    if_match: &IfMatch,
     caller: &Caller,
-) -> sqlx::Result<Option<Inventory>> {
+) -> sqlx::Result<Update<Inventory>> {
     let by = caller.signature();
     let mut tx = db.begin().await?;
     let Some(before) = lock(&mut tx, id, &caller.grant.stores).await? else {
-        return Ok(None);
+        return Ok(Update::NotFound);
     };
+    if !if_match.permits(&before) {
+        return Ok(Update::PreconditionFailed);
+    }
     if sent.product().is_some_and(|product| product != before.product.id) {
         // The row says that its product was ordered, and is leaving it: the product has to say so itself.
         sqlx::query!(
@@ -268,16 +272,19 @@ pub async fn update(
     let states = (Some(&before), written.as_ref());
     audit::record(&mut *tx, &by, "stock.changed", subject(id), states).await?;
     tx.commit().await?;
-    Ok(written)
+    Ok(written.map_or(Update::NotFound, Update::Done))
 }
 
 /// Deletes stock that the caller may see, what is left of it included.
-pub async fn delete(db: &PgPool, id: i64, caller: &Caller) -> sqlx::Result<Deletion> {
+pub async fn delete(db: &PgPool, id: i64, if_match: &IfMatch, caller: &Caller) -> sqlx::Result<Deletion> {
     let by = caller.signature();
     let mut tx = db.begin().await?;
     let Some(before) = lock(&mut tx, id, &caller.grant.stores).await? else {
         return Ok(Deletion::NotFound);
     };
+    if !if_match.permits(&before) {
+        return Ok(Deletion::PreconditionFailed);
+    }
     ledger::remove(&mut tx, Scope::Row(id), by.who.label().as_deref()).await?;
     let states = (Some(&before), None);
     audit::record(&mut *tx, &by, "stock.deleted", subject(id), states).await?;

@@ -14,8 +14,8 @@ use crate::{
     database::{self, violated_constraint},
     product, store,
     web::{
-        AppState, Body, Caller, Fields, Invalid, InvalidParameter, ListParams, ListRequest, Listing,
-        NotFound, Once, Params, Presence, Problem, RecordId, deleted, endpoint,
+        AppState, Body, Caller, Fields, IfMatch, Invalid, InvalidParameter, ListParams, ListRequest, Listing,
+        NotFound, Once, Params, Presence, Problem, RecordId, Tagged, deleted, endpoint,
     },
 };
 
@@ -114,10 +114,11 @@ async fn retrieve(
 async fn replace(
     State(db): State<PgPool>,
     caller: Caller,
+    if_match: IfMatch,
     id: RecordId,
     body: Body,
-) -> Result<Json<Inventory>, Problem> {
-    update(&db, &caller, id, &body, Presence::Complete).await
+) -> Result<Tagged<Inventory>, Problem> {
+    update(&db, &caller, &if_match, id, &body, Presence::Complete).await
 }
 
 /// Write what is sent of stock.
@@ -126,28 +127,28 @@ async fn replace(
 async fn patch(
     State(db): State<PgPool>,
     caller: Caller,
+    if_match: IfMatch,
     id: RecordId,
     body: Body,
-) -> Result<Json<Inventory>, Problem> {
-    update(&db, &caller, id, &body, Presence::Partial).await
+) -> Result<Tagged<Inventory>, Problem> {
+    update(&db, &caller, &if_match, id, &body, Presence::Partial).await
 }
 
 async fn update(
     db: &PgPool,
     caller: &Caller,
+    if_match: &IfMatch,
     RecordId(id): RecordId,
     body: &Body,
     presence: Presence,
-) -> Result<Json<Inventory>, Problem> {
-    granted(db, &caller.grant.stores, id).await?;
+) -> Result<Tagged<Inventory>, Problem> {
+    let current = granted(db, &caller.grant.stores, id).await?;
+    if_match.require(&current)?;
     let mut fields = body.fields(presence)?;
     let sent = read(db, &caller.grant.stores, &mut fields).await?;
     let sent = fields.finish(sent)?;
-    let written = database::retry(|| queries::update(db, id, &sent, caller)).await;
-    written
-        .map_err(|error| refused(error, &sent))?
-        .map(Json)
-        .ok_or(NO_SUCH)
+    let written = database::retry(|| queries::update(db, id, &sent, if_match, caller)).await;
+    written.map_err(|error| refused(error, &sent))?.answer(NO_SUCH)
 }
 
 /// Delete stock, what is left of it included.
@@ -156,9 +157,10 @@ async fn update(
 async fn delete(
     State(db): State<PgPool>,
     caller: Caller,
+    if_match: IfMatch,
     RecordId(id): RecordId,
 ) -> Result<StatusCode, Problem> {
-    let deletion = database::retry(|| queries::delete(&db, id, &caller)).await?;
+    let deletion = database::retry(|| queries::delete(&db, id, &if_match, &caller)).await?;
     deleted(deletion, NO_SUCH, "Cannot delete this stock.")
 }
 

@@ -9,7 +9,7 @@ use crate::{
     ledger::{self, Deletion, Scope},
     money::Money,
     timestamp::Timestamp,
-    web::Slice,
+    web::{IfMatch, Slice, Update},
 };
 
 /// Selects products from `p`, which `$with` defines.
@@ -101,16 +101,22 @@ pub async fn update(
     db: &PgPool,
     id: i64,
     sent: &ProductFields,
+    if_match: &IfMatch,
     by: &Signature,
-) -> sqlx::Result<Option<Product>> {
+) -> sqlx::Result<Update<Product>> {
     let mut tx = db.begin().await?;
     if sent.title.is_some() {
         ledger::lock(&mut tx, Scope::Product(id)).await?;
     }
-    let before = products!("select * from product where id = $1 for no key update", id)
-        .fetch_optional(&mut *tx)
+    sqlx::query!("select from product where id = $1 for no key update", id)
+        .execute(&mut *tx)
         .await?;
-    let Some(before) = before else { return Ok(None) };
+    let Some(before) = get(&mut *tx, id).await? else {
+        return Ok(Update::NotFound);
+    };
+    if !if_match.permits(&before) {
+        return Ok(Update::PreconditionFailed);
+    }
     let after = products!(
         "update product set title = coalesce($2, title), description = coalesce($3, description),
              price = coalesce($4, price), category_id = coalesce($5, category_id),
@@ -128,11 +134,11 @@ pub async fn update(
     let states = (Some(&before), Some(&after));
     audit::record(&mut *tx, by, "product.changed", subject(id), states).await?;
     tx.commit().await?;
-    Ok(Some(after))
+    Ok(Update::Done(after))
 }
 
 /// Deletes a product with its stock, unless it was ever ordered.
-pub async fn delete(db: &PgPool, id: i64, by: &Signature) -> sqlx::Result<Deletion> {
+pub async fn delete(db: &PgPool, id: i64, if_match: &IfMatch, by: &Signature) -> sqlx::Result<Deletion> {
     let mut tx = db.begin().await?;
     ledger::lock(&mut tx, Scope::Product(id)).await?;
     let sold = sqlx::query_scalar!("select sold from product where id = $1 for update", id)
@@ -141,6 +147,9 @@ pub async fn delete(db: &PgPool, id: i64, by: &Signature) -> sqlx::Result<Deleti
     let (Some(sold), Some(before)) = (sold, get(&mut *tx, id).await?) else {
         return Ok(Deletion::NotFound);
     };
+    if !if_match.permits(&before) {
+        return Ok(Deletion::PreconditionFailed);
+    }
     if ledger::lock(&mut tx, Scope::Product(id)).await? || sold {
         return Ok(Deletion::Ordered);
     }

@@ -18,8 +18,8 @@ use crate::{
     database::{self, violated_constraint},
     rate_limit::RateLimitLayer,
     web::{
-        AppState, Body, Caller, Conflict, Fields, Invalid, InvalidParameter, ListParams, ListRequest,
-        Listing, NotFound, Once, Presence, Problem, RecordId, deleted, endpoint,
+        AppState, Body, Caller, Conflict, Fields, IfMatch, Invalid, InvalidParameter, ListParams,
+        ListRequest, Listing, NotFound, Once, Presence, Problem, RecordId, Tagged, deleted, endpoint,
     },
 };
 
@@ -92,10 +92,11 @@ async fn retrieve(State(db): State<PgPool>, RecordId(id): RecordId) -> Result<Js
 async fn replace(
     State(db): State<PgPool>,
     caller: Caller,
+    if_match: IfMatch,
     id: RecordId,
     body: Body,
-) -> Result<Json<Product>, Problem> {
-    update(&db, &caller, id, &body, Presence::Complete).await
+) -> Result<Tagged<Product>, Problem> {
+    update(&db, &caller, &if_match, id, &body, Presence::Complete).await
 }
 
 /// Write what is sent of a product.
@@ -104,32 +105,32 @@ async fn replace(
 async fn patch(
     State(db): State<PgPool>,
     caller: Caller,
+    if_match: IfMatch,
     id: RecordId,
     body: Body,
-) -> Result<Json<Product>, Problem> {
-    update(&db, &caller, id, &body, Presence::Partial).await
+) -> Result<Tagged<Product>, Problem> {
+    update(&db, &caller, &if_match, id, &body, Presence::Partial).await
 }
 
 async fn update(
     db: &PgPool,
     caller: &Caller,
+    if_match: &IfMatch,
     RecordId(id): RecordId,
     body: &Body,
     presence: Presence,
-) -> Result<Json<Product>, Problem> {
-    if !queries::exists(db, id).await? {
-        return Err(NO_SUCH);
-    }
+) -> Result<Tagged<Product>, Problem> {
+    let current = queries::get(db, id).await?.ok_or(NO_SUCH)?;
     caller.require_all_stores()?;
+    if_match.require(&current)?;
     let mut fields = body.fields(presence)?;
     let sent = read(db, &mut fields).await?;
     let sent = fields.finish(sent)?;
     let by = caller.signature();
-    database::retry(|| queries::update(db, id, &sent, &by))
+    database::retry(|| queries::update(db, id, &sent, if_match, &by))
         .await
         .map_err(|error| refused(error, &sent))?
-        .map(Json)
-        .ok_or(NO_SUCH)
+        .answer(NO_SUCH)
 }
 
 /// Delete a product with its stock.
@@ -138,11 +139,12 @@ async fn update(
 async fn delete(
     State(db): State<PgPool>,
     caller: Caller,
+    if_match: IfMatch,
     RecordId(id): RecordId,
 ) -> Result<StatusCode, Problem> {
     caller.require_all_stores()?;
     let by = caller.signature();
-    let deletion = database::retry(|| queries::delete(&db, id, &by)).await?;
+    let deletion = database::retry(|| queries::delete(&db, id, &if_match, &by)).await?;
     deleted(deletion, NO_SUCH, "Cannot delete this product: it was ordered.")
 }
 

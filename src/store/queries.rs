@@ -7,7 +7,7 @@ use crate::{
     audit::{self, Signature},
     ledger::{self, Deletion, Scope},
     timestamp::Timestamp,
-    web::Slice,
+    web::{IfMatch, Slice, Update},
 };
 
 /// Selects stores from `s`, which `$with` defines.
@@ -90,12 +90,23 @@ fn subject(id: i64) -> String {
     format!("store:{id}")
 }
 
-pub async fn update(db: &PgPool, id: i64, sent: &StoreFields, by: &Signature) -> sqlx::Result<Option<Store>> {
+pub async fn update(
+    db: &PgPool,
+    id: i64,
+    sent: &StoreFields,
+    if_match: &IfMatch,
+    by: &Signature,
+) -> sqlx::Result<Update<Store>> {
     let mut tx = db.begin().await?;
-    let before = stores!("select * from store where id = $1 for no key update", id)
-        .fetch_optional(&mut *tx)
+    sqlx::query!("select from store where id = $1 for no key update", id)
+        .execute(&mut *tx)
         .await?;
-    let Some(before) = before else { return Ok(None) };
+    let Some(before) = get(&mut *tx, id).await? else {
+        return Ok(Update::NotFound);
+    };
+    if !if_match.permits(&before) {
+        return Ok(Update::PreconditionFailed);
+    }
     let after = stores!(
         "update store set name = coalesce($2, name), location = coalesce($3, location),
              is_active = coalesce($4, is_active), updated_at = now()
@@ -110,19 +121,22 @@ pub async fn update(db: &PgPool, id: i64, sent: &StoreFields, by: &Signature) ->
     let states = (Some(&before), Some(&after));
     audit::record(&mut *tx, by, "store.changed", subject(id), states).await?;
     tx.commit().await?;
-    Ok(Some(after))
+    Ok(Update::Done(after))
 }
 
 /// Deletes a store with its stock, unless it has orders: also rejected ones, which touched no stock.
-pub async fn delete(db: &PgPool, id: i64, by: &Signature) -> sqlx::Result<Deletion> {
+pub async fn delete(db: &PgPool, id: i64, if_match: &IfMatch, by: &Signature) -> sqlx::Result<Deletion> {
     let mut tx = db.begin().await?;
     ledger::lock(&mut tx, Scope::Store(id)).await?;
-    let before = stores!("select * from store where id = $1 for update", id)
-        .fetch_optional(&mut *tx)
+    sqlx::query!("select from store where id = $1 for update", id)
+        .execute(&mut *tx)
         .await?;
-    let Some(before) = before else {
+    let Some(before) = get(&mut *tx, id).await? else {
         return Ok(Deletion::NotFound);
     };
+    if !if_match.permits(&before) {
+        return Ok(Deletion::PreconditionFailed);
+    }
     ledger::lock(&mut tx, Scope::Store(id)).await?;
     let has_orders = sqlx::query_scalar!(
         r#"select exists (select from orders where store_id = $1) as "exists!""#,

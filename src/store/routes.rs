@@ -12,8 +12,8 @@ use crate::{
     access::{Area, Stores},
     database,
     web::{
-        AppState, Body, Caller, Conflict, Invalid, InvalidParameter, ListParams, ListRequest, Listing,
-        NotFound, Once, Presence, Problem, RecordId, deleted, endpoint,
+        AppState, Body, Caller, Conflict, IfMatch, Invalid, InvalidParameter, ListParams, ListRequest,
+        Listing, NotFound, Once, Presence, Problem, RecordId, Tagged, deleted, endpoint,
     },
 };
 
@@ -84,10 +84,11 @@ async fn retrieve(
 async fn replace(
     State(db): State<PgPool>,
     caller: Caller,
+    if_match: IfMatch,
     id: RecordId,
     body: Body,
-) -> Result<Json<Store>, Problem> {
-    update(&db, &caller, id, &body, Presence::Complete).await
+) -> Result<Tagged<Store>, Problem> {
+    update(&db, &caller, &if_match, id, &body, Presence::Complete).await
 }
 
 /// Write what is sent of a store.
@@ -96,29 +97,30 @@ async fn replace(
 async fn patch(
     State(db): State<PgPool>,
     caller: Caller,
+    if_match: IfMatch,
     id: RecordId,
     body: Body,
-) -> Result<Json<Store>, Problem> {
-    update(&db, &caller, id, &body, Presence::Partial).await
+) -> Result<Tagged<Store>, Problem> {
+    update(&db, &caller, &if_match, id, &body, Presence::Partial).await
 }
 
 async fn update(
     db: &PgPool,
     caller: &Caller,
+    if_match: &IfMatch,
     RecordId(id): RecordId,
     body: &Body,
     presence: Presence,
-) -> Result<Json<Store>, Problem> {
+) -> Result<Tagged<Store>, Problem> {
     granted(&caller.grant.stores, id)?;
-    if !queries::exists(db, id).await? {
-        return Err(NO_SUCH);
-    }
+    let current = queries::get(db, id).await?.ok_or(NO_SUCH)?;
+    if_match.require(&current)?;
     let mut fields = body.fields(presence)?;
     let sent = StoreFields::read(&mut fields);
     let sent = fields.finish(sent)?;
     let by = caller.signature();
-    let written = queries::update(db, id, &sent, &by).await?;
-    written.map(Json).ok_or(NO_SUCH)
+    let written = queries::update(db, id, &sent, if_match, &by).await?;
+    written.answer(NO_SUCH)
 }
 
 /// Delete a store with its stock.
@@ -127,11 +129,12 @@ async fn update(
 async fn delete(
     State(db): State<PgPool>,
     caller: Caller,
+    if_match: IfMatch,
     RecordId(id): RecordId,
 ) -> Result<StatusCode, Problem> {
     granted(&caller.grant.stores, id)?;
     let by = caller.signature();
-    let deletion = database::retry(|| queries::delete(&db, id, &by)).await?;
+    let deletion = database::retry(|| queries::delete(&db, id, &if_match, &by)).await?;
     deleted(deletion, NO_SUCH, "Cannot delete this store: it has orders.")
 }
 

@@ -1,5 +1,5 @@
-//! What the OpenAPI document says of every endpoint alike: how it refuses, what spares a GET, and what a PATCH may leave
-//! out.
+//! What the OpenAPI document says of every endpoint alike: how it refuses, what spares a GET, what makes a write
+//! conditional, and what a PATCH may leave out.
 
 use std::collections::BTreeMap;
 
@@ -63,6 +63,8 @@ refusals! {
     Conflict: Detail = "Orders refer to it: nothing was deleted.";
     /// 409
     KeyInUse: Detail = "Another request with this `Idempotency-Key` is under way: ask again in a second.";
+    /// 412
+    PreconditionFailed: Detail = "The record is not, or not any more, what `If-Match` names: nothing was done. Its body was not looked at.";
     /// 413
     TooLarge: Detail = "The body is larger than 1 MiB.";
     /// 415
@@ -73,12 +75,12 @@ refusals! {
     KeyMismatch: Detail = "This `Idempotency-Key` was used for another request.";
 }
 
-/// What operations refer to by name: the refusals, and what spares a GET.
+/// What operations refer to by name: the refusals, and what makes a request conditional or safe to repeat.
 #[must_use]
 pub fn components() -> Components {
     let text = || ObjectBuilder::new().schema_type(Type::String);
     let etag = HeaderBuilder::new().schema(Some(text())).description(Some(
-        "What this answer is known by; it changes when the answer does. For `If-None-Match`.",
+        "What this answer is known by; it changes when the answer does. For `If-None-Match` and `If-Match`.",
     ));
     let if_none_match = ParameterBuilder::new()
         .name("If-None-Match")
@@ -87,6 +89,14 @@ pub fn components() -> Components {
         .schema(Some(text()))
         .description(Some(
             "The `ETag` of the answer that the client has, or several: it is not sent again.",
+        ));
+    let if_match = ParameterBuilder::new()
+        .name("If-Match")
+        .parameter_in(ParameterIn::Header)
+        .required(Required::False)
+        .schema(Some(text()))
+        .description(Some(
+            "The `ETag` of the record that the client has seen, or several: the record is written only while it is still like that. `*` is any.",
         ));
     let key = ParameterBuilder::new()
         .name("Idempotency-Key")
@@ -106,6 +116,7 @@ pub fn components() -> Components {
         .header("ETag", etag.build())
         .header("IdempotentReplayed", replayed.build())
         .parameter("IdempotencyKey", key.build())
+        .parameter("IfMatch", if_match.build())
         .parameter("IfNoneMatch", if_none_match.build())
         .response("NotModified", not_modified.build())
         .build()
@@ -114,6 +125,7 @@ pub fn components() -> Components {
 const ETAG: &str = "#/components/headers/ETag";
 const REPLAYED: &str = "#/components/headers/IdempotentReplayed";
 const IDEMPOTENCY_KEY: &str = "#/components/parameters/IdempotencyKey";
+const IF_MATCH: &str = "#/components/parameters/IfMatch";
 const IF_NONE_MATCH: &str = "#/components/parameters/IfNoneMatch";
 
 fn schema_ref<T: ToSchema>() -> RefOr<Schema> {
@@ -144,6 +156,12 @@ pub(super) fn complete(paths: &mut Paths, schemas: &mut Vec<(String, RefOr<Schem
         }
         if let Some(post) = &mut item.post {
             may_be_repeated(post);
+        }
+        for write in [&mut item.put, &mut item.patch, &mut item.delete]
+            .into_iter()
+            .flatten()
+        {
+            may_be_conditional(write);
         }
         for (writes, operation) in operations(item) {
             complete_operation(operation);
@@ -235,12 +253,25 @@ fn spare(get: &mut Operation) {
     let parameters = get.parameters.get_or_insert_default();
     parameters.push(RefOr::Ref(Ref::new(IF_NONE_MATCH)));
     let responses = &mut get.responses.responses;
+    add_etag(responses);
+    responses.insert("304".to_owned(), Ref::from_response_name("NotModified").into());
+}
+
+/// Has a write of one record tell how it is kept from a record that has changed.
+fn may_be_conditional(write: &mut Operation) {
+    let parameters = write.parameters.get_or_insert_default();
+    parameters.push(RefOr::Ref(Ref::new(IF_MATCH)));
+    let responses = &mut write.responses.responses;
+    add_etag(responses);
+    refuse::<PreconditionFailed>(responses, "412");
+}
+
+fn add_etag(responses: &mut BTreeMap<String, RefOr<Response>>) {
     if let Some(RefOr::T(found)) = responses.get_mut("200") {
         found
             .headers
             .insert("ETag".to_owned(), RefOr::Ref(Ref::new(ETAG)));
     }
-    responses.insert("304".to_owned(), Ref::from_response_name("NotModified").into());
 }
 
 /// Has a POST tell how it can be repeated.

@@ -6,6 +6,7 @@
 mod body;
 mod caller;
 mod client;
+mod conditional;
 mod cursor;
 mod describe;
 mod endpoint;
@@ -28,6 +29,7 @@ mod value;
 pub use body::Body;
 pub use caller::{Caller, REQUEST_ID};
 pub use client::{Client, Scheme};
+pub use conditional::{IfMatch, Tagged, Update};
 pub use describe::{
     Conflict, Invalid, InvalidOrder, InvalidParameter, InvalidPrefix, NotAcceptable, NotFound, TooLarge,
     UnsupportedMediaType, components,

@@ -12,7 +12,7 @@ use axum::{
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use super::FieldErrors;
+use super::{FieldErrors, conditional::precondition_failed};
 use crate::{database, ledger::Deletion, telemetry::LineLimit};
 
 /// Log lines a minute about a database that does not answer: anyone can ask for something while it is away.
@@ -113,11 +113,12 @@ pub(crate) const OUTCOME_UNKNOWN: &str = "The connection to the database was los
 #[derive(Clone, Copy, Debug)]
 pub(super) struct ConnectionLost;
 
-/// Answers a deletion: 204, 404, or 409 with the reason why not.
+/// Answers a deletion: 204, 404, 412, or 409 with the reason why not.
 pub fn deleted(deletion: Deletion, no_such: Problem, why_not: &'static str) -> Result<StatusCode, Problem> {
     match deletion {
         Deletion::Done => Ok(StatusCode::NO_CONTENT),
         Deletion::NotFound => Err(no_such),
+        Deletion::PreconditionFailed => Err(precondition_failed()),
         Deletion::Ordered => Err(Problem::detail(StatusCode::CONFLICT, why_not)),
     }
 }

@@ -14,9 +14,11 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use flate2::{Compression, write::GzEncoder};
-use xxhash_rust::xxh3::xxh3_128;
 
-use super::Problem;
+use super::{
+    Problem,
+    conditional::{is_listed, tag},
+};
 
 /// From what size on, in bytes, compression pays: what is smaller fits into one packet as it is.
 const SMALLEST: usize = 1024;
@@ -83,7 +85,7 @@ impl Terms {
             vary_by_encoding(headers);
         }
         let tag = tag(&body);
-        let has_it = self.has(&tag);
+        let has_it = is_listed(&tag, &self.known);
         headers.insert(header::ETAG, tag);
         if has_it {
             headers.remove(header::CONTENT_TYPE);
@@ -102,26 +104,6 @@ impl Terms {
             Err(error) => Problem::Internal(error.into()).into_response(),
         }
     }
-
-    /// Whether the client has what this tag stands for: `*` is anything, and W/ makes no difference.
-    fn has(&self, tag: &HeaderValue) -> bool {
-        let opaque = |tag: &[u8]| tag.strip_prefix(b"W/").unwrap_or(tag).to_owned();
-        let wanted = opaque(tag.as_bytes());
-        self.known.iter().any(|known| {
-            let known = known.as_bytes();
-            // Tags may hold commas, but ours do not, and no part of another looks like one.
-            known == b"*"
-                || known
-                    .split(|byte| *byte == b',')
-                    .any(|one| opaque(one.trim_ascii()) == wanted)
-        })
-    }
-}
-
-/// A hash of the body, so the same on every server. Weak, because it is the same whether compressed or not.
-fn tag(body: &[u8]) -> HeaderValue {
-    let tag = format!("W/\"{:032x}\"", xxh3_128(body));
-    HeaderValue::from_str(&tag).expect("hexadecimal digits and quotes can stand in a header")
 }
 
 /// Whether `Accept-Encoding` asks for gzip, and not rather for the answer as it is. A client that wants neither is

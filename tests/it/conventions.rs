@@ -4,6 +4,7 @@ mod bodies;
 mod browsers;
 mod cursors;
 mod links;
+mod preconditions;
 mod transfer;
 
 use reqwest::Method;
