@@ -83,7 +83,7 @@ impl Signature {
 }
 
 /// Logs that `before` was made into `after`; there is no before of what was made, and no after of what is gone. An action is
-/// written `kind.done`, a subject `kind:id`.
+/// written `kind.done`, a subject `kind:id`. A write that changed nothing but `updated_at` is not logged.
 pub async fn record<T: Serialize + Sync>(
     db: impl PgExecutor<'_>,
     signature: &Signature,
@@ -95,6 +95,11 @@ pub async fn record<T: Serialize + Sync>(
         let value = value.map(serde_json::to_string).transpose();
         value.map_err(|error| sqlx::Error::Encode(error.into()))
     };
+    if let (Some(before), Some(after)) = (before, after)
+        && is_unchanged(before, after)?
+    {
+        return Ok(());
+    }
     sqlx::query!(
         "insert into audit_log (actor, actor_name, address, request_id, action, subject, before, after)
          values ($1, $2, $3, $4, $5, $6, $7::text::json, $8::text::json)",
@@ -110,4 +115,15 @@ pub async fn record<T: Serialize + Sync>(
     .execute(db)
     .await
     .map(drop)
+}
+
+fn is_unchanged<T: Serialize>(before: &T, after: &T) -> sqlx::Result<bool> {
+    let untimed = |state: &T| {
+        let mut state = serde_json::to_value(state).map_err(|error| sqlx::Error::Encode(error.into()))?;
+        if let Some(fields) = state.as_object_mut() {
+            fields.remove("updated_at");
+        }
+        Ok::<_, sqlx::Error>(state)
+    };
+    Ok(untimed(before)? == untimed(after)?)
 }

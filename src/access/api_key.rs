@@ -20,10 +20,16 @@ const CHECKSUM: usize = 6;
 /// The longest name.
 pub const LONGEST_NAME: usize = 100;
 
+/// Whether a key may be called so: 1 to [`LONGEST_NAME`] characters on one line, none of which controls a terminal.
+#[must_use]
+pub fn is_name(name: &str) -> bool {
+    (1..=LONGEST_NAME).contains(&name.chars().count()) && !name.chars().any(char::is_control)
+}
+
 /// What a new key is to be good for.
 #[derive(Clone, Debug)]
 pub struct NewKey {
-    /// What it is called: 1 to [`LONGEST_NAME`] characters.
+    /// What it is called, which [`is_name`].
     pub name: String,
     /// What it is good for.
     pub scopes: Scopes,

@@ -4,29 +4,31 @@
 use std::{
     collections::HashMap,
     net::IpAddr,
-    sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicI64, Ordering},
-    },
+    sync::{Arc, Mutex, MutexGuard, PoisonError, atomic::Ordering},
     time::Duration,
 };
 
 use chrono::{DateTime, Utc};
-use ring::hmac;
+use ring::{
+    digest::{SHA256, digest},
+    hmac,
+};
 use sqlx::PgPool;
 use tokio::time::Instant;
 
 use super::{
-    Failures, Grant, Secret, Stores,
+    Failures, Grant, Secret,
     api_key::{self, State},
+    key_lookup::{Key, KeyLookup},
 };
-use crate::audit::Who;
 
 /// After this time the next request of a key looks it up again, while the others go on.
 const FRESH: Duration = Duration::from_secs(2);
 /// After this time nobody goes on without a look.
 const STALE: Duration = Duration::from_secs(4);
-/// Keys that are remembered, at most, those that do not exist included.
+/// For so long a text is known to be of no key.
+const UNISSUED: Duration = Duration::from_secs(10);
+/// Keys that are remembered, at most; and as many texts that are of none.
 const MOST_KEYS: usize = 10_000;
 /// Failures of one address within a minute that are answered as such.
 const MOST_FAILURES: usize = 20;
@@ -50,7 +52,11 @@ pub struct Keyring {
     db: PgPool,
     signing_key: hmac::Key,
     failures: Failures,
+    lookup: KeyLookup,
     known: Mutex<HashMap<i64, Entry>>,
+    /// Hashes of whole texts with a right checksum whose key does not exist, and when that was found. Nobody can send the text
+    /// of a key before it is made, so a new key is never among them, though its id may have been guessed.
+    unissued: Mutex<HashMap<[u8; 32], Instant>>,
 }
 
 #[derive(Clone, Debug)]
@@ -59,17 +65,7 @@ struct Entry {
     asked_at: Instant,
     /// When there was last an answer.
     answered_at: Instant,
-    key: Option<Arc<Key>>,
-}
-
-#[derive(Debug)]
-struct Key {
-    mac: Vec<u8>,
-    grant: Arc<Grant>,
-    expires_at: Option<DateTime<Utc>>,
-    revoked_at: Option<DateTime<Utc>>,
-    /// The minute since 1970 that it was last used in, as far as that was noted.
-    used_in_minute: AtomicI64,
+    key: Arc<Key>,
 }
 
 impl Keyring {
@@ -77,10 +73,12 @@ impl Keyring {
     #[must_use]
     pub fn new(db: PgPool, secret: &Secret) -> Self {
         Self {
+            lookup: KeyLookup::new(db.clone()),
             db,
             signing_key: api_key::signing_key(secret),
             failures: Failures::new(MOST_FAILURES, Duration::from_mins(1)),
             known: Mutex::default(),
+            unissued: Mutex::default(),
         }
     }
 
@@ -95,7 +93,7 @@ impl Keyring {
         let id = api_key::read(text);
         let key = match id {
             None => None,
-            Some(id) => self.find(id).await?,
+            Some(id) => self.find(id, text, address).await?,
         };
         let key = key.filter(|key| hmac::verify(&self.signing_key, text.as_bytes(), &key.mac).is_ok());
         let refused = match (id, key) {
@@ -122,15 +120,44 @@ impl Keyring {
         wait
     }
 
-    async fn find(&self, id: i64) -> sqlx::Result<Option<Arc<Key>>> {
+    /// The key with an id. What no key has is known by its text; what is not known is looked up, together with others where
+    /// the address has failed too often.
+    async fn find(&self, id: i64, text: &str, address: Option<IpAddr>) -> sqlx::Result<Option<Arc<Key>>> {
         let now = Instant::now();
+        let mut is_known = false;
         if let Some(entry) = self.lock().get_mut(&id) {
             if now - entry.asked_at < FRESH && now - entry.answered_at < STALE {
-                return Ok(entry.key.clone());
+                return Ok(Some(entry.key.clone()));
             }
             entry.asked_at = now;
+            is_known = true;
         }
-        let key = self.look_up(id).await?;
+        let hash = hash(text);
+        let unissued = self.unissued().get(&hash).copied();
+        if unissued.is_some_and(|found_at| now - found_at < UNISSUED) {
+            return Ok(None);
+        }
+        let is_suspect =
+            !is_known && address.is_some_and(|from| self.failures.must_wait(from, now).is_some());
+        let found = if is_suspect {
+            self.lookup.find_gathered(id).await?
+        } else {
+            self.lookup.find(id).await?
+        };
+        let Some(key) = found else {
+            let mut unissued = self.unissued();
+            if unissued.len() >= MOST_KEYS {
+                unissued.clear();
+            }
+            unissued.insert(hash, now);
+            return Ok(None);
+        };
+        self.remember(id, key.clone(), now);
+        Ok(Some(key))
+    }
+
+    /// Remembers a key that was asked for at `now`: the answer tells of that moment at the earliest.
+    fn remember(&self, id: i64, key: Arc<Key>, now: Instant) {
         let mut known = self.lock();
         if known.len() >= MOST_KEYS {
             known.retain(|_, entry| now - entry.answered_at < STALE);
@@ -138,43 +165,18 @@ impl Keyring {
                 known.clear();
             }
         }
-        // The answer tells of the moment in which it was asked for.
-        let entry = Entry {
-            asked_at: now,
-            answered_at: now,
-            key,
-        };
-        let key = entry.key.clone();
         // Whoever asked later knows more.
         if known.get(&id).is_none_or(|known| known.answered_at < now) {
-            known.insert(id, entry);
+            let (asked_at, answered_at) = (now, now);
+            known.insert(
+                id,
+                Entry {
+                    asked_at,
+                    answered_at,
+                    key,
+                },
+            );
         }
-        Ok(key)
-    }
-
-    async fn look_up(&self, id: i64) -> sqlx::Result<Option<Arc<Key>>> {
-        let row = sqlx::query!(
-            "select name, mac, scopes, stores, expires_at, revoked_at, last_used_at from api_key where id = $1",
-            id
-        )
-        .fetch_optional(&self.db)
-        .await?;
-        Ok(row.map(|row| {
-            Arc::new(Key {
-                mac: row.mac,
-                grant: Arc::new(Grant {
-                    who: Who::Key {
-                        id,
-                        name: row.name.into(),
-                    },
-                    scopes: api_key::scopes(&row.scopes),
-                    stores: Stores::of_column(row.stores),
-                }),
-                expires_at: row.expires_at,
-                revoked_at: row.revoked_at,
-                used_in_minute: AtomicI64::new(row.last_used_at.map_or(0, |at| at.timestamp() / 60)),
-            })
-        }))
     }
 
     /// Notes that a key was used, once a minute; nobody waits for that.
@@ -207,4 +209,14 @@ impl Keyring {
     fn lock(&self) -> MutexGuard<'_, HashMap<i64, Entry>> {
         self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
+
+    fn unissued(&self) -> MutexGuard<'_, HashMap<[u8; 32], Instant>> {
+        self.unissued.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn hash(text: &str) -> [u8; 32] {
+    let mut hash = [0; 32];
+    hash.copy_from_slice(digest(&SHA256, text.as_bytes()).as_ref());
+    hash
 }

@@ -2,26 +2,24 @@
 //!
 //! Whether an account does not exist, is not active, or has another password: the answer is the same, and takes as long.
 
-use std::{
-    net::{IpAddr, Ipv4Addr},
-    time::Duration,
-};
+use std::{net::IpAddr, time::Duration};
 
 use secrecy::SecretString;
-use serde::Serialize;
 use sqlx::PgPool;
-use tokio::time::Instant;
+use tokio::{sync::Semaphore, time::Instant};
 
 use super::{
-    Account, Failures, HashError, PasswordHash, Token, TokenHash, account,
-    attempt::{self, Attempt},
-    password,
+    Account, Failures, HashError, PasswordHash, ThrottleCache, Token, TokenHash, account,
+    attempt::{self, Attempt, Throttle},
+    login_audit::LoginAudit,
+    password::{self, Queue},
     register::NOTHING,
     session,
 };
 use crate::{
     audit::{self, Signature, Who},
     rate_limit::client_key,
+    telemetry::LineLimit,
 };
 
 /// What somebody types to log in.
@@ -111,6 +109,12 @@ enum Judged {
     TooOften(i64),
 }
 
+/// An attempt that was counted, with the account that it names.
+struct Counted {
+    queue: Queue,
+    account: Option<(i64, PasswordHash)>,
+}
+
 /// Why nothing came of it.
 #[derive(Debug, thiserror::Error)]
 pub enum LoginError {
@@ -126,35 +130,39 @@ pub enum LoginError {
 #[derive(Debug)]
 pub struct Logins {
     db: PgPool,
+    throttled: ThrottleCache,
+    /// Attempts that are counted at a time: each needs a pooled connection, on which it may wait for others of its kind.
+    counting: Semaphore,
     refused: Failures,
-    failed: Failures,
+    audit: LoginAudit,
 }
 
-/// Failures that are written into the audit log in a minute, at most: nothing is ever deleted from there.
-const WRITTEN_FAILURES: usize = 60;
-/// Under this they are counted together, wherever they come from.
-const TOGETHER: IpAddr = IpAddr::V4(Ipv4Addr::UNSPECIFIED);
-
-/// What the audit log has of an attempt that failed.
-#[derive(Serialize)]
-struct Typed<'a> {
-    username: &'a str,
-}
+/// Log lines about failed and refused logins, a minute and address.
+static FAILURES: LineLimit = LineLimit::new(10);
 
 impl Logins {
     /// The door of a console whose accounts are in this database.
     #[must_use]
     pub fn new(db: PgPool) -> Self {
+        let connections = usize::try_from(db.options().get_max_connections()).unwrap_or(1);
         Self {
+            audit: LoginAudit::new(db.clone()),
             db,
+            throttled: ThrottleCache::default(),
+            counting: Semaphore::new((connections / 4).max(1)),
             refused: Failures::new(1, Duration::from_mins(1)),
-            failed: Failures::new(WRITTEN_FAILURES, Duration::from_mins(1)),
         }
+    }
+
+    /// The seconds for which an address has to wait, as far as this process knows: asked before anything of a login is read.
+    #[must_use]
+    pub fn address_wait(&self, visit: &Visit) -> Option<i64> {
+        self.throttled.address_wait(&visit.key(), Instant::now())
     }
 
     /// Begins a session for whoever knows the password, and ends the one that the browser has had.
     pub async fn log_in(&self, credentials: &Credentials, visit: &Visit) -> Result<Login, LoginError> {
-        match self.judge(credentials, visit).await? {
+        match self.judge(credentials, visit, None).await? {
             Judged::TooOften(seconds) => return Ok(Login::TooOften(seconds)),
             Judged::Right(id, hash) => {
                 if let Some(token) = self.let_in(id, &hash, credentials, visit).await? {
@@ -179,10 +187,11 @@ impl Logins {
             username: account.username.clone(),
             password,
         };
-        Ok(match self.judge(&credentials, visit).await? {
+        Ok(match self.judge(&credentials, visit, Some(Queue::Known)).await? {
             Judged::TooOften(seconds) => Proof::TooOften(seconds),
             Judged::Right(id, _) if id == account.id => {
                 attempt::forget(&self.db, &credentials.counted(), &visit.key()).await?;
+                self.throttled.forget(&credentials.counted(), &visit.key());
                 Proof::Right
             }
             Judged::Right(..) | Judged::Wrong(_) => {
@@ -192,24 +201,32 @@ impl Logins {
         })
     }
 
-    /// Compares a password. That is counted before it is done.
-    async fn judge(&self, credentials: &Credentials, visit: &Visit) -> Result<Judged, LoginError> {
-        if let Attempt::Refused(seconds) = self.count(credentials, visit).await? {
-            self.note_refusal(visit).await?;
-            return Ok(Judged::TooOften(seconds));
-        }
-        let known = account::password_of(&self.db, &credentials.username()).await?;
-        let hash = known.as_ref().map(|(_, hash)| hash.clone());
-        let is_right = match password::is_password(&credentials.password, hash).await {
+    /// Compares a password. That is counted before it is done. It waits in the queue that is given, or in that of its address.
+    async fn judge(
+        &self,
+        credentials: &Credentials,
+        visit: &Visit,
+        queue: Option<Queue>,
+    ) -> Result<Judged, LoginError> {
+        let counted = match self.count(credentials, visit).await? {
+            Ok(counted) => counted,
+            Err(seconds) => return Ok(Judged::TooOften(seconds)),
+        };
+        let queue = queue.unwrap_or(counted.queue);
+        let hash = counted.account.as_ref().map(|(_, hash)| hash.clone());
+        let is_right = match password::is_password(&credentials.password, hash, queue).await {
             Ok(is_right) => is_right,
             Err(error) => {
-                attempt::take_back(&self.db, &credentials.counted(), &visit.key()).await?;
+                // Strangers who fill their queue are throttled for it.
+                if queue == Queue::Known {
+                    attempt::take_back(&self.db, &credentials.counted(), &visit.key()).await?;
+                }
                 return Err(error.into());
             }
         };
-        Ok(match known {
+        Ok(match counted.account {
             Some((id, hash)) if is_right => Judged::Right(id, hash),
-            known => Judged::Wrong(known.map(|(id, _)| id)),
+            account => Judged::Wrong(account.map(|(id, _)| id)),
         })
     }
 
@@ -230,11 +247,37 @@ impl Logins {
         tx.commit().await
     }
 
-    async fn count(&self, credentials: &Credentials, visit: &Visit) -> sqlx::Result<Attempt> {
+    /// Counts an attempt, or gives the seconds until one may follow. Throttled ones are refused from memory; while others are
+    /// counted, the rest wait without a connection.
+    async fn count(&self, credentials: &Credentials, visit: &Visit) -> sqlx::Result<Result<Counted, i64>> {
+        let (username, address) = (credentials.counted(), visit.key());
+        let known_throttle = || self.throttled.wait(&username, &address, Instant::now());
+        if let Some(seconds) = known_throttle() {
+            return Ok(Err(seconds));
+        }
+        let permit = self.counting.acquire().await;
+        if let Some(seconds) = known_throttle() {
+            return Ok(Err(seconds));
+        }
         let mut tx = self.db.begin().await?;
-        let attempt = attempt::count(&mut tx, &credentials.counted(), &visit.key()).await?;
+        let attempt = attempt::count(&mut tx, &username, &address).await?;
+        let account = match attempt {
+            Attempt::Counted { .. } => account::password_of(&mut *tx, &credentials.username()).await?,
+            Attempt::Refused(_) => None,
+        };
         tx.commit().await?;
-        Ok(attempt)
+        let throttle: Throttle = match attempt {
+            Attempt::Counted { is_known } => {
+                let queue = if is_known { Queue::Known } else { Queue::Unknown };
+                return Ok(Ok(Counted { queue, account }));
+            }
+            Attempt::Refused(throttle) => throttle,
+        };
+        let seconds = throttle.seconds();
+        self.throttled.keep(&username, &address, throttle, Instant::now());
+        drop(permit);
+        self.note_refusal(visit).await?;
+        Ok(Err(seconds))
     }
 
     async fn let_in(
@@ -265,6 +308,7 @@ impl Logins {
         )
         .await?;
         tx.commit().await?;
+        self.throttled.forget(&credentials.counted(), &visit.key());
         Ok(Some(token))
     }
 
@@ -276,18 +320,16 @@ impl Logins {
     ) -> sqlx::Result<()> {
         // What no account is called may be a password that was typed into the wrong field.
         let username = account.map(|_| credentials.counted());
-        tracing::warn!(username, address = visit.from(), "a login failed");
-        attempt::forget_old(&self.db).await?;
-        let now = Instant::now();
-        if self.failed.must_wait(TOGETHER, now).is_some() {
-            return Ok(());
+        if let Some(left_out) = FAILURES.admit(visit.address) {
+            tracing::warn!(username, address = visit.from(), left_out, "a login failed");
         }
-        self.failed.count(TOGETHER, now);
-        self.record("login.failed", account, username.as_deref(), visit)
+        attempt::forget_old(&self.db).await?;
+        self.audit
+            .record("login.failed", account, username.as_deref(), visit)
             .await
     }
 
-    /// Once a minute for each address: whoever goes on and on would fill the log, from which nothing is ever deleted.
+    /// Notes that logins are refused, once a minute for each address.
     async fn note_refusal(&self, visit: &Visit) -> sqlx::Result<()> {
         let now = Instant::now();
         if let Some(address) = visit.address {
@@ -296,20 +338,18 @@ impl Logins {
             }
             self.refused.count(address, now);
         }
-        tracing::warn!(address = visit.from(), "logins are refused: too many have failed");
-        self.record("login.throttled", None, None, visit).await
+        if let Some(left_out) = FAILURES.admit(visit.address) {
+            tracing::warn!(
+                address = visit.from(),
+                left_out,
+                "logins are refused: too many have failed"
+            );
+        }
+        self.audit.record("login.throttled", None, None, visit).await
     }
 
-    async fn record(
-        &self,
-        action: &'static str,
-        account: Option<i64>,
-        username: Option<&str>,
-        visit: &Visit,
-    ) -> sqlx::Result<()> {
-        let subject = account.map(|id| format!("account:{id}"));
-        let signature = visit.signature(Who::Anyone);
-        let typed = username.map(|username| Typed { username });
-        audit::record(&self.db, &signature, action, subject, (None, typed.as_ref())).await
+    /// Writes to the audit log how many failed and refused logins it was spared in this hour; the hour's end does so by itself.
+    pub async fn write_omitted(&self) -> sqlx::Result<()> {
+        self.audit.write_count().await
     }
 }

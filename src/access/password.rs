@@ -1,6 +1,10 @@
 //! Passwords: what makes one good enough, and its hash, which is all that is kept of it.
 
-use std::{fmt, sync::LazyLock, thread};
+use std::{
+    fmt,
+    sync::{Arc, LazyLock},
+    thread,
+};
 
 use argon2::{
     Argon2,
@@ -13,8 +17,9 @@ use tokio::{sync::Semaphore, task::spawn_blocking};
 const SHORTEST: usize = 10;
 /// Bytes that it has at most.
 const LONGEST: usize = 1024;
-/// Who may wait for a core.
-const WAITING: usize = 64;
+/// Passwords that are hashed or may wait for it, by [`Queue`].
+const MOST_UNKNOWN: usize = 48;
+const MOST_KNOWN: usize = 16;
 
 /// Those of the commonest passwords that are long enough to get this far.
 const COMMONEST: [&str; 48] = [
@@ -133,49 +138,97 @@ pub enum HashError {
     Failed(String),
 }
 
+/// Who waits for a password to be hashed. Each has places of its own, so that strangers cannot take those of others.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Queue {
+    /// Who is logged in, or logs in from an address from which the account has logged in lately.
+    Known,
+    /// Anyone else.
+    Unknown,
+}
+
 /// Hashes a password.
 pub async fn hash(password: &SecretString) -> Result<PasswordHash, HashError> {
     let password = password.clone();
-    at_work(move || {
+    let hashed = THREADS.run(Queue::Known, move || {
         let hash: phc::PasswordHash = Argon2::default()
             .hash_password(password.expose_secret().as_bytes())
             .map_err(|error| HashError::Failed(error.to_string()))?;
         Ok(PasswordHash(hash.to_string()))
-    })
-    .await?
+    });
+    hashed.await?
 }
 
 /// Whether `password` is the one with this hash. It is no one's where there is no hash, and that takes as long.
-pub async fn is_password(password: &SecretString, hash: Option<PasswordHash>) -> Result<bool, HashError> {
+pub async fn is_password(
+    password: &SecretString,
+    hash: Option<PasswordHash>,
+    queue: Queue,
+) -> Result<bool, HashError> {
     if password.expose_secret().len() > LONGEST {
         return Ok(false);
     }
     let password = password.clone();
-    at_work(move || {
+    let compared = THREADS.run(queue, move || {
         let text = hash.as_ref().map_or(NOBODYS, PasswordHash::as_str);
         let parsed = phc::PasswordHash::new(text).map_err(|error| HashError::Failed(error.to_string()))?;
         let verified = Argon2::default().verify_password(password.expose_secret().as_bytes(), &parsed);
         Ok(verified.is_ok() && hash.is_some())
-    })
-    .await?
+    });
+    compared.await?
 }
 
-/// Does what keeps a core busy for a while, beside the runtime: as many at a time as there are cores, while a bounded number
-/// waits.
-async fn at_work<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, HashError> {
-    static CORES: LazyLock<usize> = LazyLock::new(|| thread::available_parallelism().map_or(1, usize::from));
-    static AT_WORK: LazyLock<Semaphore> = LazyLock::new(|| Semaphore::new(*CORES));
-    static ADMITTED: LazyLock<Semaphore> = LazyLock::new(|| Semaphore::new(*CORES + WAITING));
+/// One core is left to everything else, where there are several.
+static THREADS: LazyLock<Threads> = LazyLock::new(|| {
+    let cores = thread::available_parallelism().map_or(1, usize::from);
+    Threads::new(cores.saturating_sub(1).max(1))
+});
 
-    let place = ADMITTED.try_acquire().map_err(|_| HashError::Busy)?;
-    let core = AT_WORK.acquire().await.map_err(|_| HashError::Busy)?;
-    // Whoever gives up waiting does not end the work, so the places go with it.
-    let worked = spawn_blocking(move || {
-        let done = work();
-        drop((core, place));
-        done
-    });
-    worked.await.map_err(|error| HashError::Failed(error.to_string()))
+/// Threads beside the runtime for what keeps a core busy for a while, and the queues of those that wait for one.
+struct Threads {
+    free: Arc<Semaphore>,
+    /// Held by an unknown caller that is at work or next: there are as many as threads, so that a known caller waits for the
+    /// work that is under way, never for the queue of unknown callers.
+    unknown_front: Arc<Semaphore>,
+    unknown_places: Arc<Semaphore>,
+    known_places: Arc<Semaphore>,
+}
+
+impl Threads {
+    fn new(count: usize) -> Self {
+        let permits = |count| Arc::new(Semaphore::new(count));
+        Self {
+            free: permits(count),
+            unknown_front: permits(count),
+            unknown_places: permits(MOST_UNKNOWN),
+            known_places: permits(MOST_KNOWN),
+        }
+    }
+
+    async fn run<T: Send + 'static>(
+        &self,
+        queue: Queue,
+        work: impl FnOnce() -> T + Send + 'static,
+    ) -> Result<T, HashError> {
+        let busy = |_| HashError::Busy;
+        let (places, front) = match queue {
+            Queue::Known => (&self.known_places, None),
+            Queue::Unknown => (&self.unknown_places, Some(self.unknown_front.clone())),
+        };
+        let place = places.clone().try_acquire_owned().map_err(|_| HashError::Busy)?;
+        let front = match front {
+            Some(front) => Some(front.acquire_owned().await.map_err(busy)?),
+            None => None,
+        };
+        let thread = self.free.clone().acquire_owned().await.map_err(busy)?;
+        // Whoever gives up waiting does not end the work, so the permits go with it.
+        let worked = spawn_blocking(move || {
+            let done = work();
+            drop((thread, front, place));
+            done
+        });
+        worked.await.map_err(|error| HashError::Failed(error.to_string()))
+    }
 }
 
 #[cfg(test)]
@@ -187,10 +240,14 @@ mod tests {
         let password = SecretString::from("correct horse battery");
         let (first, second) = (hash(&password).await.unwrap(), hash(&password).await.unwrap());
         assert_ne!(first.as_str(), second.as_str());
-        assert!(is_password(&password, Some(first.clone())).await.unwrap());
+        assert!(
+            is_password(&password, Some(first.clone()), Queue::Known)
+                .await
+                .unwrap()
+        );
         let other = SecretString::from("correct horse battery staple");
-        assert!(!is_password(&other, Some(first)).await.unwrap());
-        assert!(!is_password(&password, None).await.unwrap());
+        assert!(!is_password(&other, Some(first), Queue::Known).await.unwrap());
+        assert!(!is_password(&password, None, Queue::Unknown).await.unwrap());
     }
 
     #[tokio::test]
@@ -225,5 +282,43 @@ mod tests {
         assert_eq!(said(COMMONEST[7]).len(), 1);
         let long = COMMONEST.iter().all(|password| password.len() >= SHORTEST);
         assert!(long, "shorter ones are refused anyway");
+    }
+
+    #[tokio::test]
+    async fn known_callers_pass_unknown_ones_that_wait() {
+        let threads = Arc::new(Threads::new(1));
+        let order = Arc::new(std::sync::Mutex::new(Vec::new()));
+        let (release, released) = std::sync::mpsc::channel::<()>();
+        let began = Arc::new(tokio::sync::Notify::new());
+        let start = |queue, name, wait: Option<std::sync::mpsc::Receiver<()>>| {
+            let (threads, order, began) = (threads.clone(), order.clone(), began.clone());
+            tokio::spawn(async move {
+                let work = move || {
+                    began.notify_one();
+                    wait.map(|wait| wait.recv());
+                    order.lock().unwrap().push(name);
+                };
+                threads.run(queue, work).await
+            })
+        };
+        let mut running = vec![start(Queue::Unknown, "first", Some(released))];
+        began.notified().await;
+        running.extend((1..MOST_UNKNOWN).map(|_| start(Queue::Unknown, "unknown", None)));
+        while threads.unknown_places.available_permits() > 0 {
+            tokio::task::yield_now().await;
+        }
+        let one_too_many = threads.run(Queue::Unknown, || ()).await;
+        assert!(matches!(one_too_many, Err(HashError::Busy)));
+        running.push(start(Queue::Known, "known", None));
+        while threads.known_places.available_permits() == MOST_KNOWN {
+            tokio::task::yield_now().await;
+        }
+        release.send(()).unwrap();
+        for task in running {
+            task.await.unwrap().unwrap();
+        }
+        let order = order.lock().unwrap();
+        assert_eq!(order.len(), MOST_UNKNOWN + 1);
+        assert_eq!(order[..2], ["first", "known"]);
     }
 }

@@ -54,6 +54,7 @@ impl ApiKeys {
     pub async fn run(self, settings: &Settings) -> Result<(), Failure> {
         let mut connection =
             PgConnection::connect_with(&database::connect_options(settings.database.url()?)?).await?;
+        let now = SystemTime::now().into();
         let done = match self.command {
             Command::Create {
                 name,
@@ -65,9 +66,13 @@ impl ApiKeys {
                     name,
                     scopes: scopes.into_iter().collect(),
                     stores: Stores::of_column(stores),
-                    expires_at: expires.map(|expiry| expiry.after(SystemTime::now().into())),
+                    expires_at: expires.map(|expiry| expiry.after(now)),
                 };
-                create(&mut connection, settings, &new).await
+                if new.expires_at.is_some_and(|end| end <= now) {
+                    Err("--expires is in the past: such a key would never be good".into())
+                } else {
+                    create(&mut connection, settings, &new).await
+                }
             }
             Command::List => list(&mut connection).await,
             Command::Revoke { id } => revoke(&mut connection, id).await,
@@ -95,7 +100,8 @@ async fn create(connection: &mut PgConnection, settings: &Settings, new: &NewKey
     tx.commit().await?;
     eprintln!(
         "Key {} for {}, to be kept by who uses it: it is shown this once.",
-        key.id, key.name
+        key.id,
+        key.name.escape_debug()
     );
     print(format!("{text}\n").as_bytes())
 }
@@ -137,20 +143,19 @@ async fn revoke(connection: &mut PgConnection, id: i64) -> Result<(), Failure> {
     let revoked = api_key::revoke(&mut tx, id, &Signature::system()).await?;
     tx.commit().await?;
     match revoked {
-        Some(key) => print(format!("revoked: {} {}\n", key.id, key.name).as_bytes()),
+        Some(key) => print(format!("revoked: {} {}\n", key.id, key.name.escape_debug()).as_bytes()),
         None => Err(format!("there is no key {id} that is not revoked yet").into()),
     }
 }
 
 /// Not a name for a key.
 #[derive(Debug, thiserror::Error)]
-#[error("expected 1 to {LONGEST_NAME} characters")]
+#[error("expected 1 to {LONGEST_NAME} characters on one line, without control characters")]
 struct NotAName;
 
 fn name(text: &str) -> Result<String, NotAName> {
     let name = text.trim();
-    let is_one = (1..=LONGEST_NAME).contains(&name.chars().count()) && !name.contains('\0');
-    is_one.then(|| name.to_owned()).ok_or(NotAName)
+    api_key::is_name(name).then(|| name.to_owned()).ok_or(NotAName)
 }
 
 /// Until when a key is good.

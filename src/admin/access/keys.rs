@@ -17,7 +17,7 @@ use super::{
 use crate::{
     access::{
         Scope, Scopes, Stores,
-        api_key::{self, ApiKey, LONGEST_NAME, NewKey, State as KeyState},
+        api_key::{self, ApiKey, NewKey, State as KeyState},
     },
     admin::{
         confirm::Confirm,
@@ -160,8 +160,7 @@ async fn read(db: &PgPool, form: &mut Form) -> Result<NewKey, Refusal> {
     let name = form.text("name").trim().to_owned();
     if name.is_empty() {
         form.blame("name", "A key needs a name: which program has it?");
-    }
-    if name.chars().count() > LONGEST_NAME || name.chars().any(char::is_control) {
+    } else if !api_key::is_name(&name) {
         form.blame("name", "A name has at most 100 characters, on one line.");
     }
     let scopes: Vec<Scope> = form.all("scope").filter_map(|scope| scope.parse().ok()).collect();

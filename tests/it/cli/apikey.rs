@@ -1,7 +1,7 @@
 //! `afforo apikey`
 
 use afforo::{
-    access::{Scope, Stores},
+    access::{Scope, Stores, api_key::NewKey},
     settings::{ApiAuth, ApiAuthSetting, HttpSettings},
 };
 use secrecy::ExposeSecret;
@@ -136,6 +136,20 @@ async fn a_key_that_would_be_good_for_nothing_is_not_made() {
         run(&mut create(&["--name", " ", "--scopes", "stats"])).await.code,
         Some(2)
     );
+    for name in ["Till\n7", "Till \u{1b}[2J", "Till\u{7f}7"] {
+        let refused = run(&mut create(&["--name", name, "--scopes", "stats"])).await;
+        assert_eq!(refused.code, Some(2), "{name:?}");
+        assert!(
+            refused.err.contains("without control characters"),
+            "{}",
+            refused.err
+        );
+        assert!(!refused.err.contains('\u{1b}'), "{}", refused.err);
+    }
+    let past = [&named[..], &["--scopes", "stats", "--expires", "2020-01-01"]].concat();
+    let past = run(&mut create(&past)).await;
+    assert_eq!(past.code, Some(1));
+    assert!(past.err.contains("--expires is in the past"), "{}", past.err);
     let nowhere = run(&mut create(
         &[&named[..], &["--scopes", "stats", "--stores", "77"]].concat(),
     ))
@@ -150,4 +164,22 @@ async fn a_key_that_would_be_good_for_nothing_is_not_made() {
         .await
         .unwrap();
     assert_eq!(keys, 0);
+}
+
+#[tokio::test]
+async fn a_name_that_controls_a_terminal_is_never_printed_raw() {
+    let app = TestApp::start().await;
+    let new = NewKey {
+        name: "Till \u{1b}[2J\n7".to_owned(),
+        scopes: [Scope::Stats].into_iter().collect(),
+        stores: Stores::All,
+        expires_at: None,
+    };
+    // As a version before made it.
+    app.key_of(&new).await;
+    for args in [&["apikey", "list"][..], &["apikey", "revoke", "1"]] {
+        let said = run(&mut with_secret(&app, args)).await;
+        assert!(said.out.contains(r"Till \u{1b}[2J\n7"), "{}", said.out);
+        assert!(!said.out.contains('\u{1b}'), "{}", said.out);
+    }
 }
