@@ -22,7 +22,7 @@ use super::{
     operator::Operator,
     page::{Frame, Refusal, render},
     query::Query,
-    session::{self, Current, Visitor},
+    session::{Current, SessionCookie, Visitor},
     show::Moment,
 };
 use crate::access::{
@@ -162,12 +162,13 @@ async fn log_out_everywhere(
     State(console): State<Console>,
     Current(account): Current,
     operator: Operator,
+    cookie: SessionCookie,
     jar: SignedCookieJar,
 ) -> Result<Response, Refusal> {
     let mut tx = console.app.database.pool.begin().await?;
     register::log_out_everywhere(&mut tx, &account, &operator.caller.signature()).await?;
     tx.commit().await?;
-    Ok((session::take(jar, &console), Redirect::to("/admin/login/")).into_response())
+    Ok((cookie.take(jar), Redirect::to("/admin/login/")).into_response())
 }
 
 impl Row {

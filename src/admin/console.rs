@@ -25,7 +25,7 @@ pub struct Console {
     pub queues: Queues,
     /// What signs cookies and links.
     pub secret: Secret,
-    /// Development: cookies are sent in the clear.
+    /// Development: cookies may be sent in the clear.
     pub debug: bool,
     /// The door.
     pub logins: Arc<Logins>,

@@ -63,7 +63,7 @@ pub use console::Console;
 pub use operator::Operator;
 pub use page::{Frame, Refusal};
 
-use crate::web::AppState;
+use crate::{rate_limit::RateLimitLayer, web::AppState};
 
 /// Nothing but what this server has, and no script or style within a page.
 const CONTENT_SECURITY_POLICY: HeaderValue = HeaderValue::from_static(
@@ -71,8 +71,8 @@ const CONTENT_SECURITY_POLICY: HeaderValue = HeaderValue::from_static(
      frame-ancestors 'none'; base-uri 'none'",
 );
 
-/// The routes of the console.
-pub fn router(console: Console) -> Router<AppState> {
+/// The routes of the console; `logins` limits how often a client may try to log in.
+pub fn router(console: Console, logins: RateLimitLayer) -> Router<AppState> {
     let pages = Router::new()
         .merge(overview::router())
         .merge(products::router())
@@ -91,7 +91,7 @@ pub fn router(console: Console) -> Router<AppState> {
     pages
         .layer(from_fn(session::require))
         // Whoever is not logged in is let in here, and nowhere else.
-        .merge(login::router())
+        .merge(login::router(&console, logins))
         .merge(setup::router())
         .layer(from_fn_with_state(console.clone(), session::read))
         .layer(CsrfLayer::new().with_rejection_response(|_| Refusal::Elsewhere.into_response()))

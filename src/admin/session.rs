@@ -4,7 +4,11 @@ use std::{convert::Infallible, sync::Arc};
 
 use axum::{
     extract::{FromRef, FromRequestParts, OptionalFromRequestParts, Request, State},
-    http::{HeaderName, Method, StatusCode, Uri, header, request::Parts, uri::PathAndQuery},
+    http::{
+        HeaderName, Method, StatusCode, Uri, header,
+        request::Parts,
+        uri::{Authority, PathAndQuery},
+    },
     middleware::Next,
     response::{IntoResponse, Redirect, Response},
 };
@@ -21,10 +25,9 @@ use super::{
 };
 use crate::{
     access::{Account, Token, TokenHash, login::Visit, session},
-    web::{Caller, Client, REQUEST_ID},
+    web::{Caller, Client, REQUEST_ID, Scheme},
 };
 
-const COOKIE: &str = "afforo-session";
 const LOGIN: &str = "/admin/login/";
 
 /// The account of whoever is logged in, as it is now.
@@ -61,29 +64,88 @@ impl<S: Sync> FromRequestParts<S> for Visitor {
     }
 }
 
-/// Puts a session into the browser.
-pub fn give(jar: SignedCookieJar, token: &Token, console: &Console) -> SignedCookieJar {
-    jar.add(cookie(token.to_text(), console.debug))
+/// Which cookie holds the session. The plain one is not looked at where the other one is due: a page of a neighbouring domain
+/// could have set it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SessionCookie {
+    /// Sent through TLS alone, and set by this host alone: browsers see to it for the sake of its name.
+    Host,
+    /// Sent in the clear: to this machine, or in development. Browsers do not agree whether they would take the other one there.
+    Plain,
 }
 
-/// Takes the session from the browser.
-pub fn take(jar: SignedCookieJar, console: &Console) -> SignedCookieJar {
-    jar.remove(cookie(String::new(), console.debug))
+impl SessionCookie {
+    fn of(request: &Request, debug: bool) -> Self {
+        let client = request.extensions().get::<Client>();
+        let is_https = client.is_some_and(|client| client.scheme == Scheme::Https);
+        if is_https || !(debug || is_for_loopback(request)) {
+            Self::Host
+        } else {
+            Self::Plain
+        }
+    }
+
+    fn name(self) -> &'static str {
+        match self {
+            Self::Host => "__Host-afforo-session",
+            Self::Plain => "afforo-session",
+        }
+    }
+
+    fn token(self, jar: &SignedCookieJar) -> Option<Token> {
+        let cookie = jar.get(self.name()).or_else(|| jar.get(Self::Host.name()))?;
+        Token::of_text(cookie.value())
+    }
+
+    /// Puts a session into the browser.
+    pub fn give(self, jar: SignedCookieJar, token: &Token) -> SignedCookieJar {
+        jar.add(self.with(token.to_text()))
+    }
+
+    /// Takes the session from the browser.
+    pub fn take(self, jar: SignedCookieJar) -> SignedCookieJar {
+        jar.remove(self.with(String::new()))
+    }
+
+    fn with(self, value: String) -> Cookie<'static> {
+        let (path, is_secure) = match self {
+            Self::Host => ("/", true),
+            Self::Plain => ("/admin/", false),
+        };
+        Cookie::build((self.name(), value))
+            .path(path)
+            .http_only(true)
+            .same_site(SameSite::Lax)
+            .secure(is_secure)
+            .build()
+    }
 }
 
-fn cookie(value: String, debug: bool) -> Cookie<'static> {
-    Cookie::build((COOKIE, value))
-        .path("/admin/")
-        .http_only(true)
-        .same_site(SameSite::Lax)
-        .secure(!debug)
-        .build()
+impl<S: Sync> FromRequestParts<S> for SessionCookie {
+    type Rejection = StatusCode;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, StatusCode> {
+        let cookie = parts.extensions.get::<Self>().copied();
+        cookie.ok_or(StatusCode::INTERNAL_SERVER_ERROR)
+    }
+}
+
+/// Whether a request names this machine as its host.
+fn is_for_loopback(request: &Request) -> bool {
+    let header = request.headers().get(header::HOST);
+    let of_header = header.and_then(|host| Authority::try_from(host.as_bytes()).ok());
+    let authority = request.uri().authority().cloned().or(of_header);
+    authority.is_some_and(|authority| {
+        let host = authority.host().trim_end_matches('.').to_ascii_lowercase();
+        ["localhost", "127.0.0.1", "[::1]"].contains(&host.as_str())
+    })
 }
 
 /// Finds out who asks: their [`Operator`], if there is a session, becomes an extension of the request.
 pub async fn read(State(console): State<Console>, mut request: Request, next: Next) -> Response {
     let jar = SignedCookieJar::from_headers(request.headers(), Key::from_ref(&console));
-    let token = jar.get(COOKIE).and_then(|cookie| Token::of_text(cookie.value()));
+    let cookie = SessionCookie::of(&request, console.debug);
+    let token = cookie.token(&jar);
     let visit = visit(&request, token.map(|token| token.hash()));
     let account = match account_of(&console, &visit).await {
         Ok(account) => account,
@@ -91,6 +153,7 @@ pub async fn read(State(console): State<Console>, mut request: Request, next: Ne
     };
     let operator = account.as_ref().map(|account| operator(account, &visit));
     request.extensions_mut().insert(Visitor(visit));
+    request.extensions_mut().insert(cookie);
     let (Some(account), Some(operator)) = (account, operator) else {
         return next.run(request).await;
     };

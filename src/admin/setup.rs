@@ -16,7 +16,7 @@ use super::{
     new_password,
     page::{Frame, Refusal, render},
     query::Query,
-    session::{self, Visitor},
+    session::{SessionCookie, Visitor},
 };
 use crate::{
     access::{
@@ -61,6 +61,7 @@ async fn show(State(console): State<Console>, query: Query) -> Result<Response, 
 async fn create(
     State(console): State<Console>,
     Visitor(visit): Visitor,
+    cookie: SessionCookie,
     jar: SignedCookieJar,
     mut form: Form,
 ) -> Result<Response, Refusal> {
@@ -91,7 +92,7 @@ async fn create(
     }
     let to = Redirect::to("/admin/");
     Ok(match console.logins.log_in(&credentials, &visit).await {
-        Ok(Login::Done(token)) => (session::give(jar, &token, &console), to).into_response(),
+        Ok(Login::Done(token)) => (cookie.give(jar, &token), to).into_response(),
         _ => to.into_response(),
     })
 }

@@ -8,4 +8,4 @@ mod search;
 
 pub use model::ProductSummary;
 pub(crate) use queries::exists;
-pub use routes::router;
+pub use routes::{RateLimits, router};

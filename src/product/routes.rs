@@ -25,20 +25,26 @@ use crate::{
 
 const NO_SUCH: Problem = Problem::NoSuch("Product");
 
-/// The routes of products; `limit` is on autocomplete.
-pub fn router(limit: RateLimitLayer) -> OpenApiRouter<AppState> {
-    let autocomplete = routes!(autocomplete::autocomplete).layer(limit);
+/// How often a client may search.
+#[allow(missing_debug_implementations, reason = "the layers have none")]
+pub struct RateLimits {
+    /// For autocomplete.
+    pub autocomplete: RateLimitLayer,
+    /// For the search.
+    pub search: RateLimitLayer,
+}
+
+/// The routes of products.
+pub fn router(limits: RateLimits) -> OpenApiRouter<AppState> {
+    let autocomplete = routes!(autocomplete::autocomplete).layer(limits.autocomplete);
+    let search = routes!(search::search).layer(limits.search);
     OpenApiRouter::new()
         .routes(endpoint(
             routes!(list, create),
             "GET, POST, HEAD, OPTIONS",
             Area::Catalog,
         ))
-        .routes(endpoint(
-            routes!(search::search),
-            "GET, HEAD, OPTIONS",
-            Area::Catalog,
-        ))
+        .routes(endpoint(search, "GET, HEAD, OPTIONS", Area::Catalog))
         .routes(endpoint(autocomplete, "GET, HEAD, OPTIONS", Area::Catalog))
         .routes(endpoint(
             routes!(retrieve, replace, patch, delete),

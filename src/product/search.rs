@@ -11,6 +11,7 @@ use crate::{
     access::Stores,
     category::CategoryName,
     money::Money,
+    rate_limit::Exceeded,
     web::{InvalidParameter, ListParams, ListRequest, Listed, Listing, NotFound, Params, Problem, Slice},
 };
 
@@ -86,7 +87,8 @@ impl Search {
         ("category_id" = Option<i64>, Query, description = "Only this category"),
         ListParams,
     ),
-    responses((status = 200, body = Listing<FoundProduct>), (status = 400, response = InvalidParameter), (status = 404, response = NotFound)))]
+    responses((status = 200, body = Listing<FoundProduct>), (status = 400, response = InvalidParameter), (status = 404, response = NotFound),
+        (status = 429, description = "The limit is used up, where one is set.", body = Exceeded)))]
 pub async fn search(
     State(db): State<PgPool>,
     stores: Stores,

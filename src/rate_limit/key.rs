@@ -72,12 +72,18 @@ impl FromStr for TrustedProxies {
 /// A single IPv6 customer gets a /64 at least, and could ask from a new address of it each time.
 #[must_use]
 pub fn client_key(client: IpAddr) -> String {
-    match client.to_canonical() {
+    match client_network(client) {
         IpAddr::V4(address) => address.to_string(),
-        IpAddr::V6(address) => {
-            let network = Ipv6Addr::from_bits(address.to_bits() & (u128::MAX << 64));
-            format!("{network}/64")
-        }
+        IpAddr::V6(network) => format!("{network}/64"),
+    }
+}
+
+/// The address that stands for all that are counted together: an IPv4 address, or the first of an IPv6 /64.
+#[must_use]
+pub fn client_network(client: IpAddr) -> IpAddr {
+    match client.to_canonical() {
+        IpAddr::V6(address) => Ipv6Addr::from_bits(address.to_bits() & (u128::MAX << 64)).into(),
+        address @ IpAddr::V4(_) => address,
     }
 }
 

@@ -55,6 +55,6 @@ mod service;
 mod window;
 
 pub use answer::Exceeded;
-pub use key::{InvalidTrustedProxy, TrustedProxies, client_key};
+pub use key::{InvalidTrustedProxy, TrustedProxies, client_key, client_network};
 pub use layer::{RateLimitBuilder, RateLimitLayer};
 pub use service::{RateLimit, describe};

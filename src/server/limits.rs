@@ -55,11 +55,16 @@ impl Limits {
         let count = |setting| usize::try_from(setting).unwrap_or(usize::MAX);
         let usual = Self::default();
         let requests = count(settings.max_requests_in_flight);
+        let pooled = requests.min(count(pool_size.saturating_mul(WAITING_FOR_A_CONNECTION)));
+        // A quarter is left to others, as far as there is one.
+        let share_of = |all: usize| (all - all.div_ceil(4)).max(1);
         Self {
             connections: count(settings.max_connections),
             intake: IntakeLimits {
                 requests,
-                pooled: requests.min(count(pool_size.saturating_mul(WAITING_FOR_A_CONNECTION))),
+                pooled,
+                caller_pooled: share_of(pooled),
+                caller_connections: share_of(count(pool_size)),
                 body_bytes: count(settings.max_body_memory).saturating_mul(1024 * 1024),
                 ..usual.intake
             },

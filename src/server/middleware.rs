@@ -26,7 +26,7 @@ use super::{
 use crate::{
     rate_limit::TrustedProxies,
     settings::HttpSettings,
-    telemetry,
+    telemetry::{self, LineLimit},
     web::{self, Client, Problem, REQUEST_ID, Scheme},
 };
 
@@ -138,6 +138,9 @@ fn complete_path(mut request: Request) -> Request {
     request
 }
 
+/// Log lines a minute about proxies that are not believed.
+static UNTRUSTED_PROXIES: LineLimit = LineLimit::new(1);
+
 /// Notes how the client reached the server. A proxy on this machine, or a trusted one, is believed that it was reached through
 /// TLS; only a trusted one is believed on whose behalf it asks.
 fn note_client(proxies: &TrustedProxies, mut request: Request) -> Request {
@@ -145,6 +148,17 @@ fn note_client(proxies: &TrustedProxies, mut request: Request) -> Request {
         .extensions()
         .get::<ConnectInfo<SocketAddr>>()
         .map(|peer| peer.0.ip());
+    if let Some(peer) = peer
+        && !proxies.trusts(peer)
+        && request.headers().contains_key("x-forwarded-for")
+        && let Some(left_out) = UNTRUSTED_PROXIES.admit(None)
+    {
+        tracing::warn!(
+            %peer,
+            left_out,
+            "X-Forwarded-For is ignored: if this peer is your reverse proxy, name it in TRUSTED_PROXIES, else its clients share one address"
+        );
+    }
     let believed = peer.is_some_and(|peer| peer.is_loopback() || proxies.trusts(peer));
     let claimed = request
         .headers()

@@ -15,6 +15,7 @@ mod span;
 mod work;
 
 use std::{
+    num::NonZeroU32,
     sync::Arc,
     time::{Duration, SystemTime},
 };
@@ -33,10 +34,10 @@ use crate::{
     order::{self, GroupCommit},
     product,
     rate_limit::RateLimitLayer,
-    settings::{HttpSettings, RedisSettings},
+    settings::{HttpSettings, RateLimit, RedisSettings},
     shutdown::Stop,
     store,
-    web::{AppState, Gate, Problem, Repeats},
+    web::{AppState, Gate, Problem, Repeats, WriteLimit},
     worker::{Queues, WorkerError},
 };
 
@@ -96,13 +97,27 @@ pub fn app(
     limits: Limits,
     configuration: Arc<[(String, String)]>,
 ) -> Result<App, AppError> {
-    let limit = RateLimitLayer::builder(redis::Client::open(redis.url())?)
-        .name("autocomplete")
-        .trusted_proxies(http.trusted_proxies.clone())
-        .enabled(http.rate_limit_enabled)
-        .build();
+    let client = redis::Client::open(redis.url())?;
+    let limit = |name, requests| {
+        RateLimitLayer::builder(client.clone())
+            .name(name)
+            .limit(requests)
+            .trusted_proxies(http.trusted_proxies.clone())
+            .enabled(http.rate_limit_enabled)
+    };
+    let where_set = |name, RateLimit(requests): RateLimit| {
+        let layer = limit(name, requests.map_or(0, NonZeroU32::get));
+        layer
+            .enabled(http.rate_limit_enabled && requests.is_some())
+            .build()
+    };
+    let limits_of_products = product::RateLimits {
+        autocomplete: limit("autocomplete", 20).build(),
+        search: where_set("search", http.rates.search_rate_limit),
+    };
+    let limit_of_logins = where_set("login", http.rates.login_rate_limit);
     let readiness = Readiness::new(&state, redis::Client::open(redis.url())?);
-    let (api, document) = api(limit, Some(readiness)).split_for_parts();
+    let (api, document) = api(limits_of_products, Some(readiness)).split_for_parts();
     let lanes = usize::try_from(state.database.placement.options().get_max_connections()).unwrap_or(1);
     let placement = GroupCommit::start(&state.database.placement, order::Limits::with_lanes(lanes));
     let stop = state.stop.clone();
@@ -113,6 +128,9 @@ pub fn app(
     let keyring = Keyring::new(state.database.pool.clone(), &secret);
     if let Some(gate) = Gate::new(http.api_auth(), keyring, || SystemTime::now().into()) {
         api = api.layer(Extension(gate));
+    }
+    if let RateLimit(Some(writes)) = http.rates.write_rate_limit {
+        api = api.layer(Extension(WriteLimit::new(writes)));
     }
     let console = Console {
         app: state.clone(),
@@ -125,7 +143,7 @@ pub fn app(
         started: SystemTime::now().into(),
     };
     let routes = api
-        .merge(admin::router(console))
+        .merge(admin::router(console, limit_of_logins))
         .merge(openapi::pages(document))
         .fallback(async || Problem::not_found())
         .method_not_allowed_fallback(async |method: Method| Problem::not_allowed(&method))
@@ -134,7 +152,7 @@ pub fn app(
 }
 
 /// Every resource, with its description; for the description alone, nothing need be known of readiness.
-fn api(limit: RateLimitLayer, readiness: Option<Readiness>) -> OpenApiRouter<AppState> {
+fn api(limits: product::RateLimits, readiness: Option<Readiness>) -> OpenApiRouter<AppState> {
     let health =
         routes!(health::health).map(|methods| methods.options(health::health).fallback(health::refused));
     let ready = routes!(ready::ready).map(|methods| {
@@ -145,7 +163,7 @@ fn api(limit: RateLimitLayer, readiness: Option<Readiness>) -> OpenApiRouter<App
         .routes(health)
         .routes(ready)
         .merge(category::router())
-        .merge(product::router(limit))
+        .merge(product::router(limits))
         .merge(store::router())
         .merge(inventory::router())
         .merge(order::router())

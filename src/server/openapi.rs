@@ -5,6 +5,7 @@ use utoipa::openapi::{InfoBuilder, LicenseBuilder, OpenApi, OpenApiBuilder};
 use utoipa_swagger_ui::{Config, SwaggerUi};
 
 use crate::{
+    product,
     rate_limit::RateLimitLayer,
     web::{self, AppState},
 };
@@ -35,7 +36,12 @@ pub(super) fn base() -> OpenApi {
 pub fn document() -> OpenApi {
     // No request is made: nothing is connected to.
     let nowhere = redis::Client::open("redis://localhost/").expect("the URL is one");
-    super::api(RateLimitLayer::builder(nowhere).build(), None).into_openapi()
+    let limit = RateLimitLayer::builder(nowhere).build();
+    let limits = product::RateLimits {
+        autocomplete: limit.clone(),
+        search: limit,
+    };
+    super::api(limits, None).into_openapi()
 }
 
 pub(super) fn pages(document: OpenApi) -> Router<AppState> {

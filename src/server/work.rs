@@ -13,7 +13,7 @@ use tokio_util::task::TaskTracker;
 use tracing::Instrument;
 
 use super::limits::Limits;
-use crate::web::{Intake, Problem, Turn, Work};
+use crate::web::{Client, Intake, Problem, Turn, Work};
 
 /// A write that goes on for so much longer waits for a database that is gone without a word: PostgreSQL ends each of its
 /// statements within half a minute. It is given up, so that it does not keep its connection from others.
@@ -45,13 +45,21 @@ impl Workshop {
         if is_asked_by_operators(request.uri().path()) {
             return next.run(request).await;
         }
-        let turn = match self.0.intake.admit(work_of(&request)) {
+        let caller = request
+            .extensions()
+            .get::<Client>()
+            .and_then(|client| client.address);
+        let turn = match self.0.intake.admit(work_of(&request), caller) {
             Ok(turn) => turn,
             Err(shed) => return Problem::from(shed).into_response(),
         };
         if request.method().is_safe() {
             // What is read is rolled back on its way into the pool.
-            let answer = timeout(self.0.reading, next.run(request)).await;
+            let work = async {
+                turn.wait_for_share().await;
+                next.run(request).await
+            };
+            let answer = timeout(self.0.reading, work).await;
             return answer.unwrap_or_else(|_| {
                 Problem::TryAgain("The request took too long, try again later.").into_response()
             });
@@ -65,7 +73,11 @@ impl Workshop {
     async fn finish_writes(&self, request: Request, next: Next, turn: Turn) -> Response {
         let bound = self.0.writing + GONE;
         let work = async move {
-            let answer = timeout(bound, next.run(request)).await;
+            let answer = timeout(bound, async {
+                turn.wait_for_share().await;
+                next.run(request).await
+            });
+            let answer = answer.await;
             drop(turn);
             answer.unwrap_or_else(|_| {
                 tracing::error!("a write was given up: its database is gone without a word");

@@ -6,6 +6,7 @@
 mod access;
 mod delivery;
 mod overload;
+mod rates;
 mod telemetry;
 
 use std::{net::SocketAddr, str::FromStr};
@@ -20,6 +21,7 @@ use crate::rate_limit::TrustedProxies;
 pub use access::{ApiAuth, ApiAuthSetting, NotAnApiAuth};
 pub use delivery::{DeliveryError, DeliverySettings};
 pub use overload::OverloadSettings;
+pub use rates::{NotARateLimit, RateLimit, RateSettings};
 pub use telemetry::{LogSettings, MetricsAddress, TelemetrySettings};
 
 /// The key in `.env.example`: public, so never a secret.
@@ -155,6 +157,10 @@ pub struct HttpSettings {
     /// Addresses and networks (CIDR) of proxies whose X-Forwarded-For and X-Forwarded-Proto are believed, comma-separated
     #[arg(long, env = "TRUSTED_PROXIES", default_value = "", global = true)]
     pub trusted_proxies: TrustedProxies,
+
+    #[command(flatten)]
+    #[allow(missing_docs, reason = "it would take the place of its own help")]
+    pub rates: RateSettings,
 }
 
 impl HttpSettings {

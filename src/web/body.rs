@@ -83,7 +83,7 @@ impl<S: Send + Sync> FromRequest<S> for Body {
         let bytes = match parts.extensions.remove::<Turn>() {
             Some(turn) => turn.receive(body).await,
             // Outside of a server there is nobody to share with.
-            None => match Intake::default().admit(Work::Pooled) {
+            None => match Intake::default().admit(Work::Pooled, None) {
                 Ok(turn) => turn.receive(body).await,
                 Err(shed) => Err(shed.into()),
             },

@@ -70,7 +70,7 @@ refusals! {
     /// 415
     UnsupportedMediaType: Detail = "The body is not `application/json`.";
     /// 429
-    TooManyFailures: Detail = "Too many API keys from this address were refused: `Retry-After` says for how many seconds.";
+    TooManyFailures: Detail = "Too many API keys from this address were refused, or the caller writes too often, where that is limited: `Retry-After` says for how many seconds.";
     /// 422
     KeyMismatch: Detail = "This `Idempotency-Key` was used for another request.";
 }

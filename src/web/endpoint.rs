@@ -9,7 +9,7 @@ use axum::{
 use utoipa_axum::router::UtoipaMethodRouter;
 
 use super::{
-    AppState, Caller, Gate, Problem, Repeats, describe, once,
+    AppState, Caller, Gate, Problem, Repeats, WriteLimit, describe, once,
     problem::{ConnectionLost, OUTCOME_UNKNOWN},
     transfer::Terms,
 };
@@ -59,6 +59,10 @@ async fn manners(
         Err(Problem::detail(StatusCode::NOT_ACCEPTABLE, refusal).into_response())
     };
     let is_personal = request.extensions().get::<Caller>().is_some();
+    let admitted = match admitted {
+        Ok(()) if is_write => WriteLimit::refusal(&request).map_or(Ok(()), Err),
+        admitted => admitted,
+    };
     let mut response = match admitted {
         Err(refusal) => refusal,
         Ok(()) if request.method() == Method::POST => post(request, next).await,

@@ -2,8 +2,9 @@
 //! refused at once, so that what was taken on is done in good time.
 
 use std::{
+    net::IpAddr,
     sync::{
-        Arc,
+        Arc, Mutex, PoisonError,
         atomic::{AtomicBool, AtomicUsize, Ordering},
     },
     time::Duration,
@@ -11,9 +12,15 @@ use std::{
 
 use axum::body::{Body, Bytes, HttpBody};
 use futures::StreamExt;
-use tokio::time::{Instant, timeout};
+use tokio::{
+    sync::OwnedSemaphorePermit,
+    time::{Instant, timeout},
+};
 
-use super::Problem;
+use super::{
+    Problem,
+    share::{Share, Shares},
+};
 
 /// The largest body that is received.
 const BODY_LIMIT: usize = 1024 * 1024;
@@ -28,6 +35,10 @@ pub struct IntakeLimits {
     pub requests: usize,
     /// Those of them that need the shared pool of connections.
     pub pooled: usize,
+    /// Those of them that come from one caller.
+    pub caller_pooled: usize,
+    /// Those of them that are at work, and so may have a connection.
+    pub caller_connections: usize,
     /// Bytes of bodies at a time, counting of each what is beyond its first 8 KiB.
     pub body_bytes: usize,
     /// How long the sender of a body may pause.
@@ -41,6 +52,9 @@ impl Default for IntakeLimits {
         Self {
             requests: 2048,
             pooled: 512,
+            // Of a pool whose size is not known nothing is kept from anybody.
+            caller_pooled: 512,
+            caller_connections: 512,
             body_bytes: 64 * 1024 * 1024,
             body_pause: Duration::from_secs(10),
             body_total: Duration::from_secs(30),
@@ -95,6 +109,7 @@ struct Entrance {
     requests: Bounded,
     pooled: Bounded,
     body_bytes: Bounded,
+    shares: Shares,
 }
 
 impl Default for Intake {
@@ -111,15 +126,19 @@ impl Intake {
             requests: Bounded::new(limits.requests),
             pooled: Bounded::new(limits.pooled),
             body_bytes: Bounded::new(limits.body_bytes),
+            shares: Shares::new(limits.caller_pooled, limits.caller_connections),
             limits,
         }))
     }
 
-    /// Takes on a request, or says what there is too much of.
-    pub fn admit(&self, work: Work) -> Result<Turn, Shed> {
+    /// Takes on a request of a caller, or says what there is too much of.
+    pub fn admit(&self, work: Work, caller: Option<IpAddr>) -> Result<Turn, Shed> {
+        let share = caller.filter(|_| work == Work::Pooled);
         let turn = Turn(Arc::new(Held {
             intake: self.clone(),
             work,
+            share: share.map(|caller| self.0.shares.of(caller)),
+            permits: Mutex::default(),
             admitted: AtomicBool::new(false),
             body_bytes: AtomicUsize::new(0),
         }));
@@ -137,6 +156,9 @@ pub enum Shed {
     /// Too many of them need the shared pool.
     #[error("too many requests for the pool")]
     Pool,
+    /// Too many of those are one caller's.
+    #[error("too many requests of one caller")]
+    Caller,
     /// Long bodies take all the memory that there is for them.
     #[error("too many long bodies")]
     Bodies,
@@ -147,6 +169,7 @@ impl From<Shed> for Problem {
         let reason = match shed {
             Shed::Requests => "requests",
             Shed::Pool => "pool",
+            Shed::Caller => "caller",
             Shed::Bodies => "bodies",
         };
         metrics::counter!("afforo_http_shed_total", "reason" => reason).increment(1);
@@ -170,6 +193,10 @@ pub struct Turn(Arc<Held>);
 struct Held {
     intake: Intake,
     work: Work,
+    /// The caller's, if the request takes of it.
+    share: Option<Arc<Share>>,
+    /// What it takes of it: a place, and a connection.
+    permits: Mutex<Vec<OwnedSemaphorePermit>>,
     admitted: AtomicBool,
     body_bytes: AtomicUsize,
 }
@@ -177,6 +204,10 @@ struct Held {
 impl Turn {
     fn enter(&self) -> Result<(), Shed> {
         let entrance = &self.0.intake.0;
+        let place = match &self.0.share {
+            Some(share) => Some(share.place().ok_or(Shed::Caller)?),
+            None => None,
+        };
         if !entrance.requests.take(1) {
             return Err(Shed::Requests);
         }
@@ -184,8 +215,16 @@ impl Turn {
             entrance.requests.give_back(1);
             return Err(Shed::Pool);
         }
+        self.0.hold_permit(place);
         self.0.admitted.store(true, Ordering::Relaxed);
         Ok(())
+    }
+
+    /// Waits while other requests of the caller take all connections that it may have.
+    pub async fn wait_for_share(&self) {
+        if let Some(share) = &self.0.share {
+            self.0.hold_permit(share.connection().await);
+        }
     }
 
     /// Receives a body, in bounded time and memory. Meanwhile the place is free for others: a client that sends slowly
@@ -194,6 +233,7 @@ impl Turn {
         self.0.leave();
         let received = self.collect(body).await?;
         self.enter()?;
+        self.wait_for_share().await;
         Ok(received)
     }
 
@@ -233,10 +273,19 @@ impl Turn {
 }
 
 impl Held {
+    fn permits(&self) -> std::sync::MutexGuard<'_, Vec<OwnedSemaphorePermit>> {
+        self.permits.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn hold_permit(&self, permit: Option<OwnedSemaphorePermit>) {
+        self.permits().extend(permit);
+    }
+
     fn leave(&self) {
         if !self.admitted.swap(false, Ordering::Relaxed) {
             return;
         }
+        self.permits().clear();
         let entrance = &self.intake.0;
         entrance.requests.give_back(1);
         if self.work == Work::Pooled {

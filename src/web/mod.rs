@@ -22,9 +22,11 @@ mod page;
 mod params;
 mod problem;
 mod rules;
+mod share;
 mod state;
 mod transfer;
 mod value;
+mod write_limit;
 
 pub use body::Body;
 pub use caller::{Caller, REQUEST_ID};
@@ -48,6 +50,7 @@ pub use problem::{Detail, Problem, Titled, deleted};
 pub use rules::{Reference, boolean, integer, natural, one_of, price, reference, text, text_or_blank};
 pub use state::AppState;
 pub use transfer::{spare, without_length};
+pub use write_limit::WriteLimit;
 
 /// Says what is counted here.
 pub fn describe() {

@@ -25,6 +25,9 @@ async fn whoever_logs_in_gets_to_the_page_that_was_asked_for() {
     browser.click("Log in").await;
     browser.sees("No orders match").await;
     assert_eq!(browser.path().await, "/admin/orders/?status=REJECTED");
+    // Over plain HTTP on this machine: a browser need not take one that is for TLS alone.
+    let cookie = browser.client.get_named_cookie("afforo-session").await.unwrap();
+    assert_ne!(cookie.secure(), Some(true));
 
     browser.click("Log out").await;
     browser.arrives_at("/admin/login/").await;

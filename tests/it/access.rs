@@ -1,6 +1,7 @@
 //! Who may do what with the API: keys, scopes, stores, and what is written down about it.
 
 mod keys;
+mod limits;
 mod matrix;
 mod records;
 

@@ -11,7 +11,7 @@ use afforo::{
     check,
     database::Database,
     server::{self, Limits},
-    settings::{ApiAuth, ApiAuthSetting, HttpSettings, RedisSettings},
+    settings::{ApiAuth, ApiAuthSetting, HttpSettings, RateSettings, RedisSettings},
     shutdown::Stop,
     web::AppState,
 };
@@ -49,6 +49,7 @@ pub fn production() -> HttpSettings {
         rate_limit_enabled: false,
         trusted_proxies: "".parse().unwrap(),
         api_auth: ApiAuthSetting(Some(ApiAuth::Off)),
+        rates: RateSettings::default(),
     }
 }
 

@@ -20,6 +20,7 @@ mod setup;
 mod stock;
 mod stores;
 mod system;
+mod throttling;
 
 use afforo::access::Role;
 use form_urlencoded::Serializer;

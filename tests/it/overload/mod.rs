@@ -1,6 +1,7 @@
 //! More than there is room for, clients that take their time, and how a server stops.
 
 mod bodies;
+mod callers;
 mod connections;
 mod ready;
 mod requests;

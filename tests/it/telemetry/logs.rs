@@ -45,3 +45,26 @@ async fn a_failed_request_has_one_line_with_its_id_whatever_else_is_not_logged()
         assert!(line["error"].as_str().unwrap().contains("category"), "{line}");
     }
 }
+
+#[tokio::test]
+async fn a_proxy_that_is_not_trusted_is_warned_of_once_a_minute() {
+    let app = TestApp::start().await;
+    let mut server = serve(&app, &[]);
+    let url = format!("http://{}/health/", server.address().await);
+    for number in 0..5 {
+        let forwarded = format!("192.0.2.{number}");
+        let answer = send(client().get(&url).header("x-forwarded-for", forwarded)).await;
+        assert_eq!(answer.status, 200);
+    }
+    let line = server.says("name it in TRUSTED_PROXIES").await;
+    assert!(line.contains("WARN") && line.contains("127.0.0.1"), "{line}");
+    assert_eq!(server.said().matches("name it in TRUSTED_PROXIES").count(), 1);
+    let mut trusting = serve(&app, &[("TRUSTED_PROXIES", "127.0.0.1")]);
+    let url = format!("http://{}/health/", trusting.address().await);
+    send(client().get(&url).header("x-forwarded-for", "192.0.2.1")).await;
+    assert!(
+        !trusting.said().contains("TRUSTED_PROXIES"),
+        "{}",
+        trusting.said()
+    );
+}

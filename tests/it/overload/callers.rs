@@ -1,0 +1,64 @@
+//! One caller's share of the shared pool.
+
+use std::sync::Arc;
+
+use afforo::{
+    server::{self, App, Limits},
+    settings::HttpSettings,
+    shutdown::Stop,
+    web::IntakeLimits,
+};
+use futures::future::{Either, select};
+use tokio::net::TcpListener;
+
+use super::waiting;
+use crate::support::app::{Answer, client, production, send};
+
+#[tokio::test]
+async fn one_caller_leaves_places_and_connections_to_others() {
+    let limits = Limits {
+        intake: IntakeLimits {
+            caller_pooled: 3,
+            caller_connections: 2,
+            ..IntakeLimits::default()
+        },
+        ..Limits::default()
+    };
+    let http = HttpSettings {
+        trusted_proxies: "127.0.0.1".parse().unwrap(),
+        ..production()
+    };
+    let (routes, door) = waiting();
+    let stop = Arc::new(Stop::default());
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    tokio::spawn(server::run(
+        listener,
+        App::new(routes, &http, limits, stop.clone()),
+    ));
+    let ask = |from: &'static str| {
+        let request = client().get(format!("http://{address}/wait/"));
+        Box::pin(async move { send(request.header("x-forwarded-for", from)).await })
+    };
+    let write = |from: &'static str| {
+        let request = client().post(format!("http://{address}/wait/")).body("{}");
+        Box::pin(async move { send(request.header("x-forwarded-for", from)).await })
+    };
+    let status = |answer: Answer| answer.status.as_u16();
+
+    let at_work = [tokio::spawn(ask("192.0.2.1")), tokio::spawn(write("192.0.2.1"))];
+    door.has(2).await;
+    // One more may wait; of two, the other is refused.
+    let (Either::Left((refused, waits)) | Either::Right((refused, waits))) =
+        select(tokio::spawn(ask("192.0.2.1")), tokio::spawn(ask("192.0.2.1"))).await;
+    assert_eq!(status(refused.unwrap()), 503);
+    // An IPv6 network is one caller, too.
+    let others = [tokio::spawn(ask("2001:db8::1")), tokio::spawn(ask("2001:db8::2"))];
+    door.has(2).await;
+    assert!(!waits.is_finished());
+    door.release(5);
+    door.has(1).await;
+    for answer in at_work.into_iter().chain(others).chain([waits]) {
+        assert_eq!(status(answer.await.unwrap()), 204);
+    }
+}
