@@ -17,6 +17,7 @@ pub struct Checked {
 }
 
 /// Checks every rule. Reads all orders, stock and ledger rows: at millions of them it takes a minute or more.
+#[allow(clippy::too_many_lines, reason = "a list of rules is as long as it is")]
 pub async fn run(db: &mut PgConnection) -> sqlx::Result<Vec<Checked>> {
     let mut tx = db
         .begin_with("begin isolation level repeatable read, read only")
@@ -63,6 +64,12 @@ pub async fn run(db: &mut PgConnection) -> sqlx::Result<Vec<Checked>> {
                         from product_tally group by category_id) tally using (category_id)
          where coalesce(counted.products, 0) <> coalesce(tally.products, 0)
              or coalesce(counted.active, 0) <> coalesce(tally.active, 0)"
+    );
+    rule!(
+        "the noted number of movements is how many there are",
+        "select format('inventory %s', inventory_id) from movement_count noted
+         where movements <> (select count(*) from stock_movement m
+                             where m.inventory_id = noted.inventory_id and m.id <= noted.latest)"
     );
     rule!(
         "stock is what the ledger adds up to",

@@ -23,6 +23,9 @@ use crate::{
 /// The longest reason, in characters.
 const LONGEST_REASON: usize = 200;
 
+/// Movements that are counted at a time.
+const PORTION: i64 = 100_000;
+
 /// A change of a stock row's quantity, as the ledger has it.
 #[derive(Clone, Debug, FromRow, Serialize, ToSchema)]
 #[serde(deny_unknown_fields)]
@@ -155,13 +158,51 @@ pub(super) async fn create(
     once.commit(tx, StatusCode::CREATED, movement).await
 }
 
-async fn count(db: impl PgExecutor<'_>, inventory: i64) -> sqlx::Result<i64> {
-    sqlx::query_scalar!(
-        r#"select count(*) as "count!" from stock_movement where inventory_id = $1"#,
+/// Counts the movements of a row, a portion at a time: what is a whole portion is noted, and never counted again.
+async fn count(db: &PgPool, inventory: i64) -> sqlx::Result<i64> {
+    let noted = sqlx::query!(
+        "select latest, movements from movement_count where inventory_id = $1",
         inventory
     )
-    .fetch_one(db)
+    .fetch_optional(db)
+    .await?;
+    let (mut latest, mut movements) = noted.map_or((0, 0), |noted| (noted.latest, noted.movements));
+    loop {
+        let portion = sqlx::query!(
+            r#"select count(*) as "movements!", max(id) as latest from (
+                   select id from stock_movement where inventory_id = $1 and id > $2 order by id limit $3
+               ) portion"#,
+            inventory,
+            latest,
+            PORTION
+        )
+        .fetch_one(db)
+        .await?;
+        movements += portion.movements;
+        let Some(end) = portion.latest.filter(|_| portion.movements == PORTION) else {
+            return Ok(movements);
+        };
+        latest = end;
+        if let Err(error) = note(db, inventory, latest, movements).await {
+            // The next one counts it once more.
+            tracing::debug!(%error, "the number of movements could not be noted");
+        }
+    }
+}
+
+/// Notes how many movements of a row there are up to one of them. Of several that count, the one that got further stands.
+async fn note(db: &PgPool, inventory: i64, latest: i64, movements: i64) -> sqlx::Result<()> {
+    sqlx::query!(
+        "insert into movement_count as noted (inventory_id, latest, movements) values ($1, $2, $3)
+         on conflict (inventory_id) do update set latest = excluded.latest, movements = excluded.movements
+         where noted.latest < excluded.latest",
+        inventory,
+        latest,
+        movements
+    )
+    .execute(db)
     .await
+    .map(drop)
 }
 
 async fn select(

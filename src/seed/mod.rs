@@ -116,7 +116,7 @@ pub async fn possible_order(db: &mut PgConnection) -> sqlx::Result<Option<(i64, 
 /// Deletes all data; ids start over.
 pub async fn clear(db: &mut PgConnection) -> sqlx::Result<()> {
     sqlx::query!(
-        "truncate category, product, store, inventory, orders, order_item, stock_movement, outbox,
+        "truncate category, product, store, inventory, orders, order_item, stock_movement, movement_count, outbox,
              order_confirmation, daily_order_report restart identity"
     )
     .execute(db)

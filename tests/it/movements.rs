@@ -110,3 +110,66 @@ async fn changes_at_the_same_time_all_count_and_a_repeated_one_counts_once() {
     assert_eq!(app.quantity(1).await, 20);
     assert_eq!(app.unbalanced().await, Vec::<i64>::new());
 }
+
+/// Movements of the stock row 1, made behind the back of the server.
+async fn moved(app: &TestApp, movements: i64) {
+    sqlx::query(
+        "insert into stock_movement (inventory_id, kind, delta, quantity_after)
+         select 1, 'ADJUSTMENT', 0, 10 from generate_series(1, $1)",
+    )
+    .bind(movements)
+    .execute(&app.pool)
+    .await
+    .unwrap();
+}
+
+#[tokio::test]
+async fn a_long_ledger_is_counted_once_and_exactly() {
+    let (app, store, product, path) = shelf().await;
+    let counted = async || app.get(&path).await.body["count"].as_i64().unwrap();
+    moved(&app, 99_998).await;
+    assert_eq!(counted().await, 99_999);
+    let noted = async || -> Option<i64> {
+        let noted = sqlx::query_scalar("select movements from movement_count where inventory_id = 1");
+        noted.fetch_optional(&app.pool).await.unwrap()
+    };
+    assert_eq!(noted().await, None, "what is short is counted each time");
+    moved(&app, 150_000).await;
+    assert_eq!(counted().await, 249_999);
+    assert_eq!(noted().await, Some(200_000));
+    app.order(store, &[(product, 1)]).await.created();
+    assert_eq!(app.post(&path, &movement("add", 1)).await.status, 201);
+    assert_eq!(counted().await, 250_001);
+    let last = app.get(&format!("{path}?page=last")).await;
+    assert_eq!(last.column("kind"), ["INITIAL"]);
+    // What was noted is not counted again.
+    sqlx::query("delete from stock_movement where inventory_id = 1 and id <= 100")
+        .execute(&app.pool)
+        .await
+        .unwrap();
+    assert_eq!(counted().await, 250_001);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_ledger_is_counted_exactly_while_it_grows() {
+    let (app, store, product, path) = shelf().await;
+    app.patch("/api/inventory/1/", &json!({ "quantity": 2_000_000 }))
+        .await;
+    moved(&app, 99_990).await;
+    let orders = async {
+        for _ in 0..60 {
+            app.order(store, &[(product, 1)]).await.created();
+        }
+    };
+    let counts = async {
+        let mut last = 0;
+        for _ in 0..30 {
+            let now = app.get(&path).await.body["count"].as_i64().unwrap();
+            assert!(last <= now, "{last} {now}");
+            last = now;
+        }
+    };
+    tokio::join!(orders, counts);
+    assert_eq!(app.get(&path).await.body["count"], 2 + 99_990 + 60);
+    assert_eq!(app.unbalanced().await, Vec::<i64>::new());
+}

@@ -54,6 +54,11 @@ async fn whatever_does_not_agree_is_named() {
             "category 7",
         ),
         (
+            "insert into movement_count values (1, 1000000, 77)",
+            "the noted number of movements",
+            "inventory 1",
+        ),
+        (
             "update inventory set quantity = 8",
             "stock is what the ledger",
             "inventory 1",
