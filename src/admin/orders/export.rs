@@ -30,6 +30,9 @@ use crate::{
 /// Orders that are read at a time.
 const PORTION: i64 = 1000;
 
+/// Excel takes a file for the machine's own encoding without it.
+const BYTE_ORDER_MARK: &str = "\u{feff}";
+
 const COLUMNS: [&str; 8] = [
     "order",
     "store_id",
@@ -105,7 +108,10 @@ enum Step {
 
 fn portions(reading: Reading) -> impl Stream<Item = io::Result<Bytes>> {
     stream::try_unfold((reading, Step::Head), async |(reading, step)| match step {
-        Step::Head => Ok(Some((line(COLUMNS)?.into(), (reading, Step::From(None))))),
+        Step::Head => {
+            let head = [BYTE_ORDER_MARK.as_bytes(), &line(COLUMNS)?].concat();
+            Ok(Some((head.into(), (reading, Step::From(None)))))
+        }
         Step::From(start) => {
             let (bytes, step) = reading.portion(start).await?;
             Ok(Some((bytes, (reading, step))))
@@ -170,9 +176,12 @@ fn line<T: AsRef<[u8]>>(fields: impl IntoIterator<Item = T>) -> io::Result<Vec<u
         .map_err(|error| io::Error::other(error.to_string()))
 }
 
+/// What a spreadsheet takes for the beginning of a formula: full-width signs too, where a keyboard of East Asia writes them.
+const FORMULA: [char; 11] = ['=', '+', '-', '@', '\t', '\r', '\n', '＝', '＋', '－', '＠'];
+
 /// A text that no spreadsheet takes for a formula.
 fn harmless(text: &str) -> String {
-    if text.starts_with(['=', '+', '-', '@', '\t', '\r']) {
+    if text.starts_with(FORMULA) {
         format!("'{text}")
     } else {
         text.to_owned()
@@ -185,7 +194,11 @@ mod tests {
 
     #[test]
     fn what_looks_like_a_formula_is_text() {
-        let texts = ["=1+1", "+1", "-1", "@sum", "\t=1", "plain", ""].map(harmless);
-        assert_eq!(texts, ["'=1+1", "'+1", "'-1", "'@sum", "'\t=1", "plain", ""]);
+        for sign in FORMULA {
+            assert_eq!(harmless(&format!("{sign}1+1")), format!("'{sign}1+1"));
+        }
+        for plain in ["plain", "a=1", "", "é"] {
+            assert_eq!(harmless(plain), plain);
+        }
     }
 }
