@@ -13,6 +13,7 @@
 //! | `form` | what was typed into a form, what it says to the API, and what the API says of it |
 //! | `chart` | charts as SVG |
 //! | `choices` | what controls offer to choose from |
+//! | `low` | low and empty stock, as all pages count it |
 //! | `page` | the frame around a page, and its refusals |
 //! | `query` | the query of a list: page, sort, filters, and links that change one of them |
 //! | `record` | what the pages of categories, products and stores do alike |
@@ -33,6 +34,7 @@ mod form;
 mod jobs;
 mod leave;
 mod login;
+mod low;
 mod new_password;
 mod operator;
 mod orders;

@@ -1,5 +1,7 @@
 //! The query of a list: its page, its order, its filters, and the links that change one of them.
 
+mod filters;
+
 use std::{convert::Infallible, fmt::Display};
 
 use axum::{extract::FromRequestParts, http::request::Parts};
@@ -7,15 +9,22 @@ use axum::{extract::FromRequestParts, http::request::Parts};
 /// How many rows a page of a list has.
 pub const PAGE_SIZE: i64 = 50;
 
+/// Parameters by which lists find their page: numbers, wherever they stand.
+const PLACES: [&str; 3] = ["page", "start", "below"];
+
 /// The query of a page, in the order in which it came. What stands twice counts as it stands last.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Query(Vec<(String, String)>);
+pub struct Query {
+    parameters: Vec<(String, String)>,
+    /// What is wrong with parameters that could not be read, by name.
+    errors: Vec<(&'static str, String)>,
+}
 
 impl Query {
     /// A parameter without the spaces around it; `None` where it is absent or blank.
     #[must_use]
     pub fn get(&self, name: &str) -> Option<&str> {
-        let value = self.0.iter().rev().find(|(known, _)| known == name);
+        let value = self.parameters.iter().rev().find(|(known, _)| known == name);
         value
             .map(|(_, value)| value.trim())
             .filter(|value| !value.is_empty())
@@ -41,7 +50,7 @@ impl Query {
 
     /// Every value of a parameter, in the order in which they came, without the spaces around them.
     pub fn all<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a str> {
-        let values = self.0.iter().filter(move |(known, _)| known == name);
+        let values = self.parameters.iter().filter(move |(known, _)| known == name);
         values.map(|(_, value)| value.trim())
     }
 
@@ -76,7 +85,7 @@ impl Query {
     pub fn with(&self, name: &str, value: impl Display) -> String {
         let value = value.to_string();
         let mut query = form_urlencoded::Serializer::for_suffix(String::from("?"), 1);
-        for (known, text) in &self.0 {
+        for (known, text) in &self.parameters {
             if ![name, "page", "start", "done"].contains(&known.as_str()) && !text.trim().is_empty() {
                 query.append_pair(known, text);
             }
@@ -90,7 +99,7 @@ impl Query {
     /// The same without a parameter.
     #[must_use]
     pub fn without(mut self, name: &str) -> Self {
-        self.0.retain(|(known, _)| known != name);
+        self.parameters.retain(|(known, _)| known != name);
         self
     }
 
@@ -157,10 +166,10 @@ impl Query {
     #[must_use]
     pub fn is_filtered(&self) -> bool {
         let filters = self
-            .0
+            .parameters
             .iter()
             .filter(|(name, _)| !["page", "start", "sort", "done"].contains(&name.as_str()));
-        filters.into_iter().any(|(_, value)| !value.trim().is_empty())
+        self.has_errors() || filters.into_iter().any(|(_, value)| !value.trim().is_empty())
     }
 }
 
@@ -169,7 +178,16 @@ impl From<&str> for Query {
         let parameters = form_urlencoded::parse(query.as_bytes()).into_owned();
         // PostgreSQL has no texts with a zero in them.
         let parameters = parameters.map(|(name, value)| (name, value.replace('\0', "\u{fffd}")));
-        Self(parameters.collect())
+        let mut query = Self {
+            parameters: parameters.collect(),
+            errors: Vec::new(),
+        };
+        for name in PLACES {
+            query.read(name, "follow the links of the list", |text| {
+                text.parse::<i64>().ok()
+            });
+        }
+        query
     }
 }
 
@@ -195,7 +213,7 @@ pub struct Head {
 }
 
 /// Which page of a list is shown, and where the others are.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct Pager {
     /// From 1 on.
     pub page: i64,

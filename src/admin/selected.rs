@@ -5,7 +5,7 @@ use askama::Template;
 use axum::{
     Router,
     extract::State,
-    http::Method,
+    http::{Method, StatusCode},
     response::{IntoResponse, Response},
     routing::get,
 };
@@ -179,7 +179,7 @@ impl Page {
 }
 
 impl Selection {
-    /// What a form says; 404 where that makes no sense.
+    /// What a form says; 404 where that makes no sense, 400 where it names what is no id, or too many.
     fn read<'a>(of: &str, act: &str, ids: impl Iterator<Item = &'a str>) -> Result<Self, Refusal> {
         let kind = Kind::ALL
             .into_iter()
@@ -192,7 +192,12 @@ impl Selection {
         if !kind.offers(act) {
             return Err(Refusal::NotFound);
         }
-        let ids = ids.filter_map(|id| id.parse().ok()).take(MOST).collect();
+        let ids = ids.map(str::parse).collect::<Result<Vec<i64>, _>>();
+        let ids = ids.map_err(|_| Refusal::Unreadable)?;
+        if ids.len() > MOST {
+            let reason = format!("At most {MOST} can be checked at a time. Nothing was changed.");
+            return Err(Refusal::Api(StatusCode::BAD_REQUEST, reason));
+        }
         Ok(Self { kind, act, ids })
     }
 

@@ -63,6 +63,32 @@ async fn every_page_of_an_empty_shop_says_what_to_do() {
     browser.close().await;
 }
 
+/// Lists with filters that cannot be read.
+pub const UNREADABLE: [(&str, &str); 4] = [
+    (
+        "products-unreadable",
+        "/admin/products/?max_price=50,00&min_price=5&state=gone",
+    ),
+    ("orders-unreadable", "/admin/orders/?from=2026-13-01&store=Main"),
+    ("stock-unreadable", "/admin/stock/?category=x&page=abc"),
+    ("audit-unreadable", "/admin/audit/?to=yesterday"),
+];
+
+#[tokio::test]
+async fn a_filter_that_cannot_be_read_says_so_without_barriers() {
+    let shop = Shop::open().await;
+    shop.stock_up().await;
+    let browser = shop.enter().await;
+    for (_, path) in UNREADABLE {
+        browser.goto(path).await;
+        browser.is_sound().await;
+        assert_eq!(browser.count(".alarm").await, 1, "{path}");
+        assert_ne!(browser.count("[aria-invalid]").await, 0, "{path}");
+        assert_eq!(browser.count("tbody tr").await, 0, "{path}");
+    }
+    browser.close().await;
+}
+
 /// Follows links from the overview on, looks at one page of each kind, and says which kinds there were.
 pub async fn tour(browser: &Browser, mut look: impl AsyncFnMut(&str)) -> BTreeSet<String> {
     let mut seen = BTreeSet::from(["/admin/".to_owned()]);

@@ -6,7 +6,7 @@ use afforo::access::Role;
 
 use crate::{
     kit::{Browser, PHONE, Scheme, Shop, WIDE},
-    pages::{kind_of, tour},
+    pages::{UNREADABLE, kind_of, tour},
     support::{
         accounts::account,
         program::{afforo, run},
@@ -39,6 +39,10 @@ async fn screenshots() {
         .await;
     })
     .await;
+    for (name, path) in UNREADABLE {
+        browser.goto(path).await;
+        take(&browser, &folder, name).await;
+    }
     take_for_the_readme(&shop, &browser, &folder).await;
     browser.close().await;
 }

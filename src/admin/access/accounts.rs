@@ -72,19 +72,17 @@ pub fn router() -> Router<Console> {
         .route("/admin/access/accounts/{id}/delete/", get(ask).post(delete))
 }
 
-async fn list(State(db): State<PgPool>, me: Superuser, query: Query) -> Result<Response, Refusal> {
+async fn list(State(db): State<PgPool>, me: Superuser, mut query: Query) -> Result<Response, Refusal> {
     let sorted = query.sort(&["username", "role", "last_login", "created"]);
     let filter = Filter {
         like: query.get("q").map(pattern),
-        role: query.text("role").parse().ok(),
-        is_active: match query.text("state") {
-            "active" => Some(true),
-            "inactive" => Some(false),
-            _ => None,
-        },
+        role: query.read("role", "choose one that is offered", |text| text.parse().ok()),
+        is_active: query.read_activity(),
     };
-    let mut accounts = account::list(&db, &filter, sorted, PAGE_SIZE + 1, query.offset()).await?;
-    let pager = query.pager(&mut accounts, Some(account::count(&db, &filter).await?));
+    let accounts = account::list(&db, &filter, sorted, PAGE_SIZE + 1, query.offset());
+    let mut accounts = query.rows(accounts).await?;
+    let count = query.rows(account::count(&db, &filter)).await?;
+    let pager = query.pager(&mut accounts, Some(count));
     let bound = stores::words(&db, accounts.iter().map(|account| account.stores.as_deref())).await?;
     let rows = accounts.into_iter().zip(bound).map(|(account, stores)| Row {
         stores,

@@ -86,7 +86,7 @@ pub fn router() -> Router<Console> {
 
 async fn list(State(db): State<PgPool>, me: Superuser, query: Query) -> Result<Response, Refusal> {
     let sorted = query.sort(&["state", "name", "expires", "used"]);
-    let mut keys = api_key::list(&db).await?;
+    let mut keys = query.rows(api_key::list(&db)).await?;
     if let Some(text) = query.get("q") {
         let text = text.to_lowercase();
         keys.retain(|key| key.name.to_lowercase().contains(&text));

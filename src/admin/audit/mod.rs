@@ -51,10 +51,11 @@ struct List {
     older: String,
 }
 
-async fn list(operator: Operator, query: Query, State(db): State<PgPool>) -> Result<Response, Refusal> {
+async fn list(operator: Operator, mut query: Query, State(db): State<PgPool>) -> Result<Response, Refusal> {
     operator.require(operator.sees_audit())?;
     let sees_all = operator.may(Scope::Admin);
-    let mut rows = queries::list(&db, &query, sees_all).await?;
+    let days = (query.read_day("from"), query.read_day("to"));
+    let mut rows = query.rows(queries::list(&db, &query, days, sees_all)).await?;
     let pager = query.pager(&mut rows, None);
     let last = rows.last().filter(|_| !pager.next.is_empty());
     let older = last.map(|last| query.with("below", last.id)).unwrap_or_default();

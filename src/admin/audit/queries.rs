@@ -1,6 +1,6 @@
 //! The SQL of the audit log's pages. The log only grows, so every statement walks an index from where its page begins.
 
-use chrono::{DateTime, Datelike, Days, NaiveDate, NaiveTime, Utc};
+use chrono::{DateTime, NaiveDate, NaiveTime, Utc};
 use sqlx::{FromRow, PgExecutor, PgPool, Postgres, QueryBuilder};
 
 use crate::admin::query::{PAGE_SIZE, Query};
@@ -45,8 +45,11 @@ fn push_sight(sql: &mut QueryBuilder<Postgres>, sees_all: bool) {
     }
 }
 
+/// The days whose entries are listed: from the first to the last, if they are named.
+pub type Days = (Option<NaiveDate>, Option<NaiveDate>);
+
 /// The latest entries that a query asks for, below the id in `below`; one more than a page has, if there are more.
-pub async fn list(db: &PgPool, query: &Query, sees_all: bool) -> sqlx::Result<Vec<Entry>> {
+pub async fn list(db: &PgPool, query: &Query, (from, to): Days, sees_all: bool) -> sqlx::Result<Vec<Entry>> {
     let mut sql = QueryBuilder::new(ENTRIES);
     push_sight(&mut sql, sees_all);
     if let Some(below) = query.id("below") {
@@ -63,12 +66,13 @@ pub async fn list(db: &PgPool, query: &Query, sees_all: bool) -> sqlx::Result<Ve
             .push_bind(actors(db, actor).await?)
             .push(")");
     }
-    if let Some(from) = day(query, "from") {
+    let midnight = |day: NaiveDate| day.and_time(NaiveTime::MIN).and_utc();
+    if let Some(from) = from.map(midnight) {
         sql.push(" and at >= ").push_bind(from);
         sql.push(" and id >= ")
             .push_bind(first_since(db, from).await? - OUT_OF_ORDER);
     }
-    if let Some(to) = day(query, "to").and_then(|to| to.checked_add_days(Days::new(1))) {
+    if let Some(to) = to.and_then(|to| to.succ_opt()).map(midnight) {
         sql.push(" and at < ").push_bind(to);
         sql.push(" and id <= ")
             .push_bind(first_since(db, to).await? + OUT_OF_ORDER);
@@ -97,14 +101,6 @@ async fn first_since(db: &PgPool, moment: DateTime<Utc>) -> sqlx::Result<i64> {
     )
     .fetch_one(db)
     .await
-}
-
-/// The midnight, in UTC, that a day begins with.
-fn day(query: &Query, name: &str) -> Option<DateTime<Utc>> {
-    let day: NaiveDate = query.get(name)?.parse().ok()?;
-    // PostgreSQL knows no more of them, and few less.
-    (1..=9999).contains(&day.year()).then_some(())?;
-    Some(day.and_time(NaiveTime::MIN).and_utc())
 }
 
 /// The labels of an actor who is named by a label or by a name: several may have one.

@@ -52,7 +52,7 @@ struct List {
 }
 
 async fn list(operator: Operator, query: Query, State(db): State<PgPool>) -> Result<Response, Refusal> {
-    let mut rows = queries::list(&db, &query).await?;
+    let mut rows = query.rows(queries::list(&db, &query)).await?;
     let pager = query.pager(&mut rows, None);
     let sorted = query.sort(&queries::COLUMNS);
     let heads = vec![

@@ -72,32 +72,29 @@ impl List {
 
 pub async fn show(
     operator: Operator,
-    query: Query,
+    mut query: Query,
     State(console): State<Console>,
 ) -> Result<Response, Refusal> {
     operator.require(operator.sees_jobs())?;
-    let asked = STATES.iter().find(|state| state.0 == query.text("state"));
-    let (word, name, state, moment) = *asked.unwrap_or(&STATES[0]);
-    let queue = query.get("queue");
+    let asked = query.read_choice("state", &STATES.map(|state| (state.0, state)));
+    let (word, name, state, moment) = asked.unwrap_or(STATES[0]);
+    let queues = console.queues.all();
+    let names: Vec<_> = queues.iter().map(|queue| (queue.name(), queue.name())).collect();
+    let queue = query.read_choice("queue", &names);
     let db = &console.app.database.pool;
     let mut rows = match state {
-        JobState::Delayed if queue.is_none() => in_database(db).await?,
-        JobState::Dead if queue.is_none() => given_up(db, &operator).await?,
+        JobState::Delayed if queue.is_none() => query.rows(in_database(db)).await?,
+        JobState::Dead if queue.is_none() => query.rows(given_up(db, &operator)).await?,
         _ => Vec::new(),
     };
     let jobs = Box::pin(answered(in_queues(&console.queues, state, queue))).await;
     let redis = jobs.is_some();
-    rows.extend(jobs.unwrap_or_default());
+    rows.extend(jobs.filter(|_| !query.has_errors()).unwrap_or_default());
     Ok(render(&List {
         frame: Frame::new(&operator, SECTION, format!("Jobs: {}", name.to_lowercase())),
         state: word,
         moment,
-        queues: console
-            .queues
-            .all()
-            .iter()
-            .map(|queue| queue.name().to_owned())
-            .collect(),
+        queues: names.iter().map(|(name, _)| (*name).to_owned()).collect(),
         rows,
         redis,
         retries: operator.retries_jobs() && state == JobState::Dead,

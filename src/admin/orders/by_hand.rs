@@ -78,12 +78,25 @@ struct Draft {
     search: String,
 }
 
+/// The lines of an order, each a product with its quantity as it was typed. An id that is none is refused: the order would
+/// be another one without its line.
+fn chosen<'a>(
+    products: impl Iterator<Item = &'a str>,
+    quantities: impl Iterator<Item = &'a str>,
+) -> Result<Vec<(i64, String)>, Refusal> {
+    products
+        .zip(quantities)
+        .map(|(id, quantity)| {
+            let id = id.parse().map_err(|_| Refusal::Unreadable)?;
+            Ok((id, quantity.trim().to_owned()))
+        })
+        .collect()
+}
+
 impl Draft {
     /// Of the query, where a line may be added or removed.
-    fn of_query(query: &Query) -> Self {
-        let products = query.all("product").filter_map(|id| id.parse().ok());
-        let quantities = query.all("quantity").map(str::to_owned);
-        let mut lines: Vec<(i64, String)> = products.zip(quantities).collect();
+    fn of_query(query: &Query) -> Result<Self, Refusal> {
+        let mut lines = chosen(query.all("product"), query.all("quantity"))?;
         let removed = query.id("remove");
         lines.retain(|(product, _)| Some(*product) != removed);
         if let Some(added) = query.id("add")
@@ -92,23 +105,23 @@ impl Draft {
             lines.push((added, "1".to_owned()));
         }
         lines.truncate(MOST_LINES);
-        Self {
+        Ok(Self {
             store: query.id("store"),
             lines,
             search: query.text("q").to_owned(),
-        }
+        })
     }
 
     /// Of the form that was sent.
-    fn of_form(form: &Form) -> Self {
-        let products = form.all("product").filter_map(|id| id.parse().ok());
-        let quantities = form.all("quantity").map(|text| text.trim().to_owned());
-        Self {
+    fn of_form(form: &Form) -> Result<Self, Refusal> {
+        let mut lines = chosen(form.all("product"), form.all("quantity"))?;
+        // One more than the API takes, so that it is the API that says so.
+        lines.truncate(MOST_LINES + 1);
+        Ok(Self {
             store: form.text("store").parse().ok(),
-            // One more than the API takes, so that it is the API that says so.
-            lines: products.zip(quantities).take(MOST_LINES + 1).collect(),
+            lines,
             search: String::new(),
-        }
+        })
     }
 
     /// For the API, which judges the quantities as they were typed.
@@ -124,13 +137,14 @@ impl Draft {
 
 pub async fn show(operator: Operator, query: Query, State(db): State<PgPool>) -> Result<Response, Refusal> {
     operator.require(operator.may(Scope::OrdersWrite))?;
-    page(&db, &operator, Draft::of_query(&query), Form::of([]), None).await
+    let draft = Draft::of_query(&query)?;
+    page(&db, &operator, draft, Form::of([]), None).await
 }
 
 /// `/admin/orders/new/products/`: what a search finds, for htmx.
 pub async fn found(operator: Operator, query: Query, State(db): State<PgPool>) -> Result<Response, Refusal> {
     operator.require(operator.may(Scope::OrdersWrite))?;
-    let draft = Draft::of_query(&query);
+    let draft = Draft::of_query(&query)?;
     let products = find(&db, &operator, &draft).await?;
     Ok(render(&Found {
         store: draft.store,
@@ -145,7 +159,7 @@ pub async fn place(
     form: Form,
 ) -> Result<Response, Refusal> {
     operator.require(operator.may(Scope::OrdersWrite))?;
-    let draft = Draft::of_form(&form);
+    let draft = Draft::of_form(&form)?;
     if draft
         .store
         .is_some_and(|store| !operator.caller.grant.stores.hold(store))

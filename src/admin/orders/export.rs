@@ -57,7 +57,7 @@ impl Default for Exports {
 pub async fn download(
     operator: Operator,
     visitor: Visitor,
-    query: Query,
+    mut query: Query,
     State(console): State<Console>,
     State(db): State<PgPool>,
     Extension(Exports(places)): Extension<Exports>,
@@ -66,7 +66,8 @@ pub async fn download(
         let reason = "Other exports are under way. Try again when they have ended.";
         return Err(Refusal::Api(StatusCode::SERVICE_UNAVAILABLE, reason.to_owned()));
     };
-    let filter = Filter::read(&db, &query, &operator.caller.grant.stores).await?;
+    let filter = Filter::read(&db, &mut query, &operator.caller.grant.stores).await?;
+    query.require_readable()?;
     let range = Range::of(&db, &filter).await?;
     let name = format!(
         "attachment; filename=\"orders-{}.csv\"",

@@ -200,7 +200,7 @@ impl Known {
 pub async fn stream(
     operator: Operator,
     visitor: Visitor,
-    query: Query,
+    mut query: Query,
     headers: HeaderMap,
     State(console): State<Console>,
     State(db): State<PgPool>,
@@ -209,14 +209,16 @@ pub async fn stream(
     let Some(place) = live.0.places.take(operator.account_id) else {
         return Ok(StatusCode::SERVICE_UNAVAILABLE.into_response());
     };
-    let filter = Filter::read(&db, &query, &operator.caller.grant.stores).await?;
+    let filter = Filter::read(&db, &mut query, &operator.caller.grant.stores).await?;
+    let since = query.read_id("since");
+    query.require_readable()?;
     let draining = console.app.stop.draining.clone();
     let news = live.listen(&db, &draining).await?;
     // Orders came since the page was made, or while the browser was away.
     let last = headers
         .get("last-event-id")
         .and_then(|id| id.to_str().ok()?.parse().ok());
-    let missed = match last.or(query.id("since")) {
+    let missed = match last.or(since) {
         Some(last) => missed(&db, &filter, last).await?,
         None => Vec::new(),
     };

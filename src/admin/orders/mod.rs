@@ -55,11 +55,11 @@ pub fn router() -> Router<Console> {
         .layer(Extension(export::Exports::default()))
 }
 
-async fn list(operator: Operator, query: Query, State(db): State<PgPool>) -> Result<Response, Refusal> {
+async fn list(operator: Operator, mut query: Query, State(db): State<PgPool>) -> Result<Response, Refusal> {
     let granted = &operator.caller.grant.stores;
-    let filter = Filter::read(&db, &query, granted).await?;
-    let (rows, pager) = page(&db, &filter, &query).await?;
-    let live = if filter.is_live() && query.page() == 1 {
+    let filter = Filter::read(&db, &mut query, granted).await?;
+    let (rows, pager) = query.rows(page(&db, &filter, &query)).await?;
+    let live = if filter.is_live() && query.page() == 1 && !query.has_errors() {
         live_link(&query, &rows)
     } else {
         String::new()

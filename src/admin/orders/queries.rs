@@ -1,6 +1,6 @@
 //! The SQL of the list of orders. It is read from a key on, never past rows that are not shown, whatever it is filtered by.
 
-use chrono::{DateTime, Datelike, NaiveDate, NaiveTime, TimeDelta, Utc};
+use chrono::{DateTime, NaiveDate, NaiveTime, TimeDelta, Utc};
 use sqlx::{PgExecutor, PgPool, Postgres, QueryBuilder};
 
 use crate::{
@@ -46,8 +46,8 @@ pub struct Filter {
     pub stores: Option<Vec<i64>>,
     /// Only those that stand so.
     pub status: Option<&'static str>,
-    /// Only this one.
-    pub id: Option<i64>,
+    /// This one too, if it belongs to one of these stores: a store may have the number of an order for a name.
+    pub order: Option<(i64, Option<Vec<i64>>)>,
     /// Only those of days from this one on, in UTC.
     pub from: Option<NaiveDate>,
     /// Only those of days up to this one.
@@ -60,40 +60,36 @@ pub struct Filter {
 
 impl Filter {
     /// Reads the filters of a query, within the stores that are granted.
-    pub async fn read(db: &PgPool, query: &Query, granted: &Stores) -> sqlx::Result<Self> {
-        let day = |name| {
-            let day: NaiveDate = query.get(name)?.parse().ok()?;
-            // Years that a calendar has, and any database.
-            (1..=9999).contains(&day.year()).then_some(day)
-        };
+    pub async fn read(db: &PgPool, query: &mut Query, granted: &Stores) -> sqlx::Result<Self> {
         let mut filter = Self {
-            stores: granted.filtered(query.id("store")),
-            status: STATUSES
-                .into_iter()
-                .find(|status| query.get("status") == Some(status)),
-            id: None,
-            from: day("from"),
-            to: day("to"),
-            since: query
-                .get(SINCE)
-                .and_then(|moment| moment.parse().ok())
-                .filter(|moment: &DateTime<Utc>| (1..=9999).contains(&moment.year())),
+            stores: granted.filtered(query.read_id("store")),
+            status: query.read_choice("status", &STATUSES.map(|status| (status, status))),
+            order: None,
+            from: query.read_day("from"),
+            to: query.read_day("to"),
+            since: query.read_moment(SINCE),
             oldest_first: query.sort(&["-placed"]) == ("placed", false),
         };
-        match query.get("q").map(|text| text.trim_start_matches('#')) {
-            Some(text) if text.bytes().all(|byte| byte.is_ascii_digit()) => {
-                filter.id = Some(text.parse().unwrap_or(0));
-            }
-            Some(text) => filter.stores = Some(named(db, filter.stores.as_deref(), text).await?),
-            None => {}
+        let Some(text) = query.get("q") else {
+            return Ok(filter);
+        };
+        let number = text.strip_prefix('#').unwrap_or(text);
+        if number.bytes().all(|byte| byte.is_ascii_digit()) {
+            let within = filter.stores.clone();
+            filter.order = Some((number.parse().unwrap_or(0), within));
         }
+        filter.stores = Some(if text == number {
+            query.rows(named(db, filter.stores.as_deref(), text)).await?
+        } else {
+            Vec::new()
+        });
         Ok(filter)
     }
 
     /// Whether the list has its latest orders on top, and grows there.
     #[must_use]
     pub fn is_live(&self) -> bool {
-        self.id.is_none()
+        self.order.is_none()
             && self.from.is_none()
             && self.to.is_none()
             && self.since.is_none()
@@ -147,10 +143,6 @@ impl Range {
         }
         if let Some(until) = until {
             range.last = first_since(db, until + OUT_OF_ORDER).await? - 1;
-        }
-        if let Some(id) = filter.id {
-            range.first = range.first.max(id);
-            range.last = range.last.min(id);
         }
         Ok(range)
     }
@@ -231,6 +223,18 @@ pub async fn ids(
             .push(" limit ")
             .push_bind(limit)
             .push(") as found");
+        if let Some((id, within)) = &filter.order {
+            query
+                .push(" union select o.id from orders o where o.id = ")
+                .push_bind(id);
+            if let Some(stores) = within {
+                query.push(" and o.store_id = any(").push_bind(stores).push(")");
+            }
+            if let Some(status) = filter.status {
+                query.push(" and o.status = ").push_bind(status);
+            }
+            push_range(&mut query, range);
+        }
     } else {
         query.push("select o.id from orders o where true");
         if let Some(status) = filter.status {
@@ -274,7 +278,7 @@ pub async fn rows(db: impl PgExecutor<'_>, ids: &[i64], ascending: bool) -> sqlx
 
 /// How many orders `filter` takes, where that is counted already.
 pub async fn count(db: impl PgExecutor<'_>, filter: &Filter) -> sqlx::Result<Option<i64>> {
-    if filter.id.is_some() || filter.from.is_some() || filter.to.is_some() || filter.since.is_some() {
+    if filter.order.is_some() || filter.from.is_some() || filter.to.is_some() || filter.since.is_some() {
         return Ok(None);
     }
     sqlx::query_scalar!(

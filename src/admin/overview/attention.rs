@@ -125,7 +125,7 @@ fn spell(seconds: f64) -> String {
     }
 }
 
-/// Products of which there is nothing, and for which orders from `since` on were rejected.
+/// Active products of which there is nothing in an active store, and for which orders from `since` on were rejected.
 async fn in_vain(db: impl PgExecutor<'_>, stores: &Stores, since: i64) -> sqlx::Result<Vec<Concern>> {
     let stores = stores.to_column();
     let rows = sqlx::query!(
@@ -139,8 +139,8 @@ async fn in_vain(db: impl PgExecutor<'_>, stores: &Stores, since: i64) -> sqlx::
            )
            select i.id, i.product_title, s.name as store_name, asked.times as "times!"
            from asked join inventory i on i.store_id = asked.store_id and i.product_id = asked.product::bigint
-               join store s on s.id = i.store_id
-           where i.quantity = 0 order by asked.times desc, i.id limit $4"#,
+               join store s on s.id = i.store_id join product p on p.id = i.product_id
+           where i.quantity = 0 and p.is_active and s.is_active order by asked.times desc, i.id limit $4"#,
         since,
         stores.as_deref(),
         REJECTIONS,

@@ -6,11 +6,12 @@ mod hours;
 use askama::Template;
 use axum::{Extension, Router, extract::State, response::Response, routing::get};
 use chrono::{DateTime, TimeDelta, Utc};
-use sqlx::{PgExecutor, PgPool, QueryBuilder};
+use sqlx::PgPool;
 
 use super::{
     chart::{self, Bar},
     console::Console,
+    low::LowStock,
     operator::Operator,
     orders::{
         live_link,
@@ -30,8 +31,6 @@ use hours::{Hours, Orders, Recent};
 
 /// Orders of the feed.
 const LATEST: i64 = 10;
-/// What is out of stock is counted among so many rows that are low.
-const MOST_LOW: i64 = 50_000;
 
 #[derive(Template)]
 #[template(path = "overview/page.html")]
@@ -109,8 +108,7 @@ struct Known {
     /// The first order of the last 24 hours.
     since: i64,
     latest: Vec<Row>,
-    low: i64,
-    out: String,
+    low: LowStock,
 }
 
 async fn known(db: &PgPool, now: DateTime<Utc>, stores: &Stores, hours: &Hours) -> sqlx::Result<Known> {
@@ -124,35 +122,8 @@ async fn known(db: &PgPool, now: DateTime<Utc>, stores: &Stores, hours: &Hours) 
         recent: hours.read(db, now, stores).await?,
         since: queries::first_since(db, now - TimeDelta::days(1)).await?,
         latest: queries::rows(db, &ids, false).await?,
-        low: low(db, stores).await?,
-        out: out(db, stores).await?,
+        low: LowStock::count(db, stores.to_column().as_deref()).await?,
     })
-}
-
-async fn low(db: impl PgExecutor<'_>, stores: &Stores) -> sqlx::Result<i64> {
-    let stores = stores.to_column();
-    sqlx::query_scalar!(
-        r#"select coalesce(sum(low), 0)::bigint as "low!" from stock_tally
-           where $1::bigint[] is null or store_id = any($1)"#,
-        stores.as_deref()
-    )
-    .fetch_one(db)
-    .await
-}
-
-/// Nobody counts what is out of stock, so it is looked for among what is low, which has an index. Where that is more than can
-/// be looked at, the figure says so.
-async fn out(db: impl PgExecutor<'_>, stores: &Stores) -> sqlx::Result<String> {
-    let mut query = QueryBuilder::new(
-        "select count(*), count(*) filter (where quantity = 0) from (select quantity from inventory where is_low",
-    );
-    if let Some(stores) = stores.to_column() {
-        query.push(" and store_id = any(").push_bind(stores).push(")");
-    }
-    query.push(" limit ").push_bind(MOST_LOW).push(") low");
-    let (low, out): (i64, i64) = query.build_query_as().fetch_one(db).await?;
-    let more = if low >= MOST_LOW { "+" } else { "" };
-    Ok(format!("{}{more}", count(out)))
 }
 
 fn tiles(now: DateTime<Utc>, known: &Known, jobs: Option<&(Option<Jobs>, Owed)>) -> Vec<Tile> {
@@ -167,7 +138,7 @@ fn tiles(now: DateTime<Utc>, known: &Known, jobs: Option<&(Option<Jobs>, Owed)>)
         class,
     };
     let unless_none = |value: &str, class| if value == "0" { "" } else { class };
-    let low = count(known.low);
+    let (low, out) = (known.low.low(), known.low.out());
     let mut tiles = vec![
         tile(
             "Orders today (UTC)",
@@ -201,9 +172,9 @@ fn tiles(now: DateTime<Utc>, known: &Known, jobs: Option<&(Option<Jobs>, Owed)>)
         ),
         tile(
             "Out of stock",
-            known.out.clone(),
+            out.clone(),
             "/admin/stock/?state=out".into(),
-            unless_none(&known.out, "bad"),
+            unless_none(&out, "bad"),
         ),
     ];
     if let Some((jobs, owed)) = jobs {

@@ -56,14 +56,16 @@ struct List {
 impl List {
     /// Whether a category is the one that is asked for.
     fn is_asked(&self, category: &Choice) -> bool {
-        self.query.id("category") == Some(category.id)
+        self.query.has("category", category.id)
     }
 }
 
-async fn list(operator: Operator, query: Query, State(db): State<PgPool>) -> Result<Response, Refusal> {
-    let (filter, granted) = (Filter::of(&query), operator.caller.grant.stores.to_column());
-    let mut rows = queries::list(&db, &filter, &query, granted.as_deref()).await?;
-    let pager = query.pager(&mut rows, filter.count(&db).await?);
+async fn list(operator: Operator, mut query: Query, State(db): State<PgPool>) -> Result<Response, Refusal> {
+    let granted = operator.caller.grant.stores.to_column();
+    let filter = Filter::read(&mut query);
+    let rows = queries::list(&db, &filter, &query, granted.as_deref());
+    let mut rows = query.rows(rows).await?;
+    let pager = query.pager(&mut rows, query.rows(filter.count(&db)).await?);
     let sorted = query.sort(&queries::COLUMNS);
     let heads = vec![
         query.head("Title", "title", sorted),

@@ -43,19 +43,14 @@ pub struct Filter {
 }
 
 impl Filter {
-    /// What a query asks for; what makes no sense is not asked for.
-    pub fn of(query: &Query) -> Self {
-        let price = |name| query.get(name).and_then(|text| text.parse().ok());
+    /// What a query asks for.
+    pub fn read(query: &mut Query) -> Self {
         Self {
             text: query.get("q").map(str::to_owned),
-            category: query.id("category"),
-            is_active: match query.text("state") {
-                "active" => Some(true),
-                "inactive" => Some(false),
-                _ => None,
-            },
-            min_price: price("min_price"),
-            max_price: price("max_price"),
+            category: query.read_id("category"),
+            is_active: query.read_activity(),
+            min_price: query.read_price("min_price"),
+            max_price: query.read_price("max_price"),
         }
     }
 

@@ -48,7 +48,8 @@ impl Movement {
 pub async fn page(db: &PgPool, stock: i64, query: &Query) -> sqlx::Result<(Vec<Movement>, Pager)> {
     let start = query.id("start");
     let page = if start.is_some() { query.page() } else { 1 };
-    let mut rows = movements(db, stock, start.unwrap_or(i64::MAX), PAGE_SIZE + 1).await?;
+    let rows = movements(db, stock, start.unwrap_or(i64::MAX), PAGE_SIZE + 1);
+    let mut rows = query.rows(rows).await?;
     let next = rows
         .get(usize::try_from(PAGE_SIZE).unwrap_or(usize::MAX))
         .map(|row| row.id);

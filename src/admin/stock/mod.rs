@@ -55,10 +55,10 @@ pub fn router() -> Router<Console> {
         .route("/admin/stock/{id}/delete/", get(change::ask).post(change::delete))
 }
 
-async fn list(operator: Operator, query: Query, State(db): State<PgPool>) -> Result<Response, Refusal> {
+async fn list(operator: Operator, mut query: Query, State(db): State<PgPool>) -> Result<Response, Refusal> {
     let granted = &operator.caller.grant.stores;
-    let filter = Filter::read(&db, &query, granted).await?;
-    let (mut rows, count) = queries::page(&db, &filter, &query).await?;
+    let filter = Filter::read(&db, &mut query, granted).await?;
+    let (mut rows, count) = query.rows(queries::page(&db, &filter, &query)).await?;
     let mut pager = query.pager(&mut rows, count);
     let left_out = ended(&mut pager, &filter, &query);
     Ok(render(&Page {
@@ -80,7 +80,7 @@ fn ended(pager: &mut Pager, filter: &Filter, query: &Query) -> &'static str {
     if filter.misses_products() {
         left_out = "Only the first 10,000 products by title are looked at: narrow the search.";
     }
-    if !filter.is_counted() && pager.page >= LAST_UNCOUNTED {
+    if pager.count.is_none() && pager.page >= LAST_UNCOUNTED {
         if !pager.next.is_empty() {
             left_out = "Only the first 10,000 rows are listed: narrow the search.";
         }

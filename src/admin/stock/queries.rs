@@ -6,7 +6,10 @@ use sqlx::{FromRow, PgExecutor, PgPool, Postgres, QueryBuilder};
 
 use crate::{
     access::Stores,
-    admin::query::{PAGE_SIZE, Query, pattern},
+    admin::{
+        low::{self, LowStock, OfStore},
+        query::{PAGE_SIZE, Query, pattern},
+    },
 };
 
 /// Products that a list looks at, at most, where it is filtered by them.
@@ -44,19 +47,19 @@ pub struct Row {
 pub enum Level {
     /// Any.
     Any,
-    /// As much as the threshold, or less.
+    /// As much as the threshold, or less, of what is active.
     Low,
-    /// Nothing.
+    /// Nothing, of what is active.
     Out,
 }
 
 impl Level {
-    fn condition(self) -> &'static str {
-        match self {
-            Self::Any => "",
-            Self::Low => " and i.is_low",
-            // What is out is low, and what is low has an index of its own.
-            Self::Out => " and i.is_low and i.quantity = 0",
+    fn push_condition(self, query: &mut QueryBuilder<Postgres>) {
+        if self != Self::Any {
+            query.push(low::COUNTS);
+        }
+        if self == Self::Out {
+            query.push(" and i.quantity = 0");
         }
     }
 }
@@ -82,16 +85,18 @@ pub struct Filter {
 
 impl Filter {
     /// Reads the filters of a query, within the stores that are granted.
-    pub async fn read(db: &PgPool, query: &Query, granted: &Stores) -> sqlx::Result<Self> {
-        let stores = granted.filtered(query.id("store"));
+    pub async fn read(db: &PgPool, query: &mut Query, granted: &Stores) -> sqlx::Result<Self> {
+        let stores = granted.filtered(query.read_id("store"));
         let is_one = stores.as_ref().is_some_and(|stores| stores.len() == 1);
         let columns: &[&str] = if is_one {
             &["title", "quantity"]
         } else {
             &["store"]
         };
-        let (text, category) = (query.get("q"), query.id("category"));
-        let mut products = products(db, text, category).await?;
+        let category = query.read_id("category");
+        let level = query.read_choice("state", &[("low", Level::Low), ("out", Level::Out)]);
+        let text = query.get("q");
+        let mut products = query.rows(products(db, text, category)).await?;
         let are_cut_off = products
             .as_ref()
             .is_some_and(|products| products.len() > MOST_PRODUCTS);
@@ -103,11 +108,7 @@ impl Filter {
             are_cut_off,
             text: text.map(str::to_owned),
             category,
-            level: match query.text("state") {
-                "low" => Level::Low,
-                "out" => Level::Out,
-                _ => Level::Any,
-            },
+            level: level.unwrap_or(Level::Any),
             sorted: query.sort(columns),
             stores,
         })
@@ -119,11 +120,6 @@ impl Filter {
             Some([only]) => Some(*only),
             _ => None,
         }
-    }
-
-    /// Whether rows may be counted, so that one can page through all of them.
-    pub fn is_counted(&self) -> bool {
-        self.products.is_none() && self.level != Level::Out
     }
 
     /// Whether there may be stock that the list should have and has not. One store is walked whatever its products are.
@@ -162,11 +158,9 @@ async fn products(db: &PgPool, text: Option<&str>, category: Option<i64>) -> sql
 
 /// A page with a row more than fits, and how many rows there are in all where that is counted.
 pub async fn page(db: &PgPool, filter: &Filter, query: &Query) -> sqlx::Result<(Vec<Row>, Option<i64>)> {
-    let counted = filter.is_counted();
-    let shelves = if counted || filter.products.is_none() {
-        shelves(db, filter).await?
-    } else {
-        Vec::new()
+    let (shelves, counted) = match &filter.products {
+        Some(_) => (Vec::new(), false),
+        None => shelves(db, filter).await?,
     };
     let count = counted.then(|| shelves.iter().map(|shelf| shelf.rows).sum());
     let page = if counted {
@@ -200,23 +194,46 @@ struct Shelf {
     rows: i64,
 }
 
-/// What the tally says of the stores, in the order of the list; of those that are out nothing is counted, but they are low.
-async fn shelves(db: &PgPool, filter: &Filter) -> sqlx::Result<Vec<Shelf>> {
-    let mut shelves = sqlx::query_as!(
+/// The stores that have rows, in the order of the list, and whether their rows are counted: the tally has them all, and low
+/// ones are counted up to a bound, beyond which the stores are those that the tally knows to have any.
+async fn shelves(db: &PgPool, filter: &Filter) -> sqlx::Result<(Vec<Shelf>, bool)> {
+    let low = match filter.level {
+        Level::Any => None,
+        Level::Low | Level::Out => Some(LowStock::count(db, filter.stores.as_deref()).await?),
+    };
+    let (mut shelves, counted) = match low {
+        Some(low) if !low.is_cut_off => {
+            let rows = |store: &OfStore| match filter.level {
+                Level::Out => store.out,
+                _ => store.low,
+            };
+            let shelf = |store: &OfStore| Shelf {
+                store_id: store.store_id,
+                rows: rows(store),
+            };
+            (low.stores.iter().map(shelf).collect(), true)
+        }
+        low => (tallied(db, filter).await?, low.is_none()),
+    };
+    shelves.retain(|shelf| shelf.rows > 0);
+    if filter.sorted == ("store", true) {
+        shelves.reverse();
+    }
+    Ok((shelves, counted))
+}
+
+async fn tallied(db: &PgPool, filter: &Filter) -> sqlx::Result<Vec<Shelf>> {
+    sqlx::query_as!(
         Shelf,
         r#"select s.id as store_id, sum(case when $2 then low else stocked end)::bigint as "rows!"
            from store s join stock_tally t on t.store_id = s.id
-           where $1::bigint[] is null or s.id = any($1)
-           group by s.id having sum(case when $2 then low else stocked end) > 0 order by s.name, s.id"#,
+           where ($1::bigint[] is null or s.id = any($1)) and (s.is_active or not $2)
+           group by s.id order by s.name, s.id"#,
         filter.stores.as_deref(),
         filter.level != Level::Any
     )
     .fetch_all(db)
-    .await?;
-    if filter.sorted == ("store", true) {
-        shelves.reverse();
-    }
-    Ok(shelves)
+    .await
 }
 
 async fn in_store(db: &PgPool, filter: &Filter, store: i64, skip: i64) -> sqlx::Result<Vec<i64>> {
@@ -225,7 +242,7 @@ async fn in_store(db: &PgPool, filter: &Filter, store: i64, skip: i64) -> sqlx::
         query.push(" join product p on p.id = i.product_id");
     }
     query.push(" where i.store_id = ").push_bind(store);
-    query.push(filter.level.condition());
+    filter.level.push_condition(&mut query);
     match &filter.products {
         // So many that the store's rows are soon walked to a page of them.
         Some(_) if filter.are_cut_off => push_matching(&mut query, filter),
@@ -301,7 +318,7 @@ async fn of_groups(
         By::Store => "i.product_title as name from inventory i where i.store_id = g.id",
         By::Product => "s.name from inventory i join store s on s.id = i.store_id where i.product_id = g.id",
     });
-    query.push(filter.level.condition());
+    filter.level.push_condition(&mut query);
     if let (By::Product, Some(stores)) = (by, &filter.stores) {
         query.push(" and i.store_id = any(").push_bind(stores).push(")");
     }

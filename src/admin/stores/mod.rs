@@ -15,6 +15,7 @@ use sqlx::PgPool;
 use super::{
     audit::{self, Entry},
     console::Console,
+    low::LowStock,
     operator::Operator,
     page::{Frame, Id, Refusal, render},
     query::{Head, Pager, Query},
@@ -22,7 +23,7 @@ use super::{
 };
 use crate::access::Scope;
 pub use change::fate;
-use queries::{MOST_LOW, Sales, Store};
+use queries::{Sales, Store};
 
 const SECTION: &str = "/admin/stores/";
 
@@ -47,16 +48,20 @@ struct List {
     query: Query,
     heads: Vec<Head>,
     rows: Vec<Store>,
+    low: LowStock,
     pager: Pager,
     /// Whether stores may be made.
     makes: bool,
     writes: bool,
 }
 
-async fn list(operator: Operator, query: Query, State(db): State<PgPool>) -> Result<Response, Refusal> {
+async fn list(operator: Operator, mut query: Query, State(db): State<PgPool>) -> Result<Response, Refusal> {
     let granted = operator.caller.grant.stores.to_column();
-    let mut rows = queries::list(&db, &query, granted.as_deref()).await?;
+    let is_active = query.read_activity();
+    let rows = queries::list(&db, &query, is_active, granted.as_deref());
+    let mut rows = query.rows(rows).await?;
     let pager = query.pager(&mut rows, None);
+    let shown: Vec<i64> = rows.iter().map(|store| store.id).collect();
     let sorted = query.sort(&queries::COLUMNS);
     let heads = vec![
         query.head("Name", "name", sorted),
@@ -70,6 +75,7 @@ async fn list(operator: Operator, query: Query, State(db): State<PgPool>) -> Res
     Ok(render(&List {
         frame: Frame::new(&operator, SECTION, "Stores").after(&query),
         heads,
+        low: LowStock::count(&db, Some(&shown)).await?,
         rows,
         pager,
         makes: operator.writes_catalogue(),
@@ -85,7 +91,7 @@ struct Detail {
     query: Query,
     store: Store,
     sales: Vec<Sales>,
-    out_of_stock: i64,
+    low: LowStock,
     entries: Vec<Entry>,
     writes: bool,
 }
@@ -100,7 +106,7 @@ async fn detail(
     Ok(render(&Detail {
         frame: Frame::new(&operator, SECTION, &store.name).after(&query),
         sales: queries::sales(&db, id).await?,
-        out_of_stock: queries::out_of_stock(&db, id).await?,
+        low: LowStock::count(&db, Some(&[id])).await?,
         entries: audit::latest(&db, &operator, &format!("store:{id}")).await?,
         writes: operator.may(Scope::CatalogWrite),
         query,

@@ -11,9 +11,6 @@ use crate::{
 /// What the list can be sorted by.
 pub const COLUMNS: [&str; 3] = ["name", "location", "created"];
 
-/// Low rows that are looked at for those that are empty.
-pub const MOST_LOW: i64 = 10_000;
-
 /// A store in a list, and on its page. What it has and sold is counted already, in the tallies.
 #[derive(Debug, FromRow)]
 pub struct Store {
@@ -22,24 +19,27 @@ pub struct Store {
     pub location: String,
     pub is_active: bool,
     pub stocked: i64,
-    pub low: i64,
     pub orders: i64,
     pub created_at: DateTime<Utc>,
     pub updated_at: DateTime<Utc>,
 }
 
 const STORES: &str = "select s.id, s.name, s.location, s.is_active, s.created_at, s.updated_at,
-        stock.stocked, stock.low, sales.orders
+        stock.stocked, sales.orders
     from store s cross join lateral (
-        select coalesce(sum(stocked), 0)::bigint as stocked, coalesce(sum(low), 0)::bigint as low
-        from stock_tally t where t.store_id = s.id
+        select coalesce(sum(stocked), 0)::bigint as stocked from stock_tally t where t.store_id = s.id
     ) stock cross join lateral (
         select coalesce(sum(orders), 0)::bigint as orders from order_tally t where t.store_id = s.id
     ) sales
     where (";
 
 /// A page of the granted stores, and one row more if there are more.
-pub async fn list(db: &PgPool, query: &Query, granted: Option<&[i64]>) -> sqlx::Result<Vec<Store>> {
+pub async fn list(
+    db: &PgPool,
+    query: &Query,
+    is_active: Option<bool>,
+    granted: Option<&[i64]>,
+) -> sqlx::Result<Vec<Store>> {
     let mut sql = QueryBuilder::new("with page as (select * from store where (");
     sql.push_bind(granted.map(<[i64]>::to_vec));
     sql.push("::bigint[] is null or id = any(")
@@ -52,10 +52,8 @@ pub async fn list(db: &PgPool, query: &Query, granted: Option<&[i64]>) -> sqlx::
             .push_bind(pattern)
             .push("))");
     }
-    match query.text("state") {
-        "active" => drop(sql.push(" and is_active")),
-        "inactive" => drop(sql.push(" and not is_active")),
-        _ => {}
+    if let Some(is_active) = is_active {
+        sql.push(" and is_active = ").push_bind(is_active);
     }
     let (column, downwards) = query.sort(&COLUMNS);
     let column = if column == "created" { "id" } else { column };
@@ -93,19 +91,6 @@ pub async fn sales(db: impl PgExecutor<'_>, id: i64) -> sqlx::Result<Vec<Sales>>
         id
     )
     .fetch_all(db)
-    .await
-}
-
-/// How many of its first [`MOST_LOW`] low rows are empty.
-pub async fn out_of_stock(db: impl PgExecutor<'_>, id: i64) -> sqlx::Result<i64> {
-    sqlx::query_scalar!(
-        r#"select count(*) filter (where quantity = 0) as "count!" from (
-               select quantity from inventory where store_id = $1 and is_low limit $2
-           ) low"#,
-        id,
-        MOST_LOW
-    )
-    .fetch_one(db)
     .await
 }
 

@@ -134,7 +134,7 @@ async fn what_is_no_number_names_no_page() {
 }
 
 #[tokio::test]
-async fn odd_queries_find_nothing_or_are_taken_for_none() {
+async fn odd_queries_find_nothing_or_are_reported() {
     let app = TestApp::start().await;
     let mut browser = browser(&app, Role::Superuser).await;
     for path in [

@@ -6,14 +6,14 @@ use super::{Browser, account, browser, execute};
 use crate::support::app::TestApp;
 
 /// The orders of a page of the list, from top to bottom.
-fn listed(page: &str) -> Vec<i64> {
+pub fn listed(page: &str) -> Vec<i64> {
     let ids = page.split(r#"<tr id="order-"#).skip(1);
     ids.map(|rest| rest.split('"').next().unwrap().parse().unwrap())
         .collect()
 }
 
 /// Where a link of the pager leads.
-fn link(page: &str, rel: &str) -> Option<String> {
+pub fn link(page: &str, rel: &str) -> Option<String> {
     let link = page.split(&format!(r#"rel="{rel}" href=""#)).nth(1)?;
     Some(link.split('"').next().unwrap().replace("&#38;", "&"))
 }
@@ -39,7 +39,7 @@ pub async fn shop(app: &TestApp) -> Shop {
     }
 }
 
-async fn placed(app: &TestApp, store: i64, product: i64, quantity: i64) -> i64 {
+pub async fn placed(app: &TestApp, store: i64, product: i64, quantity: i64) -> i64 {
     let answer = app.order(store, &[(product, quantity)]).await;
     answer.body["id"].as_i64().unwrap()
 }
@@ -61,15 +61,10 @@ async fn the_list_is_filtered_by_status_store_day_number_and_name() {
         (String::new(), vec![other, refused, first]),
         ("?sort=placed".to_owned(), vec![first, refused, other]),
         ("?status=REJECTED".to_owned(), vec![refused]),
-        ("?status=nonsense".to_owned(), vec![other, refused, first]),
         (format!("?store={}", shop.here), vec![refused, first]),
         (format!("?store={}&status=CONFIRMED", shop.here), vec![first]),
         ("?from=2024-02-29&to=2024-02-29".to_owned(), vec![first]),
         ("?to=2024-02-28".to_owned(), vec![]),
-        (
-            "?to=%2B262142-12-31&from=-262143-01-01".to_owned(),
-            vec![other, refused, first],
-        ),
         ("?from=9999-12-31&to=9999-12-31".to_owned(), vec![]),
         ("?from=2024-03-01".to_owned(), vec![other, refused]),
         (format!("?from=2024-03-01&store={}", shop.here), vec![refused]),
@@ -200,7 +195,8 @@ async fn the_file_has_the_filtered_list_and_no_formulas() {
     )
     .await;
     let mut browser = browser(&app, Role::Viewer).await;
-    let answer = browser.get(&format!("/admin/orders/export/?store={evil}")).await;
+    let export = format!("/admin/orders/export/?store={evil}");
+    let answer = browser.get(&export).await;
     assert_eq!(answer.header("content-type"), "text/csv; charset=utf-8");
     let name = answer.header("content-disposition");
     assert!(
