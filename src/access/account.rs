@@ -157,8 +157,8 @@ pub async fn password_of(
 /// Which accounts are listed: those that are all of this, as far as it is said.
 #[derive(Clone, Debug, Default)]
 pub struct Filter {
-    /// A pattern of `like` for the username or the email, whatever the case.
-    pub like: Option<String>,
+    /// A part of the username or the email.
+    pub text: Option<String>,
     /// What they are for.
     pub role: Option<Role>,
     /// Whether one can log in.
@@ -181,7 +181,8 @@ pub async fn list(
         column.to_owned()
     };
     accounts!(
-        "select * from account where ($4::text is null or fold(username) like fold($4) or fold(email) like fold($4))
+        "select * from account where ($4::text is null or search_fold(username) like search_pattern($4)
+                 or search_fold(email) like search_pattern($4))
              and ($5::text is null or role = $5) and ($6::boolean is null or is_active = $6)"
             + r#" order by
                 case $1 when 'username' then a.username when 'role' then a.role end,
@@ -193,7 +194,7 @@ pub async fn list(
         column,
         limit,
         offset,
-        filter.like,
+        filter.text,
         filter.role.map(Role::as_str),
         filter.is_active
     )
@@ -205,9 +206,10 @@ pub async fn list(
 pub async fn count(db: impl PgExecutor<'_>, filter: &Filter) -> sqlx::Result<i64> {
     sqlx::query_scalar!(
         r#"select count(*) as "count!" from account
-           where ($1::text is null or fold(username) like fold($1) or fold(email) like fold($1))
+           where ($1::text is null or search_fold(username) like search_pattern($1)
+                 or search_fold(email) like search_pattern($1))
              and ($2::text is null or role = $2) and ($3::boolean is null or is_active = $3)"#,
-        filter.like,
+        filter.text,
         filter.role.map(Role::as_str),
         filter.is_active
     )

@@ -2,10 +2,15 @@
 
 use std::collections::HashMap;
 
-use sqlx::{PgExecutor, PgPool};
+use sqlx::{FromRow, PgExecutor, QueryBuilder};
 
-use super::query::pattern;
-use crate::{access::Stores, money::Money};
+use super::page::Refusal;
+use crate::{
+    access::Stores,
+    money::Money,
+    product::text::{has_indexed_word, push_words},
+    web::AppState,
+};
 
 /// Stores that a control offers, at most: more than that nobody looks through.
 const MOST_STORES: i64 = 2000;
@@ -100,7 +105,7 @@ pub async fn categories(db: impl PgExecutor<'_>) -> sqlx::Result<Vec<Choice>> {
 }
 
 /// A product that a search found.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, FromRow)]
 pub struct FoundProduct {
     /// Its id.
     pub id: i64,
@@ -112,41 +117,49 @@ pub struct FoundProduct {
     pub quantity: Option<i32>,
 }
 
-/// Active products with `text` in their title, description or category, by title, and what `store` has of them.
+/// Active products with each word of `text` in their title, description or category, by title, and what `store` has of them.
 /// With `stocked` only those that the store keeps.
-pub async fn products(db: &PgPool, store: i64, text: &str, stocked: bool) -> sqlx::Result<Vec<FoundProduct>> {
-    let pattern = pattern(text);
-    if stocked && text.chars().count() < 3 {
-        // Too short for the index of the text, but what the store keeps is soon walked to a few that match.
-        return sqlx::query_as!(
-            FoundProduct,
-            r#"select p.id, p.title, p.price as "price: Money", i.quantity as "quantity?"
-               from inventory i join product p on p.id = i.product_id
-               where i.store_id = $1 and p.is_active and fold(i.product_title) like fold($2)
-               order by i.product_title, i.id limit $3"#,
-            store,
-            pattern,
-            MOST_PRODUCTS
-        )
-        .fetch_all(db)
-        .await;
+pub async fn products(
+    app: &AppState,
+    store: i64,
+    text: &str,
+    stocked: bool,
+) -> Result<Vec<FoundProduct>, Refusal> {
+    let is_scan = !has_indexed_word(text);
+    let _permit = app.scans.permit_if(is_scan).await?;
+    let mut query = QueryBuilder::new("");
+    if stocked && is_scan {
+        // What the store keeps is soon walked to a few that match.
+        query
+            .push(
+                "select p.id, p.title, p.price, i.quantity from inventory i join product p on p.id = i.product_id
+                 where i.store_id = ",
+            )
+            .push_bind(store)
+            .push(" and p.is_active and ");
+        push_words(&mut query, text);
+        query.push(" order by i.product_title, i.id limit ");
+    } else {
+        query.push(
+            "with matching as materialized (select p.id, p.title, p.price from product p where p.is_active and ",
+        );
+        push_words(&mut query, text);
+        query
+            .push(
+                " limit 5000)
+                 select p.id, p.title, p.price, i.quantity
+                 from matching p left join inventory i on i.product_id = p.id and i.store_id = ",
+            )
+            .push_bind(store);
+        query.push(" where i.id is not null or not ").push_bind(stocked);
+        query.push(" order by p.title, p.id limit ");
     }
-    sqlx::query_as!(
-        FoundProduct,
-        r#"with matching as materialized (
-               select id, title, price from product where is_active and search_text like fold($2) limit 5000
-           )
-           select p.id as "id!", p.title as "title!", p.price as "price!: Money", i.quantity as "quantity?"
-           from matching p left join inventory i on i.store_id = $1 and i.product_id = p.id
-           where i.id is not null or not $4
-           order by p.title, p.id limit $3"#,
-        store,
-        pattern,
-        MOST_PRODUCTS,
-        stocked
-    )
-    .fetch_all(db)
-    .await
+    query.push_bind(MOST_PRODUCTS);
+    Ok(query
+        .build_query_as()
+        .persistent(false)
+        .fetch_all(&app.database.pool)
+        .await?)
 }
 
 #[cfg(test)]

@@ -10,7 +10,7 @@ use sqlx::PgPool;
 use super::api::Api;
 use crate::{
     access::{Secret, login::Logins},
-    web::AppState,
+    web::{AppState, ScanLimit},
     worker::Queues,
 };
 
@@ -38,6 +38,12 @@ pub struct Console {
 impl FromRef<Console> for PgPool {
     fn from_ref(console: &Console) -> Self {
         console.app.database.pool.clone()
+    }
+}
+
+impl FromRef<Console> for ScanLimit {
+    fn from_ref(console: &Console) -> Self {
+        console.app.scans.clone()
     }
 }
 

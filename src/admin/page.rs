@@ -13,6 +13,7 @@ use super::{api::Answer, form, operator::Operator, query::Query};
 use crate::{
     access::{HashError, Scope, login::LoginError},
     telemetry::LineLimit,
+    web::ScansBusy,
 };
 
 /// The frame around a page. Templates extend `frame.html` and have a field `frame` of this type.
@@ -185,6 +186,12 @@ pub enum Refusal {
     /// 503 or 500: the database failed.
     #[error(transparent)]
     Database(#[from] sqlx::Error),
+}
+
+impl From<ScansBusy> for Refusal {
+    fn from(busy: ScansBusy) -> Self {
+        Self::Api(StatusCode::SERVICE_UNAVAILABLE, busy.to_string())
+    }
 }
 
 impl From<LoginError> for Refusal {

@@ -291,13 +291,6 @@ impl Head {
     }
 }
 
-/// The pattern by which `like` finds a text anywhere, taken literally.
-#[must_use]
-pub fn pattern(text: &str) -> String {
-    let escaped = text.replace('\\', r"\\").replace('%', r"\%").replace('_', r"\_");
-    format!("%{escaped}%")
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -338,11 +331,6 @@ mod tests {
         assert_eq!(Query::from("sort=-name").sort(&columns), ("name", true));
         assert_eq!(Query::from("sort=created").sort(&columns), ("created", false));
         assert_eq!(Query::from("sort=drop").sort(&columns), ("created", true));
-    }
-
-    #[test]
-    fn a_pattern_is_taken_literally() {
-        assert_eq!(pattern(r"50%_\a"), r"%50\%\_\\a%");
     }
 
     #[test]

@@ -13,7 +13,7 @@ use crate::{
     server::{self, Limits},
     settings::{ApiAuth, HttpSettings, ListenSettings, OverloadSettings, WorkerSettings},
     shutdown::{self, Stop},
-    web::AppState,
+    web::{AppState, ScanLimit},
     worker,
 };
 
@@ -138,6 +138,7 @@ pub(super) async fn serve(
         database: database.clone(),
         order_confirmed: order_confirmed.clone(),
         stop: Arc::new(Stop::on(shutdown.clone())),
+        scans: ScanLimit::default(),
     };
     let limits = Limits::new(overload, sizes.database_pool_size);
     warn_if_open(&settings.http);

@@ -1,8 +1,9 @@
-//! Autocomplete: the first products whose titles begin with a text, in any case.
+//! Autocomplete: the first products whose titles begin with a text, as `search_fold` compares texts.
 //!
 //! Titles are listed byte by byte, so "Smart", "SMART" and "smart" stand far apart, and a common prefix has many matches
 //! between them. Reading all matches would cost more the more products there are. Instead the spellings that titles really
 //! have are followed through the index of the list, letter by letter; there are few, and each has its first titles at hand.
+//! The titles of which folding makes more than upper case have an index of their folded form.
 
 use std::{collections::HashMap, sync::LazyLock};
 
@@ -52,13 +53,26 @@ pub async fn autocomplete(
 }
 
 async fn suggestions(db: &PgPool, prefix: &str) -> sqlx::Result<Vec<Suggestion>> {
-    let Some(letters) = Letters::of(prefix) else {
-        return Ok(Vec::new());
+    let upper: String = prefix.chars().flat_map(char::to_uppercase).collect();
+    let is_plain =
+        prefix.is_ascii() && !prefix.contains(|c: char| c.is_ascii_control()) && !prefix.contains("  ");
+    let folded = if is_plain {
+        upper.clone()
+    } else {
+        sqlx::query_scalar!(r#"select search_fold($1) as "folded!""#, prefix)
+            .fetch_one(db)
+            .await?
     };
+    let mut letters = Letters::default();
+    letters.spell(&folded);
+    if upper != folded {
+        // As a product is found that is not in `product_folded` yet.
+        letters.spell(&upper);
+    }
     sqlx::query_as!(
         Suggestion,
-        r#"with recursive spelled (prefix, place) as (
-               select ''::text collate "C", 0
+        r#"with recursive spelled as (
+               select ''::text collate "C" as prefix, start as place from unnest($4::integer[]) as starts (start)
                union all
                select prefix || letter, next
                from spelled join unnest($1::integer[], $2::text[], $3::integer[]) as letters (at, letter, next)
@@ -67,71 +81,84 @@ async fn suggestions(db: &PgPool, prefix: &str) -> sqlx::Result<Vec<Suggestion>>
                    select from product
                    where is_active and title >= prefix || letter and title < prefix || letter || chr(1114111)
                )
-           ), first as (
+           ), upper as (
                select id, title, price
                from spelled cross join lateral (
-                   select id, title, price from product
+                   select id, title, price from product p
                    where is_active and title >= prefix and title < prefix || chr(1114111)
+                       and not exists (
+                           select from product_folded f where f.product_id = p.id and f.folded_title is not null
+                       )
                    order by title, id limit 10
                ) begins
-               where place = $4
+               where place = any($5)
+           ), folded as (
+               select p.id, p.title, p.price from product_folded f join product p on p.id = f.product_id
+               where f.folded_title >= $6 and f.folded_title < $6 || chr(1114111) and p.is_active
+               order by p.title, p.id limit 10
            )
            select id as "id!", title as "title!", price::float8 as "price!"
-           from first order by title, id limit 10"#,
+           from (select * from upper union select * from folded) found order by title, id limit 10"#,
         &letters.at,
         &letters.letter as &[String],
         &letters.next,
-        letters.end
+        &letters.starts,
+        &letters.ends,
+        folded
     )
     .fetch_all(db)
     .await
 }
 
-/// What a text may be spelled with: at each place of its folded form, the letters that fold to what follows there, and
-/// the place after them. Most are one place long; "ß" folds to "SS", and may reach beyond the end.
+/// What texts may be spelled with: at each place of their folded form, the letters that upper-case to what follows there, and
+/// the place after them. Most are one place long; "ß" becomes "SS", and may reach beyond the end.
 #[derive(Debug, Default)]
 struct Letters {
     at: Vec<i32>,
     letter: Vec<String>,
     next: Vec<i32>,
-    end: i32,
+    /// The first place of each text, and the one after its last.
+    starts: Vec<i32>,
+    ends: Vec<i32>,
 }
 
 /// A title has up to 200 characters, each of which folds to three at most. Nothing begins with more.
 const LONGEST_FOLDED: usize = 600;
 
 impl Letters {
-    fn of(text: &str) -> Option<Self> {
-        let folded: Vec<char> = text.chars().flat_map(char::to_uppercase).collect();
+    /// Adds a text. What is longer than any title can be has no spelling.
+    fn spell(&mut self, folded: &str) {
+        let folded: Vec<char> = folded.chars().collect();
         if folded.len() > LONGEST_FOLDED {
-            return None;
+            return;
         }
-        let mut letters = Self {
-            end: i32::try_from(folded.len()).ok()?,
-            ..Self::default()
-        };
-        for (at, first) in (0..).zip(&folded) {
-            let rest = &folded[usize::try_from(at).ok()?..];
-            let others = FOLDED_TO.get(first).map(Vec::as_slice).unwrap_or_default();
-            for letter in std::iter::once(first).chain(others) {
+        let start = self.ends.last().map_or(0, |end| end + 1);
+        let end = start + i32::try_from(folded.len()).unwrap_or_default();
+        for (at, rest) in (start..).zip((0..folded.len()).map(|from| &folded[from..])) {
+            let others = UPPER_CASED_TO
+                .get(&rest[0])
+                .map(Vec::as_slice)
+                .unwrap_or_default();
+            for letter in std::iter::once(&rest[0]).chain(others) {
                 let fits = letter
                     .to_uppercase()
                     .zip(rest)
                     .all(|(ours, theirs)| ours == *theirs);
                 if fits {
-                    let length = i32::try_from(letter.to_uppercase().len()).ok()?;
-                    letters.at.push(at);
-                    letters.letter.push(letter.to_string());
-                    letters.next.push((at + length).min(letters.end));
+                    let length = i32::try_from(letter.to_uppercase().len()).unwrap_or(1);
+                    self.at.push(at);
+                    self.letter.push(letter.to_string());
+                    self.next.push((at + length).min(end));
                 }
             }
         }
-        Some(letters)
+        self.starts.push(start);
+        self.ends.push(end);
     }
 }
 
-/// All letters that folding changes, by the first letter of what they become.
-static FOLDED_TO: LazyLock<HashMap<char, Vec<char>>> = LazyLock::new(|| {
+/// All letters that upper-casing changes, by the first letter of what they become.
+static UPPER_CASED_TO: LazyLock<HashMap<char, Vec<char>>> = LazyLock::new(|| {
     let mut letters = HashMap::<char, Vec<char>>::new();
     for letter in '\0'..=char::MAX {
         match letter.to_uppercase().next() {
@@ -147,7 +174,8 @@ mod tests {
     use super::*;
 
     fn spellings(text: &str) -> Vec<(i32, String, i32)> {
-        let letters = Letters::of(text).unwrap();
+        let mut letters = Letters::default();
+        letters.spell(&text.to_uppercase());
         let mut spellings: Vec<_> = letters
             .at
             .into_iter()
@@ -194,12 +222,18 @@ mod tests {
                 (1, "ﬆ", 2),
             ])
         );
-        assert_eq!(Letters::of("ß").unwrap().end, 2);
+        let mut letters = Letters::default();
+        letters.spell("SS");
+        letters.spell("A");
+        assert_eq!((letters.starts, letters.ends), (vec![0, 3], vec![2, 4]));
     }
 
     #[test]
     fn nothing_begins_with_more_than_a_title_holds() {
-        assert!(Letters::of(&"a".repeat(600)).is_some());
-        assert!(Letters::of(&"a".repeat(601)).is_none());
+        let mut letters = Letters::default();
+        letters.spell(&"A".repeat(601));
+        assert!(letters.starts.is_empty());
+        letters.spell(&"A".repeat(600));
+        assert_eq!(letters.ends, [600]);
     }
 }

@@ -1,22 +1,23 @@
 //! Finding products: the search.
-//!
-//! Case is ignored as Unicode has it, by `fold`, on both sides of a comparison. What is searched for is taken literally.
 
 use axum::{Json, extract::State};
 use serde::Serialize;
-use sqlx::{FromRow, PgPool, Postgres, QueryBuilder, Row, postgres::PgRow};
+use sqlx::{Executor, FromRow, PgConnection, PgPool, Postgres, QueryBuilder, Row, postgres::PgRow};
+use tracing::Instrument;
 use utoipa::ToSchema;
+
+use super::text::{is_indexed, push_phrase};
 
 use crate::{
     access::Stores,
     category::CategoryName,
     money::Money,
     rate_limit::Exceeded,
-    web::{InvalidParameter, ListParams, ListRequest, Listed, Listing, NotFound, Params, Problem, Slice},
+    web::{
+        InvalidParameter, ListParams, ListRequest, Listed, Listing, NotFound, Params, Problem, ScanLimit,
+        Slice,
+    },
 };
-
-/// What stands between title and description in the text that is searched.
-const BETWEEN: char = char::MAX;
 
 /// A product that was found.
 #[derive(Debug, Serialize, ToSchema)]
@@ -66,14 +67,18 @@ enum How {
 const MANY: i64 = 10_000;
 
 impl Search {
-    /// A text of three characters has a trigram, which the index knows. Matches of a shorter one are gathered from the table
-    /// itself, unless they turn out to be many.
+    /// Matches that no index knows are gathered from the table itself, unless they turn out to be many.
     fn how(&self, count: Option<i64>) -> How {
         match &self.text {
-            Some(text) if text.chars().count() >= 3 => How::Gather,
+            Some(text) if is_indexed(text) => How::Gather,
             Some(_) if count.is_some_and(|count| count < MANY) => How::Gather,
             _ => How::Walk,
         }
+    }
+
+    /// Whether all products have to be read, because no index knows the text.
+    fn scans(&self) -> bool {
+        self.text.as_ref().is_some_and(|text| !is_indexed(text))
     }
 }
 
@@ -91,6 +96,7 @@ impl Search {
         (status = 429, description = "The limit is used up, where one is set.", body = Exceeded)))]
 pub async fn search(
     State(db): State<PgPool>,
+    State(scans): State<ScanLimit>,
     stores: Stores,
     mut params: Params,
     list: ListRequest<FoundProduct>,
@@ -106,22 +112,47 @@ pub async fn search(
         category_id: params.id("category_id"),
     };
     let search = params.finish(search)?;
+    if !search.scans() {
+        return part(&mut *db.acquire().await?, &search, &list).await.map(Json);
+    }
+    let permit = scans.permit().await?;
+    // The permit is held for as long as PostgreSQL reads, also where the client has gone.
+    let scan = async move {
+        let _permit = permit;
+        let mut tx = db.begin().await?;
+        // One scan on all processors would hold back others as many scans do.
+        tx.execute("set local max_parallel_workers_per_gather = 0")
+            .await?;
+        part(&mut tx, &search, &list).await
+    };
+    match tokio::spawn(scan.in_current_span()).await {
+        Ok(listing) => listing.map(Json),
+        Err(error) => Err(Problem::Internal(error.into())),
+    }
+}
+
+/// The part of the matches that was asked for.
+async fn part(
+    db: &mut PgConnection,
+    search: &Search,
+    list: &ListRequest<FoundProduct>,
+) -> Result<Listing<FoundProduct>, Problem> {
     let (slice, rows) = match list.ahead()? {
         Some((limit, offset)) if search.how(None) == How::Gather => {
-            let (count, rows) = found_and_counted(&db, &search, limit, offset).await?;
+            let (count, rows) = found_and_counted(db, search, limit, offset).await?;
             (list.page_of(count)?, rows)
         }
         _ => {
-            let slice = list.slice(count(&db, &search)).await?;
-            let rows = found(&db, &search, &slice).await?;
+            let slice = list.slice(count(db, search)).await?;
+            let rows = found(db, search, &slice).await?;
             (slice, rows)
         }
     };
-    Ok(Json(list.answer(&slice, rows)))
+    Ok(list.answer(&slice, rows))
 }
 
 /// All products, and those of a category, are counted already.
-async fn count(db: &PgPool, search: &Search) -> sqlx::Result<i64> {
+async fn count(db: &mut PgConnection, search: &Search) -> sqlx::Result<i64> {
     if let Search {
         text: None,
         min_price: None,
@@ -145,7 +176,11 @@ async fn count(db: &PgPool, search: &Search) -> sqlx::Result<i64> {
 
 /// Planned anew each time, as it is not kept as a prepared statement: what is the best plan depends on what is searched for
 /// and how far in. PostgreSQL might settle on one for all, which reads whole tables for a first page.
-async fn found(db: &PgPool, search: &Search, slice: &Slice<FoundProduct>) -> sqlx::Result<Vec<FoundProduct>> {
+async fn found(
+    db: &mut PgConnection,
+    search: &Search,
+    slice: &Slice<FoundProduct>,
+) -> sqlx::Result<Vec<FoundProduct>> {
     let mut query = matching(search, search.how(slice.count()));
     push_found(&mut query, &slice.after, slice.limit, slice.offset);
     query.push(" select * from found order by title, id");
@@ -154,7 +189,7 @@ async fn found(db: &PgPool, search: &Search, slice: &Slice<FoundProduct>) -> sql
 
 /// Reads a page and counts all that match, in one statement: the matches of a text are materialized, and so found once.
 async fn found_and_counted(
-    db: &PgPool,
+    db: &mut PgConnection,
     search: &Search,
     limit: i64,
     offset: i64,
@@ -243,23 +278,8 @@ fn matching(search: &Search, how: How) -> QueryBuilder<Postgres> {
         }
     }
     if let Some(text) = &search.text {
-        let pattern = format!("%{}%", escape_like(text));
-        query
-            .push(" and (p.search_text like fold(")
-            .push_bind(pattern.clone());
-        query.push(") or p.category_id = any(array(select id from category where fold(name) like fold(");
-        query.push_bind(pattern.clone()).push("))))");
-        if text.contains(BETWEEN) {
-            // It could match the end of a title and the beginning of its description.
-            query
-                .push(" and (fold(p.title) like fold(")
-                .push_bind(pattern.clone());
-            query
-                .push(") or fold(p.description) like fold(")
-                .push_bind(pattern.clone());
-            query.push(") or p.category_id = any(array(select id from category where fold(name) like fold(");
-            query.push_bind(pattern).push("))))");
-        }
+        query.push(" and ");
+        push_phrase(&mut query, text);
     }
     if let Some(price) = &search.min_price {
         query
@@ -278,16 +298,4 @@ fn matching(search: &Search, how: How) -> QueryBuilder<Postgres> {
     }
     query.push(")");
     query
-}
-
-/// Makes a text that `like` takes literally.
-fn escape_like(text: &str) -> String {
-    text.chars()
-        .fold(String::with_capacity(text.len()), |mut escaped, c| {
-            if matches!(c, '\\' | '%' | '_') {
-                escaped.push('\\');
-            }
-            escaped.push(c);
-            escaped
-        })
 }

@@ -12,7 +12,7 @@ use axum::{
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use super::{FieldErrors, conditional::precondition_failed};
+use super::{FieldErrors, ScansBusy, conditional::precondition_failed};
 use crate::{database, ledger::Deletion, telemetry::LineLimit};
 
 /// Log lines a minute about a database that does not answer: anyone can ask for something while it is away.
@@ -120,6 +120,12 @@ pub fn deleted(deletion: Deletion, no_such: Problem, why_not: &'static str) -> R
         Deletion::NotFound => Err(no_such),
         Deletion::PreconditionFailed => Err(precondition_failed()),
         Deletion::Ordered => Err(Problem::detail(StatusCode::CONFLICT, why_not)),
+    }
+}
+
+impl From<ScansBusy> for Problem {
+    fn from(_: ScansBusy) -> Self {
+        Self::TryAgain("Too many searches for short texts are under way, try again later.")
     }
 }
 

@@ -6,6 +6,7 @@ use axum::extract::FromRef;
 use sqlx::PgPool;
 use tokio::sync::Notify;
 
+use super::ScanLimit;
 use crate::{database::Database, shutdown::Stop};
 
 /// The state of a server, the same for every request. A request clones it several times, so each part is one count to move.
@@ -17,6 +18,14 @@ pub struct AppState {
     pub order_confirmed: Arc<Notify>,
     /// How far the server is on its way to its end.
     pub stop: Arc<Stop>,
+    /// What bounds requests that read whole tables.
+    pub scans: ScanLimit,
+}
+
+impl FromRef<AppState> for ScanLimit {
+    fn from_ref(state: &AppState) -> Self {
+        state.scans.clone()
+    }
 }
 
 impl FromRef<AppState> for PgPool {

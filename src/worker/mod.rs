@@ -1,5 +1,6 @@
 //! The background worker: it confirms orders and keeps house. Any number of them may run beside each other.
 
+mod backfill;
 mod confirm_orders;
 pub mod dead_letters;
 mod deliver;
@@ -157,6 +158,7 @@ pub async fn run(
     for schedule in schedule::all()? {
         parts.spawn(schedule.run(queues.periodic.clone(), shutdown.clone()));
     }
+    parts.spawn(backfill::fold_products(db.clone(), shutdown.clone()));
     parts.spawn(tallies::keep_short(db.clone(), shutdown.clone()));
     if telemetry::counts() {
         parts.spawn(measure(db.clone(), queues.clone(), shutdown.clone()));

@@ -32,6 +32,7 @@ mod products;
 mod queue;
 mod rate_limit;
 mod search;
+mod search_fold;
 mod settings;
 mod statements;
 mod stores;

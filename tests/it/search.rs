@@ -64,7 +64,7 @@ async fn q_is_a_part_of_title_description_or_category_name_in_any_case() {
         ("q=right%20l", &[lamp]),
         ("q=%20%20desk+lamp%09", &[lamp]),
         ("q=lamp+desk", &[]),
-        ("q=desk++lamp", &[]),
+        ("q=desk++lamp", &[lamp]),
         ("q=%C3%B6LT", &[oil]),
         ("q=STRASSE", &[rug, oil]),
         ("q=%25", &[oil]),

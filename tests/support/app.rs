@@ -13,7 +13,7 @@ use afforo::{
     server::{self, Limits},
     settings::{ApiAuth, ApiAuthSetting, HttpSettings, RateSettings, RedisSettings},
     shutdown::Stop,
-    web::AppState,
+    web::{AppState, ScanLimit},
 };
 use reqwest::{
     Method, RequestBuilder, StatusCode,
@@ -116,6 +116,7 @@ impl TestApp {
             database: pools.clone(),
             order_confirmed: order_confirmed.clone(),
             stop: stop.clone(),
+            scans: ScanLimit::default(),
         };
         let configuration = Arc::new([("EXAMPLE".to_owned(), "<shown>".to_owned())]);
         let app = server::app(state, &http, &redis, limits, configuration).unwrap();

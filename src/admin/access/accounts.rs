@@ -27,7 +27,7 @@ use crate::{
         form::{Form, check, done},
         new_password,
         page::{Frame, Id, Refusal, render},
-        query::{Head, PAGE_SIZE, Pager, Query, pattern},
+        query::{Head, PAGE_SIZE, Pager, Query},
         show::Moment,
     },
 };
@@ -75,7 +75,7 @@ pub fn router() -> Router<Console> {
 async fn list(State(db): State<PgPool>, me: Superuser, mut query: Query) -> Result<Response, Refusal> {
     let sorted = query.sort(&["username", "role", "last_login", "created"]);
     let filter = Filter {
-        like: query.get("q").map(pattern),
+        text: query.get("q").map(str::to_owned),
         role: query.read("role", "choose one that is offered", |text| text.parse().ok()),
         is_active: query.read_activity(),
     };

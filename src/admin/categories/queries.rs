@@ -3,7 +3,7 @@
 use chrono::{DateTime, Utc};
 use sqlx::{FromRow, PgExecutor, PgPool, QueryBuilder};
 
-use crate::admin::query::{PAGE_SIZE, Query, pattern};
+use crate::admin::query::{PAGE_SIZE, Query};
 
 /// A category in a list, and on its page.
 #[derive(Debug, FromRow)]
@@ -29,8 +29,8 @@ pub const COLUMNS: [&str; 3] = ["name", "products", "created"];
 pub async fn list(db: impl PgExecutor<'_>, query: &Query) -> sqlx::Result<Vec<Category>> {
     let mut sql = QueryBuilder::new(CATEGORIES);
     if let Some(text) = query.get("q") {
-        sql.push(" where fold(c.name) like fold(")
-            .push_bind(pattern(text))
+        sql.push(" where search_fold(c.name) like search_pattern(")
+            .push_bind(text.to_owned())
             .push(")");
     }
     let (column, downwards) = query.sort(&COLUMNS);

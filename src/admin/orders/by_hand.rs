@@ -21,6 +21,7 @@ use crate::{
         query::Query,
     },
     money::Money,
+    web::AppState,
 };
 
 /// Lines that an order may have.
@@ -135,17 +136,25 @@ impl Draft {
     }
 }
 
-pub async fn show(operator: Operator, query: Query, State(db): State<PgPool>) -> Result<Response, Refusal> {
+pub async fn show(
+    operator: Operator,
+    query: Query,
+    State(console): State<Console>,
+) -> Result<Response, Refusal> {
     operator.require(operator.may(Scope::OrdersWrite))?;
     let draft = Draft::of_query(&query)?;
-    page(&db, &operator, draft, Form::of([]), None).await
+    page(&console, &operator, draft, Form::of([]), None).await
 }
 
 /// `/admin/orders/new/products/`: what a search finds, for htmx.
-pub async fn found(operator: Operator, query: Query, State(db): State<PgPool>) -> Result<Response, Refusal> {
+pub async fn found(
+    operator: Operator,
+    query: Query,
+    State(console): State<Console>,
+) -> Result<Response, Refusal> {
     operator.require(operator.may(Scope::OrdersWrite))?;
     let draft = Draft::of_query(&query)?;
-    let products = find(&db, &operator, &draft).await?;
+    let products = find(&console.app, &operator, &draft).await?;
     Ok(render(&Found {
         store: draft.store,
         search: draft.search,
@@ -177,20 +186,18 @@ pub async fn place(
     match placed {
         Some((id, true)) => Ok(form::done(&format!("{SECTION}{id}/"), "confirmed")),
         Some((id, false)) => Ok(form::done(&format!("{SECTION}{id}/"), "rejected")),
-        None => {
-            let db = console.app.database.pool.clone();
-            page(&db, &operator, draft, form, Some(answer)).await
-        }
+        None => page(&console, &operator, draft, form, Some(answer)).await,
     }
 }
 
 async fn page(
-    db: &PgPool,
+    console: &Console,
     operator: &Operator,
     mut draft: Draft,
     form: Form,
     answer: Option<Answer>,
 ) -> Result<Response, Refusal> {
+    let db = &console.app.database.pool;
     draft.store = draft
         .store
         .filter(|store| operator.caller.grant.stores.hold(*store));
@@ -215,7 +222,7 @@ async fn page(
     let lines = lines(db, &draft, of_lines).await?;
     let page = Page {
         frame: Frame::new(operator, SECTION, "Place an order"),
-        products: find(db, operator, &draft).await?,
+        products: find(&console.app, operator, &draft).await?,
         total: total(&lines),
         lines,
         store: draft.store,
@@ -229,10 +236,10 @@ async fn page(
     Ok(page.form.shown(html))
 }
 
-async fn find(db: &PgPool, operator: &Operator, draft: &Draft) -> sqlx::Result<Vec<FoundProduct>> {
+async fn find(app: &AppState, operator: &Operator, draft: &Draft) -> Result<Vec<FoundProduct>, Refusal> {
     match draft.store {
         Some(store) if operator.caller.grant.stores.hold(store) && !draft.search.is_empty() => {
-            choices::products(db, store, &draft.search, true).await
+            choices::products(app, store, &draft.search, true).await
         }
         _ => Ok(Vec::new()),
     }

@@ -3,11 +3,7 @@
 use chrono::{DateTime, NaiveDate, NaiveTime, TimeDelta, Utc};
 use sqlx::{PgExecutor, PgPool, Postgres, QueryBuilder};
 
-use crate::{
-    access::Stores,
-    admin::query::{Query, pattern},
-    money::Money,
-};
+use crate::{access::Stores, admin::query::Query, money::Money};
 
 /// What an order can stand as, in the order of the control.
 pub const STATUSES: [&str; 3] = ["CONFIRMED", "REJECTED", "PENDING"];
@@ -107,9 +103,9 @@ impl Filter {
 
 async fn named(db: &PgPool, stores: Option<&[i64]>, text: &str) -> sqlx::Result<Vec<i64>> {
     sqlx::query_scalar!(
-        "select id from store where fold(name) like fold($1) and ($2::bigint[] is null or id = any($2))
+        "select id from store where search_fold(name) like search_pattern($1) and ($2::bigint[] is null or id = any($2))
          order by name, id limit $3",
-        pattern(text),
+        text,
         stores,
         FOUND_STORES
     )

@@ -21,6 +21,7 @@ use super::{
     query::{Head, Pager, Query},
     show,
 };
+use crate::web::ScanLimit;
 pub use change::fate;
 use queries::{Filter, MOST_STORES, Product, Row, Stock};
 
@@ -60,11 +61,18 @@ impl List {
     }
 }
 
-async fn list(operator: Operator, mut query: Query, State(db): State<PgPool>) -> Result<Response, Refusal> {
+async fn list(
+    operator: Operator,
+    mut query: Query,
+    State(db): State<PgPool>,
+    State(scans): State<ScanLimit>,
+) -> Result<Response, Refusal> {
     let granted = operator.caller.grant.stores.to_column();
     let filter = Filter::read(&mut query);
+    let permit = scans.permit_if(filter.scans()).await?;
     let rows = queries::list(&db, &filter, &query, granted.as_deref());
     let mut rows = query.rows(rows).await?;
+    drop(permit);
     let pager = query.pager(&mut rows, query.rows(filter.count(&db)).await?);
     let sorted = query.sort(&queries::COLUMNS);
     let heads = vec![

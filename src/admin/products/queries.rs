@@ -5,8 +5,9 @@ use rust_decimal::Decimal;
 use sqlx::{FromRow, PgExecutor, PgPool, Postgres, QueryBuilder};
 
 use crate::{
-    admin::query::{PAGE_SIZE, Query, pattern},
+    admin::query::{PAGE_SIZE, Query},
     money::Money,
+    product::text::{has_indexed_word, push_words},
     timestamp::Timestamp,
 };
 
@@ -52,6 +53,11 @@ impl Filter {
             min_price: query.read_price("min_price"),
             max_price: query.read_price("max_price"),
         }
+    }
+
+    /// Whether all products have to be read for the text, because no index knows any of its words.
+    pub fn scans(&self) -> bool {
+        self.text.as_ref().is_some_and(|text| !has_indexed_word(text))
     }
 
     /// How many products there are like that, where it is known without reading them.
@@ -125,28 +131,29 @@ pub async fn list(
     sql.build_query_as().persistent(false).fetch_all(db).await
 }
 
-/// Begins with `(select …` of what matches. A text of three characters or more is looked up in the index of texts, and
-/// nowhere else: the planner would sooner walk all titles in the hope of a match.
+/// Begins with `(select …` of what matches. A word that an index knows is looked up there, and nowhere else: the planner
+/// would sooner walk all titles in the hope of a match.
 fn push_matching(sql: &mut QueryBuilder<Postgres>, filter: &Filter, is_active: bool) {
-    sql.push("(select id, title, price from (select id, title, price from product where ");
-    sql.push(if is_active { "is_active" } else { "not is_active" });
+    sql.push("(select id, title, price from (select p.id, p.title, p.price from product p where ");
+    sql.push(if is_active {
+        "p.is_active"
+    } else {
+        "not p.is_active"
+    });
     if let Some(text) = &filter.text {
-        let pattern = pattern(text);
-        sql.push(" and search_text like fold(").push_bind(pattern.clone());
-        sql.push(") and fold(title) like fold(")
-            .push_bind(pattern)
-            .push(")");
+        sql.push(" and ");
+        push_words(sql, text);
     }
     if let Some(category) = filter.category {
-        sql.push(" and category_id = ").push_bind(category);
+        sql.push(" and p.category_id = ").push_bind(category);
     }
     if let Some(price) = filter.min_price {
-        sql.push(" and price >= ").push_bind(price);
+        sql.push(" and p.price >= ").push_bind(price);
     }
     if let Some(price) = filter.max_price {
-        sql.push(" and price <= ").push_bind(price);
+        sql.push(" and p.price <= ").push_bind(price);
     }
-    let is_indexed = filter.text.as_ref().is_some_and(|text| text.chars().count() >= 3);
+    let is_indexed = filter.text.is_some() && !filter.scans();
     sql.push(if is_indexed {
         " offset 0) matching"
     } else {

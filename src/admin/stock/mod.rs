@@ -22,7 +22,7 @@ use super::{
     page::{Frame, Refusal, render},
     query::{Head, Pager, Query},
 };
-use crate::access::Scope;
+use crate::{access::Scope, product::text::has_indexed_word, web::ScanLimit};
 pub use change::left;
 use queries::{Filter, LAST_UNCOUNTED, Row};
 
@@ -55,10 +55,18 @@ pub fn router() -> Router<Console> {
         .route("/admin/stock/{id}/delete/", get(change::ask).post(change::delete))
 }
 
-async fn list(operator: Operator, mut query: Query, State(db): State<PgPool>) -> Result<Response, Refusal> {
+async fn list(
+    operator: Operator,
+    mut query: Query,
+    State(db): State<PgPool>,
+    State(scans): State<ScanLimit>,
+) -> Result<Response, Refusal> {
+    let is_scan = query.get("q").is_some_and(|text| !has_indexed_word(text));
+    let permit = scans.permit_if(is_scan).await?;
     let granted = &operator.caller.grant.stores;
     let filter = Filter::read(&db, &mut query, granted).await?;
     let (mut rows, count) = query.rows(queries::page(&db, &filter, &query)).await?;
+    drop(permit);
     let mut pager = query.pager(&mut rows, count);
     let left_out = ended(&mut pager, &filter, &query);
     Ok(render(&Page {

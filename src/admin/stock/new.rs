@@ -18,6 +18,7 @@ use crate::{
         query::Query,
     },
     money::Money,
+    web::AppState,
 };
 
 const TITLE: &str = "Stock a product";
@@ -66,19 +67,27 @@ impl Found {
     }
 }
 
-pub async fn show(operator: Operator, query: Query, State(db): State<PgPool>) -> Result<Response, Refusal> {
+pub async fn show(
+    operator: Operator,
+    query: Query,
+    State(console): State<Console>,
+) -> Result<Response, Refusal> {
     operator.require(operator.may(Scope::InventoryWrite))?;
     let typed = ["store_id", "product_id", "quantity", "low_stock_threshold", "q"];
     let form = Form::of(typed.map(|name| (name, query.text(name).to_owned())));
     let frame = Frame::new(&operator, SECTION, TITLE).after(&query);
-    page(&db, &operator, frame, form).await
+    page(&console, &operator, frame, form).await
 }
 
 /// `/admin/stock/new/products/`: what a search finds, for htmx.
-pub async fn found(operator: Operator, query: Query, State(db): State<PgPool>) -> Result<Response, Refusal> {
+pub async fn found(
+    operator: Operator,
+    query: Query,
+    State(console): State<Console>,
+) -> Result<Response, Refusal> {
     operator.require(operator.may(Scope::InventoryWrite))?;
     let form = Form::of(["store_id", "product_id", "q"].map(|name| (name, query.text(name).to_owned())));
-    Ok(render(&find(&db, &operator, &form).await?))
+    Ok(render(&find(&console.app, &operator, &form).await?))
 }
 
 pub async fn create(
@@ -88,14 +97,14 @@ pub async fn create(
     mut form: Form,
 ) -> Result<Response, Refusal> {
     operator.require(operator.may(Scope::InventoryWrite))?;
-    let (db, frame) = (&console.app.database.pool, Frame::new(&operator, SECTION, TITLE));
+    let frame = Frame::new(&operator, SECTION, TITLE);
     for (field, sentence) in MISSING {
         if form.text(field).is_empty() {
             form.blame(field, sentence);
         }
     }
     if !form.is_good() {
-        return page(db, &operator, frame, form).await;
+        return page(&console, &operator, frame, form).await;
     }
     let (body, key) = (form.json(&FIELDS), Some(form.key()));
     let answer = console
@@ -110,30 +119,30 @@ pub async fn create(
         };
         return Ok(form::done(&path, "created"));
     }
-    page(db, &operator, frame, form.refused(answer)?).await
+    page(&console, &operator, frame, form.refused(answer)?).await
 }
 
-async fn page(db: &PgPool, operator: &Operator, frame: Frame, form: Form) -> Result<Response, Refusal> {
+async fn page(console: &Console, operator: &Operator, frame: Frame, form: Form) -> Result<Response, Refusal> {
     let page = Page {
         frame,
-        stores: choices::stores(db, &operator.caller.grant.stores).await?,
-        found: find(db, operator, &form).await?,
+        stores: choices::stores(&console.app.database.pool, &operator.caller.grant.stores).await?,
+        found: find(&console.app, operator, &form).await?,
         form,
     };
     let html = render(&page);
     Ok(page.form.shown(html))
 }
 
-async fn find(db: &PgPool, operator: &Operator, form: &Form) -> sqlx::Result<Found> {
+async fn find(app: &AppState, operator: &Operator, form: &Form) -> Result<Found, Refusal> {
     let store = form.text("store_id").parse().ok();
     let store = store.filter(|store| operator.caller.grant.stores.hold(*store));
     let search = form.text("q").trim().to_owned();
     let mut products = match store {
-        Some(store) if !search.is_empty() => choices::products(db, store, &search, false).await?,
+        Some(store) if !search.is_empty() => choices::products(app, store, &search, false).await?,
         _ => Vec::new(),
     };
     let chosen = match form.text("product_id").parse() {
-        Ok(id) => chosen(db, store, id).await?,
+        Ok(id) => chosen(&app.database.pool, store, id).await?,
         Err(_) => None,
     };
     let id = chosen.as_ref().map(|product| product.id);

@@ -8,8 +8,9 @@ use crate::{
     access::Stores,
     admin::{
         low::{self, LowStock, OfStore},
-        query::{PAGE_SIZE, Query, pattern},
+        query::{PAGE_SIZE, Query},
     },
+    product::text::push_words,
 };
 
 /// Products that a list looks at, at most, where it is filtered by them.
@@ -73,7 +74,7 @@ pub struct Filter {
     pub products: Option<Vec<i64>>,
     /// Whether more products match than are named there.
     are_cut_off: bool,
-    /// What products have in their title.
+    /// The words that are looked for in products.
     text: Option<String>,
     /// What they are sorted into.
     category: Option<i64>,
@@ -128,22 +129,19 @@ impl Filter {
     }
 }
 
-/// Products by part of their title and by category, if they are filtered by that: one more than are looked at, if there are more.
+/// Products by words and by category, if they are filtered by that: one more than are looked at, if there are more.
 async fn products(db: &PgPool, text: Option<&str>, category: Option<i64>) -> sqlx::Result<Option<Vec<i64>>> {
     let mut query = QueryBuilder::new("select id from product p where ");
     match (text, category) {
         (None, None) => return Ok(None),
         (None, Some(category)) => drop(query.push("category_id = ").push_bind(category)),
         (Some(text), category) => {
-            let like = pattern(text);
             // The index of texts knows active products; the others are few.
-            query
-                .push("id in (select id from product where is_active and search_text like fold(")
-                .push_bind(like.clone());
-            query
-                .push(") union all select id from product where not is_active) and fold(title) like fold(")
-                .push_bind(like)
-                .push(")");
+            query.push("id in (select p.id from product p where p.is_active and ");
+            push_words(&mut query, text);
+            query.push(" union all select p.id from product p where not p.is_active and ");
+            push_words(&mut query, text);
+            query.push(")");
             if let Some(category) = category {
                 query.push(" and category_id = ").push_bind(category);
             }
@@ -267,10 +265,8 @@ async fn in_store(db: &PgPool, filter: &Filter, store: i64, skip: i64) -> sqlx::
 
 fn push_matching(query: &mut QueryBuilder<Postgres>, filter: &Filter) {
     if let Some(text) = &filter.text {
-        query
-            .push(" and fold(i.product_title) like fold(")
-            .push_bind(pattern(text))
-            .push(")");
+        query.push(" and ");
+        push_words(query, text);
     }
     if let Some(category) = filter.category {
         query.push(" and p.category_id = ").push_bind(category);

@@ -4,7 +4,7 @@ use chrono::{DateTime, Utc};
 use sqlx::{FromRow, PgExecutor, PgPool, QueryBuilder};
 
 use crate::{
-    admin::query::{PAGE_SIZE, Query, pattern},
+    admin::query::{PAGE_SIZE, Query},
     money::Money,
 };
 
@@ -46,10 +46,10 @@ pub async fn list(
         .push_bind(granted.map(<[i64]>::to_vec))
         .push("))");
     if let Some(text) = query.get("q") {
-        let pattern = pattern(text);
-        sql.push(" and (fold(name) like fold(").push_bind(pattern.clone());
-        sql.push(") or fold(location) like fold(")
-            .push_bind(pattern)
+        sql.push(" and (search_fold(name) like search_pattern(")
+            .push_bind(text.to_owned());
+        sql.push(") or search_fold(location) like search_pattern(")
+            .push_bind(text.to_owned())
             .push("))");
     }
     if let Some(is_active) = is_active {

@@ -171,7 +171,7 @@ async fn products_are_found_whether_active_or_not() {
         &json!({ "is_active": false, "description": "an axe" }),
     )
     .await;
-    let cases: [(&str, &[&str]); 12] = [
+    let cases: [(&str, &[&str]); 20] = [
         ("", &["Axe", "Bear", "Chainsaw", "Saw 50%", "Saw toy"]),
         ("?sort=-title", &["Saw toy", "Saw 50%", "Chainsaw", "Bear", "Axe"]),
         ("?sort=price", &["Bear", "Chainsaw", "Saw 50%", "Saw toy", "Axe"]),
@@ -183,7 +183,15 @@ async fn products_are_found_whether_active_or_not() {
         ("?state=inactive", &["Chainsaw"]),
         ("?q=saw", &["Chainsaw", "Saw 50%", "Saw toy"]),
         ("?q=0%25", &["Saw 50%"]),
-        ("?q=axe", &["Axe"]),
+        ("?q=axe", &["Axe", "Chainsaw"]),
+        ("?q=toy+saw", &["Chainsaw", "Saw toy"]),
+        ("?q=SAW+an++tools", &[]),
+        ("?q=an+saw+toys", &["Chainsaw"]),
+        ("?q=tools+x", &["Axe"]),
+        (&format!("?q={off}"), &["Chainsaw", "Saw 50%"]),
+        (&format!("?q=+{off}+chain"), &["Chainsaw"]),
+        (&format!("?q={off}+bear"), &[]),
+        (&format!("?q={}", "saw+".repeat(300)), &[]),
         (&format!("?category={toys}&q=saw"), &["Chainsaw", "Saw toy"]),
         (
             "?min_price=15&max_price=25.00&sort=-price",

@@ -1,0 +1,149 @@
+//! What it takes for a text to be found in a product.
+//!
+//! Texts are compared as `search_fold` folds them: by Unicode's compatibility equivalence, in any case, and with white space of
+//! any kind as one space. A product's `search_text` is upper-cased only. Where folding makes another text of it, that is in
+//! `product_folded` (see `migrations/0009_search_fold.sql`). A product that is older than that table is found as it was
+//! before, until the worker has looked at it (`product/backfill.rs`).
+
+use sqlx::{Postgres, QueryBuilder};
+
+/// What stands between title and description in the text that is searched.
+const BETWEEN: char = char::MAX;
+/// Words that are looked for one by one. Each costs a look into the indexes; what follows the last is one phrase with it.
+const MOST_WORDS: usize = 8;
+
+/// Adds the condition that a text, as one phrase, is a part of the title, the description or the category name of the product
+/// `p`. Patterns are folded before they are escaped: folding can make a `%`.
+pub(super) fn push_phrase(query: &mut QueryBuilder<Postgres>, text: &str) {
+    let upper = format!("%{}%", escape_like(text));
+    query
+        .push("((p.search_text like search_pattern(")
+        .push_bind(text.to_owned());
+    query
+        .push(") or p.search_text like fold(")
+        .push_bind(upper.clone());
+    query
+        .push(
+            ")) and p.id <> all(array(
+                select product_id from product_folded where (upper_text like search_pattern(",
+        )
+        .push_bind(text.to_owned());
+    query.push(") or upper_text like fold(").push_bind(upper);
+    query
+        .push(")) and folded_text not like search_pattern(")
+        .push_bind(text.to_owned());
+    query
+        .push("))) or p.id = any(array(select product_id from product_folded where folded_text like search_pattern(")
+        .push_bind(text.to_owned());
+    query.push("))) or ");
+    push_in_category(query, text);
+    if text.contains(BETWEEN) {
+        // It could match the end of a title and the beginning of its description.
+        query
+            .push(") and (search_fold(p.title) like search_pattern(")
+            .push_bind(text.to_owned());
+        query
+            .push(") or search_fold(p.description) like search_pattern(")
+            .push_bind(text.to_owned());
+        query.push(") or ");
+        push_in_category(query, text);
+    }
+    query.push(")");
+}
+
+/// Adds the condition that each word of a text is a part of the title, the description or the category name of the product
+/// `p`, or is its id.
+pub fn push_words(query: &mut QueryBuilder<Postgres>, text: &str) {
+    for (place, word) in words(text).enumerate() {
+        query.push(if place == 0 { "(" } else { ") and (" });
+        if let Ok(id) = word.parse::<i64>() {
+            query.push("p.id = ").push_bind(id).push(" or ");
+        }
+        push_phrase(query, word);
+    }
+    query.push(")");
+}
+
+fn words(text: &str) -> impl Iterator<Item = &str> {
+    let mut rest = text.trim();
+    (1..=MOST_WORDS).map_while(move |place| {
+        let end = rest
+            .find(char::is_whitespace)
+            .filter(|_| place < MOST_WORDS)
+            .unwrap_or(rest.len());
+        let (word, after) = rest.split_at(end);
+        rest = after.trim_start();
+        Some(word).filter(|word| !word.is_empty())
+    })
+}
+
+fn push_in_category(query: &mut QueryBuilder<Postgres>, text: &str) {
+    query
+        .push(
+            "p.category_id = any(array(select id from category where search_fold(name) like search_pattern(",
+        )
+        .push_bind(text.to_owned())
+        .push(")))");
+}
+
+/// Whether any word of a text is known to the trigram indexes. Products are all read for a text without.
+#[must_use]
+pub fn has_indexed_word(text: &str) -> bool {
+    words(text).any(is_indexed)
+}
+
+/// Whether a phrase has a trigram: three letters or digits in a row, or fewer where a word is seen to begin or to end. An index
+/// of trigrams adds two blanks before a word and one after it.
+#[must_use]
+pub(super) fn is_indexed(phrase: &str) -> bool {
+    let (mut letters, mut begins) = (0, false);
+    let mut found = false;
+    for c in phrase.chars() {
+        if c.is_alphanumeric() {
+            letters += 1;
+            found |= letters + 2 * usize::from(begins) >= 3;
+        } else {
+            found |= letters == 2;
+            (letters, begins) = (0, true);
+        }
+    }
+    found
+}
+
+/// Makes a text that `like` takes literally.
+fn escape_like(text: &str) -> String {
+    text.chars()
+        .fold(String::with_capacity(text.len()), |mut escaped, c| {
+            if matches!(c, '\\' | '%' | '_') {
+                escaped.push('\\');
+            }
+            escaped.push(c);
+            escaped
+        })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_index_of_trigrams_knows_three_letters_or_the_edge_of_a_word() {
+        for indexed in ["abc", "äöü", "a b", "ab-", "-a", "ab cd", "50%", "日本語"] {
+            assert!(is_indexed(indexed), "{indexed}");
+        }
+        for scanned in ["", "a", "zq", "--", "---", "a-", "%_%", "é"] {
+            assert!(!is_indexed(scanned), "{scanned}");
+        }
+    }
+
+    #[test]
+    fn words_are_bounded_and_what_follows_is_one_phrase() {
+        let found = |text| words(text).collect::<Vec<_>>();
+        assert_eq!(found("  blue\u{3000}lamp\t7 "), ["blue", "lamp", "7"]);
+        assert_eq!(found(" "), [""; 0]);
+        assert_eq!(
+            found("1 2 3 4 5 6 7 8 9  10"),
+            ["1", "2", "3", "4", "5", "6", "7", "8 9  10"]
+        );
+    }
+}

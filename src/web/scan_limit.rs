@@ -1,0 +1,58 @@
+//! Requests that read a whole table: one at a time, so that they do not hold back all others.
+
+use std::sync::Arc;
+
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+/// Requests that may wait for the one that reads.
+const WAITING: usize = 16;
+
+/// What bounds them, for a server. Clones share it.
+#[derive(Clone, Debug)]
+pub struct ScanLimit {
+    admitted: Arc<Semaphore>,
+    running: Arc<Semaphore>,
+}
+
+/// Leave to read a whole table, until it is dropped.
+#[derive(Debug)]
+pub struct ScanPermit {
+    _running: OwnedSemaphorePermit,
+    _admitted: OwnedSemaphorePermit,
+}
+
+/// Too many requests wait already.
+#[derive(Clone, Copy, Debug, thiserror::Error)]
+#[error("Too many searches for short texts are under way, try again later.")]
+pub struct ScansBusy;
+
+impl Default for ScanLimit {
+    fn default() -> Self {
+        Self {
+            admitted: Arc::new(Semaphore::new(WAITING + 1)),
+            running: Arc::new(Semaphore::new(1)),
+        }
+    }
+}
+
+impl ScanLimit {
+    /// Waits for leave. A connection to the database is taken afterwards: those that wait keep none.
+    pub async fn permit(&self) -> Result<ScanPermit, ScansBusy> {
+        let admitted = self.admitted.clone().try_acquire_owned();
+        let admitted = admitted.map_err(|_| ScansBusy)?;
+        let running = self.running.clone().acquire_owned().await;
+        Ok(ScanPermit {
+            _running: running.map_err(|_| ScansBusy)?,
+            _admitted: admitted,
+        })
+    }
+
+    /// The same, where a whole table has to be read.
+    pub async fn permit_if(&self, scans: bool) -> Result<Option<ScanPermit>, ScansBusy> {
+        if scans {
+            self.permit().await.map(Some)
+        } else {
+            Ok(None)
+        }
+    }
+}
