@@ -166,6 +166,8 @@ pub struct OrderItem {
     pub unit_price: Money,
     /// What all the pieces cost.
     pub subtotal: Money,
+    /// The title that the product had when the order was placed.
+    pub title_at_order: String,
 }
 
 /// An item that an order was rejected for.

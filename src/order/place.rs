@@ -298,6 +298,7 @@ impl Rows {
             quantity: take.quantity,
             unit_price: row.price,
             subtotal: row.price.times(take.quantity).unwrap_or_default(),
+            title_at_order: row.title.clone(),
         }
     }
 

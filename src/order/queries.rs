@@ -86,7 +86,7 @@ pub async fn get(db: &PgPool, id: i64) -> sqlx::Result<Option<Order>> {
     .fetch_optional(db)
     .await?;
     let Some(order) = order else { return Ok(None) };
-    let items = items(db, id).await?;
+    let items = items(db, id, order.created_at).await?;
     Ok(Some(Order {
         id: order.id,
         store: StoreSummary {
@@ -107,13 +107,14 @@ pub async fn get(db: &PgPool, id: i64) -> sqlx::Result<Option<Order>> {
     }))
 }
 
-async fn items(db: impl PgExecutor<'_>, order_id: i64) -> sqlx::Result<Vec<OrderItem>> {
+async fn items(db: impl PgExecutor<'_>, order_id: i64, placed_at: Timestamp) -> sqlx::Result<Vec<OrderItem>> {
     sqlx::query!(
         r#"select i.id, p.id as product_id, p.title, p.price as "price: Money", i.quantity,
-               i.unit_price as "unit_price: Money"
+               i.unit_price as "unit_price: Money", title_at(p.id, $2) as "title_at_order!"
            from order_item i join product p on p.id = i.product_id
            where i.order_id = $1 order by i.id"#,
-        order_id
+        order_id,
+        placed_at.0
     )
     .map(|row| OrderItem {
         id: row.id,
@@ -125,6 +126,7 @@ async fn items(db: impl PgExecutor<'_>, order_id: i64) -> sqlx::Result<Vec<Order
         quantity: row.quantity,
         unit_price: row.unit_price,
         subtotal: row.unit_price.times(row.quantity).unwrap_or_default(),
+        title_at_order: row.title_at_order,
     })
     .fetch_all(db)
     .await

@@ -24,7 +24,7 @@ pub(super) fn letter(order: &Order, confirmed_at: DateTime<Utc>) -> Letter {
             text,
             "{} x {}, {} each: {}",
             item.quantity,
-            one_line(&item.product.title),
+            one_line(&item.title_at_order),
             item.unit_price,
             item.subtotal
         );

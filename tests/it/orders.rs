@@ -51,7 +51,7 @@ async fn a_confirmed_order_is_answered_to_the_byte() {
     placed.is_text(
         201,
         &format!(
-            r#"{{"id":{id},"store":{{"id":{store},"name":"Main Store","location":"Main Street 1"}},"status":"CONFIRMED","total_amount":"95.00","rejection_reason":"","items":[{{"id":{},"product":{{"id":{chair},"title":"Chair \"Zoë\"","price":"75.00"}},"quantity":1,"unit_price":"75.00","subtotal":"75.00"}},{{"id":{},"product":{{"id":{lamp},"title":"Lamp","price":"10.00"}},"quantity":2,"unit_price":"10.00","subtotal":"20.00"}}],"created_at":"{at}"}}"#,
+            r#"{{"id":{id},"store":{{"id":{store},"name":"Main Store","location":"Main Street 1"}},"status":"CONFIRMED","total_amount":"95.00","rejection_reason":"","items":[{{"id":{},"product":{{"id":{chair},"title":"Chair \"Zoë\"","price":"75.00"}},"quantity":1,"unit_price":"75.00","subtotal":"75.00","title_at_order":"Chair \"Zoë\""}},{{"id":{},"product":{{"id":{lamp},"title":"Lamp","price":"10.00"}},"quantity":2,"unit_price":"10.00","subtotal":"20.00","title_at_order":"Lamp"}}],"created_at":"{at}"}}"#,
             items[0], items[1]
         ),
     );

@@ -3,9 +3,12 @@
 use reqwest::Method;
 use serde_json::json;
 
-use crate::support::{
-    app::{TestApp, send},
-    walk::{column, walk},
+use crate::{
+    admin::{Desk, text_of},
+    support::{
+        app::{TestApp, send},
+        walk::{column, walk},
+    },
 };
 
 const LIST: &str = "/api/orders/";
@@ -90,7 +93,7 @@ async fn the_detail_shows_the_price_of_then_beside_the_product_of_now() {
         confirmed.untimed(),
         concat!(
             r#"{"id":1,"store":{"id":1,"name":"Main","location":"Main Street 1"},"status":"CONFIRMED","total_amount":"20.00","rejection_reason":"","#,
-            r#""items":[{"id":1,"product":{"id":1,"title":"Lamp II","price":"12.00"},"quantity":2,"unit_price":"10.00","subtotal":"20.00"}],"#,
+            r#""items":[{"id":1,"product":{"id":1,"title":"Lamp II","price":"12.00"},"quantity":2,"unit_price":"10.00","subtotal":"20.00","title_at_order":"Lamp"}],"#,
             r#""item_count":1,"is_confirmed":true,"is_rejected":false,"created_at":"…","updated_at":"…"}"#
         )
     );
@@ -230,4 +233,73 @@ async fn pages_and_walks_of_every_filter_have_its_orders_the_newest_first() {
         let walked = walk(&app, &format!("{LIST}?{filter}")).await;
         assert_eq!(json!(column(&walked, "id")), json!(expected), "{filter}");
     }
+}
+
+#[tokio::test]
+async fn an_order_keeps_the_titles_that_its_products_had() {
+    let app = TestApp::start().await;
+    let desk = Desk::of(&app, "viewer", None).await;
+    let (store, other) = (app.store("Main").await, app.store("North").await);
+    let (lamp, chair) = (
+        app.product("Lamp", "10.00").await,
+        app.product("Chair", "5.00").await,
+    );
+    for product in [lamp, chair] {
+        app.stock(store, product, 10).await;
+    }
+    let path = format!("/api/products/{lamp}/");
+    let mut orders = Vec::new();
+    for title in ["Lamp", "Lamp II", "Lamp III"] {
+        app.patch(&path, &json!({ "title": title })).await;
+        app.patch(&path, &json!({ "title": title, "description": "as before" }))
+            .await;
+        let placed = app.order(store, &[(chair, 1), (lamp, 1)]).await;
+        assert_eq!(placed.body["items"][1]["title_at_order"], title);
+        orders.push((placed.created(), title));
+    }
+    let rejected = app.order(other, &[(lamp, 1)]).await;
+    assert_eq!(rejected.status, 200);
+    // Whatever renames it: here, nothing that knows of Afforo.
+    sqlx::query("update product set title = 'Light' where id = $1")
+        .bind(lamp)
+        .execute(&app.pool)
+        .await
+        .unwrap();
+    for (order, title) in orders {
+        let items = app.get(&format!("/api/orders/{order}/")).await.body["items"].clone();
+        assert_eq!(
+            (&items[1]["product"]["title"], &items[1]["title_at_order"]),
+            (&json!("Light"), &json!(title))
+        );
+        assert_eq!(
+            (&items[0]["product"]["title"], &items[0]["title_at_order"]),
+            (&json!("Chair"), &json!("Chair"))
+        );
+        let page = text_of(&desk.html(&format!("/admin/orders/{order}/")).await);
+        assert!(page.contains(&format!("{title} now Light ")), "{page}");
+        assert!(!page.contains("now Chair"), "{page}");
+    }
+    let id = rejected.body["id"].as_i64().unwrap();
+    let page = text_of(&desk.html(&format!("/admin/orders/{id}/")).await);
+    assert!(page.contains("Lamp III") && !page.contains("Light"), "{page}");
+
+    let kept = "select count(*) from product_title";
+    assert_eq!(
+        sqlx::query_scalar::<_, i64>(kept)
+            .fetch_one(&app.pool)
+            .await
+            .unwrap(),
+        3
+    );
+    let unsold = app.product("Rug", "1").await;
+    let path = format!("/api/products/{unsold}/");
+    app.patch(&path, &json!({ "title": "Carpet" })).await;
+    assert_eq!(app.delete(&path).await.status, 204);
+    assert_eq!(
+        sqlx::query_scalar::<_, i64>(kept)
+            .fetch_one(&app.pool)
+            .await
+            .unwrap(),
+        3
+    );
 }

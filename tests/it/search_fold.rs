@@ -309,6 +309,14 @@ async fn what_is_folded_follows_every_change_of_a_product() {
         .await
         .unwrap();
     assert_eq!(folded(&app.pool).await, [0; 0]);
+    let titles: i64 = sqlx::query_scalar("select count(*) from product_title")
+        .fetch_one(&app.pool)
+        .await
+        .unwrap();
+    assert_eq!(
+        titles, 0,
+        "nothing of a product is left that ids may start over for"
+    );
 }
 
 #[tokio::test]

@@ -107,11 +107,12 @@ async fn rejected(db: &PgPool, order: &Order) -> sqlx::Result<Vec<Rejected>> {
         .filter_map(|rejection| rejection.product_id.small())
         .collect();
     let known = sqlx::query!(
-        r#"select p.id, p.title, i.id as "stock?", i.quantity as "quantity?"
+        r#"select p.id, title_at(p.id, $3) as "title!", i.id as "stock?", i.quantity as "quantity?"
            from product p left join inventory i on i.product_id = p.id and i.store_id = $2
            where p.id = any($1)"#,
         &products,
-        order.store.id
+        order.store.id,
+        order.created_at.0
     )
     .fetch_all(db)
     .await?;

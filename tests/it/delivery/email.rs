@@ -230,3 +230,27 @@ async fn what_is_to_go_by_tls_goes_in_no_other_way() {
         "{commands:?}"
     );
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn messages_name_products_as_they_were_ordered() {
+    let app = TestApp::start().await;
+    let (smtp, http) = (
+        SmtpReceiver::start(vec![]).await,
+        HttpReceiver::start(vec![]).await,
+    );
+    orders(&app, 1).await;
+    sqlx::query("update product set title = 'Light'")
+        .execute(&app.pool)
+        .await
+        .unwrap();
+    let worker = Worker::start(&app, Some(email(&smtp)), Some(webhook(&http)));
+    eventually("both are delivered", async || all_delivered(&app.pool, 2).await).await;
+    worker.stop().await;
+    let letters = smtp.letters();
+    assert!(letters[0].contains("2 x Lamp, 1.50 each: 3.00\n"), "{letters:?}");
+    let item = &http.requests()[0].json()["data"]["items"][0];
+    assert_eq!(
+        (&item["product"]["title"], &item["title_at_order"]),
+        (&"Light".into(), &"Lamp".into())
+    );
+}
