@@ -1,17 +1,22 @@
 //! PostgreSQL: connections that are safe to take from a pool, and migrations that are safe to run twice at once.
 
+mod failure;
 mod gauges;
 
-use std::{borrow::Cow, str::FromStr, time::Duration};
+use std::{str::FromStr, time::Duration};
 
 use chrono::{DateTime, Utc};
 use sqlx::{
     ConnectOptions, Connection, Executor, PgConnection, PgExecutor, PgPool,
     migrate::{MigrateError, Migrator},
-    postgres::{PgConnectOptions, PgDatabaseError, PgPoolOptions, PgSeverity},
+    postgres::{PgConnectOptions, PgPoolOptions},
 };
 use tokio::time::{Instant, sleep, timeout_at};
 
+pub(crate) use failure::{
+    commit, fell_victim, has_code, is_lock_timeout, is_lost_commit, is_passing, is_unfit, note, waited,
+    was_refused,
+};
 pub use gauges::describe;
 
 /// The migrations that this program was built with.
@@ -48,6 +53,8 @@ impl Database {
         let placement = options.clone().options([
             ("plan_cache_mode", "force_generic_plan"),
             ("enable_seqscan", "off"),
+            // A lane that waits holds up many: whoever needs what is locked is set aside after that.
+            ("lock_timeout", "2s"),
         ]);
         Ok(Self {
             probe: pool(1).connect_lazy_with(options.clone()),
@@ -86,13 +93,27 @@ pub fn connect_options(url: &str) -> sqlx::Result<PgConnectOptions> {
 /// sqlx can return a connection with an open transaction to the pool when a `begin` is cancelled; what the next user
 /// then writes and is told is committed would vanish. So every connection is rolled back on its way in, and dropped
 /// when it does not answer, which also frees its place in the pool when the peer has gone silent.
+///
+/// No connection is to a server in recovery: while a failover is under way, whoever asks waits for the server that takes
+/// writes, as for one that restarts.
 fn pool(size: u32) -> PgPoolOptions {
     PgPoolOptions::new()
         .max_connections(size)
         .acquire_timeout(ACQUIRE_TIMEOUT)
         .test_before_acquire(false)
+        .after_connect(|connection, _| {
+            Box::pin(async move {
+                if is_in_recovery(connection).await? {
+                    return Err(sqlx::Error::Protocol("the server is in recovery".to_owned()));
+                }
+                Ok(())
+            })
+        })
         .before_acquire(|connection, meta| {
-            Box::pin(async move { Ok(meta.idle_for < ASK_AFTER_IDLE || lives(connection).await) })
+            Box::pin(async move {
+                let fit = !failure::is_replaced(meta.age);
+                Ok(fit && (meta.idle_for < ASK_AFTER_IDLE || lives(connection).await))
+            })
         })
         .after_release(|connection, _| {
             // Alone, a rollback of nothing would be a warning in the server's log, each time.
@@ -100,9 +121,25 @@ fn pool(size: u32) -> PgPoolOptions {
         })
 }
 
-/// Whether a connection still lives.
+/// Whether a connection still lives, and may write.
 pub(crate) async fn lives(connection: &mut PgConnection) -> bool {
-    answers(connection.ping()).await
+    let in_recovery = tokio::time::timeout(ANSWER_WITHIN, is_in_recovery(connection));
+    matches!(in_recovery.await, Ok(Ok(false)))
+}
+
+/// Whether a server is a standby, or not yet a primary.
+async fn is_in_recovery(connection: &mut PgConnection) -> sqlx::Result<bool> {
+    let row = connection.fetch_one("select pg_is_in_recovery()").await?;
+    sqlx::Row::try_get(&row, 0)
+}
+
+/// Whether a transaction that begins now may write.
+///
+/// # Errors
+/// When the server does not answer.
+pub async fn takes_writes(connection: &mut PgConnection) -> sqlx::Result<bool> {
+    let row = connection.fetch_one("show transaction_read_only").await?;
+    Ok(sqlx::Row::try_get::<String, _>(&row, 0)? == "off")
 }
 
 async fn answers<T>(question: impl Future<Output = sqlx::Result<T>>) -> bool {
@@ -145,51 +182,6 @@ pub async fn retry<T, F: Future<Output = sqlx::Result<T>>>(
         }
     }
     attempt().await
-}
-
-/// Whether a transaction failed for others that ran beside it, so that it may do better another time.
-pub(crate) fn fell_victim(error: &sqlx::Error) -> bool {
-    const DEADLOCK: &str = "40P01";
-    const SERIALIZATION_FAILURE: &str = "40001";
-    const FOREIGN_KEY_VIOLATION: &str = "23503";
-    sqlstate(error)
-        .is_some_and(|code| [DEADLOCK, SERIALIZATION_FAILURE, FOREIGN_KEY_VIOLATION].contains(&code.as_ref()))
-}
-
-/// Whether a statement waited for a lock for too long.
-pub(crate) fn is_lock_timeout(error: &sqlx::Error) -> bool {
-    const LOCK_NOT_AVAILABLE: &str = "55P03";
-    has_code(error, LOCK_NOT_AVAILABLE)
-}
-
-/// Whether PostgreSQL has refused a statement, so that it and its transaction had no effect. Not if the connection ended,
-/// or the whole server, which it may say in the middle of a commit: the commit may stand all the same.
-pub(crate) fn was_refused(error: &sqlx::Error) -> bool {
-    let sqlx::Error::Database(said) = error else {
-        return false;
-    };
-    let goes_on = said
-        .try_downcast_ref::<PgDatabaseError>()
-        .is_some_and(|said| said.severity() == PgSeverity::Error);
-    let ended = |code: &str| code.starts_with("57P") || code.starts_with("08");
-    goes_on && !said.code().is_some_and(|code| ended(&code))
-}
-
-/// Whether a statement was refused with this SQLSTATE.
-pub(crate) fn has_code(error: &sqlx::Error, code: &str) -> bool {
-    sqlstate(error).is_some_and(|said| said == code)
-}
-
-fn sqlstate(error: &sqlx::Error) -> Option<Cow<'_, str>> {
-    error.as_database_error()?.code()
-}
-
-/// Whether a statement failed for the state that PostgreSQL is in, and not for what it says: it may do better another time.
-pub(crate) fn is_passing(error: &sqlx::Error) -> bool {
-    // Transactions that others rolled back, no resources, an operator's intervention, the system; locks; a standby.
-    const PASSING: [&str; 6] = ["40", "53", "57", "58", "55P03", "25006"];
-    let passes = |code: &str| PASSING.iter().any(|passing| code.starts_with(passing));
-    matches!(error, sqlx::Error::PoolTimedOut) || sqlstate(error).is_some_and(|code| passes(&code))
 }
 
 /// The constraint that a statement ran into, if that is why it failed.

@@ -8,7 +8,7 @@ use sqlx::{PgConnection, PgExecutor};
 use crate::database;
 
 /// How long a transaction waits for another that is about to keep the same key.
-const TWIN_TIMEOUT: &str = "2s";
+pub const TWIN_TIMEOUT: &str = "2s";
 
 /// What a request pledges to be done under: its key, and what it asks for.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -78,8 +78,9 @@ pub async fn known(db: impl PgExecutor<'_>, keys: &[String]) -> sqlx::Result<Vec
 }
 
 /// Keeps answers, as the last thing that a transaction does before its commit. If another transaction is about to keep one
-/// of the keys, waits for its end: two seconds at most, in the order of the keys, so that no two wait for each other.
-pub async fn keep(tx: &mut PgConnection, answers: Vec<Kept<'_>>) -> Result<(), KeepError> {
+/// of the keys, waits for its end: as long as `patience`, such as [`TWIN_TIMEOUT`], in the order of the keys, so that no two wait
+/// for each other.
+pub async fn keep(tx: &mut PgConnection, answers: Vec<Kept<'_>>, patience: &str) -> Result<(), KeepError> {
     let count = answers.len() as u64;
     let (mut keys, mut fingerprints, mut statuses, mut bodies) = (vec![], vec![], vec![], vec![]);
     for Kept { pledge, status, body } in answers {
@@ -99,7 +100,7 @@ pub async fn keep(tx: &mut PgConnection, answers: Vec<Kept<'_>>) -> Result<(), K
         &fingerprints,
         &statuses,
         &bodies,
-        TWIN_TIMEOUT,
+        patience,
     )
     .execute(tx)
     .await;

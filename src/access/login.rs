@@ -18,6 +18,7 @@ use super::{
 };
 use crate::{
     audit::{self, Signature, Who},
+    database,
     rate_limit::client_key,
     telemetry::LineLimit,
 };
@@ -244,7 +245,7 @@ impl Logins {
             NOTHING,
         )
         .await?;
-        tx.commit().await
+        database::commit(tx).await
     }
 
     /// Counts an attempt, or gives the seconds until one may follow. Throttled ones are refused from memory; while others are
@@ -265,7 +266,7 @@ impl Logins {
             Attempt::Counted { .. } => account::password_of(&mut *tx, &credentials.username()).await?,
             Attempt::Refused(_) => None,
         };
-        tx.commit().await?;
+        database::commit(tx).await?;
         let throttle: Throttle = match attempt {
             Attempt::Counted { is_known } => {
                 let queue = if is_known { Queue::Known } else { Queue::Unknown };
@@ -307,7 +308,7 @@ impl Logins {
             NOTHING,
         )
         .await?;
-        tx.commit().await?;
+        database::commit(tx).await?;
         self.throttled.forget(&credentials.counted(), &visit.key());
         Ok(Some(token))
     }

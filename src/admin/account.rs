@@ -31,6 +31,7 @@ use crate::access::{
     password, register,
     session::{self as sessions, Session},
 };
+use crate::database;
 
 const PATH: &str = "/admin/account/";
 
@@ -115,7 +116,7 @@ async fn change_password(
                 let (mut tx, signature) = (db.begin().await?, operator.caller.signature());
                 let kept = visit.token.as_ref();
                 register::change_password(&mut tx, &account, &hash, kept, &signature).await?;
-                tx.commit().await?;
+                database::commit(tx).await?;
                 return Ok(Redirect::to("/admin/account/?done=password-changed").into_response());
             }
             Proof::Wrong => form.blame("current", "This is not your password."),
@@ -138,7 +139,7 @@ async fn end_session(
     let session = TokenHash::of_text(form.text("session")).ok_or(Refusal::NotFound)?;
     let mut tx = db.begin().await?;
     register::end_session(&mut tx, &account, &session, &operator.caller.signature()).await?;
-    tx.commit().await?;
+    database::commit(tx).await?;
     Ok(Redirect::to("/admin/account/?done=session-ended").into_response())
 }
 
@@ -167,7 +168,7 @@ async fn log_out_everywhere(
 ) -> Result<Response, Refusal> {
     let mut tx = console.app.database.pool.begin().await?;
     register::log_out_everywhere(&mut tx, &account, &operator.caller.signature()).await?;
-    tx.commit().await?;
+    database::commit(tx).await?;
     Ok((cookie.take(jar), Redirect::to("/admin/login/")).into_response())
 }
 

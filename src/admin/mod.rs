@@ -65,7 +65,10 @@ pub use console::Console;
 pub use operator::Operator;
 pub use page::{Frame, Refusal};
 
-use crate::{rate_limit::RateLimitLayer, web::AppState};
+use crate::{
+    rate_limit::RateLimitLayer,
+    web::{self, AppState},
+};
 
 /// Nothing but what this server has, and no script or style within a page.
 const CONTENT_SECURITY_POLICY: HeaderValue = HeaderValue::from_static(
@@ -96,6 +99,7 @@ pub fn router(console: Console, logins: RateLimitLayer) -> Router<AppState> {
         .merge(login::router(&console, logins))
         .merge(setup::router())
         .layer(from_fn_with_state(console.clone(), session::read))
+        .layer(from_fn(web::retry_read))
         .layer(CsrfLayer::new().with_rejection_response(|_| Refusal::Elsewhere.into_response()))
         .layer(tower::util::MapResponseLayer::new(add_headers))
         .merge(assets::router())

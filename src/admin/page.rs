@@ -12,8 +12,9 @@ use axum::{
 use super::{api::Answer, form, operator::Operator, query::Query};
 use crate::{
     access::{HashError, Scope, login::LoginError},
+    database,
     telemetry::LineLimit,
-    web::ScansBusy,
+    web::{ScansBusy, note_error},
 };
 
 /// The frame around a page. Templates extend `frame.html` and have a field `frame` of this type.
@@ -266,6 +267,10 @@ pub async fn one_step_up(method: Method, uri: Uri) -> Response {
 
 impl IntoResponse for Refusal {
     fn into_response(self) -> Response {
+        let mut response = StatusCode::OK.into_response();
+        if let Self::Database(error) = &self {
+            note_error(error, &mut response);
+        }
         let (status, heading, text) = match self {
             Self::NotFound => (
                 StatusCode::NOT_FOUND,
@@ -323,13 +328,19 @@ impl IntoResponse for Refusal {
                 (
                     StatusCode::SERVICE_UNAVAILABLE,
                     "Try again",
-                    "The database did not answer this request. Nothing was changed.".into(),
+                    if database::is_lost_commit(&error) {
+                        "The connection to the database was lost in the moment of the commit: whether this was done is not known. Look before you try again.".into()
+                    } else {
+                        "The database did not answer this request. Nothing was changed.".into()
+                    },
                 )
             }
         };
         let said = Said { heading, text };
+        let noted = std::mem::take(response.extensions_mut());
         let mut response = said.clone().page(Frame::alone(heading));
         *response.status_mut() = status;
+        response.extensions_mut().extend(noted);
         response.extensions_mut().insert(said);
         response
     }

@@ -27,6 +27,7 @@ use crate::{
         setup,
     },
     audit::Who,
+    database,
     telemetry::LineLimit,
 };
 
@@ -107,7 +108,7 @@ async fn create_first(
     let hash = password::hash(&credentials.password).await?;
     let mut tx = console.app.database.pool.begin().await?;
     match register::create_first(&mut tx, fields, &hash, &visit.signature(Who::Anyone)).await {
-        Ok(_) => tx.commit().await?,
+        Ok(_) => database::commit(tx).await?,
         Err(NotDone::Database(error)) => return Err(error.into()),
         Err(_) => return Ok(false),
     }

@@ -5,6 +5,7 @@ use sqlx::{PgConnection, PgExecutor, PgPool};
 use super::model::{Category, CategoryFields};
 use crate::{
     audit::{self, Signature},
+    database,
     ledger::{self, Deletion, Scope},
     timestamp::Timestamp,
     web::{IfMatch, Slice, Update},
@@ -96,7 +97,7 @@ pub async fn update(
     .await?;
     let states = (Some(&before), Some(&after));
     audit::record(&mut *tx, by, "category.changed", subject(id), states).await?;
-    tx.commit().await?;
+    database::commit(tx).await?;
     Ok(Update::Done(after))
 }
 
@@ -145,6 +146,6 @@ pub async fn delete(db: &PgPool, id: i64, if_match: &IfMatch, by: &Signature) ->
         (Some(&before), None),
     )
     .await?;
-    tx.commit().await?;
+    database::commit(tx).await?;
     Ok(Deletion::Done)
 }

@@ -172,9 +172,10 @@ fn start(
     Server::start(home, command, stop, is_ready).map(Postgres)
 }
 
-/// The server notes in its pid file that it is ready; a file of another process is a leftover.
+/// The server notes in its pid file that it is ready, or ready as a standby; a file of another process is a leftover.
 fn is_ready(home: &Home, pid: Pid) -> bool {
-    pid_file(home).is_some_and(|(of, status)| of == pid && status == "ready")
+    let ready = |status: &str| ["ready", "standby"].contains(&status);
+    pid_file(home).is_some_and(|(of, status)| of == pid && ready(&status))
 }
 
 /// After a power cut the number in the pid file may be some other process's by now, and PostgreSQL would

@@ -6,6 +6,7 @@ use super::model::{Filter, Inventory, InventoryFields, InventoryRow};
 use crate::{
     access::Stores,
     audit::{self, Signature},
+    database,
     ledger::{self, Change, Deletion, Movement, Scope},
     money::Money,
     product::ProductSummary,
@@ -271,7 +272,7 @@ pub async fn update(
     let written = get(&mut *tx, id).await?;
     let states = (Some(&before), written.as_ref());
     audit::record(&mut *tx, &by, "stock.changed", subject(id), states).await?;
-    tx.commit().await?;
+    database::commit(tx).await?;
     Ok(written.map_or(Update::NotFound, Update::Done))
 }
 
@@ -288,7 +289,7 @@ pub async fn delete(db: &PgPool, id: i64, if_match: &IfMatch, caller: &Caller) -
     ledger::remove(&mut tx, Scope::Row(id), by.who.label().as_deref()).await?;
     let states = (Some(&before), None);
     audit::record(&mut *tx, &by, "stock.deleted", subject(id), states).await?;
-    tx.commit().await?;
+    database::commit(tx).await?;
     Ok(Deletion::Done)
 }
 

@@ -5,18 +5,19 @@
 //! for within a process; a lane has one transaction at a time. What is in a lane is decided whatever becomes of the
 //! caller, and each caller is answered only after the commit.
 
-use std::{
-    collections::{HashMap, VecDeque},
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
-    time::Duration,
+use std::{sync::Arc, time::Duration};
+
+use metrics::{counter, histogram};
+use sqlx::PgPool;
+use tokio::{
+    sync::{mpsc, oneshot},
+    time::{sleep, timeout},
 };
 
-use metrics::{counter, gauge, histogram};
-use sqlx::PgPool;
-use tokio::sync::{mpsc, oneshot};
-
 use super::{
+    backlog::{Admission, Backlog},
     lane_database::LaneDatabase,
+    locked::{LOOK_EVERY, LockedRows, SetAside},
     model::{NewOrder, Outcome, Status},
     transaction::Batch,
 };
@@ -37,6 +38,8 @@ pub struct Limits {
     pub waiting: usize,
     /// How long PostgreSQL is asked what became of a commit whose answer was lost.
     pub find_out_within: Duration,
+    /// How long an order waits for stock that somebody else has locked, after the lock timeout.
+    pub set_aside_for: Duration,
 }
 
 impl Limits {
@@ -49,6 +52,7 @@ impl Limits {
             waiting: 4096,
             // About as long as PostgreSQL takes to start again after a crash.
             find_out_within: Duration::from_secs(10),
+            set_aside_for: Duration::from_secs(8),
         }
     }
 }
@@ -69,6 +73,9 @@ pub enum PlaceError {
     /// been logged.
     #[error("whether the order was placed is not known")]
     Unknown,
+    /// Somebody else has locked stock that the order needs, and does not let go. Nothing was done.
+    #[error("the stock is locked")]
+    Locked,
     /// Another transaction uses the order's idempotency key, and does not end. Nothing was done.
     #[error("the idempotency key is in use")]
     KeyInUse,
@@ -81,14 +88,12 @@ impl From<PlaceError> for Problem {
     fn from(error: PlaceError) -> Self {
         match error {
             PlaceError::Busy => Self::TryAgain("Too many orders are waiting, try again later."),
-            PlaceError::Unavailable => Self::TryAgain("Service temporarily unavailable, try again later."),
+            PlaceError::Unavailable | PlaceError::Locked => {
+                Self::TryAgain("Service temporarily unavailable, try again later.")
+            }
             PlaceError::Unknown => Self::TryAgain(OUTCOME_UNKNOWN),
             PlaceError::KeyInUse => Self::KeyInUse,
-            // Nothing was done, which is not to be said of every failed connection.
-            PlaceError::Database(error) => match error.into() {
-                Self::Lost(error) => Self::Unavailable(error),
-                other => other,
-            },
+            PlaceError::Database(error) => error.into(),
             PlaceError::Panicked => Self::Internal(error.into()),
         }
     }
@@ -116,7 +121,7 @@ impl GroupCommit {
     /// Places an order, together with whatever else waits for its lane. Of one store, first come, first served. Under a key,
     /// it is placed once; no two orders of the same key may be handed in at a time.
     pub async fn place(&self, order: NewOrder, pledge: Option<Pledge>) -> Decision {
-        let store = order.store_id.small().unwrap_or(0);
+        let store = order.store();
         let decision = self.lane_of(store).hand_in(store, order, pledge)?;
         // A lane answers everyone, unless the runtime is going down.
         decision.await.unwrap_or(Err(PlaceError::Unavailable))
@@ -135,9 +140,9 @@ struct Lane {
     admission: Arc<Admission>,
 }
 
-struct Waiting {
-    store: i64,
-    order: NewOrder,
+/// An order in a lane.
+pub(super) struct Waiting {
+    pub order: NewOrder,
     pledge: Option<Pledge>,
     answer: oneshot::Sender<Decision>,
 }
@@ -145,10 +150,7 @@ struct Waiting {
 impl Lane {
     fn start(placement: PgPool, limits: Limits) -> Self {
         let (queue, waiting) = mpsc::channel(limits.waiting.max(1));
-        let admission = Arc::new(Admission {
-            limit: limits.waiting,
-            counts: Mutex::default(),
-        });
+        let admission = Arc::new(Admission::new(limits.waiting));
         tokio::spawn(work(placement, waiting, admission.clone(), limits));
         Self { queue, admission }
     }
@@ -165,7 +167,6 @@ impl Lane {
         let (answer, decision) = oneshot::channel();
         // There is room for all that are admitted.
         let waiting = Waiting {
-            store,
             order,
             pledge,
             answer,
@@ -177,50 +178,6 @@ impl Lane {
     }
 }
 
-/// How many orders are in a lane, undecided: in all, and of each store.
-struct Admission {
-    limit: usize,
-    counts: Mutex<Counts>,
-}
-
-#[derive(Default)]
-struct Counts {
-    all: usize,
-    of_store: HashMap<i64, usize>,
-}
-
-impl Admission {
-    fn admit(&self, store: i64) -> bool {
-        let mut counts = self.counts();
-        let of_store = counts.of_store.get(&store).copied().unwrap_or(0);
-        let admitted = counts.all < self.limit && of_store < self.limit.div_ceil(2);
-        if admitted {
-            counts.all += 1;
-            counts.of_store.insert(store, of_store + 1);
-            gauge!("afforo_orders_waiting").increment(1);
-        }
-        admitted
-    }
-
-    fn leave(&self, stores: &[i64]) {
-        let mut counts = self.counts();
-        counts.all -= stores.len();
-        gauge!("afforo_orders_waiting").decrement(u32::try_from(stores.len()).unwrap_or(u32::MAX));
-        for store in stores {
-            if let Some(of_store) = counts.of_store.get_mut(store) {
-                *of_store -= 1;
-                if *of_store == 0 {
-                    counts.of_store.remove(store);
-                }
-            }
-        }
-    }
-
-    fn counts(&self) -> MutexGuard<'_, Counts> {
-        self.counts.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
 /// Decides what waits, batch by batch, until nobody can hand in any more.
 async fn work(
     placement: PgPool,
@@ -229,91 +186,154 @@ async fn work(
     limits: Limits,
 ) {
     let mut database = LaneDatabase::new(placement, limits.find_out_within);
-    let mut backlog = Backlog::default();
+    let (mut backlog, mut aside) = (Backlog::default(), SetAside::default());
+    let answer = |answers: Vec<(i64, oneshot::Sender<Decision>, Decision)>| {
+        let stores: Vec<i64> = answers.iter().map(|(store, ..)| *store).collect();
+        admission.leave(&stores);
+        for (_, answer, decision) in answers {
+            count(&decision);
+            // Whoever has left does not want to know.
+            let _ = answer.send(decision);
+        }
+    };
     loop {
         if backlog.is_empty() && queue.is_empty() {
             database.let_go();
         }
         if backlog.is_empty() {
-            match queue.recv().await {
-                Some(waiting) => backlog.push(waiting),
-                None => return,
+            match next(&mut queue, &aside).await {
+                Next::Order(waiting) => backlog.push(*waiting),
+                Next::Look => {}
+                Next::End => return,
             }
         }
         while let Ok(waiting) = queue.try_recv() {
             backlog.push(waiting);
         }
-        let (mut batch, mut stores, mut answers) = (Batch::default(), Vec::new(), Vec::new());
-        for waiting in backlog.take(limits.together.max(1)) {
+        if !aside.rows.is_empty() {
+            let released = aside.look(&mut database, limits.set_aside_for).await;
+            backlog.push_first(released.free);
+            let overdue = released.overdue.into_iter();
+            let overdue =
+                overdue.map(|waiting| (waiting.order.store(), waiting.answer, Err(PlaceError::Locked)));
+            answer(overdue.collect());
+        }
+        let (mut batch, mut answers) = (Batch::hasty(!aside.rows.is_empty()), Vec::new());
+        for waiting in aside.sift(backlog.take(limits.together.max(1))) {
+            answers.push((waiting.order.store(), waiting.answer));
             batch.push(waiting.order, waiting.pledge);
-            stores.push(waiting.store);
-            answers.push(waiting.answer);
         }
-        let decisions = decide(&mut database, batch).await;
-        admission.leave(&stores);
-        for (answer, decision) in answers.into_iter().zip(decisions) {
-            count(&decision);
-            // Whoever has left does not want to know.
-            let _ = answer.send(decision);
+        if batch.is_empty() {
+            continue;
         }
-    }
-}
-
-/// What waits in a lane, by store. The stores take turns: a store that everybody orders from does not keep the others
-/// waiting. Its size is bounded by admission.
-#[derive(Default)]
-struct Backlog {
-    turns: VecDeque<i64>,
-    of_store: HashMap<i64, VecDeque<Waiting>>,
-}
-
-impl Backlog {
-    fn is_empty(&self) -> bool {
-        self.turns.is_empty()
-    }
-
-    fn push(&mut self, waiting: Waiting) {
-        let store = waiting.store;
-        let of_store = self.of_store.entry(store).or_default();
-        if of_store.is_empty() {
-            self.turns.push_back(store);
-        }
-        of_store.push_back(waiting);
-    }
-
-    fn take(&mut self, most: usize) -> Vec<Waiting> {
-        let mut taken = Vec::with_capacity(most.min(32));
-        while taken.len() < most
-            && let Some(store) = self.turns.pop_front()
-        {
-            let Some(of_store) = self.of_store.get_mut(&store) else {
-                continue;
-            };
-            taken.extend(of_store.pop_front());
-            if of_store.is_empty() {
-                self.of_store.remove(&store);
-            } else {
-                self.turns.push_back(store);
+        let batch = Arc::new(batch);
+        let decisions = decide(&mut database, batch.clone(), &mut aside.rows).await;
+        let mut decided = Vec::with_capacity(answers.len());
+        for ((index, (store, answer)), decision) in answers.into_iter().enumerate().zip(decisions) {
+            if let Some(decision) = decision {
+                decided.push((store, answer, decision));
+            } else if let Some((order, pledge)) = batch.get(index) {
+                aside.push(Waiting {
+                    order,
+                    pledge,
+                    answer,
+                });
             }
         }
-        taken
+        answer(decided);
+    }
+}
+
+/// What a lane does when nothing waits in it.
+enum Next {
+    Order(Box<Waiting>),
+    /// Look whether what is set aside can be placed.
+    Look,
+    /// Nobody can hand in any more.
+    End,
+}
+
+async fn next(queue: &mut mpsc::Receiver<Waiting>, aside: &SetAside) -> Next {
+    let received = if aside.is_empty() {
+        queue.recv().await
+    } else {
+        match timeout(LOOK_EVERY, queue.recv()).await {
+            Ok(received) => received,
+            Err(_) => return Next::Look,
+        }
+    };
+    match received {
+        Some(waiting) => Next::Order(Box::new(waiting)),
+        None if aside.is_empty() => Next::End,
+        None => {
+            sleep(LOOK_EVERY).await;
+            Next::Look
+        }
     }
 }
 
 /// Decides a batch in one transaction. If that fails for what is in it, each order is tried alone, so that only the one to
-/// blame fails.
-async fn decide(database: &mut LaneDatabase, batch: Batch) -> Vec<Decision> {
-    let batch = Arc::new(batch);
+/// blame fails. Orders that need stock that somebody else has locked are not decided; its rows are added to `locked`.
+async fn decide(
+    database: &mut LaneDatabase,
+    batch: Arc<Batch>,
+    locked: &mut LockedRows,
+) -> Vec<Option<Decision>> {
     let size = batch.len();
     histogram!("afforo_order_batch_size").record(u32::try_from(size).unwrap_or(u32::MAX));
-    let error = match database.together(batch.clone()).await {
-        Ok(outcomes) => return outcomes.into_iter().map(Ok).collect(),
-        Err(error) if size == 1 => return vec![Err(error)],
+    let mut error = match database.together(batch.clone()).await {
+        Ok(outcomes) => return outcomes.into_iter().map(|outcome| Some(Ok(outcome))).collect(),
         Err(error) => error,
     };
+    if waited(&error) {
+        let found = database.locked_among(batch.rows()).await.unwrap_or_default();
+        if !found.is_empty() {
+            locked.add(found);
+            return decide_others(database, &batch, locked).await;
+        }
+        if batch.is_hasty() {
+            match database.together(Arc::new(batch.patient())).await {
+                Ok(outcomes) => return outcomes.into_iter().map(|outcome| Some(Ok(outcome))).collect(),
+                Err(again) => error = again,
+            }
+        }
+    }
+    // One that waited is tried once more: what it waited for is free by now.
+    if size == 1 && !waited(&error) {
+        return vec![Some(Err(error))];
+    }
+    decide_after(database, &batch, error)
+        .await
+        .into_iter()
+        .map(Some)
+        .collect()
+}
+
+/// Decides those of a batch that need no row that is locked.
+async fn decide_others(
+    database: &mut LaneDatabase,
+    batch: &Batch,
+    locked: &mut LockedRows,
+) -> Vec<Option<Decision>> {
+    let (others, blocked) = batch.without(|order| locked.hold_up(order));
+    let mut decisions = if others.is_empty() {
+        Vec::new()
+    } else {
+        Box::pin(decide(database, Arc::new(others), locked)).await
+    }
+    .into_iter();
+    let decided = blocked
+        .into_iter()
+        .map(|blocked| if blocked { None } else { decisions.next().flatten() });
+    decided.collect()
+}
+
+/// Decides a batch that failed.
+async fn decide_after(database: &mut LaneDatabase, batch: &Batch, error: PlaceError) -> Vec<Decision> {
+    let size = batch.len();
     match &error {
         PlaceError::Unknown => (0..size).map(|_| Err(PlaceError::Unknown)).collect(),
-        PlaceError::Database(inner) if !database::was_refused(inner) => {
+        PlaceError::Database(inner) if is_of_the_database(inner) => {
             tracing::error!(
                 error = &error as &dyn std::error::Error,
                 orders = size,
@@ -327,10 +347,9 @@ async fn decide(database: &mut LaneDatabase, batch: Batch) -> Vec<Decision> {
                 orders = size,
                 "a batch of orders is tried one by one"
             );
-            // Those to blame for waiting would each wait again, and all others behind them.
-            let waited = matches!(&error, PlaceError::Database(error) if database::is_lock_timeout(error));
             let mut decisions = Vec::with_capacity(size);
-            for one in batch.one_by_one(waited) {
+            // Those to blame for waiting would each wait again, and all others behind them.
+            for one in batch.one_by_one(waited(&error)) {
                 let outcomes = database.together(Arc::new(one)).await;
                 decisions.push(
                     outcomes.and_then(|outcomes| outcomes.into_iter().next().ok_or(PlaceError::Panicked)),
@@ -339,6 +358,20 @@ async fn decide(database: &mut LaneDatabase, batch: Batch) -> Vec<Decision> {
             decisions
         }
     }
+}
+
+/// Whether a batch failed for it waited too long.
+fn waited(error: &PlaceError) -> bool {
+    match error {
+        PlaceError::Database(error) => database::waited(error),
+        error => matches!(error, PlaceError::KeyInUse),
+    }
+}
+
+/// Whether a batch failed for the database, so that its orders would fare no better one by one.
+fn is_of_the_database(error: &sqlx::Error) -> bool {
+    let of_orders = database::waited(error) || database::fell_victim(error);
+    !database::was_refused(error) || database::is_passing(error) && !of_orders
 }
 
 fn count(decision: &Decision) {

@@ -6,7 +6,7 @@ use std::{
 };
 
 use metrics::histogram;
-use sqlx::{PgPool, Postgres, pool::PoolConnection};
+use sqlx::{Connection, PgPool, Postgres, pool::PoolConnection};
 use tracing::Instrument;
 
 use super::{
@@ -57,6 +57,46 @@ impl LaneDatabase {
         }
     }
 
+    /// Which of these `(store_id, product_id)` rows somebody else has locked, or, with the product 0, the row of their store. Waits for
+    /// none of them.
+    pub async fn locked_among(&mut self, mut rows: Vec<(i64, i64)>) -> sqlx::Result<Vec<(i64, i64)>> {
+        rows.sort_unstable();
+        rows.dedup();
+        let (stores, products): (Vec<i64>, Vec<i64>) = rows.into_iter().unzip();
+        let mut connection = match self.held.take() {
+            Some(connection) => connection,
+            None => acquire(&self.placement, false).await?,
+        };
+        let mut tx = connection.begin().await?;
+        let locked = sqlx::query!(
+            r#"with free as materialized (
+                   select i.store_id, i.product_id
+                   from unnest($1::bigint[], $2::bigint[]) as wanted (store_id, product_id)
+                       join inventory i on i.store_id = wanted.store_id and i.product_id = wanted.product_id
+                   order by i.store_id, i.product_id
+                   for update of i skip locked
+               ), free_store as materialized (
+                   select id from store where id = any($1) for key share skip locked
+               )
+               select i.store_id as "store_id!", i.product_id as "product_id!"
+               from unnest($1::bigint[], $2::bigint[]) as wanted (store_id, product_id)
+                   join inventory i on i.store_id = wanted.store_id and i.product_id = wanted.product_id
+               where (i.store_id, i.product_id) not in (select store_id, product_id from free)
+               union all
+               select id, 0 from store where id = any($1) and id not in (select id from free_store)"#,
+            &stores,
+            &products,
+        )
+        .fetch_all(&mut *tx)
+        .await?;
+        tx.rollback().await?;
+        self.held = Some(connection);
+        Ok(locked
+            .into_iter()
+            .map(|row| (row.store_id, row.product_id))
+            .collect())
+    }
+
     /// Returns the connection: the pool looks after those that nobody uses.
     pub fn let_go(&mut self) {
         self.held = None;
@@ -85,6 +125,7 @@ async fn transact(
             Err(TransactError::Refused(error)) => return Err(PlaceError::Database(error)),
             Err(TransactError::KeyInUse) => return Err(PlaceError::KeyInUse),
             Err(TransactError::Lost(error)) => {
+                database::note(&error);
                 drop(connection.detach());
                 error
             }

@@ -1,9 +1,11 @@
 //! Orders: placed atomically against the stock of a store, all or nothing.
 
+mod backlog;
 mod counts;
 mod group_commit;
 mod judge;
 mod lane_database;
+mod locked;
 mod model;
 mod place;
 mod queries;

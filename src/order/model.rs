@@ -44,6 +44,20 @@ pub struct NewItem {
 }
 
 impl NewOrder {
+    /// The store's id; 0, which nothing has, where it is beyond what can exist.
+    #[must_use]
+    pub fn store(&self) -> i64 {
+        self.store_id.small().unwrap_or(0)
+    }
+
+    /// The `(store_id, product_id)` pairs that the order names, with 0 likewise.
+    pub fn pairs(&self) -> impl Iterator<Item = (i64, i64)> {
+        let store = self.store();
+        self.items
+            .iter()
+            .map(move |item| (store, item.product_id.small().unwrap_or(0)))
+    }
+
     /// Reads an order; `None` if anything is absent or wrong.
     pub fn read(fields: &mut Fields<'_>) -> Option<Self> {
         let store_id = fields.required("store_id", natural);

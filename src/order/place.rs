@@ -77,7 +77,7 @@ struct Locked {
 /// What is too little is not left out here but judged later: PostgreSQL checks a condition on the quantity again after a
 /// wait, and would silently drop the row.
 async fn lock(tx: &mut PgConnection, orders: &[NewOrder]) -> sqlx::Result<Locked> {
-    let mut wanted: Vec<(i64, i64)> = named_pairs(orders).collect();
+    let mut wanted: Vec<(i64, i64)> = orders.iter().flat_map(NewOrder::pairs).collect();
     wanted.sort_unstable();
     wanted.dedup();
     let (store_ids, product_ids): (Vec<i64>, Vec<i64>) = wanted.into_iter().unzip();
@@ -164,7 +164,9 @@ async fn lock(tx: &mut PgConnection, orders: &[NewOrder]) -> sqlx::Result<Locked
 
 /// Looks up which products exist of those that no locked row told of. There are none as a rule, and then nothing is asked.
 async fn look_up_the_rest(tx: &mut PgConnection, orders: &[NewOrder], stock: &mut Stock) -> sqlx::Result<()> {
-    let missing: Vec<i64> = named_pairs(orders)
+    let missing: Vec<i64> = orders
+        .iter()
+        .flat_map(NewOrder::pairs)
         .filter(|(store, product)| stock.position(*store, *product).is_none())
         .map(|(_, product)| product)
         .collect();
@@ -177,17 +179,6 @@ async fn look_up_the_rest(tx: &mut PgConnection, orders: &[NewOrder], stock: &mu
     );
     stock.elsewhere = HashSet::from_iter(products.fetch_all(tx).await?);
     Ok(())
-}
-
-/// The `(store_id, product_id)` pairs that orders name; 0, which nothing has, where an id is beyond what can exist.
-fn named_pairs(orders: &[NewOrder]) -> impl Iterator<Item = (i64, i64)> {
-    orders.iter().flat_map(|order| {
-        let store = order.store_id.small().unwrap_or(0);
-        order
-            .items
-            .iter()
-            .map(move |item| (store, item.product_id.small().unwrap_or(0)))
-    })
 }
 
 /// What a slice of orders writes, column by column.

@@ -23,6 +23,10 @@ const ANSWER_WITHIN: Duration = Duration::from_secs(2);
 /// Between two questions.
 const PAUSE: Duration = Duration::from_millis(50);
 
+/// How a hasty batch waits for locks.
+const HASTE: &str = "set local lock_timeout = '50ms'";
+const HASTY_TWIN_TIMEOUT: &str = "50ms";
+
 /// Orders that are placed together, each with what it is pledged under, if anything. No two have the same key.
 #[derive(Clone, Debug, Default)]
 pub struct Batch {
@@ -38,7 +42,7 @@ pub enum TransactError {
     /// PostgreSQL refused it: nothing was done, and for the same orders nothing would be the next time.
     #[error(transparent)]
     Refused(sqlx::Error),
-    /// The connection failed before the commit: nothing was done.
+    /// The connection failed before the commit, or is of no use any more: nothing was done.
     #[error("the connection failed before the commit")]
     Lost(#[source] sqlx::Error),
     /// A key of the batch is in use by a transaction that does not end. Nothing was done.
@@ -50,6 +54,52 @@ pub enum TransactError {
 }
 
 impl Batch {
+    /// One without orders; if `is_hasty`, one that waits hardly at all for locks.
+    #[must_use]
+    pub fn hasty(is_hasty: bool) -> Self {
+        Self {
+            is_hasty,
+            ..Self::default()
+        }
+    }
+
+    /// Whether it waits hardly at all for locks.
+    #[must_use]
+    pub fn is_hasty(&self) -> bool {
+        self.is_hasty
+    }
+
+    /// The same, but one that waits for locks.
+    #[must_use]
+    pub fn patient(&self) -> Self {
+        Self {
+            is_hasty: false,
+            ..self.clone()
+        }
+    }
+
+    /// An order with its pledge.
+    #[must_use]
+    pub fn get(&self, index: usize) -> Option<(NewOrder, Option<Pledge>)> {
+        Some((self.orders.get(index)?.clone(), self.pledges.get(index)?.clone()))
+    }
+
+    /// The `(store_id, product_id)` pairs that the orders name.
+    #[must_use]
+    pub fn rows(&self) -> Vec<(i64, i64)> {
+        self.orders.iter().flat_map(NewOrder::pairs).collect()
+    }
+
+    /// The orders but for those that are left out, as a hasty batch; and of each whether it is left out.
+    pub fn without(&self, left_out: impl Fn(&NewOrder) -> bool) -> (Self, Vec<bool>) {
+        let left_out: Vec<bool> = self.orders.iter().map(left_out).collect();
+        let mut others = Self::hasty(true);
+        for index in (0..self.len()).filter(|index| !left_out[*index]) {
+            others.push(self.orders[index].clone(), self.pledges[index].clone());
+        }
+        (others, left_out)
+    }
+
     /// Adds an order.
     pub fn push(&mut self, order: NewOrder, pledge: Option<Pledge>) {
         self.orders.push(order);
@@ -107,7 +157,7 @@ impl Batch {
     ) -> Result<(Transaction<'c, Postgres>, Placed), Failure> {
         let mut tx = connection.begin().await?;
         if self.is_hasty {
-            tx.execute("set local lock_timeout = '50ms'").await?;
+            tx.execute(HASTE).await?;
         }
         let known = self.known(&mut tx).await?;
         let placed = if known.is_empty() {
@@ -167,7 +217,12 @@ impl Batch {
             })
             .collect();
         if !kept.is_empty() {
-            idempotency::keep(tx, kept).await?;
+            let patience = if self.is_hasty {
+                HASTY_TWIN_TIMEOUT
+            } else {
+                idempotency::TWIN_TIMEOUT
+            };
+            idempotency::keep(tx, kept, patience).await?;
         }
         Ok(())
     }
@@ -196,7 +251,7 @@ impl From<TransactError> for Failure {
 impl From<sqlx::Error> for Failure {
     fn from(error: sqlx::Error) -> Self {
         let again = database::fell_victim(&error);
-        let error = if database::was_refused(&error) {
+        let error = if database::was_refused(&error) && !database::is_unfit(&error) {
             TransactError::Refused(error)
         } else {
             TransactError::Lost(error)

@@ -53,7 +53,7 @@ async fn reject(db: &PgPool, orders: &[i64]) -> sqlx::Result<Vec<i64>> {
     )
     .execute(&mut *tx)
     .await?;
-    tx.commit().await?;
+    database::commit(tx).await?;
     Ok(orders)
 }
 

@@ -3,6 +3,8 @@
 
 use sqlx::PgPool;
 
+use crate::database;
+
 /// Products that are looked at in one transaction. Few of them are written, and only those are locked.
 const PORTION: i64 = 5000;
 
@@ -44,6 +46,6 @@ pub async fn fold_portion(db: &PgPool) -> sqlx::Result<bool> {
             .execute(&mut *tx)
             .await?;
     }
-    tx.commit().await?;
+    database::commit(tx).await?;
     Ok(true)
 }

@@ -6,6 +6,7 @@ use super::model::{Product, ProductFields};
 use crate::{
     audit::{self, Signature},
     category::CategoryName,
+    database,
     ledger::{self, Deletion, Scope},
     money::Money,
     timestamp::Timestamp,
@@ -133,7 +134,7 @@ pub async fn update(
     .await?;
     let states = (Some(&before), Some(&after));
     audit::record(&mut *tx, by, "product.changed", subject(id), states).await?;
-    tx.commit().await?;
+    database::commit(tx).await?;
     Ok(Update::Done(after))
 }
 
@@ -165,6 +166,6 @@ pub async fn delete(db: &PgPool, id: i64, if_match: &IfMatch, by: &Signature) ->
         (Some(&before), None),
     )
     .await?;
-    tx.commit().await?;
+    database::commit(tx).await?;
     Ok(Deletion::Done)
 }

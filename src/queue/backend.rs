@@ -46,7 +46,7 @@ impl<T: Payload> RedisBackend<T> {
     /// A backend that claims up to `slots` jobs at a time. Connects in the background and whenever Redis
     /// is there; fails only if `url` is no Redis URL. Must be called within a Tokio runtime.
     pub fn connect(url: &str, config: QueueConfig, slots: usize) -> Result<Self, QueueError> {
-        let keys = Keys::new(&config.name);
+        let keys = Keys::new(&config);
         let poll = config.poll;
         let (leases, keeper) = Leases::new(Link::new(url)?, keys, config);
         let source = Source {

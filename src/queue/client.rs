@@ -8,18 +8,16 @@ use redis::pipe;
 
 use super::{
     Payload, QueueConfig, QueueError,
+    pool::RedisPool,
     scripts::{self, Keys, PORTION},
 };
-
-/// Longest wait for the pool and Redis together.
-const PATIENCE: Duration = Duration::from_secs(3);
 
 /// Pushes jobs that carry a `T`, and looks after dead ones. Cheap to clone.
 ///
 /// Every operation waits at most 3 s. One that fails may still have happened: push again, as an id
 /// is queued once.
 pub struct Queue<T> {
-    pub(super) pool: Pool,
+    pub(super) pool: RedisPool,
     pub(super) config: Arc<QueueConfig>,
     pub(super) keys: Arc<Keys>,
     carries: PhantomData<fn(T)>,
@@ -78,8 +76,8 @@ impl<T: Payload> Queue<T> {
     #[must_use]
     pub fn new(pool: Pool, config: QueueConfig) -> Self {
         Self {
-            pool,
-            keys: Arc::new(Keys::new(&config.name)),
+            pool: RedisPool(pool),
+            keys: Arc::new(Keys::new(&config)),
             config: Arc::new(config),
             carries: PhantomData,
         }
@@ -110,11 +108,12 @@ impl<T: Payload> Queue<T> {
     /// Queues a job to run after `delay` (and the worker's poll interval at most).
     pub async fn push_in(&self, delay: Duration, task_id: &str, payload: &T) -> Result<Pushed, QueueError> {
         let job = (task_id, encode(payload)?);
-        let pushed = within_patience(async {
-            let mut connection = self.pool.get().await?;
-            Ok(scripts::push(&mut connection, &self.keys, &self.config, delay, &[job]).await?)
-        })
-        .await?;
+        let pushed = self
+            .pool
+            .run(async |connection: &mut Connection| {
+                Ok(scripts::push(connection, &self.keys, &self.config, delay, &[job]).await?)
+            })
+            .await?;
         Ok(outcome(pushed.first().is_some_and(|new| *new)))
     }
 
@@ -128,18 +127,12 @@ impl<T: Payload> Queue<T> {
                 .iter()
                 .map(|(id, payload)| Ok((*id, encode(*payload)?)))
                 .collect::<Result<Vec<_>, QueueError>>()?;
-            let pushed = within_patience(async {
-                let mut connection = self.pool.get().await?;
-                Ok(scripts::push(
-                    &mut connection,
-                    &self.keys,
-                    &self.config,
-                    Duration::ZERO,
-                    &encoded,
-                )
-                .await?)
-            })
-            .await?;
+            let pushed = self
+                .pool
+                .run(async |connection: &mut Connection| {
+                    Ok(scripts::push(connection, &self.keys, &self.config, Duration::ZERO, &encoded).await?)
+                })
+                .await?;
             outcomes.extend(pushed.into_iter().map(outcome));
         }
         Ok(outcomes)
@@ -154,17 +147,17 @@ impl<T: Payload> Queue<T> {
             .zcard(&keys.delayed)
             .zcard(&keys.lease)
             .zcard(&keys.dead);
-        within_patience(async {
-            let mut connection = self.pool.get().await?;
-            let (ready, delayed, running, dead) = commands.query_async(&mut connection).await?;
-            Ok(Counts {
-                ready,
-                delayed,
-                running,
-                dead,
+        self.pool
+            .run(async |connection: &mut Connection| {
+                let (ready, delayed, running, dead) = commands.query_async(connection).await?;
+                Ok(Counts {
+                    ready,
+                    delayed,
+                    running,
+                    dead,
+                })
             })
-        })
-        .await
+            .await
     }
 
     /// Up to `limit` dead jobs, the latest first.
@@ -174,33 +167,33 @@ impl<T: Payload> Queue<T> {
 
     /// Up to `limit` jobs that had died by some time of Redis' clock, the latest first.
     pub async fn dead_by(&self, time: DateTime<Utc>, limit: usize) -> Result<Vec<DeadJob>, QueueError> {
-        within_patience(async {
-            let mut connection = self.pool.get().await?;
-            let limit = isize::try_from(limit).unwrap_or(isize::MAX);
-            let latest = time.timestamp_millis();
-            let newest = redis::Cmd::zrevrangebyscore_limit(&self.keys.dead, latest, "-inf", 0, limit);
-            let ids: Vec<String> = newest.query_async(&mut connection).await?;
-            self.read_dead(&mut connection, ids).await
-        })
-        .await
+        self.pool
+            .run(async |connection: &mut Connection| {
+                let limit = isize::try_from(limit).unwrap_or(isize::MAX);
+                let latest = time.timestamp_millis();
+                let newest = redis::Cmd::zrevrangebyscore_limit(&self.keys.dead, latest, "-inf", 0, limit);
+                let ids: Vec<String> = newest.query_async(connection).await?;
+                self.read_dead(connection, ids).await
+            })
+            .await
     }
 
     /// Makes a dead job ready again with all its attempts; `false` if no dead job has this id.
     pub async fn retry(&self, task_id: &str) -> Result<bool, QueueError> {
-        within_patience(async {
-            let mut connection = self.pool.get().await?;
-            Ok(scripts::revive(&mut connection, &self.keys, task_id).await?)
-        })
-        .await
+        self.pool
+            .run(async |connection: &mut Connection| {
+                Ok(scripts::revive(connection, &self.keys, task_id).await?)
+            })
+            .await
     }
 
     /// Forgets a dead job; `false` if no dead job has this id.
     pub async fn remove(&self, task_id: &str) -> Result<bool, QueueError> {
-        within_patience(async {
-            let mut connection = self.pool.get().await?;
-            Ok(scripts::remove(&mut connection, &self.keys, task_id).await?)
-        })
-        .await
+        self.pool
+            .run(async |connection: &mut Connection| {
+                Ok(scripts::remove(connection, &self.keys, task_id).await?)
+            })
+            .await
     }
 
     async fn read_dead(
@@ -242,12 +235,4 @@ fn encode(payload: &impl Payload) -> Result<Vec<u8>, QueueError> {
 
 fn outcome(new: bool) -> Pushed {
     if new { Pushed::Queued } else { Pushed::AlreadyKnown }
-}
-
-pub(super) async fn within_patience<R>(
-    operation: impl Future<Output = Result<R, QueueError>>,
-) -> Result<R, QueueError> {
-    tokio::time::timeout(PATIENCE, operation)
-        .await
-        .map_err(|_| QueueError::TimedOut)?
 }

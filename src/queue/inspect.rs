@@ -9,7 +9,7 @@ use chrono::{DateTime, Utc};
 use deadpool_redis::Connection;
 use redis::pipe;
 
-use super::{Payload, Queue, QueueError, client::within_patience};
+use super::{Payload, Queue, QueueError};
 
 /// Where a job stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -77,56 +77,57 @@ impl<T: Payload> Queue<T> {
             State::Done => redis::Cmd::zrevrange_withscores(&keys.done, 0, last),
             State::Dead => redis::Cmd::zrevrange_withscores(&keys.dead, 0, last),
         };
-        within_patience(async {
-            let mut connection = self.pool.get().await?;
-            let ids: Vec<(String, Option<i64>)> = if state == State::Ready {
-                let ids: Vec<String> = ids.query_async(&mut connection).await?;
-                ids.into_iter().rev().map(|id| (id, None)).collect()
-            } else {
-                let ids: Vec<(String, i64)> = ids.query_async(&mut connection).await?;
-                ids.into_iter().map(|(id, at)| (id, Some(at))).collect()
-            };
-            let fields = self
-                .read(&mut connection, ids.iter().map(|(id, _)| id.as_str()))
-                .await?;
-            let jobs = ids.into_iter().zip(fields).filter_map(|((id, at), fields)| {
-                let (state, payload, attempts, max_attempts, error) = fields;
-                // Gone since its id was read.
-                state?;
-                Some(SeenJob {
-                    id,
-                    payload: payload.map(|payload| String::from_utf8_lossy(&payload).into_owned()),
-                    attempts: attempts.unwrap_or_default(),
-                    max_attempts: max_attempts.unwrap_or_default(),
-                    error,
-                    at: at.and_then(DateTime::from_timestamp_millis),
-                })
-            });
-            Ok(jobs.collect())
-        })
-        .await
+        self.pool
+            .run(async |connection: &mut Connection| {
+                let ids: Vec<(String, Option<i64>)> = if state == State::Ready {
+                    let ids: Vec<String> = ids.query_async(connection).await?;
+                    ids.into_iter().rev().map(|id| (id, None)).collect()
+                } else {
+                    let ids: Vec<(String, i64)> = ids.query_async(connection).await?;
+                    ids.into_iter().map(|(id, at)| (id, Some(at))).collect()
+                };
+                let fields = self
+                    .read(connection, ids.iter().map(|(id, _)| id.as_str()))
+                    .await?;
+                let jobs = ids.into_iter().zip(fields).filter_map(|((id, at), fields)| {
+                    let (state, payload, attempts, max_attempts, error) = fields;
+                    // Gone since its id was read.
+                    state?;
+                    Some(SeenJob {
+                        id,
+                        payload: payload.map(|payload| String::from_utf8_lossy(&payload).into_owned()),
+                        attempts: attempts.unwrap_or_default(),
+                        max_attempts: max_attempts.unwrap_or_default(),
+                        error,
+                        at: at.and_then(DateTime::from_timestamp_millis),
+                    })
+                });
+                Ok(jobs.collect())
+            })
+            .await
     }
 
     /// How many jobs are done and still known.
     pub async fn done(&self) -> Result<u64, QueueError> {
         let keep = i64::try_from(self.config.keep_done.as_millis()).unwrap_or(i64::MAX);
-        within_patience(async {
-            let mut connection = self.pool.get().await?;
-            let (seconds, micros): (i64, i64) = redis::cmd("TIME").query_async(&mut connection).await?;
-            let since = seconds * 1000 + micros / 1000 - keep;
-            let count = redis::Cmd::zcount(&self.keys.done, since, "+inf");
-            Ok(count.query_async(&mut connection).await?)
-        })
-        .await
+        self.pool
+            .run(async |connection: &mut Connection| {
+                let (seconds, micros): (i64, i64) = redis::cmd("TIME").query_async(connection).await?;
+                let since = seconds * 1000 + micros / 1000 - keep;
+                let count = redis::Cmd::zcount(&self.keys.done, since, "+inf");
+                Ok(count.query_async(connection).await?)
+            })
+            .await
     }
 
     /// Where those of some jobs stand that are known.
     pub async fn known(&self, ids: &[String]) -> Result<HashMap<String, State>, QueueError> {
-        let fields = within_patience(async {
-            let mut connection = self.pool.get().await?;
-            self.read(&mut connection, ids.iter().map(String::as_str)).await
-        })
-        .await?;
+        let fields = self
+            .pool
+            .run(async |connection: &mut Connection| {
+                self.read(connection, ids.iter().map(String::as_str)).await
+            })
+            .await?;
         let state = |(state, _, _, _, error): Fields| match (state?.as_str(), error) {
             ("queued", None) => Some(State::Ready),
             ("queued", Some(_)) => Some(State::Delayed),
@@ -143,25 +144,25 @@ impl<T: Payload> Queue<T> {
 
     /// What Redis says of itself, how long it took to answer, and how many workers listen for jobs of this queue.
     pub async fn server(&self) -> Result<Server, QueueError> {
-        within_patience(async {
-            let mut connection = self.pool.get().await?;
-            let asked = Instant::now();
-            let _: String = redis::cmd("PING").query_async(&mut connection).await?;
-            let latency = asked.elapsed();
-            let text = redis::cmd("INFO")
-                .query_async(&mut connection)
-                .await
-                .unwrap_or_default();
-            let mut listening = redis::cmd("PUBSUB");
-            listening.arg("NUMSUB").arg(&self.keys.wake);
-            let (_, workers): (String, u64) = listening.query_async(&mut connection).await?;
-            Ok(Server {
-                text,
-                latency,
-                workers,
+        self.pool
+            .run(async |connection: &mut Connection| {
+                let asked = Instant::now();
+                let _: String = redis::cmd("PING").query_async(connection).await?;
+                let latency = asked.elapsed();
+                let text = redis::cmd("INFO")
+                    .query_async(connection)
+                    .await
+                    .unwrap_or_default();
+                let mut listening = redis::cmd("PUBSUB");
+                listening.arg("NUMSUB").arg(&self.keys.wake);
+                let (_, workers): (String, u64) = listening.query_async(connection).await?;
+                Ok(Server {
+                    text,
+                    latency,
+                    workers,
+                })
             })
-        })
-        .await
+            .await
     }
 
     async fn read(

@@ -16,8 +16,12 @@ use redis::{
     aio::{ConnectionManager, ConnectionManagerConfig},
 };
 
+use super::pool::takes_no_writes;
+
 /// After so long without any answer the connection itself is suspected, see [`Link::note`].
 const SUSPECT_AFTER: Duration = Duration::from_secs(2);
+/// A connection to a Redis that takes no writes is replaced at once, but not more often than this.
+const REPLACE_EVERY: Duration = Duration::from_millis(200);
 
 pub(super) struct Link {
     client: Client,
@@ -79,7 +83,8 @@ impl Link {
     /// Logs the two ends of an outage, and replaces a connection that does not heal.
     ///
     /// The manager reconnects by itself when the peer hangs up, but neither when it merely falls silent
-    /// (a half-open TCP connection) nor when it was once turned away for a reason that is not I/O.
+    /// (a half-open TCP connection) nor when it was once turned away for a reason that is not I/O, as by a
+    /// Redis that has become a replica.
     fn note(&self, error: Option<&redis::RedisError>) {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         let Some(error) = error else {
@@ -92,7 +97,12 @@ impl Link {
             tracing::warn!(%error, "redis does not answer; jobs wait until it does");
             Instant::now()
         });
-        if since.elapsed().min(state.replaced_at.elapsed()) > SUSPECT_AFTER {
+        let is_suspect = if takes_no_writes(error) {
+            state.replaced_at.elapsed() > REPLACE_EVERY
+        } else {
+            since.elapsed().min(state.replaced_at.elapsed()) > SUSPECT_AFTER
+        };
+        if is_suspect {
             state.replaced_at = Instant::now();
             if let Ok(fresh) = manager(&self.client, &self.wake) {
                 state.manager = fresh;

@@ -25,7 +25,7 @@
 //!            └── delayed <─────┴──────> dead ──retry──> ready
 //! ```
 //!
-//! Keys, with `{q:NAME}` in front: `:ready` list, `:delayed` and `:lease` sorted by due time, `:dead` sorted
+//! Keys, with [`QueueConfig::prefix`] and `{q:NAME}` in front: `:ready` list, `:delayed` and `:lease` sorted by due time, `:dead` sorted
 //! by time of death, `:done` sorted by the time of that, `:job:<id>` hash, `:receipt:<worker>` list, `:wake` channel.
 
 mod backend;
@@ -33,6 +33,7 @@ mod client;
 mod inspect;
 mod leases;
 mod link;
+mod pool;
 mod scripts;
 mod work;
 
@@ -70,8 +71,10 @@ impl<T: Serialize + DeserializeOwned + Send + Sync + Unpin + 'static> Payload fo
 /// The name and the times of a queue. Producers and workers of one queue should agree on them.
 #[derive(Debug, Clone)]
 pub struct QueueConfig {
-    /// Prefix of all keys. Must not contain `}`.
+    /// Names the queue in its keys. Must not contain `}`.
     pub name: String,
+    /// What the keys of an installation begin with. Must not contain `{`.
+    pub prefix: String,
     /// How long a job stays with a worker that gives no sign of life.
     pub lease: Duration,
     /// How often a worker renews its leases; a third of `lease` survives a missed beat.
@@ -98,6 +101,7 @@ impl QueueConfig {
     pub fn new(name: impl Into<String>) -> Self {
         Self {
             name: name.into(),
+            prefix: String::new(),
             lease: Duration::from_secs(30),
             heartbeat: Duration::from_secs(10),
             poll: Duration::from_millis(250),

@@ -32,8 +32,8 @@ pub(super) struct Keys {
 }
 
 impl Keys {
-    pub(super) fn new(name: &str) -> Self {
-        let key = |what: &str| format!("{{q:{name}}}:{what}");
+    pub(super) fn new(QueueConfig { prefix, name, .. }: &QueueConfig) -> Self {
+        let key = |what: &str| format!("{prefix}{{q:{name}}}:{what}");
         Self {
             ready: key("ready"),
             delayed: key("delayed"),

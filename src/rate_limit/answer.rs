@@ -29,7 +29,9 @@ pub struct Exceeded {
 /// Adds where the client stands, in the widespread `X-RateLimit-*` fields and in those of
 /// draft-ietf-httpapi-ratelimit-headers-11.
 pub(super) fn write_headers(policy: &Policy, decision: &Decision, headers: &mut HeaderMap) {
-    let Policy { name, limit, window } = policy;
+    let Policy {
+        name, limit, window, ..
+    } = policy;
     let (remaining, reset) = (decision.remaining, whole_seconds(decision.reset));
     headers.insert(X_RATELIMIT_LIMIT, HeaderValue::from(*limit));
     headers.insert(X_RATELIMIT_REMAINING, HeaderValue::from(remaining));
@@ -86,6 +88,7 @@ mod tests {
     use super::*;
 
     const AUTOCOMPLETE: Policy = Policy {
+        prefix: String::new(),
         name: "autocomplete",
         limit: 20,
         window: Duration::from_mins(1),

@@ -40,6 +40,7 @@ impl RateLimitLayer {
         RateLimitBuilder {
             client,
             policy: Policy {
+                prefix: String::new(),
                 name: "default",
                 limit: 20,
                 window: Duration::from_mins(1),
@@ -69,6 +70,12 @@ impl RateLimitBuilder {
         let plain = |byte: u8| matches!(byte, b' '..=b'~') && !matches!(byte, b'"' | b'\\');
         assert!(name.bytes().all(plain), "{name:?} cannot stand in a header");
         self.policy.name = name;
+        self
+    }
+
+    /// What the limiter's keys begin with, where several installations share a Redis; by default nothing.
+    pub fn key_prefix(mut self, prefix: &str) -> Self {
+        prefix.clone_into(&mut self.policy.prefix);
         self
     }
 

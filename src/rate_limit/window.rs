@@ -7,8 +7,10 @@ use redis::{RedisResult, Script, aio::ConnectionLike};
 static SCRIPT: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("window.lua")));
 
 /// How much a client may ask, under which name.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Policy {
+    /// What the keys begin with.
+    pub prefix: String,
     /// Names the limiter in keys, headers and metrics. Printable ASCII without `"` and `\`.
     pub name: &'static str,
     /// Requests per window.
@@ -34,7 +36,7 @@ impl Policy {
     pub(super) async fn judge(&self, redis: &mut impl ConnectionLike, client: &str) -> RedisResult<Decision> {
         let window = u64::try_from(self.window.as_millis()).unwrap_or(u64::MAX);
         let (allowed, remaining, reset): (bool, u32, u64) = SCRIPT
-            .key(format!("rate_limit:{}:{client}", self.name))
+            .key(format!("{}rate_limit:{}:{client}", self.prefix, self.name))
             .arg(self.limit)
             .arg(window)
             .invoke_async(redis)
@@ -52,7 +54,7 @@ impl Policy {
     pub(super) async fn probe(&self, redis: &mut impl ConnectionLike) -> RedisResult<()> {
         let fleeting = Self {
             window: Duration::from_millis(1),
-            ..*self
+            ..self.clone()
         };
         fleeting.judge(redis, "probe").await.map(drop)
     }

@@ -101,6 +101,7 @@ pub fn app(
     let limit = |name, requests| {
         RateLimitLayer::builder(client.clone())
             .name(name)
+            .key_prefix(&redis.redis_key_prefix)
             .limit(requests)
             .trusted_proxies(http.trusted_proxies.clone())
             .enabled(http.rate_limit_enabled)
@@ -116,7 +117,7 @@ pub fn app(
         search: where_set("search", http.rates.search_rate_limit),
     };
     let limit_of_logins = where_set("login", http.rates.login_rate_limit);
-    let readiness = Readiness::new(&state, redis::Client::open(redis.url())?);
+    let readiness = Readiness::new(&state, redis)?;
     let (api, document) = api(limits_of_products, Some(readiness)).split_for_parts();
     let lanes = usize::try_from(state.database.placement.options().get_max_connections()).unwrap_or(1);
     let placement = GroupCommit::start(&state.database.placement, order::Limits::with_lanes(lanes));

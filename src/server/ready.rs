@@ -7,7 +7,7 @@ use std::{
 };
 
 use axum::{Extension, Json, http::StatusCode};
-use redis::{AsyncConnectionConfig, AsyncTypedCommands, RedisResult};
+use redis::{AsyncConnectionConfig, RedisResult};
 use serde::Serialize;
 use sqlx::PgPool;
 use tokio::{sync::Mutex, time::timeout};
@@ -15,6 +15,7 @@ use utoipa::ToSchema;
 
 use crate::{
     database::{self, Versions},
+    settings::RedisSettings,
     shutdown::Stop,
     web::{AppState, Problem},
 };
@@ -32,6 +33,8 @@ struct Inner {
     /// A connection of its own: a server that has much to do is still ready, and taking it away would leave the others more.
     probe: PgPool,
     redis: redis::Client,
+    /// The key that is written to see whether Redis takes writes.
+    probe_key: String,
     stop: Arc<Stop>,
     found: Mutex<Option<(Instant, Found)>>,
 }
@@ -52,7 +55,7 @@ enum SchemaState {
     Behind,
     /// There are migrations that the server does not know. They are made so that it works beside its successor.
     Ahead,
-    /// The database does not answer.
+    /// The database does not answer, or takes no writes.
     Unknown,
 }
 
@@ -74,21 +77,22 @@ pub(super) struct Ready {
     status: ReadyStatus,
     /// Whether the server is about to stop.
     draining: bool,
-    /// Whether the database answers.
+    /// Whether the database answers and takes writes.
     database: bool,
     schema: SchemaState,
-    /// Whether Redis answers.
+    /// Whether Redis answers and takes writes.
     redis: bool,
 }
 
 impl Readiness {
-    pub(super) fn new(state: &AppState, redis: redis::Client) -> Self {
-        Self(Arc::new(Inner {
+    pub(super) fn new(state: &AppState, redis: &RedisSettings) -> RedisResult<Self> {
+        Ok(Self(Arc::new(Inner {
             probe: state.database.probe.clone(),
-            redis,
+            redis: redis::Client::open(redis.url())?,
+            probe_key: format!("{}ready:probe", redis.redis_key_prefix),
             stop: state.stop.clone(),
             found: Mutex::default(),
-        }))
+        })))
     }
 
     async fn report(&self) -> Ready {
@@ -118,7 +122,7 @@ impl Readiness {
             return found;
         }
         let schema = timeout(ANSWER_WITHIN, self.schema());
-        let redis = timeout(ANSWER_WITHIN, self.ping());
+        let redis = timeout(ANSWER_WITHIN, self.probe_redis());
         let (schema, redis) = tokio::join!(schema, redis);
         let found = Found {
             schema: match schema {
@@ -133,6 +137,11 @@ impl Readiness {
 
     async fn schema(&self) -> sqlx::Result<SchemaState> {
         let mut connection = self.0.probe.acquire().await?;
+        if !database::takes_writes(&mut connection).await? {
+            // It may be another server that takes them by now.
+            connection.close().await?;
+            return Ok(SchemaState::Unknown);
+        }
         let Versions { missing, unknown } = database::versions(&mut connection).await?;
         Ok(match (missing.is_empty(), unknown.is_empty()) {
             (false, _) => SchemaState::Behind,
@@ -141,7 +150,8 @@ impl Readiness {
         })
     }
 
-    async fn ping(&self) -> RedisResult<()> {
+    /// Writes a key that is gone at once, as a script. A Redis that is read-only, full or loading answers a `PING`.
+    async fn probe_redis(&self) -> RedisResult<()> {
         let config = AsyncConnectionConfig::new()
             .set_connection_timeout(Some(ANSWER_WITHIN))
             .set_response_timeout(Some(ANSWER_WITHIN));
@@ -149,7 +159,8 @@ impl Readiness {
         let mut connection = redis
             .get_multiplexed_async_connection_with_config(&config)
             .await?;
-        connection.ping().await.map(drop)
+        let write = redis::Script::new("redis.call('SET', KEYS[1], '', 'PX', 1)");
+        write.key(&self.0.probe_key).invoke_async(&mut connection).await
     }
 }
 
@@ -157,7 +168,7 @@ impl Readiness {
 #[utoipa::path(get, path = "/health/ready/", tag = "Health",
     responses(
         (status = 200, description = "They should.", body = Ready),
-        (status = 503, description = "They should not: the database does not answer, migrations are missing, or the server is about to stop.", body = Ready),
+        (status = 503, description = "They should not: the database does not answer or takes no writes, migrations are missing, or the server is about to stop.", body = Ready),
     ))]
 pub(super) async fn ready(
     Extension(readiness): Extension<Option<Readiness>>,

@@ -88,6 +88,10 @@ pub struct RedisSettings {
     /// Connections that queue jobs
     #[arg(long, env = "REDIS_POOL_SIZE", default_value_t = 4, value_parser = clap::value_parser!(u32).range(1..=1000), global = true)]
     pub redis_pool_size: u32,
+
+    /// What all keys begin with, where several installations share a Redis; the same for servers and workers
+    #[arg(long, env = "REDIS_KEY_PREFIX", default_value = "", hide_default_value = true, value_parser = key_prefix, global = true)]
+    pub redis_key_prefix: String,
 }
 
 impl RedisSettings {
@@ -272,6 +276,20 @@ fn unset_if_blank(url: &mut Option<SecretString>) {
 #[expect(clippy::unnecessary_wraps, reason = "the shape of a value parser")]
 fn secret(text: &str) -> Result<SecretString, std::convert::Infallible> {
     Ok(SecretString::from(text))
+}
+
+/// What cannot stand in front of a key: braces would take the place of the hash tags.
+#[derive(Debug, thiserror::Error)]
+#[error("expected at most 64 visible ASCII characters without {{ and }}, such as `shop:`")]
+struct NotAKeyPrefix;
+
+fn key_prefix(text: &str) -> Result<String, NotAKeyPrefix> {
+    let text = text.trim();
+    let allowed = |byte: u8| byte.is_ascii_graphic() && !matches!(byte, b'{' | b'}');
+    if text.len() > 64 || !text.bytes().all(allowed) {
+        return Err(NotAKeyPrefix);
+    }
+    Ok(text.to_owned())
 }
 
 #[derive(Debug, thiserror::Error)]

@@ -5,6 +5,7 @@ use sqlx::{PgConnection, PgExecutor, PgPool};
 use super::model::{Store, StoreFields};
 use crate::{
     audit::{self, Signature},
+    database,
     ledger::{self, Deletion, Scope},
     timestamp::Timestamp,
     web::{IfMatch, Slice, Update},
@@ -120,7 +121,7 @@ pub async fn update(
     .await?;
     let states = (Some(&before), Some(&after));
     audit::record(&mut *tx, by, "store.changed", subject(id), states).await?;
-    tx.commit().await?;
+    database::commit(tx).await?;
     Ok(Update::Done(after))
 }
 
@@ -152,6 +153,6 @@ pub async fn delete(db: &PgPool, id: i64, if_match: &IfMatch, by: &Signature) ->
         .execute(&mut *tx)
         .await?;
     audit::record(&mut *tx, by, "store.deleted", subject(id), (Some(&before), None)).await?;
-    tx.commit().await?;
+    database::commit(tx).await?;
     Ok(Deletion::Done)
 }

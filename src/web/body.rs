@@ -22,7 +22,7 @@ const DEEPEST: usize = 900;
 const MOST_DIGITS: usize = 4300;
 
 /// A request's body, not yet looked at. It can be received before the handler is reached, and handed on as an extension.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Body {
     content_type: String,
     bytes: Result<Bytes, BodyFault>,
@@ -71,9 +71,8 @@ impl<S: Send + Sync> FromRequest<S> for Body {
     type Rejection = Infallible;
 
     async fn from_request(mut request: Request, _: &S) -> Result<Self, Infallible> {
-        let received = request.extensions_mut().remove::<Arc<Self>>();
-        if let Some(body) = received.and_then(Arc::into_inner) {
-            return Ok(body);
+        if let Some(body) = request.extensions_mut().remove::<Arc<Self>>() {
+            return Ok(Arc::unwrap_or_clone(body));
         }
         let content_type = request.headers().get(header::CONTENT_TYPE);
         let content_type = content_type

@@ -8,11 +8,7 @@ use axum::{
 };
 use utoipa_axum::router::UtoipaMethodRouter;
 
-use super::{
-    AppState, Caller, Gate, Problem, Repeats, WriteLimit, describe, once,
-    problem::{ConnectionLost, OUTCOME_UNKNOWN},
-    transfer::Terms,
-};
+use super::{AppState, Caller, Gate, Problem, Repeats, WriteLimit, describe, once, retry, transfer::Terms};
 use crate::access::Area;
 
 /// Gives the methods of a route what all endpoints share, checked in this order: an id that is no number is no path
@@ -53,7 +49,7 @@ async fn manners(
     let terms = Terms::of(&request);
     let is_write = !request.method().is_safe();
     let admitted = if accepts_json(&request) {
-        Gate::admit(&mut request, area).await
+        admit(&mut request, area).await
     } else {
         let refusal = "Could not satisfy the request Accept header.";
         Err(Problem::detail(StatusCode::NOT_ACCEPTABLE, refusal).into_response())
@@ -65,12 +61,15 @@ async fn manners(
     };
     let mut response = match admitted {
         Err(refusal) => refusal,
-        Ok(()) if request.method() == Method::POST => post(request, next).await,
-        Ok(()) => next.run(request).await,
+        // The lanes of the placement look after their connections themselves.
+        Ok(()) if area == Area::Orders && is_write => run(request, next).await,
+        Ok(()) => {
+            if is_write && allow.split(", ").any(|method| method == request.method()) {
+                request = retry::receive_body(request).await;
+            }
+            retry::run(request, next, run).await
+        }
     };
-    if is_write && response.extensions().get::<ConnectionLost>().is_some() {
-        response = Problem::TryAgain(OUTCOME_UNKNOWN).into_response();
-    }
     let headers = response.headers_mut();
     if is_personal {
         // What one caller may see is for no other.
@@ -81,6 +80,21 @@ async fn manners(
     match terms {
         Some(terms) => terms.apply(response).await,
         None => response,
+    }
+}
+
+async fn admit(request: &mut Request, area: Area) -> Result<(), Response> {
+    match Gate::admit(request, area).await {
+        Err(refusal) if retry::is_worthwhile(&refusal) => Gate::admit(request, area).await,
+        admitted => admitted,
+    }
+}
+
+async fn run(request: Request, next: Next) -> Response {
+    if request.method() == Method::POST {
+        post(request, next).await
+    } else {
+        next.run(request).await
     }
 }
 

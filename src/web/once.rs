@@ -13,7 +13,7 @@ use std::{
 
 use axum::{
     Json,
-    extract::{FromRequest, FromRequestParts, Request},
+    extract::{FromRequestParts, Request},
     http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header, request::Parts},
     middleware::Next,
     response::{IntoResponse, Response},
@@ -24,8 +24,11 @@ use sqlx::{PgPool, Postgres, Transaction};
 use tokio::sync::OwnedMutexGuard;
 use xxhash_rust::xxh3::Xxh3;
 
-use super::{Body, Problem};
-use crate::idempotency::{self, Answer, KeepError, Kept, Pledge};
+use super::{Body, Problem, retry};
+use crate::{
+    database,
+    idempotency::{self, Answer, KeepError, Kept, Pledge},
+};
 
 pub(super) const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
 /// Says that an answer is one that was given before.
@@ -55,20 +58,15 @@ impl Repeats {
 
     /// Handles a POST that came with a key.
     pub(super) async fn handle(&self, key: String, request: Request, next: Next) -> Response {
-        let (mut parts, body) = request.into_parts();
         // Received before its turn comes: a client that sends slowly holds up nobody.
-        let body = match Body::from_request(Request::from_parts(parts.clone(), body), &()).await {
-            Ok(body) => Arc::new(body),
-            Err(never) => match never {},
-        };
-        let Some(received) = body.received() else {
+        let mut request = retry::receive_body(request).await;
+        let body = request.extensions().get::<Arc<Body>>();
+        let Some(received) = body.and_then(|body| body.received()) else {
             // It is refused for that, and says nothing about the request that it might have been.
-            parts.extensions.insert(body);
-            return next.run(emptied(parts)).await;
+            return next.run(request).await;
         };
-        let fingerprint = fingerprint(&parts, received);
-        parts.extensions.insert(body);
-        parts.extensions.insert(Pledge {
+        let fingerprint = fingerprint(&request, received);
+        request.extensions_mut().insert(Pledge {
             key: key.clone(),
             fingerprint,
         });
@@ -77,7 +75,7 @@ impl Repeats {
             counter!("afforo_idempotency_total", "outcome" => "in_use").increment(1);
             return Problem::KeyInUse.into_response();
         }
-        let response = next.run(emptied(parts)).await;
+        let response = next.run(request).await;
         // What was done once may be refused the second time, for a name that is taken by now or for its very key.
         if !response.status().is_client_error() {
             return response;
@@ -103,11 +101,6 @@ impl Repeats {
     fn lock(&self) -> MutexGuard<'_, HashMap<String, Arc<tokio::sync::Mutex<()>>>> {
         self.under_way.lock().unwrap_or_else(PoisonError::into_inner)
     }
-}
-
-/// A request whose body has been received, and is with its extensions.
-fn emptied(parts: Parts) -> Request {
-    Request::from_parts(parts, axum::body::Body::empty())
 }
 
 /// A request's place among those of its key in this process.
@@ -171,9 +164,9 @@ impl Once {
                 status: status.as_u16(),
                 body: serde_json::to_string(&answer).map_err(|error| Problem::Internal(error.into()))?,
             };
-            idempotency::keep(&mut tx, vec![kept]).await?;
+            idempotency::keep(&mut tx, vec![kept], idempotency::TWIN_TIMEOUT).await?;
         }
-        tx.commit().await.map_err(Problem::of_commit)?;
+        database::commit(tx).await?;
         Ok((status, Json(answer)))
     }
 }
@@ -216,11 +209,11 @@ pub(super) fn key(headers: &HeaderMap) -> Result<Option<String>, Problem> {
 }
 
 /// What tells a request from others: where it goes, and what its body says, however that is written down.
-fn fingerprint(parts: &Parts, body: &[u8]) -> [u8; 16] {
+fn fingerprint(request: &Request, body: &[u8]) -> [u8; 16] {
     let mut hash = Xxh3::new();
-    hash.update(parts.method.as_str().as_bytes());
+    hash.update(request.method().as_str().as_bytes());
     hash.update(b" ");
-    hash.update(parts.uri.path().as_bytes());
+    hash.update(request.uri().path().as_bytes());
     hash.update(b"\n");
     // A value has its members in the order of their names. What is no JSON, or too deep for it, is taken as it is.
     match serde_json::from_slice(body).and_then(|value: serde_json::Value| serde_json::to_vec(&value)) {

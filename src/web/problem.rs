@@ -12,7 +12,7 @@ use axum::{
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use super::{FieldErrors, ScansBusy, conditional::precondition_failed};
+use super::{FieldErrors, ScansBusy, conditional::precondition_failed, retry};
 use crate::{database, ledger::Deletion, telemetry::LineLimit};
 
 /// Log lines a minute about a database that does not answer: anyone can ask for something while it is away.
@@ -44,15 +44,12 @@ pub enum Problem {
     /// 409: another request of the same idempotency key is under way. Its answer is to be had in a moment.
     #[error("the idempotency key is in use")]
     KeyInUse,
-    /// 503: the database cannot be reached, or has too much to do.
+    /// 503: the database cannot be reached, or has too much to do. Nothing was done.
     #[error("the database is unavailable")]
     Unavailable(#[source] sqlx::Error),
     /// 408: the client takes its time with what it sends. The connection is closed: the rest of it may still be coming.
     #[error("{0}")]
     TooSlow(&'static str),
-    /// 503: the connection to the database failed. What was to be written may be there or not.
-    #[error("the connection to the database failed")]
-    Lost(#[source] sqlx::Error),
     /// 503: too much is waiting, or what was waited for failed and has been logged. Trying again later may work.
     #[error("{0}")]
     TryAgain(&'static str),
@@ -86,19 +83,6 @@ impl Problem {
         )
     }
 
-    /// What a failed commit is answered with: 503 that says so, where the connection was lost and it may have been made.
-    #[must_use]
-    pub fn of_commit(error: sqlx::Error) -> Self {
-        if database::was_refused(&error) {
-            return error.into();
-        }
-        tracing::error!(
-            error = &error as &dyn std::error::Error,
-            "the connection was lost in the moment of a commit"
-        );
-        Self::TryAgain(OUTCOME_UNKNOWN)
-    }
-
     /// 404 for a path that leads nowhere.
     #[must_use]
     pub fn not_found() -> Self {
@@ -108,10 +92,6 @@ impl Problem {
 
 /// What is said where nobody knows whether a commit was made.
 pub(crate) const OUTCOME_UNKNOWN: &str = "The connection to the database was lost in the moment of the commit: whether this was done is not known. Look before you try again, or repeat the request under the same Idempotency-Key.";
-
-/// Marks an answer that was made because the connection to the database failed.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct ConnectionLost;
 
 /// Answers a deletion: 204, 404, 412, or 409 with the reason why not.
 pub fn deleted(deletion: Deletion, no_such: Problem, why_not: &'static str) -> Result<StatusCode, Problem> {
@@ -132,17 +112,16 @@ impl From<ScansBusy> for Problem {
 impl From<sqlx::Error> for Problem {
     fn from(error: sqlx::Error) -> Self {
         match &error {
-            sqlx::Error::PoolTimedOut | sqlx::Error::PoolClosed => Self::Unavailable(error),
-            sqlx::Error::Io(_) => Self::Lost(error),
-            sqlx::Error::Database(_) if !database::was_refused(&error) => Self::Lost(error),
-            // Insufficient resources, operator intervention, lock not available.
-            sqlx::Error::Database(inner)
-                if inner.code().is_some_and(|code| {
-                    code.starts_with("53") || code.starts_with("57") || code == "55P03"
-                }) =>
-            {
-                Self::Unavailable(error)
+            _ if database::is_lost_commit(&error) => {
+                tracing::error!(
+                    error = &error as &dyn std::error::Error,
+                    "whether a transaction was committed is not known"
+                );
+                Self::TryAgain(OUTCOME_UNKNOWN)
             }
+            sqlx::Error::PoolClosed | sqlx::Error::Io(_) => Self::Unavailable(error),
+            sqlx::Error::Database(_) if !database::was_refused(&error) => Self::Unavailable(error),
+            _ if database::is_passing(&error) => Self::Unavailable(error),
             _ => Self::Internal(error.into()),
         }
     }
@@ -175,11 +154,9 @@ impl IntoResponse for Problem {
                         "the database is unavailable"
                     );
                 }
-                Self::TryAgain("Service temporarily unavailable, try again later.").into_response()
-            }
-            Self::Lost(error) => {
-                let mut response = Self::Unavailable(error).into_response();
-                response.extensions_mut().insert(ConnectionLost);
+                let mut response =
+                    Self::TryAgain("Service temporarily unavailable, try again later.").into_response();
+                retry::note_error(&error, &mut response);
                 response
             }
             Self::TryAgain(detail) => (

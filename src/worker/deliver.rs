@@ -14,12 +14,15 @@ use uuid::Uuid;
 use super::{
     failed,
     letters::{letter, notice},
+    queue_config,
     steps::{Pace, RelayError, Steps, keep_stepping},
 };
 use crate::{
+    database,
     delivery::{self, Again, Backoff, Begun, Channel, Deliver, Email, Undelivered, Webhook},
     order,
     queue::{JobContext, JobError, Queue, QueueConfig},
+    settings::RedisSettings,
 };
 
 /// Jobs of a channel that are in Redis at a time; the rest waits in PostgreSQL.
@@ -98,11 +101,11 @@ impl Outside {
 
 /// The queue of a channel. Its jobs note in PostgreSQL how they went: only what keeps them from that is tried again by the
 /// queue.
-pub(super) fn queue(channel: Channel) -> QueueConfig {
+pub(super) fn queue(redis: &RedisSettings, channel: Channel) -> QueueConfig {
     QueueConfig {
         // More than sending may take, together with what is read before and noted afterwards.
         job_timeout: Duration::from_secs(150),
-        ..QueueConfig::new(format!("deliver-{}", channel.as_str()))
+        ..queue_config(redis, &format!("deliver-{}", channel.as_str()))
     }
 }
 
@@ -197,7 +200,8 @@ pub(super) async fn run(
     context: JobContext,
 ) -> Result<(), JobError> {
     let done = deliver(&db, &sender, times, &job).await;
-    done.or_else(|error| failed(&context, error))
+    done.inspect_err(database::note)
+        .or_else(|error| failed(&context, error))
 }
 
 async fn deliver(db: &PgPool, sender: &Sender, times: Times, job: &Deliver) -> sqlx::Result<()> {

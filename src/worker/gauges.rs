@@ -88,6 +88,7 @@ async fn publish(db: &PgPool, queues: &Queues, oldest: &mut Oldest) {
             }
         }
         Err(error) => {
+            database::note(&error);
             tracing::debug!(%error, "the outbox could not be measured");
             let by_now = oldest.seconds + oldest.read.elapsed().as_secs_f64();
             gauge!("afforo_outbox_oldest_seconds").set(by_now);

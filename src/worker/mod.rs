@@ -72,10 +72,10 @@ impl Queues {
         config.pool = Some(PoolConfig::new(size));
         let pool = config.create_pool(Some(Runtime::Tokio1))?;
         Ok(Self {
-            confirmations: Queue::new(pool.clone(), confirmations()),
-            periodic: Queue::new(pool.clone(), periodic()),
-            emails: Queue::new(pool.clone(), deliver::queue(Channel::Email)),
-            webhooks: Queue::new(pool, deliver::queue(Channel::Webhook)),
+            confirmations: Queue::new(pool.clone(), confirmations(redis)),
+            periodic: Queue::new(pool.clone(), periodic(redis)),
+            emails: Queue::new(pool.clone(), deliver::queue(redis, Channel::Email)),
+            webhooks: Queue::new(pool, deliver::queue(redis, Channel::Webhook)),
         })
     }
 
@@ -110,19 +110,26 @@ impl Queues {
     }
 }
 
-fn confirmations() -> QueueConfig {
-    // What still fails by the end of a row's lease is asked for anew: its job need not outlast that.
+fn queue_config(redis: &RedisSettings, name: &str) -> QueueConfig {
     QueueConfig {
-        max_attempts: 4,
-        ..QueueConfig::new("confirm-orders")
+        prefix: redis.redis_key_prefix.clone(),
+        ..QueueConfig::new(name)
     }
 }
 
-fn periodic() -> QueueConfig {
+fn confirmations(redis: &RedisSettings) -> QueueConfig {
+    // What still fails by the end of a row's lease is asked for anew: its job need not outlast that.
+    QueueConfig {
+        max_attempts: 4,
+        ..queue_config(redis, "confirm-orders")
+    }
+}
+
+fn periodic(redis: &RedisSettings) -> QueueConfig {
     // The id of a run stays known for longer than the clocks of two schedulers may differ.
     QueueConfig {
         keep_done: Duration::from_hours(1),
-        ..QueueConfig::new("periodic")
+        ..queue_config(redis, "periodic")
     }
 }
 
@@ -169,7 +176,7 @@ pub async fn run(
         outside: outside.clone(),
     };
     let handler = move |job, context| confirm.clone().run(job, context);
-    parts.work(&url, confirmations(), concurrency.into(), handler, &shutdown);
+    parts.work(&url, confirmations(redis), concurrency.into(), handler, &shutdown);
     for sender in outside.configured() {
         let relay = DeliveryRelay {
             db: db.clone(),
@@ -179,12 +186,12 @@ pub async fn run(
         };
         let (told, stop) = (outside.clone(), shutdown.clone());
         parts.spawn(async move { relay.run(&told, &stop).await });
-        let (db, times, queue) = (db.clone(), outside.times, deliver::queue(sender.channel()));
+        let (db, times, queue) = (db.clone(), outside.times, deliver::queue(redis, sender.channel()));
         let handler = move |job, context| deliver::run(db.clone(), sender.clone(), times, job, context);
         parts.work(&url, queue, SENT_AT_A_TIME, handler, &shutdown);
     }
     let handler = move |job, context| periodic::run(db.clone(), job, context);
-    parts.work(&url, periodic(), 1, handler, &shutdown);
+    parts.work(&url, periodic(redis), 1, handler, &shutdown);
 
     tracing::info!(concurrency, channels = ?outside.channels(), "worker started");
     parts.end().await?;

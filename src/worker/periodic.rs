@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use sqlx::PgPool;
 
 use crate::{
-    delivery, idempotency,
+    database, delivery, idempotency,
     order::upkeep,
     outbox,
     queue::{JobContext, JobError},
@@ -47,7 +47,7 @@ pub(super) async fn run(db: PgPool, job: PeriodicJob, _: JobContext) -> Result<(
         PeriodicJob::PurgeIdempotencyKeys => purge_idempotency_keys(&db).await,
         PeriodicJob::PurgeDeliveries => purge_deliveries(&db).await,
     };
-    done.map_err(JobError::retry)
+    done.inspect_err(database::note).map_err(JobError::retry)
 }
 
 async fn reject_stuck_orders(db: &PgPool) -> sqlx::Result<()> {

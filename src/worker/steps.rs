@@ -74,6 +74,9 @@ pub(super) async fn keep_stepping<S: Steps>(steps: &S, wake: &Notify, shutdown: 
                 }
             }
             Err(error) => {
+                if let RelayError::Database(error) = &error {
+                    database::note(error);
+                }
                 if !was_failing {
                     tracing::warn!(%error, "{what} cannot be queued; trying on");
                 }

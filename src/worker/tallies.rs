@@ -23,6 +23,7 @@ pub(super) async fn keep_short(db: PgPool, shutdown: CancellationToken) {
             compacted = database::unless_silent(tally::compact(&db)) => compacted,
             () = overdue(&shutdown) => return,
         };
+        let compacted = compacted.inspect_err(database::note);
         let was_failing = std::mem::replace(&mut failing, compacted.is_err());
         match compacted {
             Ok(_) if was_failing => tracing::info!("tallies are being compacted again"),

@@ -52,6 +52,27 @@ fn rooms_import_from_the_floors_below_only() {
     }
 }
 
+/// An error of a plain commit does not tell that the commit may have been made.
+#[test]
+fn what_serves_requests_commits_by_the_one_function_that_tells_lost_commits() {
+    for (path, source) in sources("src") {
+        let is_free = [
+            "src/database",
+            "src/cli/",
+            "src/seed/",
+            "src/check.rs",
+            "src/tally.rs",
+            "src/order/transaction.rs",
+        ];
+        if !is_free.iter().any(|free| path.starts_with(free)) {
+            assert!(
+                !source.contains(".commit().await"),
+                "{path} commits without `database::commit`"
+            );
+        }
+    }
+}
+
 #[test]
 fn every_room_has_a_floor_and_every_floor_its_rooms() {
     let map = fs::read_to_string("src/lib.rs").unwrap();

@@ -17,6 +17,7 @@ mod conventions;
 mod database;
 mod delivery;
 mod devstack;
+mod failover;
 mod fuzz;
 mod health;
 mod house;

@@ -195,7 +195,7 @@ impl Worker {
         Self::start_on(app, &app.redis)
     }
 
-    fn start_on(app: &TestApp, redis: &RedisSettings) -> Self {
+    pub fn start_on(app: &TestApp, redis: &RedisSettings) -> Self {
         let outside = Outside::default();
         let shutdown = CancellationToken::new();
         let (db, redis, told) = (app.pool.clone(), redis.clone(), app.order_confirmed.clone());
@@ -243,7 +243,7 @@ async fn orders(app: &TestApp, count: usize) -> Vec<i64> {
 }
 
 /// Orders that have their confirmation.
-async fn confirmed(pool: &PgPool) -> Vec<i64> {
+pub async fn confirmed(pool: &PgPool) -> Vec<i64> {
     ids(pool, "select order_id from order_confirmation order by order_id").await
 }
 

@@ -53,6 +53,15 @@ pub fn production() -> HttpSettings {
     }
 }
 
+/// The settings of Redis that tests have.
+pub fn redis_at(url: &str) -> RedisSettings {
+    RedisSettings {
+        redis_url: Some(url.to_owned().into()),
+        redis_pool_size: 2,
+        redis_key_prefix: String::new(),
+    }
+}
+
 impl TestApp {
     /// Starts a server as production has it.
     pub async fn start() -> Self {
@@ -72,13 +81,21 @@ impl TestApp {
 
     /// Starts a server on a Redis of the test's own.
     pub async fn start_with_redis(redis_url: &str, http: HttpSettings, limits: Limits) -> Self {
-        let redis = RedisSettings {
-            redis_url: Some(redis_url.to_owned().into()),
-            redis_pool_size: 2,
-        };
+        Self::start_with_redis_settings(redis_at(redis_url), http, limits).await
+    }
+
+    /// The same, with other settings of Redis.
+    pub async fn start_with_redis_settings(redis: RedisSettings, http: HttpSettings, limits: Limits) -> Self {
         let database = servers::database().await;
         let url = database.url();
         Self::start_on(Arc::new(database), url, redis, http, limits).await
+    }
+
+    /// Starts a server on other addresses of a database and a Redis; the database of its own is not used.
+    pub async fn start_at(database_url: &str, redis_url: &str) -> Self {
+        let database = Arc::new(servers::database().await);
+        let (redis, limits) = (redis_at(redis_url), Limits::default());
+        Self::start_on(database, database_url.to_owned(), redis, production(), limits).await
     }
 
     /// Starts another server on the same database and Redis.

@@ -3,7 +3,9 @@
 pub mod accounts;
 pub mod app;
 pub mod books;
+pub mod moving;
 pub mod program;
 pub mod redis;
 pub mod servers;
+pub mod standby;
 pub mod walk;

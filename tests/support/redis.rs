@@ -3,6 +3,9 @@
 use std::{ops::Deref, path::PathBuf};
 
 use afforo::devstack::{Redis, Server};
+use redis::{Client, Value, cmd};
+
+use super::{moving::MovingAddress, program::eventually};
 
 /// A throwaway Redis on a Unix socket; it ends with the test.
 pub struct RedisServer(Redis);
@@ -32,4 +35,53 @@ impl Deref for RedisServer {
     fn deref(&self) -> &Server {
         &self.0
     }
+}
+
+/// Two servers: `new` is a replica of `old` until they change places.
+pub struct RedisPair {
+    pub old: RedisServer,
+    pub new: RedisServer,
+    /// A way to each for the other.
+    pub ways: [MovingAddress; 2],
+}
+
+impl RedisPair {
+    pub async fn start() -> Self {
+        let (old, new) = (RedisServer::start(), RedisServer::start());
+        let ways = [
+            MovingAddress::of(old.socket()).await,
+            MovingAddress::of(new.socket()).await,
+        ];
+        let pair = Self { old, new, ways };
+        replicate(&pair.new, &pair.ways[0]).await;
+        pair
+    }
+
+    /// Makes `new` the primary and `old` its replica, and leaves connections alone.
+    pub async fn change_places(&self) {
+        ask(&self.new, &["REPLICAOF", "NO", "ONE"]).await;
+        replicate(&self.old, &self.ways[1]).await;
+    }
+}
+
+async fn replicate(replica: &RedisServer, primary: &MovingAddress) {
+    ask(replica, &["REPLICAOF", "127.0.0.1", &primary.port.to_string()]).await;
+    eventually("the replica follows", async || {
+        let Value::BulkString(text) = ask(replica, &["INFO", "replication"]).await else {
+            return false;
+        };
+        String::from_utf8_lossy(&text).contains("master_link_status:up")
+    })
+    .await;
+}
+
+async fn ask(server: &RedisServer, command: &[&str]) -> Value {
+    let client = Client::open(server.url(0)).unwrap();
+    let mut connection = client.get_multiplexed_async_connection().await.unwrap();
+    let mut asked = cmd(command[0]);
+    asked
+        .arg(&command[1..])
+        .query_async(&mut connection)
+        .await
+        .unwrap()
 }

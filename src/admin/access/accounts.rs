@@ -30,6 +30,7 @@ use crate::{
         query::{Head, PAGE_SIZE, Pager, Query},
         show::Moment,
     },
+    database,
 };
 
 #[derive(Template)]
@@ -124,7 +125,7 @@ async fn create(State(db): State<PgPool>, me: Superuser, mut form: Form) -> Resu
         let mut tx = db.begin().await?;
         match register::create(&mut tx, &fields, &hash, &me.0.caller.signature()).await {
             Ok(_) => {
-                tx.commit().await?;
+                database::commit(tx).await?;
                 return Ok(done(SECTION, "created"));
             }
             Err(why) => refuse(&mut form, why)?,
@@ -189,7 +190,7 @@ async fn change(
                 if let Some(hash) = hash {
                     register::change_password(&mut tx, &account, &hash, None, &signature).await?;
                 }
-                tx.commit().await?;
+                database::commit(tx).await?;
                 return Ok(done(SECTION, "saved"));
             }
             Err(why) => refuse(&mut form, why)?,
@@ -213,7 +214,7 @@ async fn delete(
     let mut tx = db.begin().await?;
     match register::delete(&mut tx, id, &me.0.caller.signature()).await {
         Ok(_) => {
-            tx.commit().await?;
+            database::commit(tx).await?;
             Ok(done(SECTION, "deleted"))
         }
         Err(why) => {

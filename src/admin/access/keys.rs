@@ -150,7 +150,7 @@ async fn create(State(console): State<Console>, me: Superuser, mut form: Form) -
     }
     let mut tx = db.begin().await?;
     let (key, text) = api_key::create(&mut tx, &console.secret, &new, &me.0.caller.signature()).await?;
-    tx.commit().await?;
+    database::commit(tx).await?;
     let frame = me.frame("A new key");
     Ok(render(&Made { frame, key, text }))
 }
@@ -219,6 +219,6 @@ async fn ask(State(db): State<PgPool>, me: Superuser, Id(id): Id) -> Result<Resp
 async fn revoke(State(db): State<PgPool>, me: Superuser, Id(id): Id) -> Result<Response, Refusal> {
     let mut tx = db.begin().await?;
     let revoked = api_key::revoke(&mut tx, id, &me.0.caller.signature()).await?;
-    tx.commit().await?;
+    database::commit(tx).await?;
     Ok(done(PATH, if revoked.is_some() { "revoked" } else { "none" }))
 }

@@ -2,10 +2,11 @@
 //!
 //! The tests hold the lock of a stock row, so that a lane's first transaction waits and everything else gathers.
 
-use std::pin::pin;
+use std::{pin::pin, time::Duration};
 
 use afforo::{
     database::Database,
+    idempotency::Pledge,
     order::{GroupCommit, Limits, NewItem, NewOrder, Outcome, PlaceError, PlacedOrder},
 };
 use futures::future::{join_all, poll_immediate};
@@ -72,32 +73,101 @@ async fn only_the_poison_order_of_a_batch_fails() {
 }
 
 #[tokio::test]
-async fn orders_that_wait_for_a_lock_for_too_long_fail_and_the_others_of_their_batch_are_placed() {
+async fn orders_of_locked_stock_are_set_aside_and_all_others_of_their_lane_are_placed() {
     let shop = Shop::open(100).await;
     let free = shop.app.product("Chair", "75.00").await;
     let chairs = shop.app.stock(shop.store, free, 100).await;
-    let lanes = shop.lanes(limits(128, 1000));
+    let lanes = shop.lanes(Limits {
+        set_aside_for: Duration::from_mins(10),
+        ..limits(128, 1000)
+    });
     let held = shop.hold().await;
     // All of them are handed in before the lane looks.
-    let products = [shop.product, free].repeat(8);
-    let decisions = join_all(
-        products
-            .iter()
-            .map(|product| lanes.place(order(shop.store, *product, 1), None)),
-    )
-    .await;
-    for (product, decision) in products.into_iter().zip(decisions) {
-        if product == free {
-            confirmed(decision);
-        } else {
-            assert!(matches!(decision, Err(PlaceError::Database(_))), "{decision:?}");
-        }
+    let lamps = join_all((0..8).map(|_| lanes.place(shop.order(1), None)));
+    let mut lamps = pin!(lamps);
+    assert!(poll_immediate(lamps.as_mut()).await.is_none());
+    let chair = || lanes.place(order(shop.store, free, 1), None);
+    for decision in join_all((0..8).map(|_| chair())).await {
+        confirmed(decision);
     }
+    // Those that come later wait for nobody either.
+    for _ in 0..10 {
+        confirmed(chair().await);
+    }
+    assert_eq!(shop.app.quantity(chairs).await, 82);
+    assert_eq!(shop.transactions().await[0], 8, "they were placed together");
+    assert!(
+        poll_immediate(lamps.as_mut()).await.is_none(),
+        "their stock is locked"
+    );
     held.rollback().await.unwrap();
-    assert_eq!(shop.app.quantity(chairs).await, 92);
-    assert_eq!(shop.transactions().await, [1; 8], "they were tried one by one");
+    let lamps: Vec<PlacedOrder> = lamps.await.into_iter().map(confirmed).collect();
+    assert!(
+        lamps.is_sorted_by_key(|order| order.id),
+        "first come, first served"
+    );
+    assert_eq!(shop.app.quantity(shop.stock).await, 92);
+    assert!(shop.app.unbalanced().await.is_empty());
+}
+
+#[tokio::test]
+async fn orders_of_a_locked_store_are_set_aside_and_those_of_other_stores_are_placed() {
+    let shop = Shop::open(100).await;
+    let other = shop.app.store("Other").await;
+    shop.app.stock(other, shop.product, 100).await;
+    let lanes = shop.lanes(Limits {
+        set_aside_for: Duration::from_mins(10),
+        ..limits(128, 1000)
+    });
+    let mut held = shop.app.pool.begin().await.unwrap();
+    let lock = sqlx::query("select from store where id = $1 for update").bind(shop.store);
+    lock.execute(&mut *held).await.unwrap();
+    let mut blocked = pin!(lanes.place(shop.order(1), None));
+    assert!(poll_immediate(blocked.as_mut()).await.is_none());
+    for _ in 0..3 {
+        confirmed(lanes.place(order(other, shop.product, 1), None).await);
+    }
+    assert!(poll_immediate(blocked.as_mut()).await.is_none());
+    held.rollback().await.unwrap();
+    confirmed(blocked.await);
+}
+
+#[tokio::test]
+async fn orders_of_stock_that_stays_locked_fail_in_the_end() {
+    let shop = Shop::open(100).await;
+    let lanes = shop.lanes(Limits {
+        set_aside_for: Duration::ZERO,
+        ..limits(128, 1000)
+    });
+    let held = shop.hold().await;
+    let decision = lanes.place(shop.order(1), None).await;
+    assert!(matches!(decision, Err(PlaceError::Locked)), "{decision:?}");
+    held.rollback().await.unwrap();
     // The next ones wait for locks as ever.
     confirmed(lanes.place(shop.order(1), None).await);
+}
+
+#[tokio::test]
+async fn an_order_whose_key_is_in_use_elsewhere_keeps_no_other_from_being_placed() {
+    let shop = Shop::open(100).await;
+    let lanes = shop.lanes(limits(128, 1000));
+    let mut elsewhere = shop.app.pool.begin().await.unwrap();
+    elsewhere
+        .execute("insert into idempotency_key (key, fingerprint, status, body) values ('key', '', 201, '')")
+        .await
+        .unwrap();
+    let pledge = Pledge {
+        key: "key".to_owned(),
+        fingerprint: [0; 16],
+    };
+    let (keyed, plain) = tokio::join!(
+        lanes.place(shop.order(1), Some(pledge)),
+        lanes.place(shop.order(1), None)
+    );
+    assert!(matches!(keyed, Err(PlaceError::KeyInUse)), "{keyed:?}");
+    confirmed(plain);
+    elsewhere.rollback().await.unwrap();
+    assert_eq!(shop.app.quantity(shop.stock).await, 99);
 }
 
 #[tokio::test]

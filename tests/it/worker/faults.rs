@@ -25,6 +25,7 @@ pub(super) fn settings(redis: &RedisServer) -> RedisSettings {
     RedisSettings {
         redis_url: Some(redis.url(0).into()),
         redis_pool_size: 2,
+        redis_key_prefix: String::new(),
     }
 }
 
@@ -302,4 +303,24 @@ async fn a_worker_that_waits_for_a_silent_database_ends_when_it_is_told() {
     // What is silent is given 45 s, unless somebody wants to stop.
     let ended = tokio::time::timeout(Duration::from_secs(30), worker.stop()).await;
     ended.expect("it ends");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_confirmation_that_somebody_has_locked_holds_up_no_other() {
+    let app = TestApp::start().await;
+    let orders = orders(&app, 3).await;
+    let mut elsewhere = app.pool.begin().await.unwrap();
+    let lock = sqlx::query("insert into order_confirmation (order_id) values ($1)").bind(orders[1]);
+    lock.execute(&mut *elsewhere).await.unwrap();
+    let worker = Worker::start(&app);
+    eventually("the others are confirmed", async || {
+        confirmed(&app.pool).await == [orders[0], orders[2]]
+    })
+    .await;
+    elsewhere.rollback().await.unwrap();
+    eventually("it is confirmed as well", async || {
+        confirmed(&app.pool).await == orders
+    })
+    .await;
+    worker.stop().await;
 }

@@ -1,0 +1,70 @@
+//! A failover of PostgreSQL: the address leads to a standby, which becomes the primary.
+
+use afforo::database;
+use serde_json::json;
+use sqlx::{Connection, Executor, PgConnection};
+
+use crate::support::{
+    app::{TestApp, order},
+    moving::MovingAddress,
+    program::eventually,
+    redis::RedisServer,
+    standby::{Pair, promote, socket},
+};
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_server_on_a_standby_answers_503_until_it_is_promoted_and_then_serves() {
+    let pair = Pair::start().await;
+    let redis = RedisServer::start();
+    let mut admin = PgConnection::connect(&pair.primary.url("postgres"))
+        .await
+        .unwrap();
+    admin.execute("create database shop").await.unwrap();
+    admin.close().await.unwrap();
+    database::migrate(&pair.primary.url("shop")).await.unwrap();
+    let address = MovingAddress::of(socket(&pair.primary)).await;
+    let url = format!(
+        "postgres://postgres@127.0.0.1:{}/shop?sslmode=disable",
+        address.port
+    );
+    let app = TestApp::start_at(&url, &redis.url(0)).await;
+    let (store, product) = (app.store("Main Store").await, app.product("Lamp", "1.50").await);
+    app.stock(store, product, 100).await;
+    app.order(store, &[(product, 1)]).await.created();
+    assert_eq!(app.get("/health/ready/").await.status, 200);
+
+    // As in a failover: the primary is gone, and its address leads to the standby before that is promoted.
+    pair.primary.kill();
+    address.move_to(socket(&pair.standby));
+    address.cut();
+    let (body, change) = (
+        order(store, &[(product, 1)]),
+        json!({ "location": "Main Street 2" }),
+    );
+    let path = format!("/api/stores/{store}/");
+    let (read, placed, changed) = tokio::join!(
+        app.get("/api/products/"),
+        app.post("/api/orders/", &body),
+        app.patch(&path, &change),
+    );
+    for answer in [&read, &placed, &changed] {
+        assert_eq!(answer.status, 503, "{}", answer.text);
+        assert_eq!(answer.header("retry-after"), "1");
+    }
+    // What was found is told again for a second.
+    eventually("it is not ready", async || {
+        let ready = app.get("/health/ready/").await;
+        (ready.status.as_u16(), &ready.body["database"]) == (503, &json!(false))
+    })
+    .await;
+
+    promote(&pair.standby).await;
+    eventually("it is ready", async || {
+        app.get("/health/ready/").await.status == 200
+    })
+    .await;
+    app.order(store, &[(product, 1)]).await.created();
+    assert_eq!(app.patch(&path, &change).await.status, 200);
+    assert_eq!(app.get("/api/products/").await.status, 200);
+    assert!(app.unbalanced().await.is_empty());
+}
