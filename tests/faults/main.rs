@@ -8,6 +8,7 @@
 )]
 
 mod duplicates;
+mod failover;
 mod kill_storm;
 mod kit;
 mod leaving;

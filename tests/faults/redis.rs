@@ -72,7 +72,13 @@ async fn a_redis_that_hangs_dies_or_forgets_fails_no_order_and_costs_no_confirma
             hits += 1;
             is_limited_again().await;
 
-            let mut connection = connect(&redis).await.expect("it is back");
+            let mut connection = None;
+            until("it is back", async || {
+                connection = connect(&redis).await;
+                connection.is_some()
+            })
+            .await;
+            let mut connection = connection.unwrap();
             // While jobs are in it.
             let mut size = 0;
             while size == 0 {
