@@ -124,6 +124,14 @@ async fn what_was_typed_into_a_filter_is_kept_and_is_text() {
     assert!(page.contains(r#"value="&#60;b&#62;50,00""#), "{page}");
     assert!(page.contains(r#"value="1""#) && !page.contains("<b>50"), "{page}");
     assert!(page.contains("write an amount like 50.00"), "{page}");
+    // A control for days would show nothing of it.
+    let page = desk.html("/admin/orders/?from=2026-13-01&to=2026-11-30").await;
+    for control in [
+        r#"name="from" type="text" value="2026-13-01""#,
+        r#"name="to" type="date" value="2026-11-30""#,
+    ] {
+        assert!(page.contains(control), "{control}: {page}");
+    }
     let long = "x".repeat(5000);
     let page = desk.html(&format!("/admin/stock/?store={long}")).await;
     assert!(page.len() < 40_000, "it is quoted in part: {}", page.len());
