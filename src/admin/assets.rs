@@ -1,15 +1,19 @@
 //! Style sheet, scripts and icon, each part of the program. Their addresses name the version: browsers keep them for good.
 
+use std::sync::LazyLock;
+
 use axum::{
     Router,
-    extract::Path,
-    http::{StatusCode, header},
+    body::Bytes,
+    extract::{Path, Request},
+    http::{HeaderValue, StatusCode},
     response::{IntoResponse, Response},
     routing::get,
 };
 use xxhash_rust::xxh3::xxh3_64;
 
 use super::console::Console;
+use crate::web::StaticFile;
 
 struct Asset {
     name: &'static str,
@@ -66,16 +70,17 @@ pub fn router() -> Router<Console> {
     Router::new().route("/admin/assets/{version}/{name}", get(serve))
 }
 
-async fn serve(Path((_, name)): Path<(String, String)>) -> Response {
-    match ASSETS.iter().find(|asset| asset.name == name) {
-        Some(asset) => (
-            [
-                (header::CONTENT_TYPE, asset.content_type),
-                (header::CACHE_CONTROL, "public, max-age=31536000, immutable"),
-            ],
-            asset.bytes,
-        )
-            .into_response(),
+static FILES: LazyLock<[StaticFile; ASSETS.len()]> = LazyLock::new(|| {
+    ASSETS.map(|asset| {
+        let content_type = HeaderValue::from_static(asset.content_type);
+        StaticFile::new(content_type, Bytes::from_static(asset.bytes))
+            .cached("public, max-age=31536000, immutable")
+    })
+});
+
+async fn serve(Path((_, name)): Path<(String, String)>, request: Request) -> Response {
+    match ASSETS.iter().position(|asset| asset.name == name) {
+        Some(index) => FILES[index].answer(&request),
         None => StatusCode::NOT_FOUND.into_response(),
     }
 }

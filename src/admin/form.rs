@@ -4,17 +4,21 @@ use std::fmt::{self, Display};
 
 use axum::{
     extract::{FromRequest, Request},
-    http::{HeaderValue, StatusCode, header},
+    http::StatusCode,
     response::{IntoResponse, Redirect, Response},
 };
 use serde_json::{Map, Value};
 use uuid::Uuid;
 
-use super::{api::Answer, page::Refusal, query::Query};
+use super::{api::Answer, operator::Operator, page::Refusal, query::Query};
 use crate::web::Body;
 
 /// The field that holds the idempotency key of a form, which is fresh with every form that is shown.
 const KEY: &str = "idempotency_key";
+/// The longest form, in bytes, and the most fields that it may have: each takes much more memory than it has bytes. An operator
+/// may choose thousands of stores or rows, and describe a product at length; before the login there are a few short fields.
+const OF_OPERATORS: (usize, usize) = (1024 * 1024, 10_000);
+const OF_STRANGERS: (usize, usize) = (16 * 1024, 100);
 /// What stands above a form of which some field is wrong.
 const LOOK: &str = "Nothing was changed: see what is said at the fields.";
 
@@ -201,13 +205,16 @@ impl Form {
 impl<S: Send + Sync> FromRequest<S> for Form {
     type Rejection = Refusal;
 
-    async fn from_request(request: Request, state: &S) -> Result<Self, Refusal> {
-        let content_type = request.headers().get(header::CONTENT_TYPE);
-        let is_form = content_type
-            .map(HeaderValue::as_bytes)
-            .is_none_or(|said| said.starts_with(b"application/x-www-form-urlencoded"));
-        let Ok(body) = Body::from_request(request, state).await;
-        let bytes = body.received().filter(|_| is_form).ok_or(Refusal::Unreadable)?;
+    async fn from_request(request: Request, _: &S) -> Result<Self, Refusal> {
+        let (longest, most_fields) = match request.extensions().get::<Operator>() {
+            Some(_) => OF_OPERATORS,
+            None => OF_STRANGERS,
+        };
+        let body = Body::receive(request, longest).await;
+        let bytes = body.form().map_err(Refusal::Unreadable)?;
+        if form_urlencoded::parse(bytes).nth(most_fields).is_some() {
+            return Err(Refusal::Unreadable(StatusCode::PAYLOAD_TOO_LARGE));
+        }
         // Browsers end a line as the network does, texts within Afforo do not.
         let fields = form_urlencoded::parse(bytes).map(|(name, value)| {
             (
@@ -292,7 +299,10 @@ pub fn made(form: &Form, page: &str, another: &str) -> Response {
 
 #[cfg(test)]
 mod tests {
-    use axum::body::Body as Bytes;
+    use axum::{
+        body::Body as Bytes,
+        http::{HeaderValue, header},
+    };
     use serde_json::json;
 
     use super::*;
@@ -330,7 +340,10 @@ mod tests {
         let json = HeaderValue::from_static("application/json");
         request.headers_mut().insert(header::CONTENT_TYPE, json);
         let refused = Form::from_request(request, &()).await;
-        assert!(matches!(refused, Err(Refusal::Unreadable)));
+        assert!(matches!(
+            refused,
+            Err(Refusal::Unreadable(StatusCode::BAD_REQUEST))
+        ));
     }
 
     #[tokio::test]

@@ -102,6 +102,7 @@ pub fn router(console: Console, logins: RateLimitLayer) -> Router<AppState> {
         .layer(from_fn(web::retry_read))
         .layer(CsrfLayer::new().with_rejection_response(|_| Refusal::Elsewhere.into_response()))
         .layer(tower::util::MapResponseLayer::new(add_headers))
+        .layer(tower::util::MapRequestLayer::new(session::keep_own_cookies))
         .merge(assets::router())
         .with_state(console)
 }

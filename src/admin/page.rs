@@ -175,9 +175,9 @@ pub enum Refusal {
     /// 403: a form of another site.
     #[error("the form came from elsewhere")]
     Elsewhere,
-    /// 400: what was sent is no form of the console.
+    /// What was sent is no form of the console, or too long for one: 400, 408, 413, 415 or 503.
     #[error("the form could not be read")]
-    Unreadable,
+    Unreadable(StatusCode),
     /// The API said no to what needs no form, with this status and for this reason.
     #[error("{1}")]
     Api(StatusCode, String),
@@ -295,8 +295,13 @@ impl IntoResponse for Refusal {
                     "This form was sent by another site, and nothing was done. Open the page in the console and send it there.".into(),
                 )
             }
-            Self::Unreadable => (
-                StatusCode::BAD_REQUEST,
+            Self::Unreadable(StatusCode::PAYLOAD_TOO_LARGE) => (
+                StatusCode::PAYLOAD_TOO_LARGE,
+                "Too long",
+                "What was sent is longer than a form may be. Nothing was changed.".into(),
+            ),
+            Self::Unreadable(status) => (
+                status,
                 "Not understood",
                 "What was sent could not be read as a form. Nothing was changed.".into(),
             ),

@@ -6,6 +6,8 @@ use std::{convert::Infallible, fmt::Display};
 
 use axum::{extract::FromRequestParts, http::request::Parts};
 
+use crate::web::PARAMETER_LIMIT;
+
 /// How many rows a page of a list has.
 pub const PAGE_SIZE: i64 = 50;
 
@@ -175,9 +177,9 @@ impl Query {
 
 impl From<&str> for Query {
     fn from(query: &str) -> Self {
-        let parameters = form_urlencoded::parse(query.as_bytes()).into_owned();
+        let parameters = form_urlencoded::parse(query.as_bytes()).take(PARAMETER_LIMIT);
         // PostgreSQL has no texts with a zero in them.
-        let parameters = parameters.map(|(name, value)| (name, value.replace('\0', "\u{fffd}")));
+        let parameters = parameters.map(|(name, value)| (name.into_owned(), value.replace('\0', "\u{fffd}")));
         let mut query = Self {
             parameters: parameters.collect(),
             errors: Vec::new(),

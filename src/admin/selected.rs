@@ -193,7 +193,7 @@ impl Selection {
             return Err(Refusal::NotFound);
         }
         let ids = ids.map(str::parse).collect::<Result<Vec<i64>, _>>();
-        let ids = ids.map_err(|_| Refusal::Unreadable)?;
+        let ids = ids.map_err(|_| Refusal::Unreadable(StatusCode::BAD_REQUEST))?;
         if ids.len() > MOST {
             let reason = format!("At most {MOST} can be checked at a time. Nothing was changed.");
             return Err(Refusal::Api(StatusCode::BAD_REQUEST, reason));

@@ -5,7 +5,7 @@ use std::{convert::Infallible, sync::Arc};
 use axum::{
     extract::{FromRef, FromRequestParts, OptionalFromRequestParts, Request, State},
     http::{
-        HeaderName, Method, StatusCode, Uri, header,
+        HeaderName, HeaderValue, Method, StatusCode, Uri, header,
         request::Parts,
         uri::{Authority, PathAndQuery},
     },
@@ -28,6 +28,10 @@ use crate::{
     web::{Caller, Client, REQUEST_ID, Scheme},
 };
 
+/// How many cookies of a console are looked at.
+const MOST_COOKIES: usize = 4;
+/// How much of the name that a browser gives itself is kept, in bytes.
+const USER_AGENT_LIMIT: usize = 512;
 const LOGIN: &str = "/admin/login/";
 
 /// The account of whoever is logged in, as it is now.
@@ -141,6 +145,28 @@ fn is_for_loopback(request: &Request) -> bool {
     })
 }
 
+/// Keeps of a request's cookies only those of the console: whatever reads cookies checks the signature of each.
+pub fn keep_own_cookies(mut request: Request) -> Request {
+    let headers = request.headers_mut();
+    let sent = headers.get_all(header::COOKIE).iter();
+    let own: Vec<&[u8]> = sent
+        .flat_map(|value| value.as_bytes().split(|byte| *byte == b';'))
+        .map(<[u8]>::trim_ascii)
+        .filter(|cookie| {
+            let name = cookie.split(|byte| *byte == b'=').next().unwrap_or_default();
+            [SessionCookie::Host, SessionCookie::Plain]
+                .iter()
+                .any(|own| own.name().as_bytes() == name)
+        })
+        .take(MOST_COOKIES)
+        .collect();
+    match HeaderValue::from_bytes(&own.join(&b"; "[..])) {
+        Ok(own) if !own.is_empty() => drop(headers.insert(header::COOKIE, own)),
+        _ => drop(headers.remove(header::COOKIE)),
+    }
+    request
+}
+
 /// Finds out who asks: their [`Operator`], if there is a session, becomes an extension of the request.
 pub async fn read(State(console): State<Console>, mut request: Request, next: Next) -> Response {
     let jar = SignedCookieJar::from_headers(request.headers(), Key::from_ref(&console));
@@ -169,10 +195,12 @@ fn visit(request: &Request, token: Option<TokenHash>) -> Visit {
         let value = request.headers().get(name);
         value.map(|value| String::from_utf8_lossy(value.as_bytes()).into_owned())
     };
+    let mut user_agent = text(header::USER_AGENT).unwrap_or_default();
+    user_agent.truncate(user_agent.floor_char_boundary(USER_AGENT_LIMIT));
     Visit {
         address: client.and_then(|client| client.address),
         request_id: text(REQUEST_ID),
-        user_agent: text(header::USER_AGENT).unwrap_or_default(),
+        user_agent,
         token,
     }
 }

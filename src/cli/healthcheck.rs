@@ -9,7 +9,7 @@ use tokio::{
     time::timeout,
 };
 
-use super::{Failure, Settings};
+use super::Failure;
 use crate::settings::ListenSettings;
 
 const ANSWER_WITHIN: Duration = Duration::from_secs(3);
@@ -25,17 +25,16 @@ pub(super) struct Healthcheck {
 }
 
 impl Healthcheck {
-    pub async fn run(self, settings: &Settings) -> Result<(), Failure> {
+    pub async fn run(self) -> Result<(), Failure> {
         let mut address = self.listen.address();
         if address.ip().is_unspecified() {
             // A server that listens everywhere is asked here.
             address.set_ip(Ipv4Addr::LOCALHOST.into());
         }
-        let host = allowed_host(&settings.http.allowed_hosts);
         let path = if self.ready { "/health/ready/" } else { "/health/" };
         let asked = async {
             let mut connection = BufReader::new(TcpStream::connect(address).await?);
-            let request = format!("GET {path} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n");
+            let request = format!("GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n");
             connection.write_all(request.as_bytes()).await?;
             let mut status = String::new();
             connection.read_line(&mut status).await?;
@@ -47,13 +46,5 @@ impl Healthcheck {
             Ok(Err(error)) => Err(format!("{address} does not answer: {error}").into()),
             Err(_) => Err(format!("{address} does not answer within {} s", ANSWER_WITHIN.as_secs()).into()),
         }
-    }
-}
-
-/// A host that the server answers for.
-fn allowed_host(hosts: &[String]) -> &str {
-    match hosts.first().map_or("*", |host| host.trim()) {
-        "*" | "" => "localhost",
-        host => host.trim_start_matches('.'),
     }
 }

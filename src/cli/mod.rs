@@ -187,7 +187,7 @@ async fn run(cli: Cli) -> Result<ExitCode, Failure> {
         Command::Createsuperuser(create) => create.run(&settings).await?,
         Command::Changepassword(change) => change.run(&settings).await?,
         Command::Dev(dev) => dev.run(settings).await?,
-        Command::Healthcheck(healthcheck) => healthcheck.run(&settings).await?,
+        Command::Healthcheck(healthcheck) => healthcheck.run().await?,
         Command::Openapi => openapi::run()?,
         Command::Completions(completions) => completions.run()?,
     }

@@ -51,19 +51,22 @@ pub(super) enum Phase {
     Head,
     /// It has not sent all of a body that is waited for.
     Body,
-    /// Its request is worked on, or being answered.
+    /// Its request is worked on, or answered with a stream.
     Work,
+    /// Its answer is being sent, which has an end.
+    Answer,
     /// It was answered before it had sent everything. If it were closed then, the client might not see the answer.
     Leftover,
 }
 
 impl Phase {
-    const ALL: [Self; 6] = [
+    const ALL: [Self; 7] = [
         Self::Fresh,
         Self::Idle,
         Self::Head,
         Self::Body,
         Self::Work,
+        Self::Answer,
         Self::Leftover,
     ];
 }
@@ -217,13 +220,22 @@ fn answer(
     async move {
         let mut response = answering.await?;
         // The body may have been waited for in vain.
-        notes.enter(Phase::Work);
+        notes.enter(if has_end(&response) {
+            Phase::Answer
+        } else {
+            Phase::Work
+        });
         if notes.is_told(Order::Finish) {
             let close = HeaderValue::from_static("close");
             response.headers_mut().insert(header::CONNECTION, close);
         }
         Ok(response.map(|body| Answer { body, notes }))
     }
+}
+
+/// Whether an answer is all there, or made of one that is; or else it is a stream.
+fn has_end(response: &Response<Body>) -> bool {
+    response.body().size_hint().exact().is_some() || response.headers().contains_key(header::CONTENT_ENCODING)
 }
 
 /// The body of a request.

@@ -139,6 +139,7 @@ impl Connections {
             Phase::Fresh if self.finishing.load(Ordering::Relaxed) => LAST_REQUEST.min(self.limits.head),
             Phase::Fresh | Phase::Head => self.limits.head,
             Phase::Idle => self.limits.idle,
+            Phase::Answer => self.limits.sending,
             Phase::Leftover => LEFTOVER,
             // The body and the handler have bounds of their own.
             Phase::Body | Phase::Work => return false,
@@ -205,7 +206,7 @@ fn rank(notes: &Notes, now: u64) -> Option<(u8, u64)> {
         (Phase::Idle, since) if is_slow(since) => Some((1, since)),
         (Phase::Fresh | Phase::Head, since) => Some((2, since)),
         (Phase::Idle, since) => Some((3, since)),
-        (Phase::Body | Phase::Work, _) => None,
+        (Phase::Body | Phase::Work | Phase::Answer, _) => None,
     }
 }
 

@@ -1,108 +1,112 @@
 //! Which pages of other origins may read the API.
 //!
-//! Not tower-http's layer, because its preflight answers differ from those that clients know: every preflight is
-//! answered with 200, the methods and headers are listed with a space, and any OPTIONS carries them. `Idempotency-Key` and
-//! `X-API-Key` are listed where they are asked for. No header is exposed to scripts but that an answer was given before: a browser's cache sends
-//! `If-None-Match` and understands 304 without their help.
+//! tower-http's layer decides, but it is given only requests of pages, which have an `Origin`: all others cost nothing. It
+//! answers each OPTIONS as a preflight, so it is shown an answer that was made, unless it is one.
 
-use std::sync::Arc;
+use std::{convert::Infallible, time::Duration};
 
 use axum::{
+    body::Body,
     extract::Request,
-    http::{HeaderMap, HeaderValue, Method, header},
-    response::{Html, IntoResponse, Response},
+    http::{HeaderMap, HeaderName, HeaderValue, Method, Uri, header},
+    response::Response,
 };
+use tower::{Layer, ServiceExt, service_fn};
+use tower_http::cors::{AllowOrigin, CorsLayer};
 
 use crate::{settings::HttpSettings, web::IDEMPOTENT_REPLAYED};
 
-const METHODS: HeaderValue = HeaderValue::from_static("DELETE, GET, OPTIONS, PATCH, POST, PUT");
-const HEADERS: &str = "accept, authorization, content-type, user-agent, x-csrftoken, x-requested-with";
-/// What is listed beside them for a page that asks for it.
-const MORE_HEADERS: [&str; 2] = ["idempotency-key", "x-api-key"];
-const MAX_AGE: HeaderValue = HeaderValue::from_static("86400");
-const ANY: HeaderValue = HeaderValue::from_static("*");
+const X_CSRF_TOKEN: HeaderName = HeaderName::from_static("x-csrftoken");
+const X_REQUESTED_WITH: HeaderName = HeaderName::from_static("x-requested-with");
+const X_API_KEY: HeaderName = HeaderName::from_static("x-api-key");
+const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
 
-/// The origins whose pages may read answers.
+/// Tells pages what they may do.
 #[derive(Clone, Debug)]
-pub(super) enum AllowedOrigins {
-    /// All of them.
-    Any,
-    /// These.
-    Only(Arc<[String]>),
-}
+pub(super) struct Cors(CorsLayer);
 
-impl AllowedOrigins {
+impl Cors {
     pub fn new(http: &HttpSettings) -> Self {
-        if http.debug {
-            return Self::Any;
-        }
-        Self::Only(
-            http.cors_allowed_origins
-                .iter()
-                .map(|origin| origin.trim().to_owned())
-                .collect(),
-        )
+        let origins = if http.debug {
+            AllowOrigin::predicate(|origin, _| is_on_this_machine(origin))
+        } else {
+            AllowOrigin::list(http.cors_allowed_origins.origins().iter().cloned())
+        };
+        let layer = CorsLayer::new()
+            .allow_origin(origins)
+            .allow_methods([
+                Method::DELETE,
+                Method::GET,
+                Method::OPTIONS,
+                Method::PATCH,
+                Method::POST,
+                Method::PUT,
+            ])
+            .allow_headers([
+                header::ACCEPT,
+                header::AUTHORIZATION,
+                header::CONTENT_TYPE,
+                header::USER_AGENT,
+                X_CSRF_TOKEN,
+                X_REQUESTED_WITH,
+                IDEMPOTENCY_KEY,
+                X_API_KEY,
+            ])
+            .expose_headers([IDEMPOTENT_REPLAYED])
+            .max_age(Duration::from_hours(24))
+            // `Origin` is added to the `Vary` of each answer.
+            .vary([]);
+        Self(layer)
     }
 
-    /// Tells in the answer who may read it.
-    pub fn share(&self, asked: &Asked, mut response: Response) -> Response {
-        let headers = response.headers_mut();
-        vary_by_origin(headers);
-        if let Some(allowed) = asked.origin.as_ref().and_then(|origin| self.allow(origin)) {
-            add(headers, allowed, asked);
-        }
+    /// The answer to a preflight: what a page may send. `None` if the request is none.
+    pub fn preflight(&self, request: &Request) -> Option<impl Future<Output = Response> + use<>> {
+        let is_preflight = request.method() == Method::OPTIONS
+            && request
+                .headers()
+                .contains_key(header::ACCESS_CONTROL_REQUEST_METHOD);
+        let origin = origin_of(request).filter(|_| is_preflight)?;
+        let cors = self.clone();
+        Some(async move { cors.ask(Method::OPTIONS, origin, Response::default()).await })
+    }
+
+    /// Tells in an answer whether the page of `origin` may read it.
+    pub async fn share(&self, origin: Option<HeaderValue>, response: Response) -> Response {
+        let mut response = match origin {
+            Some(origin) => self.ask(Method::GET, origin, response).await,
+            None => response,
+        };
+        vary_by_origin(response.headers_mut());
         response
     }
 
-    /// What to tell a page of `origin`, if it may read.
-    fn allow(&self, origin: &HeaderValue) -> Option<HeaderValue> {
-        match self {
-            Self::Any => Some(ANY),
-            Self::Only(origins) => origins
-                .iter()
-                .any(|allowed| allowed.as_bytes() == origin.as_bytes())
-                .then(|| origin.clone()),
-        }
+    async fn ask(&self, method: Method, origin: HeaderValue, response: Response) -> Response {
+        let mut asked = Request::new(Body::empty());
+        *asked.method_mut() = method;
+        asked.headers_mut().insert(header::ORIGIN, origin);
+        let mut response = Some(response);
+        let answered = service_fn(move |_: Request| {
+            let response = response.take().unwrap_or_default();
+            async { Ok::<_, Infallible>(response) }
+        });
+        let Ok(response) = self.0.layer(answered).oneshot(asked).await;
+        response
     }
 }
 
-/// What a request says that matters here.
-pub(super) struct Asked {
-    origin: Option<HeaderValue>,
-    is_options: bool,
-    is_preflight: bool,
-    /// Of the headers that are not listed for everyone.
-    more_headers: Vec<&'static str>,
+/// The origin of the page that asks, if one does.
+pub(super) fn origin_of(request: &Request) -> Option<HeaderValue> {
+    let origin = request.headers().get(header::ORIGIN);
+    origin.filter(|origin| !origin.is_empty()).cloned()
 }
 
-impl Asked {
-    pub fn of(request: &Request) -> Self {
-        let headers = request.headers();
-        let is_options = request.method() == Method::OPTIONS;
-        Self {
-            origin: headers
-                .get(header::ORIGIN)
-                .filter(|origin| !origin.is_empty())
-                .cloned(),
-            is_options,
-            more_headers: if is_options {
-                asked_for(headers)
-            } else {
-                Vec::new()
-            },
-            is_preflight: is_options && headers.contains_key(header::ACCESS_CONTROL_REQUEST_METHOD),
-        }
-    }
-
-    /// Whether a browser asks what it may send, before it sends it.
-    pub fn is_preflight(&self) -> bool {
-        self.is_preflight
-    }
-}
-
-/// The answer to a preflight. The type of a body that is empty says nothing; clients get the one that they always got.
-pub(super) fn preflight() -> Response {
-    Html(()).into_response()
+/// In development, pages of this machine may read: a front end has a server of its own then, on any port.
+fn is_on_this_machine(origin: &HeaderValue) -> bool {
+    let origin = origin.to_str().ok().and_then(|origin| origin.parse::<Uri>().ok());
+    origin.is_some_and(|origin| {
+        ["http", "https"].contains(&origin.scheme_str().unwrap_or_default())
+            && ["localhost", "127.0.0.1", "[::1]"].contains(&origin.host().unwrap_or_default())
+    })
 }
 
 fn vary_by_origin(headers: &mut HeaderMap) {
@@ -114,34 +118,4 @@ fn vary_by_origin(headers: &mut HeaderMap) {
         None => HeaderValue::from_static("origin"),
     };
     headers.insert(header::VARY, vary);
-}
-
-/// Which of the headers that are not listed for everyone a page wants to send.
-fn asked_for(headers: &HeaderMap) -> Vec<&'static str> {
-    let asked = headers.get_all(header::ACCESS_CONTROL_REQUEST_HEADERS).iter();
-    let asked: Vec<&str> = asked
-        .filter_map(|asked| asked.to_str().ok())
-        .flat_map(|asked| asked.split(','))
-        .map(str::trim)
-        .collect();
-    let is_asked_for = |name: &&str| asked.iter().any(|asked| asked.eq_ignore_ascii_case(name));
-    MORE_HEADERS.into_iter().filter(is_asked_for).collect()
-}
-
-fn add(headers: &mut HeaderMap, allowed: HeaderValue, asked: &Asked) {
-    headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, allowed);
-    if headers.contains_key(IDEMPOTENT_REPLAYED) {
-        let exposed = HeaderValue::from_name(IDEMPOTENT_REPLAYED);
-        headers.insert(header::ACCESS_CONTROL_EXPOSE_HEADERS, exposed);
-    }
-    if asked.is_options {
-        headers.insert(header::ACCESS_CONTROL_ALLOW_METHODS, METHODS);
-        let may_be_sent = asked
-            .more_headers
-            .iter()
-            .fold(HEADERS.to_owned(), |all, one| all + ", " + one);
-        let may_be_sent = HeaderValue::from_str(&may_be_sent).expect("names of headers");
-        headers.insert(header::ACCESS_CONTROL_ALLOW_HEADERS, may_be_sent);
-        headers.insert(header::ACCESS_CONTROL_MAX_AGE, MAX_AGE);
-    }
 }

@@ -1,34 +1,36 @@
 //! Requests are answered only for the hosts that the server is known by: links are made from the Host header.
 
-use std::sync::Arc;
-
 use axum::{
     extract::Request,
-    http::{StatusCode, header},
-    response::{IntoResponse, Response},
+    http::{HeaderValue, StatusCode, header},
 };
 
-use crate::web::Problem;
+use crate::{settings::AllowedHosts, web::Problem};
 
-/// Host names that requests may be for: `example.com`, `.example.com` with its subdomains, or `*`.
+/// What load balancers and orchestrators ask, by an address that is nobody's name. These answers have no links.
+const ANY_HOST: [&str; 2] = ["/health/", "/health/ready/"];
+
+/// Lets requests in that are for a host by which the server is known.
 #[derive(Clone, Debug)]
-pub(super) struct AllowedHosts(Arc<[String]>);
+pub(super) struct HostCheck(pub AllowedHosts);
 
-impl AllowedHosts {
-    pub fn new(hosts: &[String]) -> Self {
-        let hosts = hosts.iter().map(|host| host.trim().to_ascii_lowercase());
-        Self(hosts.filter(|host| !host.is_empty()).collect())
-    }
-
-    /// Whether a request is for one of them.
-    pub fn allow_request(&self, request: &Request) -> bool {
-        let header = request
-            .headers()
-            .get(header::HOST)
-            .map(|host| host.to_str().unwrap_or_default());
-        // An absolute request line names the host itself.
-        let host = header.or_else(|| request.uri().authority().map(axum::http::uri::Authority::as_str));
-        host.is_some_and(|host| self.allow(host))
+impl HostCheck {
+    /// Refuses a request that is for none of them, or does not say clearly which one it is for.
+    pub fn check(&self, request: &Request) -> Result<(), Problem> {
+        let mut hosts = request.headers().get_all(header::HOST).iter();
+        let host = hosts.next();
+        if hosts.next().is_some() {
+            let refusal = "A request has one Host, and this one has several.";
+            return Err(Problem::detail(StatusCode::BAD_REQUEST, refusal));
+        }
+        let host = host.and_then(|host| host.to_str().ok()).unwrap_or_default();
+        if ANY_HOST.contains(&request.uri().path()) || self.allow(host) {
+            return Ok(());
+        }
+        Err(Problem::detail(
+            StatusCode::BAD_REQUEST,
+            "Host not allowed: name it in ALLOWED_HOSTS.",
+        ))
     }
 
     /// Whether a Host header, with or without a port, names one of them.
@@ -37,7 +39,7 @@ impl AllowedHosts {
         let is_name = |c: char| c.is_ascii_alphanumeric() || "-._:[]".contains(c);
         !name.is_empty()
             && name.chars().all(is_name)
-            && self.0.iter().any(|allowed| {
+            && self.0.names().iter().any(|allowed| {
                 allowed == "*"
                     || *allowed == name
                     || allowed.strip_prefix('.').is_some_and(|domain| {
@@ -48,12 +50,20 @@ impl AllowedHosts {
     }
 }
 
-pub(super) fn refusal() -> Response {
-    Problem::detail(
-        StatusCode::BAD_REQUEST,
-        "Host not allowed: name it in ALLOWED_HOSTS.",
-    )
-    .into_response()
+/// Takes the host from a request line that names it: then the Host header does not count.
+pub(super) fn prefer_request_line(mut request: Request) -> Request {
+    let is_clear = request.headers().get_all(header::HOST).iter().nth(1).is_none();
+    let Some(authority) = request.uri().authority().filter(|_| is_clear) else {
+        return request;
+    };
+    let host = match authority.port() {
+        Some(port) => format!("{}:{port}", authority.host()),
+        None => authority.host().to_owned(),
+    };
+    if let Ok(host) = HeaderValue::from_str(&host) {
+        request.headers_mut().insert(header::HOST, host);
+    }
+    request
 }
 
 fn without_port(host: &str) -> &str {
@@ -69,7 +79,7 @@ mod tests {
 
     #[test]
     fn hosts_match_by_name_by_domain_or_all() {
-        let hosts = AllowedHosts::new(&["localhost".into(), ".shop.example".into(), "[::1]".into()]);
+        let hosts = HostCheck("localhost,.shop.example,[::1]".parse().unwrap());
         for host in [
             "localhost",
             "LOCALHOST:8000",
@@ -91,6 +101,6 @@ mod tests {
         ] {
             assert!(!hosts.allow(host), "{host}");
         }
-        assert!(AllowedHosts::new(&["*".into()]).allow("anything.example:1"));
+        assert!(HostCheck("*".parse().unwrap()).allow("anything.example:1"));
     }
 }

@@ -15,7 +15,10 @@ pub struct Limits {
     pub idle: Duration,
     /// How long a client may go without taking anything of an answer that waits for it.
     pub stall: Duration,
-    /// Requests and their bodies.
+    /// How long a client may take for an answer, other than a stream. What of it is with the connection already has as long
+    /// again as a connection may be silent.
+    pub sending: Duration,
+    /// Requests and their bodies, and answers.
     pub intake: IntakeLimits,
     /// How long reading may take. What takes longer is ended.
     pub reading: Duration,
@@ -36,6 +39,7 @@ impl Default for Limits {
             // that they have just sent a request over.
             idle: Duration::from_secs(75),
             stall: Duration::from_secs(30),
+            sending: Duration::from_mins(2),
             intake: IntakeLimits::default(),
             // As long as PostgreSQL lets one statement run.
             reading: Duration::from_secs(30),
@@ -66,6 +70,7 @@ impl Limits {
                 caller_pooled: share_of(pooled),
                 caller_connections: share_of(count(pool_size)),
                 body_bytes: count(settings.max_body_memory).saturating_mul(1024 * 1024),
+                response_bytes: count(settings.max_response_memory).saturating_mul(1024 * 1024),
                 ..usual.intake
             },
             delay: Duration::from_secs(settings.shutdown_delay.into()),
@@ -75,7 +80,7 @@ impl Limits {
 
     /// How often the connections are looked at: a bound is kept to within a quarter of it, and half a second.
     pub(super) fn tick(&self) -> Duration {
-        let shortest = self.head.min(self.idle).min(self.stall);
+        let shortest = self.head.min(self.idle).min(self.stall).min(self.sending);
         (shortest / 4).clamp(Duration::from_millis(5), Duration::from_millis(500))
     }
 }

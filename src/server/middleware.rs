@@ -17,8 +17,8 @@ use tower_http::{
 };
 
 use super::{
-    cors::{self, AllowedOrigins},
-    hosts::{self, AllowedHosts},
+    cors::{self, Cors},
+    hosts::{self, HostCheck},
     measure::Measure,
     span,
     work::Workshop,
@@ -36,14 +36,15 @@ use crate::{
 pub(super) fn around(routes: Router, http: &HttpSettings, workshop: Workshop) -> Router {
     let proxies = http.trusted_proxies.clone();
     let doors = Doors {
-        origins: AllowedOrigins::new(http),
-        hosts: AllowedHosts::new(&http.allowed_hosts),
+        cors: Cors::new(http),
+        hosts: HostCheck(http.allowed_hosts.clone()),
         workshop,
     };
     let stack = ServiceBuilder::new()
         .option_layer(telemetry::counts().then(Measure::new))
         // A request id that could not be logged or sent back is as good as none.
         .map_request(drop_strange_request_id)
+        .map_request(hosts::prefer_request_line)
         .layer(SetRequestIdLayer::new(REQUEST_ID, MakeRequestUuid))
         .layer(PropagateRequestIdLayer::new(REQUEST_ID))
         // Failures are logged where they become answers, not once more here.
@@ -84,26 +85,41 @@ fn add_security_headers(mut response: Response) -> Response {
     response
 }
 
+/// Tells a browser that came through TLS to do so for a year.
+const HSTS: HeaderValue = HeaderValue::from_static("max-age=31536000");
+
 /// Who may come in, and what is done for them.
 #[derive(Clone)]
 struct Doors {
-    origins: AllowedOrigins,
-    hosts: AllowedHosts,
+    cors: Cors,
+    hosts: HostCheck,
     workshop: Workshop,
 }
 
 /// Preflights are answered, and requests for other hosts refused; all others go on. A preflight is about an origin, not
 /// about what is asked for, so its host does not matter.
 async fn pass(State(doors): State<Doors>, request: Request, next: Next) -> Response {
-    let asked = cors::Asked::of(&request);
-    let response = if asked.is_preflight() {
-        cors::preflight()
-    } else if !doors.hosts.allow_request(&request) {
-        hosts::refusal()
-    } else {
-        doors.workshop.run(request, next).await
+    if let Some(answer) = doors.cors.preflight(&request) {
+        return doors.cors.share(None, answer.await).await;
+    }
+    let origin = cors::origin_of(&request);
+    let client = request.extensions().get::<Client>();
+    let is_behind_tls = client.is_some_and(|client| client.scheme == Scheme::Https);
+    let response = match check(&doors, &request) {
+        Ok(()) => doors.workshop.run(request, next).await,
+        Err(refusal) => refusal.into_response(),
     };
-    doors.origins.share(&asked, response)
+    let mut response = doors.cors.share(origin, response).await;
+    if is_behind_tls {
+        let headers = response.headers_mut();
+        headers.insert(header::STRICT_TRANSPORT_SECURITY, HSTS);
+    }
+    response
+}
+
+fn check(doors: &Doors, request: &Request) -> Result<(), Problem> {
+    web::check_query(request.uri().query().unwrap_or_default())?;
+    doors.hosts.check(request)
 }
 
 fn drop_strange_request_id(mut request: Request) -> Request {

@@ -3,8 +3,10 @@
 mod connection;
 mod connections;
 mod cors;
+mod docs;
 mod health;
 mod hosts;
+mod index;
 mod limits;
 mod measure;
 mod middleware;
@@ -145,7 +147,8 @@ pub fn app(
     };
     let routes = api
         .merge(admin::router(console, limit_of_logins))
-        .merge(openapi::pages(document))
+        .merge(docs::router(&document))
+        .merge(index::router())
         .fallback(async || Problem::not_found())
         .method_not_allowed_fallback(async |method: Method| Problem::not_allowed(&method))
         .with_state(state);

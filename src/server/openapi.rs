@@ -1,14 +1,8 @@
-//! The description of the API: `/api/openapi.json`, and a page to try it at `/api/docs/`.
+//! The description of the API.
 
-use axum::{Router, middleware::from_fn};
 use utoipa::openapi::{InfoBuilder, LicenseBuilder, OpenApi, OpenApiBuilder};
-use utoipa_swagger_ui::{Config, SwaggerUi};
 
-use crate::{
-    product,
-    rate_limit::RateLimitLayer,
-    web::{self, AppState},
-};
+use crate::{product, rate_limit::RateLimitLayer, web};
 
 /// What is said of the API as a whole; the routes add themselves.
 pub(super) fn base() -> OpenApi {
@@ -42,14 +36,4 @@ pub fn document() -> OpenApi {
         search: limit,
     };
     super::api(limits, None).into_openapi()
-}
-
-pub(super) fn pages(document: OpenApi) -> Router<AppState> {
-    // The page's validator badge would send the document's address to another site.
-    let config = Config::new(["/api/openapi.json"]).validator_url("none");
-    let pages = SwaggerUi::new("/api/docs")
-        .url("/api/openapi.json", document)
-        .config(config);
-    // The scripts of the page have more than a megabyte.
-    Router::from(pages).layer(from_fn(web::spare))
 }

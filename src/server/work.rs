@@ -13,7 +13,7 @@ use tokio_util::task::TaskTracker;
 use tracing::Instrument;
 
 use super::limits::Limits;
-use crate::web::{Client, Intake, Problem, Turn, Work};
+use crate::web::{Client, Intake, Problem, Responses, Shed, Turn, Work};
 
 /// A write that goes on for so much longer waits for a database that is gone without a word: PostgreSQL ends each of its
 /// statements within half a minute. It is given up, so that it does not keep its connection from others.
@@ -25,6 +25,7 @@ pub(super) struct Workshop(Arc<Inner>);
 
 struct Inner {
     intake: Intake,
+    responses: Responses,
     reading: Duration,
     writing: Duration,
     writes: TaskTracker,
@@ -34,6 +35,7 @@ impl Workshop {
     pub(super) fn new(limits: &Limits, writes: TaskTracker) -> Self {
         Self(Arc::new(Inner {
             intake: Intake::new(limits.intake),
+            responses: Responses::new(limits.intake.response_bytes, limits.intake.compressions),
             reading: limits.reading,
             writing: limits.writing,
             writes,
@@ -45,27 +47,39 @@ impl Workshop {
         if is_asked_by_operators(request.uri().path()) {
             return next.run(request).await;
         }
-        let caller = request
-            .extensions()
-            .get::<Client>()
-            .and_then(|client| client.address);
-        let turn = match self.0.intake.admit(work_of(&request), caller) {
+        let turn = match self.admit(&request) {
             Ok(turn) => turn,
             Err(shed) => return Problem::from(shed).into_response(),
         };
-        if request.method().is_safe() {
+        let is_write = !request.method().is_safe();
+        let response = if is_write {
+            request.extensions_mut().insert(turn.clone());
+            self.finish_writes(request, next, turn).await
+        } else {
+            request.extensions_mut().insert(self.0.responses.clone());
             // What is read is rolled back on its way into the pool.
             let work = async {
                 turn.wait_for_share().await;
                 next.run(request).await
             };
             let answer = timeout(self.0.reading, work).await;
-            return answer.unwrap_or_else(|_| {
+            drop(turn);
+            answer.unwrap_or_else(|_| {
                 Problem::TryAgain("The request took too long, try again later.").into_response()
-            });
+            })
+        };
+        self.0.responses.hold(response, is_write).await
+    }
+
+    fn admit(&self, request: &Request) -> Result<Turn, Shed> {
+        let work = work_of(request);
+        // Orders have short answers: long ones of others do not keep them out.
+        if work == Work::Pooled {
+            self.0.responses.admit()?;
         }
-        request.extensions_mut().insert(turn.clone());
-        self.finish_writes(request, next, turn).await
+        let client = request.extensions().get::<Client>();
+        let address = client.and_then(|client| client.address);
+        self.0.intake.admit(work, address)
     }
 
     /// Runs whatever may write in a task of its own: a client that goes away ends the wait for the answer, not the work, and

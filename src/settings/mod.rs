@@ -5,6 +5,7 @@
 
 mod access;
 mod delivery;
+mod names;
 mod overload;
 mod rates;
 mod telemetry;
@@ -20,6 +21,7 @@ use crate::rate_limit::TrustedProxies;
 
 pub use access::{ApiAuth, ApiAuthSetting, NotAnApiAuth};
 pub use delivery::{DeliveryError, DeliverySettings};
+pub use names::{AllowedHosts, AllowedOrigins, NeverMatches};
 pub use overload::OverloadSettings;
 pub use rates::{NotARateLimit, RateLimit, RateSettings};
 pub use telemetry::{LogSettings, MetricsAddress, TelemetrySettings};
@@ -116,7 +118,7 @@ impl RedisSettings {
 #[derive(Args, Clone, Debug)]
 #[command(next_help_heading = "HTTP")]
 pub struct HttpSettings {
-    /// Development mode: a secret key is made up if none is set, and any origin may read the API
+    /// Development mode: a secret key is made up if none is set, and pages of this machine may read the API
     #[arg(long, env = "DEBUG", default_value = "True", value_parser = boolean, action = clap::ArgAction::Set, global = true)]
     pub debug: bool,
 
@@ -139,20 +141,13 @@ pub struct HttpSettings {
         long,
         env = "ALLOWED_HOSTS",
         default_value = "localhost,127.0.0.1",
-        value_delimiter = ',',
         global = true
     )]
-    pub allowed_hosts: Vec<String>,
+    pub allowed_hosts: AllowedHosts,
 
-    /// Origins whose pages may read the API, comma-separated; with DEBUG every origin may
-    #[arg(
-        long,
-        env = "CORS_ALLOWED_ORIGINS",
-        default_value = "http://localhost:3000,http://127.0.0.1:3000",
-        value_delimiter = ',',
-        global = true
-    )]
-    pub cors_allowed_origins: Vec<String>,
+    /// Origins whose pages may read the API, such as `https://shop.example.com`, comma-separated; with DEBUG those of this machine may
+    #[arg(long, env = "CORS_ALLOWED_ORIGINS", default_value = "", global = true)]
+    pub cors_allowed_origins: AllowedOrigins,
 
     /// Whether autocomplete is limited to 20 requests a minute and client
     #[arg(long, env = "RATE_LIMIT_ENABLED", default_value = "True", value_parser = boolean, action = clap::ArgAction::Set, global = true)]

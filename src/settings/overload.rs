@@ -18,6 +18,10 @@ pub struct OverloadSettings {
     #[arg(long, env = "MAX_BODY_MEMORY", default_value_t = 64, value_parser = clap::value_parser!(u32).range(1..=100_000))]
     pub max_body_memory: u32,
 
+    /// MiB that long answers may take in memory until their clients have taken them
+    #[arg(long, env = "MAX_RESPONSE_MEMORY", default_value_t = 64, value_parser = clap::value_parser!(u32).range(1..=100_000))]
+    pub max_response_memory: u32,
+
     /// Seconds for which a server that was told to stop goes on to answer, so that a load balancer sees it is not ready
     #[arg(long, env = "SHUTDOWN_DELAY", default_value_t = 0, value_parser = clap::value_parser!(u32).range(0..=3600))]
     pub shutdown_delay: u32,

@@ -6,13 +6,13 @@ use std::{convert::Infallible, sync::Arc};
 use axum::{
     body::Bytes,
     extract::{FromRequest, Request},
-    http::{StatusCode, header},
+    http::{HeaderMap, HeaderName, StatusCode, header},
 };
 use serde_json::value::RawValue;
 
 use super::{
     Fields, Intake, Presence, Problem, Turn, Work,
-    intake::BodyFault,
+    intake::{BODY_LIMIT, BodyFault},
     value::{Object, Value, object},
 };
 
@@ -25,6 +25,8 @@ const MOST_DIGITS: usize = 4300;
 #[derive(Clone, Debug)]
 pub struct Body {
     content_type: String,
+    /// How it is compressed, if it is.
+    coding: Option<String>,
     bytes: Result<Bytes, BodyFault>,
 }
 
@@ -35,11 +37,52 @@ impl Body {
         self.bytes.as_deref().ok()
     }
 
+    /// Receives the body of a request, if it is no longer than `limit` bytes.
+    pub async fn receive(request: Request, limit: usize) -> Self {
+        let (mut parts, body) = request.into_parts();
+        let content_type = text(&parts.headers, header::CONTENT_TYPE).unwrap_or_default();
+        let coding = text(&parts.headers, header::CONTENT_ENCODING)
+            .filter(|coding| !coding.is_empty() && !coding.eq_ignore_ascii_case("identity"));
+        let bytes = match parts.extensions.remove::<Turn>() {
+            Some(turn) => turn.receive(body, limit).await,
+            // Outside of a server there is nobody to share with.
+            None => match Intake::default().admit(Work::Pooled, None) {
+                Ok(turn) => turn.receive(body, limit).await,
+                Err(shed) => Err(shed.into()),
+            },
+        };
+        Self {
+            content_type,
+            coding,
+            bytes,
+        }
+    }
+
+    /// What was received of a form, or with which status it is refused.
+    pub fn form(&self) -> Result<&[u8], StatusCode> {
+        let is_form = self.content_type.is_empty()
+            || self.content_type.starts_with("application/x-www-form-urlencoded");
+        match &self.bytes {
+            Err(BodyFault::TooLarge) => Err(StatusCode::PAYLOAD_TOO_LARGE),
+            Err(BodyFault::TooSlow) => Err(StatusCode::REQUEST_TIMEOUT),
+            Err(BodyFault::Shed(_)) => Err(StatusCode::SERVICE_UNAVAILABLE),
+            Ok(_) if self.coding.is_some() => Err(StatusCode::UNSUPPORTED_MEDIA_TYPE),
+            Ok(bytes) if is_form => Ok(bytes),
+            Ok(_) | Err(BodyFault::Unreadable) => Err(StatusCode::BAD_REQUEST),
+        }
+    }
+
     /// The members of the JSON object in the body; an empty body is an empty object.
     pub fn fields(&self, presence: Presence) -> Result<Fields<'_>, Problem> {
         let bytes = self.bytes.as_ref().map_err(|fault| Problem::from(*fault))?;
         if bytes.is_empty() {
             return Ok(Fields::new(Object::default(), presence));
+        }
+        if let Some(coding) = &self.coding {
+            return Err(Problem::detail(
+                StatusCode::UNSUPPORTED_MEDIA_TYPE,
+                format!("Unsupported content encoding \"{coding}\" in request."),
+            ));
         }
         if !is_json(&self.content_type) {
             return Err(Problem::detail(
@@ -74,21 +117,13 @@ impl<S: Send + Sync> FromRequest<S> for Body {
         if let Some(body) = request.extensions_mut().remove::<Arc<Self>>() {
             return Ok(Arc::unwrap_or_clone(body));
         }
-        let content_type = request.headers().get(header::CONTENT_TYPE);
-        let content_type = content_type
-            .map(|value| String::from_utf8_lossy(value.as_bytes()).into_owned())
-            .unwrap_or_default();
-        let (mut parts, body) = request.into_parts();
-        let bytes = match parts.extensions.remove::<Turn>() {
-            Some(turn) => turn.receive(body).await,
-            // Outside of a server there is nobody to share with.
-            None => match Intake::default().admit(Work::Pooled, None) {
-                Ok(turn) => turn.receive(body).await,
-                Err(shed) => Err(shed.into()),
-            },
-        };
-        Ok(Self { content_type, bytes })
+        Ok(Self::receive(request, BODY_LIMIT).await)
     }
+}
+
+fn text(headers: &HeaderMap, name: HeaderName) -> Option<String> {
+    let value = headers.get(name)?;
+    Some(String::from_utf8_lossy(value.as_bytes()).into_owned())
 }
 
 fn is_json(content_type: &str) -> bool {

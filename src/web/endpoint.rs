@@ -11,6 +11,9 @@ use utoipa_axum::router::UtoipaMethodRouter;
 use super::{AppState, Caller, Gate, Problem, Repeats, WriteLimit, describe, once, retry, transfer::Terms};
 use crate::access::Area;
 
+/// How many entries of `Accept` are read; browsers send about ten.
+const MOST_RANGES: usize = 64;
+
 /// Gives the methods of a route what all endpoints share, checked in this order: an id that is no number is no path
 /// (404), an answer that the client would not accept is not made (406), who may not do what is asked is told so (401, 403, 429),
 /// OPTIONS says what is allowed, and so does the refusal of any other method (405); a POST may come with an `Idempotency-Key`.
@@ -126,14 +129,11 @@ fn accepts_json(request: &Request) -> bool {
         || accepted
             .filter_map(|value| value.to_str().ok())
             .flat_map(|value| value.split(','))
+            .take(MOST_RANGES)
             .any(|range| {
-                let essence = range
-                    .split(';')
-                    .next()
-                    .unwrap_or_default()
-                    .trim()
-                    .to_ascii_lowercase();
+                let essence = range.split(';').next().unwrap_or_default().trim();
                 ["*/*", "application/*", "application/json", "text/*", "text/html"]
-                    .contains(&essence.as_str())
+                    .iter()
+                    .any(|known| known.eq_ignore_ascii_case(essence))
             })
 }

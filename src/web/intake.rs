@@ -23,10 +23,10 @@ use super::{
 };
 
 /// The largest body that is received.
-const BODY_LIMIT: usize = 1024 * 1024;
+pub(super) const BODY_LIMIT: usize = 1024 * 1024;
 /// What a body may have without being counted: nobody can keep others from sending small ones by sending large ones. It is
 /// about what a connection's buffer has anyway.
-const SMALL_BODY: usize = 8 * 1024;
+pub(super) const SMALL_BODY: usize = 8 * 1024;
 
 /// How much is taken on.
 #[derive(Clone, Copy, Debug)]
@@ -41,6 +41,10 @@ pub struct IntakeLimits {
     pub caller_connections: usize,
     /// Bytes of bodies at a time, counting of each what is beyond its first 8 KiB.
     pub body_bytes: usize,
+    /// Bytes of answers at a time, counting of each what is beyond its first 8 KiB.
+    pub response_bytes: usize,
+    /// Answers that are being compressed at a time; beyond them, answers are sent as they are.
+    pub compressions: usize,
     /// How long the sender of a body may pause.
     pub body_pause: Duration,
     /// How long a body may take as a whole.
@@ -56,6 +60,8 @@ impl Default for IntakeLimits {
             caller_pooled: 512,
             caller_connections: 512,
             body_bytes: 64 * 1024 * 1024,
+            response_bytes: 64 * 1024 * 1024,
+            compressions: 64,
             body_pause: Duration::from_secs(10),
             body_total: Duration::from_secs(30),
         }
@@ -74,27 +80,36 @@ pub enum Work {
 
 /// A number that stays within its limit.
 #[derive(Debug)]
-struct Bounded {
+pub(super) struct Bounded {
     used: AtomicUsize,
     limit: usize,
 }
 
 impl Bounded {
-    fn new(limit: usize) -> Self {
+    pub(super) fn new(limit: usize) -> Self {
         Self {
             used: AtomicUsize::new(0),
             limit,
         }
     }
 
-    fn take(&self, count: usize) -> bool {
+    pub(super) fn take(&self, count: usize) -> bool {
         let within = |used: usize| used.checked_add(count).filter(|sum| *sum <= self.limit);
         self.used
             .fetch_update(Ordering::Relaxed, Ordering::Relaxed, within)
             .is_ok()
     }
 
-    fn give_back(&self, count: usize) {
+    /// Takes what cannot be refused, if need be beyond the limit.
+    pub(super) fn take_anyway(&self, count: usize) {
+        self.used.fetch_add(count, Ordering::Relaxed);
+    }
+
+    pub(super) fn is_exhausted(&self) -> bool {
+        self.used.load(Ordering::Relaxed) >= self.limit
+    }
+
+    pub(super) fn give_back(&self, count: usize) {
         self.used.fetch_sub(count, Ordering::Relaxed);
     }
 }
@@ -162,6 +177,9 @@ pub enum Shed {
     /// Long bodies take all the memory that there is for them.
     #[error("too many long bodies")]
     Bodies,
+    /// Long answers take all the memory that there is for them.
+    #[error("too many long answers")]
+    Responses,
 }
 
 impl From<Shed> for Problem {
@@ -171,6 +189,7 @@ impl From<Shed> for Problem {
             Shed::Pool => "pool",
             Shed::Caller => "caller",
             Shed::Bodies => "bodies",
+            Shed::Responses => "responses",
         };
         metrics::counter!("afforo_http_shed_total", "reason" => reason).increment(1);
         Self::TryAgain("The server has too much to do, try again later.")
@@ -229,18 +248,18 @@ impl Turn {
 
     /// Receives a body, in bounded time and memory. Meanwhile the place is free for others: a client that sends slowly
     /// takes none from those that wait for an answer.
-    pub(super) async fn receive(&self, body: Body) -> Result<Bytes, BodyFault> {
+    pub(super) async fn receive(&self, body: Body, limit: usize) -> Result<Bytes, BodyFault> {
         self.0.leave();
-        let received = self.collect(body).await?;
+        let received = self.collect(body, limit).await?;
         self.enter()?;
         self.wait_for_share().await;
         Ok(received)
     }
 
-    async fn collect(&self, body: Body) -> Result<Bytes, BodyFault> {
+    async fn collect(&self, body: Body, limit: usize) -> Result<Bytes, BodyFault> {
         let limits = &self.0.intake.0.limits;
         // Known from the head: none of it need be read.
-        if body.size_hint().lower() > BODY_LIMIT as u64 {
+        if body.size_hint().lower() > limit as u64 {
             return Err(BodyFault::TooLarge);
         }
         let end = Instant::now() + limits.body_total;
@@ -256,7 +275,7 @@ impl Turn {
                 Ok(Some(part)) => part.map_err(|_| BodyFault::Unreadable)?,
             };
             let length = first.len() + all.len() + part.len();
-            if length > BODY_LIMIT {
+            if length > limit {
                 return Err(BodyFault::TooLarge);
             }
             self.0.hold(length)?;

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use axum::http::{header, request::Parts};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
-use super::{Client, Scheme};
+use super::{Client, Scheme, params::PARAMETER_LIMIT};
 
 /// What stays as it is in a link.
 const ENCODED: &AsciiSet = &NON_ALPHANUMERIC
@@ -13,6 +13,16 @@ const ENCODED: &AsciiSet = &NON_ALPHANUMERIC
     .remove(b'.')
     .remove(b'-')
     .remove(b'~');
+
+/// What the links of an answer begin with: scheme and host, as the client of the request sees them.
+#[must_use]
+pub fn base_url(parts: &Parts) -> String {
+    let client = parts.extensions.get::<Client>();
+    let scheme = client.map_or(Scheme::Http, |client| client.scheme);
+    let host = parts.headers.get(header::HOST);
+    let host = host.and_then(|host| host.to_str().ok()).unwrap_or("localhost");
+    format!("{}://{host}", scheme.as_str())
+}
 
 /// The URL of a list.
 #[derive(Debug)]
@@ -25,24 +35,16 @@ pub(super) struct ListUrl {
 impl ListUrl {
     /// The URL of a request, as its client sees it.
     pub(super) fn of(parts: &Parts) -> Self {
-        let scheme = parts
-            .extensions
-            .get::<Client>()
-            .map_or(Scheme::Http, |client| client.scheme);
-        let host = parts
-            .headers
-            .get(header::HOST)
-            .and_then(|host| host.to_str().ok())
-            .unwrap_or("localhost");
         let mut parameters = BTreeMap::<String, Vec<String>>::new();
-        for (name, value) in form_urlencoded::parse(parts.uri.query().unwrap_or_default().as_bytes()) {
+        let pairs = form_urlencoded::parse(parts.uri.query().unwrap_or_default().as_bytes());
+        for (name, value) in pairs.take(PARAMETER_LIMIT) {
             parameters
                 .entry(name.into_owned())
                 .or_default()
                 .push(value.into_owned());
         }
         Self {
-            address: format!("{}://{host}{}", scheme.as_str(), parts.uri.path()),
+            address: format!("{}{}", base_url(parts), parts.uri.path()),
             parameters,
         }
     }

@@ -36,6 +36,28 @@ impl<S: Send + Sync> FromRequestParts<S> for RecordId {
     }
 }
 
+/// The longest query string that is read, in bytes, and the most parameters.
+const QUERY_LIMIT: usize = 8 * 1024;
+pub(crate) const PARAMETER_LIMIT: usize = 256;
+
+/// Refuses a query string that is longer than any that makes sense: each parameter takes much more memory than it has
+/// bytes.
+pub fn check_query(query: &str) -> Result<(), Problem> {
+    if query.len() > QUERY_LIMIT {
+        return Err(Problem::detail(
+            StatusCode::URI_TOO_LONG,
+            "Query string exceeds 8 KiB.",
+        ));
+    }
+    if query.bytes().filter(|byte| *byte == b'&').count() >= PARAMETER_LIMIT {
+        return Err(Problem::detail(
+            StatusCode::BAD_REQUEST,
+            format!("Query string has more than {PARAMETER_LIMIT} parameters."),
+        ));
+    }
+    Ok(())
+}
+
 /// The parameters of a query string. Of a repeated one, the last counts.
 #[derive(Debug, Default)]
 pub struct Params {
@@ -48,6 +70,7 @@ impl Params {
     #[must_use]
     pub fn parse(query: &str) -> Self {
         let pairs = form_urlencoded::parse(query.as_bytes())
+            .take(PARAMETER_LIMIT)
             .map(|(name, value)| (Cow::into_owned(name), Cow::into_owned(value)))
             .collect();
         Self {

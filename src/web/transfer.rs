@@ -1,46 +1,35 @@
 //! No more over the wire than needed: 304 for what the client has already, gzip for what it takes.
 //!
-//! Not tower-http's layer for compression, because of what it makes of answers that clients know: where no coding would
-//! suit the client, it turns what was done already into a 406; it adds `Accept-Encoding` to the `Vary` of answers that it
-//! leaves alone, on a line of its own; and it forgets their lengths.
+//! tower-http compresses, but which answers is decided here: its layer turns an answer into a 406 where no coding suits the
+//! client, and adds `Accept-Encoding` to the `Vary` of answers that it leaves alone.
 
-use std::io::{self, Write};
+use std::io;
 
 use axum::{
     body::{Body, Bytes, HttpBody, to_bytes},
     extract::Request,
     http::{HeaderMap, HeaderValue, Method, StatusCode, header},
-    middleware::Next,
     response::{IntoResponse, Response},
 };
-use flate2::{Compression, write::GzEncoder};
 
 use super::{
-    Problem,
+    Problem, Responses,
     conditional::{is_listed, tag},
 };
 
-/// From what size on, in bytes, compression pays: what is smaller fits into one packet as it is.
-const SMALLEST: usize = 1024;
-/// From what size on, in bytes, compression takes so long that it is kept from the threads that answer others.
-const LARGE: usize = 128 * 1024;
+/// From what size on, in bytes, compression pays: a smaller answer fits into one packet as it is.
+pub(super) const SMALLEST: usize = 1024;
+/// How many codings of `Accept-Encoding` are read. What stands behind them is ignored.
+const MOST_CODINGS: usize = 64;
 
 /// What a client that only reads says of the answer that it could do with.
 #[derive(Debug)]
 pub(super) struct Terms {
     /// The tags of the answers that it has.
-    known: Vec<HeaderValue>,
-    gzip: bool,
-}
-
-/// Has a route that does not go through [`endpoint`](super::endpoint) send no more than needed.
-pub async fn spare(request: Request, next: Next) -> Response {
-    let terms = Terms::of(&request);
-    let response = next.run(request).await;
-    match terms {
-        Some(terms) => terms.apply(response).await,
-        None => response,
-    }
+    pub known: Vec<HeaderValue>,
+    pub gzip: bool,
+    is_head: bool,
+    responses: Option<Responses>,
 }
 
 /// Takes the length from a 304: the routers say 0, that of its body, while it would have to be that of the answer which
@@ -63,12 +52,18 @@ impl Terms {
         reads.then(|| Self {
             known: headers.get_all(header::IF_NONE_MATCH).iter().cloned().collect(),
             gzip: takes_gzip(headers),
+            is_head: request.method() == Method::HEAD,
+            responses: request.extensions().get::<Responses>().cloned(),
         })
     }
 
     /// Gives a 200 its `ETag`, and sends it shorter or not at all where that is agreed.
     pub async fn apply(self, response: Response) -> Response {
-        if response.status() != StatusCode::OK || response.size_hint().exact().is_none() {
+        let is_whole = response.size_hint().exact().is_some();
+        if response.status() != StatusCode::OK
+            || !is_whole
+            || response.headers().contains_key(header::CONTENT_ENCODING)
+        {
             return response;
         }
         let (mut parts, body) = response.into_parts();
@@ -77,7 +72,8 @@ impl Terms {
             Err(error) => return Problem::Internal(error.into()).into_response(),
         };
         let headers = &mut parts.headers;
-        let gzip = self.gzip && body.len() >= SMALLEST && is_text(headers);
+        let media_type = headers.get(header::CONTENT_TYPE);
+        let gzip = self.gzip && body.len() >= SMALLEST && media_type.is_some_and(is_text);
         if gzip {
             // An answer that is sent as it is would have to name Accept-Encoding too, for caches to keep both kinds
             // apart. Clients know its Vary without, and no harm comes of it: what is sent as it is, anyone can read;
@@ -92,16 +88,18 @@ impl Terms {
             parts.status = StatusCode::NOT_MODIFIED;
             return Response::from_parts(parts, Body::empty());
         }
-        if !gzip {
-            return Response::from_parts(parts, body.into());
-        }
-        match compressed(body).await {
-            Ok(shorter) => {
-                headers.insert(header::CONTENT_ENCODING, HeaderValue::from_static("gzip"));
-                headers.remove(header::CONTENT_LENGTH);
-                Response::from_parts(parts, shorter.into())
+        let response = Response::from_parts(parts, body.into());
+        match self.responses {
+            // The answer to HEAD is not sent: it is neither counted nor compressed.
+            Some(responses) if !self.is_head => {
+                let response = responses.hold(response, false).await;
+                if gzip && response.status() == StatusCode::OK {
+                    responses.compress(response).await
+                } else {
+                    response
+                }
             }
-            Err(error) => Problem::Internal(error.into()).into_response(),
+            _ => response,
         }
     }
 }
@@ -114,16 +112,19 @@ fn takes_gzip(headers: &HeaderMap) -> bool {
     for coding in codings
         .filter_map(|value| value.to_str().ok())
         .flat_map(|value| value.split(','))
+        .take(MOST_CODINGS)
     {
         let (name, parameter) = coding.split_once(';').unwrap_or((coding, "q=1"));
         let Some(weight) = weight(parameter.trim()) else {
             continue;
         };
-        match name.trim().to_ascii_lowercase().as_str() {
-            "gzip" | "x-gzip" => gzip = Some(weight),
-            "identity" => identity = Some(weight),
-            "*" => any = Some(weight),
-            _ => {}
+        let is = |known: &str| name.trim().eq_ignore_ascii_case(known);
+        if is("gzip") || is("x-gzip") {
+            gzip = Some(weight);
+        } else if is("identity") {
+            identity = Some(weight);
+        } else if is("*") {
+            any = Some(weight);
         }
     }
     let gzip = gzip.or(any).unwrap_or_default();
@@ -137,17 +138,13 @@ fn weight(parameter: &str) -> Option<f32> {
     (name.eq_ignore_ascii_case("q") && (0.0..=1.0).contains(&weight)).then_some(weight)
 }
 
-fn is_text(headers: &HeaderMap) -> bool {
-    let is_plain = !headers.contains_key(header::CONTENT_ENCODING);
-    let media_type = headers.get(header::CONTENT_TYPE);
-    is_plain
-        && media_type.is_some_and(|media_type| {
-            let media_type = media_type.as_bytes();
-            media_type.starts_with(b"application/json") || media_type.starts_with(b"text/")
-        })
+pub(super) fn is_text(media_type: &HeaderValue) -> bool {
+    let media_type = media_type.as_bytes();
+    let kinds: [&[u8]; 3] = [b"application/json", b"text/", b"image/svg"];
+    kinds.iter().any(|kind| media_type.starts_with(kind))
 }
 
-fn vary_by_encoding(headers: &mut HeaderMap) {
+pub(super) fn vary_by_encoding(headers: &mut HeaderMap) {
     let vary = headers.get(header::VARY).and_then(|vary| vary.to_str().ok());
     let vary = match vary {
         Some(vary) => HeaderValue::from_str(&format!("{vary}, Accept-Encoding"))
@@ -155,17 +152,4 @@ fn vary_by_encoding(headers: &mut HeaderMap) {
         None => HeaderValue::from_static("Accept-Encoding"),
     };
     headers.insert(header::VARY, vary);
-}
-
-async fn compressed(body: Bytes) -> io::Result<Bytes> {
-    if body.len() < LARGE {
-        return gzip(&body);
-    }
-    tokio::task::spawn_blocking(move || gzip(&body)).await?
-}
-
-fn gzip(body: &[u8]) -> io::Result<Bytes> {
-    let mut encoder = GzEncoder::new(Vec::with_capacity(body.len() / 2), Compression::fast());
-    encoder.write_all(body)?;
-    Ok(encoder.finish()?.into())
 }

@@ -11,6 +11,7 @@ mod settings;
 
 use rustix::process::{Pid, Signal};
 use tempfile::TempDir;
+use tokio::{io::AsyncWriteExt, net::TcpListener};
 
 use crate::support::{
     app::{TestApp, client},
@@ -112,9 +113,19 @@ async fn healthcheck_succeeds_against_a_server_and_fails_against_nothing() {
     );
 
     // Something answers there, but it is not healthy.
-    let host = run(afforo(&["healthcheck", &address]).env("ALLOWED_HOSTS", "shop.example.com")).await;
-    assert_eq!(host.code, Some(1));
-    assert!(host.err.contains("answered \"HTTP/1.1 400"), "{}", host.err);
+    let ill = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = ill.local_addr().unwrap().to_string();
+    let serving = tokio::spawn(async move {
+        let (mut asking, _) = ill.accept().await.unwrap();
+        asking
+            .write_all(b"HTTP/1.1 500 Internal Server Error\r\n\r\n")
+            .await
+            .unwrap();
+    });
+    let failed = run(&mut afforo(&["healthcheck", &address])).await;
+    serving.await.unwrap();
+    assert_eq!(failed.code, Some(1));
+    assert!(failed.err.contains("answered \"HTTP/1.1 500"), "{}", failed.err);
 }
 
 /// A port that was free a moment ago.

@@ -32,9 +32,7 @@ const DETAILS: [&str; 4] = [
     "/api/inventory/1/",
 ];
 /// What is no resource.
-const NOWHERE: [&str; 17] = [
-    "/",
-    "/api/",
+const NOWHERE: [&str; 15] = [
     "/api/unknown/",
     "/api/categories/abc/",
     "/api/categories/-1/",

@@ -8,6 +8,7 @@
 #![allow(clippy::print_stdout, reason = "a test that is random prints its seed")]
 #![allow(clippy::too_many_lines, reason = "a table of cases is as long as it is")]
 
+mod abuse;
 mod access;
 mod admin;
 mod autocomplete;

@@ -39,13 +39,13 @@ pub struct TestApp {
     database: Arc<TestDatabase>,
 }
 
-/// The settings that a production server has by default, with the limiter off: most tests ask more often.
+/// The settings that a production server has, with the limiter off: most tests ask more often.
 pub fn production() -> HttpSettings {
     HttpSettings {
         debug: false,
         secret_key: Some("a long random text of the tests".into()),
-        allowed_hosts: vec!["localhost".into(), "127.0.0.1".into()],
-        cors_allowed_origins: vec!["http://localhost:3000".into(), "http://127.0.0.1:3000".into()],
+        allowed_hosts: "localhost,127.0.0.1".parse().unwrap(),
+        cors_allowed_origins: "http://localhost:3000,http://127.0.0.1:3000".parse().unwrap(),
         rate_limit_enabled: false,
         trusted_proxies: "".parse().unwrap(),
         api_auth: ApiAuthSetting(Some(ApiAuth::Off)),

@@ -4,7 +4,11 @@
 use std::{borrow::Borrow, collections::HashMap};
 
 use askama::Template;
-use axum::{extract::State, http::Method, response::Response};
+use axum::{
+    extract::State,
+    http::{Method, StatusCode},
+    response::Response,
+};
 use serde_json::{Value, json};
 use sqlx::PgPool;
 
@@ -88,7 +92,9 @@ fn chosen<'a>(
     products
         .zip(quantities)
         .map(|(id, quantity)| {
-            let id = id.parse().map_err(|_| Refusal::Unreadable)?;
+            let id = id
+                .parse()
+                .map_err(|_| Refusal::Unreadable(StatusCode::BAD_REQUEST))?;
             Ok((id, quantity.trim().to_owned()))
         })
         .collect()

@@ -276,23 +276,18 @@ async fn an_idempotency_key_is_its_senders_own() {
 #[tokio::test]
 async fn a_page_of_another_origin_may_send_a_key_in_either_header() {
     let app = TestApp::start_with(guarded(ApiAuth::All)).await;
-    let preflight = async |headers: &'static str| {
-        let request = app
-            .request(Method::OPTIONS, STORES)
-            .header("origin", "http://localhost:3000")
-            .header("access-control-request-method", "POST")
-            .header("access-control-request-headers", headers);
-        let answer = send(request).await;
-        assert_eq!(answer.status, 200);
-        answer.header("access-control-allow-headers").to_owned()
-    };
-    let usual = preflight("authorization").await;
+    let preflight = app
+        .request(Method::OPTIONS, STORES)
+        .header("origin", "http://localhost:3000")
+        .header("access-control-request-method", "POST")
+        .header("access-control-request-headers", "authorization, X-API-Key");
+    let answer = send(preflight).await;
+    assert_eq!(answer.status, 200);
+    let allowed = answer.header("access-control-allow-headers");
     assert!(
-        usual.contains(", authorization, ") && !usual.contains("x-api-key"),
-        "{usual}"
+        allowed.contains("authorization") && allowed.contains("x-api-key"),
+        "{allowed}"
     );
-    let both = preflight("X-API-Key,idempotency-key").await;
-    assert_eq!(both, format!("{usual}, idempotency-key, x-api-key"));
     let refused = send(
         app.request(Method::GET, STORES)
             .header("origin", "http://localhost:3000"),

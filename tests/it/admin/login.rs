@@ -97,7 +97,7 @@ async fn the_cookie_is_for_this_host_and_for_tls_but_on_a_loopback_name() {
     ] {
         let app = TestApp::start_with(HttpSettings {
             debug,
-            allowed_hosts: vec!["*".into()],
+            allowed_hosts: "*".parse().unwrap(),
             ..production()
         })
         .await;

@@ -177,3 +177,30 @@ async fn who_is_bound_to_stores_is_told_nothing_of_the_jobs_of_others() {
         );
     }
 }
+
+#[tokio::test]
+async fn forms_are_bounded_more_narrowly_before_the_login() {
+    let app = TestApp::start().await;
+    let mut stranger = Browser::new(&app);
+    let mut ada = browser(&app, Role::Superuser).await;
+    let text = "x".repeat(1_100_000);
+    let long = [16_000, 17_000, 1_000_000, 1_100_000].map(|length| vec![("username", &text[..length])]);
+    let many = [100, 101, 10_000, 10_001].map(|count| vec![("a", ""); count]);
+    for forms in [long, many] {
+        let limits = [(200, 200), (413, 200), (413, 200), (413, 413)];
+        for (form, (before, after)) in forms.iter().zip(limits) {
+            // A login without an account is shown again, and so is a category without a name.
+            let request = stranger.form("/admin/login/", form);
+            let status = stranger.send(request).await.status;
+            assert_eq!(status == 413, before == 413, "{status}");
+            let request = ada.form("/admin/categories/new/", form);
+            let status = ada.send(request).await.status;
+            assert_eq!(status == 413, after == 413, "{status}");
+        }
+    }
+    let gzip = ada.form("/admin/categories/new/", &[("name", "x")]);
+    assert_eq!(
+        ada.send(gzip.header("content-encoding", "gzip")).await.status,
+        415
+    );
+}

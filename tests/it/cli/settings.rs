@@ -75,6 +75,12 @@ async fn a_bad_value_is_refused_by_the_name_of_its_setting() {
         ("REDIS_POOL_SIZE", "many", "--redis-pool-size"),
         ("RATE_LIMIT_ENABLED", "2", "--rate-limit-enabled"),
         ("TRUSTED_PROXIES", "10.0.0.0/99", "--trusted-proxies"),
+        ("ALLOWED_HOSTS", "*.shop.example", "write `.shop.example`"),
+        (
+            "CORS_ALLOWED_ORIGINS",
+            "shop.example",
+            "such as https://shop.example",
+        ),
         ("LOG_FORMAT", "xml", "--log-format"),
         ("METRICS_ADDR", "everywhere", "--metrics-addr"),
         (
@@ -130,7 +136,7 @@ async fn a_flag_counts_before_the_environment_and_that_before_the_file() {
 
     let mut command = afforo_in(&inner, &["serve", "127.0.0.1:0"]);
     let mut server = Running::start(command.env("ALLOWED_HOSTS", "environment.example.com"));
-    let url = format!("http://{}/health/", server.address().await);
+    let url = format!("http://{}/api/", server.address().await);
     for (host, expected) in [("environment.example.com", 200), ("file.example.com", 400)] {
         let answer = send(client().get(&url).header("host", host)).await;
         assert_eq!(answer.status, expected, "{host}");

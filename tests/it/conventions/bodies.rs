@@ -65,6 +65,17 @@ async fn a_body_of_another_type_is_unsupported() {
     post_as(&app, None, "{}")
         .await
         .is_text(415, r#"{"detail":"Unsupported media type \"\" in request."}"#);
+    for (coding, status) in [("gzip", 415), ("br, gzip", 415), ("identity", 201), ("", 201)] {
+        let request = app
+            .request(Method::POST, "/api/categories/")
+            .header("content-encoding", coding);
+        let answer = send(request.json(&json!({ "name": format!("Coded {coding}?") }))).await;
+        assert_eq!(answer.status, status, "{coding}: {}", answer.text);
+        if status == 415 {
+            let refusal = format!("Unsupported content encoding \"{coding}\" in request.");
+            assert_eq!(answer.body["detail"], refusal);
+        }
+    }
     let required = r#"{"name":["This field is required."]}"#;
     post_as(&app, Some("text/plain"), "").await.is_text(400, required);
     post_as(&app, None, "").await.is_text(400, required);

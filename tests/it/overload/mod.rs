@@ -1,5 +1,6 @@
 //! More than there is room for, clients that take their time, and how a server stops.
 
+mod answers;
 mod bodies;
 mod callers;
 mod connections;

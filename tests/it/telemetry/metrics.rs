@@ -40,8 +40,8 @@ async fn every_request_is_counted_by_route_method_and_status_and_other_paths_mak
     ask("BREW", "/api/orders/").await;
     ask("BREW", "/health/").await;
     for path in [
-        "/",
-        "/api/",
+        "/nowhere/",
+        "/api/nowhere/",
         "/favicon.ico",
         "/api/products/1/2/3/",
         "/api/lamps/",

@@ -1,0 +1,93 @@
+//! `/api/openapi.json`, and a page to try the API at `/api/docs/`.
+
+use std::{
+    collections::HashMap,
+    sync::{Arc, PoisonError, RwLock},
+};
+
+use axum::{
+    Router,
+    body::Bytes,
+    extract::{Path, Request},
+    http::{HeaderValue, header},
+    response::{IntoResponse, Response},
+    routing::get,
+};
+use utoipa::openapi::OpenApi;
+use utoipa_swagger_ui::{Config, serve};
+
+use crate::web::{AppState, Problem, StaticFile};
+
+const DOCUMENT: &str = "/api/openapi.json";
+/// Nothing but what this server has; the page styles its elements, and has small images within its style sheet.
+const CONTENT_SECURITY_POLICY: HeaderValue = HeaderValue::from_static(
+    "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; connect-src 'self'; \
+     form-action 'none'; frame-ancestors 'none'; base-uri 'none'",
+);
+
+/// The routes of the document and of the page.
+pub(super) fn router(document: &OpenApi) -> Router<AppState> {
+    let json = serde_json::to_vec(document).expect("a document is made of texts and numbers");
+    let json = Arc::new(StaticFile::new(
+        HeaderValue::from_static("application/json"),
+        json.into(),
+    ));
+    let page = Page::new();
+    let index = page.clone();
+    Router::new()
+        .route(DOCUMENT, get(async move |request: Request| json.answer(&request)))
+        .route(
+            "/api/docs/",
+            get(async move |request: Request| index.answer("", &request)),
+        )
+        .route(
+            "/api/docs/{*file}",
+            get(async move |Path(file): Path<String>, request: Request| page.answer(&file, &request)),
+        )
+}
+
+/// The files of the page. Each is made when it is asked for the first time, and kept: there are about a dozen.
+#[derive(Clone)]
+struct Page {
+    config: Arc<Config<'static>>,
+    files: Arc<RwLock<HashMap<String, Arc<StaticFile>>>>,
+}
+
+impl Page {
+    fn new() -> Self {
+        // The page's validator badge would send the document's address to another site.
+        let config = Config::new([DOCUMENT]).validator_url("none");
+        Self {
+            config: Arc::new(config),
+            files: Arc::default(),
+        }
+    }
+
+    fn answer(&self, name: &str, request: &Request) -> Response {
+        let Some(file) = self.file(name) else {
+            return Problem::not_found().into_response();
+        };
+        let mut response = file.answer(request);
+        let headers = response.headers_mut();
+        headers.insert(header::CONTENT_SECURITY_POLICY, CONTENT_SECURITY_POLICY);
+        response
+    }
+
+    fn file(&self, name: &str) -> Option<Arc<StaticFile>> {
+        let files = self.files.read().unwrap_or_else(PoisonError::into_inner);
+        if let Some(file) = files.get(name) {
+            return Some(file.clone());
+        }
+        drop(files);
+        let made = serve(name, self.config.clone()).ok().flatten()?;
+        let content_type = made.content_type.parse().ok()?;
+        let file = StaticFile::new(content_type, Bytes::from_owner(made.bytes));
+        let mut files = self.files.write().unwrap_or_else(PoisonError::into_inner);
+        Some(
+            files
+                .entry(name.to_owned())
+                .or_insert_with(|| Arc::new(file))
+                .clone(),
+        )
+    }
+}

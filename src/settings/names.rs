@@ -1,0 +1,226 @@
+//! Hosts and origins that are set: each is brought into the form that requests have, or refused where no request could match.
+
+use std::{net::Ipv6Addr, str::FromStr, sync::Arc};
+
+use axum::http::{HeaderValue, Uri, uri::Scheme};
+
+/// Host names that requests may be for: `example.com`, `.example.com` with its subdomains, or `*`. Parsed from a list with
+/// commas.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AllowedHosts(Arc<[String]>);
+
+/// Origins whose pages may read answers. Parsed from a list with commas.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct AllowedOrigins(Arc<[HeaderValue]>);
+
+/// A host or an origin that no request could match, and what to write instead.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("`{entry}` would never match: {advice}")]
+pub struct NeverMatches {
+    entry: String,
+    advice: String,
+}
+
+const THIS_MACHINE: &str = "localhost,127.0.0.1";
+
+impl AllowedHosts {
+    /// In small letters, without ports.
+    #[must_use]
+    pub fn names(&self) -> &[String] {
+        &self.0
+    }
+}
+
+impl AllowedOrigins {
+    /// As browsers send them.
+    #[must_use]
+    pub fn origins(&self) -> &[HeaderValue] {
+        &self.0
+    }
+}
+
+impl FromStr for AllowedHosts {
+    type Err = NeverMatches;
+
+    /// A blank list is that of this machine.
+    fn from_str(list: &str) -> Result<Self, NeverMatches> {
+        let list = if list.trim().is_empty() {
+            THIS_MACHINE
+        } else {
+            list
+        };
+        each(list, host).map(Self)
+    }
+}
+
+impl FromStr for AllowedOrigins {
+    type Err = NeverMatches;
+
+    fn from_str(list: &str) -> Result<Self, NeverMatches> {
+        each(list, origin).map(Self)
+    }
+}
+
+fn each<T>(list: &str, read: impl Fn(&str) -> Result<T, String>) -> Result<Arc<[T]>, NeverMatches> {
+    let entries = list.split(',').map(str::trim).filter(|entry| !entry.is_empty());
+    let read = entries.map(|entry| {
+        read(entry).map_err(|advice| NeverMatches {
+            entry: entry.to_owned(),
+            advice,
+        })
+    });
+    read.collect()
+}
+
+/// A host as it is compared with those of requests, whose ports do not matter.
+fn host(entry: &str) -> Result<String, String> {
+    if entry == "*" {
+        return Ok(entry.to_owned());
+    }
+    let entry = entry.to_ascii_lowercase();
+    let name = entry.strip_prefix("https://").or(entry.strip_prefix("http://"));
+    let name = name.unwrap_or(&entry).trim_end_matches('/');
+    if name.parse::<Ipv6Addr>().is_ok() {
+        return Ok(format!("[{name}]"));
+    }
+    let name = match name.rsplit_once(':') {
+        Some((name, port)) if port.parse::<u16>().is_ok() => name,
+        _ => name,
+    };
+    let name = name.trim_end_matches('.');
+    if let Some(domain) = name.strip_prefix("*.") {
+        return Err(format!("write `.{domain}` for a domain and all its subdomains"));
+    }
+    check_name(name.trim_start_matches('.')).map(|()| name.to_owned())
+}
+
+/// An origin as browsers write it: in small letters, without a path, and without the port that its scheme has anyway.
+fn origin(entry: &str) -> Result<HeaderValue, String> {
+    if entry == "*" {
+        return Err("name each origin, such as https://shop.example".to_owned());
+    }
+    let Some((scheme, rest)) = entry.split_once("://") else {
+        return Err(format!("write it with its scheme, such as https://{entry}"));
+    };
+    let rest = rest.trim_end_matches('/').to_ascii_lowercase();
+    let uri: Uri = format!("http://{rest}/")
+        .parse()
+        .map_err(|_| "write a scheme and a host, such as https://shop.example".to_owned())?;
+    let Some(authority) = uri
+        .authority()
+        .filter(|_| uri.path() == "/" && uri.query().is_none())
+    else {
+        return Err("write a scheme and a host without a path, such as https://shop.example".to_owned());
+    };
+    if rest.contains('@') {
+        return Err("write it without a user".to_owned());
+    }
+    check_name(authority.host())?;
+    let scheme = Scheme::try_from(scheme.to_ascii_lowercase().as_str())
+        .map_err(|_| "its scheme is none".to_owned())?;
+    let usual = match scheme.as_str() {
+        "https" => Some(443),
+        "http" => Some(80),
+        _ => None,
+    };
+    let host = authority.host();
+    let origin = match authority.port_u16().filter(|port| Some(*port) != usual) {
+        Some(port) => format!("{scheme}://{host}:{port}"),
+        None => format!("{scheme}://{host}"),
+    };
+    HeaderValue::try_from(origin).map_err(|_| "it cannot stand in a header".to_owned())
+}
+
+fn check_name(name: &str) -> Result<(), String> {
+    if name.contains('*') {
+        return Err("`*` cannot be a part of a name: name each host".to_owned());
+    }
+    if !name.is_ascii() {
+        return Err("write it as browsers send it, beginning with `xn--`".to_owned());
+    }
+    let is_part = |c: char| c.is_ascii_alphanumeric() || "-._".contains(c);
+    let is_address = name.starts_with('[') && name.ends_with(']');
+    if name.is_empty() || !(is_address || name.chars().all(is_part)) {
+        return Err("write a host's name or address, such as shop.example".to_owned());
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn hosts_are_brought_into_the_form_of_requests() {
+        for (entry, name) in [
+            ("Shop.Example", "shop.example"),
+            ("shop.example:8000", "shop.example"),
+            ("https://shop.example/", "shop.example"),
+            (".Shop.example.", ".shop.example"),
+            ("::1", "[::1]"),
+            ("[::1]:8000", "[::1]"),
+            ("10.0.0.5", "10.0.0.5"),
+            ("*", "*"),
+        ] {
+            assert_eq!(entry.parse::<AllowedHosts>().unwrap().names(), [name], "{entry}");
+        }
+        let both = " a.example ,, b.example".parse::<AllowedHosts>().unwrap();
+        assert_eq!(both.names(), ["a.example", "b.example"]);
+        let blank = " ".parse::<AllowedHosts>().unwrap();
+        assert_eq!(blank.names(), ["localhost", "127.0.0.1"]);
+    }
+
+    #[test]
+    fn hosts_that_no_request_could_be_for_are_refused_with_advice() {
+        for (entry, advice) in [
+            ("*.shop.example", "write `.shop.example`"),
+            ("shop.*", "name each host"),
+            ("shop.example/admin", "such as shop.example"),
+            ("münchen.example", "xn--"),
+            (".", "such as shop.example"),
+            ("shop example", "such as shop.example"),
+        ] {
+            let error = entry.parse::<AllowedHosts>().unwrap_err().to_string();
+            assert!(error.contains(entry) && error.contains(advice), "{error}");
+        }
+    }
+
+    #[test]
+    fn origins_are_brought_into_the_form_of_browsers() {
+        for (entry, origin) in [
+            ("https://shop.example/", "https://shop.example"),
+            ("HTTPS://Shop.Example", "https://shop.example"),
+            ("https://shop.example:443", "https://shop.example"),
+            ("http://shop.example:80/", "http://shop.example"),
+            ("http://shop.example:443", "http://shop.example:443"),
+            ("http://[::1]:3000", "http://[::1]:3000"),
+            ("capacitor://localhost", "capacitor://localhost"),
+        ] {
+            assert_eq!(
+                entry.parse::<AllowedOrigins>().unwrap().origins(),
+                [origin],
+                "{entry}"
+            );
+        }
+        assert_eq!("".parse::<AllowedOrigins>().unwrap(), AllowedOrigins::default());
+    }
+
+    #[test]
+    fn origins_that_no_browser_sends_are_refused_with_advice() {
+        for (entry, advice) in [
+            ("shop.example", "such as https://shop.example"),
+            ("*", "name each origin"),
+            ("https://*.shop.example", "name each host"),
+            ("https://shop.example/app", "without a path"),
+            ("https://shop.example?x", "without a path"),
+            ("https://ada@shop.example", "without a user"),
+            ("https://", "a scheme and a host"),
+            ("https://shop.example:port", "a scheme and a host"),
+            ("https://münchen.example", "xn--"),
+            ("null", "https://null"),
+        ] {
+            let error = entry.parse::<AllowedOrigins>().unwrap_err().to_string();
+            assert!(error.contains(entry) && error.contains(advice), "{error}");
+        }
+    }
+}

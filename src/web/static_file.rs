@@ -1,0 +1,105 @@
+//! A file that is part of the program: its bytes, compressed or not, are in memory once, however many clients are sent them.
+
+use std::{
+    io::{self, Write},
+    sync::OnceLock,
+};
+
+use axum::{
+    body::{Body, Bytes},
+    extract::Request,
+    http::{HeaderValue, StatusCode, header},
+    response::{IntoResponse, Response},
+};
+use flate2::{Compression, write::GzEncoder};
+
+use super::{
+    conditional::{is_listed, tag},
+    responses::Counted,
+    transfer::{self, SMALLEST, Terms},
+};
+
+/// A file that is part of the program.
+#[derive(Debug)]
+pub struct StaticFile {
+    content_type: HeaderValue,
+    cache_control: Option<HeaderValue>,
+    plain: Bytes,
+    /// Made when the file is asked for the first time.
+    made: OnceLock<Made>,
+}
+
+#[derive(Debug)]
+struct Made {
+    tag: HeaderValue,
+    gzip: Option<Bytes>,
+}
+
+impl StaticFile {
+    /// A file of this type.
+    #[must_use]
+    pub const fn new(content_type: HeaderValue, bytes: Bytes) -> Self {
+        Self {
+            content_type,
+            cache_control: None,
+            plain: bytes,
+            made: OnceLock::new(),
+        }
+    }
+
+    /// The same, which browsers keep as this says.
+    #[must_use]
+    pub fn cached(self, cache_control: &'static str) -> Self {
+        Self {
+            cache_control: Some(HeaderValue::from_static(cache_control)),
+            ..self
+        }
+    }
+
+    /// Answers a request for the file: with 304 to a client that has it, with gzip where the client takes it.
+    pub fn answer(&self, request: &Request) -> Response {
+        let made = self.made.get_or_init(|| Made {
+            tag: tag(&self.plain),
+            gzip: self.compressed(),
+        });
+        let mut response = Response::default();
+        let headers = response.headers_mut();
+        headers.insert(header::CONTENT_TYPE, self.content_type.clone());
+        headers.insert(header::ETAG, made.tag.clone());
+        if let Some(cache_control) = &self.cache_control {
+            headers.insert(header::CACHE_CONTROL, cache_control.clone());
+        }
+        let mut bytes = &self.plain;
+        let Some(terms) = Terms::of(request) else {
+            return StatusCode::METHOD_NOT_ALLOWED.into_response();
+        };
+        if let Some(gzip) = made.gzip.as_ref().filter(|_| terms.gzip) {
+            transfer::vary_by_encoding(headers);
+            headers.insert(header::CONTENT_ENCODING, HeaderValue::from_static("gzip"));
+            bytes = gzip;
+        }
+        if is_listed(&made.tag, &terms.known) {
+            headers.remove(header::CONTENT_TYPE);
+            headers.remove(header::CONTENT_ENCODING);
+            *response.status_mut() = StatusCode::NOT_MODIFIED;
+            return response;
+        }
+        *response.body_mut() = Body::from(bytes.clone());
+        response.extensions_mut().insert(Counted);
+        response
+    }
+
+    /// `None` where compression does not pay.
+    fn compressed(&self) -> Option<Bytes> {
+        let pays = self.plain.len() >= SMALLEST && transfer::is_text(&self.content_type);
+        pays.then(|| gzip(&self.plain).ok()).flatten()
+    }
+}
+
+fn gzip(bytes: &[u8]) -> io::Result<Bytes> {
+    let mut encoder = GzEncoder::new(Vec::new(), Compression::default());
+    encoder.write_all(bytes)?;
+    let mut compressed = encoder.finish()?;
+    compressed.shrink_to_fit();
+    Ok(compressed.into())
+}
