@@ -15,7 +15,9 @@ RUN mkdir src \
     && cargo clean --profile dist --package afforo \
     && rm -r src
 
-# Afforo. `.sqlx` describes the database, so that the build needs none; the migrations become part of the binary.
+# Afforo. `.sqlx` describes the database, so that the build needs none; the migrations become part of the binary, and so
+# do the pages of the console, which askama.toml says where to find.
+COPY askama.toml ./
 COPY .sqlx .sqlx
 COPY migrations migrations
 COPY src src
@@ -30,6 +32,9 @@ LABEL org.opencontainers.image.title="Afforo" \
 
 # All that it needs: roots for TLS to PostgreSQL are compiled in, and the time zone is UTC.
 COPY --from=build /build/target/dist/afforo /usr/local/bin/afforo
+
+# The image listens where others can reach it: it is for production unless told otherwise.
+ENV DEBUG=False
 
 # By number, so that `runAsNonRoot` of Kubernetes can see it. It owns no file, and needs no entry in /etc/passwd.
 USER 10001:10001
