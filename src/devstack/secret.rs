@@ -2,43 +2,39 @@
 
 use std::{
     fs::{self, OpenOptions},
-    io::{ErrorKind, Write},
+    io::{ErrorKind, Read, Write},
     os::unix::fs::OpenOptionsExt,
     path::{Path, PathBuf},
 };
 
 use super::{DevstackError, doing, home};
 
-/// The secret below `dir`, which `make` makes if there is none. Nobody but us may read it.
+/// The secret below `dir`, which `make` makes if there is none. Nobody but us may read it. Of several processes, the first to
+/// lock the file makes it.
 ///
 /// # Errors
 /// When it can be neither read nor written.
 pub fn kept_secret(dir: &Path, make: impl FnOnce() -> String) -> Result<String, DevstackError> {
     home::make_open_folder(dir)?;
     let file = file(dir);
-    let opened = OpenOptions::new()
-        .write(true)
-        .create_new(true)
-        .mode(0o600)
-        .open(&file);
-    match opened {
-        Ok(mut opened) => {
-            let secret = make();
-            let written = opened.write_all(secret.as_bytes());
-            written.map_err(doing(format!("write {}", file.display())))?;
-            Ok(secret)
+    let kept = || {
+        let mut opened = OpenOptions::new()
+            .read(true)
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .mode(0o600)
+            .open(&file)?;
+        opened.lock()?;
+        let mut secret = String::new();
+        opened.read_to_string(&mut secret)?;
+        if secret.is_empty() {
+            secret = make();
+            opened.write_all(secret.as_bytes())?;
         }
-        Err(error) if error.kind() == ErrorKind::AlreadyExists => {
-            let kept = fs::read_to_string(&file).map_err(doing(format!("read {}", file.display())))?;
-            if kept.is_empty() {
-                // Whoever made it did not get to write it.
-                forget(dir)?;
-                return kept_secret(dir, make);
-            }
-            Ok(kept)
-        }
-        Err(error) => Err(doing(format!("make {}", file.display()))(error)),
-    }
+        Ok(secret)
+    };
+    kept().map_err(doing(format!("read or write {}", file.display())))
 }
 
 /// Forgets it. That there is none is no error.
@@ -58,7 +54,7 @@ fn file(dir: &Path) -> PathBuf {
 
 #[cfg(test)]
 mod tests {
-    use std::os::unix::fs::PermissionsExt;
+    use std::{os::unix::fs::PermissionsExt, thread};
 
     use super::*;
 
@@ -75,5 +71,18 @@ mod tests {
         forget(&dir).unwrap();
         forget(&dir).unwrap();
         assert_eq!(kept_secret(&dir, || "third".into()).unwrap(), "third");
+    }
+
+    #[test]
+    fn of_several_first_starts_at_once_all_have_the_same_secret() {
+        for _ in 0..50 {
+            let folder = tempfile::tempdir().unwrap();
+            let kept = |name: &str| kept_secret(folder.path(), || name.repeat(50)).unwrap();
+            let all: Vec<String> = thread::scope(|scope| {
+                let starts = ["a", "b", "c", "d"].map(|name| scope.spawn(move || kept(name)));
+                starts.into_iter().map(|start| start.join().unwrap()).collect()
+            });
+            assert!(all.iter().all(|secret| *secret == all[0]), "{all:?}");
+        }
     }
 }
