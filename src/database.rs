@@ -2,13 +2,13 @@
 
 mod failure;
 mod gauges;
+mod migrations;
 
 use std::{str::FromStr, time::Duration};
 
 use chrono::{DateTime, Utc};
 use sqlx::{
-    ConnectOptions, Connection, Executor, PgConnection, PgExecutor, PgPool,
-    migrate::{MigrateError, Migrator},
+    Connection, Executor, PgConnection, PgExecutor, PgPool,
     postgres::{PgConnectOptions, PgPoolOptions},
 };
 use tokio::time::{Instant, sleep, timeout_at};
@@ -18,9 +18,7 @@ pub(crate) use failure::{
     was_refused,
 };
 pub use gauges::describe;
-
-/// The migrations that this program was built with.
-pub static MIGRATIONS: Migrator = sqlx::migrate!();
+pub use migrations::{MIGRATIONS, Migrated, MigrationError, Versions, migrate, versions};
 
 /// How long a request waits for a connection before it is told to come back.
 const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(5);
@@ -190,105 +188,6 @@ pub fn violated_constraint(error: &sqlx::Error) -> Option<&str> {
     error
         .as_database_error()
         .and_then(sqlx::error::DatabaseError::constraint)
-}
-
-/// What a run of the migrations found to do.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Migrated {
-    /// So many migrations were applied.
-    Applied(usize),
-    /// The schema was up to date.
-    UpToDate,
-    /// The schema has these migrations of a newer release, and nothing is missing.
-    Newer(Vec<String>),
-}
-
-/// Why the schema was not brought up to date.
-#[derive(Debug, thiserror::Error)]
-pub enum MigrationError {
-    /// A newer release went ahead without what this one would add; to add it now might undo what that release did.
-    #[error(
-        "the schema has migrations of a newer release ({}), but lacks {}: migrate with the newer release",
-        unknown.join(", "),
-        missing.join(", ")
-    )]
-    Gap {
-        /// What this release does not know.
-        unknown: Vec<String>,
-        /// What the schema lacks.
-        missing: Vec<String>,
-    },
-    /// A migration failed.
-    #[error(transparent)]
-    Migrate(#[from] MigrateError),
-    /// The database cannot be asked.
-    #[error(transparent)]
-    Database(#[from] sqlx::Error),
-}
-
-/// Brings the schema of the database up to date, under an advisory lock: of several processes that start at once, one
-/// migrates and the others wait for it. A newer schema is left as it is.
-pub async fn migrate(url: &str) -> Result<Migrated, MigrationError> {
-    // A migration of a filled table may take longer than a request may.
-    let options = connect_options(url)?
-        .options([("statement_timeout", "0"), ("lock_timeout", "0")])
-        .disable_statement_logging();
-    let mut connection = PgConnection::connect_with(&options).await?;
-    let migrated = loop {
-        let Versions { missing, unknown } = versions(&mut connection).await?;
-        if !unknown.is_empty() {
-            break if missing.is_empty() {
-                Migrated::Newer(unknown)
-            } else {
-                return Err(MigrationError::Gap { unknown, missing });
-            };
-        }
-        // Also when nothing is missing: a migration that was changed is noticed.
-        match MIGRATIONS.run(&mut connection).await {
-            Ok(()) if missing.is_empty() => break Migrated::UpToDate,
-            Ok(()) => break Migrated::Applied(missing.len()),
-            // A newer release was here in between.
-            Err(MigrateError::VersionMissing(_)) => {}
-            Err(error) => return Err(error.into()),
-        }
-    };
-    connection.close().await?;
-    Ok(migrated)
-}
-
-/// How the migrations of a database differ from those of this program, each as `version description`.
-#[derive(Debug, Default, PartialEq, Eq)]
-pub struct Versions {
-    /// Those that the database does not have yet.
-    pub missing: Vec<String>,
-    /// Those that this program does not know: a newer release has made them.
-    pub unknown: Vec<String>,
-}
-
-/// Compares the migrations of a database with those of this program.
-pub async fn versions(connection: &mut PgConnection) -> sqlx::Result<Versions> {
-    let known: bool = sqlx::query_scalar("select to_regclass('_sqlx_migrations') is not null")
-        .fetch_one(&mut *connection)
-        .await?;
-    let applied: Vec<(i64, String)> = if known {
-        sqlx::query_as("select version, description from _sqlx_migrations where success order by version")
-            .fetch_all(connection)
-            .await?
-    } else {
-        Vec::new()
-    };
-    let missing = MIGRATIONS
-        .iter()
-        .filter(|migration| !applied.iter().any(|(version, _)| *version == migration.version))
-        .map(|migration| format!("{} {}", migration.version, migration.description));
-    let unknown = applied
-        .iter()
-        .filter(|(version, _)| !MIGRATIONS.version_exists(*version))
-        .map(|(version, description)| format!("{version} {description}"));
-    Ok(Versions {
-        missing: missing.collect(),
-        unknown: unknown.collect(),
-    })
 }
 
 /// Waits until the database takes connections.

@@ -4,6 +4,7 @@ mod accounts;
 mod apikey;
 mod check;
 mod dev;
+mod pooler;
 mod schema;
 mod seed;
 mod serve;

@@ -1,13 +1,20 @@
 //! `afforo migrate`
 
+use afforo::database::MIGRATIONS;
+use futures::future::join_all;
 use sqlx::{Connection, Executor, PgConnection, PgPool};
 
-use super::{Running, TestApp, afforo, client, on, run};
+use super::{Running, TestApp, afforo, client, on, pooler::Pooler, run};
 use crate::support::{
     app::{send, unbalanced},
-    program::Said,
+    program::{Said, eventually},
     servers,
 };
+
+/// Applies the first migrations, as sqlx does and earlier releases did.
+pub(super) async fn migrate_to(connection: &mut PgConnection, version: i64) {
+    MIGRATIONS.run_to(version, connection).await.unwrap();
+}
 
 async fn migrate(url: &str, args: &[&str]) -> Said {
     let mut line = vec!["migrate"];
@@ -61,6 +68,96 @@ async fn two_migrations_at_once_both_end_well() {
         assert_eq!((one.code, other.code), (Some(0), Some(0)), "{one:?} {other:?}");
         assert_eq!(migrate(&url, &["--check"]).await.code, Some(0));
     }
+}
+
+#[tokio::test]
+async fn of_three_servers_that_start_at_once_one_says_that_it_migrated() {
+    let database = servers::empty_database().await;
+    let mut lines = String::new();
+    for round in 0..2 {
+        let start = || {
+            let mut command = afforo(&["serve", "127.0.0.1:0", "--migrate"]);
+            Running::start(command.env("DATABASE_URL", database.url()))
+        };
+        let mut starting = [start(), start(), start()];
+        join_all(starting.iter_mut().map(Running::address)).await;
+        let said = starting.map(|server| server.said()).join("\n");
+        let migrated = usize::from(round == 0);
+        assert_eq!(
+            said.matches("schema brought up to date").count(),
+            migrated,
+            "{said}"
+        );
+        assert_eq!(
+            said.matches("schema is up to date").count(),
+            3 - migrated,
+            "{said}"
+        );
+        lines += &said;
+    }
+    // What is there already is not made again, which PostgreSQL would remark on.
+    assert!(!lines.contains("already exists"), "{lines}");
+}
+
+#[tokio::test]
+async fn a_migration_that_waits_for_a_lock_does_not_hold_up_writes() {
+    let database = servers::empty_database().await;
+    let (mut reader, mut writer) = (
+        PgConnection::connect(&database.url()).await.unwrap(),
+        PgConnection::connect(&database.url()).await.unwrap(),
+    );
+    migrate_to(&mut reader, 2).await;
+    let mut reading = reader.begin().await.unwrap();
+    // The next migration changes this table.
+    reading
+        .execute("lock table inventory in access share mode")
+        .await
+        .unwrap();
+    let mut command = afforo(&["migrate"]);
+    let mut migrating = Running::start(command.env("DATABASE_URL", database.url()));
+    eventually("the migration waits for the lock", async || {
+        sqlx::query_scalar(
+            "select exists (select from pg_locks where relation = 'inventory'::regclass and not granted
+                 and database = (select oid from pg_database where datname = current_database()))",
+        )
+        .fetch_one(&mut writer)
+        .await
+        .unwrap()
+    })
+    .await;
+    // It stands behind the migration, which gives up first: the reader stays.
+    writer.execute("update inventory set quantity = 1").await.unwrap();
+    migrating.says("a migration waits for a lock").await;
+    reading.rollback().await.unwrap();
+    migrating.says("Applied ").await;
+    assert_eq!(migrating.ends().await.code(), Some(0));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn migrations_run_through_a_transaction_pooler() {
+    let database = servers::empty_database().await;
+    let name = database.url().rsplit('/').next().unwrap().replace("%5F", "_");
+    let pooler = Pooler::start(&name).await;
+    let url = pooler.url(&name);
+    let (one, other) = tokio::join!(migrate(&url, &[]), migrate(&url, &[]));
+    let mut said = [one.out.as_str(), other.out.as_str()];
+    said.sort_unstable();
+    assert_eq!((one.code, other.code), (Some(0), Some(0)), "{one:?} {other:?}");
+    assert!(said[0].starts_with("Applied "), "{said:?}");
+    assert_eq!(said[1], "The schema is up to date.\n");
+    assert_eq!(migrate(&url, &["--check"]).await.code, Some(0));
+}
+
+#[tokio::test]
+async fn a_migration_that_was_changed_is_refused() {
+    let app = TestApp::start().await;
+    sqlx::query("update _sqlx_migrations set checksum = '' where version = 1")
+        .execute(&app.pool)
+        .await
+        .unwrap();
+    let said = migrate(&app.database_url, &[]).await;
+    assert_eq!(said.code, Some(1));
+    assert!(said.err.contains("has been modified"), "{}", said.err);
 }
 
 #[tokio::test]
