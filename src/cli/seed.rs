@@ -106,7 +106,18 @@ pub(super) async fn fill(url: &str, clear: bool, plan: &Plan) -> Result<Filled, 
     if clear {
         seed::clear(&mut connection).await?;
     }
+    let present = seed::present(&mut connection).await?;
     connection.close().await?;
+    if present != [0; 3] {
+        let [categories, products, stores] = present;
+        writeln!(
+            io::stderr(),
+            "There are {categories} categories, {products} products and {stores} stores already: {} products and {} stores are added to \
+             them. `--clear` deletes all data first.",
+            plan.products,
+            plan.stores,
+        )?;
+    }
     let bar = ProgressBar::new(plan.rows());
     if !io::stderr().is_terminal() {
         bar.set_draw_target(indicatif::ProgressDrawTarget::hidden());

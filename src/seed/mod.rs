@@ -100,6 +100,17 @@ pub async fn is_empty(db: &mut PgConnection) -> sqlx::Result<bool> {
     .await
 }
 
+/// How many categories, products and stores there are.
+pub async fn present(db: &mut PgConnection) -> sqlx::Result<[i64; 3]> {
+    sqlx::query!(
+        r#"select (select count(*) from category) as "categories!", (select count(*) from product) as "products!",
+               (select count(*) from store) as "stores!""#
+    )
+    .map(|row| [row.categories, row.products, row.stores])
+    .fetch_one(db)
+    .await
+}
+
 /// A store and a product in it that an order of two pieces would get, if there is one.
 pub async fn possible_order(db: &mut PgConnection) -> sqlx::Result<Option<(i64, i64)>> {
     sqlx::query!(

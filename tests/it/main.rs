@@ -18,6 +18,7 @@ mod conventions;
 mod database;
 mod delivery;
 mod devstack;
+mod documents;
 mod failover;
 mod fuzz;
 mod health;

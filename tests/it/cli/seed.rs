@@ -105,9 +105,17 @@ async fn clear_deletes_everything_first_and_ids_start_over() {
 #[tokio::test]
 async fn without_clear_it_adds_to_what_is_there() {
     let app = TestApp::start().await;
-    for expected in [3, 6] {
+    for (expected, said) in [
+        (3, ""),
+        (
+            6,
+            "There are 5 categories, 20 products and 3 stores already: 20 products and 3 stores are added to them. \
+             `--clear` deletes all data first.\n",
+        ),
+    ] {
         let args = "--products 20 --stores 3 --categories 5";
-        assert_eq!(seed(&app.database_url, args).await.code, Some(0));
+        let seeded = seed(&app.database_url, args).await;
+        assert_eq!((seeded.code, seeded.err.as_str()), (Some(0), said));
         let stores: i64 = sqlx::query_scalar("select count(*) from store")
             .fetch_one(&app.pool)
             .await
