@@ -6,7 +6,7 @@ use chrono::{DateTime, Days, NaiveDate, NaiveTime, Utc};
 use clap::{Args, Subcommand};
 use sqlx::{Connection, PgConnection};
 
-use super::{Failure, Settings, print};
+use super::{Failure, Settings, print, secret_key};
 use crate::{
     access::{
         Scope, Secret, Stores,
@@ -88,6 +88,7 @@ async fn create(connection: &mut PgConnection, settings: &Settings, new: &NewKey
     let secret = secret
         .filter(|_| !settings.http.has_no_secret_key())
         .ok_or("SECRET_KEY is not set: keys are signed with it, and servers have to have the same one")?;
+    secret_key::check(settings).await?;
     let mut tx = connection.begin().await?;
     if let Stores::Only(stores) = &new.stores {
         for store in stores.iter() {

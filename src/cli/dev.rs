@@ -10,13 +10,13 @@ use clap::Args;
 use sqlx::{Connection, Executor, PgConnection};
 use tokio::task::spawn_blocking;
 
-use super::{Failure, Settings, seed, serve};
+use super::{Failure, Settings, secret_key, seed, serve};
 use crate::{
     access::{Secret, setup},
     devstack::{self, DevstackError, Postgres, Redis},
     seed::Plan,
     settings::{ListenSettings, OverloadSettings, WorkerSettings, made_up_secret_key},
-    shutdown,
+    shutdown::Signals,
 };
 
 /// The database on the private PostgreSQL.
@@ -40,20 +40,23 @@ pub(super) struct Dev {
 }
 
 impl Dev {
-    pub async fn run(self, mut settings: Settings) -> Result<(), Failure> {
+    pub async fn run(self, mut settings: Settings, signals: Signals) -> Result<(), Failure> {
         let makes_up_secret = settings.http.debug && settings.http.has_no_secret_key();
         settings.http.require_secret_key()?;
         // First of all: a port that is taken is known at once, and one that the system chose is known to the banner.
-        let listener = serve::bind(self.listen.address()).await?;
+        let address = self.listen.address();
+        settings.http.check_address(address)?;
+        let listener = serve::bind(address).await?;
         let dir = data_dir()?;
         let servers = Servers::start(&self, &dir, &mut settings).await?;
         if makes_up_secret && !self.ephemeral {
             settings.http.secret_key = Some(devstack::kept_secret(&dir, made_up_secret_key)?.into());
         }
+        secret_key::check(&settings).await?;
         serve::migrate(&settings).await?;
         seed_if_empty(&settings).await?;
         // Only now: until here Ctrl-C just ends this process, and the servers with it.
-        let shutdown = shutdown::on_signal()?;
+        let shutdown = signals.graceful();
         let first = First::of(&settings).await?;
         banner(listener.local_addr()?, &servers, first)?;
         let worker = Some(&self.worker);

@@ -14,6 +14,7 @@ mod metrics;
 mod migrate;
 mod openapi;
 mod patience;
+mod secret_key;
 mod seed;
 mod serve;
 mod worker;
@@ -30,6 +31,7 @@ use crate::{
     settings::{
         DatabaseSettings, HttpSettings, LogSettings, RedisSettings, SettingsError, TelemetrySettings,
     },
+    shutdown::Signals,
     telemetry::{self, Traces, TracesError},
 };
 
@@ -115,6 +117,19 @@ pub fn main() -> ExitCode {
         eprintln!("error: {error}");
         return ExitCode::from(2);
     }
+    // Variables can be set while there is one thread; all else comes after the handlers of signals, which need some.
+    let started = tokio::runtime::Runtime::new().and_then(|runtime| {
+        let _entered = runtime.enter();
+        let signals = Signals::handle()?;
+        Ok((runtime, signals))
+    });
+    let (runtime, signals) = match started {
+        Ok(started) => started,
+        Err(error) => {
+            eprintln!("error: no threads to run on: {error}");
+            return ExitCode::FAILURE;
+        }
+    };
     let matches = definition().get_matches();
     let mut cli = Cli::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
     cli.settings.configuration = configuration::of(&definition(), &matches);
@@ -134,14 +149,7 @@ pub fn main() -> ExitCode {
         eprintln!("error: RUST_LOG: {error}");
         return ExitCode::from(2);
     }
-    let runtime = match tokio::runtime::Runtime::new() {
-        Ok(runtime) => runtime,
-        Err(error) => {
-            eprintln!("error: no threads to run on: {error}");
-            return ExitCode::FAILURE;
-        }
-    };
-    let code = match runtime.block_on(run(cli)) {
+    let code = match runtime.block_on(run(cli, signals)) {
         Ok(code) => code,
         Err(error) => {
             eprintln!("error: {}", with_causes(&*error));
@@ -174,11 +182,11 @@ pub fn definition() -> clap::Command {
     Cli::command()
 }
 
-async fn run(cli: Cli) -> Result<ExitCode, Failure> {
+async fn run(cli: Cli, signals: Signals) -> Result<ExitCode, Failure> {
     let Cli { command, settings } = cli;
     match command {
-        Command::Serve(serve) => serve.run(settings).await?,
-        Command::Worker(worker) => worker.run(settings).await?,
+        Command::Serve(serve) => serve.run(settings, signals).await?,
+        Command::Worker(worker) => worker.run(settings, signals).await?,
         Command::Migrate(migrate) => return migrate.run(&settings).await,
         Command::Check(check) => return check.run(&settings).await,
         Command::ApiKeys(keys) => keys.run(&settings).await?,
@@ -186,7 +194,7 @@ async fn run(cli: Cli) -> Result<ExitCode, Failure> {
         Command::Seed(seed) => seed.run(&settings).await?,
         Command::Createsuperuser(create) => create.run(&settings).await?,
         Command::Changepassword(change) => change.run(&settings).await?,
-        Command::Dev(dev) => dev.run(settings).await?,
+        Command::Dev(dev) => dev.run(settings, signals).await?,
         Command::Healthcheck(healthcheck) => healthcheck.run().await?,
         Command::Openapi => openapi::run()?,
         Command::Completions(completions) => completions.run()?,

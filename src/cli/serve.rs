@@ -7,12 +7,12 @@ use sqlx::{Connection, PgConnection};
 use tokio::{net::TcpListener, sync::Notify, time::timeout};
 use tokio_util::sync::CancellationToken;
 
-use super::{Failure, Settings, configuration, metrics, patience::Patience, worker::outside};
+use super::{Failure, Settings, configuration, metrics, patience::Patience, secret_key, worker::outside};
 use crate::{
     database::{self, Database, Migrated, Versions},
     server::{self, Limits},
     settings::{ApiAuth, HttpSettings, ListenSettings, OverloadSettings, WorkerSettings},
-    shutdown::{self, Stop},
+    shutdown::{Signals, Stop},
     web::{AppState, ScanLimit},
     worker,
 };
@@ -41,18 +41,21 @@ pub(super) struct Serve {
 }
 
 impl Serve {
-    pub async fn run(self, mut settings: Settings) -> Result<(), Failure> {
+    pub async fn run(self, mut settings: Settings, signals: Signals) -> Result<(), Failure> {
         settings.http.require_secret_key()?;
+        let address = self.listen.address();
+        settings.http.check_address(address)?;
         let url = settings.database.url()?;
         self.patience.wait(url).await?;
+        secret_key::check(&settings).await?;
         if self.migrate {
             migrate(&settings).await?;
         } else {
             tokio::spawn(compare_schema(url.to_owned()));
         }
         let worker = self.with_worker.then_some(&self.worker);
-        let shutdown = shutdown::on_signal()?;
-        let listener = bind(self.listen.address()).await?;
+        let shutdown = signals.graceful();
+        let listener = bind(address).await?;
         serve(&settings, &self.overload, listener, worker, shutdown).await
     }
 }
@@ -101,13 +104,16 @@ pub(super) async fn close(database: &Database) {
     }
 }
 
-/// In development that is as it should be.
-fn warn_if_open(http: &HttpSettings) {
-    match http.api_auth() {
-        ApiAuth::Off if !http.debug => {
-            tracing::warn!("API_AUTH=off: whoever reaches this server may change stock, prices and orders");
-        }
-        auth => tracing::debug!(?auth, "who needs an API key"),
+/// Says so wherever anybody may change everything: what is wanted on a developer's machine may have been forgotten elsewhere.
+fn warn_if_open(http: &HttpSettings, address: SocketAddr) {
+    if http.api_auth() == ApiAuth::Off {
+        let why = match http.api_auth.0 {
+            Some(_) => "API_AUTH=off",
+            None => "DEBUG is on",
+        };
+        tracing::warn!(
+            "the API is open, since {why}: whoever reaches {address} may change stock, prices and orders"
+        );
     }
 }
 
@@ -141,10 +147,11 @@ pub(super) async fn serve(
         scans: ScanLimit::default(),
     };
     let limits = Limits::new(overload, sizes.database_pool_size);
-    warn_if_open(&settings.http);
     let configuration = configuration::effective(settings)?.into();
     let app = server::app(state, &settings.http, &settings.redis, limits, configuration)?;
-    tracing::info!("listening on http://{}", listener.local_addr()?);
+    let address = listener.local_addr()?;
+    warn_if_open(&settings.http, address);
+    tracing::info!("listening on http://{address}");
 
     // Whichever ends first ends the other.
     let server = async {

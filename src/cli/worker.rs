@@ -5,11 +5,11 @@ use std::sync::Arc;
 use clap::Args;
 use tokio::sync::Notify;
 
-use super::{Failure, Settings, metrics, patience::Patience, serve};
+use super::{Failure, Settings, metrics, patience::Patience, secret_key, serve};
 use crate::{
     database::Database,
     settings::{DeliveryError, DeliverySettings, WorkerSettings},
-    shutdown,
+    shutdown::Signals,
     worker::{self, Outside},
 };
 
@@ -23,13 +23,14 @@ pub(super) struct Worker {
 }
 
 impl Worker {
-    pub async fn run(self, mut settings: Settings) -> Result<(), Failure> {
+    pub async fn run(self, mut settings: Settings, signals: Signals) -> Result<(), Failure> {
         settings.http.require_secret_key()?;
         let url = settings.database.url()?;
         self.patience.wait(url).await?;
+        secret_key::check(&settings).await?;
         let database = Database::new(url, settings.database.database_pool_size, 1)?;
         let outside = outside(&self.worker.delivery)?;
-        let shutdown = shutdown::on_signal()?;
+        let shutdown = signals.graceful();
         metrics::open(&settings, &database).await?;
         // Orders are placed in other processes: nobody here tells of one.
         let nobody = Arc::new(Notify::new());

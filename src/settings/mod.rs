@@ -29,6 +29,9 @@ pub use telemetry::{LogSettings, MetricsAddress, TelemetrySettings};
 /// The key in `.env.example`: public, so never a secret.
 pub const EXAMPLE_SECRET_KEY: &str = "change-me";
 
+/// In characters. One of random hexadecimal digits has 128 bits then, which nobody guesses.
+pub const SHORTEST_SECRET_KEY: usize = 32;
+
 /// The Redis of this machine.
 const DEFAULT_REDIS_URL: &str = "redis://localhost:6379/0";
 
@@ -122,7 +125,7 @@ pub struct HttpSettings {
     #[arg(long, env = "DEBUG", default_value = "True", value_parser = boolean, action = clap::ArgAction::Set, global = true)]
     pub debug: bool,
 
-    /// Key that signs what Afforo hands out; required unless DEBUG, and kept secret
+    /// Key that signs what Afforo hands out, 32 characters or more; required unless DEBUG, and kept secret
     #[arg(long, env = "SECRET_KEY", hide_env_values = true, value_parser = secret, global = true)]
     pub secret_key: Option<SecretString>,
 
@@ -175,6 +178,23 @@ impl HttpSettings {
     pub fn has_no_secret_key(&self) -> bool {
         let key = self.secret_key.as_ref().map(|key| key.expose_secret().trim());
         key.is_none_or(|key| key.is_empty() || key == EXAMPLE_SECRET_KEY)
+    }
+
+    /// Whether the secret key is short enough to be guessed.
+    #[must_use]
+    pub fn has_short_secret_key(&self) -> bool {
+        self.secret_key
+            .as_ref()
+            .is_some_and(|key| key.expose_secret().trim().chars().count() < SHORTEST_SECRET_KEY)
+    }
+
+    /// Makes sure that an API which is open because nothing else was set is for this machine only.
+    pub fn check_address(&self, address: SocketAddr) -> Result<(), SettingsError> {
+        let is_local = address.ip().to_canonical().is_loopback();
+        if self.debug && self.api_auth.0.is_none() && !is_local {
+            return Err(SettingsError::OpenToOthers(address));
+        }
+        Ok(())
     }
 
     /// Makes sure that there is a secret key. In development one is made up, in production nothing starts without.
@@ -249,8 +269,23 @@ pub enum SettingsError {
     #[error("REDIS_URL is no URL such as redis://localhost:6379/0: {0}")]
     RedisUrl(String),
     /// Production without a secret.
-    #[error("SECRET_KEY is not set: set it to a long random text, or DEBUG=True for development")]
+    #[error(
+        "SECRET_KEY is not set: set it to a random text of at least {SHORTEST_SECRET_KEY} characters, such as \
+         `openssl rand -hex 32` prints, or set DEBUG=True for development"
+    )]
     NoSecretKey,
+    /// Production with a secret that can be guessed.
+    #[error(
+        "SECRET_KEY is shorter than {SHORTEST_SECRET_KEY} characters: set it to a random text, such as \
+         `openssl rand -hex 32` prints"
+    )]
+    ShortSecretKey,
+    /// Development mode where others can reach it.
+    #[error(
+        "DEBUG is on, so the API would be open to whoever reaches {0}: set DEBUG=False, or set API_AUTH to `all`, \
+         `write` or `off` to say who needs a key"
+    )]
+    OpenToOthers(SocketAddr),
     /// Production with a public secret.
     #[error(
         "SECRET_KEY is the example's, which everybody can read: set it to a long random text of your own"

@@ -9,6 +9,7 @@ mod schema;
 mod seed;
 mod serve;
 mod settings;
+mod signals;
 
 use rustix::process::{Pid, Signal};
 use tempfile::TempDir;

@@ -43,7 +43,7 @@ pub struct TestApp {
 pub fn production() -> HttpSettings {
     HttpSettings {
         debug: false,
-        secret_key: Some("a long random text of the tests".into()),
+        secret_key: Some("a long and random text of the tests".into()),
         allowed_hosts: "localhost,127.0.0.1".parse().unwrap(),
         cors_allowed_origins: "http://localhost:3000,http://127.0.0.1:3000".parse().unwrap(),
         rate_limit_enabled: false,

@@ -104,23 +104,6 @@ async fn refusals_are_logged_with_their_reason_and_never_with_a_key() {
 }
 
 #[tokio::test]
-async fn an_open_api_is_warned_of_in_production_alone() {
-    let app = TestApp::start().await;
-    for (debug, auth, warns) in [
-        ("False", "off", true),
-        ("True", "off", false),
-        ("False", "", false),
-    ] {
-        let mut command = with_secret(&app, &["serve", "127.0.0.1:0"]);
-        on(&mut command, &app.database_url, app.redis.url());
-        command.env("DEBUG", debug).env("API_AUTH", auth);
-        let mut server = Running::start(&mut command);
-        server.address().await;
-        assert_eq!(server.said().contains("API_AUTH=off"), warns, "{}", server.said());
-    }
-}
-
-#[tokio::test]
 async fn a_key_that_would_be_good_for_nothing_is_not_made() {
     let app = TestApp::start().await;
     let create = |more: &[&'static str]| {

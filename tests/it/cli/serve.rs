@@ -22,7 +22,7 @@ fn serve(app: &TestApp, args: &[&str]) -> Running {
 async fn it_stops_on_a_signal_and_says_nothing_bad() {
     let app = TestApp::start().await;
     for signal in [Signal::TERM, Signal::INT] {
-        let mut server = serve(&app, &["--with-worker"]);
+        let mut server = serve(&app, &["--with-worker", "--api-auth", "all"]);
         let url = format!("http://{}/health/", server.address().await);
         assert_eq!(send(client().get(url)).await.status, 200);
         server.signal(signal);

@@ -2,12 +2,14 @@
 
 use std::fs;
 
-use super::{client, folder, free_port, run};
+use super::{TestApp, client, folder, free_port, on, run};
 use crate::support::{
     app::send,
     program::{Running, afforo, afforo_in},
     servers,
 };
+
+const SECRET_KEY: &str = "0123456789abcdef0123456789abcdef";
 
 #[tokio::test]
 async fn without_a_database_it_is_said_what_to_do() {
@@ -46,9 +48,132 @@ async fn production_does_not_start_without_a_secret_of_its_own() {
     }
     let said = run(afforo(&["serve"])
         .env("DEBUG", "False")
-        .env("SECRET_KEY", "long and random"))
+        .env("SECRET_KEY", SECRET_KEY))
     .await;
     assert!(said.err.contains("DATABASE_URL"), "the next thing: {}", said.err);
+}
+
+#[tokio::test]
+async fn a_secret_that_can_be_guessed_is_refused_for_a_new_installation() {
+    let database = servers::database().await;
+    for command in [
+        &["serve", "127.0.0.1:0"][..],
+        &["worker"],
+        &["apikey", "create", "--name", "Till", "--scopes", "stats"],
+    ] {
+        let mut command = afforo(command);
+        command.env("DATABASE_URL", database.url()).env("DEBUG", "False");
+        let said = run(command.env("SECRET_KEY", &SECRET_KEY[1..])).await;
+        assert_eq!(said.code, Some(1), "{}", said.err);
+        assert!(
+            said.err.contains("SECRET_KEY is shorter than 32 characters"),
+            "{}",
+            said.err
+        );
+    }
+    let empty = servers::empty_database().await;
+    let mut command = afforo(&["serve", "127.0.0.1:0", "--migrate"]);
+    command.env("DATABASE_URL", empty.url()).env("DEBUG", "False");
+    let said = run(command.env("SECRET_KEY", "x")).await;
+    assert!(said.err.contains("SECRET_KEY is shorter"), "{}", said.err);
+    let mut check = afforo(&["migrate", "--check"]);
+    let said = run(check.env("DATABASE_URL", empty.url())).await;
+    assert_eq!(said.code, Some(1), "a start that is refused has not migrated");
+}
+
+#[tokio::test]
+async fn a_short_secret_that_is_in_use_is_warned_of_at_every_start() {
+    let app = TestApp::start().await;
+    app.store("Main Store").await;
+    for (command, ready) in [
+        (&["serve", "127.0.0.1:0", "--migrate"][..], "listening on"),
+        (&["worker"], "worker started"),
+    ] {
+        let mut command = afforo(command);
+        on(&mut command, &app.database_url, app.redis.url());
+        let mut started = Running::start(command.env("DEBUG", "False").env("SECRET_KEY", "x"));
+        let line = started.says("SECRET_KEY is shorter than 32 characters").await;
+        assert!(line.contains("WARN"), "{line}");
+        started.says(ready).await;
+    }
+}
+
+#[tokio::test]
+async fn development_mode_is_refused_where_others_can_reach_it() {
+    for command in ["serve", "dev"] {
+        for address in ["0.0.0.0:0", "[::]:0", "192.0.2.7:8000"] {
+            let said = run(&mut afforo(&[command, address])).await;
+            assert_eq!(said.code, Some(1));
+            assert!(
+                said.err.contains(address) && said.err.contains("set DEBUG=False, or set API_AUTH"),
+                "{}",
+                said.err
+            );
+        }
+    }
+    let next = "error: no database";
+    for address in ["127.0.0.1:0", "127.9.9.9:0", "[::1]:0", "[::ffff:127.0.0.1]:0"] {
+        let said = run(&mut afforo(&["serve", address])).await;
+        assert!(said.err.starts_with(next), "{address}: {}", said.err);
+    }
+    // Whoever says who needs a key knows what they do.
+    for auth in ["off", "write", "all"] {
+        let said = run(afforo(&["serve", "0.0.0.0:0"]).env("API_AUTH", auth)).await;
+        assert!(said.err.starts_with(next), "{auth}: {}", said.err);
+    }
+}
+
+#[tokio::test]
+async fn an_open_api_is_said_at_every_start() {
+    let app = TestApp::start().await;
+    for (settings, said) in [
+        (&[][..], Some("since DEBUG is on: whoever reaches 127.0.0.1:")),
+        (
+            &[("API_AUTH", "off")],
+            Some("since API_AUTH=off: whoever reaches 127.0.0.1:"),
+        ),
+        (&[("API_AUTH", "all")], None),
+        (&[("DEBUG", "False"), ("SECRET_KEY", SECRET_KEY)], None),
+    ] {
+        let mut command = afforo(&["serve", "127.0.0.1:0"]);
+        on(&mut command, &app.database_url, app.redis.url());
+        let mut server = Running::start(command.envs(settings.iter().copied()));
+        server.address().await;
+        match said {
+            Some(said) => assert!(server.says(said).await.contains("WARN")),
+            None => assert!(!server.said().contains("the API is open"), "{}", server.said()),
+        }
+    }
+}
+
+#[tokio::test]
+async fn the_image_by_itself_is_for_production_and_asks_for_a_secret() {
+    let dockerfile = fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/Dockerfile")).unwrap();
+    let stage = dockerfile.rsplit("\nFROM ").next().unwrap();
+    let command = stage.lines().find_map(|line| line.strip_prefix("CMD ")).unwrap();
+    let command: Vec<String> = serde_json::from_str(command).unwrap();
+    let variables = stage
+        .lines()
+        .filter_map(|line| line.strip_prefix("ENV ")?.split_once('='));
+    let variables: Vec<_> = variables.collect();
+    let database = servers::database().await;
+    let line: Vec<&str> = command[1..].iter().map(String::as_str).collect();
+    let image = || {
+        let mut command = afforo(&line);
+        command.envs(variables.iter().copied());
+        on(&mut command, &database.url(), "redis://127.0.0.1:1/0");
+        command
+    };
+    let said = run(&mut image()).await;
+    assert_eq!(said.code, Some(1));
+    assert!(
+        said.err.contains("SECRET_KEY is not set: set it to"),
+        "{}",
+        said.err
+    );
+    assert!(said.err.contains("`openssl rand -hex 32`"), "{}", said.err);
+    let said = run(image().env("DEBUG", "True")).await;
+    assert!(said.err.contains("DEBUG is on"), "{}", said.err);
 }
 
 #[tokio::test]

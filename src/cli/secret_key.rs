@@ -1,0 +1,51 @@
+//! How long the secret key has to be in production.
+
+use std::time::Duration;
+
+use sqlx::{AssertSqlSafe, Connection, PgConnection};
+use tokio::time::timeout;
+
+use super::{Failure, Settings};
+use crate::{
+    database,
+    settings::{SHORTEST_SECRET_KEY, SettingsError},
+};
+
+const ANSWER_WITHIN: Duration = Duration::from_secs(5);
+
+/// Refuses a secret key that can be guessed. Where it is in use already, a warning has to do: an upgrade must not stop a
+/// service, and a new key would end all sessions and API keys.
+pub(super) async fn check(settings: &Settings) -> Result<(), Failure> {
+    if settings.http.debug || !settings.http.has_short_secret_key() {
+        return Ok(());
+    }
+    // A database that is away may hold what the key has signed.
+    if let Ok(Ok(false)) = timeout(ANSWER_WITHIN, is_in_use(settings.database.url()?)).await {
+        return Err(SettingsError::ShortSecretKey.into());
+    }
+    tracing::warn!(
+        "SECRET_KEY is shorter than {SHORTEST_SECRET_KEY} characters: whoever guesses it can make sessions and API keys. \
+         docs/DEPLOYMENT.md says how to change it"
+    );
+    Ok(())
+}
+
+/// Whether a database has what somebody would miss.
+async fn is_in_use(url: &str) -> sqlx::Result<bool> {
+    let mut connection = PgConnection::connect_with(&database::connect_options(url)?).await?;
+    let mut is_in_use = false;
+    for table in ["category", "store", "account"] {
+        let exists: bool = sqlx::query_scalar("select to_regclass($1) is not null")
+            .bind(table)
+            .fetch_one(&mut connection)
+            .await?;
+        if exists {
+            let sql = format!("select exists (select from {table})");
+            is_in_use |= sqlx::query_scalar::<_, bool>(AssertSqlSafe(sql))
+                .fetch_one(&mut connection)
+                .await?;
+        }
+    }
+    connection.close().await?;
+    Ok(is_in_use)
+}
