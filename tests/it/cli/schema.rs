@@ -126,7 +126,10 @@ async fn a_migration_that_waits_for_a_lock_does_not_hold_up_writes() {
     })
     .await;
     // It stands behind the migration, which gives up first: the reader stays.
-    writer.execute("update inventory set quantity = 1").await.unwrap();
+    writer
+        .execute("set statement_timeout = '30s'; update inventory set quantity = 1")
+        .await
+        .unwrap();
     migrating.says("a migration waits for a lock").await;
     reading.rollback().await.unwrap();
     migrating.says("Applied ").await;
