@@ -51,8 +51,9 @@ impl Cors {
                 X_REQUESTED_WITH,
                 IDEMPOTENCY_KEY,
                 X_API_KEY,
+                header::IF_MATCH,
             ])
-            .expose_headers([IDEMPOTENT_REPLAYED])
+            .expose_headers([IDEMPOTENT_REPLAYED, header::ETAG])
             .max_age(Duration::from_hours(24))
             // `Origin` is added to the `Vary` of each answer.
             .vary([]);

@@ -366,10 +366,8 @@ async fn a_page_of_another_origin_may_send_a_key_and_see_that_an_answer_is_an_ol
             .header("idempotency-key", "page");
         let answer = send(request.json(&json!({ "name": "Lamps" }))).await;
         assert_eq!(answer.header("idempotent-replayed"), replayed);
-        assert_eq!(
-            answer.header("access-control-expose-headers"),
-            "idempotent-replayed"
-        );
+        let exposed = answer.header("access-control-expose-headers");
+        assert!(exposed.contains("idempotent-replayed"), "{exposed}");
     }
 }
 

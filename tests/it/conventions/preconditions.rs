@@ -274,3 +274,19 @@ async fn a_write_that_waits_for_the_record_compares_it_as_it_is_afterwards() {
         }
     }
 }
+
+#[tokio::test]
+async fn a_page_of_another_origin_may_read_tags_and_name_them() {
+    let origin = "http://localhost:3000";
+    let app = TestApp::start().await;
+    let (path, _) = record(&app, "categories", 1).await;
+    let preflight = app.request(Method::OPTIONS, &path).header("origin", origin);
+    let preflight = preflight
+        .header("access-control-request-method", "PATCH")
+        .header("access-control-request-headers", "content-type, if-match");
+    let allowed = send(preflight).await;
+    let headers = allowed.header("access-control-allow-headers");
+    assert!(headers.contains("if-match"), "{headers}");
+    let read = send(app.request(Method::GET, &path).header("origin", origin)).await;
+    assert!(read.header("access-control-expose-headers").contains("etag"));
+}
