@@ -13,11 +13,12 @@ async fn forget(pool: &PgPool) {
         .unwrap();
 }
 
-/// The statements since, but for those that begin and end transactions.
+/// The statements since, but for those that begin and end transactions or look at a connection.
 async fn counted(pool: &PgPool) -> i64 {
     sqlx::query_scalar(
         "select coalesce(sum(calls), 0)::bigint from pg_stat_statements s join pg_database d on d.oid = s.dbid
-         where d.datname = current_database() and query not in ('BEGIN', 'COMMIT', 'ROLLBACK') and query not like '%pg_stat_statements%'",
+         where d.datname = current_database() and query not in ('BEGIN', 'COMMIT', 'ROLLBACK') and query not like '%pg_stat_statements%'
+             and query not like '%pg_is_in_recovery%'",
     )
     .fetch_one(pool)
     .await

@@ -31,7 +31,7 @@ async fn a_failed_request_has_one_line_with_its_id_whatever_else_is_not_logged()
                 .json(&serde_json::json!({ "name": "Lamps" })),
         };
         let answer = send(request.header("x-request-id", id)).await;
-        assert_eq!(answer.status, 500, "{}", answer.text);
+        assert_eq!(answer.status, 503, "{}", answer.text);
         assert_eq!(answer.header("x-request-id"), id);
         server.says(id).await;
         let said = server.said();
@@ -39,7 +39,7 @@ async fn a_failed_request_has_one_line_with_its_id_whatever_else_is_not_logged()
         assert_eq!(lines.len(), 1, "{said}");
         let line: Value = serde_json::from_str(lines[0]).unwrap();
         assert_eq!(line["level"], "ERROR", "{line}");
-        assert_eq!(line["message"], "a request failed", "{line}");
+        assert_eq!(line["message"], "the database is unavailable", "{line}");
         assert_eq!(line["span"]["request_id"], id, "{line}");
         assert_eq!(line["span"]["method"], method, "{line}");
         assert!(line["error"].as_str().unwrap().contains("category"), "{line}");
