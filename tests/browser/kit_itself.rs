@@ -16,8 +16,10 @@ async fn complaints_and_requests_to_others_are_noticed() {
     let app = TestApp::start().await;
     let mut browser = Browser::open(app.address).await;
     browser.expects("a fault that is expected");
-    browser.goto("/api/docs/").await;
-    browser.sees("/api/orders/").await;
+    browser.expects("/favicon.ico");
+    // A page without a policy that forbids images of others.
+    browser.goto("/health/").await;
+    browser.sees("healthy").await;
     browser
         .evaluate("console.error('a fault that is expected')")
         .await
