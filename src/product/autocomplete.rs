@@ -12,6 +12,7 @@ use serde::Serialize;
 use sqlx::PgPool;
 use utoipa::ToSchema;
 
+use super::text::is_folded_by_upper_case;
 use crate::{
     rate_limit::Exceeded,
     web::{InvalidPrefix, Params, Problem},
@@ -53,10 +54,8 @@ pub async fn autocomplete(
 }
 
 async fn suggestions(db: &PgPool, prefix: &str) -> sqlx::Result<Vec<Suggestion>> {
-    let upper: String = prefix.chars().flat_map(char::to_uppercase).collect();
-    let is_plain =
-        prefix.is_ascii() && !prefix.contains(|c: char| c.is_ascii_control()) && !prefix.contains("  ");
-    let folded = if is_plain {
+    let upper = prefix.to_uppercase();
+    let folded = if is_folded_by_upper_case(prefix) {
         upper.clone()
     } else {
         sqlx::query_scalar!(r#"select search_fold($1) as "folded!""#, prefix)

@@ -2,7 +2,7 @@
 
 use axum::{Json, extract::State};
 use serde::Serialize;
-use sqlx::{Executor, FromRow, PgConnection, PgPool, Postgres, QueryBuilder, Row, postgres::PgRow};
+use sqlx::{FromRow, PgConnection, PgPool, Postgres, QueryBuilder, Row, postgres::PgRow};
 use tracing::Instrument;
 use utoipa::ToSchema;
 
@@ -119,11 +119,7 @@ pub async fn search(
     // The permit is held for as long as PostgreSQL reads, also where the client has gone.
     let scan = async move {
         let _permit = permit;
-        let mut tx = db.begin().await?;
-        // One scan on all processors would hold back others as many scans do.
-        tx.execute("set local max_parallel_workers_per_gather = 0")
-            .await?;
-        part(&mut tx, &search, &list).await
+        part(&mut *db.acquire().await?, &search, &list).await
     };
     match tokio::spawn(scan.in_current_span()).await {
         Ok(listing) => listing.map(Json),

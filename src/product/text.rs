@@ -6,6 +6,7 @@
 //! before, until the worker has looked at it (`product/backfill.rs`).
 
 use sqlx::{Postgres, QueryBuilder};
+use unicode_normalization::is_nfkc;
 
 /// What stands between title and description in the text that is searched.
 const BETWEEN: char = char::MAX;
@@ -15,53 +16,83 @@ const MOST_WORDS: usize = 8;
 /// Adds the condition that a text, as one phrase, is a part of the title, the description or the category name of the product
 /// `p`. Patterns are folded before they are escaped: folding can make a `%`.
 pub(super) fn push_phrase(query: &mut QueryBuilder<Postgres>, text: &str) {
-    let upper = format!("%{}%", escape_like(text));
-    query
-        .push("((p.search_text like search_pattern(")
-        .push_bind(text.to_owned());
-    query
-        .push(") or p.search_text like fold(")
-        .push_bind(upper.clone());
-    query
-        .push(
-            ")) and p.id <> all(array(
-                select product_id from product_folded where (upper_text like search_pattern(",
-        )
-        .push_bind(text.to_owned());
-    query.push(") or upper_text like fold(").push_bind(upper);
-    query
-        .push(")) and folded_text not like search_pattern(")
-        .push_bind(text.to_owned());
-    query
-        .push("))) or p.id = any(array(select product_id from product_folded where folded_text like search_pattern(")
-        .push_bind(text.to_owned());
-    query.push("))) or ");
-    push_in_category(query, text);
+    push_text(query, "(", "p.search_text", text);
+    query.push(" or p.id = any(array(select product_id from product_folded where folded_text like ");
+    push_pattern(query, text);
+    query.push(")) or p.category_id = ");
+    push_categories(query, "any", text);
+    // Those whose upper-cased text has the phrase and whose folded one has not. There are hardly any, so each of the products
+    // that were found is soon compared with them; nothing else of a match need be looked at again.
+    push_text(
+        query,
+        ") and p.id <> all(array(
+            select f.product_id from product_folded f join product q on q.id = f.product_id where ",
+        "f.upper_text",
+        text,
+    );
+    query.push(" and f.folded_text not like ");
+    push_pattern(query, text);
+    query.push(" and q.category_id <> ");
+    push_categories(query, "all", text);
+    query.push("))");
     if text.contains(BETWEEN) {
         // It could match the end of a title and the beginning of its description.
+        query.push(" and (search_fold(p.title) like ");
+        push_pattern(query, text);
+        query.push(" or search_fold(p.description) like ");
+        push_pattern(query, text);
+        query.push(" or p.category_id = ");
+        push_categories(query, "any", text);
+        query.push(")");
+    }
+}
+
+/// What is upper-cased has the text, folded or upper-cased. Where both are the same it is compared once.
+fn push_text(query: &mut QueryBuilder<Postgres>, before: &str, column: &str, text: &str) {
+    query.push(format!("{before}({column} like "));
+    push_pattern(query, text);
+    if !is_folded_by_upper_case(text) {
         query
-            .push(") and (search_fold(p.title) like search_pattern(")
-            .push_bind(text.to_owned());
-        query
-            .push(") or search_fold(p.description) like search_pattern(")
-            .push_bind(text.to_owned());
-        query.push(") or ");
-        push_in_category(query, text);
+            .push(format!(" or {column} like fold("))
+            .push_bind(format!("%{}%", escape_like(text)))
+            .push(")");
     }
     query.push(")");
+}
+
+/// The pattern of a text. Most are made here: each call of a function costs as much as planning half the statement.
+fn push_pattern(query: &mut QueryBuilder<Postgres>, text: &str) {
+    if is_folded_by_upper_case(text) {
+        query.push_bind(format!("%{}%", escape_like(&text.to_uppercase())));
+    } else {
+        query.push("search_pattern(").push_bind(text.to_owned()).push(")");
+    }
+}
+
+/// Whether `search_fold` makes no more of a text than upper case. Of letters beyond Cyrillic that have a case, PostgreSQL may
+/// know fewer or more than we do.
+pub(super) fn is_folded_by_upper_case(text: &str) -> bool {
+    let upper = text.to_uppercase();
+    let is_more = |c: char| matches!(c, 'ẞ' | '’' | 'ʼ' | '‘' | 'İ') || c.is_whitespace() && c != ' ';
+    let may_differ = |c: char| c > '\u{52f}' && (c.is_lowercase() || c.is_uppercase());
+    !text.contains(may_differ)
+        && is_nfkc(text)
+        && is_nfkc(&upper)
+        && !upper.contains(is_more)
+        && !upper.contains("  ")
 }
 
 /// Adds the condition that each word of a text is a part of the title, the description or the category name of the product
 /// `p`, or is its id.
 pub fn push_words(query: &mut QueryBuilder<Postgres>, text: &str) {
     for (place, word) in words(text).enumerate() {
-        query.push(if place == 0 { "(" } else { ") and (" });
+        query.push(if place == 0 { "((" } else { ") and (" });
         if let Ok(id) = word.parse::<i64>() {
             query.push("p.id = ").push_bind(id).push(" or ");
         }
         push_phrase(query, word);
     }
-    query.push(")");
+    query.push("))");
 }
 
 fn words(text: &str) -> impl Iterator<Item = &str> {
@@ -77,13 +108,13 @@ fn words(text: &str) -> impl Iterator<Item = &str> {
     })
 }
 
-fn push_in_category(query: &mut QueryBuilder<Postgres>, text: &str) {
-    query
-        .push(
-            "p.category_id = any(array(select id from category where search_fold(name) like search_pattern(",
-        )
-        .push_bind(text.to_owned())
-        .push(")))");
+/// The categories that are called so, for a comparison with `any` or `all`.
+fn push_categories(query: &mut QueryBuilder<Postgres>, which: &str, text: &str) {
+    query.push(format!(
+        "{which}(array(select id from category where search_fold(name) like "
+    ));
+    push_pattern(query, text);
+    query.push("))");
 }
 
 /// Whether any word of a text is known to the trigram indexes. Products are all read for a text without.
@@ -133,6 +164,29 @@ mod tests {
         }
         for scanned in ["", "a", "zq", "--", "---", "a-", "%_%", "é"] {
             assert!(!is_indexed(scanned), "{scanned}");
+        }
+    }
+
+    #[test]
+    fn texts_that_need_more_than_upper_case_are_known() {
+        for plain in ["lamp", "weiß", "Äpfel 7%", "ΣΊΣΥΦΟΣ", "한글"] {
+            assert!(is_folded_by_upper_case(plain), "{plain}");
+        }
+        for other in [
+            "cafe\u{301}",
+            "WEIẞ",
+            "chef’s",
+            "a  b",
+            "a\tb",
+            "a\u{a0}b",
+            "İst",
+            "i\u{307}",
+            "ﬁn",
+            "ｆ",
+            "kΩ\u{2126}",
+            "ꭰ",
+        ] {
+            assert!(!is_folded_by_upper_case(other), "{other}");
         }
     }
 
