@@ -1,6 +1,7 @@
 //! Requests that cost a client little and could cost the server everything: the real program under a memory limit. With
 //! `FAULTS=full`, as in `make faults`, there are ten times as many.
 
+mod access;
 mod answers;
 mod logs;
 mod parsers;
