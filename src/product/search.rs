@@ -167,7 +167,8 @@ async fn count(db: &mut PgConnection, search: &Search) -> sqlx::Result<i64> {
     }
     let mut query = matching(search, search.how(None));
     query.push(" select count(*) from matching");
-    query.build_query_scalar().fetch_one(db).await
+    // Planned anew each time, as below.
+    query.build_query_scalar().persistent(false).fetch_one(db).await
 }
 
 /// Planned anew each time, as it is not kept as a prepared statement: what is the best plan depends on what is searched for
