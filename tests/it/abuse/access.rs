@@ -67,9 +67,11 @@ async fn who_logs_in_from_a_known_address_gets_in_while_strangers_guess() {
     let statuses = statuses(&guesses);
     let of = |status| statuses.get(&status).copied().unwrap_or_default();
     assert_eq!(of(400) + of(429) + of(503), guesses.len(), "{statuses:?}");
-    // Whoever was refused because the server was busy has had an attempt.
+    // A stranger who found the queue full has had an attempt; one who found the whole server full was not heard.
+    let is_busy = |answer: &&Answer| answer.text.contains("Many log in at this moment");
+    let busy = guesses.iter().filter(is_busy).count();
     let counted = count(&target, "select count(*) from login_attempt").await;
-    assert_eq!(counted, of(400) + of(503), "{statuses:?}");
+    assert_eq!(counted, of(400) + busy, "{statuses:?}");
     target.survives().await;
 }
 
@@ -80,9 +82,11 @@ async fn throttled_logins_leave_no_trace_but_the_first() {
         .execute(&target.app.pool)
         .await
         .unwrap();
-    let guesses = (0..size(200)).map(|_| send(login(&target, "192.0.2.1", "ada", "a guess")));
-    let answers = join_all(guesses).await;
-    assert_eq!(statuses(&answers), HashMap::from([(429, answers.len())]));
+    for _ in 0..size(1) {
+        let guesses = (0..200).map(|_| send(login(&target, "192.0.2.1", "ada", "a guess")));
+        let answers = join_all(guesses).await;
+        assert_eq!(statuses(&answers), HashMap::from([(429, answers.len())]));
+    }
     assert_eq!(count(&target, "select count(*) from login_attempt").await, 20);
     let entries = "select count(*) from audit_log where action = 'login.throttled'";
     assert!((1..=2).contains(&count(&target, entries).await));
