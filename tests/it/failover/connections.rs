@@ -113,14 +113,18 @@ async fn statements_prepared_before_a_column_changed_its_type_are_run_again() {
 async fn placing_goes_on_when_the_statements_of_a_lane_are_no_longer_valid() {
     let app = TestApp::start().await;
     let shop = Shop::open(&app).await;
-    let place = async || app.order(shop.store, &[(shop.product, 1)]).await;
-    place().await.created();
-    // The statement that locks stock returns the product's price.
+    let place = async |key: &str| {
+        let request = app.request(Method::POST, "/api/orders/");
+        let request = request.header("idempotency-key", key.to_owned());
+        send(request.json(&order(shop.store, &[(shop.product, 1)]))).await
+    };
+    place("one").await.created();
+    // A lane reads the keys that are known within its transaction.
     app.pool
-        .execute("alter table product alter column price type numeric(13, 2)")
+        .execute("alter table idempotency_key alter column key type varchar(1000)")
         .await
         .unwrap();
-    let placed = place().await;
+    let placed = place("two").await;
     assert_eq!(placed.status, 201, "{}", placed.text);
     assert_eq!(app.quantity(shop.stock).await, 98);
     assert!(app.unbalanced().await.is_empty());
