@@ -1,0 +1,73 @@
+#!/usr/bin/env bash
+# Compares two builds of Afforo in turns: orders a second over HTTP, products read a second, and the CPU time that the
+# server takes for each. The order of the two changes from round to round.
+#
+#     bench/compare.sh OLD_BINARY NEW_BINARY
+#
+# ROUNDS (5) and SECONDS_EACH (10) say how long. It needs wrk.
+set -euo pipefail
+here=$(cd "$(dirname "$0")" && pwd)
+old=$(realpath "${1:?usage: bench/compare.sh OLD_BINARY NEW_BINARY}")
+new=$(realpath "${2:?usage: bench/compare.sh OLD_BINARY NEW_BINARY}")
+rounds=${ROUNDS:-5}
+seconds=${SECONDS_EACH:-10}
+port=${BENCH_PORT:-18124}
+work=$(mktemp -d /tmp/afforo-compare.XXXXXX)
+AFFORO=$old
+# shellcheck source=bench/server.sh
+. "$here/server.sh"
+
+# CPU time of the server process until now, in clock ticks; PostgreSQL and Redis are processes of their own.
+ticks() { awk '{ print $14 + $15 }' "/proc/$server/stat"; }
+
+# Requests a second, and microseconds of CPU time for each.
+load() { # file connections seconds [wrk options]
+    local before
+    before=$(ticks)
+    wrk -t1 -c"$2" -d"$3s" "${@:4}" >"$work/wrk"
+    if grep -q "Non-2xx" "$work/wrk"; then cat "$work/wrk" >&2; exit 1; fi
+    sed -n 's/^Requests\/sec: *//p' "$work/wrk" >>"$work/$1"
+    awk -v ticks="$(($(ticks) - before))" -v hertz="$(getconf CLK_TCK)" \
+        '/requests in/ { print ticks / hertz * 1000000 / $1 }' "$work/wrk" >>"$work/$1-cpu"
+}
+
+# One build: a fresh server, a warm-up, then each figure once.
+measure() { # name binary round
+    afforo=$2
+    start_server "$work/$1-$3"
+    query -f "$here/prepare.sql" >/dev/null
+    local url="http://127.0.0.1:$port"
+    load warm-up 64 5 -s "$here/order.lua" "$url"
+    query -c "vacuum analyze" >/dev/null
+    for connections in 64 256; do
+        load "$1-orders-$connections" "$connections" "$seconds" -s "$here/order.lua" "$url"
+    done
+    load "$1-product-64" 64 "$seconds" "$url/api/products/1/"
+    cd "$work"
+    stop_server
+}
+
+median() { sort -g "$1" | awk '{ all[NR] = $1 } END { print all[int((NR + 1) / 2)] }'; }
+row() { # what file
+    local ratios
+    ratios=$(paste "$work/old-$2" "$work/new-$2" | awk '{ printf "%s%.3f", NR > 1 ? ", " : "", $2 / $1 }')
+    awk -v what="$1" -v old="$(median "$work/old-$2")" -v new="$(median "$work/new-$2")" -v ratios="$ratios" \
+        'BEGIN { printf "| %s | %.0f | %.0f | **%.3f** | %s |\n", what, old, new, new / old, ratios }'
+}
+
+for round in $(seq "$rounds"); do
+    if [ $((round % 2)) -eq 1 ]; then turns="old new"; else turns="new old"; fi
+    for turn in $turns; do measure "$turn" "${!turn}" "$round"; done
+    echo "compare: round $round of $rounds" >&2
+done
+
+echo "$(date -u +%F), $(nproc) cores, $rounds rounds of $seconds s, medians."
+echo
+echo "| | old | new | new / old | of each round |"
+echo "|---|---:|---:|---:|---|"
+for connections in 64 256; do
+    row "orders/s, 2 items, $connections connections" "orders-$connections"
+    row "µs of CPU for an order" "orders-$connections-cpu"
+done
+row "products read/s, 64 connections" product-64
+row "µs of CPU for a product" product-64-cpu
