@@ -19,7 +19,7 @@ use crate::{
 /// What `afforo seed` is told.
 #[derive(Args, Debug)]
 pub(super) struct Seed {
-    /// Delete all data first, orders included
+    /// Delete all data first, orders included; accounts, API keys and the audit log stay, and ids go on
     #[arg(long)]
     clear: bool,
     /// Do not ask before deleting
@@ -145,7 +145,7 @@ pub(super) async fn fill(url: &str, clear: bool, plan: &Plan) -> Result<Filled, 
 fn confirmed() -> io::Result<bool> {
     write!(
         io::stderr(),
-        "This deletes all categories, products, stores, stock and orders. Go on? [y/N] "
+        "This deletes all categories, products, stores, stock and orders, but no accounts and keys. Go on? [y/N] "
     )?;
     let mut answer = String::new();
     io::stdin().lock().read_line(&mut answer)?;

@@ -124,11 +124,15 @@ pub async fn possible_order(db: &mut PgConnection) -> sqlx::Result<Option<(i64, 
     .await
 }
 
-/// Deletes all data; ids start over.
+/// Deletes all data: the catalog, stock, orders, and whatever tells of orders. Accounts, API keys and the audit log stay.
+///
+/// Ids go on: what still names a deleted record must never come to name another one. That may be a store that a key is
+/// bound to, an entry of the audit log, a job in Redis, or what a client remembers.
 pub async fn clear(db: &mut PgConnection) -> sqlx::Result<()> {
+    // The tallies, and what is derived from products, are emptied by triggers.
     sqlx::query!(
-        "truncate category, product, store, inventory, orders, order_item, stock_movement, movement_count, outbox,
-             order_confirmation, daily_order_report restart identity"
+        "truncate category, product, store, inventory, stock_movement, movement_count, orders, order_item,
+             order_confirmation, outbox, delivery, idempotency_key, daily_order_report continue identity"
     )
     .execute(db)
     .await

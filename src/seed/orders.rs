@@ -63,6 +63,13 @@ pub(super) async fn make(
         async move { lane.work(db, history, progress).await }
     });
     let made = try_join_all(working).await?.into_iter().sum();
+    // Days that were reported on have more orders now: the worker reports on them anew.
+    sqlx::query!(
+        "delete from daily_order_report where day >= ($1::timestamptz at time zone 'UTC')::date",
+        history.start
+    )
+    .execute(&pool)
+    .await?;
     // A worker would do it too, if there is one.
     tally::compact(&pool).await?;
     pool.close().await;

@@ -3,6 +3,7 @@
 mod accounts;
 mod apikey;
 mod check;
+mod clear;
 mod dev;
 mod pooler;
 mod schema;
