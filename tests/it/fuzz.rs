@@ -100,7 +100,7 @@ async fn whatever_a_body_holds_the_answer_is_no_failure_and_the_books_balance() 
         is_sound(&send(request).await)
     })
     .await;
-    assert_eq!(app.unbalanced().await, Vec::<i64>::new());
+    assert_eq!(app.unbalanced().await, []);
 }
 
 #[tokio::test]

@@ -256,7 +256,7 @@ async fn every_operation_lets_in_whoever_has_its_scope_and_its_store_and_nobody_
         }
     }
     assert_eq!(allowed, 2 * (OPERATIONS.len() + LAST.len()));
-    assert_eq!(house.app.unbalanced().await, Vec::<i64>::new());
+    assert_eq!(house.app.unbalanced().await, []);
 }
 
 #[test]

@@ -46,7 +46,7 @@ async fn stock_is_added_removed_and_counted_with_a_reason() {
     ] {
         assert!(page.contains(text), "{text}: {page}");
     }
-    assert_eq!(app.unbalanced().await, Vec::<i64>::new());
+    assert_eq!(app.unbalanced().await, []);
     assert_eq!(
         audit_log(&app)
             .await

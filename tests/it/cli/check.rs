@@ -1,11 +1,14 @@
 //! `afforo check`
 
-use sqlx::AssertSqlSafe;
+use std::collections::BTreeSet;
+
+use afforo::check;
+use sqlx::Executor;
 
 use super::{TestApp, afforo, run};
 use crate::support::program::Said;
 
-async fn check(app: &TestApp) -> Said {
+async fn said_of(app: &TestApp) -> Said {
     run(afforo(&["check"]).env("DATABASE_URL", &app.database_url)).await
 }
 
@@ -15,7 +18,7 @@ async fn books_that_agree_pass() {
     let (store, lamp) = (app.store("Main").await, app.product("Lamp", "9.99").await);
     app.stock(store, lamp, 12).await;
     app.order(store, &[(lamp, 3)]).await.created();
-    let said = check(&app).await;
+    let said = said_of(&app).await;
     assert_eq!((said.code, said.err.as_str()), (Some(0), ""));
     assert!(
         said.out.lines().count() > 5 && said.out.lines().all(|line| line.starts_with("ok     ")),
@@ -24,97 +27,208 @@ async fn books_that_agree_pass() {
     );
 }
 
+/// What breaks a rule, how the rule begins, and the record that is to be named. The books are those of [`shop`].
+const CASES: [(&str, &str, &str); 33] = [
+    (
+        "insert into order_tally values (1, 'CONFIRMED', 1, 0)",
+        "the tally of orders",
+        "store 1, CONFIRMED",
+    ),
+    (
+        "update order_tally set amount = 0",
+        "the tally of orders",
+        "store 1, CONFIRMED",
+    ),
+    (
+        "delete from order_tally",
+        "the tally of orders",
+        "store 1, CONFIRMED",
+    ),
+    (
+        "update stock_tally set low = low + 1",
+        "the tally of stock",
+        "store 1",
+    ),
+    ("delete from product_tally", "the tally of products", "category 1"),
+    (
+        "insert into product_tally values (7, 1, 0)",
+        "the tally of products",
+        "category 7",
+    ),
+    (
+        "insert into movement_count values (1, 1000000, 77)",
+        "the noted number of movements",
+        "inventory 1",
+    ),
+    (
+        "insert into daily_order_report values ('2020-02-29', 1, 1, 0, 0, 0)",
+        "a daily report",
+        "day 2020-02-29",
+    ),
+    (
+        "insert into daily_order_report values ('2020-02-29', 0, 0, 0, 0, 7)",
+        "a daily report",
+        "day 2020-02-29",
+    ),
+    (
+        "update orders set created_at = '2020-02-29Z'; insert into daily_order_report values ('2020-02-29', 2, 0, 1, 0, 0)",
+        "a daily report",
+        "day 2020-02-29",
+    ),
+    (
+        "update orders set created_at = '2020-02-29Z'; insert into daily_order_report values ('2020-02-29', 2, 2, 0, 0, 29.97)",
+        "a daily report",
+        "day 2020-02-29",
+    ),
+    (
+        "update orders set created_at = '2020-02-29Z'; insert into daily_order_report values ('2020-02-29', 2, 0, 2, 0, 0)",
+        "a daily report",
+        "day 2020-02-29",
+    ),
+    (
+        "update inventory set quantity = 8 where id = 1",
+        "stock is what the ledger",
+        "inventory 1",
+    ),
+    ("delete from inventory", "stock is what the ledger", "inventory 1"),
+    (
+        "update stock_movement set quantity_after = 11 where kind = 'INITIAL' and inventory_id = 1",
+        "a movement says",
+        "inventory 1",
+    ),
+    (
+        "insert into stock_movement (inventory_id, kind, delta, quantity_after)
+         values (2, 'ADJUSTMENT', -8, -3), (2, 'ADJUSTMENT', 8, 5)",
+        "a movement says",
+        "inventory 2",
+    ),
+    (
+        "update inventory set ordered = false",
+        "stock is known as ordered",
+        "inventory 1",
+    ),
+    (
+        "update inventory set ordered = true",
+        "stock is known as ordered",
+        "inventory 2",
+    ),
+    (
+        "alter table inventory drop constraint inventory_product_id_fkey; update product set title = 'Rug' where id = 2",
+        "stock carries the title",
+        "inventory 2",
+    ),
+    (
+        "alter table inventory drop constraint inventory_product_id_fkey; delete from product where id = 1",
+        "an item is of a product",
+        "product 1",
+    ),
+    (
+        "update inventory set ordered = false",
+        "a product that has items",
+        "product 1",
+    ),
+    ("update order_item set order_id = 7", "an item belongs", "order 7"),
+    (
+        "insert into stock_movement (inventory_id, order_id, kind, delta, quantity_after) values (2, 7, 'ORDER', 0, 5)",
+        "a movement that names an order",
+        "order 7",
+    ),
+    (
+        "insert into stock_movement (inventory_id, kind, delta, quantity_after) values (2, 'RETURN', 0, 5)",
+        "a movement that names an order",
+        "order ",
+    ),
+    (
+        "update order_item set unit_price = 1",
+        "a confirmed order costs",
+        "order 1",
+    ),
+    (
+        "delete from stock_movement where order_id = 1",
+        "a confirmed order took",
+        "order 1",
+    ),
+    (
+        "insert into order_item (order_id, product_id, quantity, unit_price) values (2, 1, 99, 9.99)",
+        "a rejected order has no items",
+        "order 2",
+    ),
+    (
+        "update orders set total_amount = 9.99 where id = 2",
+        "a rejected order has no items",
+        "order 2",
+    ),
+    (
+        "update orders set status = 'REJECTED', total_amount = 0; delete from order_item; delete from outbox",
+        "a rejected order holds no stock",
+        "order 1",
+    ),
+    (
+        "delete from outbox",
+        "a confirmed order has its confirmation",
+        "order 1",
+    ),
+    (
+        "insert into order_confirmation (order_id) values (2), (9)",
+        "no other order",
+        "order 9",
+    ),
+    (
+        "insert into order_confirmation (order_id) values (1)",
+        "no order is owed a confirmation twice",
+        "order 1",
+    ),
+    (
+        "insert into delivery (order_id, channel) values (1, 'email')",
+        "whoever is told",
+        "delivery 1",
+    ),
+];
+
+/// A store with two products, of which one was ordered, and ordered again in vain.
+async fn shop() -> TestApp {
+    let app = TestApp::start().await;
+    let (store, lamp) = (app.store("Main").await, app.product("Lamp", "9.99").await);
+    app.stock(store, lamp, 12).await;
+    app.stock(store, app.product("Chair", "75.00").await, 5).await;
+    app.order(store, &[(lamp, 3)]).await.created();
+    assert_eq!(app.order(store, &[(lamp, 99)]).await.status, 200);
+    app
+}
+
 #[tokio::test]
-async fn whatever_does_not_agree_is_named() {
-    let cases = [
-        (
-            "insert into order_tally values (1, 'CONFIRMED', 1, 0)",
-            "the tally of orders",
-            "store 1, CONFIRMED",
-        ),
-        (
-            "update order_tally set amount = 0",
-            "the tally of orders",
-            "store 1, CONFIRMED",
-        ),
-        (
-            "delete from order_tally",
-            "the tally of orders",
-            "store 1, CONFIRMED",
-        ),
-        (
-            "update stock_tally set low = low + 1",
-            "the tally of stock",
-            "store 1",
-        ),
-        ("delete from product_tally", "the tally of products", "category 1"),
-        (
-            "insert into product_tally values (7, 1, 0)",
-            "the tally of products",
-            "category 7",
-        ),
-        (
-            "insert into movement_count values (1, 1000000, 77)",
-            "the noted number of movements",
-            "inventory 1",
-        ),
-        (
-            "update inventory set quantity = 8",
-            "stock is what the ledger",
-            "inventory 1",
-        ),
-        ("delete from inventory", "stock is what the ledger", "inventory 1"),
-        (
-            "update order_item set unit_price = 1",
-            "a confirmed order costs",
-            "order 1",
-        ),
-        ("update order_item set order_id = 7", "an item belongs", "item 1"),
-        (
-            "delete from stock_movement where order_id = 1",
-            "a confirmed order took",
-            "order 1",
-        ),
-        (
-            "delete from outbox",
-            "a confirmed order has its confirmation",
-            "order 1",
-        ),
-        (
-            "insert into outbox (order_ids) values ('{2}')",
-            "no other order",
-            "order 2",
-        ),
-        (
-            "insert into order_confirmation (order_id) values (9)",
-            "no other order",
-            "order 9",
-        ),
-        (
-            "insert into delivery (order_id, channel) values (1, 'email')",
-            "whoever is told",
-            "delivery 1",
-        ),
-    ];
-    for (wrong, rule, record) in cases {
-        let app = TestApp::start().await;
-        let (store, lamp) = (app.store("Main").await, app.product("Lamp", "9.99").await);
-        app.stock(store, lamp, 12).await;
-        app.order(store, &[(lamp, 3)]).await.created();
-        assert_eq!(app.order(store, &[(lamp, 99)]).await.status, 200);
-        sqlx::query(AssertSqlSafe(wrong))
-            .execute(&app.pool)
-            .await
-            .unwrap();
-        let said = check(&app).await;
-        assert_eq!(said.code, Some(1), "{wrong}");
-        let broken = said
-            .out
-            .lines()
-            .find(|line| line.starts_with(&format!("BROKEN {rule}")));
-        let broken = broken.unwrap_or_else(|| panic!("{wrong}: {}", said.out));
-        assert!(broken.contains(record), "{wrong}: {broken}");
+async fn every_rule_reports_the_record_that_breaks_it() {
+    let (mut rules, mut reported) = (BTreeSet::new(), BTreeSet::new());
+    for (wrong, begins, record) in CASES {
+        let app = shop().await;
+        app.pool.execute(wrong).await.unwrap();
+        let mut connection = app.pool.acquire().await.unwrap();
+        let checked = check::run(&mut connection).await.unwrap();
+        rules.extend(checked.iter().map(|checked| checked.rule));
+        let broken = checked.iter().find(|checked| checked.rule.starts_with(begins));
+        let broken = broken.unwrap_or_else(|| panic!("no rule begins with {begins}"));
+        assert!(broken.broken > 0, "{wrong}: {begins}");
+        assert!(
+            broken.examples.iter().any(|example| example == record),
+            "{wrong}: {broken:?}"
+        );
+        reported.insert(broken.rule);
     }
+    assert_eq!(reported, rules);
+}
+
+#[tokio::test]
+async fn what_is_broken_is_counted_with_examples_and_an_exit_code() {
+    let app = shop().await;
+    app.pool
+        .execute("insert into outbox (order_ids) select array[n] from generate_series(11, 15) n")
+        .await
+        .unwrap();
+    let said = said_of(&app).await;
+    assert_eq!(said.code, Some(1));
+    let broken = "BROKEN no other order has a confirmation, or is owed one: 5 times, such as order 1";
+    assert!(said.out.contains(broken), "{}", said.out);
+    assert_eq!(said.out.matches("BROKEN").count(), 1, "{}", said.out);
 }
 
 #[tokio::test]
