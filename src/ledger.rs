@@ -13,6 +13,8 @@ pub enum Movement {
     Initial,
     /// The quantity was set by hand.
     Adjustment,
+    /// The stock row was moved away with what was left in it.
+    Removal,
 }
 
 impl Movement {
@@ -20,6 +22,7 @@ impl Movement {
         match self {
             Self::Initial => "INITIAL",
             Self::Adjustment => "ADJUSTMENT",
+            Self::Removal => "REMOVAL",
         }
     }
 }

@@ -219,8 +219,12 @@ pub(super) async fn lock(tx: &mut PgConnection, id: i64, stores: &Stores) -> sql
     get(tx, id).await
 }
 
-/// Writes what was sent, and nothing else: orders may change the quantity meanwhile. Returns the row as it was written, if
-/// there is one that the caller may see.
+const ORDERED: &str = "Cannot move this stock to another store or product: orders refer to it.";
+
+/// Writes what was sent, and nothing else: orders may change the quantity meanwhile. The row has to be one that the caller
+/// may see.
+///
+/// A row that orders took from stays with its store and product: orders, ledger and flags refer to both by it.
 pub async fn update(
     db: &PgPool,
     id: i64,
@@ -236,17 +240,8 @@ pub async fn update(
     if !if_match.permits(&before) {
         return Ok(Update::PreconditionFailed);
     }
-    if sent.product().is_some_and(|product| product != before.product.id) {
-        // The row says that its product was ordered, and is leaving it: the product has to say so itself.
-        sqlx::query!(
-            "update product set sold = true
-             where id = $1 and exists (select from inventory where id = $2 and ordered)",
-            before.product.id,
-            id
-        )
-        .execute(&mut *tx)
-        .await?;
-    }
+    let moves = sent.store().is_some_and(|store| store != before.store.id)
+        || sent.product().is_some_and(|product| product != before.product.id);
     sqlx::query!(
         "update inventory set store_id = coalesce($2, store_id), product_id = coalesce($3, product_id),
              quantity = coalesce($4, quantity), low_stock_threshold = coalesce($5, low_stock_threshold),
@@ -260,20 +255,66 @@ pub async fn update(
     )
     .execute(&mut *tx)
     .await?;
-    let quantity = sent.quantity.unwrap_or(before.quantity);
-    let change = Change {
-        movement: Movement::Adjustment,
-        delta: quantity - before.quantity,
-        quantity_after: quantity,
-        actor: by.who.label(),
-        reason: None,
+    // Not before: clients know that a pair that is taken is told first.
+    if moves && ledger::lock(&mut tx, Scope::Row(id)).await? {
+        return Ok(Update::Refused(ORDERED));
+    }
+    let Some(after) = get(&mut *tx, id).await? else {
+        return Ok(Update::NotFound);
     };
-    ledger::record(&mut *tx, id, change).await?;
-    let written = get(&mut *tx, id).await?;
-    let states = (Some(&before), written.as_ref());
-    audit::record(&mut *tx, &by, "stock.changed", subject(id), states).await?;
+    let actor = by.who.label();
+    if moves {
+        record_move(&mut tx, &before, &after, actor).await?;
+    } else {
+        let change = Change {
+            movement: Movement::Adjustment,
+            delta: after.quantity - before.quantity,
+            quantity_after: after.quantity,
+            actor,
+            reason: None,
+        };
+        ledger::record(&mut *tx, id, change).await?;
+    }
+    audit::record(
+        &mut *tx,
+        &by,
+        "stock.changed",
+        subject(id),
+        (Some(&before), Some(&after)),
+    )
+    .await?;
     database::commit(tx).await?;
-    Ok(written.map_or(Update::NotFound, Update::Done))
+    Ok(Update::Done(after))
+}
+
+/// Ends the history of a row as stock of one store and product, and begins the one of the other.
+async fn record_move(
+    tx: &mut PgConnection,
+    before: &Inventory,
+    after: &Inventory,
+    actor: Option<String>,
+) -> sqlx::Result<()> {
+    let name = |row: &Inventory| format!("product {} in store {}", row.product.id, row.store.id);
+    let (to, from) = (
+        format!("Moved to {}", name(after)),
+        format!("Moved from {}", name(before)),
+    );
+    let removal = Change {
+        movement: Movement::Removal,
+        delta: -before.quantity,
+        quantity_after: 0,
+        actor: actor.clone(),
+        reason: Some(&to),
+    };
+    ledger::record(&mut *tx, before.id, removal).await?;
+    let initial = Change {
+        movement: Movement::Initial,
+        delta: after.quantity,
+        quantity_after: after.quantity,
+        actor,
+        reason: Some(&from),
+    };
+    ledger::record(tx, after.id, initial).await.map(drop)
 }
 
 /// Deletes stock that the caller may see, what is left of it included.

@@ -14,8 +14,8 @@ use crate::{
     database::{self, violated_constraint},
     product, store,
     web::{
-        AppState, Body, Caller, Fields, IfMatch, Invalid, InvalidParameter, ListParams, ListRequest, Listing,
-        NotFound, Once, Params, Presence, Problem, RecordId, Tagged, deleted, endpoint,
+        AppState, Body, Caller, Conflict, Fields, IfMatch, Invalid, InvalidParameter, ListParams,
+        ListRequest, Listing, NotFound, Once, Params, Presence, Problem, RecordId, Tagged, deleted, endpoint,
     },
 };
 
@@ -108,9 +108,10 @@ async fn retrieve(
     granted(&db, &stores, id).await.map(Json)
 }
 
-/// Write stock: quantity and threshold keep their values when they are left out.
+/// Write stock: quantity and threshold keep their values when they are left out. Stock that orders refer to stays with its
+/// store and product.
 #[utoipa::path(put, path = "/api/inventory/{id}/", tag = "Inventory", params(("id" = i64, Path)), request_body = InventoryFields,
-    responses((status = 200, body = Inventory), (status = 400, response = Invalid), (status = 404, response = NotFound)))]
+    responses((status = 200, body = Inventory), (status = 400, response = Invalid), (status = 404, response = NotFound), (status = 409, response = Conflict)))]
 async fn replace(
     State(db): State<PgPool>,
     caller: Caller,
@@ -121,9 +122,9 @@ async fn replace(
     update(&db, &caller, &if_match, id, &body, Presence::Complete).await
 }
 
-/// Write what is sent of stock.
+/// Write what is sent of stock. Stock that orders refer to stays with its store and product.
 #[utoipa::path(patch, path = "/api/inventory/{id}/", tag = "Inventory", params(("id" = i64, Path)), request_body = InventoryFields,
-    responses((status = 200, body = Inventory), (status = 400, response = Invalid), (status = 404, response = NotFound)))]
+    responses((status = 200, body = Inventory), (status = 400, response = Invalid), (status = 404, response = NotFound), (status = 409, response = Conflict)))]
 async fn patch(
     State(db): State<PgPool>,
     caller: Caller,

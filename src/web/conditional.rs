@@ -90,15 +90,18 @@ pub enum Update<T> {
     NotFound,
     /// The record is not what [`IfMatch`] permits: nothing was changed.
     PreconditionFailed,
+    /// Other records are in its way, as is said here: nothing was changed.
+    Refused(&'static str),
 }
 
 impl<T> Update<T> {
-    /// Answers the change: the record with its tag, 404 or 412.
+    /// Answers the change: the record with its tag, 404, 412, or 409 with the reason.
     pub fn answer(self, no_such: Problem) -> Result<Tagged<T>, Problem> {
         match self {
             Self::Done(record) => Ok(Tagged(record)),
             Self::NotFound => Err(no_such),
             Self::PreconditionFailed => Err(precondition_failed()),
+            Self::Refused(why_not) => Err(Problem::detail(StatusCode::CONFLICT, why_not)),
         }
     }
 }

@@ -60,7 +60,7 @@ refusals! {
     /// 406
     NotAcceptable: Detail = "The answer would be JSON, which `Accept` rules out.";
     /// 409
-    Conflict: Detail = "Orders refer to it: nothing was deleted.";
+    Conflict: Detail = "Orders refer to it: nothing was done.";
     /// 409
     KeyInUse: Detail = "Another request with this `Idempotency-Key` is under way: ask again in a second.";
     /// 412

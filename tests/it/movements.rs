@@ -45,7 +45,7 @@ async fn pieces_come_go_and_are_counted_and_the_ledger_says_why() {
         ledger.column("kind"),
         ["ORDER", by_hand, by_hand, by_hand, by_hand, "INITIAL"]
     );
-    assert_eq!(app.unbalanced().await, Vec::<i64>::new());
+    assert_eq!(app.unbalanced().await, []);
 }
 
 #[tokio::test]
@@ -108,7 +108,68 @@ async fn changes_at_the_same_time_all_count_and_a_repeated_one_counts_once() {
     }
     assert!(changes.join_all().await.iter().all(|status| *status == 201));
     assert_eq!(app.quantity(1).await, 20);
-    assert_eq!(app.unbalanced().await, Vec::<i64>::new());
+    assert_eq!(app.unbalanced().await, []);
+}
+
+#[tokio::test]
+async fn stock_that_orders_refer_to_stays_with_its_store_and_product() {
+    let (app, store, lamp, path) = shelf().await;
+    let (elsewhere, chair) = (app.store("North").await, app.product("Chair", "75.00").await);
+    let row = path.trim_end_matches("movements/");
+    app.order(store, &[(lamp, 3)]).await.created();
+    let ledger = app.get(&path).await.text;
+    let moves = [
+        json!({ "product_id": chair }),
+        json!({ "store_id": elsewhere, "quantity": 1 }),
+        json!({ "store_id": elsewhere, "product_id": chair }),
+    ];
+    let refused = r#"{"detail":"Cannot move this stock to another store or product: orders refer to it."}"#;
+    for body in &moves {
+        app.patch(row, body).await.is_text(409, refused);
+    }
+    app.put(row, &moves[2]).await.is_text(409, refused);
+    assert_eq!(app.get(&path).await.text, ledger);
+    let same = json!({ "store_id": store, "product_id": lamp, "quantity": 4 });
+    assert_eq!(app.put(row, &same).await.body["quantity"], 4);
+    // Nothing of the other product was ever ordered.
+    assert_eq!(app.delete(&format!("/api/products/{chair}/")).await.status, 204);
+    assert_eq!(app.unbalanced().await, []);
+}
+
+#[tokio::test]
+async fn stock_that_moves_ends_its_history_and_begins_another() {
+    let (app, store, lamp, path) = shelf().await;
+    let (elsewhere, chair) = (app.store("North").await, app.product("Chair", "75.00").await);
+    let row = path.trim_end_matches("movements/");
+    // An order that was rejected took nothing.
+    assert_eq!(app.order(store, &[(lamp, 11)]).await.status, 200);
+    let moved = app.patch(row, &json!({ "product_id": chair })).await;
+    assert_eq!((moved.status.as_u16(), &moved.body["id"]), (200, &json!(1)));
+    let away = json!({ "store_id": elsewhere, "quantity": 0 });
+    assert_eq!(app.patch(row, &away).await.status, 200);
+    assert_eq!(app.patch(row, &json!({ "product_id": lamp })).await.status, 200);
+    let ledger = app.get(&path).await;
+    assert_eq!(
+        ledger.column("kind"),
+        [
+            "INITIAL", "REMOVAL", "INITIAL", "REMOVAL", "INITIAL", "REMOVAL", "INITIAL"
+        ]
+    );
+    assert_eq!(ledger.column("delta"), [0, 0, 0, -10, 10, -10, 10]);
+    assert_eq!(
+        ledger.column("reason")[3..],
+        [
+            json!("Moved to product 2 in store 2"),
+            json!("Moved from product 1 in store 1"),
+            json!("Moved to product 2 in store 1"),
+            json!(null),
+        ]
+    );
+    for product in [chair, lamp] {
+        let deleted = app.delete(&format!("/api/products/{product}/")).await;
+        assert_eq!(deleted.status, 204, "no order refers to it: {}", deleted.text);
+    }
+    assert_eq!(app.unbalanced().await, []);
 }
 
 /// Movements of the stock row 1, made behind the back of the server.
@@ -171,5 +232,5 @@ async fn the_ledger_is_counted_exactly_while_it_grows() {
     };
     tokio::join!(orders, counts);
     assert_eq!(app.get(&path).await.body["count"], 2 + 99_990 + 60);
-    assert_eq!(app.unbalanced().await, Vec::<i64>::new());
+    assert_eq!(app.unbalanced().await, []);
 }

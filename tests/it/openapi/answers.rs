@@ -112,9 +112,11 @@ const REQUESTS: &str = r#"
     GET /api/inventory/99/ - 404
     PUT /api/inventory/1/ {"store_id":1,"product_id":1,"quantity":5,"low_stock_threshold":5} 200
     PUT /api/inventory/1/ {"quantity":-1} 400
+    PUT /api/inventory/1/ {"store_id":2,"product_id":1} 409
     PUT /api/inventory/99/ {} 404
     PATCH /api/inventory/1/ {"quantity":6} 200
     PATCH /api/inventory/1/ {"product_id":2} 400
+    PATCH /api/inventory/1/ {"store_id":2} 409
     PATCH /api/inventory/99/ {} 404
     GET /api/inventory/1/movements/ - 200
     GET /api/inventory/1/movements/?cursor= - 200
