@@ -20,7 +20,7 @@ pub(super) async fn keep_short(db: PgPool, shutdown: CancellationToken) {
             () = shutdown.cancelled() => return,
         }
         let compacted = tokio::select! {
-            compacted = database::unless_silent(tally::compact(&db)) => compacted,
+            compacted = tally::compact(&db) => compacted,
             () = overdue(&shutdown) => return,
         };
         let compacted = compacted.inspect_err(database::note);

@@ -2,7 +2,7 @@
 
 use std::{fs, path::Path};
 
-/// The floors. A room imports from lower floors only; `access`, `idempotency` and `settings` need some of their neighbours.
+/// The floors. A room imports from lower floors only; `access`, `idempotency`, `settings` and `tally` need some of their neighbours.
 const FLOORS: &[(&str, u8)] = &[
     ("audit", 0),
     ("database", 0),
@@ -14,12 +14,12 @@ const FLOORS: &[(&str, u8)] = &[
     ("queue", 0),
     ("rate_limit", 0),
     ("shutdown", 0),
-    ("tally", 0),
     ("telemetry", 0),
     ("timestamp", 0),
     ("access", 1),
     ("idempotency", 1),
     ("settings", 1),
+    ("tally", 1),
     ("web", 2),
     ("category", 3),
     ("store", 3),

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use afforo::tally;
 use rand::{Rng, SeedableRng, rngs::StdRng};
 use serde_json::json;
-use sqlx::PgPool;
+use sqlx::{Executor, PgPool};
 
 use crate::support::app::TestApp;
 
@@ -183,4 +183,37 @@ async fn no_answer_is_wrong_while_orders_run_and_tallies_are_compacted() {
         (&json!(160), &json!("320.00"))
     );
     assert!(app.unbalanced().await.is_empty());
+}
+
+#[tokio::test]
+async fn what_gathered_while_no_worker_ran_is_compacted_portion_by_portion() {
+    const GATHERED: i64 = 150_000;
+    let app = TestApp::start().await;
+    app.pool
+        .execute(
+            "insert into order_tally select 1 + n % 2, 'CONFIRMED', 1, 2 from generate_series(1, 150000) n;
+             create function refuse() returns trigger language plpgsql as $$ begin raise 'refused'; end $$;
+             create trigger refuse before delete on order_tally for each row when (old.store_id = 3)
+                 execute function refuse();
+             insert into order_tally values (3, 'CONFIRMED', 1, 2), (3, 'CONFIRMED', 1, 2)",
+        )
+        .await
+        .unwrap();
+    assert!(tally::compact(&app.pool).await.is_err());
+    let left = rows(&app.pool).await;
+    assert!(
+        left < GATHERED / 2,
+        "portions before the one that failed stay compacted: {left}"
+    );
+    app.pool
+        .execute("drop trigger refuse on order_tally")
+        .await
+        .unwrap();
+    while tally::compact(&app.pool).await.unwrap() > 0 {}
+    assert_eq!(rows(&app.pool).await, 3, "one for each store");
+    let stats = app.get("/api/orders/stats/").await.body;
+    assert_eq!(
+        (&stats["total_orders"], &stats["total_revenue"]),
+        (&json!(GATHERED + 2), &json!("300004.00"))
+    );
 }
