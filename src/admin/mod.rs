@@ -50,6 +50,7 @@ mod show;
 mod stock;
 mod stores;
 mod system;
+mod timespan;
 
 use axum::{
     Router,

@@ -3,7 +3,10 @@
 use chrono::{DateTime, NaiveDate, NaiveTime, Utc};
 use sqlx::{FromRow, PgExecutor, PgPool, Postgres, QueryBuilder};
 
-use crate::admin::query::{PAGE_SIZE, Query};
+use crate::admin::{
+    query::{PAGE_SIZE, Query},
+    timespan::{self, Table},
+};
 
 /// An entry of the log, without what was before and after.
 #[derive(Debug, FromRow)]
@@ -29,10 +32,6 @@ pub struct Change {
 const OPEN: [&str; 7] = [
     "category", "product", "store", "stock", "order", "job", "schedule",
 ];
-
-/// Entries are numbered before they are committed, and dated by the beginning of their transaction: around a day's first
-/// entry there may be some of the day before. So many numbers are more than any transaction lives through.
-const OUT_OF_ORDER: i64 = 100_000;
 
 const ENTRIES: &str =
     "select id, at, actor, actor_name, address, request_id, action, subject from audit_log a where true";
@@ -67,40 +66,19 @@ pub async fn list(db: &PgPool, query: &Query, (from, to): Days, sees_all: bool) 
             .push(")");
     }
     let midnight = |day: NaiveDate| day.and_time(NaiveTime::MIN).and_utc();
-    if let Some(from) = from.map(midnight) {
+    let from = from.map(midnight);
+    let until = to.and_then(|to| to.succ_opt()).map(midnight);
+    let (first, last) = timespan::ids(db, Table::AuditLog, from, until).await?;
+    sql.push(" and id >= ").push_bind(first);
+    sql.push(" and id <= ").push_bind(last);
+    if let Some(from) = from {
         sql.push(" and at >= ").push_bind(from);
-        sql.push(" and id >= ")
-            .push_bind(first_since(db, from).await? - OUT_OF_ORDER);
     }
-    if let Some(to) = to.and_then(|to| to.succ_opt()).map(midnight) {
-        sql.push(" and at < ").push_bind(to);
-        sql.push(" and id <= ")
-            .push_bind(first_since(db, to).await? + OUT_OF_ORDER);
+    if let Some(until) = until {
+        sql.push(" and at < ").push_bind(until);
     }
     sql.push(" order by id desc limit ").push_bind(PAGE_SIZE + 1);
     sql.build_query_as().persistent(false).fetch_all(db).await
-}
-
-/// The id that the entries since a moment begin with, but for some that are out of order. It is found by halves: an index
-/// over moments would make all that is logged pay for a filter that is seldom used.
-async fn first_since(db: &PgPool, moment: DateTime<Utc>) -> sqlx::Result<i64> {
-    sqlx::query_scalar!(
-        r#"with recursive halves (low, high) as (
-               select 1::bigint, coalesce((select max(id) from audit_log), 0) + 1
-               union all
-               select case when earlier then middle + 1 else low end, case when earlier then high else middle end
-               from (
-                   select low, high, (low + high) / 2 as middle, coalesce((
-                       select at < $1 from audit_log where id >= (low + high) / 2 order by id limit 1
-                   ), false) as earlier
-                   from halves where low < high
-               ) half
-           )
-           select min(high) as "id!" from halves"#,
-        moment
-    )
-    .fetch_one(db)
-    .await
 }
 
 /// The labels of an actor who is named by a label or by a name: several may have one.

@@ -1,9 +1,16 @@
 //! The SQL of the list of orders. It is read from a key on, never past rows that are not shown, whatever it is filtered by.
 
-use chrono::{DateTime, NaiveDate, NaiveTime, TimeDelta, Utc};
+use chrono::{DateTime, NaiveDate, NaiveTime, Utc};
 use sqlx::{PgExecutor, PgPool, Postgres, QueryBuilder};
 
-use crate::{access::Stores, admin::query::Query, money::Money};
+use crate::{
+    access::Stores,
+    admin::{
+        query::Query,
+        timespan::{self, Table},
+    },
+    money::Money,
+};
 
 /// What an order can stand as, in the order of the control.
 pub const STATUSES: [&str; 3] = ["CONFIRMED", "REJECTED", "PENDING"];
@@ -11,8 +18,6 @@ pub const STATUSES: [&str; 3] = ["CONFIRMED", "REJECTED", "PENDING"];
 pub const SINCE: &str = "from_moment";
 /// Stores that a name finds, at most.
 const FOUND_STORES: i64 = 2000;
-/// Ids follow the time, but orders that are placed at the same time may be a little out of order.
-pub const OUT_OF_ORDER: TimeDelta = TimeDelta::minutes(10);
 
 /// An order as a row of the list.
 #[derive(Clone, Debug, sqlx::FromRow)]
@@ -128,19 +133,13 @@ impl Range {
         let midnight = |day: NaiveDate| day.and_time(NaiveTime::MIN).and_utc();
         let from = filter.from.map(midnight).max(filter.since);
         let until = filter.to.and_then(|day| day.succ_opt()).map(midnight);
-        let mut range = Self {
-            first: 1,
-            last: i64::MAX,
+        let (first, last) = timespan::ids(db, Table::Orders, from, until).await?;
+        Ok(Self {
+            first,
+            last,
             from,
             until,
-        };
-        if let Some(from) = from {
-            range.first = first_since(db, from - OUT_OF_ORDER).await?;
-        }
-        if let Some(until) = until {
-            range.last = first_since(db, until + OUT_OF_ORDER).await? - 1;
-        }
-        Ok(range)
+        })
     }
 
     /// Those from `id` on, in the direction of the list.
@@ -164,26 +163,6 @@ impl Range {
         }
         self
     }
-}
-
-/// The id from which on orders were placed since a moment, found by halving: the index of ids alone knows where to look,
-/// however many orders there are.
-pub async fn first_since(db: impl PgExecutor<'_>, moment: DateTime<Utc>) -> sqlx::Result<i64> {
-    sqlx::query_scalar!(
-        r#"with recursive search as (
-               select coalesce(min(id), 1) as low, coalesce(max(id), 0) + 1 as high from orders
-               union all
-               select case when probe.created_at < $1 then probe.id + 1 else low end,
-                   case when probe.created_at < $1 then high else (low + high) / 2 end
-               from search cross join lateral (
-                   select id, created_at from orders where id >= (low + high) / 2 order by id limit 1
-               ) as probe where low < high
-           )
-           select max(low) as "id!" from search"#,
-        moment
-    )
-    .fetch_one(db)
-    .await
 }
 
 /// Ids of orders that `filter` takes, within `range`, up to `limit` in the direction that is asked for.

@@ -2,12 +2,16 @@
 
 use std::time::Duration;
 
-use sqlx::{PgExecutor, PgPool};
+use chrono::{DateTime, Utc};
+use sqlx::PgPool;
 use tokio::time::timeout;
 
 use crate::{
     access::Stores,
-    admin::show::count,
+    admin::{
+        orders::queries::{self, Filter, Range},
+        show::count,
+    },
     queue::Counts,
     worker::{Owed, Queues},
 };
@@ -63,7 +67,7 @@ pub async fn concerns(
     db: &PgPool,
     jobs: Option<&(Option<Jobs>, Owed)>,
     stores: &Stores,
-    since: i64,
+    since: DateTime<Utc>,
 ) -> sqlx::Result<Vec<Concern>> {
     let mut concerns = jobs.map_or_else(Vec::new, |(jobs, owed)| of_jobs(*jobs, owed));
     concerns.extend(in_vain(db, stores, since).await?);
@@ -126,24 +130,26 @@ fn spell(seconds: f64) -> String {
 }
 
 /// Active products of which there is nothing in an active store, and for which orders from `since` on were rejected.
-async fn in_vain(db: impl PgExecutor<'_>, stores: &Stores, since: i64) -> sqlx::Result<Vec<Concern>> {
-    let stores = stores.to_column();
+async fn in_vain(db: &PgPool, stores: &Stores, since: DateTime<Utc>) -> sqlx::Result<Vec<Concern>> {
+    let rejected = Filter {
+        stores: stores.to_column(),
+        status: Some("REJECTED"),
+        since: Some(since),
+        ..Filter::default()
+    };
+    let range = Range::of(db, &rejected).await?;
+    let lately = queries::ids(db, &rejected, range, false, REJECTIONS).await?;
     let rows = sqlx::query!(
-        r#"with lately as materialized (
-               select store_id, rejections from orders
-               where status = 'REJECTED' and id >= $1 and ($2::bigint[] is null or store_id = any($2))
-               order by id desc limit $3
-           ), asked as materialized (
+        r#"with asked as materialized (
                select store_id, r ->> 'product_id' as product, count(*) as times
-               from lately, json_array_elements(rejections) r where r ->> 'code' = 'insufficient_stock' group by 1, 2
+               from orders, json_array_elements(rejections) r
+               where orders.id = any($1) and r ->> 'code' = 'insufficient_stock' group by 1, 2
            )
            select i.id, i.product_title, s.name as store_name, asked.times as "times!"
            from asked join inventory i on i.store_id = asked.store_id and i.product_id = asked.product::bigint
                join store s on s.id = i.store_id join product p on p.id = i.product_id
-           where i.quantity = 0 and p.is_active and s.is_active order by asked.times desc, i.id limit $4"#,
-        since,
-        stores.as_deref(),
-        REJECTIONS,
+           where i.quantity = 0 and p.is_active and s.is_active order by asked.times desc, i.id limit $2"#,
+        &lately,
         NAMED
     )
     .fetch_all(db)

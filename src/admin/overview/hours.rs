@@ -10,11 +10,7 @@ use chrono::{DateTime, NaiveTime, SubsecRound, TimeDelta, Timelike, Utc};
 use rust_decimal::Decimal;
 use sqlx::PgPool;
 
-use crate::{
-    access::Stores,
-    admin::orders::queries::{OUT_OF_ORDER, first_since},
-    money::Money,
-};
+use crate::{access::Stores, money::Money};
 
 /// How many hours are shown, the current one included.
 pub const SHOWN: i64 = 24;
@@ -144,14 +140,12 @@ async fn by_hour_and_store(
     db: &PgPool,
     since: DateTime<Utc>,
 ) -> sqlx::Result<Vec<((DateTime<Utc>, i64), Orders)>> {
-    let first = first_since(db, since - OUT_OF_ORDER).await?;
     sqlx::query!(
         r#"select date_trunc('hour', created_at, 'UTC') as "hour!", store_id, count(*) as "placed!",
                count(*) filter (where status = 'CONFIRMED') as "confirmed!",
                count(*) filter (where status = 'REJECTED') as "rejected!",
                coalesce(sum(total_amount) filter (where status = 'CONFIRMED'), 0) as "revenue!"
-           from orders where id >= $1 and created_at >= $2 group by 1, 2"#,
-        first,
+           from orders where created_at >= $1 group by 1, 2"#,
         since
     )
     .map(|row| {

@@ -78,7 +78,7 @@ async fn show(
     // Redis is asked meanwhile: should it be away, nobody waits for it twice.
     let (known, jobs) = tokio::join!(known(&db, now, stores, &hours), jobs(&operator, &console));
     let (known, jobs) = (known?, jobs?);
-    let concerns = attention::concerns(&db, jobs.as_ref(), stores, known.since).await?;
+    let concerns = attention::concerns(&db, jobs.as_ref(), stores, now - TimeDelta::days(1)).await?;
     let (hours, top) = drawn(&known.recent);
     Ok(render(&Page {
         frame: Frame::new(&operator, "/admin/", "Overview"),
@@ -105,8 +105,6 @@ async fn jobs(operator: &Operator, console: &Console) -> sqlx::Result<Option<(Op
 /// What PostgreSQL knows.
 struct Known {
     recent: Recent,
-    /// The first order of the last 24 hours.
-    since: i64,
     latest: Vec<Row>,
     low: LowStock,
 }
@@ -120,7 +118,6 @@ async fn known(db: &PgPool, now: DateTime<Utc>, stores: &Stores, hours: &Hours) 
     let ids = queries::ids(db, &filter, range, false, LATEST).await?;
     Ok(Known {
         recent: hours.read(db, now, stores).await?,
-        since: queries::first_since(db, now - TimeDelta::days(1)).await?,
         latest: queries::rows(db, &ids, false).await?,
         low: LowStock::count(db, stores.to_column().as_deref()).await?,
     })

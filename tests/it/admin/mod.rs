@@ -14,6 +14,7 @@ mod manners;
 mod matrix;
 mod movements;
 mod orders;
+mod out_of_order;
 mod overview;
 mod own_account;
 mod products;
