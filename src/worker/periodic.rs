@@ -26,7 +26,7 @@ const DELIVERIES_AT_A_TIME: i64 = 5000;
 pub enum PeriodicJob {
     /// Reject orders that were left undecided.
     RejectStuckOrders,
-    /// Report on the orders of a day in UTC.
+    /// Report on the orders of a day in UTC, and of days before that nobody reported on.
     DailyOrderReport {
         /// The day.
         day: NaiveDate,
@@ -42,7 +42,7 @@ pub enum PeriodicJob {
 pub(super) async fn run(db: PgPool, job: PeriodicJob, _: JobContext) -> Result<(), JobError> {
     let done = match job {
         PeriodicJob::RejectStuckOrders => reject_stuck_orders(&db).await,
-        PeriodicJob::DailyOrderReport { day } => report(&db, day).await,
+        PeriodicJob::DailyOrderReport { day } => report_up_to(&db, day).await,
         PeriodicJob::CleanUpOutbox => clean_up_outbox(&db).await,
         PeriodicJob::PurgeIdempotencyKeys => purge_idempotency_keys(&db).await,
         PeriodicJob::PurgeDeliveries => purge_deliveries(&db).await,
@@ -53,6 +53,13 @@ pub(super) async fn run(db: PgPool, job: PeriodicJob, _: JobContext) -> Result<(
 async fn reject_stuck_orders(db: &PgPool) -> sqlx::Result<()> {
     for order_id in upkeep::reject_stuck(db).await? {
         tracing::warn!(order_id, "order rejected: it was left undecided");
+    }
+    Ok(())
+}
+
+async fn report_up_to(db: &PgPool, day: NaiveDate) -> sqlx::Result<()> {
+    for day in upkeep::unreported(db, day).await? {
+        report(db, day).await?;
     }
     Ok(())
 }

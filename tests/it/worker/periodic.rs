@@ -5,6 +5,7 @@ use afforo::{
     worker::{PeriodicJob, Queues},
 };
 use chrono::NaiveDate;
+use serde_json::json;
 
 use super::{Worker, execute, ids, owed, queues};
 use crate::support::{app::TestApp, program::eventually};
@@ -64,7 +65,28 @@ async fn orders_that_were_left_undecided_are_rejected_and_give_back_what_they_he
         assert_eq!(order["status"], "REJECTED");
         assert_eq!(order["rejection_reason"], "Order processing timeout");
         assert_ne!(order["updated_at"], order["created_at"]);
+        assert_eq!(
+            (&order["total_amount"], &order["items"]),
+            (&json!("0.00"), &json!([]))
+        );
     }
+    let kept: Vec<serde_json::Value> = sqlx::query_scalar(
+        "select before from audit_log where action = 'order.rejected' and actor = 'system' order by subject",
+    )
+    .fetch_all(&app.pool)
+    .await
+    .unwrap();
+    let held = |product: i64, quantity: i64| json!({ "product_id": product, "quantity": quantity, "unit_price": "10.00" });
+    let items: Vec<_> = kept.iter().map(|before| before["items"].clone()).collect();
+    assert_eq!(
+        items,
+        [
+            json!([held(lamp, 3)]),
+            json!([held(lamp, 4), held(chair, 1)]),
+            json!([held(chair, 6)]),
+            json!([]),
+        ]
+    );
     assert_eq!(app.get("/api/orders/5/").await.body["status"], "PENDING");
     assert!(app.unbalanced().await.is_empty());
     let wrong = "select id from (select id, quantity_after, sum(delta) over (partition by inventory_id order by id) as sum
@@ -106,7 +128,7 @@ async fn an_order_that_cannot_give_back_what_it_holds_keeps_none_of_the_others_u
          update inventory set quantity = 70, ordered = true",
     )
     .await;
-    let most = serde_json::json!({ "quantity": i32::MAX });
+    let most = json!({ "quantity": i32::MAX });
     assert_eq!(
         app.patch(&format!("/api/inventory/{lamps}/"), &most).await.status,
         200
@@ -144,7 +166,7 @@ async fn stock_that_was_removed_meanwhile_keeps_no_order_undecided() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn stock_that_became_another_products_meanwhile_is_given_nothing_back() {
+async fn stock_that_only_undecided_orders_took_from_is_free_again() {
     let app = TestApp::start().await;
     let (store, lamp, chair) = (
         app.store("Main Store").await,
@@ -160,17 +182,80 @@ async fn stock_that_became_another_products_meanwhile_is_given_nothing_back() {
          update inventory set quantity = 70, ordered = true",
     )
     .await;
-    let moved = serde_json::json!({ "product_id": chair });
-    assert_eq!(
-        app.patch(&format!("/api/inventory/{stock}/"), &moved)
-            .await
-            .status,
-        200
-    );
+    let path = format!("/api/inventory/{stock}/");
+    let moved = json!({ "product_id": chair });
+    assert_eq!(app.patch(&path, &moved).await.status, 409);
     let (worker, queues) = (Worker::start(&app), queues(&app));
     done(&queues, "now", PeriodicJob::RejectStuckOrders).await;
     assert_eq!(app.get("/api/orders/1/").await.body["status"], "REJECTED");
-    assert_eq!(app.quantity(stock).await, 70, "these are no lamps any more");
+    assert_eq!(app.quantity(stock).await, 100);
+    assert!(app.unbalanced().await.is_empty());
+    assert_eq!(
+        app.patch(&path, &moved).await.status,
+        200,
+        "no order refers to it"
+    );
+    assert_eq!(app.delete(&format!("/api/products/{lamp}/")).await.status, 204);
+    assert!(app.unbalanced().await.is_empty());
+    worker.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn orders_that_cannot_be_rejected_hold_up_none_after_them_however_many() {
+    let app = TestApp::start().await;
+    let store = app.store("Main Store").await;
+    for product in ["Lamp", "Chair"] {
+        app.stock(store, app.product(product, "10.00").await, 1000).await;
+    }
+    // 300 orders of a lamp each, and one of a chair. There is no room for another lamp.
+    execute(
+        &app.pool,
+        "insert into orders (store_id, status, created_at)
+         select 1, 'PENDING', now() - interval '1 h' from generate_series(1, 301);
+         insert into order_item (order_id, product_id, quantity, unit_price) select n, 1 + n / 301, 1, 10 from generate_series(1, 301) n;
+         insert into stock_movement (inventory_id, order_id, kind, delta, quantity_after)
+         select 1, n, 'ORDER', -1, 1000 - n from generate_series(1, 300) n union all select 2, 301, 'ORDER', -1, 999;
+         insert into stock_movement (inventory_id, kind, delta, quantity_after) values (1, 'ADJUSTMENT', 2147483647 - 700, 2147483647);
+         update inventory set quantity = case id when 1 then 2147483647 else 999 end, ordered = true",
+    )
+    .await;
+    let (worker, queues) = (Worker::start(&app), queues(&app));
+    done(&queues, "now", PeriodicJob::RejectStuckOrders).await;
+    assert_eq!(app.get("/api/orders/301/").await.body["status"], "REJECTED");
+    assert_eq!(app.get("/api/orders/?status=pending").await.body["count"], 300);
+    assert!(app.unbalanced().await.is_empty());
+    worker.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn days_that_nobody_reported_on_are_caught_up_with() {
+    let app = TestApp::start().await;
+    app.store("Main Store").await;
+    execute(
+        &app.pool,
+        "insert into orders (store_id, status, created_at)
+         select 1, 'REJECTED', day from unnest(array['2020-05-05Z', '2026-01-07Z', '2026-01-09Z']::timestamptz[]) day",
+    )
+    .await;
+    let (worker, queues) = (Worker::start(&app), queues(&app));
+    let reports = async || {
+        let sql = "select format('%s: %s', day, total_orders) from daily_order_report order by day";
+        sqlx::query_scalar::<_, String>(sql)
+            .fetch_all(&app.pool)
+            .await
+            .unwrap()
+    };
+    let day = NaiveDate::from_ymd_opt(2026, 1, 10).unwrap();
+    done(&queues, "first", PeriodicJob::DailyOrderReport { day }).await;
+    let written = reports().await;
+    assert_eq!(written.len(), 32, "a month back, and no further: {written:?}");
+    assert_eq!(
+        written[28..],
+        ["2026-01-07: 1", "2026-01-08: 0", "2026-01-09: 1", "2026-01-10: 0"]
+    );
+    let day = NaiveDate::from_ymd_opt(2026, 1, 12).unwrap();
+    done(&queues, "second", PeriodicJob::DailyOrderReport { day }).await;
+    assert_eq!(reports().await[32..], ["2026-01-11: 0", "2026-01-12: 0"]);
     assert!(app.unbalanced().await.is_empty());
     worker.stop().await;
 }
@@ -195,13 +280,13 @@ async fn a_day_is_reported_once_from_midnight_to_midnight_in_utc() {
     let day = NaiveDate::from_ymd_opt(2026, 1, 10).unwrap();
     done(&queues, "first", PeriodicJob::DailyOrderReport { day }).await;
     let reports = async || {
-        let sql = "select row_to_json(r)::jsonb - 'created_at' from daily_order_report r order by day";
+        let sql = "select row_to_json(r)::jsonb - 'created_at' from daily_order_report r where day <> '2026-01-09' order by day";
         sqlx::query_scalar::<_, serde_json::Value>(sql)
             .fetch_all(&app.pool)
             .await
             .unwrap()
     };
-    let expected = serde_json::json!({
+    let expected = json!({
         "day": "2026-01-10", "total_orders": 5, "confirmed_orders": 2, "rejected_orders": 2, "pending_orders": 1,
         "total_revenue": 30.75,
     });
@@ -223,7 +308,7 @@ async fn a_day_is_reported_once_from_midnight_to_midnight_in_utc() {
             &reports().await[0]["total_orders"],
             &reports().await[0]["total_revenue"]
         ),
-        (&serde_json::json!(0), &serde_json::json!(0))
+        (&json!(0), &json!(0))
     );
     worker.stop().await;
 }
