@@ -48,7 +48,7 @@ async fn in_production_known_origins_may_read_and_no_others() {
     let app = TestApp::start().await;
     let methods = names("delete get options patch post put");
     let headers = names(
-        "accept authorization content-type idempotency-key user-agent x-api-key x-csrftoken x-requested-with",
+        "accept authorization content-type idempotency-key if-match user-agent x-api-key x-csrftoken x-requested-with",
     );
     for origin in ["http://localhost:3000", "http://127.0.0.1:3000"] {
         for path in [
