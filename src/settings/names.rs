@@ -124,7 +124,11 @@ fn origin(entry: &str) -> Result<HeaderValue, String> {
         _ => None,
     };
     let host = authority.host();
-    let origin = match authority.port_u16().filter(|port| Some(*port) != usual) {
+    let port = authority.port_u16();
+    if port.is_none() && authority.as_str() != host {
+        return Err("write a scheme and a host, with a port in digits if it has one".to_owned());
+    }
+    let origin = match port.filter(|port| Some(*port) != usual) {
         Some(port) => format!("{scheme}://{host}:{port}"),
         None => format!("{scheme}://{host}"),
     };
@@ -215,7 +219,8 @@ mod tests {
             ("https://shop.example?x", "without a path"),
             ("https://ada@shop.example", "without a user"),
             ("https://", "a scheme and a host"),
-            ("https://shop.example:port", "a scheme and a host"),
+            ("https://shop.example:port", "a port in digits"),
+            ("https://shop.example:70000", "a scheme and a host"),
             ("https://münchen.example", "xn--"),
             ("null", "https://null"),
         ] {
