@@ -103,6 +103,9 @@ fn origin(entry: &str) -> Result<HeaderValue, String> {
         return Err(format!("write it with its scheme, such as https://{entry}"));
     };
     let rest = rest.trim_end_matches('/').to_ascii_lowercase();
+    if !rest.is_ascii() {
+        return Err(NOT_ASCII.to_owned());
+    }
     let uri: Uri = format!("http://{rest}/")
         .parse()
         .map_err(|_| "write a scheme and a host, such as https://shop.example".to_owned())?;
@@ -135,12 +138,14 @@ fn origin(entry: &str) -> Result<HeaderValue, String> {
     HeaderValue::try_from(origin).map_err(|_| "it cannot stand in a header".to_owned())
 }
 
+const NOT_ASCII: &str = "write it as browsers send it, beginning with `xn--`";
+
 fn check_name(name: &str) -> Result<(), String> {
     if name.contains('*') {
         return Err("`*` cannot be a part of a name: name each host".to_owned());
     }
     if !name.is_ascii() {
-        return Err("write it as browsers send it, beginning with `xn--`".to_owned());
+        return Err(NOT_ASCII.to_owned());
     }
     let is_part = |c: char| c.is_ascii_alphanumeric() || "-._".contains(c);
     let is_address = name.starts_with('[') && name.ends_with(']');
