@@ -50,7 +50,7 @@ measure() { # name binary round
 median() { sort -g "$1" | awk '{ all[NR] = $1 } END { print all[int((NR + 1) / 2)] }'; }
 row() { # what file
     local ratios
-    ratios=$(paste "$work/old-$2" "$work/new-$2" | awk '{ printf "%s%.3f", NR > 1 ? ", " : "", $2 / $1 }')
+    ratios=$(paste "$work/old-$2" "$work/new-$2" | awk '{ printf "%s%.3f", (NR > 1 ? ", " : ""), $2 / $1 }')
     awk -v what="$1" -v old="$(median "$work/old-$2")" -v new="$(median "$work/new-$2")" -v ratios="$ratios" \
         'BEGIN { printf "| %s | %.0f | %.0f | **%.3f** | %s |\n", what, old, new, new / old, ratios }'
 }

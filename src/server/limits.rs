@@ -24,6 +24,8 @@ pub struct Limits {
     pub reading: Duration,
     /// How long the answer to a write is waited for. The write goes on.
     pub writing: Duration,
+    /// How long a request waits for Redis to decide whether it is within a rate limit. After that it passes uncounted.
+    pub rate_limit: Duration,
     /// How long a server that was told to stop goes on as before, but for saying that it is not ready.
     pub delay: Duration,
     /// How long requests that are under way may take to finish after that.
@@ -44,6 +46,7 @@ impl Default for Limits {
             // As long as PostgreSQL lets one statement run.
             reading: Duration::from_secs(30),
             writing: Duration::from_mins(1),
+            rate_limit: Duration::from_millis(50),
             delay: Duration::ZERO,
             drain: Duration::from_secs(20),
         }

@@ -105,6 +105,7 @@ pub fn app(
             .name(name)
             .key_prefix(&redis.redis_key_prefix)
             .limit(requests)
+            .timeout(limits.rate_limit)
             .trusted_proxies(http.trusted_proxies.clone())
             .enabled(http.rate_limit_enabled)
     };

@@ -1,6 +1,6 @@
 //! A server of its own for each test, on a database and a Redis of its own, spoken to over HTTP.
 
-use std::{net::SocketAddr, sync::Arc};
+use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use afforo::{
     access::{
@@ -62,6 +62,14 @@ pub fn redis_at(url: &str) -> RedisSettings {
     }
 }
 
+/// The limits that a server has, but that a rate limit is decided however busy the machine is.
+pub fn patient() -> Limits {
+    Limits {
+        rate_limit: Duration::from_secs(10),
+        ..Limits::default()
+    }
+}
+
 impl TestApp {
     /// Starts a server as production has it.
     pub async fn start() -> Self {
@@ -70,7 +78,7 @@ impl TestApp {
 
     /// Starts a server with other settings.
     pub async fn start_with(http: HttpSettings) -> Self {
-        Self::start_within(http, Limits::default()).await
+        Self::start_within(http, patient()).await
     }
 
     /// Starts a server with other settings and limits.
@@ -115,7 +123,7 @@ impl TestApp {
 
     async fn start_beside(&self, database_url: &str, http: HttpSettings) -> Self {
         let (database, redis) = (self.database.clone(), self.redis.clone());
-        let limits = Limits::default();
+        let limits = patient();
         Self::start_on(database, database_url.to_owned(), redis, http, limits).await
     }
 

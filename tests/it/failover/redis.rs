@@ -1,12 +1,12 @@
 //! A failover of Redis: the one that the address led to has become a replica, and its connections stay.
 
-use afforo::{outbox::ConfirmOrders, server::Limits, settings::RedisSettings, worker::Queues};
+use afforo::{outbox::ConfirmOrders, settings::RedisSettings, worker::Queues};
 use reqwest::Method;
 use serde_json::json;
 
 use crate::{
     support::{
-        app::{TestApp, production, redis_at, send},
+        app::{TestApp, patient, production, redis_at, send},
         moving::MovingAddress,
         program::eventually,
         redis::{RedisPair, RedisServer},
@@ -23,7 +23,7 @@ async fn after_a_failover_of_redis_confirmations_and_limits_go_on_at_the_new_one
         rate_limit_enabled: true,
         ..production()
     };
-    let app = TestApp::start_with_redis(&url, limited, Limits::default()).await;
+    let app = TestApp::start_with_redis(&url, limited, patient()).await;
     let settings: RedisSettings = app.redis.clone();
     let worker = Worker::start_on(&app, &settings);
     let (store, product) = (app.store("Main Store").await, app.product("Lamp", "1.50").await);
@@ -76,7 +76,7 @@ async fn all_keys_of_an_installation_begin_with_its_prefix_and_are_seen_by_no_ot
         rate_limit_enabled: true,
         ..production()
     };
-    let app = TestApp::start_with_redis_settings(settings.clone(), limited, Limits::default()).await;
+    let app = TestApp::start_with_redis_settings(settings.clone(), limited, patient()).await;
     let worker = Worker::start_on(&app, &settings);
     let (store, product) = (app.store("Main Store").await, app.product("Lamp", "1.50").await);
     app.stock(store, product, 100).await;

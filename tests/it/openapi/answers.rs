@@ -12,7 +12,7 @@ use reqwest::Method;
 use serde_json::{Value, json};
 
 use super::{document, operations};
-use crate::support::app::{Answer, TestApp, production, send};
+use crate::support::app::{Answer, TestApp, patient, production, send};
 
 /// A server with a category, product, store and stock row that were ordered, each with the id 1, and others, with the
 /// id 2, that were not. The orders 1 and 2 are a confirmed and a rejected one.
@@ -24,7 +24,7 @@ async fn app() -> TestApp {
     let limits = Limits {
         // It can be seen to stop.
         delay: Duration::from_mins(1),
-        ..Limits::default()
+        ..patient()
     };
     let app = TestApp::start_within(http, limits).await;
     for number in 1..=2 {
