@@ -116,6 +116,9 @@ impl Drop for Home {
     /// The supervisor has done this, unless it never started or was killed itself.
     fn drop(&mut self) {
         let _ = fs::remove_dir_all(&self.remains);
+        // The server has ended. A process that another thread has just forked holds on to the lock until it becomes another
+        // program.
+        let _ = self.lock.unlock();
     }
 }
 

@@ -22,7 +22,8 @@ use super::window::{Decision, Policy};
 /// Between two attempts to reach a Redis that is away.
 const PAUSE: Duration = Duration::from_millis(250);
 
-/// For one attempt. Pause and attempt together stay below the second within which limiting should be back.
+/// For one attempt, unless requests wait for longer. Pause and attempt together stay below the second within which limiting
+/// should be back.
 const CONNECT_TIMEOUT: Duration = Duration::from_millis(400);
 
 pub(super) struct Link {
@@ -163,7 +164,10 @@ impl Link {
 
     /// Opens a connection over which Redis is known to decide, and to do so in time.
     async fn open(&self) -> Result<Connection, NoDecision> {
-        let config = AsyncConnectionConfig::new().set_connection_timeout(Some(CONNECT_TIMEOUT));
+        let patience = Some(self.budget.max(CONNECT_TIMEOUT));
+        let config = AsyncConnectionConfig::new()
+            .set_connection_timeout(patience)
+            .set_response_timeout(patience);
         let mut redis = self
             .client
             .get_multiplexed_async_connection_with_config(&config)
