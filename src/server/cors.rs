@@ -11,6 +11,7 @@ use axum::{
     http::{HeaderMap, HeaderName, HeaderValue, Method, Uri, header},
     response::Response,
 };
+use futures::{FutureExt, future::BoxFuture};
 use tower::{Layer, ServiceExt, service_fn};
 use tower_http::cors::{AllowOrigin, CorsLayer};
 
@@ -61,14 +62,13 @@ impl Cors {
     }
 
     /// The answer to a preflight: what a page may send. `None` if the request is none.
-    pub fn preflight(&self, request: &Request) -> Option<impl Future<Output = Response> + use<>> {
+    pub fn preflight(&self, request: &Request) -> Option<BoxFuture<'static, Response>> {
         let is_preflight = request.method() == Method::OPTIONS
             && request
                 .headers()
                 .contains_key(header::ACCESS_CONTROL_REQUEST_METHOD);
         let origin = origin_of(request).filter(|_| is_preflight)?;
-        let cors = self.clone();
-        Some(async move { cors.ask(Method::OPTIONS, origin, Response::default()).await })
+        Some(self.ask(Method::OPTIONS, origin, Response::default()))
     }
 
     /// Tells in an answer whether the page of `origin` may read it.
@@ -81,7 +81,8 @@ impl Cors {
         response
     }
 
-    async fn ask(&self, method: Method, origin: HeaderValue, response: Response) -> Response {
+    /// Boxed: most requests have no `Origin`, and need not carry the room for this.
+    fn ask(&self, method: Method, origin: HeaderValue, response: Response) -> BoxFuture<'static, Response> {
         let mut asked = Request::new(Body::empty());
         *asked.method_mut() = method;
         asked.headers_mut().insert(header::ORIGIN, origin);
@@ -90,8 +91,12 @@ impl Cors {
             let response = response.take().unwrap_or_default();
             async { Ok::<_, Infallible>(response) }
         });
-        let Ok(response) = self.0.layer(answered).oneshot(asked).await;
-        response
+        let answered = self.0.layer(answered).oneshot(asked);
+        async move {
+            let Ok(response) = answered.await;
+            response
+        }
+        .boxed()
     }
 }
 

@@ -1,6 +1,6 @@
 //! The middleware around all routes, on one page, from the outermost to the innermost.
 
-use std::{any::Any, net::SocketAddr};
+use std::{any::Any, net::SocketAddr, sync::Arc};
 
 use axum::{
     Router,
@@ -35,11 +35,11 @@ use crate::{
 /// What need not wait for anything is a plain function: each layer that may wait costs a copy of all that is within it.
 pub(super) fn around(routes: Router, http: &HttpSettings, workshop: Workshop) -> Router {
     let proxies = http.trusted_proxies.clone();
-    let doors = Doors {
+    let doors = Arc::new(Doors {
         cors: Cors::new(http),
         hosts: HostCheck(http.allowed_hosts.clone()),
         workshop,
-    };
+    });
     let stack = ServiceBuilder::new()
         .option_layer(telemetry::counts().then(Measure::new))
         // A request id that could not be logged or sent back is as good as none.
@@ -89,7 +89,6 @@ fn add_security_headers(mut response: Response) -> Response {
 const HSTS: HeaderValue = HeaderValue::from_static("max-age=31536000");
 
 /// Who may come in, and what is done for them.
-#[derive(Clone)]
 struct Doors {
     cors: Cors,
     hosts: HostCheck,
@@ -98,7 +97,7 @@ struct Doors {
 
 /// Preflights are answered, and requests for other hosts refused; all others go on. A preflight is about an origin, not
 /// about what is asked for, so its host does not matter.
-async fn pass(State(doors): State<Doors>, request: Request, next: Next) -> Response {
+async fn pass(State(doors): State<Arc<Doors>>, request: Request, next: Next) -> Response {
     if let Some(answer) = doors.cors.preflight(&request) {
         return doors.cors.share(None, answer.await).await;
     }

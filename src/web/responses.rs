@@ -73,6 +73,11 @@ impl Responses {
         if counted == 0 || response.extensions().get::<Counted>().is_some() {
             return response;
         }
+        // Most answers are short, and need not carry the room for this.
+        Box::pin(self.hold_long(response, counted, is_write)).await
+    }
+
+    async fn hold_long(&self, response: Response, counted: usize, is_write: bool) -> Response {
         if is_write {
             self.memory.take_anyway(counted);
         } else if !self.memory.take(counted) {

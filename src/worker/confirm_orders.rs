@@ -37,7 +37,7 @@ impl Confirm {
         let is_last = context.attempt >= context.max_attempts;
         let error = match self.settle_together(owing).await {
             Ok(()) => return Ok(()),
-            Err(error) if is_of_the_row(&error) => match self.settle_each(owing).await {
+            Err(error) if is_of_the_row(&error) => match Box::pin(self.settle_each(owing)).await {
                 Ok(None) => return Ok(()),
                 Ok(Some(refused)) => {
                     if is_last {
