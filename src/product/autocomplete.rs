@@ -68,10 +68,12 @@ async fn suggestions(db: &PgPool, prefix: &str) -> sqlx::Result<Vec<Suggestion>>
         // As a product is found that is not in `product_folded` yet.
         letters.spell(&upper);
     }
+    // Written so that PostgreSQL expects as much for all parameters as for these, and keeps its plan: planning takes longer than
+    // the search.
     sqlx::query_as!(
         Suggestion,
-        r#"with recursive spelled as (
-               select ''::text collate "C" as prefix, start as place from unnest($4::integer[]) as starts (start)
+        r#"with recursive spelled (prefix, place) as (
+               select ''::text collate "C", 0
                union all
                select prefix || letter, next
                from spelled join unnest($1::integer[], $2::text[], $3::integer[]) as letters (at, letter, next)
@@ -90,19 +92,20 @@ async fn suggestions(db: &PgPool, prefix: &str) -> sqlx::Result<Vec<Suggestion>>
                        )
                    order by title, id limit 10
                ) begins
-               where place = any($5)
+               where place = $4
+           ), named as materialized (
+               select product_id from product_folded
+               where folded_title >= (select $5) and folded_title < (select $5 || chr(1114111))
            ), folded as (
-               select p.id, p.title, p.price from product_folded f join product p on p.id = f.product_id
-               where f.folded_title >= $6 and f.folded_title < $6 || chr(1114111) and p.is_active
-               order by p.title, p.id limit 10
+               select p.id, p.title, p.price from named join product p on p.id = named.product_id
+               where p.is_active order by p.title, p.id limit 10
            )
            select id as "id!", title as "title!", price::float8 as "price!"
            from (select * from upper union select * from folded) found order by title, id limit 10"#,
         &letters.at,
         &letters.letter as &[String],
         &letters.next,
-        &letters.starts,
-        &letters.ends,
+        END,
         folded
     )
     .fetch_all(db)
@@ -116,13 +119,15 @@ struct Letters {
     at: Vec<i32>,
     letter: Vec<String>,
     next: Vec<i32>,
-    /// The first place of each text, and the one after its last.
-    starts: Vec<i32>,
-    ends: Vec<i32>,
+    /// How many places the texts have that were added.
+    places: i32,
 }
 
 /// A title has up to 200 characters, each of which folds to three at most. Nothing begins with more.
 const LONGEST_FOLDED: usize = 600;
+/// Where all texts begin, and where all end. The places between are each text's own.
+const START: i32 = 0;
+const END: i32 = -1;
 
 impl Letters {
     /// Adds a text. What is longer than any title can be has no spelling.
@@ -131,28 +136,27 @@ impl Letters {
         if folded.len() > LONGEST_FOLDED {
             return;
         }
-        let start = self.ends.last().map_or(0, |end| end + 1);
-        let end = start + i32::try_from(folded.len()).unwrap_or_default();
-        for (at, rest) in (start..).zip((0..folded.len()).map(|from| &folded[from..])) {
-            let others = UPPER_CASED_TO
-                .get(&rest[0])
-                .map(Vec::as_slice)
-                .unwrap_or_default();
-            for letter in std::iter::once(&rest[0]).chain(others) {
+        let before = self.places;
+        let place = |index: usize| match i32::try_from(index) {
+            Ok(0) => START,
+            Ok(index_of_text) if index < folded.len() => before + index_of_text,
+            _ => END,
+        };
+        for (index, first) in folded.iter().enumerate() {
+            let others = UPPER_CASED_TO.get(first).map(Vec::as_slice).unwrap_or_default();
+            for letter in std::iter::once(first).chain(others) {
                 let fits = letter
                     .to_uppercase()
-                    .zip(rest)
+                    .zip(&folded[index..])
                     .all(|(ours, theirs)| ours == *theirs);
                 if fits {
-                    let length = i32::try_from(letter.to_uppercase().len()).unwrap_or(1);
-                    self.at.push(at);
+                    self.at.push(place(index));
                     self.letter.push(letter.to_string());
-                    self.next.push((at + length).min(end));
+                    self.next.push(place(index + letter.to_uppercase().len()));
                 }
             }
         }
-        self.starts.push(start);
-        self.ends.push(end);
+        self.places += i32::try_from(folded.len()).unwrap_or_default();
     }
 }
 
@@ -199,7 +203,7 @@ mod tests {
     fn each_letter_is_spelled_in_every_case() {
         assert_eq!(
             spellings("kö%"),
-            expected(&[(0, "K", 1), (0, "k", 1), (1, "Ö", 2), (1, "ö", 2), (2, "%", 3)])
+            expected(&[(0, "K", 1), (0, "k", 1), (1, "Ö", 2), (1, "ö", 2), (2, "%", END)])
         );
     }
 
@@ -210,29 +214,35 @@ mod tests {
             expected(&[
                 (0, "S", 1),
                 (0, "s", 1),
-                (0, "ß", 2),
+                (0, "ß", END),
                 (0, "ſ", 1),
-                (1, "S", 2),
-                (1, "s", 2),
-                (1, "ß", 2),
-                (1, "ſ", 2),
+                (1, "S", END),
+                (1, "s", END),
+                (1, "ß", END),
+                (1, "ſ", END),
                 // "ST", in one letter.
-                (1, "ﬅ", 2),
-                (1, "ﬆ", 2),
+                (1, "ﬅ", END),
+                (1, "ﬆ", END),
             ])
         );
+    }
+
+    #[test]
+    fn texts_share_their_start_and_their_end_and_no_place_between() {
         let mut letters = Letters::default();
-        letters.spell("SS");
-        letters.spell("A");
-        assert_eq!((letters.starts, letters.ends), (vec![0, 3], vec![2, 4]));
+        letters.spell("12");
+        letters.spell("345");
+        assert_eq!(letters.letter, ["1", "2", "3", "4", "5"]);
+        assert_eq!(letters.at, [START, 1, START, 3, 4]);
+        assert_eq!(letters.next, [1, END, 3, 4, END]);
     }
 
     #[test]
     fn nothing_begins_with_more_than_a_title_holds() {
         let mut letters = Letters::default();
         letters.spell(&"A".repeat(601));
-        assert!(letters.starts.is_empty());
+        assert!(letters.letter.is_empty());
         letters.spell(&"A".repeat(600));
-        assert_eq!(letters.ends, [600]);
+        assert_eq!(letters.places, 600);
     }
 }
