@@ -8,6 +8,7 @@ WORKDIR /build
 # again: cargo compares times, and would take the empty one for newer than the source of an older checkout.
 COPY .cargo .cargo
 COPY Cargo.toml Cargo.lock ./
+COPY crates crates
 RUN mkdir src \
     && echo '//! Empty.' | tee src/lib.rs > src/main.rs \
     && echo 'fn main() {}' >> src/main.rs \

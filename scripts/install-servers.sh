@@ -3,7 +3,7 @@
 # manager and from nowhere else. No server is set up or started by this: Afforo runs its own from these programs.
 #
 # PG_BIN (the folder with `initdb` and `postgres`) and REDIS_BIN (`redis-server`, or its folder) name programs that
-# are elsewhere. What is looked for, and where, is what src/devstack/binaries.rs looks for.
+# are elsewhere. What is looked for, and where, is what crates/devstack/src/binaries.rs looks for.
 #
 # With --postgres-folder it installs nothing, and prints the folder of PostgreSQL's programs for other scripts.
 set -eu

@@ -5,7 +5,7 @@
 
 use sqlx::{PgConnection, PgExecutor};
 
-use crate::database;
+use crate::db;
 
 /// How long a transaction waits for another that is about to keep the same key.
 pub const TWIN_TIMEOUT: &str = "2s";
@@ -107,7 +107,7 @@ pub async fn keep(tx: &mut PgConnection, answers: Vec<Kept<'_>>, patience: &str)
     match kept {
         Ok(kept) if kept.rows_affected() == count => Ok(()),
         Ok(_) => Err(KeepError::Taken),
-        Err(error) if database::is_lock_timeout(&error) => Err(KeepError::InUse),
+        Err(error) if db::is_lock_timeout(&error) => Err(KeepError::InUse),
         Err(error) => Err(error.into()),
     }
 }

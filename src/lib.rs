@@ -3,27 +3,24 @@
 //! The map of the house, floor by floor. A room imports from the floors below it only, and within the domains in the
 //! order `category`, `store` ← `product` ← `inventory` ← `order`; a test holds it to that. `docs/ARCHITECTURE.md` tells more.
 
-// Ground floor: imports no other room, but for `access`, which needs `audit`, `idempotency`, which needs `database`, and
-// `settings`, which names types of the others.
-pub mod access;
+// Ground floor: imports no other room, but for `auth`, which needs `audit`, `idempotency`, which needs `db`, and
+// `config`, which names types of the others.
 pub mod audit;
-pub mod database;
+pub mod auth;
+pub mod config;
+pub mod counters;
+pub mod db;
 pub mod delivery;
-pub mod devstack;
 pub mod idempotency;
 pub mod ledger;
 pub mod money;
 pub mod outbox;
-pub mod queue;
-pub mod rate_limit;
-pub mod settings;
 pub mod shutdown;
-pub mod tally;
 pub mod telemetry;
 pub mod timestamp;
 
 // First floor: the web kit, which names no domain.
-pub mod web;
+pub mod http;
 
 // Second floor: the domains.
 pub mod category;
@@ -38,7 +35,7 @@ pub mod seed;
 pub mod worker;
 
 // Fourth floor: the doors. The server has the routes of the console among its own.
-pub mod admin;
+pub mod console;
 pub mod server;
 
 // Top floor.

@@ -4,8 +4,8 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use crate::{
+    http::{Fields, Listed, text},
     timestamp::Timestamp,
-    web::{Fields, Listed, text},
 };
 
 /// A category.

@@ -5,10 +5,10 @@ use sqlx::{PgConnection, PgExecutor, PgPool};
 use super::model::{Category, CategoryFields};
 use crate::{
     audit::{self, Signature},
-    database,
+    db,
+    http::{IfMatch, Slice, Update},
     ledger::{self, Deletion, Scope},
     timestamp::Timestamp,
-    web::{IfMatch, Slice, Update},
 };
 
 /// Selects categories from `c`, which `$with` defines.
@@ -97,7 +97,7 @@ pub async fn update(
     .await?;
     let states = (Some(&before), Some(&after));
     audit::record(&mut *tx, by, "category.changed", subject(id), states).await?;
-    database::commit(tx).await?;
+    db::commit(tx).await?;
     Ok(Update::Done(after))
 }
 
@@ -146,6 +146,6 @@ pub async fn delete(db: &PgPool, id: i64, if_match: &IfMatch, by: &Signature) ->
         (Some(&before), None),
     )
     .await?;
-    database::commit(tx).await?;
+    db::commit(tx).await?;
     Ok(Deletion::Done)
 }

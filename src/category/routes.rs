@@ -9,9 +9,9 @@ use super::{
     queries,
 };
 use crate::{
-    access::Area,
-    database::{self, violated_constraint},
-    web::{
+    auth::Area,
+    db::{self, violated_constraint},
+    http::{
         AppState, Body, Caller, Conflict, IfMatch, Invalid, InvalidParameter, ListParams, ListRequest,
         Listing, NotFound, Once, Presence, Problem, RecordId, Tagged, deleted, endpoint,
     },
@@ -131,7 +131,7 @@ async fn delete(
 ) -> Result<StatusCode, Problem> {
     caller.require_all_stores()?;
     let by = caller.signature();
-    let deletion = database::retry(|| queries::delete(&db, id, &if_match, &by)).await?;
+    let deletion = db::retry(|| queries::delete(&db, id, &if_match, &by)).await?;
     deleted(
         deletion,
         NO_SUCH,

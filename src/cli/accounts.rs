@@ -6,14 +6,14 @@ use secrecy::{ExposeSecret, SecretString};
 use sqlx::PgConnection;
 
 use super::{Failure, Settings};
-use crate::{access::password, database};
+use crate::{auth::password, db};
 
 /// Connects, and makes sure that there are accounts to be made.
 pub(super) async fn connect(settings: &Settings) -> Result<PgConnection, Failure> {
     use sqlx::Connection;
-    let options = database::connect_options(settings.database.url()?)?;
+    let options = db::connect_options(settings.database.url()?)?;
     let mut connection = PgConnection::connect_with(&options).await?;
-    if !database::versions(&mut connection).await?.missing.is_empty() {
+    if !db::versions(&mut connection).await?.missing.is_empty() {
         return Err("the schema is not up to date: run `afforo migrate` first".into());
     }
     Ok(connection)

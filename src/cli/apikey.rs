@@ -8,12 +8,12 @@ use sqlx::{Connection, PgConnection};
 
 use super::{Failure, Settings, print, secret_key};
 use crate::{
-    access::{
+    audit::Signature,
+    auth::{
         Scope, Secret, Stores,
         api_key::{self, ApiKey, LONGEST_NAME, NewKey, State},
     },
-    audit::Signature,
-    database, store,
+    db, store,
 };
 
 /// What `afforo apikey` is told.
@@ -53,7 +53,7 @@ enum Command {
 impl ApiKeys {
     pub async fn run(self, settings: &Settings) -> Result<(), Failure> {
         let mut connection =
-            PgConnection::connect_with(&database::connect_options(settings.database.url()?)?).await?;
+            PgConnection::connect_with(&db::connect_options(settings.database.url()?)?).await?;
         let now = SystemTime::now().into();
         let done = match self.command {
             Command::Create {

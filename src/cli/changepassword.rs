@@ -11,8 +11,8 @@ use sqlx::Connection;
 
 use super::{Failure, Settings, accounts};
 use crate::{
-    access::{account, password, register},
     audit::Signature,
+    auth::{account, password, register},
 };
 
 /// How often a password that is not good enough is asked for again.

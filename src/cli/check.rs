@@ -6,7 +6,7 @@ use clap::Args;
 use sqlx::{ConnectOptions, Connection, PgConnection};
 
 use super::{Failure, Settings};
-use crate::{check, database};
+use crate::{check, db};
 
 /// What `afforo check` is told: nothing but the settings.
 #[derive(Args, Debug)]
@@ -15,11 +15,11 @@ pub(super) struct Check {}
 impl Check {
     pub async fn run(self, settings: &Settings) -> Result<ExitCode, Failure> {
         // It reads everything, which takes longer than a request may.
-        let options = database::connect_options(settings.database.url()?)?
+        let options = db::connect_options(settings.database.url()?)?
             .options([("statement_timeout", "0")])
             .disable_statement_logging();
         let mut connection = PgConnection::connect_with(&options).await?;
-        if !database::versions(&mut connection).await?.missing.is_empty() {
+        if !db::versions(&mut connection).await?.missing.is_empty() {
             return Err("the schema is not up to date: run `afforo migrate` first".into());
         }
         let mut out = std::io::stdout();

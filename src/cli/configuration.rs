@@ -6,7 +6,7 @@
 use clap::{Arg, ArgMatches, Command};
 
 use super::Settings;
-use crate::settings::SettingsError;
+use crate::config::SettingsError;
 
 /// What stands in the place of a secret.
 const SET: &str = "set, not shown";

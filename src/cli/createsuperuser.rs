@@ -11,8 +11,8 @@ use sqlx::{Connection, PgConnection};
 
 use super::{Failure, Settings, accounts};
 use crate::{
-    access::{AccountFields, Role, account, password, register},
     audit::Signature,
+    auth::{AccountFields, Role, account, password, register},
 };
 
 /// What `afforo createsuperuser` is told.

@@ -12,12 +12,12 @@ use tokio::task::spawn_blocking;
 
 use super::{Failure, Settings, secret_key, seed, serve};
 use crate::{
-    access::{Secret, setup},
-    devstack::{self, DevstackError, Postgres, Redis},
+    auth::{Secret, setup},
+    config::{ListenSettings, OverloadSettings, WorkerSettings, made_up_secret_key},
     seed::Plan,
-    settings::{ListenSettings, OverloadSettings, WorkerSettings, made_up_secret_key},
     shutdown::Signals,
 };
+use devstack::{self, DevstackError, Postgres, Redis};
 
 /// The database on the private PostgreSQL.
 const DATABASE: &str = "afforo";

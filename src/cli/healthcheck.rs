@@ -10,7 +10,7 @@ use tokio::{
 };
 
 use super::Failure;
-use crate::settings::ListenSettings;
+use crate::config::ListenSettings;
 
 const ANSWER_WITHIN: Duration = Duration::from_secs(3);
 

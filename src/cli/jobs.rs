@@ -9,13 +9,13 @@ use sqlx::PgPool;
 
 use super::{Failure, Settings, print};
 use crate::{
-    database::Database,
-    queue::{Counts, QueueError},
+    db::Database,
     worker::{
         self, Queues,
         dead_letters::{self, DeadLetter, Dropped, LetterId, RetryError},
     },
 };
+use apalis_redis_queue::{Counts, QueueError};
 
 /// What `afforo jobs` is told.
 #[derive(Args, Debug)]

@@ -4,8 +4,8 @@ use tokio::net::TcpListener;
 
 use super::{Failure, Settings};
 use crate::{
-    database::{self, Database},
-    order, rate_limit, server, telemetry, web, worker,
+    db::{self, Database},
+    http, order, server, telemetry, worker,
 };
 
 /// Opens `/metrics` where the settings ask for it; else nothing is counted.
@@ -25,10 +25,10 @@ pub(super) async fn open(settings: &Settings, database: &Database) -> Result<(),
 
 /// Every room that counts anything says what.
 fn describe() {
-    database::describe();
-    rate_limit::describe();
+    db::describe();
+    redis_rate_limit::describe();
     order::describe();
     server::describe();
-    web::describe();
+    http::describe();
     worker::describe();
 }

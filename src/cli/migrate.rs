@@ -6,7 +6,7 @@ use clap::Args;
 use sqlx::{Connection, PgConnection};
 
 use super::{Failure, Settings, patience::Patience};
-use crate::database::{self, Migrated, Versions};
+use crate::db::{self, Migrated, Versions};
 
 /// What `afforo migrate` is told.
 #[derive(Args, Debug)]
@@ -24,8 +24,8 @@ impl Migrate {
         self.patience.wait(url).await?;
         let mut out = std::io::stdout();
         if self.check {
-            let mut connection = PgConnection::connect_with(&database::connect_options(url)?).await?;
-            let Versions { missing, unknown } = database::versions(&mut connection).await?;
+            let mut connection = PgConnection::connect_with(&db::connect_options(url)?).await?;
+            let Versions { missing, unknown } = db::versions(&mut connection).await?;
             for migration in &missing {
                 writeln!(out, "missing: {migration}")?;
             }
@@ -38,7 +38,7 @@ impl Migrate {
                 ExitCode::FAILURE
             });
         }
-        match database::migrate(url).await? {
+        match db::migrate(url).await? {
             Migrated::Applied(migrations) => writeln!(out, "Applied {migrations} migrations.")?,
             Migrated::UpToDate => writeln!(out, "The schema is up to date.")?,
             Migrated::Newer(unknown) => writeln!(

@@ -28,9 +28,7 @@ use std::{
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 
 use crate::{
-    settings::{
-        DatabaseSettings, HttpSettings, LogSettings, RedisSettings, SettingsError, TelemetrySettings,
-    },
+    config::{DatabaseSettings, HttpSettings, LogSettings, RedisSettings, SettingsError, TelemetrySettings},
     shutdown::Signals,
     telemetry::{self, Traces, TracesError},
 };

@@ -5,7 +5,7 @@ use std::time::Duration;
 use clap::Args;
 
 use super::Failure;
-use crate::database;
+use crate::db;
 
 /// How long a database that is away is waited for.
 #[derive(Args, Clone, Copy, Debug)]
@@ -22,7 +22,7 @@ impl Patience {
             return Ok(());
         }
         let patience = Duration::from_secs(self.wait_for.into());
-        let waited = database::wait(url, patience).await;
+        let waited = db::wait(url, patience).await;
         waited.map_err(|error| {
             let text = super::with_causes(&error);
             format!(

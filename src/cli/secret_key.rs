@@ -7,8 +7,8 @@ use tokio::time::timeout;
 
 use super::{Failure, Settings};
 use crate::{
-    database,
-    settings::{SHORTEST_SECRET_KEY, SettingsError},
+    config::{SHORTEST_SECRET_KEY, SettingsError},
+    db,
 };
 
 const ANSWER_WITHIN: Duration = Duration::from_secs(5);
@@ -32,7 +32,7 @@ pub(super) async fn check(settings: &Settings) -> Result<(), Failure> {
 
 /// Whether a database has what somebody would miss.
 async fn is_in_use(url: &str) -> sqlx::Result<bool> {
-    let mut connection = PgConnection::connect_with(&database::connect_options(url)?).await?;
+    let mut connection = PgConnection::connect_with(&db::connect_options(url)?).await?;
     let mut is_in_use = false;
     for table in ["category", "store", "account"] {
         let exists: bool = sqlx::query_scalar("select to_regclass($1) is not null")

@@ -12,7 +12,7 @@ use sqlx::{ConnectOptions, Connection, PgConnection};
 
 use super::{Failure, Settings};
 use crate::{
-    database,
+    db,
     seed::{self, Plan, Progress},
 };
 
@@ -96,11 +96,11 @@ impl fmt::Display for Filled {
 /// Fills a database, with a progress bar where somebody can see it.
 pub(super) async fn fill(url: &str, clear: bool, plan: &Plan) -> Result<Filled, Failure> {
     // Writing demo data may take longer than a request may, and nobody wonders at it.
-    let options = database::connect_options(url)?
+    let options = db::connect_options(url)?
         .options([("statement_timeout", "0")])
         .disable_statement_logging();
     let mut connection = PgConnection::connect_with(&options).await?;
-    if !database::versions(&mut connection).await?.missing.is_empty() {
+    if !db::versions(&mut connection).await?.missing.is_empty() {
         return Err("the schema is not up to date: run `afforo migrate` first".into());
     }
     if clear {

@@ -9,11 +9,11 @@ use tokio_util::sync::CancellationToken;
 
 use super::{Failure, Settings, configuration, metrics, patience::Patience, secret_key, worker::outside};
 use crate::{
-    database::{self, Database, Migrated, Versions},
+    config::{ApiAuth, HttpSettings, ListenSettings, OverloadSettings, WorkerSettings},
+    db::{self, Database, Migrated, Versions},
+    http::{AppState, ScanLimit},
     server::{self, Limits},
-    settings::{ApiAuth, HttpSettings, ListenSettings, OverloadSettings, WorkerSettings},
     shutdown::{Signals, Stop},
-    web::{AppState, ScanLimit},
     worker,
 };
 
@@ -62,7 +62,7 @@ impl Serve {
 
 /// Migrates, and logs what there was to do.
 pub(super) async fn migrate(settings: &Settings) -> Result<(), Failure> {
-    match database::migrate(settings.database.url()?).await? {
+    match db::migrate(settings.database.url()?).await? {
         Migrated::Applied(migrations) => tracing::info!(migrations, "schema brought up to date"),
         Migrated::UpToDate => tracing::info!("schema is up to date"),
         Migrated::Newer(unknown) => warn_of_newer(&unknown),
@@ -73,8 +73,8 @@ pub(super) async fn migrate(settings: &Settings) -> Result<(), Failure> {
 /// Says what is wrong with the schema, as far as the database can be asked: a server starts without it.
 async fn compare_schema(url: String) {
     let compared = async {
-        let mut connection = PgConnection::connect_with(&database::connect_options(&url)?).await?;
-        let versions = database::versions(&mut connection).await?;
+        let mut connection = PgConnection::connect_with(&db::connect_options(&url)?).await?;
+        let versions = db::versions(&mut connection).await?;
         connection.close().await?;
         Ok::<_, sqlx::Error>(versions)
     };

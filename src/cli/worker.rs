@@ -7,8 +7,8 @@ use tokio::sync::Notify;
 
 use super::{Failure, Settings, metrics, patience::Patience, secret_key, serve};
 use crate::{
-    database::Database,
-    settings::{DeliveryError, DeliverySettings, WorkerSettings},
+    config::{DeliveryError, DeliverySettings, WorkerSettings},
+    db::Database,
     shutdown::Signals,
     worker::{self, Outside},
 };

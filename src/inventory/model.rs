@@ -4,11 +4,11 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use crate::{
+    http::{Fields, Listed, Reference, integer, reference},
     money::Money,
     product::ProductSummary,
     store::StoreSummary,
     timestamp::Timestamp,
-    web::{Fields, Listed, Reference, integer, reference},
 };
 
 /// The stock of a product in a store.

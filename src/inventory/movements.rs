@@ -10,14 +10,14 @@ use super::{
     routes::granted,
 };
 use crate::{
-    access::Stores,
     audit,
-    ledger::{self, Change},
-    timestamp::Timestamp,
-    web::{
+    auth::Stores,
+    http::{
         Body, Caller, Fields, Invalid, InvalidParameter, ListParams, ListRequest, Listed, Listing, NotFound,
         Once, Presence, Problem, RecordId, Slice, integer, one_of, text,
     },
+    ledger::{self, Change},
+    timestamp::Timestamp,
 };
 
 /// The longest reason, in characters.

@@ -4,15 +4,15 @@ use sqlx::{PgConnection, PgExecutor, PgPool, Postgres, QueryBuilder};
 
 use super::model::{Filter, Inventory, InventoryFields, InventoryRow};
 use crate::{
-    access::Stores,
     audit::{self, Signature},
-    database,
+    auth::Stores,
+    db,
+    http::{Caller, IfMatch, Slice, Update},
     ledger::{self, Change, Deletion, Movement, Scope},
     money::Money,
     product::ProductSummary,
     store::StoreSummary,
     timestamp::Timestamp,
-    web::{Caller, IfMatch, Slice, Update},
 };
 
 /// What is not of one product is counted already. One product has no more rows than there are stores.
@@ -283,7 +283,7 @@ pub async fn update(
         (Some(&before), Some(&after)),
     )
     .await?;
-    database::commit(tx).await?;
+    db::commit(tx).await?;
     Ok(Update::Done(after))
 }
 
@@ -330,7 +330,7 @@ pub async fn delete(db: &PgPool, id: i64, if_match: &IfMatch, caller: &Caller) -
     ledger::remove(&mut tx, Scope::Row(id), by.who.label().as_deref()).await?;
     let states = (Some(&before), None);
     audit::record(&mut *tx, &by, "stock.deleted", subject(id), states).await?;
-    database::commit(tx).await?;
+    db::commit(tx).await?;
     Ok(Deletion::Done)
 }
 

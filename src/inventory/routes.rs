@@ -9,14 +9,14 @@ use super::{
     movements, queries,
 };
 use crate::{
-    access::{Area, Stores},
     audit::Signature,
-    database::{self, violated_constraint},
-    product, store,
-    web::{
+    auth::{Area, Stores},
+    db::{self, violated_constraint},
+    http::{
         AppState, Body, Caller, Conflict, Fields, IfMatch, Invalid, InvalidParameter, ListParams,
         ListRequest, Listing, NotFound, Once, Params, Presence, Problem, RecordId, Tagged, deleted, endpoint,
     },
+    product, store,
 };
 
 const NO_SUCH: Problem = Problem::NoSuch("Inventory");
@@ -80,7 +80,7 @@ async fn create(
     let sent = read(&db, &caller.grant.stores, &mut fields).await?;
     let sent = fields.finish(sent)?;
     let by = caller.signature();
-    let begun = database::retry(|| begin(&db, &sent, &by)).await;
+    let begun = db::retry(|| begin(&db, &sent, &by)).await;
     let (tx, inventory) = begun.map_err(|error| refused(error, &sent))?;
     let inventory = inventory.ok_or(NO_SUCH)?;
     once.commit(tx, StatusCode::CREATED, inventory).await
@@ -148,7 +148,7 @@ async fn update(
     let mut fields = body.fields(presence)?;
     let sent = read(db, &caller.grant.stores, &mut fields).await?;
     let sent = fields.finish(sent)?;
-    let written = database::retry(|| queries::update(db, id, &sent, if_match, caller)).await;
+    let written = db::retry(|| queries::update(db, id, &sent, if_match, caller)).await;
     written.map_err(|error| refused(error, &sent))?.answer(NO_SUCH)
 }
 
@@ -161,7 +161,7 @@ async fn delete(
     if_match: IfMatch,
     RecordId(id): RecordId,
 ) -> Result<StatusCode, Problem> {
-    let deletion = database::retry(|| queries::delete(&db, id, &if_match, &caller)).await?;
+    let deletion = db::retry(|| queries::delete(&db, id, &if_match, &caller)).await?;
     deleted(deletion, NO_SUCH, "Cannot delete this stock.")
 }
 

@@ -22,9 +22,9 @@ use super::{
     transaction::Batch,
 };
 use crate::{
-    database,
+    db,
+    http::{OUTCOME_UNKNOWN, Problem},
     idempotency::Pledge,
-    web::{OUTCOME_UNKNOWN, Problem},
 };
 
 /// How much may wait, and how much goes together.
@@ -363,15 +363,15 @@ async fn decide_after(database: &mut LaneDatabase, batch: &Batch, error: PlaceEr
 /// Whether a batch failed for it waited too long.
 fn waited(error: &PlaceError) -> bool {
     match error {
-        PlaceError::Database(error) => database::waited(error),
+        PlaceError::Database(error) => db::waited(error),
         error => matches!(error, PlaceError::KeyInUse),
     }
 }
 
 /// Whether a batch failed for the database, so that its orders would fare no better one by one.
 fn is_of_the_database(error: &sqlx::Error) -> bool {
-    let of_orders = database::waited(error) || database::fell_victim(error);
-    !database::was_refused(error) || database::is_passing(error) && !of_orders
+    let of_orders = db::waited(error) || db::fell_victim(error);
+    !db::was_refused(error) || db::is_passing(error) && !of_orders
 }
 
 fn count(decision: &Decision) {

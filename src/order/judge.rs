@@ -5,7 +5,7 @@ use std::collections::{HashMap, HashSet};
 use rust_decimal::Decimal;
 
 use super::model::{NewItem, NewOrder, Rejection, RejectionCode};
-use crate::{money::Money, store::StoreSummary, web::Natural};
+use crate::{http::Natural, money::Money, store::StoreSummary};
 
 /// The largest total that an order can have: twelve digits.
 const LARGEST_TOTAL: Money = Money(Decimal::from_parts(0xD4A5_0FFF, 0xE8, 0, false, 2));

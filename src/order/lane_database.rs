@@ -14,7 +14,7 @@ use super::{
     model::Outcome,
     transaction::{Batch, Fate, TransactError},
 };
-use crate::database;
+use crate::db;
 
 /// On how many connections a batch is tried.
 const TRIES: usize = 3;
@@ -125,7 +125,7 @@ async fn transact(
             Err(TransactError::Refused(error)) => return Err(PlaceError::Database(error)),
             Err(TransactError::KeyInUse) => return Err(PlaceError::KeyInUse),
             Err(TransactError::Lost(error)) => {
-                database::note(&error);
+                db::note(&error);
                 drop(connection.detach());
                 error
             }
@@ -162,7 +162,7 @@ async fn transact(
 async fn acquire(placement: &PgPool, be_sure: bool) -> sqlx::Result<PoolConnection<Postgres>> {
     let asked = Instant::now();
     let mut connection = placement.acquire().await?;
-    while be_sure && !database::lives(&mut connection).await {
+    while be_sure && !db::lives(&mut connection).await {
         drop(connection.detach());
         connection = placement.acquire().await?;
     }

@@ -8,11 +8,11 @@ use utoipa::ToSchema;
 
 use crate::{
     audit::Signature,
+    http::{Fields, Listed, Natural, natural},
     money::Money,
     product::ProductSummary,
     store::StoreSummary,
     timestamp::Timestamp,
-    web::{Fields, Listed, Natural, natural},
 };
 
 /// Items that an order may have.

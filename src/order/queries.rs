@@ -4,7 +4,7 @@ use rust_decimal::Decimal;
 use sqlx::{PgExecutor, PgPool, Postgres, QueryBuilder, types::Json};
 
 use super::model::{Filter, Order, OrderItem, OrderRow, Rejection, Stats, Status};
-use crate::{money::Money, product::ProductSummary, store::StoreSummary, timestamp::Timestamp, web::Slice};
+use crate::{http::Slice, money::Money, product::ProductSummary, store::StoreSummary, timestamp::Timestamp};
 
 pub async fn count(db: impl PgExecutor<'_>, filter: &Filter) -> sqlx::Result<i64> {
     sqlx::query_scalar!(

@@ -10,8 +10,8 @@ use super::{
     queries,
 };
 use crate::{
-    access::{Area, Stores},
-    web::{
+    auth::{Area, Stores},
+    http::{
         AppState, Body, Caller, InvalidOrder, InvalidParameter, ListParams, ListRequest, Listing, Natural,
         NotFound, Once, Params, Presence, Problem, RecordId, endpoint,
     },

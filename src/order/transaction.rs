@@ -13,7 +13,7 @@ use super::{
     place::{Placed, place_at},
 };
 use crate::{
-    database,
+    db,
     idempotency::{self, KeepError, Kept, Pledge},
     timestamp::Timestamp,
 };
@@ -131,7 +131,7 @@ impl Batch {
     /// Places the orders. A transaction that falls victim to others is tried again. Not to be cancelled. After
     /// [`Lost`](TransactError::Lost) and [`Uncertain`](TransactError::Uncertain) the connection is not fit for use.
     pub async fn transact(&self, connection: &mut PgConnection) -> Result<Vec<Outcome>, TransactError> {
-        for _ in 0..database::RETRIES {
+        for _ in 0..db::RETRIES {
             match self.attempt(connection).await {
                 Err(Failure { error, again: true }) => tracing::debug!(%error, "placing orders again"),
                 done => return done.map_err(|failure| failure.error),
@@ -141,10 +141,10 @@ impl Batch {
     }
 
     async fn attempt(&self, connection: &mut PgConnection) -> Result<Vec<Outcome>, Failure> {
-        let (tx, placed) = database::unless_silent(self.prepare(connection)).await?;
-        let error = match database::unless_silent(tx.commit()).await {
+        let (tx, placed) = db::unless_silent(self.prepare(connection)).await?;
+        let error = match db::unless_silent(tx.commit()).await {
             Ok(()) => return Ok(placed.outcomes),
-            Err(error) if database::was_refused(&error) => return Err(error.into()),
+            Err(error) if db::was_refused(&error) => return Err(error.into()),
             Err(error) => error,
         };
         Err(TransactError::Uncertain(Box::new(Uncertain { error, placed })).into())
@@ -250,8 +250,8 @@ impl From<TransactError> for Failure {
 
 impl From<sqlx::Error> for Failure {
     fn from(error: sqlx::Error) -> Self {
-        let again = database::fell_victim(&error);
-        let error = if database::was_refused(&error) && !database::is_unfit(&error) {
+        let again = db::fell_victim(&error);
+        let error = if db::was_refused(&error) && !db::is_unfit(&error) {
             TransactError::Refused(error)
         } else {
             TransactError::Lost(error)
@@ -339,7 +339,7 @@ async fn was_committed(
         .await;
     match status {
         Ok(Some(status)) if status == "in progress" => return Ok(None),
-        Err(error) if database::has_code(&error, NO_SUCH_NUMBER) => {}
+        Err(error) if db::has_code(&error, NO_SUCH_NUMBER) => {}
         Err(error) => return Err(error),
         Ok(_) => {}
     }

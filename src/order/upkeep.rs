@@ -3,7 +3,7 @@
 use chrono::{Days, NaiveDate};
 use sqlx::{PgConnection, PgExecutor, PgPool};
 
-use crate::{database, money::Money};
+use crate::{db, money::Money};
 
 /// Orders that are rejected together.
 const TOGETHER: i64 = 250;
@@ -35,7 +35,7 @@ pub async fn reject_stuck(db: &PgPool) -> sqlx::Result<Vec<i64>> {
 /// Rejects orders together, or where PostgreSQL refuses that one by one.
 async fn reject_each(db: &PgPool, stuck: Vec<i64>) -> sqlx::Result<Vec<i64>> {
     match reject(db, &stuck).await {
-        Err(error) if database::was_refused(&error) => {}
+        Err(error) if db::was_refused(&error) => {}
         done => return done,
     }
     let mut rejected = Vec::new();
@@ -68,7 +68,7 @@ async fn reject(db: &PgPool, orders: &[i64]) -> sqlx::Result<Vec<i64>> {
     .execute(&mut *tx)
     .await?;
     give_back(&mut tx, &orders, &stock).await?;
-    database::commit(tx).await?;
+    db::commit(tx).await?;
     Ok(orders)
 }
 

@@ -13,10 +13,8 @@ use sqlx::PgPool;
 use utoipa::ToSchema;
 
 use super::text::is_folded_by_upper_case;
-use crate::{
-    rate_limit::Exceeded,
-    web::{InvalidPrefix, Params, Problem},
-};
+use crate::http::{InvalidPrefix, Params, Problem};
+use redis_rate_limit::Exceeded;
 
 /// A product whose title begins as asked.
 #[derive(Debug, Serialize, ToSchema)]

@@ -3,7 +3,7 @@
 
 use sqlx::PgPool;
 
-use crate::database;
+use crate::db;
 
 /// Products that are looked at in one transaction. Few of them are written, and only those are locked.
 const PORTION: i64 = 5000;
@@ -46,6 +46,6 @@ pub async fn fold_portion(db: &PgPool) -> sqlx::Result<bool> {
             .execute(&mut *tx)
             .await?;
     }
-    database::commit(tx).await?;
+    db::commit(tx).await?;
     Ok(true)
 }

@@ -8,9 +8,9 @@ use utoipa::{
 
 use crate::{
     category::CategoryName,
+    http::{Fields, Listed, Reference, boolean, price, reference, text, text_or_blank},
     money::Money,
     timestamp::Timestamp,
-    web::{Fields, Listed, Reference, boolean, price, reference, text, text_or_blank},
 };
 
 /// A product.

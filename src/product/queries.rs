@@ -6,11 +6,11 @@ use super::model::{Product, ProductFields};
 use crate::{
     audit::{self, Signature},
     category::CategoryName,
-    database,
+    db,
+    http::{IfMatch, Slice, Update},
     ledger::{self, Deletion, Scope},
     money::Money,
     timestamp::Timestamp,
-    web::{IfMatch, Slice, Update},
 };
 
 /// Selects products from `p`, which `$with` defines.
@@ -134,7 +134,7 @@ pub async fn update(
     .await?;
     let states = (Some(&before), Some(&after));
     audit::record(&mut *tx, by, "product.changed", subject(id), states).await?;
-    database::commit(tx).await?;
+    db::commit(tx).await?;
     Ok(Update::Done(after))
 }
 
@@ -166,6 +166,6 @@ pub async fn delete(db: &PgPool, id: i64, if_match: &IfMatch, by: &Signature) ->
         (Some(&before), None),
     )
     .await?;
-    database::commit(tx).await?;
+    db::commit(tx).await?;
     Ok(Deletion::Done)
 }

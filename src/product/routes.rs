@@ -13,15 +13,15 @@ use super::{
     queries, search,
 };
 use crate::{
-    access::Area,
+    auth::Area,
     category,
-    database::{self, violated_constraint},
-    rate_limit::RateLimitLayer,
-    web::{
+    db::{self, violated_constraint},
+    http::{
         AppState, Body, Caller, Conflict, Fields, IfMatch, Invalid, InvalidParameter, ListParams,
         ListRequest, Listing, NotFound, Once, Presence, Problem, RecordId, Tagged, deleted, endpoint,
     },
 };
+use redis_rate_limit::RateLimitLayer;
 
 const NO_SUCH: Problem = Problem::NoSuch("Product");
 
@@ -133,7 +133,7 @@ async fn update(
     let sent = read(db, &mut fields).await?;
     let sent = fields.finish(sent)?;
     let by = caller.signature();
-    database::retry(|| queries::update(db, id, &sent, if_match, &by))
+    db::retry(|| queries::update(db, id, &sent, if_match, &by))
         .await
         .map_err(|error| refused(error, &sent))?
         .answer(NO_SUCH)
@@ -150,7 +150,7 @@ async fn delete(
 ) -> Result<StatusCode, Problem> {
     caller.require_all_stores()?;
     let by = caller.signature();
-    let deletion = database::retry(|| queries::delete(&db, id, &if_match, &by)).await?;
+    let deletion = db::retry(|| queries::delete(&db, id, &if_match, &by)).await?;
     deleted(deletion, NO_SUCH, "Cannot delete this product: it was ordered.")
 }
 

@@ -9,15 +9,15 @@ use utoipa::ToSchema;
 use super::text::{is_indexed, push_phrase};
 
 use crate::{
-    access::Stores,
+    auth::Stores,
     category::CategoryName,
-    money::Money,
-    rate_limit::Exceeded,
-    web::{
+    http::{
         InvalidParameter, ListParams, ListRequest, Listed, Listing, NotFound, Params, Problem, ScanLimit,
         Slice,
     },
+    money::Money,
 };
+use redis_rate_limit::Exceeded;
 
 /// A product that was found.
 #[derive(Debug, Serialize, ToSchema)]

@@ -13,9 +13,9 @@ use sqlx::{
 
 use super::{DAYS, Progress, stock::even_share};
 use crate::{
-    database,
+    counters, db,
     order::{self, NewItem, NewOrder, Outcome},
-    outbox, tally,
+    outbox,
     timestamp::Timestamp,
 };
 
@@ -71,7 +71,7 @@ pub(super) async fn make(
     .execute(&pool)
     .await?;
     // A worker would do it too, if there is one.
-    tally::compact(&pool).await?;
+    counters::compact(&pool).await?;
     pool.close().await;
     Ok(made)
 }
@@ -219,7 +219,7 @@ impl Lane {
             let until = self.orders.min(asked + TOGETHER);
             let orders: Vec<NewOrder> = (asked..until).map(|number| self.order(number)).collect();
             asked = until;
-            let placed = database::retry(async || place(db, &orders, history).await).await?;
+            let placed = db::retry(async || place(db, &orders, history).await).await?;
             made += placed.orders;
             progress(Progress::Rows(placed.rows));
         }

@@ -15,7 +15,7 @@ use futures::{FutureExt, future::BoxFuture};
 use tower::{Layer, ServiceExt, service_fn};
 use tower_http::cors::{AllowOrigin, CorsLayer};
 
-use crate::{settings::HttpSettings, web::IDEMPOTENT_REPLAYED};
+use crate::{config::HttpSettings, http::IDEMPOTENT_REPLAYED};
 
 const X_CSRF_TOKEN: HeaderName = HeaderName::from_static("x-csrftoken");
 const X_REQUESTED_WITH: HeaderName = HeaderName::from_static("x-requested-with");

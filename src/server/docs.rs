@@ -16,7 +16,7 @@ use axum::{
 use utoipa::openapi::OpenApi;
 use utoipa_swagger_ui::{Config, serve};
 
-use crate::web::{AppState, Problem, StaticFile};
+use crate::http::{AppState, Problem, StaticFile};
 
 const DOCUMENT: &str = "/api/openapi.json";
 /// Nothing but what this server has; the page styles its elements, and has small images within its style sheet.

@@ -8,7 +8,7 @@ use axum::{
 
 use utoipa::ToSchema;
 
-use crate::web::Problem;
+use crate::http::Problem;
 
 /// With a space after `:` and `,`, which clients know it by.
 const HEALTHY: &str = r#"{"status": "healthy", "service": "inventory-api"}"#;

@@ -5,7 +5,7 @@ use axum::{
     http::{HeaderValue, StatusCode, header},
 };
 
-use crate::{settings::AllowedHosts, web::Problem};
+use crate::{config::AllowedHosts, http::Problem};
 
 /// What load balancers and orchestrators ask, by an address that is nobody's name. These answers have no links.
 const ANY_HOST: [&str; 2] = ["/health/", "/health/ready/"];

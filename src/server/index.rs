@@ -9,7 +9,7 @@ use axum::{
 };
 use serde_json::{Map, Value};
 
-use crate::web::{AppState, base_url};
+use crate::http::{AppState, base_url};
 
 const SERVICE: &[(&str, &str)] = &[
     ("api", "/api/"),

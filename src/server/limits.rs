@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::{settings::OverloadSettings, web::IntakeLimits};
+use crate::{config::OverloadSettings, http::IntakeLimits};
 
 /// How long a server bears with a client, and how much it takes on.
 #[derive(Clone, Copy, Debug)]

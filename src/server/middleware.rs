@@ -24,11 +24,11 @@ use super::{
     work::Workshop,
 };
 use crate::{
-    rate_limit::TrustedProxies,
-    settings::HttpSettings,
+    config::HttpSettings,
+    http::{self, Client, Problem, REQUEST_ID, Scheme},
     telemetry::{self, LineLimit},
-    web::{self, Client, Problem, REQUEST_ID, Scheme},
 };
+use redis_rate_limit::TrustedProxies;
 
 /// Puts the middleware around `routes`.
 ///
@@ -63,7 +63,7 @@ pub(super) fn around(routes: Router, http: &HttpSettings, workshop: Workshop) ->
     Router::new().fallback_service(
         ServiceBuilder::new()
             // Below the router that counts lengths last.
-            .map_response(web::without_length)
+            .map_response(http::without_length)
             .map_request(complete_path)
             .service(routes.layer(stack)),
     )
@@ -117,7 +117,7 @@ async fn pass(State(doors): State<Arc<Doors>>, request: Request, next: Next) -> 
 }
 
 fn check(doors: &Doors, request: &Request) -> Result<(), Problem> {
-    web::check_query(request.uri().query().unwrap_or_default())?;
+    http::check_query(request.uri().query().unwrap_or_default())?;
     doors.hosts.check(request)
 }
 

@@ -30,18 +30,19 @@ use utoipa_axum::{
 };
 
 use crate::{
-    access::{Keyring, Secret, login::Logins},
-    admin::{self, Api, Console},
-    category, inventory,
+    auth::{Keyring, Secret, login::Logins},
+    category,
+    config::{HttpSettings, RateLimit, RedisSettings},
+    console::{self, Api, Console},
+    http::{AppState, Gate, Problem, Repeats, WriteLimit},
+    inventory,
     order::{self, GroupCommit},
     product,
-    rate_limit::RateLimitLayer,
-    settings::{HttpSettings, RateLimit, RedisSettings},
     shutdown::Stop,
     store,
-    web::{AppState, Gate, Problem, Repeats, WriteLimit},
     worker::{Queues, WorkerError},
 };
+use redis_rate_limit::RateLimitLayer;
 
 use ready::Readiness;
 use work::Workshop;
@@ -147,7 +148,7 @@ pub fn app(
         started: SystemTime::now().into(),
     };
     let routes = api
-        .merge(admin::router(console, limit_of_logins))
+        .merge(console::router(console, limit_of_logins))
         .merge(docs::router(&document))
         .merge(index::router())
         .fallback(async || Problem::not_found())

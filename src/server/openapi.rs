@@ -2,7 +2,8 @@
 
 use utoipa::openapi::{InfoBuilder, LicenseBuilder, OpenApi, OpenApiBuilder};
 
-use crate::{product, rate_limit::RateLimitLayer, web};
+use crate::{http, product};
+use redis_rate_limit::RateLimitLayer;
 
 /// What is said of the API as a whole; the routes add themselves.
 pub(super) fn base() -> OpenApi {
@@ -21,7 +22,7 @@ pub(super) fn base() -> OpenApi {
         ));
     OpenApiBuilder::new()
         .info(info.build())
-        .components(Some(web::components()))
+        .components(Some(http::components()))
         .build()
 }
 

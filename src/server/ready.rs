@@ -14,10 +14,10 @@ use tokio::{sync::Mutex, time::timeout};
 use utoipa::ToSchema;
 
 use crate::{
-    database::{self, Versions},
-    settings::RedisSettings,
+    config::RedisSettings,
+    db::{self, Versions},
+    http::{AppState, Problem},
     shutdown::Stop,
-    web::{AppState, Problem},
 };
 
 /// How long an answer of the database or Redis is waited for.
@@ -137,12 +137,12 @@ impl Readiness {
 
     async fn schema(&self) -> sqlx::Result<SchemaState> {
         let mut connection = self.0.probe.acquire().await?;
-        if !database::takes_writes(&mut connection).await? {
+        if !db::takes_writes(&mut connection).await? {
             // It may be another server that takes them by now.
             connection.close().await?;
             return Ok(SchemaState::Unknown);
         }
-        let Versions { missing, unknown } = database::versions(&mut connection).await?;
+        let Versions { missing, unknown } = db::versions(&mut connection).await?;
         Ok(match (missing.is_empty(), unknown.is_empty()) {
             (false, _) => SchemaState::Behind,
             (true, false) => SchemaState::Ahead,

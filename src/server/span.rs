@@ -10,7 +10,7 @@ use axum::{
 use tower_http::trace::{DefaultOnResponse, OnResponse};
 use tracing::{Span, field::Empty};
 
-use crate::{telemetry, web::REQUEST_ID};
+use crate::{http::REQUEST_ID, telemetry};
 
 /// How much of a path and of a method a log line has, in bytes: each line of a request repeats them.
 const LONGEST_PATH: usize = 256;

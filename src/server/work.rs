@@ -13,7 +13,7 @@ use tokio_util::task::TaskTracker;
 use tracing::Instrument;
 
 use super::limits::Limits;
-use crate::web::{Client, Intake, Problem, Responses, Shed, Turn, Work};
+use crate::http::{Client, Intake, Problem, Responses, Shed, Turn, Work};
 
 /// A write that goes on for so much longer waits for a database that is gone without a word: PostgreSQL ends each of its
 /// statements within half a minute. It is given up, so that it does not keep its connection from others.

@@ -4,8 +4,8 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use crate::{
+    http::{Fields, Listed, boolean, text},
     timestamp::Timestamp,
-    web::{Fields, Listed, boolean, text},
 };
 
 /// A store.

@@ -5,10 +5,10 @@ use sqlx::{PgConnection, PgExecutor, PgPool};
 use super::model::{Store, StoreFields};
 use crate::{
     audit::{self, Signature},
-    database,
+    db,
+    http::{IfMatch, Slice, Update},
     ledger::{self, Deletion, Scope},
     timestamp::Timestamp,
-    web::{IfMatch, Slice, Update},
 };
 
 /// Selects stores from `s`, which `$with` defines.
@@ -121,7 +121,7 @@ pub async fn update(
     .await?;
     let states = (Some(&before), Some(&after));
     audit::record(&mut *tx, by, "store.changed", subject(id), states).await?;
-    database::commit(tx).await?;
+    db::commit(tx).await?;
     Ok(Update::Done(after))
 }
 
@@ -153,6 +153,6 @@ pub async fn delete(db: &PgPool, id: i64, if_match: &IfMatch, by: &Signature) ->
         .execute(&mut *tx)
         .await?;
     audit::record(&mut *tx, by, "store.deleted", subject(id), (Some(&before), None)).await?;
-    database::commit(tx).await?;
+    db::commit(tx).await?;
     Ok(Deletion::Done)
 }

@@ -9,9 +9,9 @@ use super::{
     queries,
 };
 use crate::{
-    access::{Area, Stores},
-    database,
-    web::{
+    auth::{Area, Stores},
+    db,
+    http::{
         AppState, Body, Caller, Conflict, IfMatch, Invalid, InvalidParameter, ListParams, ListRequest,
         Listing, NotFound, Once, Presence, Problem, RecordId, Tagged, deleted, endpoint,
     },
@@ -134,7 +134,7 @@ async fn delete(
 ) -> Result<StatusCode, Problem> {
     granted(&caller.grant.stores, id)?;
     let by = caller.signature();
-    let deletion = database::retry(|| queries::delete(&db, id, &if_match, &by)).await?;
+    let deletion = db::retry(|| queries::delete(&db, id, &if_match, &by)).await?;
     deleted(deletion, NO_SUCH, "Cannot delete this store: it has orders.")
 }
 

@@ -6,7 +6,7 @@ use sqlx::PgPool;
 use tokio_util::sync::CancellationToken;
 
 use super::steps::overdue;
-use crate::{database, product::backfill};
+use crate::{db, product::backfill};
 
 /// Between two portions, so that they take little from what else is done.
 const PAUSE: Duration = Duration::from_millis(50);
@@ -18,7 +18,7 @@ pub(super) async fn fold_products(db: PgPool, shutdown: CancellationToken) {
     let mut portions = 0;
     loop {
         let portion = tokio::select! {
-            portion = database::unless_silent(backfill::fold_portion(&db)) => portion,
+            portion = db::unless_silent(backfill::fold_portion(&db)) => portion,
             () = overdue(&shutdown) => return,
         };
         let pause = match portion {

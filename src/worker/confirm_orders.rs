@@ -4,11 +4,11 @@ use sqlx::{Executor, PgPool};
 
 use super::{Outside, failed};
 use crate::{
-    database,
+    db,
     order::{self, ConfirmedOrder},
     outbox::{self, ConfirmOrders},
-    queue::{JobContext, JobError},
 };
+use apalis_redis_queue::{JobContext, JobError};
 
 /// Where confirmations are written, and who is told of them.
 #[derive(Clone)]
@@ -49,8 +49,8 @@ impl Confirm {
             },
             Err(error) => error,
         };
-        database::note(&error);
-        if is_last && database::is_passing(&error) {
+        db::note(&error);
+        if is_last && db::is_passing(&error) {
             self.excuse(owing, &error).await;
         }
         failed(&context, error)
@@ -70,7 +70,7 @@ impl Confirm {
         for row in rows {
             match self.settle_alone(*row).await {
                 Ok(()) => {}
-                Err(error) if database::is_lock_timeout(&error) => {
+                Err(error) if db::is_lock_timeout(&error) => {
                     locked.push(*row);
                     last = Some(error);
                 }
@@ -98,7 +98,7 @@ impl Confirm {
         let mut tx = self.db.begin().await?;
         tx.execute(LOCK_TIMEOUT).await?;
         let confirmed = outbox::settle(&mut *tx, &[row], &self.outside.channels()).await?;
-        database::commit(tx).await?;
+        db::commit(tx).await?;
         self.tell(&confirmed).await;
         Ok(())
     }
@@ -120,7 +120,7 @@ impl Confirm {
 
 /// Whether PostgreSQL refused what a row says, or waited for it, so that another row may do better.
 fn is_of_the_row(error: &sqlx::Error) -> bool {
-    let passing = database::is_passing(error) && !database::is_lock_timeout(error);
+    let passing = db::is_passing(error) && !db::is_lock_timeout(error);
     matches!(error, sqlx::Error::Database(_)) && !passing
 }
 

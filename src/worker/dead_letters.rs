@@ -6,10 +6,8 @@ use chrono::{DateTime, Utc};
 use sqlx::PgPool;
 
 use super::Queues;
-use crate::{
-    delivery, outbox,
-    queue::{DeadJob, Queue, QueueError},
-};
+use crate::{delivery, outbox};
+use apalis_redis_queue::{DeadJob, Queue, QueueError};
 
 /// Most letters of a kind that are listed.
 pub const LISTED: u16 = 1000;

@@ -18,12 +18,12 @@ use super::{
     steps::{Pace, RelayError, Steps, keep_stepping},
 };
 use crate::{
-    database,
+    config::RedisSettings,
+    db,
     delivery::{self, Again, Backoff, Begun, Channel, Deliver, Email, Undelivered, Webhook},
     order,
-    queue::{JobContext, JobError, Queue, QueueConfig},
-    settings::RedisSettings,
 };
+use apalis_redis_queue::{JobContext, JobError, Queue, QueueConfig};
 
 /// Jobs of a channel that are in Redis at a time; the rest waits in PostgreSQL.
 const BACKLOG: u64 = 256;
@@ -200,7 +200,7 @@ pub(super) async fn run(
     context: JobContext,
 ) -> Result<(), JobError> {
     let done = deliver(&db, &sender, times, &job).await;
-    done.inspect_err(database::note)
+    done.inspect_err(db::note)
         .or_else(|error| failed(&context, error))
 }
 

@@ -8,7 +8,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::Queues;
-use crate::{database, delivery, outbox};
+use crate::{db, delivery, outbox};
 
 /// Between two readings.
 const READ_EVERY: Duration = Duration::from_secs(5);
@@ -16,7 +16,7 @@ const READ_EVERY: Duration = Duration::from_secs(5);
 /// Rows of a kind are counted up to here: more than that is late in any case, and reading it would make it later.
 pub const COUNTED: i64 = 100_000;
 
-/// Describes what the worker publishes. What its queues publish, [`crate::queue::describe`] does.
+/// Describes what the worker publishes. What its queues publish, [`apalis_redis_queue::describe`] does.
 pub fn describe() {
     describe_gauge!(
         "afforo_outbox_rows",
@@ -70,7 +70,7 @@ pub async fn keep_current(db: PgPool, queues: Queues, shutdown: CancellationToke
 
 #[expect(clippy::cast_precision_loss, reason = "a gauge is a float")]
 async fn publish(db: &PgPool, queues: &Queues, oldest: &mut Oldest) {
-    match database::unless_silent(owed(db)).await {
+    match db::unless_silent(owed(db)).await {
         Ok(owed) => {
             gauge!("afforo_outbox_rows").set(owed.outbox.rows as f64);
             *oldest = Oldest {
@@ -88,7 +88,7 @@ async fn publish(db: &PgPool, queues: &Queues, oldest: &mut Oldest) {
             }
         }
         Err(error) => {
-            database::note(&error);
+            db::note(&error);
             tracing::debug!(%error, "the outbox could not be measured");
             let by_now = oldest.seconds + oldest.read.elapsed().as_secs_f64();
             gauge!("afforo_outbox_oldest_seconds").set(by_now);

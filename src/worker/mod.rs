@@ -20,12 +20,12 @@ use tokio::{sync::Notify, task::JoinSet};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
+    config::RedisSettings,
     delivery::{Channel, Deliver},
     outbox::ConfirmOrders,
-    queue::{self, Counts, JobContext, JobError, Payload, Queue, QueueConfig, QueueError},
-    settings::RedisSettings,
     telemetry,
 };
+use apalis_redis_queue::{self, Counts, JobContext, JobError, Payload, Queue, QueueConfig, QueueError};
 use confirm_orders::Confirm;
 pub use deliver::{DeliveryRelay, Outside, Times};
 pub use gauges::{COUNTED, Owed, describe, keep_current as measure, owed};
@@ -45,7 +45,7 @@ pub enum WorkerError {
     Pool(#[from] deadpool_redis::CreatePoolError),
     /// The same, as the queue sees it.
     #[error("REDIS_URL: {0}")]
-    Queue(#[from] queue::QueueError),
+    Queue(#[from] apalis_redis_queue::QueueError),
     /// A schedule is not written as it should be.
     #[error("schedule: {0}")]
     Schedule(#[from] cron::error::Error),
@@ -220,8 +220,9 @@ impl Parts {
         shutdown: &CancellationToken,
     ) {
         let (url, stop) = (url.to_owned(), shutdown.clone());
-        self.0
-            .spawn(async move { Ok(queue::work(&url, queue, concurrency, handler, stop).await?) });
+        self.0.spawn(
+            async move { Ok(apalis_redis_queue::work(&url, queue, concurrency, handler, stop).await?) },
+        );
     }
 
     /// Waits for the end of all.

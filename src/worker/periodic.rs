@@ -6,12 +6,8 @@ use chrono::NaiveDate;
 use serde::{Deserialize, Serialize};
 use sqlx::PgPool;
 
-use crate::{
-    database, delivery, idempotency,
-    order::upkeep,
-    outbox,
-    queue::{JobContext, JobError},
-};
+use crate::{db, delivery, idempotency, order::upkeep, outbox};
+use apalis_redis_queue::{JobContext, JobError};
 
 /// So many that none of the deletions takes long.
 const KEYS_AT_A_TIME: i64 = 2000;
@@ -47,7 +43,7 @@ pub(super) async fn run(db: PgPool, job: PeriodicJob, _: JobContext) -> Result<(
         PeriodicJob::PurgeIdempotencyKeys => purge_idempotency_keys(&db).await,
         PeriodicJob::PurgeDeliveries => purge_deliveries(&db).await,
     };
-    done.inspect_err(database::note).map_err(JobError::retry)
+    done.inspect_err(db::note).map_err(JobError::retry)
 }
 
 async fn reject_stuck_orders(db: &PgPool) -> sqlx::Result<()> {

@@ -12,10 +12,8 @@ use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use super::steps::{Pace, RelayError, Steps, keep_stepping};
-use crate::{
-    outbox::{self, ConfirmOrders, Which},
-    queue::Queue,
-};
+use crate::outbox::{self, ConfirmOrders, Which};
+use apalis_redis_queue::Queue;
 
 /// How long a confirmation may take before it is asked for again.
 const LEASE: Duration = Duration::from_mins(1);

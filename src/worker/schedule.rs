@@ -15,7 +15,7 @@ use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use super::{PeriodicJob, Queues};
-use crate::queue::{Pushed, Queue, QueueError, State};
+use apalis_redis_queue::{Pushed, Queue, QueueError, State};
 
 /// Before a schedule that ended by itself starts again.
 const PAUSE: Duration = Duration::from_secs(1);
@@ -197,10 +197,8 @@ mod tests {
     use deadpool_redis::{Config, Runtime};
 
     use super::*;
-    use crate::{
-        devstack::Redis,
-        queue::{self, QueueConfig},
-    };
+    use apalis_redis_queue::{self, QueueConfig};
+    use devstack::Redis;
 
     fn job_at(time: &str) -> Vec<(&'static str, PeriodicJob)> {
         let now = DateTime::parse_from_rfc3339(time).unwrap().to_utc();
@@ -284,7 +282,7 @@ mod tests {
         }
         let runs = Arc::new(Mutex::new(Vec::new()));
         let (ran, stop) = (runs.clone(), shutdown.clone());
-        let handler = move |_: PeriodicJob, context: queue::JobContext| {
+        let handler = move |_: PeriodicJob, context: apalis_redis_queue::JobContext| {
             let mut ran = ran.lock().unwrap();
             ran.push(context.task_id);
             if ran.len() == 3 {
@@ -292,7 +290,7 @@ mod tests {
             }
             std::future::ready(Ok(()))
         };
-        queue::work(&redis.url(0), config, 1, handler, shutdown)
+        apalis_redis_queue::work(&redis.url(0), config, 1, handler, shutdown)
             .await
             .unwrap();
         for scheduler in schedulers {

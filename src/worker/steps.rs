@@ -5,7 +5,8 @@ use std::time::Duration;
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
-use crate::{database, queue::QueueError};
+use crate::db;
+use apalis_redis_queue::QueueError;
 
 /// Between two steps while there is more and more to do, so that it gathers: a step costs the database as much for one as
 /// for many, and takes its time from the orders that are placed meanwhile.
@@ -57,7 +58,7 @@ pub(super) async fn keep_stepping<S: Steps>(steps: &S, wake: &Notify, shutdown: 
     let mut failing = false;
     while !shutdown.is_cancelled() {
         let step = tokio::select! {
-            step = database::unless_silent(Box::pin(steps.take())) => step,
+            step = db::unless_silent(Box::pin(steps.take())) => step,
             () = overdue(shutdown) => return,
         };
         let was_failing = std::mem::replace(&mut failing, step.is_err());
@@ -75,7 +76,7 @@ pub(super) async fn keep_stepping<S: Steps>(steps: &S, wake: &Notify, shutdown: 
             }
             Err(error) => {
                 if let RelayError::Database(error) = &error {
-                    database::note(error);
+                    db::note(error);
                 }
                 if !was_failing {
                     tracing::warn!(%error, "{what} cannot be queued; trying on");

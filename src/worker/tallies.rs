@@ -6,7 +6,7 @@ use sqlx::PgPool;
 use tokio_util::sync::CancellationToken;
 
 use super::steps::overdue;
-use crate::{database, tally};
+use crate::{counters, db};
 
 /// Between two compactions. A busy database gathers some thousand rows meanwhile, which are summed up in a millisecond.
 const COMPACT_EVERY: Duration = Duration::from_secs(2);
@@ -20,10 +20,10 @@ pub(super) async fn keep_short(db: PgPool, shutdown: CancellationToken) {
             () = shutdown.cancelled() => return,
         }
         let compacted = tokio::select! {
-            compacted = tally::compact(&db) => compacted,
+            compacted = counters::compact(&db) => compacted,
             () = overdue(&shutdown) => return,
         };
-        let compacted = compacted.inspect_err(database::note);
+        let compacted = compacted.inspect_err(db::note);
         let was_failing = std::mem::replace(&mut failing, compacted.is_err());
         match compacted {
             Ok(_) if was_failing => tracing::info!("tallies are being compacted again"),

@@ -1,6 +1,6 @@
 //! API keys, from the console to the API.
 
-use afforo::settings::{ApiAuth, ApiAuthSetting, HttpSettings};
+use afforo::config::{ApiAuth, ApiAuthSetting, HttpSettings};
 use reqwest::Method;
 
 use crate::{

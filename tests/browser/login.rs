@@ -1,6 +1,6 @@
 //! Logging in and out.
 
-use afforo::access::Role;
+use afforo::auth::Role;
 
 use crate::{
     kit::{Browser, Shop},

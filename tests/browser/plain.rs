@@ -1,6 +1,6 @@
 //! The console without JavaScript: every control is a link or a form.
 
-use afforo::access::Role;
+use afforo::auth::Role;
 
 use crate::{
     kit::{Browser, Shop},

@@ -2,7 +2,7 @@
 
 use std::{fs, path::Path};
 
-use afforo::access::Role;
+use afforo::auth::Role;
 
 use crate::{
     kit::{Browser, PHONE, Scheme, Shop, WIDE},

@@ -1,6 +1,6 @@
 //! `/api/products/autocomplete/`, with the limiter that is on it.
 
-use afforo::settings::HttpSettings;
+use afforo::config::HttpSettings;
 use reqwest::Method;
 use serde_json::{Value, json};
 

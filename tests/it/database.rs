@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use afforo::database::Database;
+use afforo::db::Database;
 use futures::FutureExt;
 use rustix::process::{Pid, Signal, kill_process};
 use sqlx::{Connection, PgPool, postgres::PgPoolOptions};

@@ -5,7 +5,7 @@ mod persistent;
 
 use std::{fs, os::unix::fs::PermissionsExt, time::Duration};
 
-use afforo::devstack::{Postgres, Redis};
+use devstack::{Postgres, Redis};
 use redis::AsyncTypedCommands;
 use sqlx::{AssertSqlSafe, Connection, PgConnection};
 use tempfile::TempDir;

@@ -9,12 +9,15 @@
 #![allow(clippy::too_many_lines, reason = "a table of cases is as long as it is")]
 
 mod abuse;
-mod access;
-mod admin;
+mod architecture;
+mod auth;
 mod autocomplete;
 mod categories;
 mod cli;
+mod config;
+mod console;
 mod conventions;
+mod counters;
 mod database;
 mod delivery;
 mod devstack;
@@ -22,7 +25,6 @@ mod documents;
 mod failover;
 mod fuzz;
 mod health;
-mod house;
 mod idempotency;
 mod inventory;
 mod movements;
@@ -36,11 +38,9 @@ mod queue;
 mod rate_limit;
 mod search;
 mod search_fold;
-mod settings;
 mod statements;
 mod stores;
 #[path = "../support/mod.rs"]
 mod support;
-mod tallies;
 mod telemetry;
 mod worker;

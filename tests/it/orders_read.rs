@@ -4,7 +4,7 @@ use reqwest::Method;
 use serde_json::json;
 
 use crate::{
-    admin::{Desk, text_of},
+    console::{Desk, text_of},
     support::{
         app::{TestApp, send},
         walk::{column, walk},

@@ -9,7 +9,6 @@ use std::{
     time::Duration,
 };
 
-use afforo::rate_limit::{RateLimitBuilder, RateLimitLayer};
 use axum::{
     Router,
     body::Body,
@@ -19,6 +18,7 @@ use axum::{
 };
 use http_body_util::BodyExt;
 use redis::aio::MultiplexedConnection;
+use redis_rate_limit::{RateLimitBuilder, RateLimitLayer};
 use tower::{Layer, Service, ServiceExt};
 
 use crate::support::redis::RedisServer;

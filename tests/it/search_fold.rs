@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 
-use afforo::{access::Role, product::backfill};
+use afforo::{auth::Role, product::backfill};
 use caseless::Caseless;
 use futures::{StreamExt, stream::FuturesUnordered};
 use serde_json::json;
@@ -10,7 +10,7 @@ use sqlx::PgPool;
 use unicode_normalization::UnicodeNormalization;
 
 use crate::{
-    admin::Desk,
+    console::Desk,
     support::{accounts::account, app::TestApp},
 };
 

@@ -9,11 +9,11 @@ mod relay;
 use std::sync::Arc;
 
 use afforo::{
+    config::RedisSettings,
     outbox::ConfirmOrders,
-    queue::Counts,
-    settings::RedisSettings,
     worker::{self, Outside, Queues, WorkerError},
 };
+use apalis_redis_queue::Counts;
 use rustix::process::Signal;
 use sqlx::PgPool;
 use tokio::{sync::Notify, task::JoinHandle};

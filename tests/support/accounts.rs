@@ -1,6 +1,6 @@
 //! Accounts of people.
 
-use afforo::access::{Account, AccountFields, PasswordHash, Role, account};
+use afforo::auth::{Account, AccountFields, PasswordHash, Role, account};
 use argon2::{
     Algorithm, Argon2, Params, Version,
     password_hash::{PasswordHasher, phc},

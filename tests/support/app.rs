@@ -3,17 +3,17 @@
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use afforo::{
-    access::{
+    audit::Signature,
+    auth::{
         Scope, Secret, Stores,
         api_key::{self, ApiKey, NewKey},
     },
-    audit::Signature,
     check::{self, Checked},
-    database::Database,
+    config::{ApiAuth, ApiAuthSetting, HttpSettings, RateSettings, RedisSettings},
+    db::Database,
+    http::{AppState, ScanLimit},
     server::{self, Limits},
-    settings::{ApiAuth, ApiAuthSetting, HttpSettings, RateSettings, RedisSettings},
     shutdown::Stop,
-    web::{AppState, ScanLimit},
 };
 use reqwest::{
     Method, RequestBuilder, StatusCode,

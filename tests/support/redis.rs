@@ -2,7 +2,7 @@
 
 use std::{ops::Deref, path::PathBuf};
 
-use afforo::devstack::{Redis, Server};
+use devstack::{Redis, Server};
 use redis::{Client, Value, cmd};
 
 use super::{moving::MovingAddress, program::eventually};

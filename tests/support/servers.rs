@@ -10,10 +10,8 @@ use std::{
     thread,
 };
 
-use afforo::{
-    database::MIGRATIONS,
-    devstack::{Postgres, Redis},
-};
+use afforo::db::MIGRATIONS;
+use devstack::{Postgres, Redis};
 use sqlx::{AssertSqlSafe, Connection, Executor, PgConnection};
 use tokio::sync::OnceCell;
 

@@ -10,7 +10,7 @@ use std::{
     process::Command,
 };
 
-use afforo::devstack::Postgres;
+use devstack::Postgres;
 use sqlx::{Connection, Executor, PgConnection};
 use tempfile::TempDir;
 

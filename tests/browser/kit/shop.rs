@@ -1,7 +1,7 @@
 //! What is looked at: a server with a worker, accounts, and goods.
 
 use afforo::{
-    access::Role,
+    auth::Role,
     worker::{self, Outside},
 };
 use serde_json::json;

@@ -2,7 +2,8 @@
 
 use std::{fs, time::Instant};
 
-use afforo::{database, devstack::Postgres};
+use afforo::db;
+use devstack::Postgres;
 use rand::rngs::StdRng;
 use rustix::process::{Pid, Signal, kill_process};
 use sqlx::{Connection, Executor, PgConnection, PgPool, postgres::PgPoolOptions};
@@ -54,7 +55,7 @@ impl World {
         admin.execute("create database shop").await.unwrap();
         admin.close().await.unwrap();
         let url = postgres.url("shop");
-        database::migrate(&url).await.unwrap();
+        db::migrate(&url).await.unwrap();
         let pool = PgPoolOptions::new()
             .max_connections(4)
             .connect(&url)

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use afforo::access::Role;
+use afforo::auth::Role;
 use form_urlencoded::Serializer;
 use futures::future::join_all;
 use reqwest::RequestBuilder;

@@ -2,13 +2,13 @@
 
 use std::process::Stdio;
 
-use afforo::access::Role;
+use afforo::auth::Role;
 use form_urlencoded::Serializer;
 use tokio::{io::AsyncWriteExt, process::Command};
 
 use super::{Running, Signal, TestApp, afforo, client, run};
 use crate::{
-    admin::{Browser, PASSWORD, account, audit_log, count},
+    console::{Browser, PASSWORD, account, audit_log, count},
     support::{app::send, program::Said, servers},
 };
 

@@ -1,8 +1,8 @@
 //! `afforo apikey`
 
 use afforo::{
-    access::{Scope, Stores, api_key::NewKey},
-    settings::{ApiAuth, ApiAuthSetting, HttpSettings},
+    auth::{Scope, Stores, api_key::NewKey},
+    config::{ApiAuth, ApiAuthSetting, HttpSettings},
 };
 use secrecy::ExposeSecret;
 use tokio::process::Command;

@@ -3,9 +3,9 @@
 use std::collections::BTreeMap;
 
 use afforo::{
-    access::{Scope, Stores},
+    auth::{Scope, Stores},
+    config::{ApiAuth, ApiAuthSetting, HttpSettings},
     seed,
-    settings::{ApiAuth, ApiAuthSetting, HttpSettings},
 };
 use reqwest::Method;
 use serde_json::json;

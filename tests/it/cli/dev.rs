@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use super::{Pid, Running, Signal, client, folder};
 use crate::{
-    admin::PASSWORD,
+    console::PASSWORD,
     support::{
         app::{Answer, send},
         program::{afforo_in, eventually},

@@ -1,6 +1,6 @@
 //! `afforo migrate`
 
-use afforo::database::MIGRATIONS;
+use afforo::db::MIGRATIONS;
 use futures::future::join_all;
 use sqlx::{Connection, Executor, PgConnection, PgPool};
 

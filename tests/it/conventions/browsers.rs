@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use afforo::settings::HttpSettings;
+use afforo::config::HttpSettings;
 use reqwest::Method;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},

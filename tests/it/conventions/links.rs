@@ -1,6 +1,6 @@
 //! Pages of lists, and the links between them.
 
-use afforo::settings::HttpSettings;
+use afforo::config::HttpSettings;
 use reqwest::Method;
 use serde_json::{Value, json};
 

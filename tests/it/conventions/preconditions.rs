@@ -1,8 +1,8 @@
 //! `If-Match`: a record is written only while it is as the client has seen it.
 
 use afforo::{
-    access::{Scope, Stores},
-    settings::{ApiAuth, ApiAuthSetting, HttpSettings},
+    auth::{Scope, Stores},
+    config::{ApiAuth, ApiAuthSetting, HttpSettings},
 };
 use futures::future::join_all;
 use reqwest::Method;

@@ -2,7 +2,7 @@
 
 use std::io::Read;
 
-use afforo::settings::HttpSettings;
+use afforo::config::HttpSettings;
 use flate2::read::GzDecoder;
 use reqwest::{Method, StatusCode, header::HeaderMap};
 use serde_json::json;

@@ -156,7 +156,7 @@ async fn what_redis_forgot_is_handed_out_again_and_what_comes_late_is_not_sent()
     }
     eventually("they are done", async || {
         let counts = queues.webhooks.counts().await.unwrap();
-        counts == afforo::queue::Counts::default()
+        counts == apalis_redis_queue::Counts::default()
     })
     .await;
     assert_eq!(receiver.requests().len(), 1);

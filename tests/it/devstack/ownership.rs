@@ -9,7 +9,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use afforo::devstack::{Postgres, Redis};
+use devstack::{Postgres, Redis};
 use redis::AsyncTypedCommands;
 use rustix::process::{Pid, Signal, getpgid, getpgrp, kill_process, kill_process_group, test_kill_process};
 

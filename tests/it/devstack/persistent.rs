@@ -6,7 +6,7 @@ use std::{
     thread,
 };
 
-use afforo::devstack::{self, DevstackError, Postgres, Redis};
+use devstack::{self, DevstackError, Postgres, Redis};
 use redis::AsyncTypedCommands;
 use sqlx::{Connection, PgConnection};
 use tempfile::TempDir;

@@ -1,6 +1,6 @@
 //! A failover of Redis: the one that the address led to has become a replica, and its connections stay.
 
-use afforo::{outbox::ConfirmOrders, settings::RedisSettings, worker::Queues};
+use afforo::{config::RedisSettings, outbox::ConfirmOrders, worker::Queues};
 use reqwest::Method;
 use serde_json::json;
 
@@ -19,7 +19,7 @@ async fn after_a_failover_of_redis_confirmations_and_limits_go_on_at_the_new_one
     let pair = RedisPair::start().await;
     let address = MovingAddress::of(pair.old.socket()).await;
     let url = format!("redis://127.0.0.1:{}/0", address.port);
-    let limited = afforo::settings::HttpSettings {
+    let limited = afforo::config::HttpSettings {
         rate_limit_enabled: true,
         ..production()
     };
@@ -72,7 +72,7 @@ async fn all_keys_of_an_installation_begin_with_its_prefix_and_are_seen_by_no_ot
         redis_key_prefix: "shop:".to_owned(),
         ..redis_at(&server.url(0))
     };
-    let limited = afforo::settings::HttpSettings {
+    let limited = afforo::config::HttpSettings {
         rate_limit_enabled: true,
         ..production()
     };

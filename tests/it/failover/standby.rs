@@ -1,6 +1,6 @@
 //! A failover of PostgreSQL: the address leads to a standby, which becomes the primary.
 
-use afforo::database;
+use afforo::db;
 use serde_json::json;
 use sqlx::{Connection, Executor, PgConnection};
 
@@ -21,7 +21,7 @@ async fn a_server_on_a_standby_answers_503_until_it_is_promoted_and_then_serves(
         .unwrap();
     admin.execute("create database shop").await.unwrap();
     admin.close().await.unwrap();
-    database::migrate(&pair.primary.url("shop")).await.unwrap();
+    db::migrate(&pair.primary.url("shop")).await.unwrap();
     let address = MovingAddress::of(socket(&pair.primary)).await;
     let url = format!(
         "postgres://postgres@127.0.0.1:{}/shop?sslmode=disable",

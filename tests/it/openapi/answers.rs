@@ -3,9 +3,9 @@
 use std::{collections::BTreeSet, time::Duration};
 
 use afforo::{
-    access::Stores,
+    auth::Stores,
+    config::{ApiAuth, ApiAuthSetting, HttpSettings},
     server::Limits,
-    settings::{ApiAuth, ApiAuthSetting, HttpSettings},
 };
 use futures::future::join_all;
 use reqwest::Method;

@@ -5,7 +5,7 @@
 use std::{pin::pin, time::Duration};
 
 use afforo::{
-    database::Database,
+    db::Database,
     idempotency::Pledge,
     order::{GroupCommit, Limits, NewItem, NewOrder, Outcome, PlaceError, PlacedOrder},
 };

@@ -3,7 +3,7 @@
 use std::{path::PathBuf, time::Duration};
 
 use afforo::{
-    database::Database,
+    db::Database,
     order::{GroupCommit, Limits, NewItem, NewOrder, Outcome, PlaceError},
 };
 use futures::future::join_all;

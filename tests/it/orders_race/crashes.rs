@@ -5,7 +5,7 @@ use std::{
     sync::atomic::{AtomicUsize, Ordering},
 };
 
-use afforo::devstack::Postgres;
+use devstack::Postgres;
 use rustix::process::Signal;
 use sqlx::{Connection, Executor, PgConnection, PgPool};
 use tempfile::TempDir;

@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 
-use afforo::{server::Limits, web::IntakeLimits};
+use afforo::{http::IntakeLimits, server::Limits};
 use axum::{Router, routing::get};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},

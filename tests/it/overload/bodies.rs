@@ -1,6 +1,6 @@
 //! Bodies that come slowly, or are more than memory is set aside for.
 
-use afforo::{server::Limits, web::IntakeLimits};
+use afforo::{http::IntakeLimits, server::Limits};
 use serde_json::json;
 use tokio::{io::AsyncWriteExt, time::sleep};
 

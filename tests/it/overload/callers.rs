@@ -3,10 +3,10 @@
 use std::sync::Arc;
 
 use afforo::{
+    config::HttpSettings,
+    http::IntakeLimits,
     server::{self, App, Limits},
-    settings::HttpSettings,
     shutdown::Stop,
-    web::IntakeLimits,
 };
 use futures::future::{Either, select};
 use tokio::net::TcpListener;

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use afforo::{server::Limits, web::IntakeLimits};
+use afforo::{http::IntakeLimits, server::Limits};
 use axum::{Router, routing::get};
 use futures::future::join_all;
 use reqwest::Method;

@@ -6,7 +6,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use afforo::queue::{Counts, JobError, Pushed, QueueConfig};
+use apalis_redis_queue::{Counts, JobError, Pushed, QueueConfig};
 use tokio::sync::mpsc::unbounded_channel;
 
 use super::{Job, config, next, queue, tell, until_counts, until_dead, worker};

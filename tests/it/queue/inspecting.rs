@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use afforo::queue::{Counts, JobError, QueueConfig, SeenJob, State};
+use apalis_redis_queue::{Counts, JobError, QueueConfig, SeenJob, State};
 
 use super::{Job, config, gate, queue, until, until_counts, worker};
 use crate::support::redis::RedisServer;

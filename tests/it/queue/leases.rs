@@ -7,7 +7,7 @@ use std::{
     time::Duration,
 };
 
-use afforo::queue::{Counts, JobContext, JobError, QueueConfig, work};
+use apalis_redis_queue::{Counts, JobContext, JobError, QueueConfig, work};
 use tokio::{sync::mpsc::unbounded_channel, time::sleep};
 use tokio_util::sync::CancellationToken;
 

@@ -12,7 +12,7 @@ mod shutdown;
 
 use std::{sync::Arc, time::Duration};
 
-use afforo::queue::{Counts, JobContext, JobError, Pushed, Queue, QueueConfig, QueueError, work};
+use apalis_redis_queue::{Counts, JobContext, JobError, Pushed, Queue, QueueConfig, QueueError, work};
 use serde::{Deserialize, Serialize};
 use tokio::{
     sync::{

@@ -2,7 +2,7 @@
 
 use std::{collections::HashSet, time::Duration};
 
-use afforo::queue::{Counts, QueueConfig};
+use apalis_redis_queue::{Counts, QueueConfig};
 use tokio::{sync::mpsc::unbounded_channel, time::sleep};
 
 use super::{

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use afforo::queue::{Counts, JobContext, Pushed, QueueConfig};
+use apalis_redis_queue::{Counts, JobContext, Pushed, QueueConfig};
 use tokio::sync::mpsc::unbounded_channel;
 
 use super::{Job, config, gate, gated_by, next, queue, tell, until, until_counts, until_subscribed, worker};

@@ -9,7 +9,7 @@ use std::{
     time::Duration,
 };
 
-use afforo::queue::{Counts, Queue, QueueConfig, QueueError, work};
+use apalis_redis_queue::{Counts, Queue, QueueConfig, QueueError, work};
 use tokio::sync::{Barrier, mpsc::unbounded_channel};
 use tokio_util::sync::CancellationToken;
 

@@ -2,7 +2,7 @@
 
 use std::{future::pending, time::Duration};
 
-use afforo::queue::{Counts, QueueConfig};
+use apalis_redis_queue::{Counts, QueueConfig};
 use tokio::{sync::mpsc::unbounded_channel, time::sleep};
 
 use super::{Job, config, gate, gated_by, next, queue, tell, until, until_counts, until_subscribed, worker};

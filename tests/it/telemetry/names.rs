@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeSet, fs};
 
-use crate::house;
+use crate::architecture;
 
 #[test]
 fn what_is_counted_is_described_and_what_is_described_is_counted() {
@@ -95,7 +95,7 @@ fn leading_word(text: &str) -> &str {
 
 /// All of `src/`, without white space, so that it does not matter how a call is broken into lines.
 fn sources() -> impl Iterator<Item = String> {
-    let files = house::sources("src").into_iter();
+    let files = ["src", "crates"].into_iter().flat_map(architecture::sources);
     files.map(|(_, source)| source.split_whitespace().collect())
 }
 

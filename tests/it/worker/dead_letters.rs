@@ -4,9 +4,9 @@ use std::time::Duration;
 
 use afforo::{
     outbox::{self, ConfirmOrders, HANDOUTS},
-    queue::Pushed,
     worker::{PeriodicJob, Relay, Relayed, dead_letters},
 };
+use apalis_redis_queue::Pushed;
 use serde_json::Value;
 
 use super::{Worker, confirmed, execute, ids, is_idle, orders, owed, queues};

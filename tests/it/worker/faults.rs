@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use afforo::{
+    config::RedisSettings,
     outbox,
-    settings::RedisSettings,
     worker::{Queues, Relay, Relayed},
 };
 use reqwest::Method;

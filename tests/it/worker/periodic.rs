@@ -1,9 +1,7 @@
 //! Work that is done at its time, here pushed by hand.
 
-use afforo::{
-    queue::Pushed,
-    worker::{PeriodicJob, Queues},
-};
+use afforo::worker::{PeriodicJob, Queues};
+use apalis_redis_queue::Pushed;
 use chrono::NaiveDate;
 use serde_json::json;
 

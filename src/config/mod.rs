@@ -1,0 +1,348 @@
+//! Every setting, in groups: a flag over an environment variable over `.env` over a default.
+//!
+//! The documentation of a field is what `--help` prints and what `.env.example` says; a test keeps the two equal.
+//! Names and meanings are those that operators of the original know.
+
+mod access;
+mod delivery;
+mod names;
+mod overload;
+mod rates;
+mod telemetry;
+
+use std::{net::SocketAddr, str::FromStr};
+
+use clap::Args;
+use rand::{Rng, distr::Alphanumeric};
+use secrecy::{ExposeSecret, SecretString};
+use sqlx::postgres::PgConnectOptions;
+
+use redis_rate_limit::TrustedProxies;
+
+pub use access::{ApiAuth, ApiAuthSetting, NotAnApiAuth};
+pub use delivery::{DeliveryError, DeliverySettings};
+pub use names::{AllowedHosts, AllowedOrigins, NeverMatches};
+pub use overload::OverloadSettings;
+pub use rates::{NotARateLimit, RateLimit, RateSettings};
+pub use telemetry::{LogSettings, MetricsAddress, TelemetrySettings};
+
+/// The key in `.env.example`: public, so never a secret.
+pub const EXAMPLE_SECRET_KEY: &str = "change-me";
+
+/// In characters. One of random hexadecimal digits has 128 bits then, which nobody guesses.
+pub const SHORTEST_SECRET_KEY: usize = 32;
+
+/// The Redis of this machine.
+const DEFAULT_REDIS_URL: &str = "redis://localhost:6379/0";
+
+/// The database and the connections to it.
+#[derive(Args, Clone, Debug)]
+#[command(next_help_heading = "Database")]
+pub struct DatabaseSettings {
+    /// PostgreSQL connection URL, such as `postgres://user:password@localhost:5432/inventory_db`
+    #[arg(long, env = "DATABASE_URL", hide_env_values = true, value_parser = secret, global = true)]
+    pub database_url: Option<SecretString>,
+
+    /// Connections for everything but the placement of orders
+    #[arg(long, env = "DATABASE_POOL_SIZE", default_value_t = 8, value_parser = clap::value_parser!(u32).range(1..=1000), global = true)]
+    pub database_pool_size: u32,
+
+    /// Connections that place orders, each with a lane of its own; about as many as PostgreSQL has cores
+    #[arg(long, env = "PLACEMENT_POOL_SIZE", default_value_t = 2, value_parser = clap::value_parser!(u32).range(1..=1000), global = true)]
+    pub placement_pool_size: u32,
+}
+
+impl DatabaseSettings {
+    /// Takes a blank URL for none, and makes sure that any other is one. Its text stays out of the message: it may hold
+    /// a password.
+    pub fn check(&mut self) -> Result<(), SettingsError> {
+        unset_if_blank(&mut self.database_url);
+        let Some(url) = self.database_url.as_ref().map(ExposeSecret::expose_secret) else {
+            return Ok(());
+        };
+        if !["postgres://", "postgresql://"]
+            .iter()
+            .any(|scheme| url.starts_with(scheme))
+        {
+            return Err(SettingsError::DatabaseUrl(
+                "it does not start with postgres://".into(),
+            ));
+        }
+        PgConnectOptions::from_str(url)
+            .map(drop)
+            .map_err(|error| SettingsError::DatabaseUrl(error.to_string()))
+    }
+
+    /// The URL, or what to do about its absence.
+    pub fn url(&self) -> Result<&str, SettingsError> {
+        self.database_url
+            .as_ref()
+            .map(ExposeSecret::expose_secret)
+            .ok_or(SettingsError::NoDatabase)
+    }
+}
+
+/// Redis: rate-limit windows and queued jobs.
+#[derive(Args, Clone, Debug)]
+#[command(next_help_heading = "Redis")]
+pub struct RedisSettings {
+    /// Redis connection URL, `redis://localhost:6379/0` unless set
+    #[arg(long, env = "REDIS_URL", hide_env_values = true, value_parser = secret, global = true)]
+    pub redis_url: Option<SecretString>,
+
+    /// Connections that queue jobs
+    #[arg(long, env = "REDIS_POOL_SIZE", default_value_t = 4, value_parser = clap::value_parser!(u32).range(1..=1000), global = true)]
+    pub redis_pool_size: u32,
+
+    /// What all keys begin with, where several installations share a Redis; the same for servers and workers
+    #[arg(long, env = "REDIS_KEY_PREFIX", default_value = "", hide_default_value = true, value_parser = key_prefix, global = true)]
+    pub redis_key_prefix: String,
+}
+
+impl RedisSettings {
+    /// Takes a blank URL for none, and makes sure that any other is one.
+    pub fn check(&mut self) -> Result<(), SettingsError> {
+        unset_if_blank(&mut self.redis_url);
+        redis::Client::open(self.url())
+            .map(drop)
+            .map_err(|error| SettingsError::RedisUrl(error.to_string()))
+    }
+
+    /// The URL that is set, or the default.
+    #[must_use]
+    pub fn url(&self) -> &str {
+        self.redis_url
+            .as_ref()
+            .map_or(DEFAULT_REDIS_URL, ExposeSecret::expose_secret)
+    }
+}
+
+/// How HTTP requests are answered.
+#[derive(Args, Clone, Debug)]
+#[command(next_help_heading = "HTTP")]
+pub struct HttpSettings {
+    /// Development mode: a secret key is made up if none is set, and pages of this machine may read the API
+    #[arg(long, env = "DEBUG", default_value = "True", value_parser = boolean, action = clap::ArgAction::Set, global = true)]
+    pub debug: bool,
+
+    /// Key that signs what Afforo hands out, 32 characters or more; required unless DEBUG, and kept secret
+    #[arg(long, env = "SECRET_KEY", hide_env_values = true, value_parser = secret, global = true)]
+    pub secret_key: Option<SecretString>,
+
+    /// Who needs a key to use the API: `all`, who writes (`write`), or nobody (`off`); blank: `off` with DEBUG, `all` otherwise
+    #[arg(
+        long,
+        env = "API_AUTH",
+        default_value = "",
+        hide_default_value = true,
+        global = true
+    )]
+    pub api_auth: ApiAuthSetting,
+
+    /// Host names that requests may be for, comma-separated; `.example.com` includes its subdomains, `*` is any
+    #[arg(
+        long,
+        env = "ALLOWED_HOSTS",
+        default_value = "localhost,127.0.0.1",
+        global = true
+    )]
+    pub allowed_hosts: AllowedHosts,
+
+    /// Origins whose pages may read the API, such as `https://shop.example.com`, comma-separated; with DEBUG those of this machine may
+    #[arg(long, env = "CORS_ALLOWED_ORIGINS", default_value = "", global = true)]
+    pub cors_allowed_origins: AllowedOrigins,
+
+    /// Whether autocomplete is limited to 20 requests a minute and client
+    #[arg(long, env = "RATE_LIMIT_ENABLED", default_value = "True", value_parser = boolean, action = clap::ArgAction::Set, global = true)]
+    pub rate_limit_enabled: bool,
+
+    /// Addresses and networks (CIDR) of proxies whose X-Forwarded-For and X-Forwarded-Proto are believed, comma-separated
+    #[arg(long, env = "TRUSTED_PROXIES", default_value = "", global = true)]
+    pub trusted_proxies: TrustedProxies,
+
+    #[command(flatten)]
+    #[allow(missing_docs, reason = "it would take the place of its own help")]
+    pub rates: RateSettings,
+}
+
+impl HttpSettings {
+    /// Who may use the API.
+    #[must_use]
+    pub fn api_auth(&self) -> ApiAuth {
+        let unless_set = if self.debug { ApiAuth::Off } else { ApiAuth::All };
+        self.api_auth.0.unwrap_or(unless_set)
+    }
+
+    /// Whether none is set that is a secret: everybody can read the one in `.env.example`.
+    #[must_use]
+    pub fn has_no_secret_key(&self) -> bool {
+        let key = self.secret_key.as_ref().map(|key| key.expose_secret().trim());
+        key.is_none_or(|key| key.is_empty() || key == EXAMPLE_SECRET_KEY)
+    }
+
+    /// Whether the secret key is short enough to be guessed.
+    #[must_use]
+    pub fn has_short_secret_key(&self) -> bool {
+        self.secret_key
+            .as_ref()
+            .is_some_and(|key| key.expose_secret().trim().chars().count() < SHORTEST_SECRET_KEY)
+    }
+
+    /// Makes sure that an API which is open because nothing else was set is for this machine only.
+    pub fn check_address(&self, address: SocketAddr) -> Result<(), SettingsError> {
+        let is_local = address.ip().to_canonical().is_loopback();
+        if self.debug && self.api_auth.0.is_none() && !is_local {
+            return Err(SettingsError::OpenToOthers(address));
+        }
+        Ok(())
+    }
+
+    /// Makes sure that there is a secret key. In development one is made up, in production nothing starts without.
+    pub fn require_secret_key(&mut self) -> Result<(), SettingsError> {
+        if !self.has_no_secret_key() {
+            return Ok(());
+        }
+        if self.debug {
+            self.secret_key = Some(made_up_secret_key().into());
+            return Ok(());
+        }
+        let key = self.secret_key.as_ref().map(|key| key.expose_secret().trim());
+        Err(if key == Some(EXAMPLE_SECRET_KEY) {
+            SettingsError::ExampleSecretKey
+        } else {
+            SettingsError::NoSecretKey
+        })
+    }
+}
+
+/// A secret key that nobody knows.
+#[must_use]
+pub fn made_up_secret_key() -> String {
+    let letters = rand::rng().sample_iter(Alphanumeric).take(50);
+    letters.map(char::from).collect()
+}
+
+/// Where the server listens.
+#[derive(Args, Clone, Debug)]
+pub struct ListenSettings {
+    /// Where to listen: `ADDR:PORT`, or a port on 127.0.0.1
+    #[arg(value_name = "ADDR:PORT", value_parser = address)]
+    pub listen: Option<SocketAddr>,
+
+    /// Port on 127.0.0.1, where `ADDR:PORT` is not given
+    #[arg(long, env = "PORT", default_value_t = 8000)]
+    pub port: u16,
+}
+
+impl ListenSettings {
+    /// The address to bind.
+    #[must_use]
+    pub fn address(&self) -> SocketAddr {
+        self.listen
+            .unwrap_or_else(|| SocketAddr::from(([127, 0, 0, 1], self.port)))
+    }
+}
+
+/// The background worker.
+#[derive(Args, Clone, Debug)]
+#[command(next_help_heading = "Worker")]
+pub struct WorkerSettings {
+    /// Jobs that run at the same time
+    #[arg(short, long, env = "WORKER_CONCURRENCY", default_value_t = 4, value_parser = clap::value_parser!(u16).range(1..=1000))]
+    pub concurrency: u16,
+
+    #[command(flatten)]
+    #[allow(missing_docs, reason = "it would take the place of its own help")]
+    pub delivery: DeliverySettings,
+}
+
+/// A setting that stops a start.
+#[derive(Debug, thiserror::Error)]
+pub enum SettingsError {
+    /// There is nothing to connect to.
+    #[error("no database: set DATABASE_URL, or run `afforo dev`, which brings its own")]
+    NoDatabase,
+    /// Not an address of a PostgreSQL.
+    #[error("DATABASE_URL is no URL such as postgres://user:password@localhost:5432/inventory_db: {0}")]
+    DatabaseUrl(String),
+    /// Not an address of a Redis.
+    #[error("REDIS_URL is no URL such as redis://localhost:6379/0: {0}")]
+    RedisUrl(String),
+    /// Production without a secret.
+    #[error(
+        "SECRET_KEY is not set: set it to a random text of at least {SHORTEST_SECRET_KEY} characters, such as \
+         `openssl rand -hex 32` prints, or set DEBUG=True for development"
+    )]
+    NoSecretKey,
+    /// Production with a secret that can be guessed.
+    #[error(
+        "SECRET_KEY is shorter than {SHORTEST_SECRET_KEY} characters: set it to a random text, such as \
+         `openssl rand -hex 32` prints"
+    )]
+    ShortSecretKey,
+    /// Development mode where others can reach it.
+    #[error(
+        "DEBUG is on, so the API would be open to whoever reaches {0}: set DEBUG=False, or set API_AUTH to `all`, \
+         `write` or `off` to say who needs a key"
+    )]
+    OpenToOthers(SocketAddr),
+    /// Production with a public secret.
+    #[error(
+        "SECRET_KEY is the example's, which everybody can read: set it to a long random text of your own"
+    )]
+    ExampleSecretKey,
+}
+
+/// A variable that is set to nothing, as container tools do with what they were not given, is not set.
+fn unset_if_blank(url: &mut Option<SecretString>) {
+    if url
+        .as_ref()
+        .is_some_and(|url| url.expose_secret().trim().is_empty())
+    {
+        *url = None;
+    }
+}
+
+#[expect(clippy::unnecessary_wraps, reason = "the shape of a value parser")]
+fn secret(text: &str) -> Result<SecretString, std::convert::Infallible> {
+    Ok(SecretString::from(text))
+}
+
+/// What cannot stand in front of a key: braces would take the place of the hash tags.
+#[derive(Debug, thiserror::Error)]
+#[error("expected at most 64 visible ASCII characters without {{ and }}, such as `shop:`")]
+struct NotAKeyPrefix;
+
+fn key_prefix(text: &str) -> Result<String, NotAKeyPrefix> {
+    let text = text.trim();
+    let allowed = |byte: u8| byte.is_ascii_graphic() && !matches!(byte, b'{' | b'}');
+    if text.len() > 64 || !text.bytes().all(allowed) {
+        return Err(NotAKeyPrefix);
+    }
+    Ok(text.to_owned())
+}
+
+#[derive(Debug, thiserror::Error)]
+#[error("expected True or False")]
+struct NotABoolean;
+
+fn boolean(text: &str) -> Result<bool, NotABoolean> {
+    match text.trim().to_ascii_lowercase().as_str() {
+        "true" | "1" | "yes" | "on" | "t" | "y" => Ok(true),
+        "false" | "0" | "no" | "off" | "f" | "n" | "" => Ok(false),
+        _ => Err(NotABoolean),
+    }
+}
+
+/// Neither an address and port, nor a port.
+#[derive(Debug, thiserror::Error)]
+#[error("expected an address and port such as 0.0.0.0:8000, or a port")]
+pub struct NotAnAddress;
+
+fn address(text: &str) -> Result<SocketAddr, NotAnAddress> {
+    let text = text.replace("localhost", "127.0.0.1");
+    match text.parse::<u16>() {
+        Ok(port) => Ok(SocketAddr::from(([127, 0, 0, 1], port))),
+        Err(_) => text.parse().map_err(|_| NotAnAddress),
+    }
+}

@@ -1,0 +1,301 @@
+//! `/admin/access/`: the accounts, and what a superuser does to them.
+
+use askama::Template;
+use axum::{
+    Router,
+    extract::State,
+    response::{IntoResponse, Response},
+    routing::get,
+};
+use sqlx::PgPool;
+
+use super::{
+    SECTION, Superuser,
+    stores::{self, Offer},
+};
+use crate::{
+    auth::{
+        Account, AccountFields, Role,
+        account::{self, Filter},
+        password,
+        register::{self, NotDone},
+    },
+    console::{
+        audit::{self, Entry},
+        confirm::Confirm,
+        form::{Form, check, done},
+        new_password,
+        page::{Frame, Id, Refusal, render},
+        query::{Head, PAGE_SIZE, Pager, Query},
+        show::Moment,
+        state::Console,
+    },
+    db,
+};
+
+#[derive(Template)]
+#[template(path = "accounts.html")]
+struct List {
+    frame: Frame,
+    query: Query,
+    heads: Vec<Head>,
+    rows: Vec<Row>,
+    pager: Pager,
+    me: i64,
+}
+
+/// An account as it is listed.
+struct Row {
+    stores: String,
+    last_login_at: Option<Moment>,
+    created_at: Moment,
+    account: Account,
+}
+
+#[derive(Template)]
+#[template(path = "account_form.html")]
+struct Page<'a> {
+    frame: Frame,
+    form: &'a Form,
+    offer: Offer,
+    /// None, if it is to be made.
+    account: Option<&'a Account>,
+    is_own: bool,
+    /// What was done to it of late.
+    entries: Vec<Entry>,
+}
+
+pub fn router() -> Router<Console> {
+    Router::new()
+        .route("/admin/access/", get(list))
+        .route("/admin/access/accounts/new/", get(blank).post(create))
+        .route("/admin/access/accounts/{id}/", get(show).post(change))
+        .route("/admin/access/accounts/{id}/delete/", get(ask).post(delete))
+}
+
+async fn list(State(db): State<PgPool>, me: Superuser, mut query: Query) -> Result<Response, Refusal> {
+    let sorted = query.sort(&["username", "role", "last_login", "created"]);
+    let filter = Filter {
+        text: query.get("q").map(str::to_owned),
+        role: query.read("role", "choose one that is offered", |text| text.parse().ok()),
+        is_active: query.read_activity(),
+    };
+    let accounts = account::list(&db, &filter, sorted, PAGE_SIZE + 1, query.offset());
+    let mut accounts = query.rows(accounts).await?;
+    let count = query.rows(account::count(&db, &filter)).await?;
+    let pager = query.pager(&mut accounts, Some(count));
+    let bound = stores::words(&db, accounts.iter().map(|account| account.stores.as_deref())).await?;
+    let rows = accounts.into_iter().zip(bound).map(|(account, stores)| Row {
+        stores,
+        last_login_at: account.last_login_at.map(Moment::from),
+        created_at: account.created_at.into(),
+        account,
+    });
+    Ok(render(&List {
+        frame: me.frame("Accounts").after(&query),
+        heads: vec![
+            query.head("Username", "username", sorted),
+            query.head("Role", "role", sorted),
+            Head::plain("Stores"),
+            Head::plain("State"),
+            query.head("Last login", "last_login", sorted),
+            query.head("Since", "created", sorted),
+        ],
+        rows: rows.collect(),
+        pager,
+        me: me.0.account_id,
+        query,
+    }))
+}
+
+async fn blank(State(db): State<PgPool>, me: Superuser) -> Result<Response, Refusal> {
+    let form = Form::of([
+        ("role", "viewer".into()),
+        ("bound", "all".into()),
+        ("active", "on".into()),
+    ]);
+    page(&db, &me, &form, None).await
+}
+
+async fn create(State(db): State<PgPool>, me: Superuser, mut form: Form) -> Result<Response, Refusal> {
+    let fields = read(&db, &mut form).await?;
+    new_password::blame(&mut form, &fields.username, &fields.email);
+    if form.is_good() {
+        let hash = password::hash(&new_password::of(&form)).await?;
+        let mut tx = db.begin().await?;
+        match register::create(&mut tx, &fields, &hash, &me.0.caller.signature()).await {
+            Ok(_) => {
+                db::commit(tx).await?;
+                return Ok(done(SECTION, "created"));
+            }
+            Err(why) => refuse(&mut form, why)?,
+        }
+    }
+    page(&db, &me, &form, None).await
+}
+
+async fn show(State(db): State<PgPool>, me: Superuser, Id(id): Id) -> Result<Response, Refusal> {
+    let account = account::get(&db, id).await?.ok_or(Refusal::NotFound)?;
+    let form = Form::of([
+        ("username", account.username.clone()),
+        ("email", account.email.clone()),
+        ("role", account.role.to_string()),
+        ("active", check(account.is_active)),
+    ]);
+    page(
+        &db,
+        &me,
+        &stores::fill(form, account.stores.as_deref()),
+        Some(&account),
+    )
+    .await
+}
+
+async fn change(
+    State(db): State<PgPool>,
+    me: Superuser,
+    Id(id): Id,
+    mut form: Form,
+) -> Result<Response, Refusal> {
+    let account = account::get(&db, id).await?.ok_or(Refusal::NotFound)?;
+    let fields = read(&db, &mut form).await?;
+    let is_own = id == me.0.account_id;
+    let gives_up = fields.role != Role::Superuser || !fields.is_active;
+    if is_own && gives_up && !form.is_checked("sure") {
+        form.blame(
+            "sure",
+            "This is your own account: you would lose access to this page.",
+        );
+    }
+    let renews = !form.text("password").is_empty() || !form.text("again").is_empty();
+    if renews && is_own {
+        // There the current one is asked for: whoever is just at this desk does not know it.
+        form.blame(
+            "password",
+            "Change your own password on the page of your account.",
+        );
+    } else if renews {
+        new_password::blame(&mut form, &fields.username, &fields.email);
+    }
+    if form.is_good() {
+        let hash = if renews {
+            Some(password::hash(&new_password::of(&form)).await?)
+        } else {
+            None
+        };
+        let signature = me.0.caller.signature();
+        let mut tx = db.begin().await?;
+        match register::change(&mut tx, id, &fields, &signature).await {
+            Ok(account) => {
+                if let Some(hash) = hash {
+                    register::change_password(&mut tx, &account, &hash, None, &signature).await?;
+                }
+                db::commit(tx).await?;
+                return Ok(done(SECTION, "saved"));
+            }
+            Err(why) => refuse(&mut form, why)?,
+        }
+    }
+    page(&db, &me, &form, Some(&account)).await
+}
+
+async fn ask(State(db): State<PgPool>, me: Superuser, Id(id): Id) -> Result<Response, Refusal> {
+    let account = account::get(&db, id).await?.ok_or(Refusal::NotFound)?;
+    Ok(question(&me, &account, Form::of([])).into_response())
+}
+
+async fn delete(
+    State(db): State<PgPool>,
+    me: Superuser,
+    Id(id): Id,
+    mut form: Form,
+) -> Result<Response, Refusal> {
+    let account = account::get(&db, id).await?.ok_or(Refusal::NotFound)?;
+    let mut tx = db.begin().await?;
+    match register::delete(&mut tx, id, &me.0.caller.signature()).await {
+        Ok(_) => {
+            db::commit(tx).await?;
+            Ok(done(SECTION, "deleted"))
+        }
+        Err(why) => {
+            refuse(&mut form, why)?;
+            Ok(question(&me, &account, form).into_response())
+        }
+    }
+}
+
+fn question(me: &Superuser, account: &Account, form: Form) -> Confirm {
+    let mut effects = vec![
+        "Its sessions end with it. What it has done stays in the ledger and in the audit log, under its name.".to_owned(),
+        "An account that is not active any more can be made active again; one that is deleted cannot.".to_owned(),
+    ];
+    if account.id == me.0.account_id {
+        effects.insert(
+            0,
+            "This is your own account: you would be logged out for good.".to_owned(),
+        );
+    }
+    let path = format!("/admin/access/accounts/{}/", account.id);
+    Confirm {
+        frame: me.frame(format!("Delete the account {}?", account.username)),
+        effects,
+        obstacle: String::new(),
+        action: format!("{path}delete/"),
+        yes: "Delete the account",
+        back: path,
+        instead: None,
+        form,
+    }
+}
+
+/// What the form makes of an account. What is wrong with it is said at its fields.
+async fn read(db: &PgPool, form: &mut Form) -> Result<AccountFields, Refusal> {
+    let role = form.text("role").parse::<Role>();
+    if let Err(error) = role {
+        form.blame("role", format!("{error}."));
+    }
+    let fields = AccountFields {
+        username: form.text("username").trim().to_owned(),
+        email: form.text("email").trim().to_owned(),
+        role: role.unwrap_or(Role::Viewer),
+        stores: stores::read(db, form).await?,
+        is_active: form.is_checked("active"),
+    };
+    for (field, sentence) in fields.faults() {
+        form.blame(field, sentence);
+    }
+    Ok(fields)
+}
+
+/// Says why nothing was done.
+fn refuse(form: &mut Form, why: NotDone) -> Result<(), Refusal> {
+    match why {
+        NotDone::Database(error) => return Err(error.into()),
+        NotDone::Gone => return Err(Refusal::NotFound),
+        NotDone::Taken => form.blame("username", why.to_string()),
+        NotDone::LastSuperuser | NotDone::NotFirst => form.blame("", why.to_string()),
+    }
+    Ok(())
+}
+
+async fn page(
+    db: &PgPool,
+    me: &Superuser,
+    form: &Form,
+    account: Option<&Account>,
+) -> Result<Response, Refusal> {
+    let entries = match account {
+        Some(account) => audit::latest(db, &me.0, &account.subject()).await?,
+        None => Vec::new(),
+    };
+    let title = account.map_or_else(|| "New account".to_owned(), |account| account.username.clone());
+    let page = Page {
+        frame: me.frame(title),
+        form,
+        offer: stores::offer(db, form).await?,
+        account,
+        is_own: account.is_some_and(|account| account.id == me.0.account_id),
+        entries,
+    };
+    Ok(form.shown(render(&page)))
+}

@@ -1,0 +1,224 @@
+//! `/admin/access/keys/`: the keys of programs. One is shown once, when it is made.
+
+use askama::Template;
+use axum::{
+    Router,
+    extract::State,
+    response::{IntoResponse, Response},
+    routing::get,
+};
+use chrono::Days;
+use sqlx::PgPool;
+
+use super::{
+    Superuser,
+    stores::{self, Offer},
+};
+use crate::{
+    auth::{
+        Scope, Scopes, Stores,
+        api_key::{self, ApiKey, NewKey, State as KeyState},
+    },
+    console::{
+        confirm::Confirm,
+        form::{Form, done},
+        page::{Frame, Id, Refusal, render},
+        query::{Head, PAGE_SIZE, Pager, Query},
+        show::Moment,
+        state::Console,
+    },
+    db,
+};
+
+const PATH: &str = "/admin/access/keys/";
+
+/// Days for which a key may be made good, and how that is said.
+const TERMS: [(&str, &str); 4] = [
+    ("30", "30 days"),
+    ("90", "90 days"),
+    ("365", "A year"),
+    ("", "For good"),
+];
+
+#[derive(Template)]
+#[template(path = "keys.html")]
+struct List {
+    frame: Frame,
+    query: Query,
+    heads: Vec<Head>,
+    rows: Vec<Row>,
+    pager: Pager,
+}
+
+/// A key as it is listed.
+struct Row {
+    stores: String,
+    state: KeyState,
+    created_at: Moment,
+    expires_at: Option<Moment>,
+    last_used_at: Option<Moment>,
+    key: ApiKey,
+}
+
+#[derive(Template)]
+#[template(path = "key_form.html")]
+struct Page<'a> {
+    frame: Frame,
+    form: &'a Form,
+    offer: Offer,
+    terms: &'static [(&'static str, &'static str)],
+}
+
+#[derive(Template)]
+#[template(path = "key_made.html")]
+struct Made {
+    frame: Frame,
+    key: ApiKey,
+    text: String,
+}
+
+pub fn router() -> Router<Console> {
+    Router::new()
+        .route("/admin/access/keys/", get(list))
+        .route("/admin/access/keys/new/", get(blank).post(create))
+        .route("/admin/access/keys/{id}/revoke/", get(ask).post(revoke))
+}
+
+async fn list(State(db): State<PgPool>, me: Superuser, query: Query) -> Result<Response, Refusal> {
+    let sorted = query.sort(&["state", "name", "expires", "used"]);
+    let mut keys = query.rows(api_key::list(&db)).await?;
+    if let Some(text) = query.get("q") {
+        let text = text.to_lowercase();
+        keys.retain(|key| key.name.to_lowercase().contains(&text));
+    }
+    sort(&mut keys, sorted);
+    let count = i64::try_from(keys.len()).unwrap_or(i64::MAX);
+    let skipped = usize::try_from(query.offset()).unwrap_or(usize::MAX);
+    let shown = usize::try_from(PAGE_SIZE + 1).unwrap_or(usize::MAX);
+    let mut keys: Vec<ApiKey> = keys.into_iter().skip(skipped).take(shown).collect();
+    let pager = query.pager(&mut keys, Some(count));
+    let bound = stores::words(&db, keys.iter().map(|key| key.stores.as_deref())).await?;
+    let now = db::now(&db).await?;
+    let rows = keys.into_iter().zip(bound).map(|(key, stores)| Row {
+        stores,
+        state: key.state(now),
+        created_at: key.created_at.into(),
+        expires_at: key.expires_at.map(Moment::from),
+        last_used_at: key.last_used_at.map(Moment::from),
+        key,
+    });
+    Ok(render(&List {
+        frame: me.frame("API keys").after(&query),
+        heads: vec![
+            query.head("Name", "name", sorted),
+            Head::plain("Scopes"),
+            Head::plain("Stores"),
+            query.head("Good until", "expires", sorted),
+            query.head("Last used", "used", sorted),
+            Head::plain("Revoke"),
+        ],
+        rows: rows.collect(),
+        pager,
+        query,
+    }))
+}
+
+/// They come with those that are good first, the newest of them first.
+fn sort(keys: &mut [ApiKey], (column, downwards): (&str, bool)) {
+    match column {
+        "name" => keys.sort_by_key(|key| key.name.to_lowercase()),
+        // What is good for good is last.
+        "expires" => keys.sort_by_key(|key| (key.expires_at.is_none(), key.expires_at)),
+        "used" => keys.sort_by_key(|key| key.last_used_at),
+        _ => {}
+    }
+    if downwards {
+        keys.reverse();
+    }
+}
+
+async fn blank(State(db): State<PgPool>, me: Superuser) -> Result<Response, Refusal> {
+    let form = Form::of([("bound", "all".into()), ("term", "90".into())]);
+    page(&db, &me, &form).await
+}
+
+async fn create(State(console): State<Console>, me: Superuser, mut form: Form) -> Result<Response, Refusal> {
+    let db = &console.app.database.pool;
+    let new = read(db, &mut form).await?;
+    if !form.is_good() {
+        return page(db, &me, &form).await;
+    }
+    let mut tx = db.begin().await?;
+    let (key, text) = api_key::create(&mut tx, &console.secret, &new, &me.0.caller.signature()).await?;
+    db::commit(tx).await?;
+    let frame = me.frame("A new key");
+    Ok(render(&Made { frame, key, text }))
+}
+
+/// What the form makes of a key. What is wrong with it is said at its fields.
+async fn read(db: &PgPool, form: &mut Form) -> Result<NewKey, Refusal> {
+    let name = form.text("name").trim().to_owned();
+    if name.is_empty() {
+        form.blame("name", "A key needs a name: which program has it?");
+    } else if !api_key::is_name(&name) {
+        form.blame("name", "A name has at most 100 characters, on one line.");
+    }
+    let scopes: Vec<Scope> = form.all("scope").filter_map(|scope| scope.parse().ok()).collect();
+    if scopes.is_empty() {
+        form.blame("scopes", "Choose what the key is good for.");
+    }
+    let stores = stores::read(db, form).await?;
+    if stores.as_ref().is_some_and(Vec::is_empty) {
+        form.blame(
+            "stores",
+            "Choose the stores that the key is bound to, or let it see all of them.",
+        );
+    }
+    let known = TERMS.iter().find(|(days, _)| *days == form.text("term"));
+    let days = known.and_then(|(days, _)| days.parse::<u64>().ok());
+    if known.is_none() {
+        form.blame("term", "Choose how long it is to be good.");
+    }
+    let now = db::now(db).await?;
+    Ok(NewKey {
+        name,
+        scopes: scopes.into_iter().collect::<Scopes>(),
+        stores: Stores::of_column(stores),
+        expires_at: days.and_then(|days| now.checked_add_days(Days::new(days))),
+    })
+}
+
+async fn page(db: &PgPool, me: &Superuser, form: &Form) -> Result<Response, Refusal> {
+    let page = Page {
+        frame: me.frame("New key"),
+        form,
+        offer: stores::offer(db, form).await?,
+        terms: &TERMS,
+    };
+    Ok(form.shown(render(&page)))
+}
+
+async fn ask(State(db): State<PgPool>, me: Superuser, Id(id): Id) -> Result<Response, Refusal> {
+    let key = api_key::get(&db, id).await?.ok_or(Refusal::NotFound)?;
+    let is_over = key.revoked_at.is_some();
+    let question = Confirm {
+        frame: me.frame(format!("Revoke the key {}?", key.name)),
+        effects: vec![
+            "Whoever uses it is refused within five seconds. A key that was revoked cannot be made good again.".to_owned(),
+        ],
+        obstacle: if is_over { "It was revoked already.".to_owned() } else { String::new() },
+        action: format!("{PATH}{id}/revoke/"),
+        yes: "Revoke the key",
+        back: PATH.to_owned(),
+        instead: None,
+        form: Form::of([]),
+    };
+    Ok(question.into_response())
+}
+
+async fn revoke(State(db): State<PgPool>, me: Superuser, Id(id): Id) -> Result<Response, Refusal> {
+    let mut tx = db.begin().await?;
+    let revoked = api_key::revoke(&mut tx, id, &me.0.caller.signature()).await?;
+    db::commit(tx).await?;
+    Ok(done(PATH, if revoked.is_some() { "revoked" } else { "none" }))
+}

@@ -1,0 +1,47 @@
+//! `/admin/access/`: the accounts of people and the keys of programs, for superusers.
+
+mod accounts;
+mod keys;
+pub(super) mod stores;
+
+use axum::{
+    Router,
+    extract::FromRequestParts,
+    http::request::Parts,
+    response::{IntoResponse, Response},
+};
+
+use super::{
+    operator::Operator,
+    page::{Frame, Refusal},
+    state::Console,
+};
+use crate::auth::Scope;
+
+const SECTION: &str = "/admin/access/";
+
+pub fn router() -> Router<Console> {
+    Router::new().merge(accounts::router()).merge(keys::router())
+}
+
+/// Somebody who looks after accounts and keys; nobody else sees these pages.
+struct Superuser(Operator);
+
+impl Superuser {
+    fn frame(&self, title: impl Into<String>) -> Frame {
+        Frame::new(&self.0, SECTION, title)
+    }
+}
+
+impl<S: Sync> FromRequestParts<S> for Superuser {
+    type Rejection = Response;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Response> {
+        let operator = <Operator as FromRequestParts<S>>::from_request_parts(parts, state).await?;
+        if operator.may(Scope::Admin) {
+            Ok(Self(operator))
+        } else {
+            Err(Refusal::Forbidden.into_response())
+        }
+    }
+}

@@ -1,0 +1,135 @@
+//! The stores that accounts and keys are bound to: their names, and the part of a form where they are chosen.
+
+use std::collections::HashMap;
+
+use sqlx::PgExecutor;
+
+use crate::console::{
+    choices::{self, Named},
+    form::Form,
+};
+
+/// How many stores are offered as boxes. The others are bound by their ids.
+const OFFERED: i32 = 100;
+
+/// The stores of a form.
+pub struct Offer {
+    /// Those with boxes.
+    pub stores: Vec<Offered>,
+    /// Whether there are others.
+    pub more: bool,
+}
+
+/// A store with a box.
+pub struct Offered {
+    /// As the box says it.
+    pub id: String,
+    /// What the store is called.
+    pub name: String,
+    /// Whether orders are placed in it.
+    pub is_active: bool,
+}
+
+/// The names of the stores that somebody is bound to; none for all of them, or where those are gone.
+pub async fn names(db: impl PgExecutor<'_>, bound: Option<&[i64]>) -> sqlx::Result<Vec<String>> {
+    sqlx::query_scalar!(
+        "select name from store where id = any($1) order by name, id",
+        bound.unwrap_or_default()
+    )
+    .fetch_all(db)
+    .await
+}
+
+/// Says for each of `bindings` in a word or two which stores those are.
+pub async fn words(
+    db: impl PgExecutor<'_>,
+    bindings: impl Iterator<Item = Option<&[i64]>> + Clone,
+) -> sqlx::Result<Vec<String>> {
+    let ids: Vec<i64> = bindings.clone().flatten().flatten().copied().collect();
+    let found = sqlx::query!("select id, name from store where id = any($1)", &ids);
+    let found = found.fetch_all(db).await?;
+    let names: HashMap<i64, String> = found.into_iter().map(|store| (store.id, store.name)).collect();
+    let word = |bound: Option<&[i64]>| match bound {
+        None => "All".to_owned(),
+        Some(bound) => {
+            let mut known: Vec<&str> = bound
+                .iter()
+                .filter_map(|id| names.get(id))
+                .map(String::as_str)
+                .collect();
+            known.sort_unstable();
+            match known[..] {
+                [] => "None".to_owned(),
+                [one] => one.to_owned(),
+                [one, other] => format!("{one}, {other}"),
+                [one, ..] => format!("{one} and {} more", known.len() - 1),
+            }
+        }
+    };
+    Ok(bindings.map(word).collect())
+}
+
+/// The stores that a form offers: the first ones by name, and those that were chosen.
+pub async fn offer(db: impl PgExecutor<'_>, form: &Form) -> sqlx::Result<Offer> {
+    let chosen: Vec<i64> = form.all("store").filter_map(|id| id.parse().ok()).collect();
+    let found = sqlx::query!(
+        r#"select id, name, location, is_active, (select count(*) from (select from store limit $1 + 1) s) > $1 as "more!" from store
+           where id in (select id from store order by name, id limit $1) or id = any($2) order by name, id"#,
+        OFFERED,
+        &chosen
+    );
+    let found = found.fetch_all(db).await?;
+    let more = found.iter().any(|store| store.more);
+    let active: Vec<bool> = found.iter().map(|store| store.is_active).collect();
+    let named = found.into_iter().map(|store| Named {
+        id: store.id,
+        name: store.name,
+        location: store.location,
+    });
+    let named = choices::told_apart(named.collect()).into_iter();
+    let stores = named.zip(active).map(|(store, is_active)| Offered {
+        id: store.id.to_string(),
+        name: store.name,
+        is_active,
+    });
+    Ok(Offer {
+        stores: stores.collect(),
+        more,
+    })
+}
+
+/// Fills in the stores of whoever has them.
+pub fn fill(form: Form, bound: Option<&[i64]>) -> Form {
+    let word = if bound.is_some() { "some" } else { "all" };
+    let stores = bound.unwrap_or_default().iter();
+    stores.fold(form.and("bound", word.to_owned()), |form, store| {
+        form.and("store", store.to_string())
+    })
+}
+
+/// Reads what was chosen: `None` for all stores. A store that is not there is said to be wrong.
+pub async fn read(db: impl PgExecutor<'_>, form: &mut Form) -> sqlx::Result<Option<Vec<i64>>> {
+    if form.text("bound") != "some" {
+        return Ok(None);
+    }
+    let typed = form
+        .text("more_stores")
+        .split([',', ' '])
+        .filter(|id| !id.is_empty());
+    let texts: Vec<String> = form.all("store").chain(typed).map(str::to_owned).collect();
+    let mut ids = Vec::new();
+    for text in texts {
+        match text.parse::<i64>() {
+            Ok(id) => ids.push(id),
+            Err(_) => form.blame("stores", format!("“{text}” is no store's id.")),
+        }
+    }
+    ids.sort_unstable();
+    ids.dedup();
+    let there = sqlx::query_scalar!("select id from store where id = any($1)", &ids);
+    let there = there.fetch_all(db).await?;
+    for id in ids.iter().filter(|id| !there.contains(id)) {
+        form.blame("stores", format!("There is no store {id}."));
+    }
+    Ok(Some(ids))
+}

@@ -1,0 +1,132 @@
+//! `/admin/audit/`: who did what.
+//!
+//! The log is for accounts that are not bound to stores. What was done to accounts and keys, and who logged in from where,
+//! only a superuser sees.
+
+mod change;
+mod queries;
+
+use askama::Template;
+use axum::{Router, extract::State, response::Response, routing::get};
+use sqlx::PgPool;
+
+use super::{
+    operator::Operator,
+    page::{Frame, Id, Refusal, render},
+    query::Query,
+    show,
+    state::Console,
+};
+use crate::auth::Scope;
+use change::Field;
+pub use queries::Entry;
+
+const SECTION: &str = "/admin/audit/";
+/// Entries that the page of their subject shows.
+const LATEST: i64 = 5;
+
+pub fn router() -> Router<Console> {
+    Router::new()
+        .route("/admin/audit/", get(list))
+        .route("/admin/audit/{id}/", get(show))
+}
+
+/// The latest entries of a subject, for its page. Who may not see the log is shown none.
+pub async fn latest(db: &PgPool, operator: &Operator, subject: &str) -> sqlx::Result<Vec<Entry>> {
+    if operator.sees_audit() {
+        queries::latest(db, subject, LATEST).await
+    } else {
+        Ok(Vec::new())
+    }
+}
+
+#[derive(Template)]
+#[template(path = "audit.html")]
+struct List {
+    frame: Frame,
+    query: Query,
+    actions: Vec<String>,
+    rows: Vec<Entry>,
+    /// Where the rows below these are; blank on the last page.
+    older: String,
+}
+
+async fn list(operator: Operator, mut query: Query, State(db): State<PgPool>) -> Result<Response, Refusal> {
+    operator.require(operator.sees_audit())?;
+    let sees_all = operator.may(Scope::Admin);
+    let days = (query.read_day("from"), query.read_day("to"));
+    let mut rows = query.rows(queries::list(&db, &query, days, sees_all)).await?;
+    let pager = query.pager(&mut rows, None);
+    let last = rows.last().filter(|_| !pager.next.is_empty());
+    let older = last.map(|last| query.with("below", last.id)).unwrap_or_default();
+    Ok(render(&List {
+        frame: Frame::new(&operator, SECTION, "Audit"),
+        actions: queries::actions(&db, sees_all).await?,
+        older,
+        query,
+        rows,
+    }))
+}
+
+#[derive(Template)]
+#[template(path = "audit_entry.html")]
+struct Detail {
+    frame: Frame,
+    entry: Entry,
+    changed: Vec<Field>,
+    same: Vec<Field>,
+}
+
+async fn show(operator: Operator, State(db): State<PgPool>, Id(id): Id) -> Result<Response, Refusal> {
+    operator.require(operator.sees_audit())?;
+    let found = queries::get(&db, id, operator.may(Scope::Admin)).await?;
+    let (entry, change) = found.ok_or(Refusal::NotFound)?;
+    let (changed, same) = change::fields(&change).into_iter().partition(Field::is_changed);
+    Ok(render(&Detail {
+        frame: Frame::new(&operator, SECTION, format!("{} · entry {id}", entry.action)),
+        entry,
+        changed,
+        same,
+    }))
+}
+
+impl Entry {
+    /// What the actor was called then.
+    #[must_use]
+    pub fn who(&self) -> &str {
+        match (&self.actor_name, self.actor.as_deref()) {
+            (Some(name), _) => name,
+            (None, Some("system")) => "the system",
+            (None, Some(actor)) => actor,
+            (None, None) => "anyone",
+        }
+    }
+
+    /// The page of the subject, if it has one.
+    #[must_use]
+    pub fn link(&self) -> Option<String> {
+        let (kind, id) = self.subject.as_deref()?.split_once(':')?;
+        let id: i64 = id.parse().ok()?;
+        let section = match kind {
+            "category" => "categories",
+            "product" => "products",
+            "store" => "stores",
+            "stock" => "stock",
+            "order" => "orders",
+            _ => return None,
+        };
+        Some(format!("/admin/{section}/{id}/"))
+    }
+
+    /// The other entries of the subject.
+    #[must_use]
+    pub fn history(&self) -> String {
+        Query::default().with("subject", self.subject.as_deref().unwrap_or_default())
+    }
+
+    /// The other entries of the actor.
+    #[must_use]
+    pub fn of_actor(&self) -> String {
+        Query::default().with("actor", self.actor.as_deref().unwrap_or_default())
+    }
+}

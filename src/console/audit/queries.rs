@@ -1,0 +1,142 @@
+//! The SQL of the audit log's pages. The log only grows, so every statement walks an index from where its page begins.
+
+use chrono::{DateTime, NaiveDate, NaiveTime, Utc};
+use sqlx::{FromRow, PgExecutor, PgPool, Postgres, QueryBuilder};
+
+use crate::console::{
+    query::{PAGE_SIZE, Query},
+    timespan::{self, Table},
+};
+
+/// An entry of the log, without what was before and after.
+#[derive(Debug, FromRow)]
+pub struct Entry {
+    pub id: i64,
+    pub at: DateTime<Utc>,
+    pub actor: Option<String>,
+    pub actor_name: Option<String>,
+    pub address: Option<String>,
+    pub request_id: Option<String>,
+    pub action: String,
+    pub subject: Option<String>,
+}
+
+/// What the subject was before and after, as JSON.
+#[derive(Debug, FromRow)]
+pub struct Change {
+    pub before: Option<String>,
+    pub after: Option<String>,
+}
+
+/// What everybody may see who sees the log; the rest is about accounts, keys and logins.
+const OPEN: [&str; 7] = [
+    "category", "product", "store", "stock", "order", "job", "schedule",
+];
+
+const ENTRIES: &str =
+    "select id, at, actor, actor_name, address, request_id, action, subject from audit_log a where true";
+
+fn push_sight(sql: &mut QueryBuilder<Postgres>, sees_all: bool) {
+    if !sees_all {
+        sql.push(" and split_part(action, '.', 1) = any(")
+            .push_bind(&OPEN[..])
+            .push(")");
+    }
+}
+
+/// The days whose entries are listed: from the first to the last, if they are named.
+pub type Days = (Option<NaiveDate>, Option<NaiveDate>);
+
+/// The latest entries that a query asks for, below the id in `below`; one more than a page has, if there are more.
+pub async fn list(db: &PgPool, query: &Query, (from, to): Days, sees_all: bool) -> sqlx::Result<Vec<Entry>> {
+    let mut sql = QueryBuilder::new(ENTRIES);
+    push_sight(&mut sql, sees_all);
+    if let Some(below) = query.id("below") {
+        sql.push(" and id < ").push_bind(below);
+    }
+    if let Some(action) = query.get("action") {
+        sql.push(" and action = ").push_bind(action.to_owned());
+    }
+    if let Some(subject) = query.get("subject") {
+        sql.push(" and subject = ").push_bind(subject.to_owned());
+    }
+    if let Some(actor) = query.get("actor") {
+        sql.push(" and actor = any(")
+            .push_bind(actors(db, actor).await?)
+            .push(")");
+    }
+    let midnight = |day: NaiveDate| day.and_time(NaiveTime::MIN).and_utc();
+    let from = from.map(midnight);
+    let until = to.and_then(|to| to.succ_opt()).map(midnight);
+    let (first, last) = timespan::ids(db, Table::AuditLog, from, until).await?;
+    sql.push(" and id >= ").push_bind(first);
+    sql.push(" and id <= ").push_bind(last);
+    if let Some(from) = from {
+        sql.push(" and at >= ").push_bind(from);
+    }
+    if let Some(until) = until {
+        sql.push(" and at < ").push_bind(until);
+    }
+    sql.push(" order by id desc limit ").push_bind(PAGE_SIZE + 1);
+    sql.build_query_as().persistent(false).fetch_all(db).await
+}
+
+/// The labels of an actor who is named by a label or by a name: several may have one.
+async fn actors(db: &PgPool, named: &str) -> sqlx::Result<Vec<String>> {
+    let mut labels = sqlx::query_scalar!(
+        r#"select 'account:' || id as "label!" from account where username = $1
+           union all select 'key:' || id from api_key where name = $1"#,
+        named
+    )
+    .fetch_all(db)
+    .await?;
+    labels.push(named.to_owned());
+    Ok(labels)
+}
+
+/// One entry, with the change.
+pub async fn get(db: &PgPool, id: i64, sees_all: bool) -> sqlx::Result<Option<(Entry, Change)>> {
+    let mut sql = QueryBuilder::new(ENTRIES);
+    push_sight(&mut sql, sees_all);
+    sql.push(" and id = ").push_bind(id);
+    let Some(entry) = sql.build_query_as().fetch_optional(db).await? else {
+        return Ok(None);
+    };
+    let change = sqlx::query_as!(
+        Change,
+        "select before::text, after::text from audit_log where id = $1",
+        id
+    );
+    Ok(Some((entry, change.fetch_one(db).await?)))
+}
+
+/// The latest entries of a subject.
+pub async fn latest(db: impl PgExecutor<'_>, subject: &str, limit: i64) -> sqlx::Result<Vec<Entry>> {
+    let mut sql = QueryBuilder::new(ENTRIES);
+    sql.push(" and subject = ").push_bind(subject.to_owned());
+    sql.push(" order by id desc limit ").push_bind(limit);
+    sql.build_query_as().fetch_all(db).await
+}
+
+/// Every action that was ever logged. Each is one step through the index, however often it was logged.
+pub async fn actions(db: &PgPool, sees_all: bool) -> sqlx::Result<Vec<String>> {
+    let mut actions = sqlx::query_scalar!(
+        r#"with recursive known (action) as (
+               (select action from audit_log where action <> 'order.placed' order by action limit 1)
+               union all
+               select (
+                   select a.action from audit_log a where a.action <> 'order.placed' and a.action > known.action
+                   order by a.action limit 1
+               )
+               from known where known.action is not null
+           )
+           select action as "action!" from known where action is not null
+           union all select 'order.placed'
+           order by 1"#
+    )
+    .fetch_all(db)
+    .await?;
+    let kind = |action: &str| action.split('.').next().unwrap_or_default().to_owned();
+    actions.retain(|action| sees_all || OPEN.contains(&kind(action).as_str()));
+    Ok(actions)
+}

@@ -1,0 +1,185 @@
+//! What a control offers to choose from.
+
+use std::collections::HashMap;
+
+use sqlx::{FromRow, PgExecutor, QueryBuilder};
+
+use super::page::Refusal;
+use crate::{
+    auth::Stores,
+    http::AppState,
+    money::Money,
+    product::text::{has_indexed_word, push_words},
+};
+
+/// Stores that a control offers, at most: more than that nobody looks through.
+const MOST_STORES: i64 = 2000;
+/// Products that a search finds, at most.
+pub const MOST_PRODUCTS: i64 = 20;
+
+/// Something to choose by its name.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Choice {
+    /// Its id.
+    pub id: i64,
+    /// What it is called.
+    pub name: String,
+}
+
+/// A store, and where it is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Named {
+    /// Its id.
+    pub id: i64,
+    /// What it is called; others may be called the same.
+    pub name: String,
+    /// Where it is.
+    pub location: String,
+}
+
+/// Stores in the same order, each by a name that no other of them has: where that is not its own alone, with the location,
+/// and where even that is the same, with the id.
+#[must_use]
+pub fn told_apart(stores: Vec<Named>) -> Vec<Choice> {
+    let mut of_name = HashMap::<String, i32>::new();
+    let mut of_both = HashMap::<(String, String), i32>::new();
+    for store in &stores {
+        *of_name.entry(store.name.clone()).or_default() += 1;
+        *of_both
+            .entry((store.name.clone(), store.location.clone()))
+            .or_default() += 1;
+    }
+    let choice = |Named { id, name, location }| {
+        let is_alone = of_name.get(&name).is_none_or(|stores| *stores == 1);
+        let both = (name, location);
+        let name = match of_both.get(&both) {
+            _ if is_alone => both.0,
+            Some(1) => format!("{}, {}", both.0, both.1),
+            _ => format!("{}, {} ({id})", both.0, both.1),
+        };
+        Choice { id, name }
+    };
+    stores.into_iter().map(choice).collect()
+}
+
+/// The stores among those that are granted, active or not, by name.
+pub async fn stores(db: impl PgExecutor<'_>, granted: &Stores) -> sqlx::Result<Vec<Choice>> {
+    let granted = granted.to_column();
+    let found = sqlx::query_as!(
+        Named,
+        "select id, name, location from store where $1::bigint[] is null or id = any($1) order by name, id limit $2",
+        granted.as_deref(),
+        MOST_STORES
+    );
+    Ok(told_apart(found.fetch_all(db).await?))
+}
+
+/// Those of them that take orders.
+pub async fn open_stores(db: impl PgExecutor<'_>, granted: &Stores) -> sqlx::Result<Vec<Choice>> {
+    let granted = granted.to_column();
+    let found = sqlx::query_as!(
+        Named,
+        "select id, name, location from store where is_active and ($1::bigint[] is null or id = any($1))
+         order by name, id limit $2",
+        granted.as_deref(),
+        MOST_STORES
+    );
+    Ok(told_apart(found.fetch_all(db).await?))
+}
+
+/// Whether a choice was cut off: what is chosen may not be among what is offered.
+#[must_use]
+pub fn are_cut_off(choices: &[Choice]) -> bool {
+    i64::try_from(choices.len()).is_ok_and(|offered| offered >= MOST_STORES)
+}
+
+/// All categories by name, as many as a control offers.
+pub async fn categories(db: impl PgExecutor<'_>) -> sqlx::Result<Vec<Choice>> {
+    sqlx::query_as!(
+        Choice,
+        "select id, name from category order by name limit $1",
+        MOST_STORES
+    )
+    .fetch_all(db)
+    .await
+}
+
+/// A product that a search found.
+#[derive(Clone, Debug, PartialEq, Eq, FromRow)]
+pub struct FoundProduct {
+    /// Its id.
+    pub id: i64,
+    /// Its title.
+    pub title: String,
+    /// What it costs.
+    pub price: Money,
+    /// How many pieces the store has; none where it does not keep the product.
+    pub quantity: Option<i32>,
+}
+
+/// Active products with each word of `text` in their title, description or category, by title, and what `store` has of them.
+/// With `stocked` only those that the store keeps.
+pub async fn products(
+    app: &AppState,
+    store: i64,
+    text: &str,
+    stocked: bool,
+) -> Result<Vec<FoundProduct>, Refusal> {
+    let is_scan = !has_indexed_word(text);
+    let _permit = app.scans.permit_if(is_scan).await?;
+    let mut query = QueryBuilder::new("");
+    if stocked && is_scan {
+        // What the store keeps is soon walked to a few that match.
+        query
+            .push(
+                "select p.id, p.title, p.price, i.quantity from inventory i join product p on p.id = i.product_id
+                 where i.store_id = ",
+            )
+            .push_bind(store)
+            .push(" and p.is_active and ");
+        push_words(&mut query, text);
+        query.push(" order by i.product_title, i.id limit ");
+    } else {
+        query.push(
+            "with matching as materialized (select p.id, p.title, p.price from product p where p.is_active and ",
+        );
+        push_words(&mut query, text);
+        query
+            .push(
+                " limit 5000)
+                 select p.id, p.title, p.price, i.quantity
+                 from matching p left join inventory i on i.product_id = p.id and i.store_id = ",
+            )
+            .push_bind(store);
+        query.push(" where i.id is not null or not ").push_bind(stocked);
+        query.push(" order by p.title, p.id limit ");
+    }
+    query.push_bind(MOST_PRODUCTS);
+    Ok(query
+        .build_query_as()
+        .persistent(false)
+        .fetch_all(&app.database.pool)
+        .await?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn stores_of_the_same_name_are_told_apart() {
+        let store = |id, name: &str, location: &str| Named {
+            id,
+            name: name.into(),
+            location: location.into(),
+        };
+        let told = told_apart(vec![
+            store(1, "Delft", "Markt"),
+            store(2, "Ede", "Markt"),
+            store(3, "Ede", "Plein"),
+            store(4, "Ede", "Plein"),
+        ]);
+        let names: Vec<&str> = told.iter().map(|choice| choice.name.as_str()).collect();
+        assert_eq!(names, ["Delft", "Ede, Markt", "Ede, Plein (3)", "Ede, Plein (4)"]);
+    }
+}

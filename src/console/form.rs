@@ -1,0 +1,385 @@
+//! Forms: what was typed, what it says to the API, and what the API says about it.
+
+use std::fmt::{self, Display};
+
+use axum::{
+    extract::{FromRequest, Request},
+    http::StatusCode,
+    response::{IntoResponse, Redirect, Response},
+};
+use serde_json::{Map, Value};
+use uuid::Uuid;
+
+use super::{api::Answer, operator::Operator, page::Refusal, query::Query};
+use crate::http::Body;
+
+/// The field that holds the idempotency key of a form, which is fresh with every form that is shown.
+const KEY: &str = "idempotency_key";
+/// The longest form, in bytes, and the most fields that it may have: each takes much more memory than it has bytes. An operator
+/// may choose thousands of stores or rows, and describe a product at length; before the login there are a few short fields.
+const OF_OPERATORS: (usize, usize) = (1024 * 1024, 10_000);
+const OF_STRANGERS: (usize, usize) = (16 * 1024, 100);
+/// What stands above a form of which some field is wrong.
+const LOOK: &str = "Nothing was changed: see what is said at the fields.";
+
+/// The value of a box, checked or not.
+#[must_use]
+pub fn check(is_checked: bool) -> String {
+    if is_checked {
+        "on".to_owned()
+    } else {
+        String::new()
+    }
+}
+
+/// What a form says to the API in one of its fields.
+#[derive(Clone, Copy, Debug)]
+pub enum Sent {
+    /// The text as it was typed, blank or not: it is the API that says what a blank one means. Texts of numbers are numbers
+    /// to it.
+    Text(&'static str),
+    /// The same, but left out where it is blank.
+    Optional(&'static str),
+    /// Whether a box is checked.
+    Checked(&'static str),
+}
+
+/// What is typed into a form, and what was said of it. Templates show both.
+pub struct Form {
+    fields: Vec<(String, String)>,
+    key: String,
+    answer: Option<Answer>,
+    faults: Vec<(&'static str, String)>,
+}
+
+/// Without what was typed, which may be a password.
+impl fmt::Debug for Form {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Form")
+            .field("faults", &self.faults)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Form {
+    /// A form with these values, to be filled in; a box is checked that has any.
+    pub fn of<const N: usize>(fields: [(&str, String); N]) -> Self {
+        Self {
+            fields: fields
+                .into_iter()
+                .map(|(name, value)| (name.to_owned(), value))
+                .collect(),
+            key: Uuid::now_v7().to_string(),
+            answer: None,
+            faults: Vec::new(),
+        }
+    }
+
+    /// The same with one more value.
+    pub fn and(mut self, name: &str, value: String) -> Self {
+        self.fields.push((name.to_owned(), value));
+        self
+    }
+
+    /// Says what is wrong with a field of a form that is not the API's business; with the form as a whole, if it is blank.
+    pub fn blame(&mut self, field: &'static str, sentence: impl Into<String>) {
+        self.faults.push((field, sentence.into()));
+    }
+
+    /// Whether nothing was said to be wrong.
+    pub fn is_good(&self) -> bool {
+        self.answer.is_none() && self.faults.is_empty()
+    }
+
+    /// The same, after the API refused it: it is shown again, with what is wrong. What the form is about may be gone by now.
+    pub fn refused(self, answer: Answer) -> Result<Self, Refusal> {
+        match answer.status {
+            StatusCode::NOT_FOUND => Err(Refusal::NotFound),
+            // The key was used for what was typed before: for anything else it takes another.
+            StatusCode::UNPROCESSABLE_ENTITY => Ok(Self {
+                key: Uuid::now_v7().to_string(),
+                answer: Some(answer),
+                ..self
+            }),
+            _ => Ok(Self {
+                answer: Some(answer),
+                ..self
+            }),
+        }
+    }
+
+    /// A field as it was typed; blank where it is absent.
+    #[must_use]
+    pub fn text(&self, name: &str) -> &str {
+        let last = self.fields.iter().rev().find(|(known, _)| known == name);
+        last.map(|(_, value)| value.as_str()).unwrap_or_default()
+    }
+
+    /// All values of a field that may stand more than once.
+    pub fn all<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a str> {
+        let of_name = self.fields.iter().filter(move |(known, _)| known == name);
+        of_name.map(|(_, value)| value.as_str())
+    }
+
+    /// Whether a field has this value, for the options of a choice.
+    #[must_use]
+    pub fn has(&self, name: &str, value: impl Display) -> bool {
+        self.text(name) == value.to_string()
+    }
+
+    /// Whether a box is checked.
+    #[must_use]
+    pub fn is_checked(&self, name: &str) -> bool {
+        !self.text(name).is_empty()
+    }
+
+    /// Whether the box with this value is checked, of several with the same name.
+    pub fn holds(&self, name: &str, value: &str) -> bool {
+        self.all(name).any(|known| known == value)
+    }
+
+    /// The key under which a POST of this form is done once, however often it is sent.
+    #[must_use]
+    pub fn key(&self) -> &str {
+        &self.key
+    }
+
+    /// What it says to the API.
+    #[must_use]
+    pub fn json(&self, fields: &[Sent]) -> Value {
+        let mut object = Map::new();
+        for field in fields {
+            let (name, value) = match *field {
+                Sent::Optional(name) if self.text(name).trim().is_empty() => continue,
+                Sent::Text(name) | Sent::Optional(name) => (name, self.text(name).into()),
+                Sent::Checked(name) => (name, self.is_checked(name).into()),
+            };
+            object.insert(name.to_owned(), value);
+        }
+        object.into()
+    }
+
+    /// What is wrong with a field; blank where nothing is.
+    #[must_use]
+    pub fn error(&self, name: &str) -> String {
+        let answer = self.answer.as_ref();
+        let mut sentences = vec![answer.map(|answer| answer.error_of(name)).unwrap_or_default()];
+        let faults = self.faults.iter().filter(|(field, _)| *field == name);
+        sentences.extend(faults.map(|(_, sentence)| sentence.clone()));
+        sentences.retain(|sentence| !sentence.is_empty());
+        sentences.join(" ")
+    }
+
+    /// What stands above the form: why it was refused. Blank where it was not.
+    #[must_use]
+    pub fn alarm(&self) -> String {
+        let Some(answer) = &self.answer else {
+            return match self.error("") {
+                reason if reason.is_empty() && !self.is_good() => LOOK.to_owned(),
+                reason => reason,
+            };
+        };
+        match (answer.reason(), answer.status) {
+            (reason, _) if !reason.is_empty() => reason,
+            (_, StatusCode::BAD_REQUEST) => LOOK.to_owned(),
+            (_, status) => format!("This could not be done: the answer was {status}."),
+        }
+    }
+
+    /// The status of the answer that it was given.
+    #[must_use]
+    pub fn status(&self) -> StatusCode {
+        match &self.answer {
+            Some(answer) => answer.status,
+            None if self.is_good() => StatusCode::OK,
+            None => StatusCode::BAD_REQUEST,
+        }
+    }
+
+    /// The form within its page, with that status.
+    pub fn shown(&self, page: Response) -> Response {
+        (self.status(), page).into_response()
+    }
+}
+
+impl<S: Send + Sync> FromRequest<S> for Form {
+    type Rejection = Refusal;
+
+    async fn from_request(request: Request, _: &S) -> Result<Self, Refusal> {
+        let (longest, most_fields) = match request.extensions().get::<Operator>() {
+            Some(_) => OF_OPERATORS,
+            None => OF_STRANGERS,
+        };
+        let body = Body::receive(request, longest).await;
+        let bytes = body.form().map_err(Refusal::Unreadable)?;
+        if form_urlencoded::parse(bytes).nth(most_fields).is_some() {
+            return Err(Refusal::Unreadable(StatusCode::PAYLOAD_TOO_LARGE));
+        }
+        // Browsers end a line as the network does, texts within Afforo do not.
+        let fields = form_urlencoded::parse(bytes).map(|(name, value)| {
+            (
+                name.into_owned(),
+                value.replace("\r\n", "\n").replace('\0', "\u{fffd}"),
+            )
+        });
+        let (key, fields): (Vec<_>, Vec<_>) = fields.partition(|(name, _)| name == KEY);
+        let key = key.into_iter().next().map(|(_, key)| key);
+        Ok(Self {
+            fields,
+            key: key.unwrap_or_else(|| Uuid::now_v7().to_string()),
+            answer: None,
+            faults: Vec::new(),
+        })
+    }
+}
+
+/// What was done by the request before, by the word in `done=`: a page says nothing that comes with its address.
+const NOTICES: &[(&str, &str)] = &[
+    ("created", "Created."),
+    ("saved", "Saved."),
+    ("activated", "Activated."),
+    ("deactivated", "Deactivated."),
+    ("deleted", "Deleted."),
+    ("revoked", "Revoked."),
+    (
+        "password-changed",
+        "Your password was changed. Everybody else who was logged in with it is no longer.",
+    ),
+    ("session-ended", "The session was ended."),
+    ("confirmed", "The order was placed and confirmed."),
+    (
+        "rejected",
+        "The order was placed, and rejected: no stock was taken.",
+    ),
+    ("moved", "The stock was changed, and the ledger tells of it."),
+    ("retried", "It is tried again."),
+    ("all-retried", "All of them are tried again."),
+    (
+        "half-retried",
+        "What PostgreSQL has is tried again. Redis did not answer: its dead jobs may be as they were.",
+    ),
+    ("dropped", "Dropped for good."),
+    (
+        "started",
+        "The run is queued. It begins as soon as a worker is free.",
+    ),
+    ("none", "Nothing was there to be done."),
+];
+
+/// The notice of a word.
+#[must_use]
+pub fn notice(done: &str) -> Option<String> {
+    let known = NOTICES.iter().find(|(word, _)| *word == done);
+    known.map(|(_, text)| (*text).to_owned())
+}
+
+/// Goes on to a page, which says what was done.
+pub fn done(path: &str, word: &'static str) -> Response {
+    debug_assert!(notice(word).is_some(), "`{word}` is in the table of notices");
+    let separator = match path.split_once('?') {
+        None => "?",
+        Some((_, "")) => "",
+        Some(_) => "&",
+    };
+    Redirect::to(&format!("{path}{separator}done={word}")).into_response()
+}
+
+/// Goes on after something was activated or deactivated: to its page, or back to the list of `section` where it was done
+/// there.
+pub fn toggled(query: &Query, section: &str, page: &str, is_active: bool) -> Response {
+    let word = if is_active { "activated" } else { "deactivated" };
+    done(&query.way_back(section, page), word)
+}
+
+/// Goes on after something was made: to its page, or to the form of another one, where that was asked for.
+pub fn made(form: &Form, page: &str, another: &str) -> Response {
+    let path = if form.is_checked("another") { another } else { page };
+    done(path, "created")
+}
+
+#[cfg(test)]
+mod tests {
+    use axum::{
+        body::Body as Bytes,
+        http::{HeaderValue, header},
+    };
+    use serde_json::json;
+
+    use super::*;
+
+    async fn sent(body: &'static str) -> Form {
+        Form::from_request(Request::new(Bytes::from(body)), &())
+            .await
+            .unwrap()
+    }
+
+    fn answer(status: u16, body: Value) -> Answer {
+        Answer {
+            status: StatusCode::from_u16(status).unwrap(),
+            body,
+        }
+    }
+
+    #[tokio::test]
+    async fn a_form_says_what_was_typed() {
+        let form = sent("title=+a%0D%0Ab&price=&low=&active=on&idempotency_key=k").await;
+        let fields = [
+            Sent::Text("title"),
+            Sent::Text("price"),
+            Sent::Optional("low"),
+            Sent::Checked("active"),
+            Sent::Checked("sold"),
+        ];
+        let said = json!({ "title": " a\nb", "price": "", "active": true, "sold": false });
+        assert_eq!((form.json(&fields), form.key()), (said, "k"));
+    }
+
+    #[tokio::test]
+    async fn what_is_no_form_is_refused() {
+        let mut request = Request::new(Bytes::from("{}"));
+        let json = HeaderValue::from_static("application/json");
+        request.headers_mut().insert(header::CONTENT_TYPE, json);
+        let refused = Form::from_request(request, &()).await;
+        assert!(matches!(
+            refused,
+            Err(Refusal::Unreadable(StatusCode::BAD_REQUEST))
+        ));
+    }
+
+    #[tokio::test]
+    async fn a_refused_form_keeps_its_values_and_says_why() {
+        let wrong = answer(400, json!({ "price": ["Too low.", "Too long."] }));
+        let form = sent("price=0&idempotency_key=k").await.refused(wrong).unwrap();
+        assert_eq!(
+            (form.text("price"), form.error("price").as_str()),
+            ("0", "Too low. Too long.")
+        );
+        assert_eq!(
+            form.alarm(),
+            "Nothing was changed: see what is said at the fields."
+        );
+        assert_eq!((form.error("title").as_str(), form.key()), ("", "k"));
+
+        let taken = answer(
+            422,
+            json!({ "detail": "Idempotency-Key was used for another request." }),
+        );
+        let form = form.refused(taken).unwrap();
+        assert_eq!(form.alarm(), "Idempotency-Key was used for another request.");
+        assert_ne!(form.key(), "k");
+
+        let gone = form.refused(answer(404, Value::Null));
+        assert!(matches!(gone, Err(Refusal::NotFound)));
+    }
+
+    #[test]
+    fn a_page_says_nothing_that_comes_with_its_address() {
+        assert_eq!(notice("saved").as_deref(), Some("Saved."));
+        assert_eq!(notice("<b>sold</b>"), None);
+        let there = done("/admin/products/?page=2", "saved");
+        assert_eq!(
+            there.headers()[header::LOCATION],
+            "/admin/products/?page=2&done=saved"
+        );
+    }
+}

@@ -1,0 +1,120 @@
+//! The console at `/admin/`: what operators see of stores, stock, orders and jobs, and what they do with them.
+//!
+//! Pages are HTML that a browser without JavaScript can use: every control is a link or a form. htmx makes lists live and
+//! saves reloads. What changes the catalogue, stock or orders goes through the API, in this process, with what the operator's
+//! account is granted: there is one way to write, and one set of rules.
+//!
+//! | part | what it is |
+//! |---|---|
+//! | `console` | what all pages share |
+//! | `session` | the cookie of a browser, and whose it is |
+//! | `operator` | who is logged in |
+//! | `api` | the API, called in this process |
+//! | `form` | what was typed into a form, what it says to the API, and what the API says of it |
+//! | `chart` | charts as SVG |
+//! | `choices` | what controls offer to choose from |
+//! | `low` | low and empty stock, as all pages count it |
+//! | `page` | the frame around a page, and its refusals |
+//! | `query` | the query of a list: page, sort, filters, and links that change one of them |
+//! | `record` | what the pages of categories, products and stores do alike |
+//! | `show` | how moments, amounts and texts are shown |
+//! | `assets` | style sheet, scripts, icon |
+
+mod access;
+mod account;
+mod api;
+mod assets;
+mod audit;
+mod categories;
+mod chart;
+mod choices;
+mod confirm;
+mod form;
+mod jobs;
+mod leave;
+mod login;
+mod low;
+mod new_password;
+mod operator;
+mod orders;
+mod overview;
+mod page;
+mod products;
+mod query;
+mod record;
+mod selected;
+mod session;
+mod setup;
+mod show;
+mod state;
+mod stock;
+mod stores;
+mod system;
+mod timespan;
+
+use axum::{
+    Router,
+    http::{HeaderName, HeaderValue, header},
+    middleware::{from_fn, from_fn_with_state},
+    response::{IntoResponse, Response},
+    routing::any,
+};
+use tower_http::csrf::CsrfLayer;
+
+pub use api::Api;
+pub use operator::Operator;
+pub use page::{Frame, Refusal};
+pub use state::Console;
+
+use crate::http::{self, AppState};
+use redis_rate_limit::RateLimitLayer;
+
+/// Nothing but what this server has, and no script or style within a page.
+const CONTENT_SECURITY_POLICY: HeaderValue = HeaderValue::from_static(
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; form-action 'self'; \
+     frame-ancestors 'none'; base-uri 'none'",
+);
+
+/// The routes of the console; `logins` limits how often a client may try to log in.
+pub fn router(console: Console, logins: RateLimitLayer) -> Router<AppState> {
+    let pages = Router::new()
+        .merge(overview::router())
+        .merge(products::router())
+        .merge(categories::router())
+        .merge(stores::router())
+        .merge(jobs::router())
+        .merge(audit::router())
+        .merge(system::router())
+        .merge(orders::router())
+        .merge(stock::router())
+        .merge(selected::router())
+        .merge(access::router())
+        .merge(account::router())
+        .route("/admin/{*path}", any(async || Refusal::NotFound))
+        .method_not_allowed_fallback(page::one_step_up);
+    pages
+        .layer(from_fn(session::require))
+        // Whoever is not logged in is let in here, and nowhere else.
+        .merge(login::router(&console, logins))
+        .merge(setup::router())
+        .layer(from_fn_with_state(console.clone(), session::read))
+        .layer(from_fn(http::retry_read))
+        .layer(CsrfLayer::new().with_rejection_response(|_| Refusal::Elsewhere.into_response()))
+        .layer(tower::util::MapResponseLayer::new(add_headers))
+        .layer(tower::util::MapRequestLayer::new(session::keep_own_cookies))
+        .merge(assets::router())
+        .with_state(console)
+}
+
+fn add_headers(mut response: Response) -> Response {
+    let headers = response.headers_mut();
+    headers.insert(header::CONTENT_SECURITY_POLICY, CONTENT_SECURITY_POLICY);
+    // What one operator sees is for no other, and not to be had by going back after logging out.
+    headers
+        .entry(header::CACHE_CONTROL)
+        .or_insert(HeaderValue::from_static("no-store"));
+    headers
+        .entry(HeaderName::from_static("permissions-policy"))
+        .or_insert(HeaderValue::from_static("interest-cohort=()"));
+    response
+}

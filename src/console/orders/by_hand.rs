@@ -1,0 +1,316 @@
+//! `/admin/orders/new/`: an order by hand, with what the store has at the moment. Lines are kept in the query until it is placed,
+//! so that a browser without JavaScript can search and add.
+
+use std::{borrow::Borrow, collections::HashMap};
+
+use askama::Template;
+use axum::{
+    extract::State,
+    http::{Method, StatusCode},
+    response::Response,
+};
+use serde_json::{Value, json};
+use sqlx::PgPool;
+
+use super::SECTION;
+use crate::{
+    auth::Scope,
+    console::{
+        api::Answer,
+        choices::{self, Choice, FoundProduct},
+        form::{self, Form},
+        operator::Operator,
+        page::{Frame, Refusal, render},
+        query::Query,
+        state::Console,
+    },
+    http::AppState,
+    money::Money,
+};
+
+/// Lines that an order may have.
+const MOST_LINES: usize = 100;
+
+#[derive(Template)]
+#[template(path = "orders/new.html")]
+struct Page {
+    frame: Frame,
+    form: Form,
+    stores: Vec<Choice>,
+    store: Option<i64>,
+    lines: Vec<Line>,
+    /// What the lines cost at the moment, if their quantities are such.
+    total: Option<Money>,
+    search: String,
+    products: Vec<FoundProduct>,
+    errors: Vec<String>,
+    /// What is said where no store was chosen.
+    no_store: &'static str,
+}
+
+impl Page {
+    fn is_chosen(&self, store: impl Borrow<i64>) -> bool {
+        self.store == Some(*store.borrow())
+    }
+}
+
+/// The results of a search, which htmx puts in their place.
+#[derive(Template)]
+#[template(path = "orders/found.html")]
+struct Found {
+    store: Option<i64>,
+    search: String,
+    products: Vec<FoundProduct>,
+}
+
+/// A line of the order that is being written.
+struct Line {
+    product_id: i64,
+    /// Nothing where there is no such product.
+    title: Option<String>,
+    price: Money,
+    /// What the store has at the moment; nothing where it does not keep the product.
+    stock: Option<i32>,
+    quantity: String,
+    error: String,
+}
+
+/// What has been chosen so far.
+#[derive(Default)]
+struct Draft {
+    store: Option<i64>,
+    lines: Vec<(i64, String)>,
+    search: String,
+}
+
+/// The lines of an order, each a product with its quantity as it was typed. An id that is none is refused: the order would
+/// be another one without its line.
+fn chosen<'a>(
+    products: impl Iterator<Item = &'a str>,
+    quantities: impl Iterator<Item = &'a str>,
+) -> Result<Vec<(i64, String)>, Refusal> {
+    products
+        .zip(quantities)
+        .map(|(id, quantity)| {
+            let id = id
+                .parse()
+                .map_err(|_| Refusal::Unreadable(StatusCode::BAD_REQUEST))?;
+            Ok((id, quantity.trim().to_owned()))
+        })
+        .collect()
+}
+
+impl Draft {
+    /// Of the query, where a line may be added or removed.
+    fn of_query(query: &Query) -> Result<Self, Refusal> {
+        let mut lines = chosen(query.all("product"), query.all("quantity"))?;
+        let removed = query.id("remove");
+        lines.retain(|(product, _)| Some(*product) != removed);
+        if let Some(added) = query.id("add")
+            && lines.iter().all(|(product, _)| *product != added)
+        {
+            lines.push((added, "1".to_owned()));
+        }
+        lines.truncate(MOST_LINES);
+        Ok(Self {
+            store: query.id("store"),
+            lines,
+            search: query.text("q").to_owned(),
+        })
+    }
+
+    /// Of the form that was sent.
+    fn of_form(form: &Form) -> Result<Self, Refusal> {
+        let mut lines = chosen(form.all("product"), form.all("quantity"))?;
+        // One more than the API takes, so that it is the API that says so.
+        lines.truncate(MOST_LINES + 1);
+        Ok(Self {
+            store: form.text("store").parse().ok(),
+            lines,
+            search: String::new(),
+        })
+    }
+
+    /// For the API, which judges the quantities as they were typed.
+    fn json(&self) -> Value {
+        let items: Vec<Value> = self
+            .lines
+            .iter()
+            .map(|(product, quantity)| json!({ "product_id": product, "quantity": quantity }))
+            .collect();
+        json!({ "store_id": self.store, "items": items })
+    }
+}
+
+pub async fn show(
+    operator: Operator,
+    query: Query,
+    State(console): State<Console>,
+) -> Result<Response, Refusal> {
+    operator.require(operator.may(Scope::OrdersWrite))?;
+    let draft = Draft::of_query(&query)?;
+    page(&console, &operator, draft, Form::of([]), None).await
+}
+
+/// `/admin/orders/new/products/`: what a search finds, for htmx.
+pub async fn found(
+    operator: Operator,
+    query: Query,
+    State(console): State<Console>,
+) -> Result<Response, Refusal> {
+    operator.require(operator.may(Scope::OrdersWrite))?;
+    let draft = Draft::of_query(&query)?;
+    let products = find(&console.app, &operator, &draft).await?;
+    Ok(render(&Found {
+        store: draft.store,
+        search: draft.search,
+        products,
+    }))
+}
+
+pub async fn place(
+    operator: Operator,
+    State(console): State<Console>,
+    form: Form,
+) -> Result<Response, Refusal> {
+    operator.require(operator.may(Scope::OrdersWrite))?;
+    let draft = Draft::of_form(&form)?;
+    if draft
+        .store
+        .is_some_and(|store| !operator.caller.grant.stores.hold(store))
+    {
+        return Err(Refusal::NotFound);
+    }
+    let (key, body) = (Some(form.key()), draft.json());
+    let answer = console
+        .api
+        .send(&operator, Method::POST, "/api/orders/", key, Some(&body))
+        .await;
+    let placed = answer
+        .created()
+        .map(|id| (id, answer.body["status"] == "CONFIRMED"));
+    match placed {
+        Some((id, true)) => Ok(form::done(&format!("{SECTION}{id}/"), "confirmed")),
+        Some((id, false)) => Ok(form::done(&format!("{SECTION}{id}/"), "rejected")),
+        None => page(&console, &operator, draft, form, Some(answer)).await,
+    }
+}
+
+async fn page(
+    console: &Console,
+    operator: &Operator,
+    mut draft: Draft,
+    form: Form,
+    answer: Option<Answer>,
+) -> Result<Response, Refusal> {
+    let db = &console.app.database.pool;
+    draft.store = draft
+        .store
+        .filter(|store| operator.caller.grant.stores.hold(*store));
+    let no_store = match (&answer, draft.store) {
+        (Some(_), None) => "Choose a store.",
+        _ => "",
+    };
+    let (mut errors, of_lines) = answer.as_ref().map(errors).unwrap_or_default();
+    if !no_store.is_empty() {
+        // It is said at the field, in words of our own.
+        let of_field = answer.as_ref().map(|answer| answer.error_of("store_id"));
+        errors.retain(|text| Some(text) != of_field.as_ref());
+    }
+    let form = match answer {
+        Some(answer) => form.refused(answer)?,
+        None => form,
+    };
+    let stores = choices::open_stores(db, &operator.caller.grant.stores).await?;
+    if let [only] = &stores[..] {
+        draft.store = Some(only.id);
+    }
+    let lines = lines(db, &draft, of_lines).await?;
+    let page = Page {
+        frame: Frame::new(operator, SECTION, "Place an order"),
+        products: find(&console.app, operator, &draft).await?,
+        total: total(&lines),
+        lines,
+        store: draft.store,
+        stores,
+        search: draft.search,
+        form,
+        errors,
+        no_store,
+    };
+    let html = render(&page);
+    Ok(page.form.shown(html))
+}
+
+async fn find(app: &AppState, operator: &Operator, draft: &Draft) -> Result<Vec<FoundProduct>, Refusal> {
+    match draft.store {
+        Some(store) if operator.caller.grant.stores.hold(store) && !draft.search.is_empty() => {
+            choices::products(app, store, &draft.search, true).await
+        }
+        _ => Ok(Vec::new()),
+    }
+}
+
+async fn lines(db: &PgPool, draft: &Draft, errors: Vec<String>) -> sqlx::Result<Vec<Line>> {
+    let products: Vec<i64> = draft.lines.iter().map(|(product, _)| *product).collect();
+    let known = sqlx::query!(
+        r#"select p.id, p.title, p.price as "price: Money", i.quantity as "stock?"
+           from product p left join inventory i on i.product_id = p.id and i.store_id = $2
+           where p.id = any($1)"#,
+        &products,
+        draft.store
+    )
+    .fetch_all(db)
+    .await?;
+    let known: HashMap<i64, _> = known.into_iter().map(|row| (row.id, row)).collect();
+    let mut errors = errors.into_iter();
+    let line = |(product_id, quantity): &(i64, String)| {
+        let row = known.get(product_id);
+        Line {
+            product_id: *product_id,
+            title: row.map(|row| row.title.clone()),
+            price: row.map(|row| row.price).unwrap_or_default(),
+            stock: row.and_then(|row| row.stock),
+            quantity: quantity.clone(),
+            error: errors.next().unwrap_or_default(),
+        }
+    };
+    Ok(draft.lines.iter().map(line).collect())
+}
+
+fn total(lines: &[Line]) -> Option<Money> {
+    lines.iter().try_fold(Money::ZERO, |sum, line| {
+        let price = line.price.times(line.quantity.parse().ok()?)?;
+        sum.plus(price)
+    })
+}
+
+/// What is wrong with the order as a whole, and with each of its lines.
+fn errors(answer: &Answer) -> (Vec<String>, Vec<String>) {
+    let mut whole = vec![answer.reason(), answer.error_of("store_id")];
+    let mut of_lines = Vec::new();
+    for item in answer.body["items"].as_array().into_iter().flatten() {
+        match item {
+            Value::String(text) => whole.push(text.clone()),
+            of_line => of_lines.push(texts(of_line).join(" ")),
+        }
+    }
+    whole.retain(|text| !text.is_empty());
+    if whole.is_empty() && of_lines.is_empty() {
+        whole.push(format!(
+            "The order was not placed: the answer was {}.",
+            answer.status
+        ));
+    }
+    (whole, of_lines)
+}
+
+/// All texts within a value.
+fn texts(value: &Value) -> Vec<&str> {
+    match value {
+        Value::String(text) => vec![text],
+        Value::Array(values) => values.iter().flat_map(texts).collect(),
+        Value::Object(fields) => fields.values().flat_map(texts).collect(),
+        _ => Vec::new(),
+    }
+}

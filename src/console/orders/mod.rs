@@ -1,0 +1,127 @@
+//! `/admin/orders/`: the list of orders, live at the top.
+
+mod by_hand;
+mod detail;
+mod export;
+mod live;
+pub mod queries;
+
+use askama::Template;
+use axum::{Extension, Router, extract::State, response::Response, routing::get};
+use chrono::{DateTime, Utc};
+use sqlx::PgPool;
+
+use super::{
+    choices::{self, Choice},
+    operator::Operator,
+    page::{Frame, Refusal, render},
+    query::{Head, PAGE_SIZE, Pager, Query},
+    state::Console,
+};
+use crate::auth::Scope;
+use queries::{Filter, Range, Row, SINCE, STATUSES};
+
+/// Where the pages of this folder are in the menu.
+const SECTION: &str = "/admin/orders/";
+
+#[derive(Template)]
+#[template(path = "orders/list.html")]
+struct Page {
+    frame: Frame,
+    query: Query,
+    stores: Vec<Choice>,
+    heads: Vec<Head>,
+    rows: Vec<Row>,
+    pager: Pager,
+    /// Where new orders come from; blank where the list does not grow.
+    live: String,
+    /// The same list as a file.
+    export: String,
+    /// From when on its orders are, if that is within a day.
+    since: Option<DateTime<Utc>>,
+    may_order: bool,
+}
+
+pub fn router() -> Router<Console> {
+    Router::new()
+        .route("/admin/orders/", get(list))
+        .route("/admin/orders/live/", get(live::stream))
+        .route("/admin/orders/export/", get(export::download))
+        .route("/admin/orders/new/", get(by_hand::show).post(by_hand::place))
+        .route("/admin/orders/new/products/", get(by_hand::found))
+        .route("/admin/orders/{id}/", get(detail::show))
+        .route("/admin/orders/{id}/json/", get(detail::json))
+        .layer(Extension(live::Live::default()))
+        .layer(Extension(export::Exports::default()))
+}
+
+async fn list(operator: Operator, mut query: Query, State(db): State<PgPool>) -> Result<Response, Refusal> {
+    let granted = &operator.caller.grant.stores;
+    let filter = Filter::read(&db, &mut query, granted).await?;
+    let (rows, pager) = query.rows(page(&db, &filter, &query)).await?;
+    let live = if filter.is_live() && query.page() == 1 && !query.has_errors() {
+        live_link(&query, &rows)
+    } else {
+        String::new()
+    };
+    let sorted = query.sort(&["-placed"]);
+    Ok(render(&Page {
+        frame: Frame::new(&operator, SECTION, "Orders"),
+        stores: choices::stores(&db, granted).await?,
+        heads: heads(&query, sorted),
+        rows,
+        pager,
+        live,
+        export: format!("/admin/orders/export/{}", query.with("page", "")),
+        since: filter.since,
+        may_order: operator.may(Scope::OrdersWrite),
+        query,
+    }))
+}
+
+fn heads(query: &Query, sorted: (&str, bool)) -> Vec<Head> {
+    vec![
+        Head::plain("Order"),
+        Head::plain("Store"),
+        Head::plain("Status"),
+        Head::plain("Items").number(),
+        Head::plain("Total").number(),
+        query.head("Placed", "placed", sorted),
+    ]
+}
+
+/// Where orders come from that are newer than `rows`, filtered as a list is.
+pub fn live_link(query: &Query, rows: &[Row]) -> String {
+    let since = rows.first().map_or(0, |row| row.id);
+    format!("/admin/orders/live/{}", query.with("since", since))
+}
+
+/// A page of the list. It begins with the order that `start` names.
+async fn page(db: &PgPool, filter: &Filter, query: &Query) -> sqlx::Result<(Vec<Row>, Pager)> {
+    let ascending = filter.oldest_first;
+    let (start, page) = match query.id("start") {
+        Some(start) => (Some(start), query.page()),
+        None => (None, 1),
+    };
+    let range = Range::of(db, filter).await?;
+    let here = range.starting(start, ascending);
+    let mut ids = queries::ids(db, filter, here, ascending, PAGE_SIZE + 1).await?;
+    let next = ids.get(usize::try_from(PAGE_SIZE).unwrap_or(usize::MAX)).copied();
+    let mut pager = query.pager(&mut ids, queries::count(db, filter).await?);
+    let link = |page: i64, start: i64| {
+        let first = query.with("page", page);
+        format!("{first}&start={start}")
+    };
+    pager.page = page;
+    pager.next = next.map_or(String::new(), |next| link(page + 1, next));
+    pager.previous = String::new();
+    if let Some(start) = start {
+        let back = range.before(start, ascending);
+        let before = queries::ids(db, filter, back, !ascending, PAGE_SIZE).await?;
+        pager.previous = match before.last() {
+            Some(first) if page > 2 => link(page - 1, *first),
+            _ => query.with("page", ""),
+        };
+    }
+    Ok((queries::rows(db, &ids, ascending).await?, pager))
+}

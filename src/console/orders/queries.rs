@@ -1,0 +1,268 @@
+//! The SQL of the list of orders. It is read from a key on, never past rows that are not shown, whatever it is filtered by.
+
+use chrono::{DateTime, NaiveDate, NaiveTime, Utc};
+use sqlx::{PgExecutor, PgPool, Postgres, QueryBuilder};
+
+use crate::{
+    auth::Stores,
+    console::{
+        query::Query,
+        timespan::{self, Table},
+    },
+    money::Money,
+};
+
+/// What an order can stand as, in the order of the control.
+pub const STATUSES: [&str; 3] = ["CONFIRMED", "REJECTED", "PENDING"];
+/// The moment from which on orders are listed, as figures are that begin within a day. It is the pages' own, no control has it.
+pub const SINCE: &str = "from_moment";
+/// Stores that a name finds, at most.
+const FOUND_STORES: i64 = 2000;
+
+/// An order as a row of the list.
+#[derive(Clone, Debug, sqlx::FromRow)]
+pub struct Row {
+    /// Its id.
+    pub id: i64,
+    /// Where it was placed.
+    pub store_id: i64,
+    /// What that store is called.
+    pub store_name: String,
+    /// Where it stands.
+    pub status: String,
+    /// Why it was rejected; blank otherwise.
+    pub rejection_reason: String,
+    /// What it costs.
+    pub total_amount: Money,
+    /// How many items it has.
+    pub item_count: i64,
+    /// When it was placed.
+    pub created_at: DateTime<Utc>,
+}
+
+/// Which orders are shown.
+#[derive(Clone, Debug, Default)]
+pub struct Filter {
+    /// Only those of these stores.
+    pub stores: Option<Vec<i64>>,
+    /// Only those that stand so.
+    pub status: Option<&'static str>,
+    /// This one too, if it belongs to one of these stores: a store may have the number of an order for a name.
+    pub order: Option<(i64, Option<Vec<i64>>)>,
+    /// Only those of days from this one on, in UTC.
+    pub from: Option<NaiveDate>,
+    /// Only those of days up to this one.
+    pub to: Option<NaiveDate>,
+    /// Only those from this moment on.
+    pub since: Option<DateTime<Utc>>,
+    /// The oldest first.
+    pub oldest_first: bool,
+}
+
+impl Filter {
+    /// Reads the filters of a query, within the stores that are granted.
+    pub async fn read(db: &PgPool, query: &mut Query, granted: &Stores) -> sqlx::Result<Self> {
+        let mut filter = Self {
+            stores: granted.filtered(query.read_id("store")),
+            status: query.read_choice("status", &STATUSES.map(|status| (status, status))),
+            order: None,
+            from: query.read_day("from"),
+            to: query.read_day("to"),
+            since: query.read_moment(SINCE),
+            oldest_first: query.sort(&["-placed"]) == ("placed", false),
+        };
+        let Some(text) = query.get("q") else {
+            return Ok(filter);
+        };
+        let number = text.strip_prefix('#').unwrap_or(text);
+        if number.bytes().all(|byte| byte.is_ascii_digit()) {
+            let within = filter.stores.clone();
+            filter.order = Some((number.parse().unwrap_or(0), within));
+        }
+        filter.stores = Some(if text == number {
+            query.rows(named(db, filter.stores.as_deref(), text)).await?
+        } else {
+            Vec::new()
+        });
+        Ok(filter)
+    }
+
+    /// Whether the list has its latest orders on top, and grows there.
+    #[must_use]
+    pub fn is_live(&self) -> bool {
+        self.order.is_none()
+            && self.from.is_none()
+            && self.to.is_none()
+            && self.since.is_none()
+            && !self.oldest_first
+    }
+
+    /// Whether an order belongs to the list, as far as store and status go.
+    #[must_use]
+    pub fn takes(&self, row: &Row) -> bool {
+        let stores = self.stores.as_ref();
+        stores.is_none_or(|stores| stores.contains(&row.store_id))
+            && self.status.is_none_or(|status| status == row.status)
+    }
+}
+
+async fn named(db: &PgPool, stores: Option<&[i64]>, text: &str) -> sqlx::Result<Vec<i64>> {
+    sqlx::query_scalar!(
+        "select id from store where search_fold(name) like search_pattern($1) and ($2::bigint[] is null or id = any($2))
+         order by name, id limit $3",
+        text,
+        stores,
+        FOUND_STORES
+    )
+    .fetch_all(db)
+    .await
+}
+
+/// The ids that a list may have: of its days, and on one side of a key.
+#[derive(Clone, Copy, Debug)]
+pub struct Range {
+    first: i64,
+    last: i64,
+    from: Option<DateTime<Utc>>,
+    until: Option<DateTime<Utc>>,
+}
+
+impl Range {
+    /// Those of the days that are asked for.
+    pub async fn of(db: &PgPool, filter: &Filter) -> sqlx::Result<Self> {
+        let midnight = |day: NaiveDate| day.and_time(NaiveTime::MIN).and_utc();
+        let from = filter.from.map(midnight).max(filter.since);
+        let until = filter.to.and_then(|day| day.succ_opt()).map(midnight);
+        let (first, last) = timespan::ids(db, Table::Orders, from, until).await?;
+        Ok(Self {
+            first,
+            last,
+            from,
+            until,
+        })
+    }
+
+    /// Those from `id` on, in the direction of the list.
+    #[must_use]
+    pub fn starting(mut self, id: Option<i64>, oldest_first: bool) -> Self {
+        match id {
+            Some(id) if oldest_first => self.first = self.first.max(id),
+            Some(id) => self.last = self.last.min(id),
+            None => {}
+        }
+        self
+    }
+
+    /// Those before `id`, in the direction of the list.
+    #[must_use]
+    pub fn before(mut self, id: i64, oldest_first: bool) -> Self {
+        if oldest_first {
+            self.last = self.last.min(id.saturating_sub(1));
+        } else {
+            self.first = self.first.max(id.saturating_add(1));
+        }
+        self
+    }
+}
+
+/// Ids of orders that `filter` takes, within `range`, up to `limit` in the direction that is asked for.
+pub async fn ids(
+    db: &PgPool,
+    filter: &Filter,
+    range: Range,
+    ascending: bool,
+    limit: i64,
+) -> sqlx::Result<Vec<i64>> {
+    let order = if ascending {
+        " order by id"
+    } else {
+        " order by id desc"
+    };
+    let mut query = QueryBuilder::new("");
+    if let Some(stores) = &filter.stores {
+        // The index of a store's orders is by status first, so its orders are those of each status, merged.
+        let statuses: Vec<&str> = filter.status.map_or(STATUSES.to_vec(), |status| vec![status]);
+        query
+            .push("select found.id from unnest(")
+            .push_bind(stores.clone());
+        query
+            .push("::bigint[]) as s (id) cross join unnest(")
+            .push_bind(statuses);
+        query.push(
+            "::text[]) as wanted (status) cross join lateral (
+                 select o.id from orders o where o.store_id = s.id and o.status = wanted.status",
+        );
+        push_range(&mut query, range);
+        query
+            .push(order)
+            .push(" limit ")
+            .push_bind(limit)
+            .push(") as found");
+        if let Some((id, within)) = &filter.order {
+            query
+                .push(" union select o.id from orders o where o.id = ")
+                .push_bind(id);
+            if let Some(stores) = within {
+                query.push(" and o.store_id = any(").push_bind(stores).push(")");
+            }
+            if let Some(status) = filter.status {
+                query.push(" and o.status = ").push_bind(status);
+            }
+            push_range(&mut query, range);
+        }
+    } else {
+        query.push("select o.id from orders o where true");
+        if let Some(status) = filter.status {
+            query.push(" and o.status = ").push_bind(status);
+        }
+        push_range(&mut query, range);
+    }
+    query.push(order).push(" limit ").push_bind(limit);
+    // Planned for what is asked this time: a plan for all filters would read whole tables for some.
+    query.build_query_scalar().persistent(false).fetch_all(db).await
+}
+
+fn push_range(query: &mut QueryBuilder<Postgres>, range: Range) {
+    query.push(" and o.id >= ").push_bind(range.first);
+    query.push(" and o.id <= ").push_bind(range.last);
+    if let Some(from) = range.from {
+        query.push(" and o.created_at >= ").push_bind(from);
+    }
+    if let Some(until) = range.until {
+        query.push(" and o.created_at < ").push_bind(until);
+    }
+}
+
+/// The rows of some orders, the newest first or last.
+pub async fn rows(db: impl PgExecutor<'_>, ids: &[i64], ascending: bool) -> sqlx::Result<Vec<Row>> {
+    let mut rows = sqlx::query_as!(
+        Row,
+        r#"select o.id, o.store_id, s.name as store_name, o.status, o.rejection_reason,
+               o.total_amount as "total_amount: Money", o.created_at,
+               (select count(*) from order_item i where i.order_id = o.id) as "item_count!"
+           from orders o join store s on s.id = o.store_id where o.id = any($1) order by o.id desc"#,
+        ids
+    )
+    .fetch_all(db)
+    .await?;
+    if ascending {
+        rows.reverse();
+    }
+    Ok(rows)
+}
+
+/// How many orders `filter` takes, where that is counted already.
+pub async fn count(db: impl PgExecutor<'_>, filter: &Filter) -> sqlx::Result<Option<i64>> {
+    if filter.order.is_some() || filter.from.is_some() || filter.to.is_some() || filter.since.is_some() {
+        return Ok(None);
+    }
+    sqlx::query_scalar!(
+        r#"select coalesce(sum(orders), 0)::bigint as "count!" from order_tally
+           where ($1::bigint[] is null or store_id = any($1)) and ($2::text is null or status = $2)"#,
+        filter.stores.as_deref(),
+        filter.status
+    )
+    .fetch_one(db)
+    .await
+    .map(Some)
+}

@@ -1,0 +1,223 @@
+//! Orders by the hour. What is over seldom changes, so each process remembers for a minute how many orders an hour had. It
+//! may change all the same: orders are dated back, deleted, or decided late.
+
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex, PoisonError},
+};
+
+use chrono::{DateTime, NaiveTime, SubsecRound, TimeDelta, Timelike, Utc};
+use rust_decimal::Decimal;
+use sqlx::PgPool;
+
+use crate::{auth::Stores, money::Money};
+
+/// How many hours are shown, the current one included.
+pub const SHOWN: i64 = 24;
+/// After so long no order of the past is still to commit.
+const SETTLED_AFTER: TimeDelta = TimeDelta::minutes(2);
+/// After so long what is remembered is forgotten, and read anew.
+const REMEMBERED: TimeDelta = TimeDelta::minutes(1);
+
+/// Orders of some time.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Orders {
+    /// All of them.
+    pub placed: i64,
+    /// Those confirmed.
+    pub confirmed: i64,
+    /// Those rejected.
+    pub rejected: i64,
+    /// What the confirmed ones brought.
+    pub revenue: Decimal,
+}
+
+impl Orders {
+    fn add(&mut self, other: Self) {
+        self.placed += other.placed;
+        self.confirmed += other.confirmed;
+        self.rejected += other.rejected;
+        self.revenue = self.revenue.checked_add(other.revenue).unwrap_or(Decimal::MAX);
+    }
+
+    /// What they brought.
+    pub fn revenue(&self) -> Money {
+        Money(self.revenue)
+    }
+
+    /// How many of a hundred that were decided were rejected; blank where none was.
+    pub fn reject_rate(&self) -> String {
+        let decided = self.confirmed + self.rejected;
+        let rate = Decimal::from(self.rejected * 100).checked_div(Decimal::from(decided));
+        rate.map(|rate| format!("{:.1} %", rate.round_dp(1)))
+            .unwrap_or_default()
+    }
+}
+
+/// The orders of the last hours, in the stores that somebody sees.
+#[derive(Clone, Debug)]
+pub struct Recent {
+    /// By hour, the current one last.
+    pub hours: Vec<(DateTime<Utc>, Orders)>,
+    /// Of this day, in UTC.
+    pub today: Orders,
+    /// Of all the hours.
+    pub all: Orders,
+}
+
+/// What is known of the hours. Clones know the same.
+#[derive(Clone, Default)]
+pub struct Hours(Arc<Mutex<Known>>);
+
+#[derive(Default)]
+struct Known {
+    /// Before this, no order is still to commit.
+    settled: Option<DateTime<Utc>>,
+    /// When all hours were last read.
+    whole: Option<DateTime<Utc>>,
+    orders: BTreeMap<(DateTime<Utc>, i64), Orders>,
+}
+
+impl Hours {
+    /// Reads what may have changed since it was last read, and sums up what there is in `stores`.
+    pub async fn read(&self, db: &PgPool, now: DateTime<Utc>, stores: &Stores) -> sqlx::Result<Recent> {
+        let first = hour_of(now) - TimeDelta::hours(SHOWN - 1);
+        let since = self.known().since(first, now);
+        let read = by_hour_and_store(db, since).await?;
+        let mut known = self.known();
+        known
+            .orders
+            .retain(|(hour, _), _| *hour >= first && *hour < since);
+        known.orders.extend(read);
+        known.settled = Some(hour_of(now - SETTLED_AFTER));
+        if since == first {
+            known.whole = Some(now);
+        }
+        Ok(known.sum(first, now, stores))
+    }
+
+    fn known(&self) -> std::sync::MutexGuard<'_, Known> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Known {
+    /// From when on orders are to be read.
+    fn since(&self, first: DateTime<Utc>, now: DateTime<Utc>) -> DateTime<Utc> {
+        let is_fresh = self.whole.is_some_and(|whole| now - whole < REMEMBERED);
+        let settled = self.settled.filter(|_| is_fresh);
+        settled.map_or(first, |settled| settled.max(first))
+    }
+
+    fn sum(&self, first: DateTime<Utc>, now: DateTime<Utc>, stores: &Stores) -> Recent {
+        let midnight = now.date_naive().and_time(NaiveTime::MIN).and_utc();
+        let (mut today, mut all) = (Orders::default(), Orders::default());
+        let mut hours: Vec<(DateTime<Utc>, Orders)> = (0..SHOWN)
+            .map(|hour| (first + TimeDelta::hours(hour), Orders::default()))
+            .collect();
+        for ((hour, store), orders) in &self.orders {
+            if !stores.hold(*store) {
+                continue;
+            }
+            if let Some((_, sum)) = hours.iter_mut().find(|(of, _)| of == hour) {
+                sum.add(*orders);
+                all.add(*orders);
+            }
+            if *hour >= midnight {
+                today.add(*orders);
+            }
+        }
+        Recent { hours, today, all }
+    }
+}
+
+fn hour_of(moment: DateTime<Utc>) -> DateTime<Utc> {
+    let full = moment.with_minute(0).and_then(|moment| moment.with_second(0));
+    full.unwrap_or(moment).trunc_subsecs(0)
+}
+
+async fn by_hour_and_store(
+    db: &PgPool,
+    since: DateTime<Utc>,
+) -> sqlx::Result<Vec<((DateTime<Utc>, i64), Orders)>> {
+    sqlx::query!(
+        r#"select date_trunc('hour', created_at, 'UTC') as "hour!", store_id, count(*) as "placed!",
+               count(*) filter (where status = 'CONFIRMED') as "confirmed!",
+               count(*) filter (where status = 'REJECTED') as "rejected!",
+               coalesce(sum(total_amount) filter (where status = 'CONFIRMED'), 0) as "revenue!"
+           from orders where created_at >= $1 group by 1, 2"#,
+        since
+    )
+    .map(|row| {
+        let orders = Orders {
+            placed: row.placed,
+            confirmed: row.confirmed,
+            rejected: row.rejected,
+            revenue: row.revenue,
+        };
+        ((row.hour, row.store_id), orders)
+    })
+    .fetch_all(db)
+    .await
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_rate_is_of_what_was_decided() {
+        let orders = |placed, confirmed, rejected| Orders {
+            placed,
+            confirmed,
+            rejected,
+            revenue: Decimal::ZERO,
+        };
+        assert_eq!(orders(10, 2, 1).reject_rate(), "33.3 %");
+        assert_eq!(orders(3, 0, 3).reject_rate(), "100.0 %");
+        assert_eq!(orders(1, 0, 0).reject_rate(), "");
+    }
+
+    #[test]
+    fn what_is_over_is_read_anew_after_a_minute() {
+        let at = |text: &str| text.parse::<DateTime<Utc>>().unwrap();
+        let first = at("2024-05-01T02:00:00Z");
+        let settled = at("2024-05-02T01:00:00Z");
+        let known = Known {
+            settled: Some(settled),
+            whole: Some(at("2024-05-02T01:30:00Z")),
+            orders: BTreeMap::new(),
+        };
+        assert_eq!(known.since(first, at("2024-05-02T01:30:59Z")), settled);
+        assert_eq!(known.since(first, at("2024-05-02T01:31:00Z")), first);
+        assert_eq!(Known::default().since(first, settled), first);
+    }
+
+    #[test]
+    fn hours_are_summed_by_day_and_by_store() {
+        let at = |text: &str| text.parse::<DateTime<Utc>>().unwrap();
+        let one = Orders {
+            placed: 1,
+            confirmed: 1,
+            rejected: 0,
+            revenue: Decimal::ONE,
+        };
+        let known = Known {
+            settled: None,
+            whole: None,
+            orders: BTreeMap::from([
+                ((at("2024-05-01T23:00:00Z"), 1), one),
+                ((at("2024-05-02T00:00:00Z"), 1), one),
+                ((at("2024-05-02T01:00:00Z"), 2), one),
+            ]),
+        };
+        let now = at("2024-05-02T01:30:00Z");
+        let first = hour_of(now) - TimeDelta::hours(SHOWN - 1);
+        let placed = |stores| {
+            let recent = known.sum(first, now, &stores);
+            (recent.all.placed, recent.today.placed, recent.hours[23].1.placed)
+        };
+        assert_eq!(placed(Stores::All), (3, 2, 1));
+        assert_eq!(placed(Stores::Only([1].into())), (2, 1, 0));
+    }
+}

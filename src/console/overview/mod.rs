@@ -1,0 +1,226 @@
+//! `/admin/`: how things stand.
+
+mod attention;
+mod hours;
+
+use askama::Template;
+use axum::{Extension, Router, extract::State, response::Response, routing::get};
+use chrono::{DateTime, TimeDelta, Utc};
+use sqlx::PgPool;
+
+use super::{
+    chart::{self, Bar},
+    low::LowStock,
+    operator::Operator,
+    orders::{
+        live_link,
+        queries::{self, Filter, Range, Row},
+    },
+    page::{Frame, Refusal, render},
+    query::Query,
+    show::{amount, count},
+    state::Console,
+};
+use crate::{
+    auth::{Scope, Stores},
+    db,
+    worker::{self, Owed},
+};
+use attention::{Concern, Jobs};
+use hours::{Hours, Orders, Recent};
+
+/// Orders of the feed.
+const LATEST: i64 = 10;
+
+#[derive(Template)]
+#[template(path = "overview/page.html")]
+struct Page {
+    frame: Frame,
+    tiles: Vec<Tile>,
+    concerns: Vec<Concern>,
+    hours: Vec<Hour>,
+    top: i64,
+    latest: Vec<Row>,
+    live: String,
+    may_order: bool,
+}
+
+/// A figure that leads to what it is made of.
+struct Tile {
+    label: &'static str,
+    value: String,
+    link: String,
+    /// `bad`, `warn` or nothing.
+    class: &'static str,
+}
+
+/// An hour of the chart.
+struct Hour {
+    at: DateTime<Utc>,
+    orders: Orders,
+    confirmed: Bar,
+    rejected: Bar,
+}
+
+pub fn router() -> Router<Console> {
+    Router::new()
+        .route("/admin/", get(show))
+        .layer(Extension(Hours::default()))
+}
+
+async fn show(
+    operator: Operator,
+    State(console): State<Console>,
+    State(db): State<PgPool>,
+    Extension(hours): Extension<Hours>,
+) -> Result<Response, Refusal> {
+    let (now, stores) = (db::now(&db).await?, &operator.caller.grant.stores);
+    // Redis is asked meanwhile: should it be away, nobody waits for it twice.
+    let (known, jobs) = tokio::join!(known(&db, now, stores, &hours), jobs(&operator, &console));
+    let (known, jobs) = (known?, jobs?);
+    let concerns = attention::concerns(&db, jobs.as_ref(), stores, now - TimeDelta::days(1)).await?;
+    let (hours, top) = drawn(&known.recent);
+    Ok(render(&Page {
+        frame: Frame::new(&operator, "/admin/", "Overview"),
+        tiles: tiles(now, &known, jobs.as_ref()),
+        concerns,
+        hours,
+        top,
+        live: live_link(&Query::default(), &known.latest),
+        latest: known.latest,
+        may_order: operator.may(Scope::OrdersWrite),
+    }))
+}
+
+/// How the queues stand and what is owed; not for who is bound to stores, for it is about the orders of all.
+async fn jobs(operator: &Operator, console: &Console) -> sqlx::Result<Option<(Option<Jobs>, Owed)>> {
+    if !operator.sees_jobs() {
+        return Ok(None);
+    }
+    let db = &console.app.database.pool;
+    let (jobs, owed) = tokio::join!(attention::jobs(&console.queues), worker::owed(db));
+    Ok(Some((jobs, owed?)))
+}
+
+/// What PostgreSQL knows.
+struct Known {
+    recent: Recent,
+    latest: Vec<Row>,
+    low: LowStock,
+}
+
+async fn known(db: &PgPool, now: DateTime<Utc>, stores: &Stores, hours: &Hours) -> sqlx::Result<Known> {
+    let filter = Filter {
+        stores: stores.to_column(),
+        ..Filter::default()
+    };
+    let range = Range::of(db, &filter).await?;
+    let ids = queries::ids(db, &filter, range, false, LATEST).await?;
+    Ok(Known {
+        recent: hours.read(db, now, stores).await?,
+        latest: queries::rows(db, &ids, false).await?,
+        low: LowStock::count(db, stores.to_column().as_deref()).await?,
+    })
+}
+
+fn tiles(now: DateTime<Utc>, known: &Known, jobs: Option<&(Option<Jobs>, Owed)>) -> Vec<Tile> {
+    let day = |moment: DateTime<Utc>| moment.format("%Y-%m-%d").to_string();
+    let today = format!("/admin/orders/?from={0}&to={0}", day(now));
+    let recent = &known.recent;
+    let first = recent.hours.first().map_or(now, |(hour, _)| *hour);
+    let tile = |label, value, link: String, class| Tile {
+        label,
+        value,
+        link,
+        class,
+    };
+    let unless_none = |value: &str, class| if value == "0" { "" } else { class };
+    let (low, out) = (known.low.low(), known.low.out());
+    let mut tiles = vec![
+        tile(
+            "Orders today (UTC)",
+            count(recent.today.placed),
+            today.clone(),
+            "",
+        ),
+        tile(
+            "Revenue today",
+            amount(recent.today.revenue()),
+            format!("{today}&status=CONFIRMED"),
+            "",
+        ),
+        tile(
+            "Rejected in 24 h",
+            Some(recent.all.reject_rate())
+                .filter(|rate| !rate.is_empty())
+                .unwrap_or("–".into()),
+            format!(
+                "/admin/orders/?status=REJECTED&{}={}",
+                queries::SINCE,
+                first.format("%Y-%m-%dT%H:%M:%SZ")
+            ),
+            "",
+        ),
+        tile(
+            "Low stock",
+            low.clone(),
+            "/admin/stock/?state=low".into(),
+            unless_none(&low, "warn"),
+        ),
+        tile(
+            "Out of stock",
+            out.clone(),
+            "/admin/stock/?state=out".into(),
+            unless_none(&out, "bad"),
+        ),
+    ];
+    if let Some((jobs, owed)) = jobs {
+        let dead = dead(*jobs, owed);
+        tiles.push(tile(
+            "Jobs in the queues",
+            jobs.map_or("–".into(), |jobs| shown(jobs.waiting + jobs.running)),
+            "/admin/jobs/".into(),
+            if jobs.is_none() { "bad" } else { "" },
+        ));
+        tiles.push(tile(
+            "Failed jobs",
+            dead.clone(),
+            "/admin/jobs/#letters".into(),
+            unless_none(&dead, "bad"),
+        ));
+    }
+    tiles
+}
+
+/// What was given up, wherever that is kept; of the queues nothing is known while Redis is away.
+fn dead(jobs: Option<Jobs>, owed: &Owed) -> String {
+    let deliveries: i64 = owed.deliveries.iter().map(|depth| depth.dead).sum();
+    let in_database = owed.outbox.dead + deliveries;
+    match jobs {
+        Some(jobs) => shown(jobs.dead.saturating_add(in_database.unsigned_abs())),
+        None => format!("{}+", count(in_database)),
+    }
+}
+
+fn shown(number: u64) -> String {
+    count(i64::try_from(number).unwrap_or(i64::MAX))
+}
+
+fn drawn(recent: &Recent) -> (Vec<Hour>, i64) {
+    let parts = |orders: &Orders| (orders.confirmed, orders.rejected);
+    let values: Vec<(i64, i64)> = recent.hours.iter().map(|(_, orders)| parts(orders)).collect();
+    let sums = recent
+        .hours
+        .iter()
+        .map(|(_, orders)| orders.confirmed + orders.rejected);
+    let top = sums.max().unwrap_or(0);
+    let bars = chart::stacked(&values, top);
+    let hours = recent.hours.iter().zip(bars);
+    let hours = hours.map(|((at, orders), (confirmed, rejected))| Hour {
+        at: *at,
+        orders: *orders,
+        confirmed,
+        rejected,
+    });
+    (hours.collect(), top)
+}

@@ -1,0 +1,148 @@
+//! `/admin/products/`
+
+mod change;
+mod queries;
+
+use askama::Template;
+use axum::{
+    Router,
+    extract::State,
+    response::Response,
+    routing::{get, post},
+};
+use sqlx::PgPool;
+
+use super::{
+    audit::{self, Entry},
+    choices::{self, Choice},
+    operator::Operator,
+    page::{Frame, Id, Refusal, render},
+    query::{Head, Pager, Query},
+    show,
+    state::Console,
+};
+use crate::http::ScanLimit;
+pub use change::fate;
+use queries::{Filter, MOST_STORES, Product, Row, Stock};
+
+const SECTION: &str = "/admin/products/";
+
+pub fn router() -> Router<Console> {
+    Router::new()
+        .route("/admin/products/", get(list))
+        .route("/admin/products/new/", get(change::blank).post(change::create))
+        .route("/admin/products/{id}/", get(detail))
+        .route("/admin/products/{id}/edit/", get(change::edit).post(change::save))
+        .route("/admin/products/{id}/activate/", post(change::activate))
+        .route("/admin/products/{id}/deactivate/", post(change::deactivate))
+        .route(
+            "/admin/products/{id}/delete/",
+            get(change::ask).post(change::delete),
+        )
+}
+
+#[derive(Template)]
+#[template(path = "products.html")]
+struct List {
+    frame: Frame,
+    query: Query,
+    /// `None` where there are too many to choose from.
+    categories: Option<Vec<Choice>>,
+    heads: Vec<Head>,
+    rows: Vec<Row>,
+    pager: Pager,
+    writes: bool,
+}
+
+impl List {
+    /// Whether a category is the one that is asked for.
+    fn is_asked(&self, category: &Choice) -> bool {
+        self.query.has("category", category.id)
+    }
+}
+
+async fn list(
+    operator: Operator,
+    mut query: Query,
+    State(db): State<PgPool>,
+    State(scans): State<ScanLimit>,
+) -> Result<Response, Refusal> {
+    let granted = operator.caller.grant.stores.to_column();
+    let filter = Filter::read(&mut query);
+    let permit = scans.permit_if(filter.scans()).await?;
+    let rows = queries::list(&db, &filter, &query, granted.as_deref());
+    let mut rows = query.rows(rows).await?;
+    drop(permit);
+    let pager = query.pager(&mut rows, query.rows(filter.count(&db)).await?);
+    let sorted = query.sort(&queries::COLUMNS);
+    let heads = vec![
+        query.head("Title", "title", sorted),
+        query.head("Price", "price", sorted).number(),
+        Head::plain("Category"),
+        Head::plain("Stock").number(),
+        Head::plain("State"),
+        query.head("Created", "created", sorted),
+    ];
+    Ok(render(&List {
+        frame: Frame::new(&operator, SECTION, "Products").after(&query),
+        categories: categories(&db).await?,
+        heads,
+        rows,
+        pager,
+        writes: operator.writes_catalogue(),
+        query,
+    }))
+}
+
+/// Categories to choose from; `None` where they are too many to offer, and the one that is meant may not be among them.
+async fn categories(db: &PgPool) -> sqlx::Result<Option<Vec<Choice>>> {
+    let offered = choices::categories(db).await?;
+    Ok(Some(offered).filter(|offered| !choices::are_cut_off(offered)))
+}
+
+#[derive(Template)]
+#[template(path = "product.html")]
+struct Detail {
+    frame: Frame,
+    query: Query,
+    product: Product,
+    stock: Vec<Stock>,
+    pieces: i64,
+    /// Whether there are more stores than are shown.
+    more: bool,
+    entries: Vec<Entry>,
+    writes: bool,
+    stocks: bool,
+}
+
+impl Detail {
+    /// The product's stock in the list of all stock.
+    fn stock_list(&self) -> String {
+        format!("/admin/stock/{}", Query::default().with("q", &self.product.title))
+    }
+}
+
+async fn detail(
+    operator: Operator,
+    query: Query,
+    State(db): State<PgPool>,
+    Id(id): Id,
+) -> Result<Response, Refusal> {
+    let product = queries::get(&db, id).await?.ok_or(Refusal::NotFound)?;
+    let granted = operator.caller.grant.stores.to_column();
+    let mut stock = queries::stock(&db, id, granted.as_deref()).await?;
+    let shown = usize::try_from(MOST_STORES).unwrap_or(usize::MAX);
+    let more = stock.len() > shown;
+    stock.truncate(shown);
+    Ok(render(&Detail {
+        frame: Frame::new(&operator, SECTION, &product.title).after(&query),
+        pieces: stock.iter().map(|stock| stock.quantity).sum(),
+        entries: audit::latest(&db, &operator, &format!("product:{id}")).await?,
+        writes: operator.writes_catalogue(),
+        stocks: operator.may(crate::auth::Scope::InventoryWrite),
+        query,
+        product,
+        stock,
+        more,
+    }))
+}

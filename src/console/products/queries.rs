@@ -1,0 +1,243 @@
+//! The SQL of the pages of products.
+
+use chrono::{DateTime, Utc};
+use rust_decimal::Decimal;
+use sqlx::{FromRow, PgExecutor, PgPool, Postgres, QueryBuilder};
+
+use crate::{
+    console::query::{PAGE_SIZE, Query},
+    money::Money,
+    product::text::{has_indexed_word, push_words},
+    timestamp::Timestamp,
+};
+
+/// What the list can be sorted by.
+pub const COLUMNS: [&str; 3] = ["title", "price", "created"];
+
+/// Stock rows of a product that are looked at; a product is seldom in more stores.
+pub const MOST_STORES: i64 = 500;
+
+/// A product in a list.
+#[derive(Debug, FromRow)]
+pub struct Row {
+    pub id: i64,
+    pub title: String,
+    pub price: Money,
+    pub is_active: bool,
+    pub category_id: i64,
+    pub category_name: String,
+    /// Pieces in the first [`MOST_STORES`] of the granted stores.
+    pub pieces: i64,
+    /// How many of those keep it.
+    pub stores: i64,
+    pub created_at: DateTime<Utc>,
+}
+
+/// What a list is filtered by.
+#[derive(Debug)]
+pub struct Filter {
+    pub text: Option<String>,
+    pub category: Option<i64>,
+    pub is_active: Option<bool>,
+    pub min_price: Option<Decimal>,
+    pub max_price: Option<Decimal>,
+}
+
+impl Filter {
+    /// What a query asks for.
+    pub fn read(query: &mut Query) -> Self {
+        Self {
+            text: query.get("q").map(str::to_owned),
+            category: query.read_id("category"),
+            is_active: query.read_activity(),
+            min_price: query.read_price("min_price"),
+            max_price: query.read_price("max_price"),
+        }
+    }
+
+    /// Whether all products have to be read for the text, because no index knows any of its words.
+    pub fn scans(&self) -> bool {
+        self.text.as_ref().is_some_and(|text| !has_indexed_word(text))
+    }
+
+    /// How many products there are like that, where it is known without reading them.
+    pub async fn count(&self, db: impl PgExecutor<'_>) -> sqlx::Result<Option<i64>> {
+        if self.text.is_some() || self.min_price.is_some() || self.max_price.is_some() {
+            return Ok(None);
+        }
+        sqlx::query_scalar!(
+            r#"select coalesce(sum(case when $2 then active when not $2 then products - active else products end), 0)::bigint
+                   as "count!"
+               from product_tally where $1::bigint is null or category_id = $1"#,
+            self.category,
+            self.is_active
+        )
+        .fetch_one(db)
+        .await
+        .map(Some)
+    }
+}
+
+/// A page of products, and one row more if there are more. Active and inactive products have indexes of their own, which
+/// are merged. The statement is planned anew each time: the best plan depends on what is asked for.
+pub async fn list(
+    db: &PgPool,
+    filter: &Filter,
+    query: &Query,
+    granted: Option<&[i64]>,
+) -> sqlx::Result<Vec<Row>> {
+    let (column, downwards) = query.sort(&COLUMNS);
+    let order = match (column, downwards) {
+        ("price", false) => "price, title, id",
+        ("price", true) => "price desc, title desc, id desc",
+        ("created", false) => "id",
+        ("created", true) => "id desc",
+        (_, false) => "title, id",
+        (_, true) => "title desc, id desc",
+    };
+    let mut sql = QueryBuilder::new("with page as (select * from (");
+    for is_active in [true, false] {
+        if filter.is_active.is_some_and(|wanted| wanted != is_active) {
+            continue;
+        }
+        if filter.is_active.is_none() && !is_active {
+            sql.push(" union all ");
+        }
+        push_matching(&mut sql, filter, is_active);
+        sql.push(format!(" order by {order} limit "))
+            .push_bind(query.offset() + PAGE_SIZE + 1);
+        sql.push(")");
+    }
+    sql.push(format!(") both_kinds order by {order} limit "))
+        .push_bind(PAGE_SIZE + 1);
+    sql.push(" offset ").push_bind(query.offset());
+    sql.push(
+        ") select page.id, page.title, page.price, p.is_active, c.id as category_id, c.name as category_name,
+             stock.pieces, stock.stores, p.created_at
+         from page join product p on p.id = page.id join category c on c.id = p.category_id cross join lateral (
+             select coalesce(sum(quantity), 0)::bigint as pieces, count(*) as stores from (
+                 select quantity from inventory i where i.product_id = page.id and (",
+    );
+    sql.push_bind(granted.map(<[i64]>::to_vec));
+    sql.push("::bigint[] is null or i.store_id = any(")
+        .push_bind(granted.map(<[i64]>::to_vec));
+    sql.push(")) limit ").push_bind(MOST_STORES);
+    sql.push(") rows) stock order by ").push(
+        order
+            .replace("price", "page.price")
+            .replace("title", "page.title")
+            .replace("id", "page.id"),
+    );
+    sql.build_query_as().persistent(false).fetch_all(db).await
+}
+
+/// Begins with `(select …` of what matches. A word that an index knows is looked up there, and nowhere else: the planner
+/// would sooner walk all titles in the hope of a match.
+fn push_matching(sql: &mut QueryBuilder<Postgres>, filter: &Filter, is_active: bool) {
+    sql.push("(select id, title, price from (select p.id, p.title, p.price from product p where ");
+    sql.push(if is_active {
+        "p.is_active"
+    } else {
+        "not p.is_active"
+    });
+    if let Some(text) = &filter.text {
+        sql.push(" and ");
+        push_words(sql, text);
+    }
+    if let Some(category) = filter.category {
+        sql.push(" and p.category_id = ").push_bind(category);
+    }
+    if let Some(price) = filter.min_price {
+        sql.push(" and p.price >= ").push_bind(price);
+    }
+    if let Some(price) = filter.max_price {
+        sql.push(" and p.price <= ").push_bind(price);
+    }
+    let is_indexed = filter.text.is_some() && !filter.scans();
+    sql.push(if is_indexed {
+        " offset 0) matching"
+    } else {
+        ") matching"
+    });
+}
+
+/// A product on its page.
+#[derive(Debug)]
+pub struct Product {
+    pub id: i64,
+    pub title: String,
+    pub description: String,
+    pub price: Money,
+    pub is_active: bool,
+    pub category_id: i64,
+    pub category_name: String,
+    pub created_at: DateTime<Utc>,
+    pub updated_at: DateTime<Utc>,
+}
+
+/// One of them.
+pub async fn get(db: impl PgExecutor<'_>, id: i64) -> sqlx::Result<Option<Product>> {
+    sqlx::query_as!(
+        Product,
+        r#"select p.id, p.title, p.description, p.price as "price: Money", p.is_active, p.category_id,
+               c.name as category_name, p.created_at, p.updated_at
+           from product p join category c on c.id = p.category_id where p.id = $1"#,
+        id
+    )
+    .fetch_optional(db)
+    .await
+}
+
+/// What a store has of a product.
+#[derive(Debug)]
+pub struct Stock {
+    pub id: i64,
+    pub store_id: i64,
+    pub store_name: String,
+    pub quantity: i64,
+    pub is_low: bool,
+    pub updated_at: Timestamp,
+}
+
+/// What the granted stores have of a product, by name, [`MOST_STORES`] of them and one at most.
+pub async fn stock(
+    db: impl PgExecutor<'_>,
+    product: i64,
+    granted: Option<&[i64]>,
+) -> sqlx::Result<Vec<Stock>> {
+    sqlx::query_as!(
+        Stock,
+        r#"select i.id, i.store_id, s.name as store_name, i.quantity::bigint as "quantity!", i.is_low as "is_low!",
+               i.updated_at as "updated_at: Timestamp"
+           from inventory i join store s on s.id = i.store_id
+           where i.product_id = $1 and ($2::bigint[] is null or i.store_id = any($2))
+           order by s.name, i.id limit $3"#,
+        product,
+        granted,
+        MOST_STORES + 1
+    )
+    .fetch_all(db)
+    .await
+}
+
+/// What a deletion would take along.
+#[derive(Debug)]
+pub struct Takes {
+    pub stores: i64,
+    pub pieces: i64,
+    /// Whether it was ever ordered: then it cannot be deleted.
+    pub ordered: bool,
+}
+
+/// Looks at a product's stock in all stores.
+pub async fn takes(db: impl PgExecutor<'_>, id: i64) -> sqlx::Result<Takes> {
+    sqlx::query_as!(
+        Takes,
+        r#"select count(i.id) as "stores!", coalesce(sum(i.quantity), 0)::bigint as "pieces!",
+               coalesce(bool_or(p.sold or i.ordered), false) as "ordered!"
+           from product p left join inventory i on i.product_id = p.id where p.id = $1"#,
+        id
+    )
+    .fetch_one(db)
+    .await
+}

@@ -1,0 +1,349 @@
+//! The query of a list: its page, its order, its filters, and the links that change one of them.
+
+mod filters;
+
+use std::{convert::Infallible, fmt::Display};
+
+use axum::{extract::FromRequestParts, http::request::Parts};
+
+use crate::http::PARAMETER_LIMIT;
+
+/// How many rows a page of a list has.
+pub const PAGE_SIZE: i64 = 50;
+
+/// Parameters by which lists find their page: numbers, wherever they stand.
+const PLACES: [&str; 3] = ["page", "start", "below"];
+
+/// The query of a page, in the order in which it came. What stands twice counts as it stands last.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Query {
+    parameters: Vec<(String, String)>,
+    /// What is wrong with parameters that could not be read, by name.
+    errors: Vec<(&'static str, String)>,
+}
+
+impl Query {
+    /// A parameter without the spaces around it; `None` where it is absent or blank.
+    #[must_use]
+    pub fn get(&self, name: &str) -> Option<&str> {
+        let value = self.parameters.iter().rev().find(|(known, _)| known == name);
+        value
+            .map(|(_, value)| value.trim())
+            .filter(|value| !value.is_empty())
+    }
+
+    /// The same for templates: blank where it is absent.
+    #[must_use]
+    pub fn text(&self, name: &str) -> &str {
+        self.get(name).unwrap_or_default()
+    }
+
+    /// Whether a parameter has this value, for templates.
+    #[must_use]
+    pub fn has(&self, name: &str, value: impl Display) -> bool {
+        self.get(name).is_some_and(|text| text == value.to_string())
+    }
+
+    /// A number; `None` where it is absent or none.
+    #[must_use]
+    pub fn id(&self, name: &str) -> Option<i64> {
+        self.get(name)?.parse().ok()
+    }
+
+    /// Every value of a parameter, in the order in which they came, without the spaces around them.
+    pub fn all<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a str> {
+        let values = self.parameters.iter().filter(move |(known, _)| known == name);
+        values.map(|(_, value)| value.trim())
+    }
+
+    /// The page, from 1 on.
+    #[must_use]
+    pub fn page(&self) -> i64 {
+        self.id("page").unwrap_or(1).clamp(1, 1_000_000)
+    }
+
+    /// How many rows come before the page.
+    #[must_use]
+    pub fn offset(&self) -> i64 {
+        (self.page() - 1) * PAGE_SIZE
+    }
+
+    /// By which of `columns` to sort, and whether downwards: `sort=name`, `sort=-name`. The first one is the default, given as
+    /// in a query.
+    #[must_use]
+    pub fn sort(&self, columns: &[&'static str]) -> (&'static str, bool) {
+        let asked = self.get("sort").unwrap_or_default();
+        let known = columns
+            .iter()
+            .find(|column| column.trim_start_matches('-') == asked.trim_start_matches('-'));
+        match known {
+            Some(column) => (column.trim_start_matches('-'), asked.starts_with('-')),
+            None => (columns[0].trim_start_matches('-'), columns[0].starts_with('-')),
+        }
+    }
+
+    /// A link to the same list with one parameter changed, on its first page, which lists that are read from a key on call
+    /// `start`; a blank value takes the parameter away.
+    pub fn with(&self, name: &str, value: impl Display) -> String {
+        let value = value.to_string();
+        let mut query = form_urlencoded::Serializer::for_suffix(String::from("?"), 1);
+        for (known, text) in &self.parameters {
+            if ![name, "page", "start", "done"].contains(&known.as_str()) && !text.trim().is_empty() {
+                query.append_pair(known, text);
+            }
+        }
+        if !value.is_empty() {
+            query.append_pair(name, &value);
+        }
+        query.finish()
+    }
+
+    /// The same without a parameter.
+    #[must_use]
+    pub fn without(mut self, name: &str) -> Self {
+        self.parameters.retain(|(known, _)| known != name);
+        self
+    }
+
+    /// A link to the same page of the list.
+    #[must_use]
+    pub fn here(&self) -> String {
+        let page = self.page();
+        self.with(
+            "page",
+            if page == 1 {
+                String::new()
+            } else {
+                page.to_string()
+            },
+        )
+    }
+
+    /// The query of what a list leads to, which is to lead back to this page of the list.
+    #[must_use]
+    pub fn back_to_list(&self) -> String {
+        Self::default().with("list", self.here())
+    }
+
+    /// The list of `section` as it was when one came from it.
+    #[must_use]
+    pub fn list(&self, section: &str) -> String {
+        let list = Self::from(self.text("list").trim_start_matches('?')).here();
+        format!("{section}{}", if list == "?" { "" } else { &list })
+    }
+
+    /// The query of what the page of a thing leads to: to be done with it, and the list kept in mind.
+    #[must_use]
+    pub fn keep(&self) -> String {
+        let kept = self.kept();
+        if kept.is_empty() {
+            kept
+        } else {
+            format!("{kept}&stay=on")
+        }
+    }
+
+    /// The query of a page that keeps the list in mind.
+    #[must_use]
+    pub fn kept(&self) -> String {
+        let list = self.text("list");
+        if list.is_empty() {
+            String::new()
+        } else {
+            Self::default().with("list", list)
+        }
+    }
+
+    /// Where to go on after a thing of `section` was changed: to the list, if it was done from there, or to its `page`.
+    #[must_use]
+    pub fn way_back(&self, section: &str, page: &str) -> String {
+        if self.get("list").is_some() && self.get("stay").is_none() {
+            self.list(section)
+        } else {
+            format!("{page}{}", self.kept())
+        }
+    }
+
+    /// Whether anything but page and order is asked for. What was done before is no filter.
+    #[must_use]
+    pub fn is_filtered(&self) -> bool {
+        let filters = self
+            .parameters
+            .iter()
+            .filter(|(name, _)| !["page", "start", "sort", "done"].contains(&name.as_str()));
+        self.has_errors() || filters.into_iter().any(|(_, value)| !value.trim().is_empty())
+    }
+}
+
+impl From<&str> for Query {
+    fn from(query: &str) -> Self {
+        let parameters = form_urlencoded::parse(query.as_bytes()).take(PARAMETER_LIMIT);
+        // PostgreSQL has no texts with a zero in them.
+        let parameters = parameters.map(|(name, value)| (name.into_owned(), value.replace('\0', "\u{fffd}")));
+        let mut query = Self {
+            parameters: parameters.collect(),
+            errors: Vec::new(),
+        };
+        for name in PLACES {
+            query.read(name, "follow the links of the list", |text| {
+                text.parse::<i64>().ok()
+            });
+        }
+        query
+    }
+}
+
+impl<S: Sync> FromRequestParts<S> for Query {
+    type Rejection = Infallible;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Infallible> {
+        Ok(parts.uri.query().unwrap_or_default().into())
+    }
+}
+
+/// The head of a column that a list can be sorted by.
+#[derive(Clone, Debug)]
+pub struct Head {
+    /// What stands above the column.
+    pub label: &'static str,
+    /// Where a click leads; blank where it cannot be sorted by.
+    pub link: String,
+    /// `ascending`, `descending` or `none`.
+    pub order: &'static str,
+    /// Whether the column has numbers.
+    pub is_number: bool,
+}
+
+/// Which page of a list is shown, and where the others are.
+#[derive(Clone, Debug, Default)]
+pub struct Pager {
+    /// From 1 on.
+    pub page: i64,
+    /// How many there are, where that is known.
+    pub pages: Option<i64>,
+    /// How many rows there are, where that is known.
+    pub count: Option<i64>,
+    /// Blank on the first page.
+    pub previous: String,
+    /// Blank on the last page.
+    pub next: String,
+}
+
+impl Query {
+    /// The head of a column of a list that is sorted by `(column, downwards)`.
+    #[must_use]
+    pub fn head(&self, label: &'static str, column: &'static str, sorted: (&str, bool)) -> Head {
+        let is_sorted = sorted.0 == column;
+        let (order, target) = match (is_sorted, sorted.1) {
+            (true, false) => ("ascending", format!("-{column}")),
+            (true, true) => ("descending", column.to_owned()),
+            (false, _) => ("none", column.to_owned()),
+        };
+        Head {
+            label,
+            link: self.with("sort", target),
+            order,
+            is_number: false,
+        }
+    }
+
+    /// The pager of a list of which `rows` were found, with one more than fits, and `count` in all, if that is known. The row
+    /// too many is taken off.
+    pub fn pager<T>(&self, rows: &mut Vec<T>, count: Option<i64>) -> Pager {
+        let size = usize::try_from(PAGE_SIZE).unwrap_or(usize::MAX);
+        let more = rows.len() > size;
+        rows.truncate(size);
+        let page = self.page();
+        let link = |page: i64| {
+            if page == 1 {
+                self.with("page", "")
+            } else {
+                self.with("page", page)
+            }
+        };
+        Pager {
+            page,
+            pages: count.map(|count| ((count + PAGE_SIZE - 1) / PAGE_SIZE).max(1)),
+            count,
+            previous: if page > 1 { link(page - 1) } else { String::new() },
+            next: if more { link(page + 1) } else { String::new() },
+        }
+    }
+}
+
+impl Head {
+    /// The same, for a column of numbers.
+    #[must_use]
+    pub fn number(self) -> Self {
+        Self {
+            is_number: true,
+            ..self
+        }
+    }
+
+    /// The head of a column that cannot be sorted by.
+    #[must_use]
+    pub fn plain(label: &'static str) -> Self {
+        Self {
+            label,
+            link: String::new(),
+            order: "none",
+            is_number: false,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_link_changes_one_parameter_and_begins_at_the_first_page() {
+        let query = Query::from("q=a+b&page=3&store=&sort=-name");
+        assert_eq!(query.with("store", 7), "?q=a+b&sort=-name&store=7");
+        assert_eq!(query.with("q", ""), "?sort=-name");
+        assert_eq!((query.page(), query.offset()), (3, 100));
+    }
+
+    #[test]
+    fn what_a_list_leads_to_leads_back_to_it() {
+        let of_list = |query: &str| Query::from(Query::from(query).back_to_list().trim_start_matches('?'));
+        let (section, page) = ("/admin/stock/", "/admin/stock/7/");
+        let edit = of_list("q=a%26b&page=2&done=saved");
+        assert_eq!(edit.way_back(section, page), "/admin/stock/?q=a%26b&page=2");
+        assert_eq!(of_list("").way_back(section, page), section);
+        let from_page = Query::from(edit.keep().trim_start_matches('?'));
+        assert_eq!(
+            from_page.way_back(section, page),
+            "/admin/stock/7/?list=%3Fq%3Da%2526b%26page%3D2"
+        );
+        assert_eq!(from_page.list(section), "/admin/stock/?q=a%26b&page=2");
+        let direct = Query::from("page=3");
+        assert_eq!(
+            (direct.keep().as_str(), direct.list(section).as_str()),
+            ("", section)
+        );
+        assert_eq!(direct.way_back(section, page), page);
+    }
+
+    #[test]
+    fn only_known_columns_are_sorted_by() {
+        let columns = ["-created", "name"];
+        assert_eq!(Query::from("sort=name").sort(&columns), ("name", false));
+        assert_eq!(Query::from("sort=-name").sort(&columns), ("name", true));
+        assert_eq!(Query::from("sort=created").sort(&columns), ("created", false));
+        assert_eq!(Query::from("sort=drop").sort(&columns), ("created", true));
+    }
+
+    #[test]
+    fn the_row_too_many_says_that_there_is_another_page() {
+        let query = Query::from("page=2&q=x");
+        let mut rows: Vec<i64> = (0..=PAGE_SIZE).collect();
+        let pager = query.pager(&mut rows, Some(200));
+        assert_eq!((rows.len(), pager.pages), (50, Some(4)));
+        assert_eq!(
+            (pager.previous.as_str(), pager.next.as_str()),
+            ("?q=x", "?q=x&page=3")
+        );
+    }
+}

@@ -1,0 +1,172 @@
+//! `/admin/stock/new/`: a product that a store is to keep from now on.
+
+use std::borrow::Borrow;
+
+use askama::Template;
+use axum::{extract::State, http::Method, response::Response};
+use sqlx::PgPool;
+
+use super::SECTION;
+use crate::{
+    auth::Scope,
+    console::{
+        choices::{self, Choice, FoundProduct},
+        form::{self, Form, Sent},
+        operator::Operator,
+        page::{Frame, Refusal, render},
+        query::Query,
+        state::Console,
+    },
+    http::AppState,
+    money::Money,
+};
+
+const TITLE: &str = "Stock a product";
+const FIELDS: [Sent; 4] = [
+    Sent::Text("store_id"),
+    Sent::Text("product_id"),
+    Sent::Optional("quantity"),
+    Sent::Optional("low_stock_threshold"),
+];
+
+/// What is said of a choice that was not made.
+const MISSING: [(&str, &str); 2] = [
+    ("store_id", "Choose a store."),
+    ("product_id", "Find a product, and choose it."),
+];
+
+#[derive(Template)]
+#[template(path = "stock/new.html")]
+struct Page {
+    frame: Frame,
+    form: Form,
+    stores: Vec<Choice>,
+    found: Found,
+}
+
+/// The results of a search, which htmx puts in their place.
+#[derive(Template)]
+#[template(path = "stock/found.html")]
+struct Found {
+    store: Option<i64>,
+    search: String,
+    /// With the one that is chosen at the top, whether or not the search finds it.
+    products: Vec<FoundProduct>,
+    chosen: Option<i64>,
+}
+
+impl Found {
+    fn is_chosen(&self, product: impl Borrow<i64>) -> bool {
+        self.chosen == Some(*product.borrow())
+    }
+
+    /// Whether there was a search in a store that found nothing.
+    fn is_in_vain(&self) -> bool {
+        let of_search = |product: &FoundProduct| self.chosen != Some(product.id);
+        !self.search.is_empty() && self.store.is_some() && !self.products.iter().any(of_search)
+    }
+}
+
+pub async fn show(
+    operator: Operator,
+    query: Query,
+    State(console): State<Console>,
+) -> Result<Response, Refusal> {
+    operator.require(operator.may(Scope::InventoryWrite))?;
+    let typed = ["store_id", "product_id", "quantity", "low_stock_threshold", "q"];
+    let form = Form::of(typed.map(|name| (name, query.text(name).to_owned())));
+    let frame = Frame::new(&operator, SECTION, TITLE).after(&query);
+    page(&console, &operator, frame, form).await
+}
+
+/// `/admin/stock/new/products/`: what a search finds, for htmx.
+pub async fn found(
+    operator: Operator,
+    query: Query,
+    State(console): State<Console>,
+) -> Result<Response, Refusal> {
+    operator.require(operator.may(Scope::InventoryWrite))?;
+    let form = Form::of(["store_id", "product_id", "q"].map(|name| (name, query.text(name).to_owned())));
+    Ok(render(&find(&console.app, &operator, &form).await?))
+}
+
+pub async fn create(
+    operator: Operator,
+    query: Query,
+    State(console): State<Console>,
+    mut form: Form,
+) -> Result<Response, Refusal> {
+    operator.require(operator.may(Scope::InventoryWrite))?;
+    let frame = Frame::new(&operator, SECTION, TITLE);
+    for (field, sentence) in MISSING {
+        if form.text(field).is_empty() {
+            form.blame(field, sentence);
+        }
+    }
+    if !form.is_good() {
+        return page(&console, &operator, frame, form).await;
+    }
+    let (body, key) = (form.json(&FIELDS), Some(form.key()));
+    let answer = console
+        .api
+        .send(&operator, Method::POST, "/api/inventory/", key, Some(&body))
+        .await;
+    if let Some(id) = answer.created() {
+        let another = Query::default().with("store_id", form.text("store_id"));
+        let path = match query.get("another") {
+            Some(_) => format!("{SECTION}new/{another}"),
+            None => format!("{SECTION}{id}/"),
+        };
+        return Ok(form::done(&path, "created"));
+    }
+    page(&console, &operator, frame, form.refused(answer)?).await
+}
+
+async fn page(console: &Console, operator: &Operator, frame: Frame, form: Form) -> Result<Response, Refusal> {
+    let page = Page {
+        frame,
+        stores: choices::stores(&console.app.database.pool, &operator.caller.grant.stores).await?,
+        found: find(&console.app, operator, &form).await?,
+        form,
+    };
+    let html = render(&page);
+    Ok(page.form.shown(html))
+}
+
+async fn find(app: &AppState, operator: &Operator, form: &Form) -> Result<Found, Refusal> {
+    let store = form.text("store_id").parse().ok();
+    let store = store.filter(|store| operator.caller.grant.stores.hold(*store));
+    let search = form.text("q").trim().to_owned();
+    let mut products = match store {
+        Some(store) if !search.is_empty() => choices::products(app, store, &search, false).await?,
+        _ => Vec::new(),
+    };
+    let chosen = match form.text("product_id").parse() {
+        Ok(id) => chosen(&app.database.pool, store, id).await?,
+        Err(_) => None,
+    };
+    let id = chosen.as_ref().map(|product| product.id);
+    if let Some(chosen) = chosen {
+        products.retain(|product| product.id != chosen.id);
+        products.insert(0, chosen);
+    }
+    Ok(Found {
+        store,
+        search,
+        products,
+        chosen: id,
+    })
+}
+
+/// A product, active or not, and what `store` has of it.
+async fn chosen(db: &PgPool, store: Option<i64>, id: i64) -> sqlx::Result<Option<FoundProduct>> {
+    sqlx::query_as!(
+        FoundProduct,
+        r#"select p.id, p.title, p.price as "price: Money", i.quantity as "quantity?"
+           from product p left join inventory i on i.product_id = p.id and i.store_id = $2 where p.id = $1"#,
+        id,
+        store
+    )
+    .fetch_optional(db)
+    .await
+}

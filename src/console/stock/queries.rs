@@ -1,0 +1,341 @@
+//! The SQL of the list of stock. No index has all stock in one order, so it is read store by store, or product by product,
+//! until a page is full.
+
+use chrono::{DateTime, Utc};
+use sqlx::{FromRow, PgExecutor, PgPool, Postgres, QueryBuilder};
+
+use crate::{
+    auth::Stores,
+    console::{
+        low::{self, LowStock, OfStore},
+        query::{PAGE_SIZE, Query},
+    },
+    product::text::push_words,
+};
+
+/// Products that a list looks at, at most, where it is filtered by them.
+const MOST_PRODUCTS: usize = 10_000;
+/// How far in one can page where rows are not counted.
+pub const LAST_UNCOUNTED: i64 = 200;
+/// Stores or products that are read together, at most.
+const TOGETHER: usize = 500;
+
+/// The stock of a product in a store, as a row of the list.
+#[derive(Debug, FromRow)]
+pub struct Row {
+    /// Its id.
+    pub id: i64,
+    /// Where it is.
+    pub store_name: String,
+    /// What it is.
+    pub product_title: String,
+    /// Whether that may be ordered.
+    pub is_active: bool,
+    /// What it is sorted into.
+    pub category_name: String,
+    /// How many pieces there are.
+    pub quantity: i32,
+    /// From how many pieces downwards that is low.
+    pub low_stock_threshold: i32,
+    /// Whether it is.
+    pub is_low: bool,
+    /// When it was last written.
+    pub updated_at: DateTime<Utc>,
+}
+
+/// How much there is of what is listed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Level {
+    /// Any.
+    Any,
+    /// As much as the threshold, or less, of what is active.
+    Low,
+    /// Nothing, of what is active.
+    Out,
+}
+
+impl Level {
+    fn push_condition(self, query: &mut QueryBuilder<Postgres>) {
+        if self != Self::Any {
+            query.push(low::COUNTS);
+        }
+        if self == Self::Out {
+            query.push(" and i.quantity = 0");
+        }
+    }
+}
+
+/// Which rows a list shows, and in which order.
+#[derive(Debug)]
+pub struct Filter {
+    /// Only in these stores.
+    pub stores: Option<Vec<i64>>,
+    /// Only of these products, in this order.
+    pub products: Option<Vec<i64>>,
+    /// Whether more products match than are named there.
+    are_cut_off: bool,
+    /// The words that are looked for in products.
+    text: Option<String>,
+    /// What they are sorted into.
+    category: Option<i64>,
+    /// Only where there is so much.
+    pub level: Level,
+    /// By which column, and whether downwards.
+    pub sorted: (&'static str, bool),
+}
+
+impl Filter {
+    /// Reads the filters of a query, within the stores that are granted.
+    pub async fn read(db: &PgPool, query: &mut Query, granted: &Stores) -> sqlx::Result<Self> {
+        let stores = granted.filtered(query.read_id("store"));
+        let is_one = stores.as_ref().is_some_and(|stores| stores.len() == 1);
+        let columns: &[&str] = if is_one {
+            &["title", "quantity"]
+        } else {
+            &["store"]
+        };
+        let category = query.read_id("category");
+        let level = query.read_choice("state", &[("low", Level::Low), ("out", Level::Out)]);
+        let text = query.get("q");
+        let mut products = query.rows(products(db, text, category)).await?;
+        let are_cut_off = products
+            .as_ref()
+            .is_some_and(|products| products.len() > MOST_PRODUCTS);
+        if let Some(products) = &mut products {
+            products.truncate(MOST_PRODUCTS);
+        }
+        Ok(Self {
+            products,
+            are_cut_off,
+            text: text.map(str::to_owned),
+            category,
+            level: level.unwrap_or(Level::Any),
+            sorted: query.sort(columns),
+            stores,
+        })
+    }
+
+    /// The store, where there is only one.
+    pub fn store(&self) -> Option<i64> {
+        match self.stores.as_deref() {
+            Some([only]) => Some(*only),
+            _ => None,
+        }
+    }
+
+    /// Whether there may be stock that the list should have and has not. One store is walked whatever its products are.
+    pub fn misses_products(&self) -> bool {
+        self.are_cut_off && self.store().is_none()
+    }
+}
+
+/// Products by words and by category, if they are filtered by that: one more than are looked at, if there are more.
+async fn products(db: &PgPool, text: Option<&str>, category: Option<i64>) -> sqlx::Result<Option<Vec<i64>>> {
+    let mut query = QueryBuilder::new("select id from product p where ");
+    match (text, category) {
+        (None, None) => return Ok(None),
+        (None, Some(category)) => drop(query.push("category_id = ").push_bind(category)),
+        (Some(text), category) => {
+            // The index of texts knows active products; the others are few.
+            query.push("id in (select p.id from product p where p.is_active and ");
+            push_words(&mut query, text);
+            query.push(" union all select p.id from product p where not p.is_active and ");
+            push_words(&mut query, text);
+            query.push(")");
+            if let Some(category) = category {
+                query.push(" and category_id = ").push_bind(category);
+            }
+        }
+    }
+    query
+        .push(" order by title, id limit ")
+        .push_bind(i64::try_from(MOST_PRODUCTS + 1).unwrap_or(i64::MAX));
+    let found = query.build_query_scalar().persistent(false).fetch_all(db).await?;
+    Ok(Some(found))
+}
+
+/// A page with a row more than fits, and how many rows there are in all where that is counted.
+pub async fn page(db: &PgPool, filter: &Filter, query: &Query) -> sqlx::Result<(Vec<Row>, Option<i64>)> {
+    let (shelves, counted) = match &filter.products {
+        Some(_) => (Vec::new(), false),
+        None => shelves(db, filter).await?,
+    };
+    let count = counted.then(|| shelves.iter().map(|shelf| shelf.rows).sum());
+    let page = if counted {
+        query.page()
+    } else {
+        query.page().min(LAST_UNCOUNTED)
+    };
+    let mut skip = (page - 1) * PAGE_SIZE;
+    let ids = if let Some(store) = filter.store() {
+        in_store(db, filter, store, skip).await?
+    } else if let Some(products) = &filter.products {
+        walk(db, filter, products, By::Product, skip).await?
+    } else {
+        let mut stores = &shelves[..];
+        while let [first, rest @ ..] = stores
+            && counted
+            && first.rows <= skip
+        {
+            skip -= first.rows;
+            stores = rest;
+        }
+        let stores: Vec<i64> = stores.iter().map(|shelf| shelf.store_id).collect();
+        walk(db, filter, &stores, By::Store, skip).await?
+    };
+    Ok((rows(db, &ids).await?, count))
+}
+
+/// How many rows a store has.
+struct Shelf {
+    store_id: i64,
+    rows: i64,
+}
+
+/// The stores that have rows, in the order of the list, and whether their rows are counted: the tally has them all, and low
+/// ones are counted up to a bound, beyond which the stores are those that the tally knows to have any.
+async fn shelves(db: &PgPool, filter: &Filter) -> sqlx::Result<(Vec<Shelf>, bool)> {
+    let low = match filter.level {
+        Level::Any => None,
+        Level::Low | Level::Out => Some(LowStock::count(db, filter.stores.as_deref()).await?),
+    };
+    let (mut shelves, counted) = match low {
+        Some(low) if !low.is_cut_off => {
+            let rows = |store: &OfStore| match filter.level {
+                Level::Out => store.out,
+                _ => store.low,
+            };
+            let shelf = |store: &OfStore| Shelf {
+                store_id: store.store_id,
+                rows: rows(store),
+            };
+            (low.stores.iter().map(shelf).collect(), true)
+        }
+        low => (tallied(db, filter).await?, low.is_none()),
+    };
+    shelves.retain(|shelf| shelf.rows > 0);
+    if filter.sorted == ("store", true) {
+        shelves.reverse();
+    }
+    Ok((shelves, counted))
+}
+
+async fn tallied(db: &PgPool, filter: &Filter) -> sqlx::Result<Vec<Shelf>> {
+    sqlx::query_as!(
+        Shelf,
+        r#"select s.id as store_id, sum(case when $2 then low else stocked end)::bigint as "rows!"
+           from store s join stock_tally t on t.store_id = s.id
+           where ($1::bigint[] is null or s.id = any($1)) and (s.is_active or not $2)
+           group by s.id order by s.name, s.id"#,
+        filter.stores.as_deref(),
+        filter.level != Level::Any
+    )
+    .fetch_all(db)
+    .await
+}
+
+async fn in_store(db: &PgPool, filter: &Filter, store: i64, skip: i64) -> sqlx::Result<Vec<i64>> {
+    let mut query = QueryBuilder::new("select i.id from inventory i");
+    if filter.are_cut_off {
+        query.push(" join product p on p.id = i.product_id");
+    }
+    query.push(" where i.store_id = ").push_bind(store);
+    filter.level.push_condition(&mut query);
+    match &filter.products {
+        // So many that the store's rows are soon walked to a page of them.
+        Some(_) if filter.are_cut_off => push_matching(&mut query, filter),
+        Some(products) => {
+            query
+                .push(" and i.product_id = any(")
+                .push_bind(products)
+                .push(")");
+        }
+        None => {}
+    }
+    query.push(match filter.sorted {
+        ("quantity", false) => " order by i.quantity, i.product_title, i.id",
+        ("quantity", true) => " order by i.quantity desc, i.product_title, i.id",
+        (_, false) => " order by i.product_title, i.id",
+        (_, true) => " order by i.product_title desc, i.id desc",
+    });
+    query.push(" limit ").push_bind(PAGE_SIZE + 1);
+    query.push(" offset ").push_bind(skip);
+    query.build_query_scalar().persistent(false).fetch_all(db).await
+}
+
+fn push_matching(query: &mut QueryBuilder<Postgres>, filter: &Filter) {
+    if let Some(text) = &filter.text {
+        query.push(" and ");
+        push_words(query, text);
+    }
+    if let Some(category) = filter.category {
+        query.push(" and p.category_id = ").push_bind(category);
+    }
+}
+
+/// What a list is read by.
+#[derive(Clone, Copy)]
+enum By {
+    Store,
+    Product,
+}
+
+/// The ids of a page, after so many rows of `groups`: more and more of them are read together until there are enough.
+async fn walk(db: &PgPool, filter: &Filter, groups: &[i64], by: By, mut skip: i64) -> sqlx::Result<Vec<i64>> {
+    let wanted = PAGE_SIZE + 1;
+    let (mut groups, mut size) = (groups, 1);
+    let mut found = Vec::new();
+    while !groups.is_empty() && (found.len() as u64) < wanted.unsigned_abs() {
+        let (now, rest) = groups.split_at(size.min(groups.len()));
+        let missing = wanted - i64::try_from(found.len()).unwrap_or(wanted);
+        let ids = of_groups(db, filter, now, by, skip + missing).await?;
+        let skipped = skip.min(i64::try_from(ids.len()).unwrap_or(skip));
+        found.extend(
+            ids.into_iter()
+                .skip(usize::try_from(skipped).unwrap_or(usize::MAX)),
+        );
+        skip -= skipped;
+        (groups, size) = (rest, (size * 2).min(TOGETHER));
+    }
+    Ok(found)
+}
+
+async fn of_groups(
+    db: &PgPool,
+    filter: &Filter,
+    groups: &[i64],
+    by: By,
+    limit: i64,
+) -> sqlx::Result<Vec<i64>> {
+    let mut query = QueryBuilder::<Postgres>::new("select i.id from unnest(");
+    query.push_bind(groups);
+    query.push("::bigint[]) with ordinality as g (id, place) cross join lateral (select i.id, ");
+    query.push(match by {
+        By::Store => "i.product_title as name from inventory i where i.store_id = g.id",
+        By::Product => "s.name from inventory i join store s on s.id = i.store_id where i.product_id = g.id",
+    });
+    filter.level.push_condition(&mut query);
+    if let (By::Product, Some(stores)) = (by, &filter.stores) {
+        query.push(" and i.store_id = any(").push_bind(stores).push(")");
+    }
+    query.push(" order by name, i.id limit ").push_bind(limit);
+    query
+        .push(") i order by g.place, i.name, i.id limit ")
+        .push_bind(limit);
+    query.build_query_scalar().persistent(false).fetch_all(db).await
+}
+
+async fn rows(db: impl PgExecutor<'_>, ids: &[i64]) -> sqlx::Result<Vec<Row>> {
+    sqlx::query_as!(
+        Row,
+        r#"select i.id, s.name as store_name, i.product_title, p.is_active, c.name as category_name, i.quantity,
+               i.low_stock_threshold, i.is_low as "is_low!", i.updated_at
+           from unnest($1::bigint[]) with ordinality as g (id, place) join inventory i on i.id = g.id
+               join store s on s.id = i.store_id join product p on p.id = i.product_id
+               join category c on c.id = p.category_id
+           order by g.place"#,
+        ids
+    )
+    .fetch_all(db)
+    .await
+}

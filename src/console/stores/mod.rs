@@ -1,0 +1,123 @@
+//! `/admin/stores/`
+
+mod change;
+mod queries;
+
+use askama::Template;
+use axum::{
+    Router,
+    extract::State,
+    response::Response,
+    routing::{get, post},
+};
+use sqlx::PgPool;
+
+use super::{
+    audit::{self, Entry},
+    low::LowStock,
+    operator::Operator,
+    page::{Frame, Id, Refusal, render},
+    query::{Head, Pager, Query},
+    show,
+    state::Console,
+};
+use crate::auth::Scope;
+pub use change::fate;
+use queries::{Sales, Store};
+
+const SECTION: &str = "/admin/stores/";
+
+pub fn router() -> Router<Console> {
+    Router::new()
+        .route("/admin/stores/", get(list))
+        .route("/admin/stores/new/", get(change::blank).post(change::create))
+        .route("/admin/stores/{id}/", get(detail))
+        .route("/admin/stores/{id}/edit/", get(change::edit).post(change::save))
+        .route("/admin/stores/{id}/activate/", post(change::activate))
+        .route("/admin/stores/{id}/deactivate/", post(change::deactivate))
+        .route(
+            "/admin/stores/{id}/delete/",
+            get(change::ask).post(change::delete),
+        )
+}
+
+#[derive(Template)]
+#[template(path = "stores.html")]
+struct List {
+    frame: Frame,
+    query: Query,
+    heads: Vec<Head>,
+    rows: Vec<Store>,
+    low: LowStock,
+    pager: Pager,
+    /// Whether stores may be made.
+    makes: bool,
+    writes: bool,
+}
+
+async fn list(operator: Operator, mut query: Query, State(db): State<PgPool>) -> Result<Response, Refusal> {
+    let granted = operator.caller.grant.stores.to_column();
+    let is_active = query.read_activity();
+    let rows = queries::list(&db, &query, is_active, granted.as_deref());
+    let mut rows = query.rows(rows).await?;
+    let pager = query.pager(&mut rows, None);
+    let shown: Vec<i64> = rows.iter().map(|store| store.id).collect();
+    let sorted = query.sort(&queries::COLUMNS);
+    let heads = vec![
+        query.head("Name", "name", sorted),
+        query.head("Location", "location", sorted),
+        Head::plain("Stock rows").number(),
+        Head::plain("Low").number(),
+        Head::plain("Orders").number(),
+        Head::plain("State"),
+        query.head("Created", "created", sorted),
+    ];
+    Ok(render(&List {
+        frame: Frame::new(&operator, SECTION, "Stores").after(&query),
+        heads,
+        low: LowStock::count(&db, Some(&shown)).await?,
+        rows,
+        pager,
+        makes: operator.writes_catalogue(),
+        writes: operator.may(Scope::CatalogWrite),
+        query,
+    }))
+}
+
+#[derive(Template)]
+#[template(path = "store.html")]
+struct Detail {
+    frame: Frame,
+    query: Query,
+    store: Store,
+    sales: Vec<Sales>,
+    low: LowStock,
+    entries: Vec<Entry>,
+    writes: bool,
+}
+
+async fn detail(
+    operator: Operator,
+    query: Query,
+    State(db): State<PgPool>,
+    Id(id): Id,
+) -> Result<Response, Refusal> {
+    let store = granted(&db, &operator, id).await?;
+    Ok(render(&Detail {
+        frame: Frame::new(&operator, SECTION, &store.name).after(&query),
+        sales: queries::sales(&db, id).await?,
+        low: LowStock::count(&db, Some(&[id])).await?,
+        entries: audit::latest(&db, &operator, &format!("store:{id}")).await?,
+        writes: operator.may(Scope::CatalogWrite),
+        query,
+        store,
+    }))
+}
+
+/// A store that the operator may see.
+async fn granted(db: &PgPool, operator: &Operator, id: i64) -> Result<Store, Refusal> {
+    if !operator.caller.grant.stores.hold(id) {
+        return Err(Refusal::NotFound);
+    }
+    queries::get(db, id).await?.ok_or(Refusal::NotFound)
+}

@@ -1,0 +1,80 @@
+//! `/admin/system/`: what this server is, what it needs, and how it is set up.
+
+mod probe;
+
+use std::sync::Arc;
+
+use askama::Template;
+use axum::{Router, extract::State, response::Response, routing::get};
+use chrono::{DateTime, Utc};
+
+use super::{
+    operator::Operator,
+    page::{Frame, Refusal, render},
+    show,
+    state::Console,
+};
+use crate::auth::Scope;
+use probe::{Pool, Postgres, Redis};
+
+const SECTION: &str = "/admin/system/";
+
+pub fn router() -> Router<Console> {
+    Router::new().route("/admin/system/", get(page))
+}
+
+#[derive(Template)]
+#[template(path = "system.html")]
+struct Page {
+    frame: Frame,
+    version: &'static str,
+    build: &'static str,
+    platform: String,
+    started: DateTime<Utc>,
+    debug: bool,
+    /// Why it does not answer, if it does not.
+    postgres: Result<Postgres, String>,
+    redis: Result<Redis, String>,
+    pools: [Pool; 3],
+    /// Only for superusers.
+    configuration: Option<Arc<[(String, String)]>>,
+}
+
+async fn page(operator: Operator, State(console): State<Console>) -> Result<Response, Refusal> {
+    let database = &console.app.database;
+    let (postgres, redis) = tokio::join!(probe::postgres(&database.probe), probe::redis(&console.queues));
+    Ok(render(&Page {
+        frame: Frame::new(&operator, SECTION, "System"),
+        version: env!("CARGO_PKG_VERSION"),
+        build: if cfg!(debug_assertions) {
+            "development"
+        } else {
+            "release"
+        },
+        platform: format!("{} {}", std::env::consts::OS, std::env::consts::ARCH),
+        started: console.started,
+        debug: console.debug,
+        postgres,
+        redis,
+        pools: [
+            Pool::of("Everything but the placement of orders", &database.pool),
+            Pool::of("Placement of orders", &database.placement),
+            Pool::of("Probe", &database.probe),
+        ],
+        configuration: operator.rules_system().then(|| console.configuration.clone()),
+    }))
+}
+
+impl Operator {
+    /// Whether the operator may see how the server is set up.
+    fn rules_system(&self) -> bool {
+        self.may(Scope::Admin) && self.caller.grant.stores.are_all()
+    }
+}
+
+impl Page {
+    /// How many workers listen for jobs, where Redis can tell.
+    fn workers(&self) -> Option<i64> {
+        self.redis.as_ref().ok().map(|redis| redis.workers)
+    }
+}

@@ -1,0 +1,140 @@
+//! Tallies: what lists and statistics count, kept as it changes.
+//!
+//! Triggers write differences in the transaction of the change (see `migrations/0003_scale.sql`); whoever reads sums them
+//! up. Here the differences are compacted, so that there is never much to sum up.
+
+use sqlx::PgPool;
+
+use crate::db;
+
+/// Pages of a table that one transaction compacts: some ten thousand rows, whose replacement takes a fraction of a second.
+/// All rows that gathered while no worker ran would not be done before a statement has to end.
+const PAGES: i64 = 512;
+
+/// Replaces the differences of each tally by their sums. Returns how many rows went.
+///
+/// Nobody waits for it: writers only add rows, and readers see the differences or their sum. Of several that compact at
+/// once, one does it. Each portion of a table commits by itself, so that what is done stays done whatever fails after it.
+pub async fn compact(db: &PgPool) -> sqlx::Result<u64> {
+    let mut gone = 0;
+    for tally in Tally::ALL {
+        // What is added from here on is left to the next time: this ends, however much is written meanwhile.
+        let pages = sqlx::query_scalar!(
+            r#"select pg_relation_size(to_regclass($1)) / current_setting('block_size')::bigint as "pages!""#,
+            tally.table()
+        )
+        .fetch_one(db)
+        .await?;
+        for first in (0..pages).step_by(usize::try_from(PAGES).unwrap_or(1)) {
+            gone += db::unless_silent(compact_portion(db, tally, first)).await?;
+        }
+    }
+    Ok(gone)
+}
+
+#[derive(Clone, Copy)]
+enum Tally {
+    Orders,
+    Stock,
+    Products,
+}
+
+impl Tally {
+    const ALL: [Self; 3] = [Self::Orders, Self::Stock, Self::Products];
+
+    fn table(self) -> &'static str {
+        match self {
+            Self::Orders => "order_tally",
+            Self::Stock => "stock_tally",
+            Self::Products => "product_tally",
+        }
+    }
+}
+
+/// Replaces the differences that lie in pages from `first` on by their sums, which go where there is room.
+async fn compact_portion(db: &PgPool, tally: Tally, first: i64) -> sqlx::Result<u64> {
+    /// Compacts by the columns of a group, and adds up two more.
+    macro_rules! compact {
+        ($table:literal, $group:literal, $one:literal, $other:literal, $tx:expr, $from:expr, $until:expr) => {
+            sqlx::query!(
+                "with gone as (
+                     delete from "
+                    + $table
+                    + " where ctid >= $1::text::tid and ctid < $2::text::tid and ("
+                    + $group
+                    + ") in (
+                         select "
+                    + $group
+                    + " from "
+                    + $table
+                    + "
+                         where ctid >= $1::text::tid and ctid < $2::text::tid group by "
+                    + $group
+                    + " having count(*) > 1
+                     ) returning *
+                 ), kept as (
+                     insert into "
+                    + $table
+                    + " ("
+                    + $group
+                    + ", "
+                    + $one
+                    + ", "
+                    + $other
+                    + ")
+                     select "
+                    + $group
+                    + ", sum("
+                    + $one
+                    + "), sum("
+                    + $other
+                    + ") from gone
+                     group by "
+                    + $group
+                    + " having sum("
+                    + $one
+                    + ") <> 0 or sum("
+                    + $other
+                    + ") <> 0
+                 )
+                 select from gone",
+                $from,
+                $until
+            )
+            .execute($tx)
+            .await?
+        };
+    }
+    let mut tx = db.begin().await?;
+    let is_mine =
+        sqlx::query_scalar!(r#"select pg_try_advisory_xact_lock(hashtext('afforo tallies')) as "locked!""#)
+            .fetch_one(&mut *tx)
+            .await?;
+    if !is_mine {
+        return Ok(0);
+    }
+    let (from, until) = (format!("({first},0)"), format!("({},0)", first + PAGES));
+    let done = match tally {
+        Tally::Orders => compact!(
+            "order_tally",
+            "store_id, status",
+            "orders",
+            "amount",
+            &mut *tx,
+            from,
+            until
+        ),
+        Tally::Stock => compact!("stock_tally", "store_id", "stocked", "low", &mut *tx, from, until),
+        Tally::Products => compact!(
+            "product_tally",
+            "category_id",
+            "products",
+            "active",
+            &mut *tx,
+            from,
+            until
+        ),
+    };
+    tx.commit().await?;
+    Ok(done.rows_affected())
+}

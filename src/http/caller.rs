@@ -1,0 +1,99 @@
+//! On whose behalf a request is made, and where it came from.
+
+use std::{
+    convert::Infallible,
+    net::IpAddr,
+    sync::{Arc, LazyLock},
+};
+
+use axum::{
+    extract::FromRequestParts,
+    http::{Extensions, HeaderMap, HeaderName, Request, StatusCode, request::Parts},
+};
+
+use super::{Client, Problem};
+use crate::{
+    audit::{Signature, Who},
+    auth::{Grant, Stores},
+};
+
+/// What anyone is granted where nobody has looked at a request: the API is open.
+static OPEN: LazyLock<Arc<Grant>> = LazyLock::new(|| Arc::new(Grant::open()));
+
+/// Names a request in logs and answers.
+pub const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+
+/// On whose behalf a request is made. It is an extension of a request that somebody has looked at; while the API is open,
+/// nobody does, and it is anyone.
+#[derive(Clone, Debug)]
+pub struct Caller {
+    /// Who that is, and what they are granted.
+    pub grant: Arc<Grant>,
+    /// The client's address.
+    pub address: Option<IpAddr>,
+    /// The request, by `X-Request-Id`.
+    pub request_id: Option<String>,
+}
+
+impl Caller {
+    /// Whoever has this grant, by a request.
+    #[must_use]
+    pub fn new<B>(request: &Request<B>, grant: Arc<Grant>) -> Self {
+        Self::of(request.headers(), request.extensions(), grant)
+    }
+
+    fn of(headers: &HeaderMap, extensions: &Extensions, grant: Arc<Grant>) -> Self {
+        let request_id = headers.get(REQUEST_ID).and_then(|id| id.to_str().ok());
+        Self {
+            grant,
+            address: extensions.get::<Client>().and_then(|client| client.address),
+            request_id: request_id.map(str::to_owned),
+        }
+    }
+
+    /// Under whose name the request does something.
+    #[must_use]
+    pub fn signature(&self) -> Signature {
+        Signature {
+            who: self.grant.who.clone(),
+            address: self.address,
+            request_id: self.request_id.clone(),
+        }
+    }
+
+    /// The signature of somebody in particular: nothing while the API is open.
+    #[must_use]
+    pub fn signed(&self) -> Option<Arc<Signature>> {
+        (self.grant.who != Who::Anyone).then(|| Arc::new(self.signature()))
+    }
+
+    /// Makes sure that the caller is not bound to stores, for what concerns all of them.
+    pub fn require_all_stores(&self) -> Result<(), Problem> {
+        if self.grant.stores.are_all() {
+            return Ok(());
+        }
+        Err(Problem::detail(
+            StatusCode::FORBIDDEN,
+            "This concerns all stores, and you are bound to some of them.",
+        ))
+    }
+}
+
+impl<S: Sync> FromRequestParts<S> for Caller {
+    type Rejection = Infallible;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Infallible> {
+        let looked_at = parts.extensions.get::<Self>().cloned();
+        Ok(looked_at.unwrap_or_else(|| Self::of(&parts.headers, &parts.extensions, OPEN.clone())))
+    }
+}
+
+/// What a request may see.
+impl<S: Sync> FromRequestParts<S> for Stores {
+    type Rejection = Infallible;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Infallible> {
+        let caller = parts.extensions.get::<Caller>();
+        Ok(caller.map_or(Self::All, |caller| caller.grant.stores.clone()))
+    }
+}

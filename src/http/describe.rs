@@ -1,0 +1,364 @@
+//! What the OpenAPI document says of every endpoint alike: how it refuses, what spares a GET, what makes a write
+//! conditional, and what a PATCH may leave out.
+
+use std::collections::BTreeMap;
+
+use utoipa::{
+    PartialSchema, ToResponse, ToSchema,
+    openapi::{
+        Components, ComponentsBuilder, Content, HeaderBuilder, Ref, RefOr, Required, Response,
+        ResponseBuilder,
+        path::{Operation, ParameterBuilder, ParameterIn, PathItem, Paths},
+        schema::{AnyOfBuilder, ArrayBuilder, ObjectBuilder, Schema, Type},
+        security::{ApiKey, ApiKeyValue, HttpAuthScheme, HttpBuilder, SecurityRequirement, SecurityScheme},
+    },
+};
+
+use super::{
+    FieldErrors, gate,
+    problem::{Detail, Titled},
+};
+use crate::auth::{Area, Scope};
+
+/// Makes a named response of each refusal, whose body is one of some schemas.
+macro_rules! refusals {
+    ($($(#[$doc:meta])* $name:ident: $($body:ident)|+ = $description:literal;)*) => {
+        $($(#[$doc])* #[derive(Debug)] pub struct $name;
+
+        impl<'r> ToResponse<'r> for $name {
+            fn response() -> (&'r str, RefOr<Response>) {
+                let bodies = vec![$(schema_ref::<$body>()),+];
+                (stringify!($name), response($description, bodies).into())
+            }
+        })*
+
+        fn refusals() -> ComponentsBuilder {
+            ComponentsBuilder::new()
+                .schema_from::<Detail>()
+                .schema_from::<FieldErrors>()
+                .schema_from::<Titled>()
+                $(.response_from::<$name>())*
+        }
+    };
+}
+
+refusals! {
+    /// 400 for a body.
+    Invalid: FieldErrors | Detail = "What is wrong, by field; or a sentence, where the body is no JSON.";
+    /// 400 for a query string.
+    InvalidParameter: FieldErrors = "What is wrong, by parameter.";
+    /// 400 for an order.
+    InvalidOrder: FieldErrors | Titled | Detail = "What is wrong, by field; or that the store takes no orders; or a sentence, where the body is no JSON.";
+    /// 400 for a text that is too short to be searched for.
+    InvalidPrefix: Titled | FieldErrors = "Fewer than three characters, or a character that no title has.";
+    /// 401
+    Unauthorized: Detail = "No API key was sent, or one that is not good (any more): `WWW-Authenticate` tells which.";
+    /// 403
+    Forbidden: Detail = "The API key lacks a scope, which is named; or it is bound to stores, and this concerns all of them.";
+    /// 404
+    NotFound: Detail = "There is no such record, or no such page.";
+    /// 406
+    NotAcceptable: Detail = "The answer would be JSON, which `Accept` rules out.";
+    /// 409
+    Conflict: Detail = "Orders refer to it: nothing was done.";
+    /// 409
+    KeyInUse: Detail = "Another request with this `Idempotency-Key` is under way: ask again in a second.";
+    /// 412
+    PreconditionFailed: Detail = "The record is not, or not any more, what `If-Match` names: nothing was done. Its body was not looked at.";
+    /// 413
+    TooLarge: Detail = "The body is larger than 1 MiB.";
+    /// 415
+    UnsupportedMediaType: Detail = "The body is not `application/json`.";
+    /// 429
+    TooManyFailures: Detail = "Too many API keys from this address were refused, or the caller writes too often, where that is limited: `Retry-After` says for how many seconds.";
+    /// 422
+    KeyMismatch: Detail = "This `Idempotency-Key` was used for another request.";
+}
+
+/// What operations refer to by name: the refusals, and what makes a request conditional or safe to repeat.
+#[must_use]
+pub fn components() -> Components {
+    let text = || ObjectBuilder::new().schema_type(Type::String);
+    let etag = HeaderBuilder::new().schema(Some(text())).description(Some(
+        "What this answer is known by; it changes when the answer does. For `If-None-Match` and `If-Match`.",
+    ));
+    let if_none_match = ParameterBuilder::new()
+        .name("If-None-Match")
+        .parameter_in(ParameterIn::Header)
+        .required(Required::False)
+        .schema(Some(text()))
+        .description(Some(
+            "The `ETag` of the answer that the client has, or several: it is not sent again.",
+        ));
+    let if_match = ParameterBuilder::new()
+        .name("If-Match")
+        .parameter_in(ParameterIn::Header)
+        .required(Required::False)
+        .schema(Some(text()))
+        .description(Some(
+            "The `ETag` of the record that the client has seen, or several: the record is written only while it is still like that. `*` is any.",
+        ));
+    let key = ParameterBuilder::new()
+        .name("Idempotency-Key")
+        .parameter_in(ParameterIn::Header)
+        .required(Required::False)
+        .schema(Some(text().min_length(Some(1)).max_length(Some(255)).pattern(Some("^[!-~]+$"))))
+        .description(Some(
+            "Makes it safe to send the request again: it is done once, and answered the same for a day. Any text of 1 to 255 visible ASCII characters, a UUID for example.",
+        ));
+    let replayed = HeaderBuilder::new().schema(Some(text())).description(Some(
+        "`true` where the answer is the one that the same request got before.",
+    ));
+    let not_modified = ResponseBuilder::new()
+        .description("The client has it already, as `If-None-Match` says.")
+        .header_ref("ETag", Ref::new(ETAG));
+    security_schemes(refusals())
+        .header("ETag", etag.build())
+        .header("IdempotentReplayed", replayed.build())
+        .parameter("IdempotencyKey", key.build())
+        .parameter("IfMatch", if_match.build())
+        .parameter("IfNoneMatch", if_none_match.build())
+        .response("NotModified", not_modified.build())
+        .build()
+}
+
+const ETAG: &str = "#/components/headers/ETag";
+const REPLAYED: &str = "#/components/headers/IdempotentReplayed";
+const IDEMPOTENCY_KEY: &str = "#/components/parameters/IdempotencyKey";
+const IF_MATCH: &str = "#/components/parameters/IfMatch";
+const IF_NONE_MATCH: &str = "#/components/parameters/IfNoneMatch";
+
+fn schema_ref<T: ToSchema>() -> RefOr<Schema> {
+    Ref::from_schema_name(T::name()).into()
+}
+
+fn response(description: &str, mut bodies: Vec<RefOr<Schema>>) -> Response {
+    let schema = if bodies.len() == 1 {
+        bodies.remove(0)
+    } else {
+        let any_of = bodies.into_iter().fold(AnyOfBuilder::new(), AnyOfBuilder::item);
+        Schema::from(any_of).into()
+    };
+    ResponseBuilder::new()
+        .description(description)
+        .content("application/json", Content::new(Some(schema)))
+        .build()
+}
+
+/// Adds what all endpoints share: a name that no other operation has, and the refusals that need no handler.
+pub(super) fn complete(paths: &mut Paths, schemas: &mut Vec<(String, RefOr<Schema>)>, area: Area) {
+    for item in paths.paths.values_mut() {
+        if let Some(patch) = &mut item.patch {
+            require_nothing(patch, schemas);
+        }
+        if let Some(get) = &mut item.get {
+            spare(get);
+        }
+        if let Some(post) = &mut item.post {
+            may_be_repeated(post);
+        }
+        for write in [&mut item.put, &mut item.patch, &mut item.delete]
+            .into_iter()
+            .flatten()
+        {
+            may_be_conditional(write);
+        }
+        for (writes, operation) in operations(item) {
+            complete_operation(operation);
+            guard(operation, area.scope(writes));
+        }
+    }
+}
+
+/// The operations of a path, and whether they write.
+fn operations(item: &mut PathItem) -> impl Iterator<Item = (bool, &mut Operation)> {
+    let PathItem {
+        get,
+        put,
+        post,
+        patch,
+        delete,
+        ..
+    } = item;
+    [
+        (false, get),
+        (true, put),
+        (true, post),
+        (true, patch),
+        (true, delete),
+    ]
+    .into_iter()
+    .filter_map(|(writes, operation)| Some((writes, operation.as_mut()?)))
+}
+
+/// Has an operation tell what a key must be good for, where one is asked for: that is a setting of the server.
+fn guard(operation: &mut Operation, scope: Scope) {
+    let none: [&str; 0] = [];
+    operation.security = Some(vec![
+        SecurityRequirement::default(),
+        SecurityRequirement::new(BEARER, none),
+        SecurityRequirement::new(HEADER, none),
+    ]);
+    let needs = format!("An API key needs the scope `{scope}`.");
+    operation.description = Some(match operation.description.take() {
+        Some(said) if !said.trim().is_empty() => format!("{said}\n\n{needs}"),
+        _ => needs,
+    });
+    let responses = &mut operation.responses.responses;
+    refuse::<Unauthorized>(responses, "401");
+    refuse::<Forbidden>(responses, "403");
+    refuse_too::<Detail>(responses, "429");
+}
+
+/// How keys are sent.
+const BEARER: &str = "bearer";
+const HEADER: &str = "header";
+
+fn security_schemes(components: ComponentsBuilder) -> ComponentsBuilder {
+    let bearer = HttpBuilder::new().scheme(HttpAuthScheme::Bearer).build();
+    let header = ApiKeyValue::new(gate::API_KEY.as_str());
+    components
+        .security_scheme(BEARER, SecurityScheme::Http(bearer))
+        .security_scheme(HEADER, SecurityScheme::ApiKey(ApiKey::Header(header)))
+}
+
+fn complete_operation(operation: &mut Operation) {
+    let tag = operation
+        .tags
+        .iter()
+        .flatten()
+        .next()
+        .map(|tag| tag.to_ascii_lowercase());
+    if let (Some(tag), Some(id)) = (tag, &operation.operation_id) {
+        operation.operation_id = Some(format!("{tag}_{id}"));
+    }
+    let summary = operation.summary.clone().unwrap_or_default();
+    let responses = &mut operation.responses.responses;
+    for response in responses.values_mut() {
+        if let RefOr::T(response) = response
+            && response.description.is_empty()
+        {
+            response.description.clone_from(&summary);
+        }
+    }
+    refuse::<NotAcceptable>(responses, "406");
+    if operation.request_body.is_some() {
+        refuse::<TooLarge>(responses, "413");
+        refuse::<UnsupportedMediaType>(responses, "415");
+    }
+}
+
+/// Has a GET tell what its answer is known by, and that it need not be sent again.
+fn spare(get: &mut Operation) {
+    let parameters = get.parameters.get_or_insert_default();
+    parameters.push(RefOr::Ref(Ref::new(IF_NONE_MATCH)));
+    let responses = &mut get.responses.responses;
+    add_etag(responses);
+    responses.insert("304".to_owned(), Ref::from_response_name("NotModified").into());
+}
+
+/// Has a write of one record tell how it is kept from a record that has changed.
+fn may_be_conditional(write: &mut Operation) {
+    let parameters = write.parameters.get_or_insert_default();
+    parameters.push(RefOr::Ref(Ref::new(IF_MATCH)));
+    let responses = &mut write.responses.responses;
+    add_etag(responses);
+    refuse::<PreconditionFailed>(responses, "412");
+}
+
+fn add_etag(responses: &mut BTreeMap<String, RefOr<Response>>) {
+    if let Some(RefOr::T(found)) = responses.get_mut("200") {
+        found
+            .headers
+            .insert("ETag".to_owned(), RefOr::Ref(Ref::new(ETAG)));
+    }
+}
+
+/// Has a POST tell how it can be repeated.
+fn may_be_repeated(post: &mut Operation) {
+    let parameters = post.parameters.get_or_insert_default();
+    parameters.push(RefOr::Ref(Ref::new(IDEMPOTENCY_KEY)));
+    let responses = &mut post.responses.responses;
+    for (status, response) in responses.iter_mut() {
+        if let RefOr::T(response) = response
+            && status.starts_with('2')
+        {
+            let replayed = RefOr::Ref(Ref::new(REPLAYED));
+            response
+                .headers
+                .insert("Idempotent-Replayed".to_owned(), replayed);
+        }
+    }
+    refuse::<KeyInUse>(responses, "409");
+    refuse::<KeyMismatch>(responses, "422");
+}
+
+/// Of what else a rate limit answers, the body is one or the other.
+fn refuse_too<T: ToSchema>(responses: &mut BTreeMap<String, RefOr<Response>>, status: &str) {
+    let Some(RefOr::T(response)) = responses.get_mut(status) else {
+        return refuse::<TooManyFailures>(responses, status);
+    };
+    for content in response.content.values_mut() {
+        let RefOr::T(content) = content else { continue };
+        let either = content.schema.take().into_iter().chain([schema_ref::<T>()]);
+        let either = either.fold(AnyOfBuilder::new(), AnyOfBuilder::item);
+        content.schema = Some(Schema::from(either).into());
+    }
+}
+
+fn refuse<'r, T: ToResponse<'r>>(responses: &mut BTreeMap<String, RefOr<Response>>, status: &str) {
+    let (name, _) = T::response();
+    responses.insert(status.to_owned(), Ref::from_response_name(name).into());
+}
+
+/// Has a PATCH send another schema than a PUT: of the same fields, none is required, and what is left out stays as it is.
+fn require_nothing(patch: &mut Operation, schemas: &mut Vec<(String, RefOr<Schema>)>) {
+    let Some(RefOr::T(body)) = &mut patch.request_body else {
+        return;
+    };
+    for content in body.content.values_mut() {
+        let RefOr::T(content) = content else { continue };
+        let Some(RefOr::Ref(sent)) = &content.schema else {
+            continue;
+        };
+        let Some((name, RefOr::T(Schema::Object(complete)))) = schemas
+            .iter()
+            .find(|(name, _)| sent.ref_location == Ref::from_schema_name(name).ref_location)
+        else {
+            continue;
+        };
+        let (name, mut partial) = (format!("Partial{name}"), complete.clone());
+        partial.required.clear();
+        for property in partial.properties.values_mut() {
+            if let RefOr::T(Schema::Object(property)) = property {
+                property.default = None;
+            }
+        }
+        content.schema = Some(Ref::from_schema_name(&name).into());
+        schemas.push((name, Schema::Object(partial).into()));
+    }
+}
+
+impl PartialSchema for FieldErrors {
+    fn schema() -> RefOr<Schema> {
+        let messages = || ArrayBuilder::new().items(ObjectBuilder::new().schema_type(Type::String));
+        let element = AnyOfBuilder::new().item(schema_ref::<Self>()).item(messages());
+        let errors = AnyOfBuilder::new()
+            .item(messages())
+            .item(schema_ref::<Self>())
+            .item(ArrayBuilder::new().items(element));
+        ObjectBuilder::new()
+            .additional_properties(Some(Schema::from(errors)))
+            .description(Some(
+                "What is wrong, by field, or as `non_field_errors` with the whole: sentences; for a list, what is wrong with each element.",
+            ))
+            .examples([serde_json::json!({ "name": ["This field is required."] })])
+            .into()
+    }
+}
+
+impl ToSchema for FieldErrors {
+    fn name() -> std::borrow::Cow<'static, str> {
+        "FieldErrors".into()
+    }
+}

@@ -1,0 +1,206 @@
+//! Everything that a request can be told instead of what it asked for, in the shapes that clients know.
+//!
+//! A client never sees the text of an inner error. It is logged here, once, within the span of its request.
+
+use std::borrow::Cow;
+
+use axum::{
+    Json,
+    http::{HeaderName, HeaderValue, Method, StatusCode, header},
+    response::{IntoResponse, Response},
+};
+use serde::Serialize;
+use utoipa::ToSchema;
+
+use super::{FieldErrors, ScansBusy, conditional::precondition_failed, retry};
+use crate::{db, ledger::Deletion, telemetry::LineLimit};
+
+/// Log lines a minute about a database that does not answer: anyone can ask for something while it is away.
+static OUTAGES: LineLimit = LineLimit::new(100);
+
+/// In seconds.
+const RETRY_SOON: (HeaderName, HeaderValue) = (header::RETRY_AFTER, HeaderValue::from_static("1"));
+
+/// Why a request was not done.
+#[derive(Debug, thiserror::Error)]
+pub enum Problem {
+    /// 400: the fields of the request, or its parameters, are wrong.
+    #[error("invalid fields")]
+    Invalid(FieldErrors),
+    /// 404: there is no record of this kind with that id.
+    #[error("no such {0}")]
+    NoSuch(&'static str),
+    /// Any other refusal, with a sentence that says why.
+    #[error("{1}")]
+    Detail(StatusCode, Cow<'static, str>),
+    /// 400: a refusal with a title and a sentence, as placing an order and autocomplete answer.
+    #[error("{error}")]
+    Titled {
+        /// What kind of refusal.
+        error: &'static str,
+        /// Why, where there is more to say.
+        detail: Option<String>,
+    },
+    /// 409: another request of the same idempotency key is under way. Its answer is to be had in a moment.
+    #[error("the idempotency key is in use")]
+    KeyInUse,
+    /// 503: the database cannot be reached, or has too much to do. Nothing was done.
+    #[error("the database is unavailable")]
+    Unavailable(#[source] sqlx::Error),
+    /// 408: the client takes its time with what it sends. The connection is closed: the rest of it may still be coming.
+    #[error("{0}")]
+    TooSlow(&'static str),
+    /// 503: too much is waiting, or what was waited for failed and has been logged. Trying again later may work.
+    #[error("{0}")]
+    TryAgain(&'static str),
+    /// 500: a fault of ours.
+    #[error("internal error")]
+    Internal(#[source] Box<dyn std::error::Error + Send + Sync>),
+}
+
+impl Problem {
+    /// A refusal with a sentence that says why.
+    pub fn detail(status: StatusCode, detail: impl Into<Cow<'static, str>>) -> Self {
+        Self::Detail(status, detail.into())
+    }
+
+    /// 400 for one field.
+    pub fn field(name: &'static str, message: impl Into<Cow<'static, str>>) -> Self {
+        Self::Invalid(FieldErrors::field(name, message))
+    }
+
+    /// 400 for the request as a whole.
+    pub fn non_field(message: impl Into<Cow<'static, str>>) -> Self {
+        Self::Invalid(FieldErrors::non_field(message))
+    }
+
+    /// 405, whatever the path allows instead.
+    #[must_use]
+    pub fn not_allowed(method: &Method) -> Self {
+        Self::detail(
+            StatusCode::METHOD_NOT_ALLOWED,
+            format!("Method \"{method}\" not allowed."),
+        )
+    }
+
+    /// 404 for a path that leads nowhere.
+    #[must_use]
+    pub fn not_found() -> Self {
+        Self::detail(StatusCode::NOT_FOUND, "Not found.")
+    }
+}
+
+/// What is said where nobody knows whether a commit was made.
+pub(crate) const OUTCOME_UNKNOWN: &str = "The connection to the database was lost in the moment of the commit: whether this was done is not known. Look before you try again, or repeat the request under the same Idempotency-Key.";
+
+/// Answers a deletion: 204, 404, 412, or 409 with the reason why not.
+pub fn deleted(deletion: Deletion, no_such: Problem, why_not: &'static str) -> Result<StatusCode, Problem> {
+    match deletion {
+        Deletion::Done => Ok(StatusCode::NO_CONTENT),
+        Deletion::NotFound => Err(no_such),
+        Deletion::PreconditionFailed => Err(precondition_failed()),
+        Deletion::Ordered => Err(Problem::detail(StatusCode::CONFLICT, why_not)),
+    }
+}
+
+impl From<ScansBusy> for Problem {
+    fn from(_: ScansBusy) -> Self {
+        Self::TryAgain("Too many searches for short texts are under way, try again later.")
+    }
+}
+
+impl From<sqlx::Error> for Problem {
+    fn from(error: sqlx::Error) -> Self {
+        match &error {
+            _ if db::is_lost_commit(&error) => {
+                tracing::error!(
+                    error = &error as &dyn std::error::Error,
+                    "whether a transaction was committed is not known"
+                );
+                Self::TryAgain(OUTCOME_UNKNOWN)
+            }
+            sqlx::Error::PoolClosed | sqlx::Error::Io(_) => Self::Unavailable(error),
+            sqlx::Error::Database(_) if !db::was_refused(&error) => Self::Unavailable(error),
+            _ if db::is_passing(&error) => Self::Unavailable(error),
+            _ => Self::Internal(error.into()),
+        }
+    }
+}
+
+impl IntoResponse for Problem {
+    fn into_response(self) -> Response {
+        match self {
+            Self::Invalid(errors) => (StatusCode::BAD_REQUEST, Json(errors)).into_response(),
+            Self::NoSuch(kind) => (
+                StatusCode::NOT_FOUND,
+                Json(Detail::new(format!("No {kind} matches the given query."))),
+            )
+                .into_response(),
+            Self::Detail(status, detail) => (status, Json(Detail::new(detail))).into_response(),
+            Self::Titled { error, detail } => {
+                (StatusCode::BAD_REQUEST, Json(Titled { error, detail })).into_response()
+            }
+            Self::KeyInUse => (
+                StatusCode::CONFLICT,
+                [RETRY_SOON],
+                Json(Detail::new("A request with this Idempotency-Key is under way.")),
+            )
+                .into_response(),
+            Self::Unavailable(error) => {
+                if let Some(left_out) = OUTAGES.admit(None) {
+                    tracing::error!(
+                        error = &error as &dyn std::error::Error,
+                        left_out,
+                        "the database is unavailable"
+                    );
+                }
+                let mut response =
+                    Self::TryAgain("Service temporarily unavailable, try again later.").into_response();
+                retry::note_error(&error, &mut response);
+                response
+            }
+            Self::TryAgain(detail) => (
+                StatusCode::SERVICE_UNAVAILABLE,
+                [RETRY_SOON],
+                Json(Detail::new(detail)),
+            )
+                .into_response(),
+            Self::TooSlow(detail) => {
+                let close = [(header::CONNECTION, HeaderValue::from_static("close"))];
+                (StatusCode::REQUEST_TIMEOUT, close, Json(Detail::new(detail))).into_response()
+            }
+            Self::Internal(error) => {
+                tracing::error!(error = &*error as &dyn std::error::Error, "a request failed");
+                let detail = Json(Detail::new("Internal server error."));
+                (StatusCode::INTERNAL_SERVER_ERROR, detail).into_response()
+            }
+        }
+    }
+}
+
+/// A sentence that says why.
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Detail {
+    #[schema(value_type = String)]
+    detail: Cow<'static, str>,
+}
+
+impl Detail {
+    fn new(detail: impl Into<Cow<'static, str>>) -> Self {
+        Self {
+            detail: detail.into(),
+        }
+    }
+}
+
+/// A title, and where there is more to say a sentence.
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Titled {
+    #[schema(value_type = String)]
+    error: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    detail: Option<String>,
+}

@@ -1,0 +1,343 @@
+//! Every operation of the API × every scope × stores that are granted or not. What each caller is answered follows from what
+//! a row of the table says of the operation; an operation without a row fails the test.
+
+use std::{collections::BTreeSet, net::Ipv4Addr};
+
+use afforo::{
+    auth::{Scope, Stores},
+    config::{ApiAuth, HttpSettings},
+};
+use reqwest::{Method, StatusCode};
+use serde_json::{Value, json};
+
+use super::{ask, guarded};
+use crate::support::app::{TestApp, send};
+
+/// What an operation is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum About {
+    /// What belongs to no store: whoever is bound to stores reads it, and may not write it.
+    Everyone,
+    /// A list: whoever is bound sees what is theirs.
+    List,
+    /// An object of a store: for others there is none.
+    Object,
+    /// Something to be made in a store: for others there is no such store.
+    Creation,
+    /// A store to be made: not by who is bound.
+    Store,
+}
+use About::{Creation, Everyone, List, Object, Store};
+
+/// Method, path, the scope that is needed, and what it is about.
+const OPERATIONS: [(&str, &str, Scope, About); 28] = [
+    ("GET", "/api/categories/", Scope::CatalogRead, Everyone),
+    ("POST", "/api/categories/", Scope::CatalogWrite, Everyone),
+    ("GET", "/api/categories/{id}/", Scope::CatalogRead, Everyone),
+    ("PUT", "/api/categories/{id}/", Scope::CatalogWrite, Everyone),
+    ("PATCH", "/api/categories/{id}/", Scope::CatalogWrite, Everyone),
+    ("DELETE", "/api/categories/{id}/", Scope::CatalogWrite, Everyone),
+    ("GET", "/api/products/", Scope::CatalogRead, Everyone),
+    ("POST", "/api/products/", Scope::CatalogWrite, Everyone),
+    ("GET", "/api/products/search/", Scope::CatalogRead, Everyone),
+    ("GET", "/api/products/autocomplete/", Scope::CatalogRead, Everyone),
+    ("GET", "/api/products/{id}/", Scope::CatalogRead, Everyone),
+    ("PUT", "/api/products/{id}/", Scope::CatalogWrite, Everyone),
+    ("PATCH", "/api/products/{id}/", Scope::CatalogWrite, Everyone),
+    ("DELETE", "/api/products/{id}/", Scope::CatalogWrite, Everyone),
+    ("GET", "/api/stores/", Scope::CatalogRead, List),
+    ("POST", "/api/stores/", Scope::CatalogWrite, Store),
+    ("GET", "/api/stores/{id}/", Scope::CatalogRead, Object),
+    ("PUT", "/api/stores/{id}/", Scope::CatalogWrite, Object),
+    ("PATCH", "/api/stores/{id}/", Scope::CatalogWrite, Object),
+    ("GET", "/api/inventory/", Scope::InventoryRead, List),
+    ("POST", "/api/inventory/", Scope::InventoryWrite, Creation),
+    ("GET", "/api/inventory/{id}/", Scope::InventoryRead, Object),
+    ("PUT", "/api/inventory/{id}/", Scope::InventoryWrite, Object),
+    ("PATCH", "/api/inventory/{id}/", Scope::InventoryWrite, Object),
+    (
+        "GET",
+        "/api/inventory/{id}/movements/",
+        Scope::InventoryRead,
+        Object,
+    ),
+    ("GET", "/api/orders/", Scope::OrdersRead, List),
+    ("GET", "/api/orders/{id}/", Scope::OrdersRead, Object),
+    ("GET", "/api/orders/stats/", Scope::Stats, List),
+];
+
+/// Operations whose rows would be gone, or grow, with every caller: they have a table of their own, asked last.
+const LAST: [(&str, &str, Scope, About); 4] = [
+    (
+        "POST",
+        "/api/inventory/{id}/movements/",
+        Scope::InventoryWrite,
+        Object,
+    ),
+    ("POST", "/api/orders/", Scope::OrdersWrite, Creation),
+    ("DELETE", "/api/inventory/{id}/", Scope::InventoryWrite, Object),
+    ("DELETE", "/api/stores/{id}/", Scope::CatalogWrite, Object),
+];
+
+/// Two stores, each with stock and an order, and products of which one was never ordered.
+struct House {
+    app: TestApp,
+    /// `[ours, theirs]`.
+    stores: [i64; 2],
+    stock: [i64; 2],
+    orders: [i64; 2],
+    product: i64,
+    category: i64,
+    /// A key that is good for everything.
+    admin: String,
+    /// Numbers names, so that none is taken twice.
+    made: usize,
+}
+
+impl House {
+    async fn build() -> Self {
+        let open = TestApp::start().await;
+        let category = open.category("Lamps").await;
+        let product = open.product_in(category, "Lamp", "10.00").await;
+        let (mut stores, mut stock, mut orders) = ([0; 2], [0; 2], [0; 2]);
+        for (index, name) in ["Ours", "Theirs"].into_iter().enumerate() {
+            stores[index] = open.store(name).await;
+            stock[index] = open.stock(stores[index], product, 1000).await;
+            orders[index] = open.order(stores[index], &[(product, 1)]).await.created();
+        }
+        // Each request comes from another address: none is held back for the failures of those before.
+        let http = HttpSettings {
+            trusted_proxies: "127.0.0.1".parse().unwrap(),
+            ..guarded(ApiAuth::All)
+        };
+        let app = open.beside_with(http).await;
+        let admin = app.key(&[Scope::Admin], Stores::All).await;
+        Self {
+            app,
+            admin,
+            stores,
+            stock,
+            orders,
+            product,
+            category,
+            made: 0,
+        }
+    }
+
+    /// Asks for an operation on what is of a store: 0 is ours, 1 theirs. What is deleted is made for it.
+    async fn ask(&mut self, key: &str, (method, path): (&str, &str), store: usize) -> (StatusCode, Value) {
+        self.made += 1;
+        let name = format!("Made {}", self.made);
+        let (store_id, product) = (self.stores[store], self.product);
+        let fresh_product = async |app: &TestApp| {
+            let body = json!({ "title": name, "price": "1.00", "category_id": self.category });
+            ask(app, &self.admin, Method::POST, "/api/products/", &body)
+                .await
+                .created()
+        };
+        let id = match (method, path) {
+            ("DELETE", "/api/categories/{id}/") => {
+                let body = json!({ "name": name });
+                let made = ask(&self.app, &self.admin, Method::POST, "/api/categories/", &body).await;
+                made.created()
+            }
+            ("DELETE", "/api/products/{id}/") => fresh_product(&self.app).await,
+            ("DELETE", "/api/inventory/{id}/") => {
+                let body = json!({ "store_id": store_id, "product_id": fresh_product(&self.app).await });
+                let made = ask(&self.app, &self.admin, Method::POST, "/api/inventory/", &body).await;
+                made.created()
+            }
+            (_, path) if path.starts_with("/api/categories/") => self.category,
+            (_, path) if path.starts_with("/api/products/") => product,
+            (_, path) if path.starts_with("/api/stores/") => store_id,
+            (_, path) if path.starts_with("/api/inventory/") => self.stock[store],
+            _ => self.orders[store],
+        };
+        let body = match (method, path.split('/').nth(2).unwrap()) {
+            ("GET" | "DELETE", _) => Value::Null,
+            (_, "categories") if method == "POST" => json!({ "name": name }),
+            (_, "categories") => json!({ "name": "Lamps" }),
+            (_, "products") => json!({ "title": "Lamp", "price": "10.00", "category_id": self.category }),
+            (_, "stores") => json!({ "name": name, "location": "Here" }),
+            (_, "orders") => {
+                json!({ "store_id": store_id, "items": [{ "product_id": product, "quantity": 1 }] })
+            }
+            ("POST", _) if path.ends_with("/movements/") => {
+                json!({ "kind": "add", "quantity": 1, "reason": "Found" })
+            }
+            ("POST", _) => json!({ "store_id": store_id, "product_id": fresh_product(&self.app).await }),
+            _ => json!({ "store_id": store_id, "product_id": product, "low_stock_threshold": 5 }),
+        };
+        let url = path.replace("{id}", &id.to_string());
+        let url = if url.ends_with("autocomplete/") {
+            url + "?q=lam"
+        } else {
+            url
+        };
+        let address = Ipv4Addr::from(u32::try_from(self.made).unwrap());
+        let request = self.app.request(method.parse().unwrap(), &url).bearer_auth(key);
+        let request = request.header("x-forwarded-for", address.to_string());
+        let answer = match body {
+            Value::Null => send(request).await,
+            body => send(request.json(&body)).await,
+        };
+        (answer.status, answer.body)
+    }
+}
+
+/// What a caller is to be answered that has the scope.
+fn expected(method: &str, about: About, is_bound: bool, store: usize) -> &'static [u16] {
+    let done: &[u16] = match method {
+        "POST" => &[201],
+        "DELETE" => &[204, 409],
+        _ => &[200],
+    };
+    match about {
+        _ if !is_bound => done,
+        Everyone | Store if method != "GET" => &[403],
+        Object if store == 1 => &[404],
+        Creation if store == 1 => &[400],
+        _ => done,
+    }
+}
+
+fn statuses(expected: &[u16], got: StatusCode) -> bool {
+    expected.contains(&got.as_u16())
+}
+
+#[tokio::test]
+async fn every_operation_lets_in_whoever_has_its_scope_and_its_store_and_nobody_else() {
+    let mut house = House::build().await;
+    let ours = || Stores::Only([house.stores[0]].into());
+    let (bound, nowhere) = (ours(), Stores::Only([].into()));
+    let mut allowed = 0;
+    for (method, path, needed, about) in OPERATIONS.into_iter().chain(LAST) {
+        let what = (method, path);
+        for key in ["", "afk_1_wrong", "Bearer"] {
+            assert_eq!(house.ask(key, what, 0).await.0, 401, "{what:?} with {key:?}");
+        }
+        for scope in Scope::ALL {
+            let key = house.app.key(&[scope], Stores::All).await;
+            let (status, body) = house.ask(&key, what, 0).await;
+            if scope == needed || scope == Scope::Admin {
+                assert!(
+                    statuses(expected(method, about, false, 0), status),
+                    "{what:?} with {scope}: {status} {body}"
+                );
+                allowed += 1;
+            } else {
+                assert_eq!(status, 403, "{what:?} with {scope}: {body}");
+                assert!(
+                    body["detail"].as_str().unwrap().contains(needed.as_str()),
+                    "the scope is named: {body}"
+                );
+            }
+        }
+        let all_but = |scope: &Scope| *scope != needed && *scope != Scope::Admin;
+        let others: Vec<Scope> = Scope::ALL.into_iter().filter(all_but).collect();
+        let key = house.app.key(&others, Stores::All).await;
+        assert_eq!(house.ask(&key, what, 0).await.0, 403, "{what:?} without {needed}");
+
+        for scope in [needed, Scope::Admin] {
+            for store in [0, 1] {
+                let key = house.app.key(&[scope], bound.clone()).await;
+                let (status, body) = house.ask(&key, what, store).await;
+                assert!(
+                    statuses(expected(method, about, true, store), status),
+                    "{what:?} of store {store} with {scope}, bound: {status} {body}"
+                );
+                let key = house.app.key(&[scope], nowhere.clone()).await;
+                let (status, body) = house.ask(&key, what, store).await;
+                assert!(
+                    statuses(expected(method, about, true, 1), status),
+                    "{what:?} with {scope}, bound to no store: {status} {body}"
+                );
+            }
+        }
+    }
+    assert_eq!(allowed, 2 * (OPERATIONS.len() + LAST.len()));
+    assert_eq!(house.app.unbalanced().await, []);
+}
+
+#[test]
+fn the_table_has_every_operation() {
+    let document = serde_json::to_value(afforo::server::document()).unwrap();
+    let paths = document["paths"].as_object().unwrap();
+    let known: BTreeSet<(String, String)> = paths
+        .iter()
+        .filter(|(path, _)| !path.starts_with("/health/"))
+        .flat_map(|(path, item)| {
+            let methods = item.as_object().unwrap().keys();
+            methods.map(move |method| (method.to_ascii_uppercase(), path.clone()))
+        })
+        .collect();
+    let in_table = OPERATIONS.iter().chain(&LAST);
+    let in_table: BTreeSet<(String, String)> = in_table
+        .map(|(method, path, ..)| ((*method).to_owned(), (*path).to_owned()))
+        .collect();
+    assert_eq!(in_table, known);
+}
+
+#[tokio::test]
+async fn lists_and_numbers_show_the_granted_stores_alone() {
+    let house = House::build().await;
+    let [ours, theirs] = house.stores;
+    let key = house.app.key(&[Scope::Admin], Stores::Only([ours].into())).await;
+    let get = async |path: String| ask(&house.app, &key, Method::GET, &path, &Value::Null).await;
+    for list in ["/api/stores/", "/api/inventory/", "/api/orders/"] {
+        for query in ["", "?cursor="] {
+            let rows = get(format!("{list}{query}")).await.column("id");
+            assert_eq!(rows.len(), 1, "{list}{query}");
+        }
+    }
+    let count = async |path: &str| get(path.to_owned()).await.body["count"].clone();
+    assert_eq!(count("/api/stores/").await, 1);
+    for list in ["/api/inventory/", "/api/orders/"] {
+        assert_eq!(count(&format!("{list}?store_id={ours}")).await, 1, "{list}");
+        assert_eq!(count(&format!("{list}?store_id={theirs}")).await, 0, "{list}");
+    }
+    assert_eq!(
+        count(&format!("/api/inventory/?product_id={}", house.product)).await,
+        1
+    );
+    assert_eq!(count("/api/orders/?status=confirmed").await, 1);
+    let in_stock = async |store: i64| count(&format!("/api/products/search/?store_id={store}")).await;
+    assert_eq!(
+        (in_stock(ours).await, in_stock(theirs).await),
+        (json!(1), json!(0))
+    );
+    let orders = async |path: String| get(path).await.body["total_orders"].clone();
+    assert_eq!(orders("/api/orders/stats/".to_owned()).await, 1);
+    assert_eq!(orders(format!("/api/orders/stats/?store_id={ours}")).await, 1);
+    assert_eq!(orders(format!("/api/orders/stats/?store_id={theirs}")).await, 0);
+}
+
+#[tokio::test]
+async fn a_body_does_not_reach_a_store_that_is_not_granted() {
+    let house = House::build().await;
+    let [ours, theirs] = house.stores;
+    let key = house.app.key(&[Scope::Admin], Stores::Only([ours].into())).await;
+    let send =
+        async |method: Method, path: String, body: Value| ask(&house.app, &key, method, &path, &body).await;
+    let missing = json!({ "store_id": [format!("Invalid pk \"{theirs}\" - object does not exist.")] });
+    let stock = format!("/api/inventory/{}/", house.stock[0]);
+    send(Method::PATCH, stock.clone(), json!({ "store_id": theirs }))
+        .await
+        .is(400, missing.clone());
+    let complete = json!({ "store_id": theirs, "product_id": house.product });
+    send(Method::PUT, stock, complete.clone())
+        .await
+        .is(400, missing.clone());
+    send(Method::POST, "/api/inventory/".to_owned(), complete)
+        .await
+        .is(400, missing);
+    let order = json!({ "store_id": theirs, "items": [{ "product_id": house.product, "quantity": 1 }] });
+    send(Method::POST, "/api/orders/".to_owned(), order).await.is(
+        400,
+        json!({ "error": "Validation Error", "detail": format!("Store {theirs} not found or inactive") }),
+    );
+    let stock = house.app.key(&[Scope::InventoryRead], Stores::All).await;
+    let path = format!("/api/inventory/{}/", house.stock[1]);
+    let untouched = ask(&house.app, &stock, Method::GET, &path, &Value::Null).await;
+    assert_eq!(untouched.body["quantity"], 999);
+}

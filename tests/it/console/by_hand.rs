@@ -1,0 +1,183 @@
+//! Orders that are written by hand.
+
+use afforo::auth::Role;
+
+use super::{browser, execute, orders::shop};
+use crate::support::app::{TestApp, order};
+
+/// The key that stands in a form.
+fn key(page: &str) -> String {
+    let key = page.split(r#"name="idempotency_key" value=""#).nth(1).unwrap();
+    key.split('"').next().unwrap().to_owned()
+}
+
+#[tokio::test]
+async fn an_order_is_written_by_hand_line_by_line() {
+    let app = TestApp::start().await;
+    let shop = shop(&app).await;
+    let chair = app.product("Chair", "10.00").await;
+    app.stock(shop.here, chair, 0).await;
+    app.product("Lampshade that is nowhere", "1.00").await;
+    let mut browser = browser(&app, Role::Staff).await;
+    let path = format!("/admin/orders/new/?store={}&q=lamp", shop.here);
+    let page = browser.page(&path).await;
+    assert!(
+        page.contains(&format!(r#"name="add" value="{}""#, shop.product)),
+        "{page}"
+    );
+    assert!(!page.contains("Lampshade"), "{page}");
+    let part = browser.page(&path.replace("new/", "new/products/")).await;
+    assert!(part.contains("Lamp") && !part.contains("<html"), "{part}");
+
+    let query = format!("&product={}&quantity=4&add={chair}", shop.product);
+    let page = browser.page(&format!("{path}{query}")).await;
+    assert!(page.contains(r#"inputmode="numeric" value="4""#), "{page}");
+    assert!(
+        page.contains(&format!(r#"name="remove" value="{chair}""#)),
+        "{page}"
+    );
+    let page = browser
+        .page(&format!("{path}{query}&remove={}", shop.product))
+        .await;
+    assert!(
+        !page.contains(&format!(r#"name="product" value="{}""#, shop.product)),
+        "{page}"
+    );
+
+    let (store, lamp, chair) = (shop.here.to_string(), shop.product.to_string(), chair.to_string());
+    let key = key(&page);
+    let lines = [
+        ("idempotency_key", key.as_str()),
+        ("store", &store),
+        ("product", &lamp),
+        ("quantity", "4"),
+    ];
+    let answer = browser.post("/admin/orders/new/", &lines).await;
+    assert_eq!(answer.status, 303, "{}", answer.text);
+    let there = answer.header("location").to_owned();
+    assert!(there.ends_with("/?done=confirmed"), "{there}");
+    let page = browser.page(&there).await;
+    assert!(
+        page.contains("The order was placed and confirmed.") && page.contains("<dd>staff</dd>"),
+        "{page}"
+    );
+    let again = browser.post("/admin/orders/new/", &lines).await;
+    assert_eq!(again.header("location"), there);
+    assert_eq!(app.quantity(shop.stock).await, 6);
+
+    let lines = [("store", store.as_str()), ("product", &chair), ("quantity", "1")];
+    let answer = browser.post("/admin/orders/new/", &lines).await;
+    let there = answer.header("location").to_owned();
+    assert!(there.ends_with("/?done=rejected"), "{there}");
+    assert!(browser.page(&there).await.contains("Why it was rejected"));
+}
+
+#[tokio::test]
+async fn an_order_that_is_written_wrong_is_shown_again_with_what_is_wrong() {
+    let app = TestApp::start().await;
+    let shop = shop(&app).await;
+    let mut browser = browser(&app, Role::Staff).await;
+    let (store, lamp) = (shop.here.to_string(), shop.product.to_string());
+    let wrong = [("store", store.as_str()), ("product", &lamp), ("quantity", "0")];
+    let answer = browser.post("/admin/orders/new/", &wrong).await;
+    assert_eq!(answer.status, 400);
+    for text in [
+        "Ensure this value is greater than or equal to 1.",
+        "Lamp",
+        r#"value="0""#,
+    ] {
+        assert!(answer.text.contains(text), "{text}: {}", answer.text);
+    }
+    let answer = browser.post("/admin/orders/new/", &[("store", &store)]).await;
+    assert_eq!(answer.status, 400);
+    assert!(
+        answer.text.contains("At least one item is required"),
+        "{}",
+        answer.text
+    );
+    execute(&app, "update store set is_active = false").await;
+    let right = [("store", store.as_str()), ("product", &lamp), ("quantity", "1")];
+    let answer = browser.post("/admin/orders/new/", &right).await;
+    assert!(answer.text.contains("not found or inactive"), "{}", answer.text);
+    let orders = app.get("/api/orders/").await;
+    assert_eq!(orders.body["count"], 0);
+}
+
+#[tokio::test]
+async fn an_order_without_a_store_says_so_at_the_field() {
+    let app = TestApp::start().await;
+    let shop = shop(&app).await;
+    let mut browser = browser(&app, Role::Staff).await;
+    let lamp = shop.product.to_string();
+    let lines = [("store", ""), ("product", lamp.as_str()), ("quantity", "1")];
+    let answer = browser.post("/admin/orders/new/", &lines).await;
+    assert_eq!(answer.status, 400);
+    let field = r#"<p class="error" id="store-error">Choose a store.</p>"#;
+    assert!(answer.text.contains(field), "{}", answer.text);
+    assert!(
+        !answer.text.contains("may not be null") && !answer.text.contains(r#"role="alert""#),
+        "{}",
+        answer.text
+    );
+    assert!(
+        answer.text.contains(r#"name="store" required"#),
+        "{}",
+        answer.text
+    );
+}
+
+#[tokio::test]
+async fn another_store_shows_its_own_stock_and_the_key_goes_with_the_order_alone() {
+    let app = TestApp::start().await;
+    let shop = shop(&app).await;
+    let there = app.store("Elsewhere").await;
+    app.stock(there, shop.product, 54).await;
+    let mut browser = browser(&app, Role::Staff).await;
+    for (store, stock) in [(shop.here, 10), (there, 54)] {
+        let path = format!(
+            "/admin/orders/new/?store={store}&q=lamp&product={}&quantity=1",
+            shop.product
+        );
+        let page = browser.page(&path).await;
+        let (_, draft) = page.split_once(r#"id="draft""#).unwrap();
+        assert!(draft.contains(&format!("{stock} in stock")), "{draft}");
+        assert!(
+            draft.contains(&format!(r#"<td class="number">{stock}</td>"#)),
+            "{draft}"
+        );
+        assert!(page.contains("Show its stock"), "{page}");
+        let keys: Vec<&str> = page.split(r#"name="idempotency_key""#).collect();
+        assert_eq!(keys.len(), 2, "{page}");
+        assert!(keys[0].ends_with(r#"<button class="main" "#), "{}", keys[0]);
+    }
+    let page = browser.page("/admin/stock/new/").await;
+    assert!(
+        page.contains(r#"<button class="main" name="idempotency_key""#)
+            && !page.contains(r#"type="hidden" name="idem"#),
+        "{page}"
+    );
+}
+
+#[tokio::test]
+async fn a_viewer_places_no_orders() {
+    let app = TestApp::start().await;
+    let shop = shop(&app).await;
+    let mut browser = browser(&app, Role::Viewer).await;
+    assert!(
+        !browser
+            .page("/admin/orders/")
+            .await
+            .contains("/admin/orders/new/")
+    );
+    assert!(!browser.page("/admin/").await.contains("/admin/orders/new/"));
+    let body = order(shop.here, &[(shop.product, 1)]);
+    let (store, lamp) = (body["store_id"].to_string(), shop.product.to_string());
+    let fields = [("store", store.as_str()), ("product", &lamp), ("quantity", "1")];
+    assert_eq!(browser.post("/admin/orders/new/", &fields).await.status, 403);
+    assert_eq!(browser.get("/admin/orders/new/").await.status, 403);
+    assert_eq!(
+        browser.get("/admin/orders/new/products/?q=lamp").await.status,
+        403
+    );
+    assert_eq!(app.quantity(shop.stock).await, 10);
+}

@@ -1,0 +1,417 @@
+//! `/admin/login/` and `/admin/logout/`, and the session between them.
+
+use afforo::{auth::Role, config::HttpSettings};
+use futures::future::join_all;
+use reqwest::{Method, RequestBuilder};
+
+use super::{Browser, PASSWORD, TestApp, account, audit_log, browser, count, execute, production, send};
+
+const WRONG: &str = "Username or password are wrong, or the account is not active.";
+
+#[tokio::test]
+async fn whoever_is_not_logged_in_is_led_to_the_login_and_back() {
+    let app = TestApp::start().await;
+    account(&app, "ada", Role::Viewer, None).await;
+    let mut browser = Browser::new(&app);
+    let home = browser.get("/admin/").await;
+    assert_eq!(
+        (home.status.as_u16(), home.header("location")),
+        (303, "/admin/login/")
+    );
+    let page = browser.get("/admin/orders/?status=PENDING&page=2").await;
+    let login = "/admin/login/?next=%2Fadmin%2Forders%2F%3Fstatus%3DPENDING%26page%3D2";
+    assert_eq!((page.status.as_u16(), page.header("location")), (303, login));
+    let form = browser.page(login).await;
+    assert!(
+        form.contains(r#"name="next" value="/admin/orders/?status=PENDING&#38;page=2""#),
+        "{form}"
+    );
+    let fields = [
+        ("username", "ada"),
+        ("password", PASSWORD),
+        ("next", "/admin/orders/?status=PENDING&page=2"),
+    ];
+    let done = browser.post("/admin/login/", &fields).await;
+    assert_eq!(done.header("location"), "/admin/orders/?status=PENDING&page=2");
+    let again = browser.get(login).await;
+    assert_eq!(
+        (again.status.as_u16(), again.header("location")),
+        (303, "/admin/orders/?status=PENDING&page=2")
+    );
+    let lost = browser.post("/admin/logout/", &[]).await;
+    assert_eq!(
+        (lost.status.as_u16(), lost.header("location")),
+        (303, "/admin/login/")
+    );
+    let write = browser.post("/admin/orders/", &[]).await;
+    assert_eq!(
+        (write.status.as_u16(), write.header("location")),
+        (303, "/admin/login/")
+    );
+}
+
+#[tokio::test]
+async fn nobody_is_sent_out_of_the_console_by_a_link_to_the_login() {
+    let app = TestApp::start().await;
+    account(&app, "ada", Role::Viewer, None).await;
+    for next in [
+        "https://evil.example/",
+        "//evil.example/admin/",
+        "/admin/../api/orders/",
+        "/admin/%2e%2e/api/",
+        "/api/orders/",
+    ] {
+        let mut browser = Browser::new(&app);
+        let fields = [("username", "ada"), ("password", PASSWORD), ("next", next)];
+        assert_eq!(
+            browser.post("/admin/login/", &fields).await.header("location"),
+            "/admin/",
+            "{next}"
+        );
+        let link = format!("/admin/login/?next={next}");
+        assert_eq!(browser.get(&link).await.header("location"), "/admin/", "{next}");
+    }
+}
+
+#[tokio::test]
+async fn the_cookie_is_for_this_host_and_for_tls_but_on_a_loopback_name() {
+    const HOST: &[&str] = &[
+        "__Host-afforo-session",
+        "HttpOnly",
+        "Path=/",
+        "SameSite=Lax",
+        "Secure",
+    ];
+    const PLAIN: &[&str] = &["afforo-session", "HttpOnly", "Path=/admin/", "SameSite=Lax"];
+    for (debug, scheme, host, expected) in [
+        (false, "https", "shop.example", HOST),
+        (false, "http", "shop.example", HOST),
+        (false, "http", "192.0.2.1:8000", HOST),
+        (false, "https", "localhost", HOST),
+        (true, "https", "shop.example", HOST),
+        (false, "http", "localhost:8000", PLAIN),
+        (false, "http", "LOCALHOST.", PLAIN),
+        (false, "http", "127.0.0.1:8000", PLAIN),
+        (false, "http", "[::1]:8000", PLAIN),
+        (true, "http", "shop.example", PLAIN),
+    ] {
+        let app = TestApp::start_with(HttpSettings {
+            debug,
+            allowed_hosts: "*".parse().unwrap(),
+            ..production()
+        })
+        .await;
+        account(&app, "ada", Role::Viewer, None).await;
+        let as_browser =
+            |request: RequestBuilder| send(request.header("host", host).header("x-forwarded-proto", scheme));
+        let mut browser = Browser::new(&app);
+        let form = browser.form("/admin/login/", &[("username", "ada"), ("password", PASSWORD)]);
+        let answer = as_browser(form).await;
+        assert_eq!(answer.header("cache-control"), "no-store");
+        let cookie = answer.header("set-cookie").to_owned();
+        let (pair, attributes) = cookie.split_once("; ").unwrap();
+        let (name, value) = pair.split_once('=').unwrap();
+        assert!(value.len() > 70, "{value}");
+        let mut found: Vec<_> = attributes.split("; ").collect();
+        found.sort_unstable();
+        found.insert(0, name);
+        assert_eq!(found, expected, "{debug} {scheme} {host}");
+        // A neighbouring domain could set the plain one.
+        let plain = if expected == HOST { 303 } else { 200 };
+        for (name, status) in [(HOST[0], 200), (PLAIN[0], plain)] {
+            browser.cookie = Some(format!("{name}={value}"));
+            let page = as_browser(browser.request(Method::GET, "/admin/")).await;
+            assert_eq!(page.status, status, "{name} {scheme} {host}");
+        }
+        browser.cookie = Some(pair.to_owned());
+        let left = as_browser(browser.form("/admin/logout/", &[])).await;
+        let removed = left.header("set-cookie");
+        assert!(removed.starts_with(&format!("{}=;", expected[0])), "{removed}");
+        assert!(removed.contains(expected[2]), "{removed}");
+        assert_eq!(removed.contains("Secure"), expected == HOST, "{removed}");
+    }
+}
+
+#[tokio::test]
+async fn a_login_is_a_new_session_and_ends_the_one_before() {
+    let app = TestApp::start().await;
+    let mut ada = browser(&app, Role::Viewer).await;
+    let first = ada.cookie.clone();
+    ada.page("/admin/").await;
+    ada.enter("viewer", PASSWORD).await;
+    assert_ne!(ada.cookie, first);
+    ada.page("/admin/").await;
+    assert_eq!(count(&app, "select count(*) from session").await, 1);
+    ada.cookie = first;
+    assert_eq!(ada.get("/admin/").await.status, 303);
+}
+
+#[tokio::test]
+async fn a_cookie_that_was_not_signed_here_is_none() {
+    let app = TestApp::start().await;
+    let mut ada = browser(&app, Role::Viewer).await;
+    let cookie = ada.cookie.clone().unwrap();
+    let (name, value) = cookie.split_once('=').unwrap();
+    let flipped = if value.starts_with('a') { "b" } else { "a" };
+    for forged in [
+        format!("{name}={flipped}{}", &value[1..]),
+        format!("{name}={}", &value[44..]),
+        format!("{name}=x"),
+    ] {
+        ada.cookie = Some(forged);
+        assert_eq!(ada.get("/admin/").await.status, 303);
+    }
+    // What is kept is no cookie.
+    let kept: Vec<u8> = sqlx::query_scalar("select token_hash from session")
+        .fetch_one(&app.pool)
+        .await
+        .unwrap();
+    assert_eq!(kept.len(), 32);
+    ada.cookie = Some(cookie);
+    ada.page("/admin/").await;
+}
+
+#[tokio::test]
+async fn a_session_ends_after_a_time_without_use_and_after_a_time_in_all() {
+    let app = TestApp::start().await;
+    let mut ada = browser(&app, Role::Viewer).await;
+    // Use keeps it, and is noted once a minute.
+    execute(
+        &app,
+        "update session set last_seen_at = now() - interval '11 hours 59 minutes'",
+    )
+    .await;
+    ada.page("/admin/").await;
+    let seen = "select count(*) from session where last_seen_at > now() - interval '10 seconds'";
+    assert_eq!(count(&app, seen).await, 1);
+    execute(
+        &app,
+        "update session set last_seen_at = now() - interval '50 seconds'",
+    )
+    .await;
+    ada.page("/admin/").await;
+    assert_eq!(count(&app, seen).await, 0);
+    execute(
+        &app,
+        "update session set last_seen_at = now() - interval '12 hours 1 second'",
+    )
+    .await;
+    assert_eq!(ada.get("/admin/").await.status, 303);
+
+    ada.enter("viewer", PASSWORD).await;
+    let days = "select count(*) from session where expires_at = created_at + interval '14 days'";
+    assert_eq!(count(&app, days).await, 1);
+    execute(&app, "update session set expires_at = now()").await;
+    assert_eq!(ada.get("/admin/").await.status, 303);
+    // The next login forgets it.
+    Browser::log_in(&app, "viewer").await;
+    assert_eq!(
+        count(&app, "select count(*) from session where expires_at <= now()").await,
+        0
+    );
+}
+
+#[tokio::test]
+async fn a_role_and_an_account_that_are_gone_are_gone_with_the_next_request() {
+    let app = TestApp::start().await;
+    let mut ada = browser(&app, Role::Superuser).await;
+    assert!(ada.page("/admin/").await.contains("/admin/access/"));
+    execute(&app, "update account set role = 'viewer'").await;
+    assert!(!ada.page("/admin/").await.contains("/admin/access/"));
+    execute(&app, "update account set is_active = false").await;
+    assert_eq!(ada.get("/admin/").await.status, 303);
+    execute(&app, "update account set is_active = true").await;
+    ada.page("/admin/").await;
+    execute(&app, "delete from account").await;
+    assert_eq!(ada.get("/admin/").await.status, 303);
+}
+
+#[tokio::test]
+async fn unknown_wrong_and_inactive_are_answered_alike() {
+    let app = TestApp::start().await;
+    account(&app, "ada", Role::Viewer, None).await;
+    account(&app, "gone", Role::Viewer, None).await;
+    execute(
+        &app,
+        "update account set is_active = false where username = 'gone'",
+    )
+    .await;
+    let mut pages = Vec::new();
+    for (username, password) in [
+        ("ada", "wrong password"),
+        ("gone", PASSWORD),
+        ("nobody", PASSWORD),
+        ("ada", ""),
+    ] {
+        let answer = Browser::new(&app).enter(username, password).await;
+        assert_eq!(answer.status, 400);
+        assert_eq!(answer.header("set-cookie"), "");
+        assert!(
+            answer.text.contains(WRONG) && !answer.text.contains(PASSWORD),
+            "{}",
+            answer.text
+        );
+        pages.push(
+            answer
+                .text
+                .replace(&format!("value=\"{username}\""), "value=\"…\""),
+        );
+    }
+    assert!(pages.iter().all(|page| *page == pages[0]));
+    assert_eq!(
+        audit_log(&app).await,
+        [
+            r#"- login.failed account:1 {"username":"ada"}"#,
+            r#"- login.failed account:2 {"username":"gone"}"#,
+            "- login.failed -",
+            r#"- login.failed account:1 {"username":"ada"}"#,
+        ]
+    );
+}
+
+#[tokio::test]
+async fn names_that_no_account_can_have_are_wrong_too() {
+    let app = TestApp::start().await;
+    let long = "a".repeat(150);
+    account(&app, &long, Role::Viewer, None).await;
+    for username in ["", "nul\0byte", &format!("{long}b"), "<script>alert(1)</script>"] {
+        let answer = Browser::new(&app).enter(username, PASSWORD).await;
+        assert_eq!(answer.status, 400, "{username}");
+        assert!(!answer.text.contains("<script>alert"));
+    }
+    Browser::log_in(&app, &long).await;
+    // Beyond what a password may have, it is not even looked at.
+    let endless = "x".repeat(2000);
+    assert_eq!(Browser::new(&app).enter(&long, &endless).await.status, 400);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn guesses_at_once_are_as_many_as_one_after_another() {
+    let app = TestApp::start().await;
+    account(&app, "ada", Role::Viewer, None).await;
+    let guesses =
+        (0..12).map(async |number| Browser::new(&app).enter("ada", &format!("guess {number}")).await);
+    let answers = join_all(guesses).await;
+    let of = |status: u16| answers.iter().filter(|answer| answer.status == status).count();
+    assert_eq!((of(400), of(429)), (5, 7));
+    let refused = answers.iter().find(|answer| answer.status == 429).unwrap();
+    let wait: i64 = refused.header("retry-after").parse().unwrap();
+    assert!((800..=900).contains(&wait), "{wait}");
+    assert!(
+        refused
+            .text
+            .contains("Too many logins have failed. Try again in 15 minutes."),
+        "{}",
+        refused.text
+    );
+    // The right one comes too late as well, and does not lengthen the wait; others go on.
+    assert_eq!(Browser::new(&app).enter("ada", PASSWORD).await.status, 429);
+    account(&app, "eve", Role::Viewer, None).await;
+    Browser::log_in(&app, "eve").await;
+    execute(&app, "update login_attempt set at = at - interval '15 minutes'").await;
+    // A server that has refused nobody yet: the other one repeats a refusal for some seconds.
+    let beside = app.beside().await;
+    Browser::log_in(&beside, "ada").await;
+    assert_eq!(
+        count(&app, "select count(*) from login_attempt where username = 'ada'").await,
+        0
+    );
+    let mut actions = audit_log(&app).await;
+    actions.retain(|entry| entry.contains("login.throttled"));
+    assert_eq!(actions, ["- login.throttled -"], "once a minute");
+}
+
+#[tokio::test]
+async fn failures_are_counted_by_address_and_by_name_wherever_they_come_from() {
+    let behind_proxy = HttpSettings {
+        trusted_proxies: "127.0.0.1".parse().unwrap(),
+        ..production()
+    };
+    let app = TestApp::start_with(behind_proxy).await;
+    account(&app, "ada", Role::Viewer, None).await;
+    let enter = async |address: &str, username: &str, password: &str| {
+        let mut browser = Browser::new(&app);
+        let body = format!("username={username}&password={}", password.replace(' ', "+"));
+        let request = browser
+            .request(Method::POST, "/admin/login/")
+            .header("x-forwarded-for", address);
+        let request = request
+            .header("content-type", "application/x-www-form-urlencoded")
+            .body(body);
+        browser.send(request).await.status.as_u16()
+    };
+    execute(&app, "insert into login_attempt (username, address) select 'name ' || n, '192.0.2.1' from generate_series(1, 20) n").await;
+    assert_eq!(enter("192.0.2.1", "ada", PASSWORD).await, 429);
+    assert_eq!(enter("192.0.2.2", "ada", PASSWORD).await, 303);
+    // An IPv6 network is one address.
+    execute(&app, "insert into login_attempt (username, address) select 'name ' || n, '2001:db8::/64' from generate_series(1, 20) n").await;
+    assert_eq!(enter("2001:db8::7", "ada", PASSWORD).await, 429);
+    assert_eq!(enter("2001:db8:0:1::7", "ada", PASSWORD).await, 303);
+    execute(&app, "insert into login_attempt (username, address) select 'ada', '198.51.100.' || n from generate_series(1, 50) n").await;
+    assert_eq!(enter("192.0.2.3", "ada", PASSWORD).await, 429);
+    let from = "select count(*) from session where address = '192.0.2.2'";
+    assert_eq!(count(&app, from).await, 1);
+}
+
+#[tokio::test]
+async fn a_success_forgets_the_failures_before_it() {
+    let app = TestApp::start().await;
+    account(&app, "ada", Role::Viewer, None).await;
+    for _ in 0..2 {
+        for _ in 0..4 {
+            assert_eq!(Browser::new(&app).enter("ada", "wrong").await.status, 400);
+        }
+        Browser::log_in(&app, "ada").await;
+    }
+}
+
+#[tokio::test]
+async fn who_logs_in_and_out_is_written_down() {
+    let app = TestApp::start().await;
+    let mut ada = browser(&app, Role::Staff).await;
+    ada.post("/admin/logout/", &[]).await;
+    assert_eq!(ada.cookie, None);
+    // Twice is once.
+    ada.post("/admin/logout/", &[]).await;
+    assert_eq!(
+        audit_log(&app).await,
+        [
+            "account:1 login.done account:1",
+            "account:1 logout.done account:1"
+        ]
+    );
+    let complete = "select count(*) from audit_log where actor_name = 'staff' and address = '127.0.0.1' and length(request_id) = 36";
+    assert_eq!(count(&app, complete).await, 2);
+    assert_eq!(count(&app, "select count(*) from session").await, 0);
+}
+
+#[tokio::test]
+async fn strangers_cannot_keep_out_who_has_logged_in_from_an_address_before() {
+    let app = TestApp::start_with(HttpSettings {
+        trusted_proxies: "127.0.0.1".parse().unwrap(),
+        ..production()
+    })
+    .await;
+    account(&app, "ada", Role::Staff, None).await;
+    let from = async |address: String, password: &str| {
+        let form = Browser::new(&app).form("/admin/login/", &[("username", "ada"), ("password", password)]);
+        send(form.header("x-forwarded-for", address))
+            .await
+            .status
+            .as_u16()
+    };
+    assert_eq!(from("2001:db8::7".to_owned(), PASSWORD).await, 303);
+    for number in 1..=50 {
+        assert_eq!(
+            from(format!("192.0.2.{number}"), "a guess").await,
+            400,
+            "{number}"
+        );
+    }
+    assert_eq!(from("192.0.2.99".to_owned(), PASSWORD).await, 429);
+    assert_eq!(
+        from("2001:db8::8".to_owned(), PASSWORD).await,
+        303,
+        "of the same network"
+    );
+}
