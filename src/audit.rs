@@ -10,7 +10,7 @@ use sqlx::PgExecutor;
 
 /// Who does something.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Who {
+pub enum Actor {
     /// Anybody: the API is open.
     Anyone,
     /// A program, by its key.
@@ -31,7 +31,7 @@ pub enum Who {
     System,
 }
 
-impl Who {
+impl Actor {
     /// As ledger and audit log write it: `key:12`, `account:3`, `system`; nothing for anyone.
     #[must_use]
     pub fn label(&self) -> Option<String> {
@@ -48,7 +48,7 @@ impl Who {
     }
 }
 
-impl fmt::Display for Who {
+impl fmt::Display for Actor {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Anyone => f.write_str("anyone"),
@@ -61,21 +61,21 @@ impl fmt::Display for Who {
 
 /// Under whose name something is done, and where that came from.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Signature {
+pub struct AuditContext {
     /// Who.
-    pub who: Who,
+    pub actor: Actor,
     /// The client's address.
     pub address: Option<IpAddr>,
     /// The request, by `X-Request-Id`.
     pub request_id: Option<String>,
 }
 
-impl Signature {
+impl AuditContext {
     /// Of what is done by itself, or on the command line.
     #[must_use]
     pub fn system() -> Self {
         Self {
-            who: Who::System,
+            actor: Actor::System,
             address: None,
             request_id: None,
         }
@@ -86,7 +86,7 @@ impl Signature {
 /// written `kind.done`, a subject `kind:id`. A write that changed nothing but `updated_at` is not logged.
 pub async fn record<T: Serialize + Sync>(
     db: impl PgExecutor<'_>,
-    signature: &Signature,
+    audit_context: &AuditContext,
     action: &'static str,
     subject: impl Into<Option<String>>,
     (before, after): (Option<&T>, Option<&T>),
@@ -103,10 +103,10 @@ pub async fn record<T: Serialize + Sync>(
     sqlx::query!(
         "insert into audit_log (actor, actor_name, address, request_id, action, subject, before, after)
          values ($1, $2, $3, $4, $5, $6, $7::text::json, $8::text::json)",
-        signature.who.label(),
-        signature.who.name(),
-        signature.address.map(|address| address.to_string()),
-        signature.request_id,
+        audit_context.actor.label(),
+        audit_context.actor.name(),
+        audit_context.address.map(|address| address.to_string()),
+        audit_context.request_id,
         action,
         subject.into(),
         json(before)?,

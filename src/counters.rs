@@ -26,7 +26,7 @@ pub async fn compact(db: &PgPool) -> sqlx::Result<u64> {
         .fetch_one(db)
         .await?;
         for first in (0..pages).step_by(usize::try_from(PAGES).unwrap_or(1)) {
-            gone += db::unless_silent(compact_portion(db, tally, first)).await?;
+            gone += db::with_timeout(compact_portion(db, tally, first)).await?;
         }
     }
     Ok(gone)

@@ -12,7 +12,7 @@ pub const TWIN_TIMEOUT: &str = "2s";
 
 /// What a request pledges to be done under: its key, and what it asks for.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Pledge {
+pub struct KeyedRequest {
     /// The client's key: 1 to 255 visible ASCII characters.
     pub key: String,
     /// Tells requests apart.
@@ -21,9 +21,9 @@ pub struct Pledge {
 
 /// An answer to be kept.
 #[derive(Debug)]
-pub struct Kept<'a> {
+pub struct StoredResponse<'a> {
     /// What it is kept under.
-    pub pledge: &'a Pledge,
+    pub pledge: &'a KeyedRequest,
     /// Its HTTP status.
     pub status: u16,
     /// Its body.
@@ -56,7 +56,7 @@ pub enum KeepError {
 }
 
 /// The answer that was kept under a key.
-pub async fn recall(db: impl PgExecutor<'_>, key: &str) -> sqlx::Result<Option<Answer>> {
+pub async fn find(db: impl PgExecutor<'_>, key: &str) -> sqlx::Result<Option<Answer>> {
     let row = sqlx::query!(
         "select fingerprint, status, body from idempotency_key where key = $1",
         key
@@ -80,10 +80,14 @@ pub async fn known(db: impl PgExecutor<'_>, keys: &[String]) -> sqlx::Result<Vec
 /// Keeps answers, as the last thing that a transaction does before its commit. If another transaction is about to keep one
 /// of the keys, waits for its end: as long as `patience`, such as [`TWIN_TIMEOUT`], in the order of the keys, so that no two wait
 /// for each other.
-pub async fn keep(tx: &mut PgConnection, answers: Vec<Kept<'_>>, patience: &str) -> Result<(), KeepError> {
+pub async fn store(
+    tx: &mut PgConnection,
+    answers: Vec<StoredResponse<'_>>,
+    patience: &str,
+) -> Result<(), KeepError> {
     let count = answers.len() as u64;
     let (mut keys, mut fingerprints, mut statuses, mut bodies) = (vec![], vec![], vec![], vec![]);
-    for Kept { pledge, status, body } in answers {
+    for StoredResponse { pledge, status, body } in answers {
         keys.push(pledge.key.clone());
         fingerprints.push(pledge.fingerprint.to_vec());
         statuses.push(i16::try_from(status).unwrap_or(i16::MAX));

@@ -6,7 +6,7 @@ use chrono::{DateTime, Utc};
 use serde::Serialize;
 use sqlx::PgExecutor;
 
-use super::{Grant, PasswordHash, Role, Stores, Who};
+use super::{Actor, Grant, PasswordHash, Role, Stores};
 
 /// An account, without its password.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -36,7 +36,7 @@ impl Account {
     #[must_use]
     pub fn grant(&self) -> Grant {
         Grant {
-            who: self.who(),
+            actor: self.actor(),
             scopes: self.role.scopes(),
             stores: Stores::of_column(self.stores.clone()),
         }
@@ -44,8 +44,8 @@ impl Account {
 
     /// As ledger and audit log name it.
     #[must_use]
-    pub fn who(&self) -> Who {
-        Who::Account {
+    pub fn actor(&self) -> Actor {
+        Actor::Account {
             id: self.id,
             name: Arc::from(self.username.as_str()),
         }

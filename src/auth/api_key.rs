@@ -8,7 +8,7 @@ use sqlx::{PgConnection, PgExecutor};
 
 use super::{Scope, Scopes, Secret, Stores};
 use crate::{
-    audit::{self, Signature},
+    audit::{self, AuditContext},
     timestamp::Timestamp,
 };
 
@@ -124,7 +124,7 @@ pub async fn create(
     tx: &mut PgConnection,
     secret: &Secret,
     new: &NewKey,
-    signature: &Signature,
+    audit_context: &AuditContext,
 ) -> sqlx::Result<(ApiKey, String)> {
     let id = sqlx::query_scalar!(r#"select nextval(pg_get_serial_sequence('api_key', 'id')) as "id!""#)
         .fetch_one(&mut *tx)
@@ -132,7 +132,7 @@ pub async fn create(
     let text = write(id, &mut rand::rng());
     let mac = hmac::sign(&signing_key(secret), text.as_bytes());
     let scopes: Vec<String> = new.scopes.iter().map(|scope| scope.as_str().to_owned()).collect();
-    let stores = new.stores.to_column();
+    let stores = new.stores.as_sql_param();
     let key = keys!(
         "insert into api_key (id, name, mac, scopes, stores, expires_at) overriding system value
          values ($1, $2, $3, $4, $5, $6) returning",
@@ -146,7 +146,7 @@ pub async fn create(
     .fetch_one(&mut *tx)
     .await?;
     let subject = Some(format!("key:{id}"));
-    audit::record(tx, signature, "key.created", subject, (None, Some(&key))).await?;
+    audit::record(tx, audit_context, "key.created", subject, (None, Some(&key))).await?;
     Ok((key, text))
 }
 
@@ -168,7 +168,11 @@ pub async fn get(db: impl PgExecutor<'_>, id: i64) -> sqlx::Result<Option<ApiKey
 }
 
 /// Revokes a key; `None` if there is none of that id, or it was revoked before. Servers know within five seconds.
-pub async fn revoke(tx: &mut PgConnection, id: i64, signature: &Signature) -> sqlx::Result<Option<ApiKey>> {
+pub async fn revoke(
+    tx: &mut PgConnection,
+    id: i64,
+    audit_context: &AuditContext,
+) -> sqlx::Result<Option<ApiKey>> {
     let Some(before) = get(&mut *tx, id).await? else {
         return Ok(None);
     };
@@ -182,7 +186,7 @@ pub async fn revoke(tx: &mut PgConnection, id: i64, signature: &Signature) -> sq
         let subject = Some(format!("key:{id}"));
         audit::record(
             tx,
-            signature,
+            audit_context,
             "key.revoked",
             subject,
             (Some(&before), Some(after)),

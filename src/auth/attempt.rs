@@ -26,7 +26,7 @@ pub enum Attempt {
         is_known: bool,
     },
     /// There were too many.
-    Refused(Throttle),
+    KeyError(Throttle),
 }
 
 /// What holds back an attempt: the seconds until one more may follow, for each bound that was reached.
@@ -114,7 +114,7 @@ pub async fn count(connection: &mut PgConnection, username: &str, address: &str)
         if throttle.username.is_some() {
             throttle.known_addresses = known_addresses(&mut *connection, username).await?;
         }
-        return Ok(Attempt::Refused(throttle));
+        return Ok(Attempt::KeyError(throttle));
     }
     sqlx::query!(
         "insert into login_attempt (username, address, at) values ($1, $2, clock_timestamp())",

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::Scopes;
-use crate::audit::Who;
+use crate::audit::Actor;
 
 /// Where one may do it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -23,7 +23,7 @@ impl Stores {
 
     /// For a column.
     #[must_use]
-    pub fn to_column(&self) -> Option<Vec<i64>> {
+    pub fn as_sql_param(&self) -> Option<Vec<i64>> {
         match self {
             Self::All => None,
             Self::Only(stores) => Some(stores.to_vec()),
@@ -38,7 +38,7 @@ impl Stores {
 
     /// Whether `store` is among them.
     #[must_use]
-    pub fn hold(&self, store: i64) -> bool {
+    pub fn contains(&self, store: i64) -> bool {
         match self {
             Self::All => true,
             Self::Only(stores) => stores.contains(&store),
@@ -47,11 +47,11 @@ impl Stores {
 
     /// Those of them that a filter asks for: `None` for all stores there are.
     #[must_use]
-    pub fn filtered(&self, wanted: Option<i64>) -> Option<Vec<i64>> {
+    pub fn intersect(&self, wanted: Option<i64>) -> Option<Vec<i64>> {
         match wanted {
-            Some(store) if self.hold(store) => Some(vec![store]),
+            Some(store) if self.contains(store) => Some(vec![store]),
             Some(_) => Some(Vec::new()),
-            None => self.to_column(),
+            None => self.as_sql_param(),
         }
     }
 }
@@ -60,7 +60,7 @@ impl Stores {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Grant {
     /// Who that is.
-    pub who: Who,
+    pub actor: Actor,
     /// What may be done.
     pub scopes: Scopes,
     /// Where.
@@ -72,7 +72,7 @@ impl Grant {
     #[must_use]
     pub fn open() -> Self {
         Self {
-            who: Who::Anyone,
+            actor: Actor::Anyone,
             scopes: Scopes::ALL,
             stores: Stores::All,
         }

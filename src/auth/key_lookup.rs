@@ -15,7 +15,7 @@ use sqlx::PgPool;
 use tokio::{sync::Semaphore, time::sleep};
 
 use super::{Grant, Stores, api_key};
-use crate::audit::Who;
+use crate::audit::Actor;
 
 /// For so long look-ups are gathered into one.
 const GATHER: Duration = Duration::from_millis(20);
@@ -105,7 +105,7 @@ impl Inner {
             let key = Key {
                 mac: row.mac,
                 grant: Arc::new(Grant {
-                    who: Who::Key {
+                    actor: Actor::Key {
                         id: row.id,
                         name: row.name.into(),
                     },

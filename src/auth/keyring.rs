@@ -35,7 +35,7 @@ const MOST_FAILURES: usize = 20;
 
 /// Why a key does not let in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Refused {
+pub enum KeyError {
     /// It is no key of this house.
     Unknown,
     /// Its time is over.
@@ -84,12 +84,12 @@ impl Keyring {
 
     /// What a key grants, or why it does not. A good key is let in from any address: nobody is locked out by the failures of a
     /// neighbour, or by their own of a moment ago.
-    pub async fn admit(
+    pub async fn verify(
         &self,
         text: &str,
         address: Option<IpAddr>,
         now: DateTime<Utc>,
-    ) -> sqlx::Result<Result<Arc<Grant>, Refused>> {
+    ) -> sqlx::Result<Result<Arc<Grant>, KeyError>> {
         let id = api_key::read(text);
         let key = match id {
             None => None,
@@ -102,12 +102,12 @@ impl Keyring {
                     self.note_use(id, &key, address, now);
                     return Ok(Ok(key.grant.clone()));
                 }
-                State::Expired => Refused::Expired,
-                State::Revoked => Refused::Revoked,
+                State::Expired => KeyError::Expired,
+                State::Revoked => KeyError::Revoked,
             },
-            _ => Refused::Unknown,
+            _ => KeyError::Unknown,
         };
-        Ok(Err(self.too_often(address).map_or(refused, Refused::TooOften)))
+        Ok(Err(self.too_often(address).map_or(refused, KeyError::TooOften)))
     }
 
     /// How long an address has to wait that failed too often before. Otherwise this failure is counted.

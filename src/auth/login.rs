@@ -17,7 +17,7 @@ use super::{
     session,
 };
 use crate::{
-    audit::{self, Signature, Who},
+    audit::{self, Actor, AuditContext},
     db,
     telemetry::LineLimit,
 };
@@ -60,9 +60,9 @@ pub struct Visit {
 impl Visit {
     /// Under whose name something is written down that this visitor does.
     #[must_use]
-    pub fn signature(&self, who: Who) -> Signature {
-        Signature {
-            who,
+    pub fn audit_context(&self, actor: Actor) -> AuditContext {
+        AuditContext {
+            actor,
             address: self.address,
             request_id: self.request_id.clone(),
         }
@@ -236,10 +236,10 @@ impl Logins {
         let Some(token) = &visit.token else { return Ok(()) };
         let mut tx = self.db.begin().await?;
         session::end(&mut *tx, token).await?;
-        let signature = visit.signature(account.who());
+        let audit_context = visit.audit_context(account.actor());
         audit::record(
             &mut *tx,
-            &signature,
+            &audit_context,
             "logout.done",
             Some(account.subject()),
             NOTHING,
@@ -264,7 +264,7 @@ impl Logins {
         let attempt = attempt::count(&mut tx, &username, &address).await?;
         let account = match attempt {
             Attempt::Counted { .. } => account::password_of(&mut *tx, &credentials.username()).await?,
-            Attempt::Refused(_) => None,
+            Attempt::KeyError(_) => None,
         };
         db::commit(tx).await?;
         let throttle: Throttle = match attempt {
@@ -272,7 +272,7 @@ impl Logins {
                 let queue = if is_known { Queue::Known } else { Queue::Unknown };
                 return Ok(Ok(Counted { queue, account }));
             }
-            Attempt::Refused(throttle) => throttle,
+            Attempt::KeyError(throttle) => throttle,
         };
         let seconds = throttle.seconds();
         self.throttled.keep(&username, &address, throttle, Instant::now());
@@ -299,10 +299,10 @@ impl Logins {
         session::begin(&mut *tx, id, &token, &visit.from(), &visit.user_agent).await?;
         session::forget_ended(&mut *tx).await?;
         attempt::forget(&mut *tx, &credentials.counted(), &visit.key()).await?;
-        let signature = visit.signature(account.who());
+        let audit_context = visit.audit_context(account.actor());
         audit::record(
             &mut *tx,
-            &signature,
+            &audit_context,
             "login.done",
             Some(account.subject()),
             NOTHING,

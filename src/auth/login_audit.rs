@@ -11,7 +11,7 @@ use sqlx::PgPool;
 use tokio::time::{Instant, sleep_until};
 
 use super::login::Visit;
-use crate::audit::{self, Signature, Who};
+use crate::audit::{self, Actor, AuditContext};
 
 /// Entries in an hour of the clock, on all servers together; a few more where several are written at the same time.
 const MOST_ENTRIES: i32 = 240;
@@ -66,9 +66,9 @@ impl LoginAudit {
             return Ok(());
         }
         let subject = account.map(|id| format!("account:{id}"));
-        let signature = visit.signature(Who::Anyone);
+        let audit_context = visit.audit_context(Actor::Anyone);
         let typed = username.map(|username| Typed { username });
-        audit::record(&self.db, &signature, action, subject, (None, typed.as_ref())).await
+        audit::record(&self.db, &audit_context, action, subject, (None, typed.as_ref())).await
     }
 
     /// Writes how many entries were left out, if any were.
@@ -81,7 +81,7 @@ impl LoginAudit {
             entries: omitted.entries,
         };
         let change = (None, Some(&count));
-        audit::record(&self.db, &Signature::system(), "login.omitted", None, change).await
+        audit::record(&self.db, &AuditContext::system(), "login.omitted", None, change).await
     }
 
     /// Whether the bound was reached in this hour, as far as this process knows. Then the entry counts as left out.

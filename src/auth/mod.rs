@@ -18,11 +18,11 @@ pub mod session;
 pub mod setup;
 mod throttle_cache;
 
-pub use crate::audit::Who;
+pub use crate::audit::Actor;
 pub use account::{Account, AccountFields};
 pub use failures::Failures;
 pub use grant::{Grant, Stores};
-pub use keyring::{Keyring, Refused};
+pub use keyring::{KeyError, Keyring};
 pub use password::{HashError, PasswordHash};
 pub use role::{NotARole, Role};
 pub use scope::{Area, NotAScope, Scope, Scopes};

@@ -3,7 +3,7 @@
 use sqlx::PgConnection;
 
 use super::{Account, AccountFields, PasswordHash, Role, TokenHash, account, session};
-use crate::audit::{self, Signature};
+use crate::audit::{self, AuditContext};
 
 /// Why nothing was done.
 #[derive(Debug, thiserror::Error)]
@@ -40,11 +40,11 @@ pub async fn create(
     tx: &mut PgConnection,
     fields: &AccountFields,
     password: &PasswordHash,
-    signature: &Signature,
+    audit_context: &AuditContext,
 ) -> Result<Account, NotDone> {
     let made = account::create(&mut *tx, fields, password).await?;
     let change = (None, Some(&made));
-    audit::record(tx, signature, "account.created", Some(made.subject()), change).await?;
+    audit::record(tx, audit_context, "account.created", Some(made.subject()), change).await?;
     Ok(made)
 }
 
@@ -53,19 +53,26 @@ pub async fn create_first(
     tx: &mut PgConnection,
     fields: &AccountFields,
     password: &PasswordHash,
-    signature: &Signature,
+    audit_context: &AuditContext,
 ) -> Result<Account, NotDone> {
     account::lock(&mut *tx).await?;
     if account::exist(&mut *tx).await? {
         return Err(NotDone::NotFirst);
     }
     let made = account::create(&mut *tx, fields, password).await?;
-    let signature = Signature {
-        who: made.who(),
-        ..signature.clone()
+    let audit_context = AuditContext {
+        actor: made.actor(),
+        ..audit_context.clone()
     };
     let change = (None, Some(&made));
-    audit::record(tx, &signature, "account.created", Some(made.subject()), change).await?;
+    audit::record(
+        tx,
+        &audit_context,
+        "account.created",
+        Some(made.subject()),
+        change,
+    )
+    .await?;
     Ok(made)
 }
 
@@ -74,7 +81,7 @@ pub async fn change(
     tx: &mut PgConnection,
     id: i64,
     fields: &AccountFields,
-    signature: &Signature,
+    audit_context: &AuditContext,
 ) -> Result<Account, NotDone> {
     account::lock(&mut *tx).await?;
     let before = account::get(&mut *tx, id).await?.ok_or(NotDone::Gone)?;
@@ -87,7 +94,7 @@ pub async fn change(
         let change = (Some(&before), Some(&after));
         audit::record(
             &mut *tx,
-            signature,
+            audit_context,
             "account.changed",
             Some(after.subject()),
             change,
@@ -106,22 +113,33 @@ pub async fn change_password(
     account: &Account,
     password: &PasswordHash,
     kept: Option<&TokenHash>,
-    signature: &Signature,
+    audit_context: &AuditContext,
 ) -> sqlx::Result<()> {
     account::set_password(&mut *tx, account.id, password).await?;
     session::end_all(&mut *tx, account.id, kept).await?;
     let subject = Some(account.subject());
-    audit::record(tx, signature, "password.changed", subject, NOTHING).await
+    audit::record(tx, audit_context, "password.changed", subject, NOTHING).await
 }
 
 /// Deletes an account, with its sessions. What it has done stays written down under its name.
-pub async fn delete(tx: &mut PgConnection, id: i64, signature: &Signature) -> Result<Account, NotDone> {
+pub async fn delete(
+    tx: &mut PgConnection,
+    id: i64,
+    audit_context: &AuditContext,
+) -> Result<Account, NotDone> {
     account::lock(&mut *tx).await?;
     let before = account::get(&mut *tx, id).await?.ok_or(NotDone::Gone)?;
     keep_a_superuser(tx, &before).await?;
     account::delete(&mut *tx, id).await?;
     let change = (Some(&before), None);
-    audit::record(tx, signature, "account.deleted", Some(before.subject()), change).await?;
+    audit::record(
+        tx,
+        audit_context,
+        "account.deleted",
+        Some(before.subject()),
+        change,
+    )
+    .await?;
     Ok(before)
 }
 
@@ -138,11 +156,11 @@ async fn keep_a_superuser(tx: &mut PgConnection, account: &Account) -> Result<()
 pub async fn log_out_everywhere(
     tx: &mut PgConnection,
     account: &Account,
-    signature: &Signature,
+    audit_context: &AuditContext,
 ) -> sqlx::Result<()> {
     session::end_all(&mut *tx, account.id, None).await?;
     let subject = Some(account.subject());
-    audit::record(tx, signature, "logout.everywhere", subject, NOTHING).await
+    audit::record(tx, audit_context, "logout.everywhere", subject, NOTHING).await
 }
 
 /// Ends a session of an account.
@@ -150,13 +168,13 @@ pub async fn end_session(
     tx: &mut PgConnection,
     account: &Account,
     token: &TokenHash,
-    signature: &Signature,
+    audit_context: &AuditContext,
 ) -> sqlx::Result<()> {
     if !session::end_of(&mut *tx, account.id, token).await? {
         return Ok(());
     }
     let subject = Some(account.subject());
-    audit::record(tx, signature, "session.ended", subject, NOTHING).await
+    audit::record(tx, audit_context, "session.ended", subject, NOTHING).await
 }
 
 /// There is nothing to tell but that it was done.

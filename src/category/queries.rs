@@ -4,7 +4,7 @@ use sqlx::{PgConnection, PgExecutor, PgPool};
 
 use super::model::{Category, CategoryFields};
 use crate::{
-    audit::{self, Signature},
+    audit::{self, AuditContext},
     db,
     http::{IfMatch, Slice, Update},
     ledger::{self, Deletion, Scope},
@@ -62,7 +62,11 @@ pub(crate) async fn exists(db: impl PgExecutor<'_>, id: i64) -> sqlx::Result<boo
     .await
 }
 
-pub async fn insert(tx: &mut PgConnection, sent: &CategoryFields, by: &Signature) -> sqlx::Result<Category> {
+pub async fn insert(
+    tx: &mut PgConnection,
+    sent: &CategoryFields,
+    by: &AuditContext,
+) -> sqlx::Result<Category> {
     let category = categories!("insert into category (name) values ($1) returning *", sent.name)
         .fetch_one(&mut *tx)
         .await?;
@@ -76,7 +80,7 @@ pub async fn update(
     id: i64,
     sent: &CategoryFields,
     if_match: &IfMatch,
-    by: &Signature,
+    by: &AuditContext,
 ) -> sqlx::Result<Update<Category>> {
     let mut tx = db.begin().await?;
     sqlx::query!("select from category where id = $1 for no key update", id)
@@ -106,7 +110,7 @@ fn subject(id: i64) -> String {
 }
 
 /// Deletes a category with its products and their stock, unless one of them was ever ordered.
-pub async fn delete(db: &PgPool, id: i64, if_match: &IfMatch, by: &Signature) -> sqlx::Result<Deletion> {
+pub async fn delete(db: &PgPool, id: i64, if_match: &IfMatch, by: &AuditContext) -> sqlx::Result<Deletion> {
     let mut tx = db.begin().await?;
     ledger::lock(&mut tx, Scope::Category(id)).await?;
     // Locks the products too, so that none comes, goes or moves any more.
@@ -131,7 +135,7 @@ pub async fn delete(db: &PgPool, id: i64, if_match: &IfMatch, by: &Signature) ->
     if ledger::lock(&mut tx, Scope::Category(id)).await? || sold {
         return Ok(Deletion::Ordered);
     }
-    ledger::remove(&mut tx, Scope::Category(id), by.who.label().as_deref()).await?;
+    ledger::remove(&mut tx, Scope::Category(id), by.actor.label().as_deref()).await?;
     sqlx::query!("delete from product where category_id = $1", id)
         .execute(&mut *tx)
         .await?;

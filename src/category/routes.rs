@@ -12,12 +12,12 @@ use crate::{
     auth::Area,
     db::{self, violated_constraint},
     http::{
-        AppState, Body, Caller, Conflict, IfMatch, Invalid, InvalidParameter, ListParams, ListRequest,
-        Listing, NotFound, Once, Presence, Problem, RecordId, Tagged, deleted, endpoint,
+        ApiError, AppState, Body, Caller, Conflict, IdempotencyKey, IfMatch, Invalid, InvalidParameter,
+        ListParams, ListRequest, Listing, NotFound, Presence, RecordId, Tagged, deleted, endpoint,
     },
 };
 
-const NO_SUCH: Problem = Problem::NoSuch("Category");
+const NO_SUCH: ApiError = ApiError::NotFound("Category");
 
 /// The routes of categories.
 pub fn router() -> OpenApiRouter<AppState> {
@@ -40,7 +40,7 @@ pub fn router() -> OpenApiRouter<AppState> {
 async fn list(
     State(db): State<PgPool>,
     list: ListRequest<Category>,
-) -> Result<Json<Listing<Category>>, Problem> {
+) -> Result<Json<Listing<Category>>, ApiError> {
     let slice = list.slice(queries::count(&db)).await?;
     let rows = queries::list(&db, &slice).await?;
     Ok(Json(list.answer(&slice, rows)))
@@ -52,15 +52,15 @@ async fn list(
 async fn create(
     State(db): State<PgPool>,
     caller: Caller,
-    once: Once,
+    once: IdempotencyKey,
     body: Body,
-) -> Result<(StatusCode, Json<Category>), Problem> {
+) -> Result<(StatusCode, Json<Category>), ApiError> {
     caller.require_all_stores()?;
     let mut fields = body.fields(Presence::Complete)?;
     let sent = CategoryFields::read(&mut fields);
     let sent = fields.finish(sent)?;
     let mut tx = db.begin().await?;
-    let category = queries::insert(&mut tx, &sent, &caller.signature())
+    let category = queries::insert(&mut tx, &sent, &caller.audit_context())
         .await
         .map_err(refused)?;
     once.commit(tx, StatusCode::CREATED, category).await
@@ -69,7 +69,7 @@ async fn create(
 /// One category.
 #[utoipa::path(get, path = "/api/categories/{id}/", tag = "Categories", params(("id" = i64, Path)),
     responses((status = 200, body = Category), (status = 404, response = NotFound)))]
-async fn retrieve(State(db): State<PgPool>, RecordId(id): RecordId) -> Result<Json<Category>, Problem> {
+async fn retrieve(State(db): State<PgPool>, RecordId(id): RecordId) -> Result<Json<Category>, ApiError> {
     queries::get(&db, id).await?.map(Json).ok_or(NO_SUCH)
 }
 
@@ -82,7 +82,7 @@ async fn replace(
     if_match: IfMatch,
     id: RecordId,
     body: Body,
-) -> Result<Tagged<Category>, Problem> {
+) -> Result<Tagged<Category>, ApiError> {
     update(&db, &caller, &if_match, id, &body, Presence::Complete).await
 }
 
@@ -95,7 +95,7 @@ async fn patch(
     if_match: IfMatch,
     id: RecordId,
     body: Body,
-) -> Result<Tagged<Category>, Problem> {
+) -> Result<Tagged<Category>, ApiError> {
     update(&db, &caller, &if_match, id, &body, Presence::Partial).await
 }
 
@@ -106,14 +106,14 @@ async fn update(
     RecordId(id): RecordId,
     body: &Body,
     presence: Presence,
-) -> Result<Tagged<Category>, Problem> {
+) -> Result<Tagged<Category>, ApiError> {
     let current = queries::get(db, id).await?.ok_or(NO_SUCH)?;
     caller.require_all_stores()?;
     if_match.require(&current)?;
     let mut fields = body.fields(presence)?;
     let sent = CategoryFields::read(&mut fields);
     let sent = fields.finish(sent)?;
-    let by = caller.signature();
+    let by = caller.audit_context();
     queries::update(db, id, &sent, if_match, &by)
         .await
         .map_err(refused)?
@@ -128,9 +128,9 @@ async fn delete(
     caller: Caller,
     if_match: IfMatch,
     RecordId(id): RecordId,
-) -> Result<StatusCode, Problem> {
+) -> Result<StatusCode, ApiError> {
     caller.require_all_stores()?;
-    let by = caller.signature();
+    let by = caller.audit_context();
     let deletion = db::retry(|| queries::delete(&db, id, &if_match, &by)).await?;
     deleted(
         deletion,
@@ -139,9 +139,9 @@ async fn delete(
     )
 }
 
-fn refused(error: sqlx::Error) -> Problem {
+fn refused(error: sqlx::Error) -> ApiError {
     match violated_constraint(&error) {
-        Some("category_name_key") => Problem::field("name", "Category with this name already exists."),
+        Some("category_name_key") => ApiError::field("name", "Category with this name already exists."),
         _ => error.into(),
     }
 }

@@ -8,7 +8,7 @@ use sqlx::{Connection, PgConnection};
 
 use super::{Failure, Settings, print, secret_key};
 use crate::{
-    audit::Signature,
+    audit::AuditContext,
     auth::{
         Scope, Secret, Stores,
         api_key::{self, ApiKey, LONGEST_NAME, NewKey, State},
@@ -97,7 +97,7 @@ async fn create(connection: &mut PgConnection, settings: &Settings, new: &NewKey
             }
         }
     }
-    let (key, text) = api_key::create(&mut tx, &Secret::new(secret), new, &Signature::system()).await?;
+    let (key, text) = api_key::create(&mut tx, &Secret::new(secret), new, &AuditContext::system()).await?;
     tx.commit().await?;
     eprintln!(
         "Key {} for {}, to be kept by who uses it: it is shown this once.",
@@ -141,7 +141,7 @@ fn line(key: &ApiKey, now: DateTime<Utc>) -> String {
 
 async fn revoke(connection: &mut PgConnection, id: i64) -> Result<(), Failure> {
     let mut tx = connection.begin().await?;
-    let revoked = api_key::revoke(&mut tx, id, &Signature::system()).await?;
+    let revoked = api_key::revoke(&mut tx, id, &AuditContext::system()).await?;
     tx.commit().await?;
     match revoked {
         Some(key) => print(format!("revoked: {} {}\n", key.id, key.name.escape_debug()).as_bytes()),

@@ -11,7 +11,7 @@ use sqlx::Connection;
 
 use super::{Failure, Settings, accounts};
 use crate::{
-    audit::Signature,
+    audit::AuditContext,
     auth::{account, password, register},
 };
 
@@ -46,7 +46,7 @@ impl ChangePassword {
         };
         let hash = password::hash(&password).await?;
         let mut tx = connection.begin().await?;
-        register::change_password(&mut tx, &account, &hash, None, &Signature::system()).await?;
+        register::change_password(&mut tx, &account, &hash, None, &AuditContext::system()).await?;
         tx.commit().await?;
         connection.close().await?;
         writeln!(

@@ -11,7 +11,7 @@ use sqlx::{Connection, PgConnection};
 
 use super::{Failure, Settings, accounts};
 use crate::{
-    audit::Signature,
+    audit::AuditContext,
     auth::{AccountFields, Role, account, password, register},
 };
 
@@ -47,7 +47,7 @@ impl CreateSuperuser {
         };
         let hash = password::hash(&password).await?;
         let mut tx = connection.begin().await?;
-        register::create(&mut tx, &fields, &hash, &Signature::system()).await?;
+        register::create(&mut tx, &fields, &hash, &AuditContext::system()).await?;
         tx.commit().await?;
         connection.close().await?;
         writeln!(io::stdout(), "Superuser created successfully.")?;

@@ -16,7 +16,7 @@ pub(super) async fn open(settings: &Settings, database: &Database) -> Result<(),
     let listener = TcpListener::bind(address)
         .await
         .map_err(|error| format!("cannot listen on {address} for /metrics: {error}"))?;
-    let metrics = telemetry::install_metrics(describe, vec![Box::new(database.look())])?;
+    let metrics = telemetry::install_metrics(describe_metrics, vec![Box::new(database.look())])?;
     tracing::info!("metrics are at http://{}/metrics", listener.local_addr()?);
     tokio::spawn(telemetry::serve_metrics(listener, metrics));
     tokio::spawn(database.clone().probe());
@@ -24,11 +24,11 @@ pub(super) async fn open(settings: &Settings, database: &Database) -> Result<(),
 }
 
 /// Every room that counts anything says what.
-fn describe() {
-    db::describe();
-    redis_rate_limit::describe();
-    order::describe();
-    server::describe();
-    http::describe();
-    worker::describe();
+fn describe_metrics() {
+    db::describe_metrics();
+    redis_rate_limit::describe_metrics();
+    order::describe_metrics();
+    server::describe_metrics();
+    http::describe_metrics();
+    worker::describe_metrics();
 }

@@ -113,9 +113,9 @@ async fn change_password(
         match console.logins.prove(&account, current, &visit).await? {
             Proof::Right => {
                 let hash = password::hash(&new_password::of(&form)).await?;
-                let (mut tx, signature) = (db.begin().await?, operator.caller.signature());
+                let (mut tx, audit_context) = (db.begin().await?, operator.caller.audit_context());
                 let kept = visit.token.as_ref();
-                register::change_password(&mut tx, &account, &hash, kept, &signature).await?;
+                register::change_password(&mut tx, &account, &hash, kept, &audit_context).await?;
                 db::commit(tx).await?;
                 return Ok(Redirect::to("/admin/account/?done=password-changed").into_response());
             }
@@ -138,7 +138,7 @@ async fn end_session(
 ) -> Result<Response, Refusal> {
     let session = TokenHash::of_text(form.text("session")).ok_or(Refusal::NotFound)?;
     let mut tx = db.begin().await?;
-    register::end_session(&mut tx, &account, &session, &operator.caller.signature()).await?;
+    register::end_session(&mut tx, &account, &session, &operator.caller.audit_context()).await?;
     db::commit(tx).await?;
     Ok(Redirect::to("/admin/account/?done=session-ended").into_response())
 }
@@ -167,7 +167,7 @@ async fn log_out_everywhere(
     jar: SignedCookieJar,
 ) -> Result<Response, Refusal> {
     let mut tx = console.app.database.pool.begin().await?;
-    register::log_out_everywhere(&mut tx, &account, &operator.caller.signature()).await?;
+    register::log_out_everywhere(&mut tx, &account, &operator.caller.audit_context()).await?;
     db::commit(tx).await?;
     Ok((cookie.take(jar), Redirect::to("/admin/login/")).into_response())
 }

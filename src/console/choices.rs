@@ -64,7 +64,7 @@ pub fn told_apart(stores: Vec<Named>) -> Vec<Choice> {
 
 /// The stores among those that are granted, active or not, by name.
 pub async fn stores(db: impl PgExecutor<'_>, granted: &Stores) -> sqlx::Result<Vec<Choice>> {
-    let granted = granted.to_column();
+    let granted = granted.as_sql_param();
     let found = sqlx::query_as!(
         Named,
         "select id, name, location from store where $1::bigint[] is null or id = any($1) order by name, id limit $2",
@@ -76,7 +76,7 @@ pub async fn stores(db: impl PgExecutor<'_>, granted: &Stores) -> sqlx::Result<V
 
 /// Those of them that take orders.
 pub async fn open_stores(db: impl PgExecutor<'_>, granted: &Stores) -> sqlx::Result<Vec<Choice>> {
-    let granted = granted.to_column();
+    let granted = granted.as_sql_param();
     let found = sqlx::query_as!(
         Named,
         "select id, name, location from store where is_active and ($1::bigint[] is null or id = any($1))

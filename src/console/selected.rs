@@ -221,7 +221,7 @@ impl Selection {
                 r#"select id, name, 0::bigint as "quantity!" from store where id = any($1) order by name, id"#
             ),
             Kind::Stock => {
-                let granted = granted.to_column();
+                let granted = granted.as_sql_param();
                 sqlx::query_as!(
                     Row,
                     r#"select i.id, i.product_title || ', ' || s.name as "name!", i.quantity::bigint as "quantity!"

@@ -183,7 +183,7 @@ pub async fn read(State(console): State<Console>, mut request: Request, next: Ne
     let (Some(account), Some(operator)) = (account, operator) else {
         return next.run(request).await;
     };
-    tracing::Span::current().record("actor", tracing::field::display(account.who()));
+    tracing::Span::current().record("actor", tracing::field::display(account.actor()));
     request.extensions_mut().insert(operator.clone());
     request.extensions_mut().insert(Current(account));
     page::framed(next.run(request).await, &operator)

@@ -19,7 +19,7 @@ use super::{
     state::Console,
 };
 use crate::{
-    audit::Who,
+    audit::Actor,
     auth::{
         AccountFields, Role,
         login::{Credentials, Login, Visit},
@@ -107,7 +107,7 @@ async fn create_first(
 ) -> Result<bool, Refusal> {
     let hash = password::hash(&credentials.password).await?;
     let mut tx = console.app.database.pool.begin().await?;
-    match register::create_first(&mut tx, fields, &hash, &visit.signature(Who::Anyone)).await {
+    match register::create_first(&mut tx, fields, &hash, &visit.audit_context(Actor::Anyone)).await {
         Ok(_) => db::commit(tx).await?,
         Err(NotDone::Database(error)) => return Err(error.into()),
         Err(_) => return Ok(false),

@@ -43,7 +43,7 @@ const PASSING: [&str; 12] = [
 ];
 
 /// Whether a transaction failed for others that ran beside it, so that it may do better another time.
-pub(crate) fn fell_victim(error: &sqlx::Error) -> bool {
+pub(crate) fn is_retryable(error: &sqlx::Error) -> bool {
     is_one_of(error, &[DEADLOCK, SERIALIZATION_FAILURE, FOREIGN_KEY_VIOLATION])
 }
 
@@ -59,7 +59,7 @@ pub(crate) fn waited(error: &sqlx::Error) -> bool {
 
 /// Whether PostgreSQL has refused a statement, so that it and its transaction had no effect. Not if the connection ended,
 /// or the whole server, which it may say in the middle of a commit: the commit may stand all the same.
-pub(crate) fn was_refused(error: &sqlx::Error) -> bool {
+pub(crate) fn is_server_error(error: &sqlx::Error) -> bool {
     let goes_on = said(error).is_some_and(|said| said.severity() == PgSeverity::Error);
     goes_on && !is_one_of(error, &["57P", "08"])
 }
@@ -67,7 +67,7 @@ pub(crate) fn was_refused(error: &sqlx::Error) -> bool {
 /// Commits a transaction. If the connection is lost meanwhile, the commit may have been made: the error [says so](is_lost_commit).
 pub(crate) async fn commit(tx: Transaction<'_, Postgres>) -> sqlx::Result<()> {
     tx.commit().await.map_err(|error| {
-        if was_refused(&error) {
+        if is_server_error(&error) {
             error
         } else {
             sqlx::Error::Io(std::io::Error::other(LostCommit(error)))
@@ -95,7 +95,7 @@ pub(crate) fn has_code(error: &sqlx::Error, code: &str) -> bool {
 }
 
 /// Whether a statement failed for the state that PostgreSQL is in, and not for what it says: it may do better another time.
-pub(crate) fn is_passing(error: &sqlx::Error) -> bool {
+pub(crate) fn is_transient(error: &sqlx::Error) -> bool {
     matches!(error, sqlx::Error::PoolTimedOut) || is_one_of(error, &PASSING) || is_unfit(error)
 }
 

@@ -12,7 +12,7 @@ use super::Database;
 const PROBE_EVERY: Duration = Duration::from_secs(5);
 
 /// Says what is counted here.
-pub fn describe() {
+pub fn describe_metrics() {
     describe_gauge!(
         "afforo_db_pool_connections",
         "Connections to PostgreSQL, `idle` or `in_use`."

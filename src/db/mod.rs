@@ -14,10 +14,10 @@ use sqlx::{
 use tokio::time::{Instant, sleep, timeout_at};
 
 pub(crate) use failure::{
-    commit, fell_victim, has_code, is_lock_timeout, is_lost_commit, is_passing, is_unfit, note, waited,
-    was_refused,
+    commit, has_code, is_lock_timeout, is_lost_commit, is_retryable, is_server_error, is_transient, is_unfit,
+    note, waited,
 };
-pub use gauges::describe;
+pub use gauges::describe_metrics;
 pub use migrations::{MIGRATIONS, Migrated, MigrationError, Versions, migrate, versions};
 
 /// How long a request waits for a connection before it is told to come back.
@@ -110,7 +110,7 @@ fn pool(size: u32) -> PgPoolOptions {
         .before_acquire(|connection, meta| {
             Box::pin(async move {
                 let fit = !failure::is_replaced(meta.age);
-                Ok(fit && (meta.idle_for < ASK_AFTER_IDLE || lives(connection).await))
+                Ok(fit && (meta.idle_for < ASK_AFTER_IDLE || is_alive(connection).await))
             })
         })
         .after_release(|connection, _| {
@@ -120,7 +120,7 @@ fn pool(size: u32) -> PgPoolOptions {
 }
 
 /// Whether a connection still lives, and may write.
-pub(crate) async fn lives(connection: &mut PgConnection) -> bool {
+pub(crate) async fn is_alive(connection: &mut PgConnection) -> bool {
     let in_recovery = tokio::time::timeout(ANSWER_WITHIN, is_in_recovery(connection));
     matches!(in_recovery.await, Ok(Ok(false)))
 }
@@ -149,7 +149,7 @@ pub(crate) const SILENCE: Duration = Duration::from_secs(45);
 
 /// Does some work, unless PostgreSQL falls silent over it: no error would ever tell of a peer that is gone. The connection that
 /// was used does not go on to anybody else: it does not answer when it is returned, and is dropped.
-pub(crate) async fn unless_silent<T, E: From<sqlx::Error>>(
+pub(crate) async fn with_timeout<T, E: From<sqlx::Error>>(
     work: impl Future<Output = Result<T, E>>,
 ) -> Result<T, E> {
     match tokio::time::timeout(SILENCE, work).await {
@@ -175,7 +175,7 @@ pub async fn retry<T, F: Future<Output = sqlx::Result<T>>>(
 ) -> sqlx::Result<T> {
     for _ in 0..RETRIES {
         match attempt().await {
-            Err(error) if fell_victim(&error) => tracing::debug!(%error, "trying a transaction again"),
+            Err(error) if is_retryable(&error) => tracing::debug!(%error, "trying a transaction again"),
             done => return done,
         }
     }

@@ -11,7 +11,7 @@ use axum::{
 use serde_json::value::RawValue;
 
 use super::{
-    Fields, Intake, Presence, Problem, Turn, Work,
+    ApiError, Fields, Intake, Presence, Turn, Work,
     intake::{BODY_LIMIT, BodyFault},
     value::{Object, Value, object},
 };
@@ -73,36 +73,36 @@ impl Body {
     }
 
     /// The members of the JSON object in the body; an empty body is an empty object.
-    pub fn fields(&self, presence: Presence) -> Result<Fields<'_>, Problem> {
-        let bytes = self.bytes.as_ref().map_err(|fault| Problem::from(*fault))?;
+    pub fn fields(&self, presence: Presence) -> Result<Fields<'_>, ApiError> {
+        let bytes = self.bytes.as_ref().map_err(|fault| ApiError::from(*fault))?;
         if bytes.is_empty() {
             return Ok(Fields::new(Object::default(), presence));
         }
         if let Some(coding) = &self.coding {
-            return Err(Problem::detail(
+            return Err(ApiError::detail(
                 StatusCode::UNSUPPORTED_MEDIA_TYPE,
                 format!("Unsupported content encoding \"{coding}\" in request."),
             ));
         }
         if !is_json(&self.content_type) {
-            return Err(Problem::detail(
+            return Err(ApiError::detail(
                 StatusCode::UNSUPPORTED_MEDIA_TYPE,
                 format!("Unsupported media type \"{}\" in request.", self.content_type),
             ));
         }
         let raw = parse(bytes).map_err(|error| {
-            Problem::detail(StatusCode::BAD_REQUEST, format!("JSON parse error - {error}"))
+            ApiError::detail(StatusCode::BAD_REQUEST, format!("JSON parse error - {error}"))
         })?;
         match Value::of(raw) {
             Value::Object(raw) => {
                 object(raw)
                     .map(|members| Fields::new(members, presence))
                     .map_err(|error| {
-                        Problem::detail(StatusCode::BAD_REQUEST, format!("JSON parse error - {error}"))
+                        ApiError::detail(StatusCode::BAD_REQUEST, format!("JSON parse error - {error}"))
                     })
             }
-            Value::Null => Err(Problem::non_field("No data provided")),
-            other => Err(Problem::non_field(format!(
+            Value::Null => Err(ApiError::non_field("No data provided")),
+            other => Err(ApiError::non_field(format!(
                 "Invalid data. Expected a dictionary, but got {}.",
                 other.type_name()
             ))),

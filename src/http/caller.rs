@@ -11,9 +11,9 @@ use axum::{
     http::{Extensions, HeaderMap, HeaderName, Request, StatusCode, request::Parts},
 };
 
-use super::{Client, Problem};
+use super::{ApiError, Client};
 use crate::{
-    audit::{Signature, Who},
+    audit::{Actor, AuditContext},
     auth::{Grant, Stores},
 };
 
@@ -53,26 +53,26 @@ impl Caller {
 
     /// Under whose name the request does something.
     #[must_use]
-    pub fn signature(&self) -> Signature {
-        Signature {
-            who: self.grant.who.clone(),
+    pub fn audit_context(&self) -> AuditContext {
+        AuditContext {
+            actor: self.grant.actor.clone(),
             address: self.address,
             request_id: self.request_id.clone(),
         }
     }
 
-    /// The signature of somebody in particular: nothing while the API is open.
+    /// The context of an actor who is known: nothing while the API is open.
     #[must_use]
-    pub fn signed(&self) -> Option<Arc<Signature>> {
-        (self.grant.who != Who::Anyone).then(|| Arc::new(self.signature()))
+    pub fn signed(&self) -> Option<Arc<AuditContext>> {
+        (self.grant.actor != Actor::Anyone).then(|| Arc::new(self.audit_context()))
     }
 
     /// Makes sure that the caller is not bound to stores, for what concerns all of them.
-    pub fn require_all_stores(&self) -> Result<(), Problem> {
+    pub fn require_all_stores(&self) -> Result<(), ApiError> {
         if self.grant.stores.are_all() {
             return Ok(());
         }
-        Err(Problem::detail(
+        Err(ApiError::detail(
             StatusCode::FORBIDDEN,
             "This concerns all stores, and you are bound to some of them.",
         ))

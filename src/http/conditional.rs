@@ -10,7 +10,7 @@ use axum::{
 use serde::Serialize;
 use xxhash_rust::xxh3::xxh3_128;
 
-use super::Problem;
+use super::ApiError;
 
 /// How many tags of a list are read. What stands behind them is ignored.
 const MOST_TAGS: usize = 64;
@@ -54,7 +54,7 @@ impl IfMatch {
 
     /// Refuses a write before its body is looked at: what is wrong with a body is of no use to a client that has to start
     /// again from another representation.
-    pub fn require(&self, current: &impl Serialize) -> Result<(), Problem> {
+    pub fn require(&self, current: &impl Serialize) -> Result<(), ApiError> {
         if self.permits(current) {
             Ok(())
         } else {
@@ -74,8 +74,8 @@ impl<S: Sync> FromRequestParts<S> for IfMatch {
 }
 
 /// 412: the record is not, or not any more, what `If-Match` names.
-pub(super) fn precondition_failed() -> Problem {
-    Problem::detail(
+pub(super) fn precondition_failed() -> ApiError {
+    ApiError::detail(
         StatusCode::PRECONDITION_FAILED,
         "This was changed since it was read: If-Match names another ETag. Read it again.",
     )
@@ -96,12 +96,12 @@ pub enum Update<T> {
 
 impl<T> Update<T> {
     /// Answers the change: the record with its tag, 404, 412, or 409 with the reason.
-    pub fn answer(self, no_such: Problem) -> Result<Tagged<T>, Problem> {
+    pub fn answer(self, no_such: ApiError) -> Result<Tagged<T>, ApiError> {
         match self {
             Self::Done(record) => Ok(Tagged(record)),
             Self::NotFound => Err(no_such),
             Self::PreconditionFailed => Err(precondition_failed()),
-            Self::Refused(why_not) => Err(Problem::detail(StatusCode::CONFLICT, why_not)),
+            Self::Refused(why_not) => Err(ApiError::detail(StatusCode::CONFLICT, why_not)),
         }
     }
 }
@@ -118,7 +118,7 @@ impl<T: Serialize> IntoResponse for Tagged<T> {
                 let headers = [(header::CONTENT_TYPE, json), (header::ETAG, tag(&body))];
                 (headers, body).into_response()
             }
-            Err(error) => Problem::Internal(error.into()).into_response(),
+            Err(error) => ApiError::Internal(error.into()).into_response(),
         }
     }
 }

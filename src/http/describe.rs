@@ -15,8 +15,9 @@ use utoipa::{
 };
 
 use super::{
-    FieldErrors, gate,
-    problem::{Detail, Titled},
+    FieldErrors,
+    error::{Detail, ErrorDetail},
+    gate,
 };
 use crate::auth::{Area, Scope};
 
@@ -36,7 +37,7 @@ macro_rules! refusals {
             ComponentsBuilder::new()
                 .schema_from::<Detail>()
                 .schema_from::<FieldErrors>()
-                .schema_from::<Titled>()
+                .schema_from::<ErrorDetail>()
                 $(.response_from::<$name>())*
         }
     };
@@ -48,9 +49,9 @@ refusals! {
     /// 400 for a query string.
     InvalidParameter: FieldErrors = "What is wrong, by parameter.";
     /// 400 for an order.
-    InvalidOrder: FieldErrors | Titled | Detail = "What is wrong, by field; or that the store takes no orders; or a sentence, where the body is no JSON.";
+    InvalidOrder: FieldErrors | ErrorDetail | Detail = "What is wrong, by field; or that the store takes no orders; or a sentence, where the body is no JSON.";
     /// 400 for a text that is too short to be searched for.
-    InvalidPrefix: Titled | FieldErrors = "Fewer than three characters, or a character that no title has.";
+    InvalidPrefix: ErrorDetail | FieldErrors = "Fewer than three characters, or a character that no title has.";
     /// 401
     Unauthorized: Detail = "No API key was sent, or one that is not good (any more): `WWW-Authenticate` tells which.";
     /// 403

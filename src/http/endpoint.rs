@@ -8,7 +8,10 @@ use axum::{
 };
 use utoipa_axum::router::UtoipaMethodRouter;
 
-use super::{AppState, Caller, Gate, Problem, Repeats, WriteLimit, describe, once, retry, transfer::Terms};
+use super::{
+    ApiError, ApiKeyAuth, AppState, Caller, IdempotencyStore, WriteLimit, describe, idempotency, retry,
+    transfer::Terms,
+};
 use crate::auth::Area;
 
 /// How many entries of `Accept` are read; browsers send about ten.
@@ -26,7 +29,7 @@ pub fn endpoint(
 ) -> UtoipaMethodRouter<AppState> {
     let methods = methods
         .options(|| async { StatusCode::OK })
-        .fallback(async |method: Method| Problem::not_allowed(&method))
+        .fallback(async |method: Method| ApiError::not_allowed(&method))
         .layer(middleware::from_fn(move |params, request, next| {
             manners(allow, area, params, request, next)
         }));
@@ -47,7 +50,7 @@ async fn manners(
         ids.all(|(_, id)| id.bytes().all(|byte| byte.is_ascii_digit()))
     });
     if !is_path {
-        return Problem::not_found().into_response();
+        return ApiError::not_found().into_response();
     }
     let terms = Terms::of(&request);
     let is_write = !request.method().is_safe();
@@ -55,7 +58,7 @@ async fn manners(
         admit(&mut request, area).await
     } else {
         let refusal = "Could not satisfy the request Accept header.";
-        Err(Problem::detail(StatusCode::NOT_ACCEPTABLE, refusal).into_response())
+        Err(ApiError::detail(StatusCode::NOT_ACCEPTABLE, refusal).into_response())
     };
     let is_personal = request.extensions().get::<Caller>().is_some();
     let admitted = match admitted {
@@ -87,8 +90,8 @@ async fn manners(
 }
 
 async fn admit(request: &mut Request, area: Area) -> Result<(), Response> {
-    match Gate::admit(request, area).await {
-        Err(refusal) if retry::is_worthwhile(&refusal) => Gate::admit(request, area).await,
+    match ApiKeyAuth::admit(request, area).await {
+        Err(refusal) if retry::is_worthwhile(&refusal) => ApiKeyAuth::admit(request, area).await,
         admitted => admitted,
     }
 }
@@ -103,11 +106,11 @@ async fn run(request: Request, next: Next) -> Response {
 
 /// A POST may be repeated under a key.
 async fn post(request: Request, next: Next) -> Response {
-    match once::key(request.headers()) {
+    match idempotency::key(request.headers()) {
         Ok(None) => next.run(request).await,
-        Ok(Some(key)) => match request.extensions().get::<Repeats>().cloned() {
+        Ok(Some(key)) => match request.extensions().get::<IdempotencyStore>().cloned() {
             Some(repeats) => repeats.handle(own(key, &request), request, next).await,
-            None => Problem::Internal("nothing keeps answers".into()).into_response(),
+            None => ApiError::Internal("nothing keeps answers".into()).into_response(),
         },
         Err(problem) => problem.into_response(),
     }
@@ -116,7 +119,7 @@ async fn post(request: Request, next: Next) -> Response {
 /// A key is its sender's own: under the same one, another's request is another request. A client's key has no space.
 fn own(key: String, request: &Request) -> String {
     let caller = request.extensions().get::<Caller>();
-    match caller.and_then(|caller| caller.grant.who.label()) {
+    match caller.and_then(|caller| caller.grant.actor.label()) {
         Some(sender) => format!("{sender} {key}"),
         None => key,
     }

@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use serde::{Serialize, Serializer, ser::SerializeMap};
 
 use super::{
-    Problem,
+    ApiError,
     rules::Ruled,
     value::{Object, Value, list, object},
 };
@@ -100,19 +100,19 @@ impl<'a> Fields<'a> {
     }
 
     /// Ends the reading: `read`, unless anything was wrong.
-    pub fn finish<T>(self, read: T) -> Result<T, Problem> {
+    pub fn finish<T>(self, read: T) -> Result<T, ApiError> {
         if self.errors.is_empty() {
             Ok(read)
         } else {
-            Err(Problem::Invalid(self.into_errors()))
+            Err(ApiError::Invalid(self.into_errors()))
         }
     }
 
     /// Ends a reading that yields nothing if anything was wrong.
-    pub fn finish_all<T>(self, read: Option<T>) -> Result<T, Problem> {
+    pub fn finish_all<T>(self, read: Option<T>) -> Result<T, ApiError> {
         match read {
             Some(read) if self.errors.is_empty() => Ok(read),
-            _ => Err(Problem::Invalid(self.into_errors())),
+            _ => Err(ApiError::Invalid(self.into_errors())),
         }
     }
 

@@ -12,9 +12,9 @@ use axum::{
 use chrono::{DateTime, Utc};
 use metrics::{counter, describe_counter};
 
-use super::{Caller, Client, Problem};
+use super::{ApiError, Caller, Client};
 use crate::{
-    auth::{Area, Grant, Keyring, Refused, Scope},
+    auth::{Area, Grant, KeyError, Keyring, Scope},
     config::ApiAuth,
     telemetry::LineLimit,
 };
@@ -26,7 +26,7 @@ pub(super) const API_KEY: HeaderName = HeaderName::from_static("x-api-key");
 
 /// What stands before the API of a server. Without one, it is open to anyone. Clones share the keyring.
 #[derive(Clone, Debug)]
-pub struct Gate(Arc<Inner>);
+pub struct ApiKeyAuth(Arc<Inner>);
 
 #[derive(Debug)]
 struct Inner {
@@ -37,16 +37,16 @@ struct Inner {
 
 /// Why a request is not let in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Denied {
+enum AuthError {
     /// It shows no key.
     NoKey,
     /// Its key is not good.
-    Key(Refused),
+    Key(KeyError),
     /// Its key is not good for this.
     Scope(Scope),
 }
 
-impl Gate {
+impl ApiKeyAuth {
     /// A gate that knows the keys of `keyring`; none where the API is open.
     #[must_use]
     pub fn new(auth: ApiAuth, keyring: Keyring, clock: fn() -> DateTime<Utc>) -> Option<Self> {
@@ -82,29 +82,29 @@ impl Gate {
             if gate.reads_are_open && !writes {
                 return Ok(());
             }
-            return Err(Denied::NoKey.answer(request));
+            return Err(AuthError::NoKey.answer(request));
         };
         let address = request
             .extensions()
             .get::<Client>()
             .and_then(|client| client.address);
-        let admitted = gate.keyring.admit(key, address, (gate.clock)()).await;
+        let admitted = gate.keyring.verify(key, address, (gate.clock)()).await;
         let grant = admitted
-            .map_err(|error| Problem::from(error).into_response())?
-            .map_err(|refused| Denied::Key(refused).answer(request))?;
+            .map_err(|error| ApiError::from(error).into_response())?
+            .map_err(|refused| AuthError::Key(refused).answer(request))?;
         authorize(&grant, scope).map_err(|denied| denied.answer(request))?;
-        tracing::Span::current().record("actor", tracing::field::display(&grant.who));
+        tracing::Span::current().record("actor", tracing::field::display(&grant.actor));
         let caller = Caller::new(request, grant);
         request.extensions_mut().insert(caller);
         Ok(())
     }
 }
 
-fn authorize(grant: &Grant, scope: Scope) -> Result<(), Denied> {
+fn authorize(grant: &Grant, scope: Scope) -> Result<(), AuthError> {
     if grant.scopes.allow(scope) {
         Ok(())
     } else {
-        Err(Denied::Scope(scope))
+        Err(AuthError::Scope(scope))
     }
 }
 
@@ -124,7 +124,7 @@ fn presented(headers: &HeaderMap) -> Option<&str> {
         .map(|value| value.to_str().unwrap_or_default().trim())
 }
 
-impl Denied {
+impl AuthError {
     /// Logs the refusal, without the key, and answers it.
     fn answer(self, request: &Request) -> Response {
         let address = request
@@ -143,12 +143,12 @@ impl Denied {
                 "Authentication credentials were not provided.".into(),
                 "Bearer realm=\"api\"".to_owned(),
             ),
-            Self::Key(Refused::TooOften(wait)) => return too_often(wait),
+            Self::Key(KeyError::TooOften(wait)) => return too_often(wait),
             Self::Key(refused) => (
                 StatusCode::UNAUTHORIZED,
                 match refused {
-                    Refused::Expired => "The API key has expired.",
-                    Refused::Revoked => "The API key was revoked.",
+                    KeyError::Expired => "The API key has expired.",
+                    KeyError::Revoked => "The API key was revoked.",
                     _ => "Invalid API key.",
                 }
                 .into(),
@@ -160,7 +160,7 @@ impl Denied {
                 format!("Bearer realm=\"api\", error=\"insufficient_scope\", scope=\"{scope}\""),
             ),
         };
-        let mut response = Problem::Detail(status, detail).into_response();
+        let mut response = ApiError::Detail(status, detail).into_response();
         if let Ok(challenge) = HeaderValue::from_str(&challenge) {
             response.headers_mut().insert(header::WWW_AUTHENTICATE, challenge);
         }
@@ -170,10 +170,10 @@ impl Denied {
     fn reason(self) -> &'static str {
         match self {
             Self::NoKey => "no_key",
-            Self::Key(Refused::Unknown) => "unknown_key",
-            Self::Key(Refused::Expired) => "expired_key",
-            Self::Key(Refused::Revoked) => "revoked_key",
-            Self::Key(Refused::TooOften(_)) => "too_many_failures",
+            Self::Key(KeyError::Unknown) => "unknown_key",
+            Self::Key(KeyError::Expired) => "expired_key",
+            Self::Key(KeyError::Revoked) => "revoked_key",
+            Self::Key(KeyError::TooOften(_)) => "too_many_failures",
             Self::Scope(_) => "scope",
         }
     }
@@ -182,7 +182,7 @@ impl Denied {
 fn too_often(wait: Duration) -> Response {
     let seconds = wait.as_secs() + 1;
     let detail = format!("Too many API keys from this address were refused. Try again in {seconds} seconds.");
-    let mut response = Problem::detail(StatusCode::TOO_MANY_REQUESTS, detail).into_response();
+    let mut response = ApiError::detail(StatusCode::TOO_MANY_REQUESTS, detail).into_response();
     response
         .headers_mut()
         .insert(header::RETRY_AFTER, HeaderValue::from(seconds));
@@ -190,7 +190,7 @@ fn too_often(wait: Duration) -> Response {
 }
 
 /// Says what is counted here.
-pub(super) fn describe() {
+pub(super) fn describe_metrics() {
     describe_counter!(
         "afforo_access_refusals_total",
         "Requests to the API that were refused for what their key is, or is not, good for."

@@ -18,7 +18,7 @@ use tokio::{
 };
 
 use super::{
-    Problem,
+    ApiError,
     share::{Share, Shares},
 };
 
@@ -182,7 +182,7 @@ pub enum Shed {
     Responses,
 }
 
-impl From<Shed> for Problem {
+impl From<Shed> for ApiError {
     fn from(shed: Shed) -> Self {
         let reason = match shed {
             Shed::Requests => "requests",
@@ -192,12 +192,12 @@ impl From<Shed> for Problem {
             Shed::Responses => "responses",
         };
         metrics::counter!("afforo_http_shed_total", "reason" => reason).increment(1);
-        Self::TryAgain("The server has too much to do, try again later.")
+        Self::Unavailable("The server has too much to do, try again later.")
     }
 }
 
 /// Describes the metrics of the web kit.
-pub fn describe() {
+pub fn describe_metrics() {
     metrics::describe_counter!(
         "afforo_http_shed_total",
         "Requests and connections that were refused because there was too much to do, by what there was too much of"
@@ -345,7 +345,7 @@ pub(super) enum BodyFault {
     Shed(#[from] Shed),
 }
 
-impl From<BodyFault> for Problem {
+impl From<BodyFault> for ApiError {
     fn from(fault: BodyFault) -> Self {
         use axum::http::StatusCode;
         match fault {

@@ -7,7 +7,7 @@ use serde::{Serialize, de::DeserializeOwned};
 use utoipa::{IntoParams, ToSchema};
 
 use super::{
-    Page, Problem, cursor,
+    ApiError, Page, cursor,
     link::ListUrl,
     page::{self, SIZE, Window},
     params::invalid_page,
@@ -101,7 +101,7 @@ impl<T: Listed> Slice<T> {
 
 impl<T: Listed> ListRequest<T> {
     /// The rows to read. They are counted for a page only: `count` is not awaited for a walk.
-    pub async fn slice(&self, count: impl Future<Output = sqlx::Result<i64>>) -> Result<Slice<T>, Problem> {
+    pub async fn slice(&self, count: impl Future<Output = sqlx::Result<i64>>) -> Result<Slice<T>, ApiError> {
         match &self.place.cursor {
             // One row more than is shown tells whether there is more.
             Some(cursor) => Ok(Slice {
@@ -115,7 +115,7 @@ impl<T: Listed> ListRequest<T> {
     }
 
     /// The page within a list of `count` rows.
-    pub fn page_of(&self, count: i64) -> Result<Slice<T>, Problem> {
+    pub fn page_of(&self, count: i64) -> Result<Slice<T>, ApiError> {
         let window = Window::find(self.page(), count)?;
         Ok(Slice {
             after: T::START,
@@ -127,7 +127,7 @@ impl<T: Listed> ListRequest<T> {
 
     /// The limit and the offset of a page that is asked for by its number, for a statement that reads it and counts at once;
     /// whether there is such a page, [`Self::page_of`] tells. `None` where the count has to come first, or is not asked for.
-    pub fn ahead(&self) -> Result<Option<(i64, i64)>, Problem> {
+    pub fn ahead(&self) -> Result<Option<(i64, i64)>, ApiError> {
         if self.place.cursor.is_some() {
             return Ok(None);
         }
@@ -163,11 +163,11 @@ impl<T: Listed> ListRequest<T> {
 }
 
 /// The key that a cursor says; an empty one begins the walk.
-fn after<T: Listed>(cursor: &str) -> Result<T::Key, Problem> {
+fn after<T: Listed>(cursor: &str) -> Result<T::Key, ApiError> {
     if cursor.is_empty() {
         return Ok(T::START);
     }
-    cursor::decode(T::LIST, cursor).ok_or_else(|| Problem::field("cursor", "Invalid cursor."))
+    cursor::decode(T::LIST, cursor).ok_or_else(|| ApiError::field("cursor", "Invalid cursor."))
 }
 
 impl<S: Send + Sync, T> FromRequestParts<S> for ListRequest<T> {

@@ -1,7 +1,7 @@
 //! The web kit: what every endpoint needs, and no domain.
 //!
 //! Requests are read with [`Body`], [`Params`], [`RecordId`] and [`ListRequest`]; answers are `Json`, a [`Listing`]
-//! or a [`Problem`]. [`endpoint`] gives a route the manners that all of them share.
+//! or a [`ApiError`]. [`endpoint`] gives a route the manners that all of them share.
 
 mod body;
 mod caller;
@@ -10,17 +10,17 @@ mod conditional;
 mod cursor;
 mod describe;
 mod endpoint;
+mod error;
 mod fields;
 mod gate;
+mod idempotency;
 mod intake;
 mod link;
 mod list;
 mod natural;
 mod number;
-mod once;
 mod page;
 mod params;
-mod problem;
 mod responses;
 mod retry;
 mod rules;
@@ -41,18 +41,18 @@ pub use describe::{
     UnsupportedMediaType, components,
 };
 pub use endpoint::endpoint;
+pub(crate) use error::OUTCOME_UNKNOWN;
+pub use error::{ApiError, Detail, ErrorDetail, deleted};
 pub use fields::{FieldErrors, Fields, Presence};
-pub use gate::Gate;
+pub use gate::ApiKeyAuth;
+pub use idempotency::{IDEMPOTENT_REPLAYED, IdempotencyKey, IdempotencyStore};
 pub use intake::{Intake, IntakeLimits, Shed, Turn, Work};
 pub use link::base_url;
 pub use list::{ListParams, ListRequest, Listed, Listing, Slice, Step};
 pub use natural::Natural;
-pub use once::{IDEMPOTENT_REPLAYED, Once, Repeats};
 pub use page::Page;
 pub(crate) use params::PARAMETER_LIMIT;
 pub use params::{Params, RecordId, check_query};
-pub(crate) use problem::OUTCOME_UNKNOWN;
-pub use problem::{Detail, Problem, Titled, deleted};
 pub use responses::Responses;
 pub use retry::{note_error, retry_read};
 pub use rules::{Reference, boolean, integer, natural, one_of, price, reference, text, text_or_blank};
@@ -63,8 +63,8 @@ pub use transfer::without_length;
 pub use write_limit::WriteLimit;
 
 /// Says what is counted here.
-pub fn describe() {
-    gate::describe();
-    intake::describe();
-    once::describe();
+pub fn describe_metrics() {
+    gate::describe_metrics();
+    intake::describe_metrics();
+    idempotency::describe_metrics();
 }

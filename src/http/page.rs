@@ -3,7 +3,7 @@
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use super::{Problem, link::ListUrl, number::sign_and_digits, params::invalid_page, rules::trim};
+use super::{ApiError, link::ListUrl, number::sign_and_digits, params::invalid_page, rules::trim};
 
 /// Rows on a page.
 pub(super) const SIZE: i64 = 20;
@@ -52,7 +52,7 @@ pub(super) struct Window {
 
 impl Window {
     /// Finds the page within a list of `count` rows. The first page of an empty list exists, and is empty.
-    pub(super) fn find(page: &str, count: i64) -> Result<Self, Problem> {
+    pub(super) fn find(page: &str, count: i64) -> Result<Self, ApiError> {
         let pages = ((count + SIZE - 1) / SIZE).max(1);
         let page = number(page)?.unwrap_or(pages);
         if page > pages {
@@ -69,7 +69,7 @@ impl Window {
 }
 
 /// The number of a page, from 1; `None` for the last one.
-pub(super) fn number(page: &str) -> Result<Option<i64>, Problem> {
+pub(super) fn number(page: &str) -> Result<Option<i64>, ApiError> {
     match page {
         "" => return Ok(Some(1)),
         "last" => return Ok(None),

@@ -8,7 +8,7 @@ use axum::{
 };
 
 use super::{
-    FieldErrors, Problem,
+    ApiError, FieldErrors,
     number::{Scientific, sign_and_digits},
     rules::trim,
 };
@@ -18,19 +18,19 @@ use super::{
 pub struct RecordId(pub i64);
 
 impl<S: Send + Sync> FromRequestParts<S> for RecordId {
-    type Rejection = Problem;
+    type Rejection = ApiError;
 
-    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, ApiError> {
         let params = RawPathParams::from_request_parts(parts, state)
             .await
-            .map_err(|_| Problem::not_found())?;
+            .map_err(|_| ApiError::not_found())?;
         let id = params
             .iter()
             .find(|(name, _)| *name == "id")
             .map(|(_, id)| id)
             .unwrap_or_default();
         if id.is_empty() || !id.bytes().all(|byte| byte.is_ascii_digit()) {
-            return Err(Problem::not_found());
+            return Err(ApiError::not_found());
         }
         Ok(Self(id.parse().unwrap_or(0)))
     }
@@ -42,15 +42,15 @@ pub(crate) const PARAMETER_LIMIT: usize = 256;
 
 /// Refuses a query string that is longer than any that makes sense: each parameter takes much more memory than it has
 /// bytes.
-pub fn check_query(query: &str) -> Result<(), Problem> {
+pub fn check_query(query: &str) -> Result<(), ApiError> {
     if query.len() > QUERY_LIMIT {
-        return Err(Problem::detail(
+        return Err(ApiError::detail(
             StatusCode::URI_TOO_LONG,
             "Query string exceeds 8 KiB.",
         ));
     }
     if query.bytes().filter(|byte| *byte == b'&').count() >= PARAMETER_LIMIT {
-        return Err(Problem::detail(
+        return Err(ApiError::detail(
             StatusCode::BAD_REQUEST,
             format!("Query string has more than {PARAMETER_LIMIT} parameters."),
         ));
@@ -135,11 +135,11 @@ impl Params {
     }
 
     /// Ends the reading: `read`, unless a parameter was wrong.
-    pub fn finish<T>(self, read: T) -> Result<T, Problem> {
+    pub fn finish<T>(self, read: T) -> Result<T, ApiError> {
         if self.errors.is_empty() {
             Ok(read)
         } else {
-            Err(Problem::Invalid(FieldErrors::Fields(self.errors)))
+            Err(ApiError::Invalid(FieldErrors::Fields(self.errors)))
         }
     }
 }
@@ -153,6 +153,6 @@ impl<S: Send + Sync> FromRequestParts<S> for Params {
 }
 
 /// The refusal of a page that does not exist, or is no number.
-pub(super) fn invalid_page() -> Problem {
-    Problem::detail(StatusCode::NOT_FOUND, "Invalid page.")
+pub(super) fn invalid_page() -> ApiError {
+    ApiError::detail(StatusCode::NOT_FOUND, "Invalid page.")
 }

@@ -23,7 +23,7 @@ use tower::{Layer, ServiceExt, service_fn};
 use tower_http::{CompressionLevel, compression::CompressionLayer};
 
 use super::{
-    Problem,
+    ApiError,
     intake::{Bounded, SMALL_BODY, Shed},
 };
 
@@ -81,7 +81,7 @@ impl Responses {
         if is_write {
             self.memory.take_anyway(counted);
         } else if !self.memory.take(counted) {
-            return Problem::from(Shed::Responses).into_response();
+            return ApiError::from(Shed::Responses).into_response();
         }
         let room = Room {
             memory: self.memory.clone(),
@@ -94,7 +94,7 @@ impl Responses {
                 let bytes = Bytes::from_owner(Held { bytes, _room: room });
                 Response::from_parts(parts, Body::new(Portions(bytes)))
             }
-            Err(error) => Problem::Internal(error.into()).into_response(),
+            Err(error) => ApiError::Internal(error.into()).into_response(),
         }
     }
 

@@ -13,7 +13,7 @@ use axum::{
 };
 
 use super::{
-    Problem, Responses,
+    ApiError, Responses,
     conditional::{is_listed, tag},
 };
 
@@ -69,7 +69,7 @@ impl Terms {
         let (mut parts, body) = response.into_parts();
         let body = match to_bytes(body, usize::MAX).await {
             Ok(body) => body,
-            Err(error) => return Problem::Internal(error.into()).into_response(),
+            Err(error) => return ApiError::Internal(error.into()).into_response(),
         };
         let headers = &mut parts.headers;
         let media_type = headers.get(header::CONTENT_TYPE);

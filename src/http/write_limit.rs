@@ -15,8 +15,8 @@ use axum::{
 };
 use metrics::counter;
 
-use super::{Caller, Client, Problem};
-use crate::audit::Who;
+use super::{ApiError, Caller, Client};
+use crate::audit::Actor;
 use redis_rate_limit::client_network;
 
 const MINUTE: Duration = Duration::from_mins(1);
@@ -88,7 +88,7 @@ impl Inner {
     fn too_many(&self, wait: Duration) -> Response {
         let (limit, seconds) = (self.per_minute, wait.as_secs() + 1);
         let detail = format!("At most {limit} writes a minute are allowed. Try again in {seconds} seconds.");
-        let mut response = Problem::detail(StatusCode::TOO_MANY_REQUESTS, detail).into_response();
+        let mut response = ApiError::detail(StatusCode::TOO_MANY_REQUESTS, detail).into_response();
         let seconds = HeaderValue::from(seconds);
         response.headers_mut().insert(header::RETRY_AFTER, seconds);
         response
@@ -97,8 +97,8 @@ impl Inner {
 
 fn writer(request: &Request) -> Writer {
     let extensions = request.extensions();
-    let who = extensions.get::<Caller>().map(|caller| &caller.grant.who);
-    if let Some(Who::Key { id, .. }) = who {
+    let actor = extensions.get::<Caller>().map(|caller| &caller.grant.actor);
+    if let Some(Actor::Key { id, .. }) = actor {
         return Writer::Key(*id);
     }
     let address = extensions.get::<Client>().and_then(|client| client.address);

@@ -13,8 +13,8 @@ use crate::{
     audit,
     auth::Stores,
     http::{
-        Body, Caller, Fields, Invalid, InvalidParameter, ListParams, ListRequest, Listed, Listing, NotFound,
-        Once, Presence, Problem, RecordId, Slice, integer, one_of, text,
+        ApiError, Body, Caller, Fields, IdempotencyKey, Invalid, InvalidParameter, ListParams, ListRequest,
+        Listed, Listing, NotFound, Presence, RecordId, Slice, integer, one_of, text,
     },
     ledger::{self, Change},
     timestamp::Timestamp,
@@ -105,17 +105,17 @@ impl NewMovement {
     }
 
     /// What there is afterwards, of what there is now.
-    fn apply(&self, now: i32) -> Result<i32, Problem> {
+    fn apply(&self, now: i32) -> Result<i32, ApiError> {
         match self.kind {
             Kind::Count => Ok(self.quantity),
-            Kind::Remove if self.quantity > now => Err(Problem::field(
+            Kind::Remove if self.quantity > now => Err(ApiError::field(
                 "quantity",
                 format!("Ensure this value is less than or equal to {now}, which is what there is."),
             )),
             Kind::Remove => Ok(now - self.quantity),
             Kind::Add => now.checked_add(self.quantity).ok_or_else(|| {
                 let most = i32::MAX - now;
-                Problem::field(
+                ApiError::field(
                     "quantity",
                     format!("Ensure this value is less than or equal to {most}."),
                 )
@@ -132,7 +132,7 @@ pub(super) async fn list(
     stores: Stores,
     RecordId(id): RecordId,
     list: ListRequest<Movement>,
-) -> Result<Json<Listing<Movement>>, Problem> {
+) -> Result<Json<Listing<Movement>>, ApiError> {
     granted(&db, &stores, id).await?;
     let slice = list.slice(count(&db, id)).await?;
     let rows = select(&db, id, &slice).await?;
@@ -146,9 +146,9 @@ pub(super) async fn create(
     State(db): State<PgPool>,
     caller: Caller,
     RecordId(id): RecordId,
-    once: Once,
+    once: IdempotencyKey,
     body: Body,
-) -> Result<(StatusCode, Json<Movement>), Problem> {
+) -> Result<(StatusCode, Json<Movement>), ApiError> {
     granted(&db, &caller.grant.stores, id).await?;
     let mut fields = body.fields(Presence::Complete)?;
     let sent = NewMovement::read(&mut fields);
@@ -230,9 +230,9 @@ async fn insert(
     id: i64,
     sent: &NewMovement,
     caller: &Caller,
-) -> Result<Movement, Problem> {
-    const GONE: Problem = Problem::NoSuch("Inventory");
-    let by = caller.signature();
+) -> Result<Movement, ApiError> {
+    const GONE: ApiError = ApiError::NotFound("Inventory");
+    let by = caller.audit_context();
     let before = lock(tx, id, &caller.grant.stores).await?.ok_or(GONE)?;
     let quantity = sent.apply(before.quantity)?;
     sqlx::query!(
@@ -246,7 +246,7 @@ async fn insert(
         movement: ledger::Movement::Adjustment,
         delta: quantity - before.quantity,
         quantity_after: quantity,
-        actor: by.who.label(),
+        actor: by.actor.label(),
         reason: Some(&sent.reason),
     };
     ledger::record(&mut *tx, id, change).await?;

@@ -4,7 +4,7 @@ use sqlx::{PgConnection, PgExecutor, PgPool, Postgres, QueryBuilder};
 
 use super::model::{Filter, Inventory, InventoryFields, InventoryRow};
 use crate::{
-    audit::{self, Signature},
+    audit::{self, AuditContext},
     auth::Stores,
     db,
     http::{Caller, IfMatch, Slice, Update},
@@ -183,7 +183,7 @@ pub async fn get(db: impl PgExecutor<'_>, id: i64) -> sqlx::Result<Option<Invent
 pub async fn insert(
     tx: &mut PgConnection,
     sent: &InventoryFields,
-    by: &Signature,
+    by: &AuditContext,
 ) -> sqlx::Result<Option<Inventory>> {
     let row = sqlx::query!(
         "insert into inventory (store_id, product_id, quantity, low_stock_threshold)
@@ -199,7 +199,7 @@ pub async fn insert(
         movement: Movement::Initial,
         delta: row.quantity,
         quantity_after: row.quantity,
-        actor: by.who.label(),
+        actor: by.actor.label(),
         reason: None,
     };
     ledger::record(&mut *tx, row.id, change).await?;
@@ -213,7 +213,7 @@ pub(super) async fn lock(tx: &mut PgConnection, id: i64, stores: &Stores) -> sql
     let locked = sqlx::query_scalar!("select store_id from inventory where id = $1 for update", id)
         .fetch_optional(&mut *tx)
         .await?;
-    if locked.is_none_or(|store| !stores.hold(store)) {
+    if locked.is_none_or(|store| !stores.contains(store)) {
         return Ok(None);
     }
     get(tx, id).await
@@ -232,7 +232,7 @@ pub async fn update(
     if_match: &IfMatch,
     caller: &Caller,
 ) -> sqlx::Result<Update<Inventory>> {
-    let by = caller.signature();
+    let by = caller.audit_context();
     let mut tx = db.begin().await?;
     let Some(before) = lock(&mut tx, id, &caller.grant.stores).await? else {
         return Ok(Update::NotFound);
@@ -262,7 +262,7 @@ pub async fn update(
     let Some(after) = get(&mut *tx, id).await? else {
         return Ok(Update::NotFound);
     };
-    let actor = by.who.label();
+    let actor = by.actor.label();
     if moves {
         record_move(&mut tx, &before, &after, actor).await?;
     } else {
@@ -319,7 +319,7 @@ async fn record_move(
 
 /// Deletes stock that the caller may see, what is left of it included.
 pub async fn delete(db: &PgPool, id: i64, if_match: &IfMatch, caller: &Caller) -> sqlx::Result<Deletion> {
-    let by = caller.signature();
+    let by = caller.audit_context();
     let mut tx = db.begin().await?;
     let Some(before) = lock(&mut tx, id, &caller.grant.stores).await? else {
         return Ok(Deletion::NotFound);
@@ -327,7 +327,7 @@ pub async fn delete(db: &PgPool, id: i64, if_match: &IfMatch, caller: &Caller) -
     if !if_match.permits(&before) {
         return Ok(Deletion::PreconditionFailed);
     }
-    ledger::remove(&mut tx, Scope::Row(id), by.who.label().as_deref()).await?;
+    ledger::remove(&mut tx, Scope::Row(id), by.actor.label().as_deref()).await?;
     let states = (Some(&before), None);
     audit::record(&mut *tx, &by, "stock.deleted", subject(id), states).await?;
     db::commit(tx).await?;

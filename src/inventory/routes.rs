@@ -9,17 +9,18 @@ use super::{
     movements, queries,
 };
 use crate::{
-    audit::Signature,
+    audit::AuditContext,
     auth::{Area, Stores},
     db::{self, violated_constraint},
     http::{
-        AppState, Body, Caller, Conflict, Fields, IfMatch, Invalid, InvalidParameter, ListParams,
-        ListRequest, Listing, NotFound, Once, Params, Presence, Problem, RecordId, Tagged, deleted, endpoint,
+        ApiError, AppState, Body, Caller, Conflict, Fields, IdempotencyKey, IfMatch, Invalid,
+        InvalidParameter, ListParams, ListRequest, Listing, NotFound, Params, Presence, RecordId, Tagged,
+        deleted, endpoint,
     },
     product, store,
 };
 
-const NO_SUCH: Problem = Problem::NoSuch("Inventory");
+const NO_SUCH: ApiError = ApiError::NotFound("Inventory");
 
 /// The routes of inventory.
 pub fn router() -> OpenApiRouter<AppState> {
@@ -55,9 +56,9 @@ async fn list(
     stores: Stores,
     mut params: Params,
     list: ListRequest<InventoryRow>,
-) -> Result<Json<Listing<InventoryRow>>, Problem> {
+) -> Result<Json<Listing<InventoryRow>>, ApiError> {
     let filter = Filter {
-        stores: stores.filtered(params.id("store_id")),
+        stores: stores.intersect(params.id("store_id")),
         product_id: params.id("product_id"),
         low_stock: params.is_true("low_stock"),
     };
@@ -73,13 +74,13 @@ async fn list(
 async fn create(
     State(db): State<PgPool>,
     caller: Caller,
-    once: Once,
+    once: IdempotencyKey,
     body: Body,
-) -> Result<(StatusCode, Json<Inventory>), Problem> {
+) -> Result<(StatusCode, Json<Inventory>), ApiError> {
     let mut fields = body.fields(Presence::Complete)?;
     let sent = read(&db, &caller.grant.stores, &mut fields).await?;
     let sent = fields.finish(sent)?;
-    let by = caller.signature();
+    let by = caller.audit_context();
     let begun = db::retry(|| begin(&db, &sent, &by)).await;
     let (tx, inventory) = begun.map_err(|error| refused(error, &sent))?;
     let inventory = inventory.ok_or(NO_SUCH)?;
@@ -90,7 +91,7 @@ async fn create(
 async fn begin(
     db: &PgPool,
     sent: &InventoryFields,
-    by: &Signature,
+    by: &AuditContext,
 ) -> sqlx::Result<(Transaction<'static, Postgres>, Option<Inventory>)> {
     let mut tx = db.begin().await?;
     let created = queries::insert(&mut tx, sent, by).await?;
@@ -104,7 +105,7 @@ async fn retrieve(
     State(db): State<PgPool>,
     stores: Stores,
     RecordId(id): RecordId,
-) -> Result<Json<Inventory>, Problem> {
+) -> Result<Json<Inventory>, ApiError> {
     granted(&db, &stores, id).await.map(Json)
 }
 
@@ -118,7 +119,7 @@ async fn replace(
     if_match: IfMatch,
     id: RecordId,
     body: Body,
-) -> Result<Tagged<Inventory>, Problem> {
+) -> Result<Tagged<Inventory>, ApiError> {
     update(&db, &caller, &if_match, id, &body, Presence::Complete).await
 }
 
@@ -131,7 +132,7 @@ async fn patch(
     if_match: IfMatch,
     id: RecordId,
     body: Body,
-) -> Result<Tagged<Inventory>, Problem> {
+) -> Result<Tagged<Inventory>, ApiError> {
     update(&db, &caller, &if_match, id, &body, Presence::Partial).await
 }
 
@@ -142,7 +143,7 @@ async fn update(
     RecordId(id): RecordId,
     body: &Body,
     presence: Presence,
-) -> Result<Tagged<Inventory>, Problem> {
+) -> Result<Tagged<Inventory>, ApiError> {
     let current = granted(db, &caller.grant.stores, id).await?;
     if_match.require(&current)?;
     let mut fields = body.fields(presence)?;
@@ -160,22 +161,22 @@ async fn delete(
     caller: Caller,
     if_match: IfMatch,
     RecordId(id): RecordId,
-) -> Result<StatusCode, Problem> {
+) -> Result<StatusCode, ApiError> {
     let deletion = db::retry(|| queries::delete(&db, id, &if_match, &caller)).await?;
     deleted(deletion, NO_SUCH, "Cannot delete this stock.")
 }
 
 /// A row, if the caller may see it.
-pub(super) async fn granted(db: &PgPool, stores: &Stores, id: i64) -> Result<Inventory, Problem> {
+pub(super) async fn granted(db: &PgPool, stores: &Stores, id: i64) -> Result<Inventory, ApiError> {
     let row = queries::get(db, id).await?;
-    row.filter(|row| stores.hold(row.store.id)).ok_or(NO_SUCH)
+    row.filter(|row| stores.contains(row.store.id)).ok_or(NO_SUCH)
 }
 
 /// Reads the fields and looks up what they refer to. A store that is not granted is none.
 async fn read(db: &PgPool, stores: &Stores, fields: &mut Fields<'_>) -> sqlx::Result<InventoryFields> {
     let sent = InventoryFields::read(fields);
     if let Some(reference) = &sent.store_id
-        && !(stores.hold(reference.id) && store::exists(db, reference.id).await?)
+        && !(stores.contains(reference.id) && store::exists(db, reference.id).await?)
     {
         fields.reject("store_id", reference.missing());
     }
@@ -188,14 +189,14 @@ async fn read(db: &PgPool, stores: &Stores, fields: &mut Fields<'_>) -> sqlx::Re
 }
 
 /// The pair may be taken; store or product may have gone since they were looked up.
-fn refused(error: sqlx::Error, sent: &InventoryFields) -> Problem {
+fn refused(error: sqlx::Error, sent: &InventoryFields) -> ApiError {
     match (violated_constraint(&error), &sent.store_id, &sent.product_id) {
         (Some("inventory_store_product_key"), ..) => {
-            Problem::non_field("The fields store_id, product_id must make a unique set.")
+            ApiError::non_field("The fields store_id, product_id must make a unique set.")
         }
-        (Some("inventory_store_id_fkey"), Some(store), _) => Problem::field("store_id", store.missing()),
+        (Some("inventory_store_id_fkey"), Some(store), _) => ApiError::field("store_id", store.missing()),
         (Some("inventory_product_id_fkey"), _, Some(product)) => {
-            Problem::field("product_id", product.missing())
+            ApiError::field("product_id", product.missing())
         }
         _ => error.into(),
     }

@@ -3,7 +3,7 @@
 use metrics::{describe_counter, describe_gauge, describe_histogram};
 
 /// Says what is counted here.
-pub fn describe() {
+pub fn describe_metrics() {
     describe_counter!(
         "afforo_orders_total",
         "Orders that were decided: `confirmed`, `rejected` for want of stock, `repeated` under a key, `refused` for what they say, `failed`."

@@ -23,8 +23,8 @@ use super::{
 };
 use crate::{
     db,
-    http::{OUTCOME_UNKNOWN, Problem},
-    idempotency::Pledge,
+    http::{ApiError, OUTCOME_UNKNOWN},
+    idempotency::KeyedRequest,
 };
 
 /// How much may wait, and how much goes together.
@@ -84,15 +84,15 @@ pub enum PlaceError {
     Panicked,
 }
 
-impl From<PlaceError> for Problem {
+impl From<PlaceError> for ApiError {
     fn from(error: PlaceError) -> Self {
         match error {
-            PlaceError::Busy => Self::TryAgain("Too many orders are waiting, try again later."),
+            PlaceError::Busy => Self::Unavailable("Too many orders are waiting, try again later."),
             PlaceError::Unavailable | PlaceError::Locked => {
-                Self::TryAgain("Service temporarily unavailable, try again later.")
+                Self::Unavailable("Service temporarily unavailable, try again later.")
             }
-            PlaceError::Unknown => Self::TryAgain(OUTCOME_UNKNOWN),
-            PlaceError::KeyInUse => Self::KeyInUse,
+            PlaceError::Unknown => Self::Unavailable(OUTCOME_UNKNOWN),
+            PlaceError::KeyInUse => Self::IdempotencyConflict,
             PlaceError::Database(error) => error.into(),
             PlaceError::Panicked => Self::Internal(error.into()),
         }
@@ -120,7 +120,7 @@ impl GroupCommit {
 
     /// Places an order, together with whatever else waits for its lane. Of one store, first come, first served. Under a key,
     /// it is placed once; no two orders of the same key may be handed in at a time.
-    pub async fn place(&self, order: NewOrder, pledge: Option<Pledge>) -> Decision {
+    pub async fn place(&self, order: NewOrder, pledge: Option<KeyedRequest>) -> Decision {
         let store = order.store();
         let decision = self.lane_of(store).hand_in(store, order, pledge)?;
         // A lane answers everyone, unless the runtime is going down.
@@ -143,7 +143,7 @@ struct Lane {
 /// An order in a lane.
 pub(super) struct Waiting {
     pub order: NewOrder,
-    pledge: Option<Pledge>,
+    pledge: Option<KeyedRequest>,
     answer: oneshot::Sender<Decision>,
 }
 
@@ -159,7 +159,7 @@ impl Lane {
         &self,
         store: i64,
         order: NewOrder,
-        pledge: Option<Pledge>,
+        pledge: Option<KeyedRequest>,
     ) -> Result<oneshot::Receiver<Decision>, PlaceError> {
         if !self.admission.admit(store) {
             return Err(PlaceError::Busy);
@@ -370,8 +370,8 @@ fn waited(error: &PlaceError) -> bool {
 
 /// Whether a batch failed for the database, so that its orders would fare no better one by one.
 fn is_of_the_database(error: &sqlx::Error) -> bool {
-    let of_orders = db::waited(error) || db::fell_victim(error);
-    !db::was_refused(error) || db::is_passing(error) && !of_orders
+    let of_orders = db::waited(error) || db::is_retryable(error);
+    !db::is_server_error(error) || db::is_transient(error) && !of_orders
 }
 
 fn count(decision: &Decision) {

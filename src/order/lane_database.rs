@@ -162,7 +162,7 @@ async fn transact(
 async fn acquire(placement: &PgPool, be_sure: bool) -> sqlx::Result<PoolConnection<Postgres>> {
     let asked = Instant::now();
     let mut connection = placement.acquire().await?;
-    while be_sure && !db::lives(&mut connection).await {
+    while be_sure && !db::is_alive(&mut connection).await {
         drop(connection.detach());
         connection = placement.acquire().await?;
     }

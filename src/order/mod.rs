@@ -1,5 +1,6 @@
 //! Orders: placed atomically against the stock of a store, all or nothing.
 
+mod audit_columns;
 mod backlog;
 mod counts;
 mod group_commit;
@@ -10,11 +11,10 @@ mod model;
 mod place;
 mod queries;
 mod routes;
-mod signed;
 mod transaction;
 pub mod upkeep;
 
-pub use counts::describe;
+pub use counts::describe_metrics;
 pub use group_commit::{GroupCommit, Limits, PlaceError};
 pub use model::{NewItem, NewOrder, Order, Outcome, PlacedOrder, Rejection, RejectionCode, Status};
 pub use place::{Placed, place, place_at};

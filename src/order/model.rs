@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use crate::{
-    audit::Signature,
+    audit::AuditContext,
     http::{Fields, Listed, Natural, natural},
     money::Money,
     product::ProductSummary,
@@ -29,7 +29,7 @@ pub struct NewOrder {
     pub items: Vec<NewItem>,
     /// Who places it; nobody in particular while the API is open.
     #[schema(ignore)]
-    pub placed_by: Option<Arc<Signature>>,
+    pub placed_by: Option<Arc<AuditContext>>,
 }
 
 /// How much of which product.

@@ -13,9 +13,9 @@ use metrics::histogram;
 use sqlx::PgConnection;
 
 use super::{
+    audit_columns::AuditColumns,
     judge::{Stock, StockRow, Take, Verdict, judge},
     model::{NewOrder, OrderItem, Outcome, PlacedOrder, Status},
-    signed::Signed,
 };
 use crate::{money::Money, product::ProductSummary, store::StoreSummary, timestamp::Timestamp};
 
@@ -186,7 +186,7 @@ async fn look_up_the_rest(tx: &mut PgConnection, orders: &[NewOrder], stock: &mu
 struct Rows {
     orders: OrderColumns,
     items: ItemColumns,
-    signed: Signed,
+    signed: AuditColumns,
     /// Confirmed orders: what the outbox is told.
     outbox: Vec<i64>,
     /// Stock rows and what is left in them after the last order that took from them.

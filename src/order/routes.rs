@@ -12,8 +12,8 @@ use super::{
 use crate::{
     auth::{Area, Stores},
     http::{
-        AppState, Body, Caller, InvalidOrder, InvalidParameter, ListParams, ListRequest, Listing, Natural,
-        NotFound, Once, Params, Presence, Problem, RecordId, endpoint,
+        ApiError, AppState, Body, Caller, IdempotencyKey, InvalidOrder, InvalidParameter, ListParams,
+        ListRequest, Listing, Natural, NotFound, Params, Presence, RecordId, endpoint,
     },
 };
 
@@ -42,10 +42,10 @@ async fn list(
     stores: Stores,
     mut params: Params,
     list: ListRequest<OrderRow>,
-) -> Result<Json<Listing<OrderRow>>, Problem> {
+) -> Result<Json<Listing<OrderRow>>, ApiError> {
     let status = params.get("status").and_then(Status::parse);
     let filter = Filter {
-        stores: stores.filtered(params.id("store_id")),
+        stores: stores.intersect(params.id("store_id")),
         status,
     };
     let filter = params.finish(filter)?;
@@ -65,14 +65,14 @@ async fn create(
     State(app): State<AppState>,
     Extension(placement): Extension<GroupCommit>,
     caller: Caller,
-    once: Once,
+    once: IdempotencyKey,
     body: Body,
-) -> Result<(StatusCode, Json<PlacedOrder>), Problem> {
+) -> Result<(StatusCode, Json<PlacedOrder>), ApiError> {
     let mut fields = body.fields(Presence::Complete)?;
     let order = NewOrder::read(&mut fields);
     let mut order = fields.finish_all(order)?;
     let store_id = order.store_id.clone();
-    if !caller.grant.stores.hold(store_id.small().unwrap_or(0)) {
+    if !caller.grant.stores.contains(store_id.small().unwrap_or(0)) {
         return Err(no_store(&store_id));
     }
     order.placed_by = caller.signed();
@@ -84,9 +84,9 @@ async fn create(
             }
             Ok((placed.status_code(), Json(placed)))
         }
-        Outcome::Repeated => Err(Problem::KeyInUse),
+        Outcome::Repeated => Err(ApiError::IdempotencyConflict),
         Outcome::NoStore => Err(no_store(&store_id)),
-        Outcome::TotalTooLarge => Err(Problem::field(
+        Outcome::TotalTooLarge => Err(ApiError::field(
             "items",
             "Ensure that the order total has no more than 12 digits.",
         )),
@@ -100,27 +100,31 @@ async fn retrieve(
     State(db): State<PgPool>,
     stores: Stores,
     RecordId(id): RecordId,
-) -> Result<Json<Order>, Problem> {
+) -> Result<Json<Order>, ApiError> {
     let order = queries::get(&db, id).await?;
     order
-        .filter(|order| stores.hold(order.store.id))
+        .filter(|order| stores.contains(order.store.id))
         .map(Json)
-        .ok_or(Problem::NoSuch("Order"))
+        .ok_or(ApiError::NotFound("Order"))
 }
 
 /// Orders in numbers.
 #[utoipa::path(get, path = "/api/orders/stats/", tag = "Orders",
     params(("store_id" = Option<i64>, Query, description = "Only this store")),
     responses((status = 200, body = Stats), (status = 400, response = InvalidParameter)))]
-async fn stats(State(db): State<PgPool>, stores: Stores, mut params: Params) -> Result<Json<Stats>, Problem> {
-    let wanted = stores.filtered(params.id("store_id"));
+async fn stats(
+    State(db): State<PgPool>,
+    stores: Stores,
+    mut params: Params,
+) -> Result<Json<Stats>, ApiError> {
+    let wanted = stores.intersect(params.id("store_id"));
     let wanted = params.finish(wanted)?;
     Ok(Json(queries::stats(&db, wanted.as_deref()).await?))
 }
 
 /// What is said of a store where no order can be placed, or not by this caller.
-fn no_store(id: &Natural) -> Problem {
-    Problem::Titled {
+fn no_store(id: &Natural) -> ApiError {
+    ApiError::ErrorDetail {
         error: "Validation Error",
         detail: Some(format!("Store {id} not found or inactive")),
     }

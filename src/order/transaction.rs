@@ -14,7 +14,7 @@ use super::{
 };
 use crate::{
     db,
-    idempotency::{self, KeepError, Kept, Pledge},
+    idempotency::{self, KeepError, KeyedRequest, StoredResponse},
     timestamp::Timestamp,
 };
 
@@ -31,7 +31,7 @@ const HASTY_TWIN_TIMEOUT: &str = "50ms";
 #[derive(Clone, Debug, Default)]
 pub struct Batch {
     orders: Vec<NewOrder>,
-    pledges: Vec<Option<Pledge>>,
+    pledges: Vec<Option<KeyedRequest>>,
     /// Waits hardly at all for locks.
     is_hasty: bool,
 }
@@ -80,7 +80,7 @@ impl Batch {
 
     /// An order with its pledge.
     #[must_use]
-    pub fn get(&self, index: usize) -> Option<(NewOrder, Option<Pledge>)> {
+    pub fn get(&self, index: usize) -> Option<(NewOrder, Option<KeyedRequest>)> {
         Some((self.orders.get(index)?.clone(), self.pledges.get(index)?.clone()))
     }
 
@@ -101,7 +101,7 @@ impl Batch {
     }
 
     /// Adds an order.
-    pub fn push(&mut self, order: NewOrder, pledge: Option<Pledge>) {
+    pub fn push(&mut self, order: NewOrder, pledge: Option<KeyedRequest>) {
         self.orders.push(order);
         self.pledges.push(pledge);
     }
@@ -141,10 +141,10 @@ impl Batch {
     }
 
     async fn attempt(&self, connection: &mut PgConnection) -> Result<Vec<Outcome>, Failure> {
-        let (tx, placed) = db::unless_silent(self.prepare(connection)).await?;
-        let error = match db::unless_silent(tx.commit()).await {
+        let (tx, placed) = db::with_timeout(self.prepare(connection)).await?;
+        let error = match db::with_timeout(tx.commit()).await {
             Ok(()) => return Ok(placed.outcomes),
-            Err(error) if db::was_refused(&error) => return Err(error.into()),
+            Err(error) if db::is_server_error(&error) => return Err(error.into()),
             Err(error) => error,
         };
         Err(TransactError::Uncertain(Box::new(Uncertain { error, placed })).into())
@@ -186,7 +186,7 @@ impl Batch {
     /// Places the orders but for those under keys that are known.
     async fn place_others(&self, tx: &mut PgConnection, known: &HashSet<String>) -> sqlx::Result<Placed> {
         let is_known =
-            |pledge: &Option<Pledge>| pledge.as_ref().is_some_and(|pledge| known.contains(&pledge.key));
+            |pledge: &Option<KeyedRequest>| pledge.as_ref().is_some_and(|pledge| known.contains(&pledge.key));
         let others = self
             .orders
             .iter()
@@ -210,7 +210,7 @@ impl Batch {
     /// Keeps the answers to orders that were placed under a key. An order that was refused keeps nothing.
     async fn keep(&self, tx: &mut PgConnection, outcomes: &[Outcome]) -> Result<(), Failure> {
         let placed = self.pledges.iter().zip(outcomes);
-        let kept: Vec<Kept<'_>> = placed
+        let kept: Vec<StoredResponse<'_>> = placed
             .filter_map(|(pledge, outcome)| match (pledge, outcome) {
                 (Some(pledge), Outcome::Placed(order)) => Some(kept(pledge, order)),
                 _ => None,
@@ -222,14 +222,14 @@ impl Batch {
             } else {
                 idempotency::TWIN_TIMEOUT
             };
-            idempotency::keep(tx, kept, patience).await?;
+            idempotency::store(tx, kept, patience).await?;
         }
         Ok(())
     }
 }
 
-fn kept<'a>(pledge: &'a Pledge, order: &PlacedOrder) -> Kept<'a> {
-    Kept {
+fn kept<'a>(pledge: &'a KeyedRequest, order: &PlacedOrder) -> StoredResponse<'a> {
+    StoredResponse {
         pledge,
         status: order.status_code().as_u16(),
         body: serde_json::to_string(order).expect("an order can be written down"),
@@ -250,8 +250,8 @@ impl From<TransactError> for Failure {
 
 impl From<sqlx::Error> for Failure {
     fn from(error: sqlx::Error) -> Self {
-        let again = db::fell_victim(&error);
-        let error = if db::was_refused(&error) && !db::is_unfit(&error) {
+        let again = db::is_retryable(&error);
+        let error = if db::is_server_error(&error) && !db::is_unfit(&error) {
             TransactError::Refused(error)
         } else {
             TransactError::Lost(error)

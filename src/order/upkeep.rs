@@ -35,7 +35,7 @@ pub async fn reject_stuck(db: &PgPool) -> sqlx::Result<Vec<i64>> {
 /// Rejects orders together, or where PostgreSQL refuses that one by one.
 async fn reject_each(db: &PgPool, stuck: Vec<i64>) -> sqlx::Result<Vec<i64>> {
     match reject(db, &stuck).await {
-        Err(error) if db::was_refused(&error) => {}
+        Err(error) if db::is_server_error(&error) => {}
         done => return done,
     }
     let mut rejected = Vec::new();

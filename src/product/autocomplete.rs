@@ -13,7 +13,7 @@ use sqlx::PgPool;
 use utoipa::ToSchema;
 
 use super::text::is_folded_by_upper_case;
-use crate::http::{InvalidPrefix, Params, Problem};
+use crate::http::{ApiError, InvalidPrefix, Params};
 use redis_rate_limit::Exceeded;
 
 /// A product whose title begins as asked.
@@ -39,11 +39,11 @@ pub struct Suggestion {
 pub async fn autocomplete(
     State(db): State<PgPool>,
     mut params: Params,
-) -> Result<Json<Vec<Suggestion>>, Problem> {
+) -> Result<Json<Vec<Suggestion>>, ApiError> {
     let text = params.text("q");
     let prefix = params.finish(text)?.filter(|prefix| prefix.chars().count() >= 3);
     let Some(prefix) = prefix else {
-        return Err(Problem::Titled {
+        return Err(ApiError::ErrorDetail {
             error: "Query must be at least 3 characters",
             detail: None,
         });

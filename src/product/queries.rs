@@ -4,7 +4,7 @@ use sqlx::{PgConnection, PgExecutor, PgPool};
 
 use super::model::{Product, ProductFields};
 use crate::{
-    audit::{self, Signature},
+    audit::{self, AuditContext},
     category::CategoryName,
     db,
     http::{IfMatch, Slice, Update},
@@ -75,7 +75,7 @@ pub(crate) async fn exists(db: impl PgExecutor<'_>, id: i64) -> sqlx::Result<boo
     .await
 }
 
-pub async fn insert(tx: &mut PgConnection, sent: &ProductFields, by: &Signature) -> sqlx::Result<Product> {
+pub async fn insert(tx: &mut PgConnection, sent: &ProductFields, by: &AuditContext) -> sqlx::Result<Product> {
     let product = products!(
         "insert into product (title, description, price, category_id, is_active)
          values ($1, coalesce($2, ''), $3, $4, coalesce($5, true)) returning *",
@@ -103,7 +103,7 @@ pub async fn update(
     id: i64,
     sent: &ProductFields,
     if_match: &IfMatch,
-    by: &Signature,
+    by: &AuditContext,
 ) -> sqlx::Result<Update<Product>> {
     let mut tx = db.begin().await?;
     if sent.title.is_some() {
@@ -139,7 +139,7 @@ pub async fn update(
 }
 
 /// Deletes a product with its stock, unless it was ever ordered.
-pub async fn delete(db: &PgPool, id: i64, if_match: &IfMatch, by: &Signature) -> sqlx::Result<Deletion> {
+pub async fn delete(db: &PgPool, id: i64, if_match: &IfMatch, by: &AuditContext) -> sqlx::Result<Deletion> {
     let mut tx = db.begin().await?;
     ledger::lock(&mut tx, Scope::Product(id)).await?;
     let sold = sqlx::query_scalar!("select sold from product where id = $1 for update", id)
@@ -154,7 +154,7 @@ pub async fn delete(db: &PgPool, id: i64, if_match: &IfMatch, by: &Signature) ->
     if ledger::lock(&mut tx, Scope::Product(id)).await? || sold {
         return Ok(Deletion::Ordered);
     }
-    ledger::remove(&mut tx, Scope::Product(id), by.who.label().as_deref()).await?;
+    ledger::remove(&mut tx, Scope::Product(id), by.actor.label().as_deref()).await?;
     sqlx::query!("delete from product where id = $1", id)
         .execute(&mut *tx)
         .await?;

@@ -17,13 +17,14 @@ use crate::{
     category,
     db::{self, violated_constraint},
     http::{
-        AppState, Body, Caller, Conflict, Fields, IfMatch, Invalid, InvalidParameter, ListParams,
-        ListRequest, Listing, NotFound, Once, Presence, Problem, RecordId, Tagged, deleted, endpoint,
+        ApiError, AppState, Body, Caller, Conflict, Fields, IdempotencyKey, IfMatch, Invalid,
+        InvalidParameter, ListParams, ListRequest, Listing, NotFound, Presence, RecordId, Tagged, deleted,
+        endpoint,
     },
 };
 use redis_rate_limit::RateLimitLayer;
 
-const NO_SUCH: Problem = Problem::NoSuch("Product");
+const NO_SUCH: ApiError = ApiError::NotFound("Product");
 
 /// How often a client may search.
 #[allow(missing_debug_implementations, reason = "the layers have none")]
@@ -59,7 +60,7 @@ pub fn router(limits: RateLimits) -> OpenApiRouter<AppState> {
 async fn list(
     State(db): State<PgPool>,
     list: ListRequest<Product>,
-) -> Result<Json<Listing<Product>>, Problem> {
+) -> Result<Json<Listing<Product>>, ApiError> {
     let slice = list.slice(queries::count(&db)).await?;
     let rows = queries::list(&db, &slice).await?;
     Ok(Json(list.answer(&slice, rows)))
@@ -71,15 +72,15 @@ async fn list(
 async fn create(
     State(db): State<PgPool>,
     caller: Caller,
-    once: Once,
+    once: IdempotencyKey,
     body: Body,
-) -> Result<(StatusCode, Json<Product>), Problem> {
+) -> Result<(StatusCode, Json<Product>), ApiError> {
     caller.require_all_stores()?;
     let mut fields = body.fields(Presence::Complete)?;
     let sent = read(&db, &mut fields).await?;
     let sent = fields.finish(sent)?;
     let mut tx = db.begin().await?;
-    let product = queries::insert(&mut tx, &sent, &caller.signature())
+    let product = queries::insert(&mut tx, &sent, &caller.audit_context())
         .await
         .map_err(|error| refused(error, &sent))?;
     once.commit(tx, StatusCode::CREATED, product).await
@@ -88,7 +89,7 @@ async fn create(
 /// One product, active or not.
 #[utoipa::path(get, path = "/api/products/{id}/", tag = "Products", params(("id" = i64, Path)),
     responses((status = 200, body = Product), (status = 404, response = NotFound)))]
-async fn retrieve(State(db): State<PgPool>, RecordId(id): RecordId) -> Result<Json<Product>, Problem> {
+async fn retrieve(State(db): State<PgPool>, RecordId(id): RecordId) -> Result<Json<Product>, ApiError> {
     queries::get(&db, id).await?.map(Json).ok_or(NO_SUCH)
 }
 
@@ -101,7 +102,7 @@ async fn replace(
     if_match: IfMatch,
     id: RecordId,
     body: Body,
-) -> Result<Tagged<Product>, Problem> {
+) -> Result<Tagged<Product>, ApiError> {
     update(&db, &caller, &if_match, id, &body, Presence::Complete).await
 }
 
@@ -114,7 +115,7 @@ async fn patch(
     if_match: IfMatch,
     id: RecordId,
     body: Body,
-) -> Result<Tagged<Product>, Problem> {
+) -> Result<Tagged<Product>, ApiError> {
     update(&db, &caller, &if_match, id, &body, Presence::Partial).await
 }
 
@@ -125,14 +126,14 @@ async fn update(
     RecordId(id): RecordId,
     body: &Body,
     presence: Presence,
-) -> Result<Tagged<Product>, Problem> {
+) -> Result<Tagged<Product>, ApiError> {
     let current = queries::get(db, id).await?.ok_or(NO_SUCH)?;
     caller.require_all_stores()?;
     if_match.require(&current)?;
     let mut fields = body.fields(presence)?;
     let sent = read(db, &mut fields).await?;
     let sent = fields.finish(sent)?;
-    let by = caller.signature();
+    let by = caller.audit_context();
     db::retry(|| queries::update(db, id, &sent, if_match, &by))
         .await
         .map_err(|error| refused(error, &sent))?
@@ -147,9 +148,9 @@ async fn delete(
     caller: Caller,
     if_match: IfMatch,
     RecordId(id): RecordId,
-) -> Result<StatusCode, Problem> {
+) -> Result<StatusCode, ApiError> {
     caller.require_all_stores()?;
-    let by = caller.signature();
+    let by = caller.audit_context();
     let deletion = db::retry(|| queries::delete(&db, id, &if_match, &by)).await?;
     deleted(deletion, NO_SUCH, "Cannot delete this product: it was ordered.")
 }
@@ -166,10 +167,10 @@ async fn read(db: &PgPool, fields: &mut Fields<'_>) -> sqlx::Result<ProductField
 }
 
 /// The category may have gone since it was looked up.
-fn refused(error: sqlx::Error, sent: &ProductFields) -> Problem {
+fn refused(error: sqlx::Error, sent: &ProductFields) -> ApiError {
     match (violated_constraint(&error), &sent.category_id) {
         (Some("product_category_id_fkey"), Some(reference)) => {
-            Problem::field("category_id", reference.missing())
+            ApiError::field("category_id", reference.missing())
         }
         _ => error.into(),
     }

@@ -12,7 +12,7 @@ use crate::{
     auth::Stores,
     category::CategoryName,
     http::{
-        InvalidParameter, ListParams, ListRequest, Listed, Listing, NotFound, Params, Problem, ScanLimit,
+        ApiError, InvalidParameter, ListParams, ListRequest, Listed, Listing, NotFound, Params, ScanLimit,
         Slice,
     },
     money::Money,
@@ -100,7 +100,7 @@ pub async fn search(
     stores: Stores,
     mut params: Params,
     list: ListRequest<FoundProduct>,
-) -> Result<Json<Listing<FoundProduct>>, Problem> {
+) -> Result<Json<Listing<FoundProduct>>, ApiError> {
     let search = Search {
         text: params.text("q"),
         min_price: params.amount("min_price"),
@@ -108,7 +108,7 @@ pub async fn search(
         // Of a store that is not granted, nothing is in stock.
         store_id: params
             .id("store_id")
-            .map(|id| if stores.hold(id) { id } else { 0 }),
+            .map(|id| if stores.contains(id) { id } else { 0 }),
         category_id: params.id("category_id"),
     };
     let search = params.finish(search)?;
@@ -123,7 +123,7 @@ pub async fn search(
     };
     match tokio::spawn(scan.in_current_span()).await {
         Ok(listing) => listing.map(Json),
-        Err(error) => Err(Problem::Internal(error.into())),
+        Err(error) => Err(ApiError::Internal(error.into())),
     }
 }
 
@@ -132,7 +132,7 @@ async fn part(
     db: &mut PgConnection,
     search: &Search,
     list: &ListRequest<FoundProduct>,
-) -> Result<Listing<FoundProduct>, Problem> {
+) -> Result<Listing<FoundProduct>, ApiError> {
     let (slice, rows) = match list.ahead()? {
         Some((limit, offset)) if search.how(None) == How::Gather => {
             let (count, rows) = found_and_counted(db, search, limit, offset).await?;

@@ -16,7 +16,7 @@ use axum::{
 use utoipa::openapi::OpenApi;
 use utoipa_swagger_ui::{Config, serve};
 
-use crate::http::{AppState, Problem, StaticFile};
+use crate::http::{ApiError, AppState, StaticFile};
 
 const DOCUMENT: &str = "/api/openapi.json";
 /// Nothing but what this server has; the page styles its elements, and has small images within its style sheet.
@@ -65,7 +65,7 @@ impl Page {
 
     fn answer(&self, name: &str, request: &Request) -> Response {
         let Some(file) = self.file(name) else {
-            return Problem::not_found().into_response();
+            return ApiError::not_found().into_response();
         };
         let mut response = file.answer(request);
         let headers = response.headers_mut();

@@ -8,7 +8,7 @@ use axum::{
 
 use utoipa::ToSchema;
 
-use crate::http::Problem;
+use crate::http::ApiError;
 
 /// With a space after `:` and `,`, which clients know it by.
 const HEALTHY: &str = r#"{"status": "healthy", "service": "inventory-api"}"#;
@@ -34,8 +34,8 @@ pub(super) async fn health() -> impl IntoResponse {
 }
 
 /// Any method that could change something: clients know the refusal as 403.
-pub(super) async fn refused() -> Problem {
-    Problem::detail(
+pub(super) async fn refused() -> ApiError {
+    ApiError::detail(
         StatusCode::FORBIDDEN,
         "Only GET, HEAD and OPTIONS are allowed here.",
     )

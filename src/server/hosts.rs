@@ -5,7 +5,7 @@ use axum::{
     http::{HeaderValue, StatusCode, header},
 };
 
-use crate::{config::AllowedHosts, http::Problem};
+use crate::{config::AllowedHosts, http::ApiError};
 
 /// What load balancers and orchestrators ask, by an address that is nobody's name. These answers have no links.
 const ANY_HOST: [&str; 2] = ["/health/", "/health/ready/"];
@@ -16,18 +16,18 @@ pub(super) struct HostCheck(pub AllowedHosts);
 
 impl HostCheck {
     /// Refuses a request that is for none of them, or does not say clearly which one it is for.
-    pub fn check(&self, request: &Request) -> Result<(), Problem> {
+    pub fn check(&self, request: &Request) -> Result<(), ApiError> {
         let mut hosts = request.headers().get_all(header::HOST).iter();
         let host = hosts.next();
         if hosts.next().is_some() {
             let refusal = "A request has one Host, and this one has several.";
-            return Err(Problem::detail(StatusCode::BAD_REQUEST, refusal));
+            return Err(ApiError::detail(StatusCode::BAD_REQUEST, refusal));
         }
         let host = host.and_then(|host| host.to_str().ok()).unwrap_or_default();
         if ANY_HOST.contains(&request.uri().path()) || self.allow(host) {
             return Ok(());
         }
-        Err(Problem::detail(
+        Err(ApiError::detail(
             StatusCode::BAD_REQUEST,
             "Host not allowed: name it in ALLOWED_HOSTS.",
         ))

@@ -22,7 +22,7 @@ use pin_project_lite::pin_project;
 use tower::{Layer, Service};
 
 /// Says what is counted here.
-pub fn describe() {
+pub fn describe_metrics() {
     describe_counter!(
         "afforo_http_requests_total",
         "Requests, by how they were answered; 499 if the client did not wait for it."

@@ -25,7 +25,7 @@ use super::{
 };
 use crate::{
     config::HttpSettings,
-    http::{self, Client, Problem, REQUEST_ID, Scheme},
+    http::{self, ApiError, Client, REQUEST_ID, Scheme},
     telemetry::{self, LineLimit},
 };
 use redis_rate_limit::TrustedProxies;
@@ -116,7 +116,7 @@ async fn pass(State(doors): State<Arc<Doors>>, request: Request, next: Next) -> 
     response
 }
 
-fn check(doors: &Doors, request: &Request) -> Result<(), Problem> {
+fn check(doors: &Doors, request: &Request) -> Result<(), ApiError> {
     http::check_query(request.uri().query().unwrap_or_default())?;
     doors.hosts.check(request)
 }
@@ -200,5 +200,5 @@ fn panicked(panic: Box<dyn Any + Send + 'static>) -> Response {
             .unwrap_or_default()
             .to_owned(),
     };
-    Problem::Internal(format!("a handler panicked: {text}").into()).into_response()
+    ApiError::Internal(format!("a handler panicked: {text}").into()).into_response()
 }

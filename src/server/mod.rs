@@ -34,7 +34,7 @@ use crate::{
     category,
     config::{HttpSettings, RateLimit, RedisSettings},
     console::{self, Api, Console},
-    http::{AppState, Gate, Problem, Repeats, WriteLimit},
+    http::{ApiError, ApiKeyAuth, AppState, IdempotencyStore, WriteLimit},
     inventory,
     order::{self, GroupCommit},
     product,
@@ -87,7 +87,7 @@ pub enum AppError {
 }
 
 /// How long a request waits for another of the same idempotency key.
-const WAIT_FOR_TWIN: Duration = Duration::from_secs(5);
+const KEY_LOCK_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// The whole application: every route, within the middleware that all of them share. `configuration` is what the console
 /// shows of the settings, by their variables' names, without secrets.
@@ -126,12 +126,12 @@ pub fn app(
     let lanes = usize::try_from(state.database.placement.options().get_max_connections()).unwrap_or(1);
     let placement = GroupCommit::start(&state.database.placement, order::Limits::with_lanes(lanes));
     let stop = state.stop.clone();
-    let repeats = Repeats::new(state.database.pool.clone(), WAIT_FOR_TWIN);
+    let repeats = IdempotencyStore::new(state.database.pool.clone(), KEY_LOCK_TIMEOUT);
     let secret = Secret::new(http.secret_key.clone().unwrap_or_default());
     let mut api = api.layer(Extension(placement)).layer(Extension(repeats));
     let inner = api.clone().with_state(state.clone());
     let keyring = Keyring::new(state.database.pool.clone(), &secret);
-    if let Some(gate) = Gate::new(http.api_auth(), keyring, || SystemTime::now().into()) {
+    if let Some(gate) = ApiKeyAuth::new(http.api_auth(), keyring, || SystemTime::now().into()) {
         api = api.layer(Extension(gate));
     }
     if let RateLimit(Some(writes)) = http.rates.write_rate_limit {
@@ -151,8 +151,8 @@ pub fn app(
         .merge(console::router(console, limit_of_logins))
         .merge(docs::router(&document))
         .merge(index::router())
-        .fallback(async || Problem::not_found())
-        .method_not_allowed_fallback(async |method: Method| Problem::not_allowed(&method))
+        .fallback(async || ApiError::not_found())
+        .method_not_allowed_fallback(async |method: Method| ApiError::not_allowed(&method))
         .with_state(state);
     Ok(App::new(routes, http, limits, stop))
 }
@@ -176,7 +176,7 @@ fn api(limits: product::RateLimits, readiness: Option<Readiness>) -> OpenApiRout
 }
 
 /// Says what is counted here.
-pub fn describe() {
-    measure::describe();
-    serve::describe();
+pub fn describe_metrics() {
+    measure::describe_metrics();
+    serve::describe_metrics();
 }

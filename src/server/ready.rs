@@ -16,7 +16,7 @@ use utoipa::ToSchema;
 use crate::{
     config::RedisSettings,
     db::{self, Versions},
-    http::{AppState, Problem},
+    http::{ApiError, AppState},
     shutdown::Stop,
 };
 
@@ -172,9 +172,9 @@ impl Readiness {
     ))]
 pub(super) async fn ready(
     Extension(readiness): Extension<Option<Readiness>>,
-) -> Result<(StatusCode, Json<Ready>), Problem> {
+) -> Result<(StatusCode, Json<Ready>), ApiError> {
     let Some(readiness) = readiness else {
-        return Err(Problem::not_found());
+        return Err(ApiError::not_found());
     };
     let ready = readiness.report().await;
     let status = match ready.status {

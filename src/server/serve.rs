@@ -204,6 +204,6 @@ fn within_open_files(wanted: usize) -> usize {
 }
 
 /// Describes the metrics of the server.
-pub fn describe() {
+pub fn describe_metrics() {
     metrics::describe_gauge!("afforo_http_connections", "Connections that clients have open");
 }

@@ -13,7 +13,7 @@ use tokio_util::task::TaskTracker;
 use tracing::Instrument;
 
 use super::limits::Limits;
-use crate::http::{Client, Intake, Problem, Responses, Shed, Turn, Work};
+use crate::http::{ApiError, Client, Intake, Responses, Shed, Turn, Work};
 
 /// A write that goes on for so much longer waits for a database that is gone without a word: PostgreSQL ends each of its
 /// statements within half a minute. It is given up, so that it does not keep its connection from others.
@@ -49,7 +49,7 @@ impl Workshop {
         }
         let turn = match self.admit(&request) {
             Ok(turn) => turn,
-            Err(shed) => return Problem::from(shed).into_response(),
+            Err(shed) => return ApiError::from(shed).into_response(),
         };
         let is_write = !request.method().is_safe();
         let response = if is_write {
@@ -65,7 +65,7 @@ impl Workshop {
             let answer = timeout(self.0.reading, work).await;
             drop(turn);
             answer.unwrap_or_else(|_| {
-                Problem::TryAgain("The request took too long, try again later.").into_response()
+                ApiError::Unavailable("The request took too long, try again later.").into_response()
             })
         };
         self.0.responses.hold(response, is_write).await
@@ -101,7 +101,7 @@ impl Workshop {
         let work = self.0.writes.spawn(work.in_current_span());
         match timeout(self.0.writing, work).await {
             Ok(Ok(response)) => response,
-            Ok(Err(error)) => Problem::Internal(error.into()).into_response(),
+            Ok(Err(error)) => ApiError::Internal(error.into()).into_response(),
             Err(_) => {
                 tracing::error!("a write goes on for longer than its answer is waited for");
                 no_answer()
@@ -111,7 +111,7 @@ impl Workshop {
 }
 
 fn no_answer() -> Response {
-    Problem::detail(
+    ApiError::detail(
         StatusCode::SERVICE_UNAVAILABLE,
         "There is no answer yet, and whether this will be done is not known. Look before you try again, or repeat the request under the same Idempotency-Key.",
     )

@@ -4,7 +4,7 @@ use sqlx::{PgConnection, PgExecutor, PgPool};
 
 use super::model::{Store, StoreFields};
 use crate::{
-    audit::{self, Signature},
+    audit::{self, AuditContext},
     db,
     http::{IfMatch, Slice, Update},
     ledger::{self, Deletion, Scope},
@@ -73,7 +73,7 @@ pub(crate) async fn exists(db: impl PgExecutor<'_>, id: i64) -> sqlx::Result<boo
     .await
 }
 
-pub async fn insert(tx: &mut PgConnection, sent: &StoreFields, by: &Signature) -> sqlx::Result<Store> {
+pub async fn insert(tx: &mut PgConnection, sent: &StoreFields, by: &AuditContext) -> sqlx::Result<Store> {
     let store = stores!(
         "insert into store (name, location, is_active) values ($1, $2, coalesce($3, true)) returning *",
         sent.name,
@@ -96,7 +96,7 @@ pub async fn update(
     id: i64,
     sent: &StoreFields,
     if_match: &IfMatch,
-    by: &Signature,
+    by: &AuditContext,
 ) -> sqlx::Result<Update<Store>> {
     let mut tx = db.begin().await?;
     sqlx::query!("select from store where id = $1 for no key update", id)
@@ -126,7 +126,7 @@ pub async fn update(
 }
 
 /// Deletes a store with its stock, unless it has orders: also rejected ones, which touched no stock.
-pub async fn delete(db: &PgPool, id: i64, if_match: &IfMatch, by: &Signature) -> sqlx::Result<Deletion> {
+pub async fn delete(db: &PgPool, id: i64, if_match: &IfMatch, by: &AuditContext) -> sqlx::Result<Deletion> {
     let mut tx = db.begin().await?;
     ledger::lock(&mut tx, Scope::Store(id)).await?;
     sqlx::query!("select from store where id = $1 for update", id)
@@ -148,7 +148,7 @@ pub async fn delete(db: &PgPool, id: i64, if_match: &IfMatch, by: &Signature) ->
     if has_orders {
         return Ok(Deletion::Ordered);
     }
-    ledger::remove(&mut tx, Scope::Store(id), by.who.label().as_deref()).await?;
+    ledger::remove(&mut tx, Scope::Store(id), by.actor.label().as_deref()).await?;
     sqlx::query!("delete from store where id = $1", id)
         .execute(&mut *tx)
         .await?;

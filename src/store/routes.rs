@@ -12,12 +12,12 @@ use crate::{
     auth::{Area, Stores},
     db,
     http::{
-        AppState, Body, Caller, Conflict, IfMatch, Invalid, InvalidParameter, ListParams, ListRequest,
-        Listing, NotFound, Once, Presence, Problem, RecordId, Tagged, deleted, endpoint,
+        ApiError, AppState, Body, Caller, Conflict, IdempotencyKey, IfMatch, Invalid, InvalidParameter,
+        ListParams, ListRequest, Listing, NotFound, Presence, RecordId, Tagged, deleted, endpoint,
     },
 };
 
-const NO_SUCH: Problem = Problem::NoSuch("Store");
+const NO_SUCH: ApiError = ApiError::NotFound("Store");
 
 /// The routes of stores.
 pub fn router() -> OpenApiRouter<AppState> {
@@ -41,8 +41,8 @@ async fn list(
     State(db): State<PgPool>,
     stores: Stores,
     list: ListRequest<Store>,
-) -> Result<Json<Listing<Store>>, Problem> {
-    let ids = stores.to_column();
+) -> Result<Json<Listing<Store>>, ApiError> {
+    let ids = stores.as_sql_param();
     let slice = list.slice(queries::count(&db, ids.as_deref())).await?;
     let rows = queries::list(&db, ids.as_deref(), &slice).await?;
     Ok(Json(list.answer(&slice, rows)))
@@ -54,15 +54,15 @@ async fn list(
 async fn create(
     State(db): State<PgPool>,
     caller: Caller,
-    once: Once,
+    once: IdempotencyKey,
     body: Body,
-) -> Result<(StatusCode, Json<Store>), Problem> {
+) -> Result<(StatusCode, Json<Store>), ApiError> {
     caller.require_all_stores()?;
     let mut fields = body.fields(Presence::Complete)?;
     let sent = StoreFields::read(&mut fields);
     let sent = fields.finish(sent)?;
     let mut tx = db.begin().await?;
-    let store = queries::insert(&mut tx, &sent, &caller.signature()).await?;
+    let store = queries::insert(&mut tx, &sent, &caller.audit_context()).await?;
     once.commit(tx, StatusCode::CREATED, store).await
 }
 
@@ -73,7 +73,7 @@ async fn retrieve(
     State(db): State<PgPool>,
     stores: Stores,
     RecordId(id): RecordId,
-) -> Result<Json<Store>, Problem> {
+) -> Result<Json<Store>, ApiError> {
     granted(&stores, id)?;
     queries::get(&db, id).await?.map(Json).ok_or(NO_SUCH)
 }
@@ -87,7 +87,7 @@ async fn replace(
     if_match: IfMatch,
     id: RecordId,
     body: Body,
-) -> Result<Tagged<Store>, Problem> {
+) -> Result<Tagged<Store>, ApiError> {
     update(&db, &caller, &if_match, id, &body, Presence::Complete).await
 }
 
@@ -100,7 +100,7 @@ async fn patch(
     if_match: IfMatch,
     id: RecordId,
     body: Body,
-) -> Result<Tagged<Store>, Problem> {
+) -> Result<Tagged<Store>, ApiError> {
     update(&db, &caller, &if_match, id, &body, Presence::Partial).await
 }
 
@@ -111,14 +111,14 @@ async fn update(
     RecordId(id): RecordId,
     body: &Body,
     presence: Presence,
-) -> Result<Tagged<Store>, Problem> {
+) -> Result<Tagged<Store>, ApiError> {
     granted(&caller.grant.stores, id)?;
     let current = queries::get(db, id).await?.ok_or(NO_SUCH)?;
     if_match.require(&current)?;
     let mut fields = body.fields(presence)?;
     let sent = StoreFields::read(&mut fields);
     let sent = fields.finish(sent)?;
-    let by = caller.signature();
+    let by = caller.audit_context();
     let written = queries::update(db, id, &sent, if_match, &by).await?;
     written.answer(NO_SUCH)
 }
@@ -131,14 +131,14 @@ async fn delete(
     caller: Caller,
     if_match: IfMatch,
     RecordId(id): RecordId,
-) -> Result<StatusCode, Problem> {
+) -> Result<StatusCode, ApiError> {
     granted(&caller.grant.stores, id)?;
-    let by = caller.signature();
+    let by = caller.audit_context();
     let deletion = db::retry(|| queries::delete(&db, id, &if_match, &by)).await?;
     deleted(deletion, NO_SUCH, "Cannot delete this store: it has orders.")
 }
 
 /// A store that is not granted is none.
-fn granted(stores: &Stores, id: i64) -> Result<(), Problem> {
-    if stores.hold(id) { Ok(()) } else { Err(NO_SUCH) }
+fn granted(stores: &Stores, id: i64) -> Result<(), ApiError> {
+    if stores.contains(id) { Ok(()) } else { Err(NO_SUCH) }
 }

@@ -18,7 +18,7 @@ pub(super) async fn fold_products(db: PgPool, shutdown: CancellationToken) {
     let mut portions = 0;
     loop {
         let portion = tokio::select! {
-            portion = db::unless_silent(backfill::fold_portion(&db)) => portion,
+            portion = db::with_timeout(backfill::fold_portion(&db)) => portion,
             () = overdue(&shutdown) => return,
         };
         let pause = match portion {

@@ -50,7 +50,7 @@ impl Confirm {
             Err(error) => error,
         };
         db::note(&error);
-        if is_last && db::is_passing(&error) {
+        if is_last && db::is_transient(&error) {
             self.excuse(owing, &error).await;
         }
         failed(&context, error)
@@ -120,7 +120,7 @@ impl Confirm {
 
 /// Whether PostgreSQL refused what a row says, or waited for it, so that another row may do better.
 fn is_of_the_row(error: &sqlx::Error) -> bool {
-    let passing = db::is_passing(error) && !db::is_lock_timeout(error);
+    let passing = db::is_transient(error) && !db::is_lock_timeout(error);
     matches!(error, sqlx::Error::Database(_)) && !passing
 }
 

@@ -16,8 +16,8 @@ const READ_EVERY: Duration = Duration::from_secs(5);
 /// Rows of a kind are counted up to here: more than that is late in any case, and reading it would make it later.
 pub const COUNTED: i64 = 100_000;
 
-/// Describes what the worker publishes. What its queues publish, [`apalis_redis_queue::describe`] does.
-pub fn describe() {
+/// Describes what the worker publishes. What its queues publish, [`apalis_redis_queue::describe_metrics`] does.
+pub fn describe_metrics() {
     describe_gauge!(
         "afforo_outbox_rows",
         "Rows of the outbox that owe confirmations, but for the dead ones; 100000 stands for all above"
@@ -70,7 +70,7 @@ pub async fn keep_current(db: PgPool, queues: Queues, shutdown: CancellationToke
 
 #[expect(clippy::cast_precision_loss, reason = "a gauge is a float")]
 async fn publish(db: &PgPool, queues: &Queues, oldest: &mut Oldest) {
-    match db::unless_silent(owed(db)).await {
+    match db::with_timeout(owed(db)).await {
         Ok(owed) => {
             gauge!("afforo_outbox_rows").set(owed.outbox.rows as f64);
             *oldest = Oldest {

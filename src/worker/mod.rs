@@ -28,7 +28,7 @@ use crate::{
 use apalis_redis_queue::{self, Counts, JobContext, JobError, Payload, Queue, QueueConfig, QueueError};
 use confirm_orders::Confirm;
 pub use deliver::{DeliveryRelay, Outside, Times};
-pub use gauges::{COUNTED, Owed, describe, keep_current as measure, owed};
+pub use gauges::{COUNTED, Owed, describe_metrics, keep_current as measure, owed};
 pub use periodic::PeriodicJob;
 pub use relay::{Relay, Relayed};
 pub use schedule::{RunError, Scheduled, run_now, scheduled};

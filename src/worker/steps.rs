@@ -58,7 +58,7 @@ pub(super) async fn keep_stepping<S: Steps>(steps: &S, wake: &Notify, shutdown: 
     let mut failing = false;
     while !shutdown.is_cancelled() {
         let step = tokio::select! {
-            step = db::unless_silent(Box::pin(steps.take())) => step,
+            step = db::with_timeout(Box::pin(steps.take())) => step,
             () = overdue(shutdown) => return,
         };
         let was_failing = std::mem::replace(&mut failing, step.is_err());

@@ -3,7 +3,7 @@
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use afforo::{
-    audit::Signature,
+    audit::AuditContext,
     auth::{
         Scope, Secret, Stores,
         api_key::{self, ApiKey, NewKey},
@@ -215,7 +215,7 @@ impl TestApp {
     pub async fn key_of(&self, new: &NewKey) -> (ApiKey, String) {
         let secret = Secret::new(production().secret_key.unwrap());
         let mut tx = self.pool.begin().await.unwrap();
-        let made = api_key::create(&mut tx, &secret, new, &Signature::system()).await;
+        let made = api_key::create(&mut tx, &secret, new, &AuditContext::system()).await;
         tx.commit().await.unwrap();
         made.unwrap()
     }

@@ -54,7 +54,7 @@ pub use self::{
 };
 
 /// Describes what the queues publish.
-pub fn describe() {
+pub fn describe_metrics() {
     describe_counter!("afforo_jobs_total", "Runs of jobs by queue, and how they ended");
     describe_histogram!(
         "afforo_job_duration_seconds",

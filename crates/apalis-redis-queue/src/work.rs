@@ -150,7 +150,7 @@ where
 #[error("the job panicked: {0}")]
 struct Panicked(String);
 
-#[allow(clippy::borrowed_box, reason = "the signature is apalis'")]
+#[allow(clippy::borrowed_box, reason = "the audit_context is apalis'")]
 fn panicked(panic: &Box<dyn Any + Send>) -> Panicked {
     Panicked(panic_text(&**panic).to_owned())
 }

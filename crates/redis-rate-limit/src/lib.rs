@@ -57,4 +57,4 @@ mod window;
 pub use answer::Exceeded;
 pub use key::{InvalidTrustedProxy, TrustedProxies, client_key, client_network};
 pub use layer::{RateLimitBuilder, RateLimitLayer};
-pub use service::{RateLimit, describe};
+pub use service::{RateLimit, describe_metrics};

@@ -23,7 +23,7 @@ use super::{
 };
 
 /// Says what is counted here.
-pub fn describe() {
+pub fn describe_metrics() {
     describe_counter!(
         "afforo_rate_limit_decisions_total",
         "Requests that came to a rate limit: `allowed`, `limited` with a 429, or `failed`, which passed uncounted."

@@ -123,7 +123,7 @@ async fn create(State(db): State<PgPool>, me: Superuser, mut form: Form) -> Resu
     if form.is_good() {
         let hash = password::hash(&new_password::of(&form)).await?;
         let mut tx = db.begin().await?;
-        match register::create(&mut tx, &fields, &hash, &me.0.caller.signature()).await {
+        match register::create(&mut tx, &fields, &hash, &me.0.caller.audit_context()).await {
             Ok(_) => {
                 db::commit(tx).await?;
                 return Ok(done(SECTION, "created"));
@@ -183,12 +183,12 @@ async fn change(
         } else {
             None
         };
-        let signature = me.0.caller.signature();
+        let audit_context = me.0.caller.audit_context();
         let mut tx = db.begin().await?;
-        match register::change(&mut tx, id, &fields, &signature).await {
+        match register::change(&mut tx, id, &fields, &audit_context).await {
             Ok(account) => {
                 if let Some(hash) = hash {
-                    register::change_password(&mut tx, &account, &hash, None, &signature).await?;
+                    register::change_password(&mut tx, &account, &hash, None, &audit_context).await?;
                 }
                 db::commit(tx).await?;
                 return Ok(done(SECTION, "saved"));
@@ -212,7 +212,7 @@ async fn delete(
 ) -> Result<Response, Refusal> {
     let account = account::get(&db, id).await?.ok_or(Refusal::NotFound)?;
     let mut tx = db.begin().await?;
-    match register::delete(&mut tx, id, &me.0.caller.signature()).await {
+    match register::delete(&mut tx, id, &me.0.caller.audit_context()).await {
         Ok(_) => {
             db::commit(tx).await?;
             Ok(done(SECTION, "deleted"))

@@ -149,7 +149,7 @@ async fn create(State(console): State<Console>, me: Superuser, mut form: Form) -
         return page(db, &me, &form).await;
     }
     let mut tx = db.begin().await?;
-    let (key, text) = api_key::create(&mut tx, &console.secret, &new, &me.0.caller.signature()).await?;
+    let (key, text) = api_key::create(&mut tx, &console.secret, &new, &me.0.caller.audit_context()).await?;
     db::commit(tx).await?;
     let frame = me.frame("A new key");
     Ok(render(&Made { frame, key, text }))
@@ -218,7 +218,7 @@ async fn ask(State(db): State<PgPool>, me: Superuser, Id(id): Id) -> Result<Resp
 
 async fn revoke(State(db): State<PgPool>, me: Superuser, Id(id): Id) -> Result<Response, Refusal> {
     let mut tx = db.begin().await?;
-    let revoked = api_key::revoke(&mut tx, id, &me.0.caller.signature()).await?;
+    let revoked = api_key::revoke(&mut tx, id, &me.0.caller.audit_context()).await?;
     db::commit(tx).await?;
     Ok(done(PATH, if revoked.is_some() { "revoked" } else { "none" }))
 }

@@ -150,7 +150,7 @@ async fn log(
     subject: Option<String>,
     after: Option<Value>,
 ) -> sqlx::Result<()> {
-    let by = operator.caller.signature();
+    let by = operator.caller.audit_context();
     audit::record(db, &by, action, subject, (None, after.as_ref())).await
 }
 

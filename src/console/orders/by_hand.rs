@@ -177,7 +177,7 @@ pub async fn place(
     let draft = Draft::of_form(&form)?;
     if draft
         .store
-        .is_some_and(|store| !operator.caller.grant.stores.hold(store))
+        .is_some_and(|store| !operator.caller.grant.stores.contains(store))
     {
         return Err(Refusal::NotFound);
     }
@@ -206,7 +206,7 @@ async fn page(
     let db = &console.app.database.pool;
     draft.store = draft
         .store
-        .filter(|store| operator.caller.grant.stores.hold(*store));
+        .filter(|store| operator.caller.grant.stores.contains(*store));
     let no_store = match (&answer, draft.store) {
         (Some(_), None) => "Choose a store.",
         _ => "",
@@ -244,7 +244,7 @@ async fn page(
 
 async fn find(app: &AppState, operator: &Operator, draft: &Draft) -> Result<Vec<FoundProduct>, Refusal> {
     match draft.store {
-        Some(store) if operator.caller.grant.stores.hold(store) && !draft.search.is_empty() => {
+        Some(store) if operator.caller.grant.stores.contains(store) && !draft.search.is_empty() => {
             choices::products(app, store, &draft.search, true).await
         }
         _ => Ok(Vec::new()),

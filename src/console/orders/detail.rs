@@ -93,7 +93,7 @@ pub async fn json(operator: Operator, Id(id): Id, State(db): State<PgPool>) -> R
 
 async fn find(db: &PgPool, operator: &Operator, id: i64) -> Result<Order, Refusal> {
     let order = order::get(db, id).await?.ok_or(Refusal::NotFound)?;
-    if operator.caller.grant.stores.hold(order.store.id) {
+    if operator.caller.grant.stores.contains(order.store.id) {
         Ok(order)
     } else {
         Err(Refusal::NotFound)

@@ -63,7 +63,7 @@ impl Filter {
     /// Reads the filters of a query, within the stores that are granted.
     pub async fn read(db: &PgPool, query: &mut Query, granted: &Stores) -> sqlx::Result<Self> {
         let mut filter = Self {
-            stores: granted.filtered(query.read_id("store")),
+            stores: granted.intersect(query.read_id("store")),
             status: query.read_choice("status", &STATUSES.map(|status| (status, status))),
             order: None,
             from: query.read_day("from"),

@@ -132,7 +132,7 @@ fn spell(seconds: f64) -> String {
 /// Active products of which there is nothing in an active store, and for which orders from `since` on were rejected.
 async fn in_vain(db: &PgPool, stores: &Stores, since: DateTime<Utc>) -> sqlx::Result<Vec<Concern>> {
     let rejected = Filter {
-        stores: stores.to_column(),
+        stores: stores.as_sql_param(),
         status: Some("REJECTED"),
         since: Some(since),
         ..Filter::default()

@@ -116,7 +116,7 @@ impl Known {
             .map(|hour| (first + TimeDelta::hours(hour), Orders::default()))
             .collect();
         for ((hour, store), orders) in &self.orders {
-            if !stores.hold(*store) {
+            if !stores.contains(*store) {
                 continue;
             }
             if let Some((_, sum)) = hours.iter_mut().find(|(of, _)| of == hour) {

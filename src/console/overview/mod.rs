@@ -111,7 +111,7 @@ struct Known {
 
 async fn known(db: &PgPool, now: DateTime<Utc>, stores: &Stores, hours: &Hours) -> sqlx::Result<Known> {
     let filter = Filter {
-        stores: stores.to_column(),
+        stores: stores.as_sql_param(),
         ..Filter::default()
     };
     let range = Range::of(db, &filter).await?;
@@ -119,7 +119,7 @@ async fn known(db: &PgPool, now: DateTime<Utc>, stores: &Stores, hours: &Hours) 
     Ok(Known {
         recent: hours.read(db, now, stores).await?,
         latest: queries::rows(db, &ids, false).await?,
-        low: LowStock::count(db, stores.to_column().as_deref()).await?,
+        low: LowStock::count(db, stores.as_sql_param().as_deref()).await?,
     })
 }
 

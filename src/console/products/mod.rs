@@ -67,7 +67,7 @@ async fn list(
     State(db): State<PgPool>,
     State(scans): State<ScanLimit>,
 ) -> Result<Response, Refusal> {
-    let granted = operator.caller.grant.stores.to_column();
+    let granted = operator.caller.grant.stores.as_sql_param();
     let filter = Filter::read(&mut query);
     let permit = scans.permit_if(filter.scans()).await?;
     let rows = queries::list(&db, &filter, &query, granted.as_deref());
@@ -129,7 +129,7 @@ async fn detail(
     Id(id): Id,
 ) -> Result<Response, Refusal> {
     let product = queries::get(&db, id).await?.ok_or(Refusal::NotFound)?;
-    let granted = operator.caller.grant.stores.to_column();
+    let granted = operator.caller.grant.stores.as_sql_param();
     let mut stock = queries::stock(&db, id, granted.as_deref()).await?;
     let shown = usize::try_from(MOST_STORES).unwrap_or(usize::MAX);
     let more = stock.len() > shown;

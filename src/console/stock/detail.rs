@@ -76,7 +76,7 @@ pub struct Stock {
 
 /// The stock of that id, if the operator may see it.
 pub async fn find(db: &PgPool, operator: &Operator, id: i64) -> Result<Stock, Refusal> {
-    let stores = operator.caller.grant.stores.to_column();
+    let stores = operator.caller.grant.stores.as_sql_param();
     let stock = sqlx::query_as!(
         Stock,
         r#"select i.id, i.store_id, s.name as store_name, i.product_id, i.product_title, p.is_active,

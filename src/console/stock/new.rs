@@ -135,7 +135,7 @@ async fn page(console: &Console, operator: &Operator, frame: Frame, form: Form) 
 
 async fn find(app: &AppState, operator: &Operator, form: &Form) -> Result<Found, Refusal> {
     let store = form.text("store_id").parse().ok();
-    let store = store.filter(|store| operator.caller.grant.stores.hold(*store));
+    let store = store.filter(|store| operator.caller.grant.stores.contains(*store));
     let search = form.text("q").trim().to_owned();
     let mut products = match store {
         Some(store) if !search.is_empty() => choices::products(app, store, &search, false).await?,

@@ -87,7 +87,7 @@ pub struct Filter {
 impl Filter {
     /// Reads the filters of a query, within the stores that are granted.
     pub async fn read(db: &PgPool, query: &mut Query, granted: &Stores) -> sqlx::Result<Self> {
-        let stores = granted.filtered(query.read_id("store"));
+        let stores = granted.intersect(query.read_id("store"));
         let is_one = stores.as_ref().is_some_and(|stores| stores.len() == 1);
         let columns: &[&str] = if is_one {
             &["title", "quantity"]

@@ -56,7 +56,7 @@ struct List {
 }
 
 async fn list(operator: Operator, mut query: Query, State(db): State<PgPool>) -> Result<Response, Refusal> {
-    let granted = operator.caller.grant.stores.to_column();
+    let granted = operator.caller.grant.stores.as_sql_param();
     let is_active = query.read_activity();
     let rows = queries::list(&db, &query, is_active, granted.as_deref());
     let mut rows = query.rows(rows).await?;
@@ -116,7 +116,7 @@ async fn detail(
 
 /// A store that the operator may see.
 async fn granted(db: &PgPool, operator: &Operator, id: i64) -> Result<Store, Refusal> {
-    if !operator.caller.grant.stores.hold(id) {
+    if !operator.caller.grant.stores.contains(id) {
         return Err(Refusal::NotFound);
     }
     queries::get(db, id).await?.ok_or(Refusal::NotFound)

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use afforo::{
-    audit::Signature,
+    audit::AuditContext,
     auth::{Scope, Stores, api_key, api_key::NewKey},
     config::{ApiAuth, ApiAuthSetting, HttpSettings},
 };
@@ -104,12 +104,12 @@ async fn a_revoked_key_is_refused_by_every_server_within_five_seconds() {
         assert_eq!(get(server, &text).await.status, 200);
     }
     let mut tx = servers[0].pool.begin().await.unwrap();
-    api_key::revoke(&mut tx, key.id, &Signature::system())
+    api_key::revoke(&mut tx, key.id, &AuditContext::system())
         .await
         .unwrap()
         .unwrap();
     assert!(
-        api_key::revoke(&mut tx, key.id, &Signature::system())
+        api_key::revoke(&mut tx, key.id, &AuditContext::system())
             .await
             .unwrap()
             .is_none()

@@ -6,7 +6,7 @@ use std::{pin::pin, time::Duration};
 
 use afforo::{
     db::Database,
-    idempotency::Pledge,
+    idempotency::KeyedRequest,
     order::{GroupCommit, Limits, NewItem, NewOrder, Outcome, PlaceError, PlacedOrder},
 };
 use futures::future::{join_all, poll_immediate};
@@ -156,7 +156,7 @@ async fn an_order_whose_key_is_in_use_elsewhere_keeps_no_other_from_being_placed
         .execute("insert into idempotency_key (key, fingerprint, status, body) values ('key', '', 201, '')")
         .await
         .unwrap();
-    let pledge = Pledge {
+    let pledge = KeyedRequest {
         key: "key".to_owned(),
         fingerprint: [0; 16],
     };

@@ -23,19 +23,19 @@ const RETRY_SOON: (HeaderName, HeaderValue) = (header::RETRY_AFTER, HeaderValue:
 
 /// Why a request was not done.
 #[derive(Debug, thiserror::Error)]
-pub enum Problem {
+pub enum ApiError {
     /// 400: the fields of the request, or its parameters, are wrong.
     #[error("invalid fields")]
     Invalid(FieldErrors),
     /// 404: there is no record of this kind with that id.
     #[error("no such {0}")]
-    NoSuch(&'static str),
+    NotFound(&'static str),
     /// Any other refusal, with a sentence that says why.
     #[error("{1}")]
     Detail(StatusCode, Cow<'static, str>),
     /// 400: a refusal with a title and a sentence, as placing an order and autocomplete answer.
     #[error("{error}")]
-    Titled {
+    ErrorDetail {
         /// What kind of refusal.
         error: &'static str,
         /// Why, where there is more to say.
@@ -43,22 +43,22 @@ pub enum Problem {
     },
     /// 409: another request of the same idempotency key is under way. Its answer is to be had in a moment.
     #[error("the idempotency key is in use")]
-    KeyInUse,
+    IdempotencyConflict,
     /// 503: the database cannot be reached, or has too much to do. Nothing was done.
     #[error("the database is unavailable")]
-    Unavailable(#[source] sqlx::Error),
+    Database(#[source] sqlx::Error),
     /// 408: the client takes its time with what it sends. The connection is closed: the rest of it may still be coming.
     #[error("{0}")]
     TooSlow(&'static str),
     /// 503: too much is waiting, or what was waited for failed and has been logged. Trying again later may work.
     #[error("{0}")]
-    TryAgain(&'static str),
+    Unavailable(&'static str),
     /// 500: a fault of ours.
     #[error("internal error")]
     Internal(#[source] Box<dyn std::error::Error + Send + Sync>),
 }
 
-impl Problem {
+impl ApiError {
     /// A refusal with a sentence that says why.
     pub fn detail(status: StatusCode, detail: impl Into<Cow<'static, str>>) -> Self {
         Self::Detail(status, detail.into())
@@ -94,22 +94,22 @@ impl Problem {
 pub(crate) const OUTCOME_UNKNOWN: &str = "The connection to the database was lost in the moment of the commit: whether this was done is not known. Look before you try again, or repeat the request under the same Idempotency-Key.";
 
 /// Answers a deletion: 204, 404, 412, or 409 with the reason why not.
-pub fn deleted(deletion: Deletion, no_such: Problem, why_not: &'static str) -> Result<StatusCode, Problem> {
+pub fn deleted(deletion: Deletion, no_such: ApiError, why_not: &'static str) -> Result<StatusCode, ApiError> {
     match deletion {
         Deletion::Done => Ok(StatusCode::NO_CONTENT),
         Deletion::NotFound => Err(no_such),
         Deletion::PreconditionFailed => Err(precondition_failed()),
-        Deletion::Ordered => Err(Problem::detail(StatusCode::CONFLICT, why_not)),
+        Deletion::Ordered => Err(ApiError::detail(StatusCode::CONFLICT, why_not)),
     }
 }
 
-impl From<ScansBusy> for Problem {
+impl From<ScansBusy> for ApiError {
     fn from(_: ScansBusy) -> Self {
-        Self::TryAgain("Too many searches for short texts are under way, try again later.")
+        Self::Unavailable("Too many searches for short texts are under way, try again later.")
     }
 }
 
-impl From<sqlx::Error> for Problem {
+impl From<sqlx::Error> for ApiError {
     fn from(error: sqlx::Error) -> Self {
         match &error {
             _ if db::is_lost_commit(&error) => {
@@ -117,36 +117,36 @@ impl From<sqlx::Error> for Problem {
                     error = &error as &dyn std::error::Error,
                     "whether a transaction was committed is not known"
                 );
-                Self::TryAgain(OUTCOME_UNKNOWN)
+                Self::Unavailable(OUTCOME_UNKNOWN)
             }
-            sqlx::Error::PoolClosed | sqlx::Error::Io(_) => Self::Unavailable(error),
-            sqlx::Error::Database(_) if !db::was_refused(&error) => Self::Unavailable(error),
-            _ if db::is_passing(&error) => Self::Unavailable(error),
+            sqlx::Error::PoolClosed | sqlx::Error::Io(_) => Self::Database(error),
+            sqlx::Error::Database(_) if !db::is_server_error(&error) => Self::Database(error),
+            _ if db::is_transient(&error) => Self::Database(error),
             _ => Self::Internal(error.into()),
         }
     }
 }
 
-impl IntoResponse for Problem {
+impl IntoResponse for ApiError {
     fn into_response(self) -> Response {
         match self {
             Self::Invalid(errors) => (StatusCode::BAD_REQUEST, Json(errors)).into_response(),
-            Self::NoSuch(kind) => (
+            Self::NotFound(kind) => (
                 StatusCode::NOT_FOUND,
                 Json(Detail::new(format!("No {kind} matches the given query."))),
             )
                 .into_response(),
             Self::Detail(status, detail) => (status, Json(Detail::new(detail))).into_response(),
-            Self::Titled { error, detail } => {
-                (StatusCode::BAD_REQUEST, Json(Titled { error, detail })).into_response()
+            Self::ErrorDetail { error, detail } => {
+                (StatusCode::BAD_REQUEST, Json(ErrorDetail { error, detail })).into_response()
             }
-            Self::KeyInUse => (
+            Self::IdempotencyConflict => (
                 StatusCode::CONFLICT,
                 [RETRY_SOON],
                 Json(Detail::new("A request with this Idempotency-Key is under way.")),
             )
                 .into_response(),
-            Self::Unavailable(error) => {
+            Self::Database(error) => {
                 if let Some(left_out) = OUTAGES.admit(None) {
                     tracing::error!(
                         error = &error as &dyn std::error::Error,
@@ -155,11 +155,11 @@ impl IntoResponse for Problem {
                     );
                 }
                 let mut response =
-                    Self::TryAgain("Service temporarily unavailable, try again later.").into_response();
+                    Self::Unavailable("Service temporarily unavailable, try again later.").into_response();
                 retry::note_error(&error, &mut response);
                 response
             }
-            Self::TryAgain(detail) => (
+            Self::Unavailable(detail) => (
                 StatusCode::SERVICE_UNAVAILABLE,
                 [RETRY_SOON],
                 Json(Detail::new(detail)),
@@ -197,7 +197,7 @@ impl Detail {
 /// A title, and where there is more to say a sentence.
 #[derive(Debug, Serialize, ToSchema)]
 #[serde(deny_unknown_fields)]
-pub struct Titled {
+pub struct ErrorDetail {
     #[schema(value_type = String)]
     error: &'static str,
     #[serde(skip_serializing_if = "Option::is_none")]

@@ -1,7 +1,7 @@
 //! POSTs that may be repeated. Under an `Idempotency-Key`, a request is done once: whoever repeats it gets the same answer,
 //! to the byte.
 //!
-//! A handler is given [`Once`] and keeps its answer with what it does, in one transaction. What refuses a request keeps
+//! A handler is given [`IdempotencyKey`] and keeps its answer with what it does, in one transaction. What refuses a request keeps
 //! nothing, so a request that was refused may be done later under the same key.
 
 use std::{
@@ -24,10 +24,10 @@ use sqlx::{PgPool, Postgres, Transaction};
 use tokio::sync::OwnedMutexGuard;
 use xxhash_rust::xxh3::Xxh3;
 
-use super::{Body, Problem, retry};
+use super::{ApiError, Body, retry};
 use crate::{
     db,
-    idempotency::{self, Answer, KeepError, Kept, Pledge},
+    idempotency::{self, Answer, KeepError, KeyedRequest, StoredResponse},
 };
 
 pub(super) const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
@@ -39,13 +39,13 @@ const LONGEST_KEY: usize = 255;
 
 /// What the POSTs of a server share: the answers that were kept, and who is at it under which key. Clones share it.
 #[derive(Clone, Debug)]
-pub struct Repeats {
+pub struct IdempotencyStore {
     db: PgPool,
     patience: Duration,
     under_way: Arc<Mutex<HashMap<String, Arc<tokio::sync::Mutex<()>>>>>,
 }
 
-impl Repeats {
+impl IdempotencyStore {
     /// Answers are kept in `db`. A request waits for another of the same key as long as `patience`.
     #[must_use]
     pub fn new(db: PgPool, patience: Duration) -> Self {
@@ -66,31 +66,31 @@ impl Repeats {
             return next.run(request).await;
         };
         let fingerprint = fingerprint(&request, received);
-        request.extensions_mut().insert(Pledge {
+        request.extensions_mut().insert(KeyedRequest {
             key: key.clone(),
             fingerprint,
         });
         let mut turn = self.queue(key);
         if !turn.comes_within(self.patience).await {
             counter!("afforo_idempotency_total", "outcome" => "in_use").increment(1);
-            return Problem::KeyInUse.into_response();
+            return ApiError::IdempotencyConflict.into_response();
         }
         let response = next.run(request).await;
         // What was done once may be refused the second time, for a name that is taken by now or for its very key.
         if !response.status().is_client_error() {
             return response;
         }
-        match idempotency::recall(&self.db, &turn.key).await {
+        match idempotency::find(&self.db, &turn.key).await {
             Ok(Some(answer)) if answer.fingerprint == fingerprint => replay(answer),
             Ok(Some(_)) => mismatch().into_response(),
             Ok(None) => response,
-            Err(error) => Problem::from(error).into_response(),
+            Err(error) => ApiError::from(error).into_response(),
         }
     }
 
-    fn queue(&self, key: String) -> Turn {
+    fn queue(&self, key: String) -> KeyLock {
         let place = self.lock().entry(key.clone()).or_default().clone();
-        Turn {
+        KeyLock {
             repeats: self.clone(),
             key,
             place,
@@ -104,14 +104,14 @@ impl Repeats {
 }
 
 /// A request's place among those of its key in this process.
-struct Turn {
-    repeats: Repeats,
+struct KeyLock {
+    repeats: IdempotencyStore,
     key: String,
     place: Arc<tokio::sync::Mutex<()>>,
     held: Option<OwnedMutexGuard<()>>,
 }
 
-impl Turn {
+impl KeyLock {
     async fn comes_within(&mut self, patience: Duration) -> bool {
         let turn = tokio::time::timeout(patience, self.place.clone().lock_owned()).await;
         self.held = turn.ok();
@@ -119,7 +119,7 @@ impl Turn {
     }
 }
 
-impl Drop for Turn {
+impl Drop for KeyLock {
     fn drop(&mut self) {
         self.held = None;
         let mut under_way = self.repeats.lock();
@@ -133,7 +133,7 @@ impl Drop for Turn {
 }
 
 /// Says what is counted here.
-pub fn describe() {
+pub fn describe_metrics() {
     describe_counter!(
         "afforo_idempotency_total",
         "Requests under a key that was used before: `replayed`, `mismatch` for another request, `in_use` for one under way."
@@ -142,12 +142,12 @@ pub fn describe() {
 
 /// What a POST's handler is given: it keeps its answer, if there is a key to keep it under.
 #[derive(Clone, Debug)]
-pub struct Once(Option<Pledge>);
+pub struct IdempotencyKey(Option<KeyedRequest>);
 
-impl Once {
+impl IdempotencyKey {
     /// What the request is done under, if it may be repeated.
     #[must_use]
-    pub fn pledge(self) -> Option<Pledge> {
+    pub fn pledge(self) -> Option<KeyedRequest> {
         self.0
     }
 
@@ -157,21 +157,21 @@ impl Once {
         mut tx: Transaction<'_, Postgres>,
         status: StatusCode,
         answer: T,
-    ) -> Result<(StatusCode, Json<T>), Problem> {
+    ) -> Result<(StatusCode, Json<T>), ApiError> {
         if let Some(pledge) = &self.0 {
-            let kept = Kept {
+            let kept = StoredResponse {
                 pledge,
                 status: status.as_u16(),
-                body: serde_json::to_string(&answer).map_err(|error| Problem::Internal(error.into()))?,
+                body: serde_json::to_string(&answer).map_err(|error| ApiError::Internal(error.into()))?,
             };
-            idempotency::keep(&mut tx, vec![kept], idempotency::TWIN_TIMEOUT).await?;
+            idempotency::store(&mut tx, vec![kept], idempotency::TWIN_TIMEOUT).await?;
         }
         db::commit(tx).await?;
         Ok((status, Json(answer)))
     }
 }
 
-impl<S: Sync> FromRequestParts<S> for Once {
+impl<S: Sync> FromRequestParts<S> for IdempotencyKey {
     type Rejection = Infallible;
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Infallible> {
@@ -179,18 +179,18 @@ impl<S: Sync> FromRequestParts<S> for Once {
     }
 }
 
-impl From<KeepError> for Problem {
+impl From<KeepError> for ApiError {
     fn from(error: KeepError) -> Self {
         match error {
             // The other one's answer is given instead.
-            KeepError::Taken | KeepError::InUse => Self::KeyInUse,
+            KeepError::Taken | KeepError::InUse => Self::IdempotencyConflict,
             KeepError::Database(error) => error.into(),
         }
     }
 }
 
 /// The key that a request is done under. It may stand in quotes.
-pub(super) fn key(headers: &HeaderMap) -> Result<Option<String>, Problem> {
+pub(super) fn key(headers: &HeaderMap) -> Result<Option<String>, ApiError> {
     let mut keys = headers.get_all(IDEMPOTENCY_KEY).iter();
     let Some(sent) = keys.next() else { return Ok(None) };
     let key = match sent.as_bytes() {
@@ -202,7 +202,7 @@ pub(super) fn key(headers: &HeaderMap) -> Result<Option<String>, Problem> {
     if is_one && (1..=LONGEST_KEY).contains(&key.len()) && key.iter().all(u8::is_ascii_graphic) {
         return Ok(Some(String::from_utf8_lossy(key).into_owned()));
     }
-    Err(Problem::detail(
+    Err(ApiError::detail(
         StatusCode::BAD_REQUEST,
         format!("Idempotency-Key must be one text of 1 to {LONGEST_KEY} visible ASCII characters."),
     ))
@@ -233,9 +233,9 @@ fn replay(answer: Answer) -> Response {
     (status, headers, answer.body).into_response()
 }
 
-fn mismatch() -> Problem {
+fn mismatch() -> ApiError {
     counter!("afforo_idempotency_total", "outcome" => "mismatch").increment(1);
-    Problem::detail(
+    ApiError::detail(
         StatusCode::UNPROCESSABLE_ENTITY,
         "Idempotency-Key was used for another request.",
     )

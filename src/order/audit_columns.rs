@@ -2,11 +2,11 @@
 
 use std::sync::Arc;
 
-use crate::audit::Signature;
+use crate::audit::AuditContext;
 
 /// The signatures of a slice of orders.
 #[derive(Default)]
-pub(super) struct Signed {
+pub(super) struct AuditColumns {
     /// One for each order, and so on.
     pub actor: Vec<Option<String>>,
     pub actor_name: Vec<Option<String>>,
@@ -16,14 +16,14 @@ pub(super) struct Signed {
     pub of_items: Vec<Option<String>>,
 }
 
-impl Signed {
+impl AuditColumns {
     /// Adds an order with so many items.
-    pub fn push(&mut self, by: Option<&Arc<Signature>>, items: usize) {
-        let actor = by.and_then(|by| by.who.label());
+    pub fn push(&mut self, by: Option<&Arc<AuditContext>>, items: usize) {
+        let actor = by.and_then(|by| by.actor.label());
         self.of_items.extend(std::iter::repeat_n(actor.clone(), items));
         self.actor.push(actor);
         self.actor_name
-            .push(by.and_then(|by| by.who.name()).map(str::to_owned));
+            .push(by.and_then(|by| by.actor.name()).map(str::to_owned));
         self.address
             .push(by.and_then(|by| by.address).map(|address| address.to_string()));
         self.request_id.push(by.and_then(|by| by.request_id.clone()));
