@@ -106,3 +106,14 @@ async fn a_connection_whose_peer_falls_silent_gives_its_place_to_another() {
         }
     }
 }
+
+#[tokio::test]
+async fn each_test_database_is_separate() {
+    for database in [servers::database().await, servers::database().await] {
+        let mut connection = sqlx::PgConnection::connect(&database.url()).await.unwrap();
+        sqlx::query("create table only_here (id int)")
+            .execute(&mut connection)
+            .await
+            .unwrap();
+    }
+}

@@ -1,8 +1,8 @@
-//! A Redis of a test's own, to be tormented.
+//! A Redis that a test may stop, pause and restart.
 
-use std::{ops::Deref, path::PathBuf};
+use std::ops::Deref;
 
-use devstack::{Redis, Server};
+use devstack::Redis;
 use redis::{Client, Value, cmd};
 
 use super::{moving::MovingAddress, program::eventually};
@@ -15,14 +15,6 @@ impl RedisServer {
         Self(Redis::throwaway().expect("a throwaway Redis starts"))
     }
 
-    pub fn url(&self, db: u32) -> String {
-        self.0.url(db)
-    }
-
-    pub fn socket(&self) -> PathBuf {
-        self.0.socket_dir().join("redis.sock")
-    }
-
     /// Ends it if it runs, and starts it again, empty, at the same address.
     pub fn restart(&self) {
         self.0.restart().expect("Redis starts again");
@@ -30,9 +22,9 @@ impl RedisServer {
 }
 
 impl Deref for RedisServer {
-    type Target = Server;
+    type Target = Redis;
 
-    fn deref(&self) -> &Server {
+    fn deref(&self) -> &Redis {
         &self.0
     }
 }

@@ -1,23 +1,6 @@
-//! A job queue on Redis, worked off by apalis.
+//! A job queue on Redis, worked off by apalis. The README says what it promises and how it is used.
 //!
-//! [`Queue`] pushes and inspects, [`work`] runs a handler over the jobs, [`RedisBackend`] is what joins
-//! the two to apalis. A job is an id and a JSON payload; its payload should name rows, not carry them.
-//!
-//! What is promised, as long as Redis keeps its data:
-//!
-//! - A job runs at least once, and as a rule exactly once. Handlers must be idempotent.
-//! - An id is queued once. It stays known while the job waits, runs or is dead, and for
-//!   [`QueueConfig::keep_done`] after it is done; pushing it meanwhile changes nothing.
-//! - A worker holds a job under a lease that it renews. If it crashes or hangs the lease runs out, the
-//!   attempt counts, and the job runs again. Whatever the former holder reports then is ignored.
-//! - A failure, a panic and a timeout are retried with exponential backoff, which is kept in Redis.
-//!   After the last attempt, or when the handler gives up, the job is dead and keeps the error.
-//! - A payload that cannot be decoded makes its job dead. It neither loops nor ends the worker.
-//! - Redis that hangs, restarts or loses everything makes a worker wait, and never ends it.
-//!
-//! What is not: order (retries and several workers break it), and survival of the data of Redis. Dead jobs
-//! stay until they are retried or removed. Clocks are those of Redis alone. All keys of a queue share one
-//! hash tag, so a queue lives on one node of a cluster.
+//! [`Queue`] pushes and lists jobs, [`work`] runs a handler over them, and [`RedisBackend`] connects both to apalis.
 //!
 //! ```text
 //! push ──> ready ──claim──> running ──> done (expires)
@@ -25,8 +8,8 @@
 //!            └── delayed <─────┴──────> dead ──retry──> ready
 //! ```
 //!
-//! Keys, with [`QueueConfig::prefix`] and `{q:NAME}` in front: `:ready` list, `:delayed` and `:lease` sorted by due time, `:dead` sorted
-//! by time of death, `:done` sorted by the time of that, `:job:<id>` hash, `:receipt:<worker>` list, `:wake` channel.
+//! Keys start with [`QueueConfig::prefix`] and `{q:NAME}`: `:ready` list, `:delayed` and `:lease` sorted by due time,
+//! `:dead` and `:done` sorted by the time a job ended, `:job:<id>` hash, `:receipt:<worker>` list, `:wake` channel.
 
 mod backend;
 mod client;

@@ -120,7 +120,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_ids_are_read_from_passwd_and_negative_ones_wrap_around() {
+    fn ids_are_read_from_passwd_and_negative_ones_wrap() {
         let passwd = "# macOS\nnobody:*:-2:-2:Unprivileged User:/var/empty:/usr/bin/false\n\
                       postgres:x:101:104:PostgreSQL:/var/lib/postgresql:/bin/bash\n";
         let dropped = |name: &str, uid, gid| {

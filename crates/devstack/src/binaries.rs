@@ -154,7 +154,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn versions_are_compared_as_numbers_and_what_is_no_version_is_ignored() {
+    fn versions_are_sorted_as_numbers_and_other_names_ignored() {
         let place = tempfile::tempdir().unwrap();
         for name in [
             "postgresql@9.6",

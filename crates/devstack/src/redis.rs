@@ -76,11 +76,15 @@ impl Redis {
     /// `redis+unix:///tmp/afforo-101-0123456789abcdef/redis.sock?db=0`. Whoever wants the newer protocol
     /// appends `&protocol=resp3`.
     pub fn url(&self, db: u32) -> String {
-        let socket = self.socket_dir().join(SOCKET);
         format!(
             "redis+unix://{}?db={db}",
-            utf8_percent_encode(&socket.to_string_lossy(), IN_PATH)
+            utf8_percent_encode(&self.socket().to_string_lossy(), IN_PATH)
         )
+    }
+
+    /// The Unix socket that the server listens on.
+    pub fn socket(&self) -> PathBuf {
+        self.socket_dir().join(SOCKET)
     }
 
     /// Stops the server in order, and waits for that.

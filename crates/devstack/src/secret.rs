@@ -59,7 +59,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_secret_is_made_once_for_our_eyes_only_and_can_be_forgotten() {
+    fn secret_is_made_once_with_mode_0600_and_can_be_removed() {
         let folder = tempfile::tempdir().unwrap();
         let dir = folder.path().join(".afforo");
         assert_eq!(kept_secret(&dir, || "first".into()).unwrap(), "first");
@@ -74,7 +74,7 @@ mod tests {
     }
 
     #[test]
-    fn of_several_first_starts_at_once_all_have_the_same_secret() {
+    fn concurrent_first_starts_share_one_secret() {
         for _ in 0..50 {
             let folder = tempfile::tempdir().unwrap();
             let kept = |name: &str| kept_secret(folder.path(), || name.repeat(50)).unwrap();

@@ -104,7 +104,7 @@ mod tests {
     }
 
     #[test]
-    fn a_counted_answer_says_where_the_client_stands_in_both_dialects() {
+    fn headers_report_the_quota_in_both_formats() {
         let decision = Decision {
             allowed: true,
             remaining: 19,
@@ -125,7 +125,7 @@ mod tests {
     }
 
     #[test]
-    fn seconds_are_rounded_up_and_never_zero() {
+    fn seconds_are_rounded_up_to_at_least_one() {
         for (milliseconds, seconds) in [(0, 1), (1, 1), (999, 1), (1000, 1), (1001, 2), (59_999, 60)] {
             assert_eq!(
                 whole_seconds(Duration::from_millis(milliseconds)),
@@ -136,7 +136,7 @@ mod tests {
     }
 
     #[test]
-    fn the_429_is_exactly_what_clients_know() {
+    fn body_and_headers_of_the_429_match_the_contract() {
         let decision = Decision {
             allowed: false,
             remaining: 0,

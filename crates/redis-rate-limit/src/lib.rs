@@ -1,51 +1,28 @@
-//! Middleware that limits how often a client may ask, by an exact sliding window kept in Redis.
+//! A tower layer that limits each client by an exact sliding window in Redis. The README has the promises and an example.
 //!
-//! In any window of the configured length, no client gets more than the configured number of requests
-//! through, whatever number of processes serve it. Each request that reaches the middleware is counted,
-//! whatever its method and however it is answered, except those that the middleware itself turns away. So it
-//! belongs on the routes that are meant, not on a whole application.
+//! Every request that reaches the layer counts, whatever its method and response status, except those that the layer
+//! rejects. Put the layer on routes, not on the whole application.
 //!
-//! # Answers
+//! # Responses
 //!
-//! Every answer to a counted request carries `X-RateLimit-Limit`, `X-RateLimit-Remaining` and
-//! `X-RateLimit-Reset`, the whole seconds until the oldest counted request leaves the window; and the same as
-//! `RateLimit-Policy` and `RateLimit` of draft-ietf-httpapi-ratelimit-headers-11. A request too many is
-//! answered with 429, these headers, `Retry-After` and a JSON body; the inner service does not see it. The
-//! error type of the inner service is kept, for the middleware itself never fails.
+//! A counted response carries `X-RateLimit-Limit`, `X-RateLimit-Remaining` and `X-RateLimit-Reset`: the whole seconds
+//! until the oldest counted request leaves the window. `RateLimit-Policy` and `RateLimit` say the same by
+//! draft-ietf-httpapi-ratelimit-headers-11. A request over the limit gets 429 with these headers, `Retry-After` and a
+//! JSON body; the inner service does not see it. The layer never fails, so it keeps the error type of the inner service.
 //!
-//! # When Redis is slow or away
+//! # While Redis is slow or down
 //!
-//! A request waits for its decision for 50 ms at most, then passes uncounted and without the headers. While
-//! Redis is known to be away, or to refuse, requests pass at once; that it decides again is noticed within a
-//! second. The log has a line when limiting is suspended and one when it is back. The metric
-//! `afforo_rate_limit_decisions_total{limiter, decision}` has the decisions `allowed`, `limited`, and `failed`
-//! for requests that passed uncounted.
+//! A request waits at most 50 ms for its decision, then passes uncounted and without headers. While Redis is known to
+//! be down or to refuse writes, requests pass at once. The log has one line when limiting is suspended and one when it
+//! is back. The metric `afforo_rate_limit_decisions_total{limiter, decision}` counts `allowed`, `limited` and `failed`
+//! (passed uncounted).
 //!
 //! # Deployment caveat
 //!
-//! A client is the peer of its connection (`ConnectInfo<SocketAddr>`), an IPv6 one together with its /64.
-//! Behind a reverse proxy this is the proxy, and all clients share one quota, unless the proxy is among the
-//! [`TrustedProxies`]; then the client is read from `X-Forwarded-For`. Trust only proxies that append the
-//! address they see to this header, and only if clients cannot reach the service from a trusted address by
-//! another way. If the server does not provide `ConnectInfo` nothing is limited, which is logged as an error
-//! once.
-//!
-//! # Example
-//!
-//! ```
-//! # use std::time::Duration;
-//! # use axum::{Router, routing::get};
-//! # use afforo::rate_limit::RateLimitLayer;
-//! let redis = redis::Client::open("redis://127.0.0.1/")?;
-//! let limit = RateLimitLayer::builder(redis)
-//!     .name("autocomplete")
-//!     .limit(20)
-//!     .window(Duration::from_mins(1))
-//!     .trusted_proxies("10.0.0.0/8".parse()?)
-//!     .build();
-//! let routes: Router = Router::new().route("/suggest", get(async || "…").layer(limit));
-//! # Ok::<_, Box<dyn std::error::Error>>(())
-//! ```
+//! A client is the peer address of its connection (`ConnectInfo<SocketAddr>`), or its /64 for IPv6. Behind a reverse
+//! proxy all clients share one quota, unless the proxy is one of the [`TrustedProxies`]; then the client is read from
+//! `X-Forwarded-For`. Trust only proxies that append the address they see to this header, and only if clients cannot
+//! connect from a trusted address. Without `ConnectInfo` nothing is limited, which is logged once as an error.
 
 mod answer;
 mod key;

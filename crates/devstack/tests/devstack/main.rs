@@ -1,4 +1,10 @@
-//! The private servers: they answer, they keep what they should, and they never outlive their owner.
+//! The private servers answer, keep persistent data, and never outlive their owner.
+
+#![allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
+#![allow(
+    clippy::disallowed_methods,
+    reason = "blocking tests sleep on their own thread"
+)]
 
 mod ownership;
 mod persistent;
@@ -10,30 +16,17 @@ use redis::AsyncTypedCommands;
 use sqlx::{AssertSqlSafe, Connection, PgConnection};
 use tempfile::TempDir;
 
-use crate::support::servers;
-
 #[tokio::test]
-async fn each_test_has_a_database_and_a_redis_of_its_own() {
-    let (one, other) = (servers::database().await, servers::database().await);
-    execute(&one.url(), "create table only_here (id int)").await;
-    execute(&other.url(), "create table only_here (id int)").await;
-
-    let url = servers::redis().url(servers::redis_database());
-    redis_at(&url).await.set("key", "here").await.unwrap();
-    let url = servers::redis().url(servers::redis_database());
-    assert_eq!(redis_at(&url).await.get("key").await.unwrap(), None);
-    assert_eq!(
-        redis_at(&format!("{url}&protocol=resp3"))
-            .await
-            .ping()
-            .await
-            .unwrap(),
-        "PONG"
-    );
+async fn throwaway_redis_has_4096_databases_and_speaks_resp3() {
+    let redis = Redis::throwaway().unwrap();
+    redis_at(&redis.url(0)).await.set("key", "here").await.unwrap();
+    let mut last = redis_at(&format!("{}&protocol=resp3", redis.url(4095))).await;
+    assert_eq!(last.get("key").await.unwrap(), None);
+    assert_eq!(last.ping().await.unwrap(), "PONG");
 }
 
 #[test]
-fn a_throwaway_server_takes_its_folder_along_when_it_stops() {
+fn throwaway_server_removes_its_folder_when_it_stops() {
     let (postgres, redis) = (Postgres::throwaway().unwrap(), Redis::throwaway().unwrap());
     let folders = [postgres.socket_dir().to_owned(), redis.socket_dir().to_owned()];
     assert!(folders.iter().all(|folder| folder.exists()));
@@ -43,7 +36,7 @@ fn a_throwaway_server_takes_its_folder_along_when_it_stops() {
 }
 
 #[test]
-fn a_throwaway_server_that_was_killed_takes_its_folder_along_too() {
+fn folder_of_a_killed_throwaway_server_is_removed() {
     let redis = Redis::throwaway().unwrap();
     let folder = redis.socket_dir().to_owned();
     redis.kill();
@@ -53,7 +46,7 @@ fn a_throwaway_server_that_was_killed_takes_its_folder_along_too() {
 }
 
 #[tokio::test]
-async fn a_paused_server_keeps_its_clients_waiting_until_it_is_resumed() {
+async fn paused_server_answers_after_it_is_resumed() {
     let postgres = Postgres::throwaway().unwrap();
     let mut connection = PgConnection::connect(&postgres.url("postgres")).await.unwrap();
     postgres.pause();
@@ -72,7 +65,7 @@ async fn a_paused_server_keeps_its_clients_waiting_until_it_is_resumed() {
     postgres.stop();
 }
 
-/// The folder of a clone, which the servers' account may enter.
+/// A folder that the account of the servers may enter.
 fn clone_folder() -> TempDir {
     let dir = TempDir::new().unwrap();
     fs::set_permissions(dir.path(), fs::Permissions::from_mode(0o755)).unwrap();

@@ -1,4 +1,4 @@
-//! Jobs whose worker is slow, gone, or thought to be.
+//! Leases of slow, hung and crashed workers.
 
 use std::{
     env,
@@ -8,17 +8,17 @@ use std::{
 };
 
 use apalis_redis_queue::{Counts, JobContext, JobError, QueueConfig, work};
+use devstack::Redis;
 use tokio::{sync::mpsc::unbounded_channel, time::sleep};
 use tokio_util::sync::CancellationToken;
 
 use super::{Job, ask, config, gate, gated_by, next, queue, tell, until, until_counts, until_dead, worker};
-use crate::support::redis::RedisServer;
 
 const CRASH_URL: &str = "AFFORO_TEST_CRASH_URL";
 
 #[tokio::test]
-async fn a_job_that_outlasts_its_lease_runs_once() {
-    let server = RedisServer::start();
+async fn job_longer_than_its_lease_runs_once() {
+    let server = Redis::throwaway().unwrap();
     let config = QueueConfig {
         lease: Duration::from_millis(600),
         heartbeat: Duration::from_millis(100),
@@ -43,8 +43,8 @@ async fn a_job_that_outlasts_its_lease_runs_once() {
 }
 
 #[tokio::test]
-async fn a_worker_that_lost_its_lease_has_no_say_any_more() {
-    let server = RedisServer::start();
+async fn result_of_a_worker_that_lost_its_lease_is_ignored() {
+    let server = Redis::throwaway().unwrap();
     let forgetful = QueueConfig {
         lease: Duration::from_millis(100),
         heartbeat: Duration::from_hours(1),
@@ -84,13 +84,13 @@ async fn a_worker_that_lost_its_lease_has_no_say_any_more() {
 }
 
 #[tokio::test]
-async fn a_job_whose_worker_was_killed_runs_again_and_the_attempt_counts() {
-    let server = RedisServer::start();
+async fn job_of_a_killed_worker_runs_again_and_counts_the_attempt() {
+    let server = Redis::throwaway().unwrap();
     let queue = queue(&server, config());
     queue.push("order:7", &Job { n: 7 }).await.unwrap();
 
     let mut child = Command::new(env::current_exe().unwrap())
-        .args(["--exact", "queue::leases::a_worker_to_be_killed", "--ignored"])
+        .args(["--exact", "leases::worker_process_to_kill", "--ignored"])
         .env(CRASH_URL, server.url(0))
         .stdout(Stdio::null())
         .stderr(Stdio::null())
@@ -109,7 +109,7 @@ async fn a_job_whose_worker_was_killed_runs_again_and_the_attempt_counts() {
 /// Not a test: the process that `a_job_whose_worker_was_killed…` kills.
 #[tokio::test]
 #[ignore = "run by another test"]
-async fn a_worker_to_be_killed() {
+async fn worker_process_to_kill() {
     let url = env::var(CRASH_URL).unwrap();
     let redis = redis::Client::open(url.as_str()).unwrap();
     let hang = move |_: Job, context: JobContext| {
@@ -131,8 +131,8 @@ async fn a_worker_to_be_killed() {
 }
 
 #[tokio::test]
-async fn a_job_that_kills_its_worker_at_every_attempt_dies_too() {
-    let server = RedisServer::start();
+async fn job_that_always_crashes_its_worker_becomes_dead() {
+    let server = Redis::throwaway().unwrap();
     let config = QueueConfig {
         lease: Duration::from_millis(50),
         heartbeat: Duration::from_hours(1),

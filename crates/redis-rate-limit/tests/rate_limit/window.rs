@@ -1,17 +1,17 @@
-//! The sliding window: how many pass, over any number of processes, at any time.
+//! The sliding window: exact for any number of processes at any time.
 
 use std::time::{Duration, Instant};
 
 use axum::http::StatusCode;
+use devstack::Redis;
 use futures::{StreamExt, future::join_all};
 use redis::AsyncCommands;
 
 use super::{ALICE, app, ask, client, connect, header, patient};
-use crate::support::redis::RedisServer;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn of_forty_parallel_requests_exactly_twenty_pass() {
-    let redis = RedisServer::start();
+async fn exactly_20_of_40_parallel_requests_pass() {
+    let redis = Redis::throwaway().unwrap();
     let app = app(patient(&redis));
     let answers = join_all((0..40).map(|_| {
         let app = app.clone();
@@ -35,10 +35,10 @@ async fn of_forty_parallel_requests_exactly_twenty_pass() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn no_window_ever_holds_more_than_the_limit() {
+async fn no_window_holds_more_than_the_limit() {
     const LIMIT: usize = 5;
     const WINDOW: Duration = Duration::from_millis(300);
-    let redis = RedisServer::start();
+    let redis = Redis::throwaway().unwrap();
     let record = tokio::spawn(recorded_times(client(&redis)));
     let deadline = Instant::now() + 7 * WINDOW;
     let clients = (0..4).map(|_| {
@@ -73,8 +73,8 @@ async fn no_window_ever_holds_more_than_the_limit() {
 }
 
 #[tokio::test]
-async fn two_processes_share_the_count() {
-    let redis = RedisServer::start();
+async fn two_processes_share_a_count() {
+    let redis = Redis::throwaway().unwrap();
     let (first, second) = (app(patient(&redis)), app(patient(&redis)));
     for remaining in (0..20).rev() {
         let app = if remaining % 3 == 0 { &first } else { &second };
@@ -86,8 +86,8 @@ async fn two_processes_share_the_count() {
 }
 
 #[tokio::test]
-async fn limiters_of_different_names_count_apart() {
-    let redis = RedisServer::start();
+async fn limiters_of_different_names_count_separately() {
+    let redis = Redis::throwaway().unwrap();
     let suggest = app(patient(&redis).limit(1).name("suggest"));
     let login = app(patient(&redis).limit(1).name("login"));
     assert_eq!(ask(&suggest, ALICE).await.status(), StatusCode::OK);
@@ -95,8 +95,8 @@ async fn limiters_of_different_names_count_apart() {
 }
 
 #[tokio::test]
-async fn whoever_returns_after_the_announced_time_passes() {
-    let redis = RedisServer::start();
+async fn client_passes_after_the_retry_after_time() {
+    let redis = Redis::throwaway().unwrap();
     let app = app(patient(&redis).limit(2).window(Duration::from_secs(1)));
     ask(&app, ALICE).await;
     ask(&app, ALICE).await;
@@ -107,8 +107,8 @@ async fn whoever_returns_after_the_announced_time_passes() {
 }
 
 #[tokio::test]
-async fn what_is_kept_of_a_client_is_small_and_goes_away_by_itself() {
-    let redis = RedisServer::start();
+async fn state_of_a_client_is_bounded_and_expires() {
+    let redis = Redis::throwaway().unwrap();
     let app = app(patient(&redis).limit(5).window(Duration::from_millis(400)));
     for _ in 0..30 {
         ask(&app, ALICE).await;
@@ -131,13 +131,13 @@ async fn what_is_kept_of_a_client_is_small_and_goes_away_by_itself() {
 }
 
 #[tokio::test]
-async fn a_clock_that_was_set_back_locks_nobody_out_for_longer_than_a_window() {
-    let redis = RedisServer::start();
+async fn clock_set_back_blocks_a_client_for_one_window_at_most() {
+    let redis = Redis::throwaway().unwrap();
     let app = app(patient(&redis).limit(3).window(Duration::from_millis(300)));
     for _ in 0..3 {
         ask(&app, ALICE).await;
     }
-    // To the script it is the same whether the clock went back by an hour or the noted times forward.
+    // Moving the stored times an hour ahead looks to the script like a clock set back by an hour.
     let mut connection = connect(&redis).await;
     let key = format!("rate_limit:autocomplete:{ALICE}");
     let times: Vec<u64> = connection.lrange(&key, 0, -1).await.unwrap();
@@ -150,7 +150,7 @@ async fn a_clock_that_was_set_back_locks_nobody_out_for_longer_than_a_window() {
     assert_eq!(
         answer.status(),
         StatusCode::TOO_MANY_REQUESTS,
-        "nobody gains a request by it either"
+        "a clock set back grants no extra request"
     );
     assert_eq!(header(&answer, "retry-after"), "1");
     tokio::time::sleep(Duration::from_millis(310)).await;
@@ -160,7 +160,7 @@ async fn a_clock_that_was_set_back_locks_nobody_out_for_longer_than_a_window() {
     assert_eq!(ask(&app, ALICE).await.status(), StatusCode::TOO_MANY_REQUESTS);
 }
 
-/// The times in microseconds that the script notes by Redis's clock, until somebody says that it is over.
+/// The times in microseconds that the script stores, until an `ECHO over` ends the recording.
 async fn recorded_times(client: redis::Client) -> Vec<u64> {
     let mut commands = client
         .get_async_monitor()

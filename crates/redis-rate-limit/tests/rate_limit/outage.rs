@@ -1,4 +1,4 @@
-//! What the rate limiter does while Redis is away, hangs or refuses, and when it is back.
+//! The rate limiter while Redis is down, hangs or refuses writes, and after it is back.
 
 use std::{
     collections::BTreeMap,
@@ -10,26 +10,26 @@ use std::{
 };
 
 use axum::{Router, http::StatusCode};
+use devstack::Redis;
 use metrics_util::debugging::{DebugValue, DebuggingRecorder};
 use tempfile::NamedTempFile;
 use tokio::net::UnixListener;
 
 use super::{ALICE, BOB, app, ask, connect, is_counted, patient};
-use crate::support::{program::eventually, redis::RedisServer};
 
 #[tokio::test]
-async fn a_killed_redis_lets_requests_pass_and_a_restarted_one_limits_again() {
+async fn requests_pass_while_redis_is_down_and_are_limited_after_restart() {
     let log = NamedTempFile::new().unwrap();
     let writer = Arc::new(log.reopen().unwrap());
     let subscriber = tracing_subscriber::fmt().with_writer(writer).finish();
     let _log_guard = tracing::subscriber::set_default(subscriber);
-    // While there is but one subscriber, tracing asks only the thread that reaches a line first whether to
-    // log it, and that may be another test's. So there are two.
+    // With one subscriber, tracing caches the interest of the thread that reaches a line first, which may be
+    // another test's. A second subscriber turns the cache off.
     let _second = tracing::Dispatch::new(tracing_subscriber::fmt().finish());
     let recorder = DebuggingRecorder::new();
     let _metrics_guard = metrics::set_default_local_recorder(&recorder);
 
-    let redis = RedisServer::start();
+    let redis = Redis::throwaway().unwrap();
     let app = app(patient(&redis).limit(1));
     assert!(is_counted(&ask(&app, ALICE).await));
     assert_eq!(ask(&app, ALICE).await.status(), StatusCode::TOO_MANY_REQUESTS);
@@ -38,7 +38,7 @@ async fn a_killed_redis_lets_requests_pass_and_a_restarted_one_limits_again() {
     for _ in 0..50 {
         assert_passes_uncounted(&app).await;
     }
-    redis.restart();
+    redis.restart().unwrap();
     assert_limits_soon(&app).await;
 
     let log = std::fs::read_to_string(log.path()).unwrap();
@@ -72,12 +72,12 @@ async fn a_killed_redis_lets_requests_pass_and_a_restarted_one_limits_again() {
 }
 
 #[tokio::test]
-async fn a_restart_between_two_requests_goes_unnoticed() {
-    let redis = RedisServer::start();
+async fn restart_between_two_requests_is_not_noticed() {
+    let redis = Redis::throwaway().unwrap();
     let app = app(patient(&redis));
     assert!(is_counted(&ask(&app, ALICE).await));
     redis.kill();
-    redis.restart();
+    redis.restart().unwrap();
     assert!(
         is_counted(&ask(&app, ALICE).await),
         "the dead connection is replaced within the request"
@@ -85,20 +85,20 @@ async fn a_restart_between_two_requests_goes_unnoticed() {
 }
 
 #[tokio::test]
-async fn a_redis_that_comes_after_the_application_limits_as_well() {
-    let redis = RedisServer::start();
+async fn limiting_starts_once_redis_is_up() {
+    let redis = Redis::throwaway().unwrap();
     redis.kill();
     let app = app(patient(&redis));
     for _ in 0..50 {
         assert_passes_uncounted(&app).await;
     }
-    redis.restart();
+    redis.restart().unwrap();
     assert_limits_soon(&app).await;
 }
 
 #[tokio::test]
-async fn an_outage_does_not_bring_a_connection_per_request() {
-    let redis = RedisServer::start();
+async fn outage_does_not_cause_a_connection_per_request() {
+    let redis = Redis::throwaway().unwrap();
     redis.kill();
     let socket = redis.socket();
     std::fs::remove_file(&socket).unwrap();
@@ -125,8 +125,8 @@ async fn an_outage_does_not_bring_a_connection_per_request() {
 }
 
 #[tokio::test]
-async fn a_redis_that_hangs_delays_requests_only_briefly() {
-    let redis = RedisServer::start();
+async fn hanging_redis_delays_requests_briefly() {
+    let redis = Redis::throwaway().unwrap();
     let app = app(patient(&redis).timeout(Duration::from_millis(50)));
     assert_limits_soon(&app).await;
 
@@ -135,14 +135,14 @@ async fn a_redis_that_hangs_delays_requests_only_briefly() {
     assert_passes_uncounted(&app).await;
     assert!(
         start.elapsed() >= Duration::from_millis(50),
-        "it was given its time"
+        "the first request waits for its timeout"
     );
     for _ in 0..100 {
         assert_passes_uncounted(&app).await;
     }
     assert!(
         start.elapsed() < 100 * Duration::from_millis(50),
-        "the others did not wait: {:?}",
+        "later requests do not wait: {:?}",
         start.elapsed()
     );
     redis.resume();
@@ -150,8 +150,8 @@ async fn a_redis_that_hangs_delays_requests_only_briefly() {
 }
 
 #[tokio::test]
-async fn a_redis_that_was_hanging_from_the_start_does_no_harm() {
-    let redis = RedisServer::start();
+async fn redis_hanging_from_the_start_does_not_block_requests() {
+    let redis = Redis::throwaway().unwrap();
     redis.pause();
     let app = app(patient(&redis).timeout(Duration::from_millis(50)));
     assert_passes_uncounted(&app).await;
@@ -162,8 +162,8 @@ async fn a_redis_that_was_hanging_from_the_start_does_no_harm() {
 }
 
 #[tokio::test]
-async fn a_redis_that_refuses_to_write_is_as_good_as_none() {
-    let redis = RedisServer::start();
+async fn requests_pass_while_redis_refuses_writes() {
+    let redis = Redis::throwaway().unwrap();
     let mut connection = connect(&redis).await;
     let app = app(patient(&redis));
     assert!(is_counted(&ask(&app, ALICE).await));
@@ -192,7 +192,13 @@ async fn assert_passes_uncounted(app: &Router) {
     assert_eq!((answer.status(), is_counted(&answer)), (StatusCode::OK, false));
 }
 
-/// By itself.
+/// The limiter recovers without a restart.
 async fn assert_limits_soon(app: &Router) {
-    eventually("requests are counted", async || is_counted(&ask(app, BOB).await)).await;
+    let counted = async {
+        while !is_counted(&ask(app, BOB).await) {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    };
+    let counted = tokio::time::timeout(Duration::from_secs(30), counted).await;
+    assert!(counted.is_ok(), "requests pass uncounted");
 }

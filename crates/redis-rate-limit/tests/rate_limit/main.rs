@@ -1,4 +1,6 @@
-//! The rate limiter in front of a small application, with a Redis of its own.
+//! The rate limiter in front of a small application, each test with its own Redis.
+
+#![allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
 
 mod outage;
 mod window;
@@ -16,19 +18,18 @@ use axum::{
     http::{Method, Request, Response, StatusCode},
     routing::get,
 };
+use devstack::Redis;
 use http_body_util::BodyExt;
 use redis::aio::MultiplexedConnection;
 use redis_rate_limit::{RateLimitBuilder, RateLimitLayer};
 use tower::{Layer, Service, ServiceExt};
 
-use crate::support::redis::RedisServer;
-
 const ALICE: &str = "198.51.100.1";
 const BOB: &str = "198.51.100.2";
 
 #[tokio::test]
-async fn clients_do_not_share_a_quota_but_the_addresses_of_an_ipv6_network_do() {
-    let redis = RedisServer::start();
+async fn each_client_has_its_own_quota_and_an_ipv6_64_shares_one() {
+    let redis = Redis::throwaway().unwrap();
     let app = app(patient(&redis).limit(1));
     assert_eq!(ask(&app, ALICE).await.status(), StatusCode::OK);
     assert_eq!(ask(&app, BOB).await.status(), StatusCode::OK);
@@ -45,8 +46,8 @@ async fn clients_do_not_share_a_quota_but_the_addresses_of_an_ipv6_network_do() 
 }
 
 #[tokio::test]
-async fn x_forwarded_for_is_believed_from_trusted_proxies_only() {
-    let redis = RedisServer::start();
+async fn x_forwarded_for_is_read_from_trusted_proxies_only() {
+    let redis = Redis::throwaway().unwrap();
     let app = app(patient(&redis)
         .limit(1)
         .trusted_proxies("10.0.0.0/8".parse().unwrap()));
@@ -72,8 +73,8 @@ async fn x_forwarded_for_is_believed_from_trusted_proxies_only() {
 }
 
 #[tokio::test]
-async fn remaining_counts_down_and_the_twenty_first_request_gets_a_429() {
-    let redis = RedisServer::start();
+async fn remaining_counts_down_and_request_21_gets_429() {
+    let redis = Redis::throwaway().unwrap();
     let app = app(patient(&redis));
     for remaining in (0..20).rev() {
         let answer = ask(&app, ALICE).await;
@@ -119,8 +120,8 @@ async fn remaining_counts_down_and_the_twenty_first_request_gets_a_429() {
 }
 
 #[tokio::test]
-async fn every_method_and_every_answer_of_the_application_counts() {
-    let redis = RedisServer::start();
+async fn every_method_and_every_response_status_counts() {
+    let redis = Redis::throwaway().unwrap();
     let app = app(patient(&redis).limit(2));
     let head = send(&app, request(Method::HEAD, ALICE)).await;
     assert_eq!(header(&head, "x-ratelimit-remaining"), "1");
@@ -135,8 +136,8 @@ async fn every_method_and_every_answer_of_the_application_counts() {
 }
 
 #[tokio::test]
-async fn a_disabled_limiter_neither_counts_nor_calls_redis() {
-    let redis = RedisServer::start();
+async fn disabled_limiter_does_not_call_redis() {
+    let redis = Redis::throwaway().unwrap();
     redis.kill();
     let app = app(patient(&redis).limit(0).enabled(false));
     let answer = ask(&app, ALICE).await;
@@ -144,17 +145,17 @@ async fn a_disabled_limiter_neither_counts_nor_calls_redis() {
 }
 
 #[tokio::test]
-async fn without_the_peer_of_a_connection_requests_pass() {
-    let redis = RedisServer::start();
+async fn requests_without_a_peer_address_pass() {
+    let redis = Redis::throwaway().unwrap();
     let app = app(patient(&redis).limit(0));
     let answer = send(&app, Request::new(Body::empty())).await;
     assert_eq!((answer.status(), is_counted(&answer)), (StatusCode::OK, false));
 }
 
 #[tokio::test]
-async fn the_service_that_was_ready_is_called_and_its_error_comes_back_as_it_is() {
-    let redis = RedisServer::start();
-    let mut service = patient(&redis).build().layer(Fussy { ready: false });
+async fn calls_the_ready_service_and_passes_its_error_through() {
+    let redis = Redis::throwaway().unwrap();
+    let mut service = patient(&redis).build().layer(FailsWhenReady { ready: false });
     for _ in 0..2 {
         let answer = service
             .ready()
@@ -162,30 +163,30 @@ async fn the_service_that_was_ready_is_called_and_its_error_comes_back_as_it_is(
             .unwrap()
             .call(request(Method::GET, ALICE))
             .await;
-        assert_eq!(answer.unwrap_err(), OutOfOrder);
+        assert_eq!(answer.unwrap_err(), ServiceFailed);
     }
 }
 
-/// Insists on being asked whether it is ready, and fails.
-struct Fussy {
+/// Panics if it is called before it is ready, and always fails.
+struct FailsWhenReady {
     ready: bool,
 }
 
 #[derive(Debug, PartialEq)]
-struct OutOfOrder;
+struct ServiceFailed;
 
-impl Clone for Fussy {
+impl Clone for FailsWhenReady {
     fn clone(&self) -> Self {
         Self { ready: false }
     }
 }
 
-impl Service<Request<Body>> for Fussy {
+impl Service<Request<Body>> for FailsWhenReady {
     type Response = Response<Body>;
-    type Error = OutOfOrder;
-    type Future = std::future::Ready<Result<Response<Body>, OutOfOrder>>;
+    type Error = ServiceFailed;
+    type Future = std::future::Ready<Result<Response<Body>, ServiceFailed>>;
 
-    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), OutOfOrder>> {
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), ServiceFailed>> {
         self.ready = true;
         Poll::Ready(Ok(()))
     }
@@ -193,12 +194,12 @@ impl Service<Request<Body>> for Fussy {
     fn call(&mut self, _: Request<Body>) -> Self::Future {
         assert!(self.ready, "called before it was ready");
         self.ready = false;
-        std::future::ready(Err(OutOfOrder))
+        std::future::ready(Err(ServiceFailed))
     }
 }
 
-/// A limiter as autocomplete has it, except that it waits for as long as a busy test machine may need.
-fn patient(redis: &RedisServer) -> RateLimitBuilder {
+/// The limiter of autocomplete, with a timeout that a busy test machine can keep.
+fn patient(redis: &Redis) -> RateLimitBuilder {
     RateLimitLayer::builder(client(redis))
         .name("autocomplete")
         .limit(20)
@@ -214,11 +215,11 @@ fn app(limit: RateLimitBuilder) -> Router {
     Router::new().route("/", get(handler).layer(limit.build()))
 }
 
-fn client(redis: &RedisServer) -> redis::Client {
+fn client(redis: &Redis) -> redis::Client {
     redis::Client::open(redis.url(0)).unwrap()
 }
 
-async fn connect(redis: &RedisServer) -> MultiplexedConnection {
+async fn connect(redis: &Redis) -> MultiplexedConnection {
     client(redis).get_multiplexed_async_connection().await.unwrap()
 }
 

@@ -1,19 +1,19 @@
-//! What one can see of jobs.
+//! Listing jobs by state.
 
 use std::time::Duration;
 
 use apalis_redis_queue::{Counts, JobError, QueueConfig, SeenJob, State};
+use devstack::Redis;
 
 use super::{Job, config, gate, queue, until, until_counts, worker};
-use crate::support::redis::RedisServer;
 
 fn ids(jobs: &[SeenJob]) -> Vec<&str> {
     jobs.iter().map(|job| job.id.as_str()).collect()
 }
 
 #[tokio::test]
-async fn a_job_is_seen_in_the_state_that_it_is_in() {
-    let server = RedisServer::start();
+async fn jobs_are_listed_by_their_state() {
+    let server = Redis::throwaway().unwrap();
     let config = QueueConfig {
         backoff_base: Duration::from_mins(4),
         backoff_max: Duration::from_mins(5),
@@ -85,8 +85,8 @@ async fn a_job_is_seen_in_the_state_that_it_is_in() {
 }
 
 #[tokio::test]
-async fn what_was_done_is_forgotten_after_its_time() {
-    let server = RedisServer::start();
+async fn done_jobs_are_forgotten_after_keep_done() {
+    let server = Redis::throwaway().unwrap();
     let config = QueueConfig {
         keep_done: Duration::from_millis(500),
         ..config()

@@ -1,19 +1,19 @@
-//! A Redis that hangs, restarts, forgets, or is not there yet.
+//! Workers while Redis hangs, restarts, loses its data or is not up yet.
 
 use std::{collections::HashSet, time::Duration};
 
 use apalis_redis_queue::{Counts, QueueConfig};
+use devstack::Redis;
 use tokio::{sync::mpsc::unbounded_channel, time::sleep};
 
 use super::{
     Job, ask, config, connect, gate, gated_by, next, queue, tell, until, until_counts, until_subscribed,
     worker,
 };
-use crate::support::redis::RedisServer;
 
 #[tokio::test]
-async fn a_redis_that_hangs_delays_jobs_and_costs_them_no_attempt() {
-    let server = RedisServer::start();
+async fn hanging_redis_delays_jobs_without_costing_an_attempt() {
+    let server = Redis::throwaway().unwrap();
     // A claim that got lost in the stall would leave its jobs dead.
     let config = QueueConfig {
         max_attempts: 1,
@@ -44,8 +44,8 @@ async fn a_redis_that_hangs_delays_jobs_and_costs_them_no_attempt() {
 }
 
 #[tokio::test]
-async fn a_worker_outlasts_a_redis_that_restarts_and_one_that_forgets_everything() {
-    let server = RedisServer::start();
+async fn worker_survives_a_restart_and_a_flush_of_redis() {
+    let server = Redis::throwaway().unwrap();
     let queue = queue(&server, config());
     let (gate, gated) = gate();
     let (ran, mut runs) = unbounded_channel();
@@ -55,7 +55,7 @@ async fn a_worker_outlasts_a_redis_that_restarts_and_one_that_forgets_everything
     push("before").await;
     next(&mut runs).await;
     server.kill();
-    server.restart();
+    server.restart().unwrap();
     push("after restart").await;
     assert_eq!(next(&mut runs).await.task_id, "after restart");
 
@@ -70,8 +70,8 @@ async fn a_worker_outlasts_a_redis_that_restarts_and_one_that_forgets_everything
 }
 
 #[tokio::test]
-async fn a_worker_that_starts_before_redis_begins_when_redis_is_there() {
-    let server = RedisServer::start();
+async fn worker_started_before_redis_begins_once_redis_is_up() {
+    let server = Redis::throwaway().unwrap();
     server.kill();
     let queue = queue(&server, config());
     let (ran, mut runs) = unbounded_channel();
@@ -79,15 +79,15 @@ async fn a_worker_that_starts_before_redis_begins_when_redis_is_there() {
     sleep(Duration::from_millis(1500)).await;
     assert!(!worker.task.is_finished());
 
-    server.restart();
+    server.restart().unwrap();
     until(async || queue.push("first", &Job { n: 0 }).await.is_ok()).await;
     assert_eq!(next(&mut runs).await.task_id, "first");
     until_subscribed(&server).await;
 }
 
 #[tokio::test]
-async fn a_worker_that_redis_once_turned_away_comes_back() {
-    let server = RedisServer::start();
+async fn worker_reconnects_after_redis_refused_its_login() {
+    let server = Redis::throwaway().unwrap();
     let queue = queue(&server, config());
     let mut admin = connect(&server).await;
     let (ran, mut runs) = unbounded_channel();

@@ -1,16 +1,16 @@
-//! What producers are promised.
+//! What a push guarantees to producers.
 
 use std::time::{Duration, Instant};
 
 use apalis_redis_queue::{Counts, JobContext, Pushed, QueueConfig};
+use devstack::Redis;
 use tokio::sync::mpsc::unbounded_channel;
 
 use super::{Job, config, gate, gated_by, next, queue, tell, until, until_counts, until_subscribed, worker};
-use crate::support::redis::RedisServer;
 
 #[tokio::test]
-async fn a_pushed_job_runs_with_its_payload_and_leaves_nothing_behind() {
-    let server = RedisServer::start();
+async fn pushed_job_runs_with_its_payload_and_leaves_no_keys() {
+    let server = Redis::throwaway().unwrap();
     let queue = queue(&server, config());
     let (ran, mut runs) = unbounded_channel();
     let _worker = worker(&server, config(), 4, move |job: Job, context| {
@@ -35,8 +35,8 @@ async fn a_pushed_job_runs_with_its_payload_and_leaves_nothing_behind() {
 }
 
 #[tokio::test]
-async fn a_push_wakes_a_worker_that_would_poll_much_later() {
-    let server = RedisServer::start();
+async fn push_wakes_an_idle_worker() {
+    let server = Redis::throwaway().unwrap();
     let never = Duration::from_mins(10);
     let config = QueueConfig {
         poll: never,
@@ -56,8 +56,8 @@ async fn a_push_wakes_a_worker_that_would_poll_much_later() {
 }
 
 #[tokio::test]
-async fn an_id_is_queued_once_while_its_job_waits_runs_and_is_kept_as_done() {
-    let server = RedisServer::start();
+async fn id_is_queued_once_while_its_job_waits_runs_or_is_kept_as_done() {
+    let server = Redis::throwaway().unwrap();
     let queue = queue(&server, config());
     let push = async || queue.push("order:7", &Job { n: 7 }).await.unwrap();
     assert_eq!(push().await, Pushed::Queued);
@@ -76,8 +76,8 @@ async fn an_id_is_queued_once_while_its_job_waits_runs_and_is_kept_as_done() {
 }
 
 #[tokio::test]
-async fn a_done_job_is_forgotten_after_its_time() {
-    let server = RedisServer::start();
+async fn id_of_a_done_job_can_be_pushed_again_after_keep_done() {
+    let server = Redis::throwaway().unwrap();
     let config = QueueConfig {
         keep_done: Duration::from_millis(50),
         ..config()
@@ -93,8 +93,8 @@ async fn a_done_job_is_forgotten_after_its_time() {
 }
 
 #[tokio::test]
-async fn pushing_many_answers_for_each_of_them() {
-    let server = RedisServer::start();
+async fn push_many_reports_an_outcome_for_each_job() {
+    let server = Redis::throwaway().unwrap();
     let queue = queue(&server, config());
     queue.push("b", &Job { n: 0 }).await.unwrap();
     let job = Job { n: 0 };
@@ -114,8 +114,8 @@ async fn pushing_many_answers_for_each_of_them() {
 }
 
 #[tokio::test]
-async fn a_delayed_job_does_not_start_early() {
-    let server = RedisServer::start();
+async fn delayed_job_does_not_start_early() {
+    let server = Redis::throwaway().unwrap();
     let queue = queue(&server, config());
     let (ran, mut runs) = unbounded_channel();
     let _worker = worker(&server, config(), 4, tell(ran));
@@ -135,8 +135,8 @@ async fn a_delayed_job_does_not_start_early() {
 }
 
 #[tokio::test]
-async fn a_queue_whose_redis_is_away_answers_with_an_error() {
-    let server = RedisServer::start();
+async fn push_fails_while_redis_is_down() {
+    let server = Redis::throwaway().unwrap();
     let queue = queue(&server, config());
     queue.push("a", &Job { n: 0 }).await.unwrap();
     server.kill();

@@ -1,10 +1,14 @@
-//! The job queue against a real Redis, which is stalled, killed and emptied where that is the point.
+//! The job queue against a real Redis, which some tests stall, kill or flush.
 
-#![allow(clippy::unwrap_used, reason = "a test may")]
+#![allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
+#![allow(
+    clippy::disallowed_methods,
+    reason = "a test ends before an unbounded channel grows"
+)]
 
 mod failing;
-mod inspecting;
 mod leases;
+mod monitor;
 mod outages;
 mod pushing;
 mod running;
@@ -13,6 +17,7 @@ mod shutdown;
 use std::{sync::Arc, time::Duration};
 
 use apalis_redis_queue::{Counts, JobContext, JobError, Pushed, Queue, QueueConfig, QueueError, work};
+use devstack::Redis;
 use serde::{Deserialize, Serialize};
 use tokio::{
     sync::{
@@ -23,8 +28,6 @@ use tokio::{
     time::{sleep, timeout},
 };
 use tokio_util::sync::CancellationToken;
-
-use crate::support::redis::RedisServer;
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 struct Job {
@@ -47,13 +50,13 @@ fn config() -> QueueConfig {
     }
 }
 
-fn pool(server: &RedisServer) -> deadpool_redis::Pool {
+fn pool(server: &Redis) -> deadpool_redis::Pool {
     deadpool_redis::Config::from_url(server.url(0))
         .create_pool(Some(deadpool_redis::Runtime::Tokio1))
         .unwrap()
 }
 
-fn queue(server: &RedisServer, config: QueueConfig) -> Queue<Job> {
+fn queue(server: &Redis, config: QueueConfig) -> Queue<Job> {
     Queue::new(pool(server), config)
 }
 
@@ -78,7 +81,7 @@ impl Drop for Worker {
     }
 }
 
-fn worker<F, Fut>(server: &RedisServer, config: QueueConfig, concurrency: usize, handler: F) -> Worker
+fn worker<F, Fut>(server: &Redis, config: QueueConfig, concurrency: usize, handler: F) -> Worker
 where
     F: Fn(Job, JobContext) -> Fut + Send + Sync + 'static,
     Fut: Future<Output = Result<(), JobError>> + Send + 'static,
@@ -166,7 +169,7 @@ async fn until_dead(queue: &Queue<Job>, dead: u64) {
     until_counts(queue, expected).await;
 }
 
-async fn until_subscribed(server: &RedisServer) {
+async fn until_subscribed(server: &Redis) {
     until(async || {
         let (_, subscribers): (String, u32) = ask(server, &["PUBSUB", "NUMSUB", "{q:test}:wake"]).await;
         subscribers == 1
@@ -174,7 +177,7 @@ async fn until_subscribed(server: &RedisServer) {
     .await;
 }
 
-async fn connect(server: &RedisServer) -> redis::aio::MultiplexedConnection {
+async fn connect(server: &Redis) -> redis::aio::MultiplexedConnection {
     redis::Client::open(server.url(0))
         .unwrap()
         .get_multiplexed_async_connection()
@@ -182,7 +185,7 @@ async fn connect(server: &RedisServer) -> redis::aio::MultiplexedConnection {
         .unwrap()
 }
 
-async fn ask<R: redis::FromRedisValue>(server: &RedisServer, command: &[&str]) -> R {
+async fn ask<R: redis::FromRedisValue>(server: &Redis, command: &[&str]) -> R {
     let mut connection = connect(server).await;
     redis::cmd(command[0])
         .arg(&command[1..])

@@ -1,16 +1,16 @@
-//! Workers that are told to stop.
+//! Stopping workers.
 
 use std::{future::pending, time::Duration};
 
 use apalis_redis_queue::{Counts, QueueConfig};
+use devstack::Redis;
 use tokio::{sync::mpsc::unbounded_channel, time::sleep};
 
 use super::{Job, config, gate, gated_by, next, queue, tell, until, until_counts, until_subscribed, worker};
-use crate::support::redis::RedisServer;
 
 #[tokio::test]
-async fn at_shutdown_running_jobs_finish_and_waiting_ones_stay() {
-    let server = RedisServer::start();
+async fn shutdown_finishes_running_jobs_and_leaves_waiting_ones() {
+    let server = Redis::throwaway().unwrap();
     let queue = queue(&server, config());
     let (gate, gated) = gate();
     let (ran, mut runs) = unbounded_channel();
@@ -35,8 +35,8 @@ async fn at_shutdown_running_jobs_finish_and_waiting_ones_stay() {
 }
 
 #[tokio::test]
-async fn a_job_that_outlasts_the_grace_is_returned_and_keeps_its_attempt() {
-    let server = RedisServer::start();
+async fn job_longer_than_the_grace_period_is_released_without_an_attempt() {
+    let server = Redis::throwaway().unwrap();
     let config = QueueConfig {
         grace: Duration::from_millis(50),
         lease: Duration::from_mins(10),
@@ -77,8 +77,8 @@ async fn a_job_that_outlasts_the_grace_is_returned_and_keeps_its_attempt() {
 }
 
 #[tokio::test]
-async fn a_job_that_was_claimed_while_its_worker_left_is_returned() {
-    let server = RedisServer::start();
+async fn job_claimed_during_shutdown_is_released() {
+    let server = Redis::throwaway().unwrap();
     let config = QueueConfig {
         lease: Duration::from_mins(10),
         ..config()
@@ -109,8 +109,8 @@ async fn a_job_that_was_claimed_while_its_worker_left_is_returned() {
 }
 
 #[tokio::test]
-async fn a_worker_that_is_told_to_stop_before_it_starts_ends_and_claims_nothing() {
-    let server = RedisServer::start();
+async fn worker_stopped_before_it_starts_claims_nothing() {
+    let server = Redis::throwaway().unwrap();
     let queue = queue(&server, config());
     queue.push("waiting", &Job { n: 0 }).await.unwrap();
     let worker = worker(&server, config(), 1, |_: Job, _| pending());
@@ -124,8 +124,8 @@ async fn a_worker_that_is_told_to_stop_before_it_starts_ends_and_claims_nothing(
 }
 
 #[tokio::test]
-async fn a_worker_ends_in_time_though_redis_is_away() {
-    let server = RedisServer::start();
+async fn worker_stops_in_time_while_redis_is_down() {
+    let server = Redis::throwaway().unwrap();
     let worker = worker(&server, config(), 1, |_: Job, _| pending());
     until_subscribed(&server).await;
     server.kill();

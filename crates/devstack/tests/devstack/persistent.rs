@@ -1,4 +1,4 @@
-//! What a persistent server keeps, and who may start it.
+//! Persistent servers: durable data, one owner, reset.
 
 use std::{
     fs,
@@ -6,7 +6,7 @@ use std::{
     thread,
 };
 
-use devstack::{self, DevstackError, Postgres, Redis};
+use devstack::{DevstackError, Postgres, Redis};
 use redis::AsyncTypedCommands;
 use sqlx::{Connection, PgConnection};
 use tempfile::TempDir;
@@ -14,7 +14,7 @@ use tempfile::TempDir;
 use super::{clone_folder, count, execute, redis_at, text};
 
 #[tokio::test]
-async fn a_persistent_postgres_keeps_its_rows_over_a_restart_and_over_a_kill_9() {
+async fn persistent_postgres_keeps_its_rows_over_restart_and_kill_9() {
     let dir = clone_folder();
     let postgres = Postgres::persistent(dir.path()).unwrap();
     let url = postgres.url("postgres");
@@ -37,7 +37,7 @@ async fn a_persistent_postgres_keeps_its_rows_over_a_restart_and_over_a_kill_9()
 }
 
 #[tokio::test]
-async fn a_persistent_redis_keeps_its_keys_over_a_restart_and_over_a_kill_9() {
+async fn persistent_redis_keeps_its_keys_over_restart_and_kill_9() {
     let dir = clone_folder();
     let redis = Redis::persistent(dir.path()).unwrap();
     redis_at(&redis.url(0)).await.set("first", "1").await.unwrap();
@@ -52,7 +52,7 @@ async fn a_persistent_redis_keeps_its_keys_over_a_restart_and_over_a_kill_9() {
 }
 
 #[tokio::test]
-async fn a_second_start_on_the_same_folder_is_refused_and_harms_nothing() {
+async fn second_start_on_the_same_folder_is_refused() {
     let dir = clone_folder();
     let (postgres, redis) = (
         Postgres::persistent(dir.path()).unwrap(),
@@ -74,7 +74,7 @@ async fn a_second_start_on_the_same_folder_is_refused_and_harms_nothing() {
 }
 
 #[test]
-fn of_many_starts_at_once_one_succeeds() {
+fn one_of_several_concurrent_starts_succeeds() {
     let dir = clone_folder();
     let starts: Vec<_> = (0..4)
         .map(|_| dir.path().to_owned())
@@ -89,7 +89,7 @@ fn of_many_starts_at_once_one_succeeds() {
 }
 
 #[test]
-fn a_leftover_pid_file_whose_number_is_another_process_by_now_does_not_prevent_a_start() {
+fn pid_file_naming_another_process_does_not_prevent_a_start() {
     let dir = clone_folder();
     let postgres = Postgres::persistent(dir.path()).unwrap();
     let pid_file = postgres.data_dir().join("postmaster.pid");
@@ -105,7 +105,7 @@ fn a_leftover_pid_file_whose_number_is_another_process_by_now_does_not_prevent_a
 }
 
 #[tokio::test]
-async fn as_root_the_data_of_a_closed_folder_are_elsewhere_behind_a_link() {
+async fn root_links_data_elsewhere_when_the_folder_is_closed() {
     if fs::metadata("/proc/self").map_or(1, |process| process.uid()) != 0 {
         return;
     }
@@ -136,7 +136,7 @@ async fn as_root_the_data_of_a_closed_folder_are_elsewhere_behind_a_link() {
 }
 
 #[tokio::test]
-async fn reset_is_refused_while_a_server_runs_and_removes_everything_afterwards() {
+async fn reset_is_refused_while_a_server_runs() {
     let dir = clone_folder();
     devstack::reset(&dir.path().join("never-made")).unwrap();
     let (postgres, redis) = (

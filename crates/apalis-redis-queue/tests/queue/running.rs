@@ -1,4 +1,4 @@
-//! How jobs reach the handler.
+//! Claiming jobs and handing them to the handler.
 
 use std::{
     collections::HashSet,
@@ -10,15 +10,15 @@ use std::{
 };
 
 use apalis_redis_queue::{Counts, Queue, QueueConfig, QueueError, work};
+use devstack::Redis;
 use tokio::sync::{Barrier, mpsc::unbounded_channel};
 use tokio_util::sync::CancellationToken;
 
 use super::{Job, ask, config, next, pool, push_all, queue, tell, until_counts, until_dead, worker};
-use crate::support::redis::RedisServer;
 
 #[tokio::test]
-async fn as_many_jobs_run_at_once_as_there_are_slots_and_no_more() {
-    let server = RedisServer::start();
+async fn worker_runs_as_many_jobs_at_once_as_it_has_slots() {
+    let server = Redis::throwaway().unwrap();
     let queue = queue(&server, config());
     let jobs: Vec<String> = (0..40).map(|n| n.to_string()).collect();
     push_all(&queue, &jobs).await;
@@ -39,8 +39,8 @@ async fn as_many_jobs_run_at_once_as_there_are_slots_and_no_more() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_backlog_of_twenty_thousand_ready_and_ten_thousand_due_jobs_drains() {
-    let server = RedisServer::start();
+async fn backlog_of_20000_ready_and_10000_due_jobs_drains() {
+    let server = Redis::throwaway().unwrap();
     let config = QueueConfig {
         lease: Duration::from_secs(30),
         ..config()
@@ -72,8 +72,8 @@ async fn a_backlog_of_twenty_thousand_ready_and_ten_thousand_due_jobs_drains() {
 }
 
 #[tokio::test]
-async fn a_broken_payload_is_dead_with_its_error_and_the_worker_goes_on() {
-    let server = RedisServer::start();
+async fn job_with_a_broken_payload_is_dead_and_the_worker_continues() {
+    let server = Redis::throwaway().unwrap();
     let broken = Queue::<String>::new(pool(&server), config());
     let queue = queue(&server, config());
     broken.push("broken", &"not an object".to_owned()).await.unwrap();
@@ -93,8 +93,8 @@ async fn a_broken_payload_is_dead_with_its_error_and_the_worker_goes_on() {
 }
 
 #[tokio::test]
-async fn a_job_whose_data_vanished_is_skipped() {
-    let server = RedisServer::start();
+async fn job_without_its_hash_is_skipped() {
+    let server = Redis::throwaway().unwrap();
     let queue = queue(&server, config());
     queue.push("gone", &Job { n: 1 }).await.unwrap();
     queue.push("there", &Job { n: 2 }).await.unwrap();
@@ -107,7 +107,7 @@ async fn a_job_whose_data_vanished_is_skipped() {
 }
 
 #[tokio::test]
-async fn a_url_that_is_none_is_an_error_at_once() {
+async fn work_fails_at_once_for_an_invalid_url() {
     let ended = work(
         "no url",
         config(),

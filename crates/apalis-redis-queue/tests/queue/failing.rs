@@ -1,4 +1,4 @@
-//! What becomes of jobs that fail.
+//! Jobs that fail: retries, backoff, dead jobs.
 
 use std::{
     future::pending,
@@ -7,14 +7,14 @@ use std::{
 };
 
 use apalis_redis_queue::{Counts, JobError, Pushed, QueueConfig};
+use devstack::Redis;
 use tokio::sync::mpsc::unbounded_channel;
 
 use super::{Job, config, next, queue, tell, until_counts, until_dead, worker};
-use crate::support::redis::RedisServer;
 
 #[tokio::test]
-async fn a_failure_is_retried_after_growing_pauses_and_then_kept_as_dead_with_its_error() {
-    let server = RedisServer::start();
+async fn failed_job_is_retried_with_backoff_then_dead_with_its_error() {
+    let server = Redis::throwaway().unwrap();
     let config = QueueConfig {
         backoff_base: Duration::from_millis(100),
         ..config()
@@ -51,8 +51,8 @@ async fn a_failure_is_retried_after_growing_pauses_and_then_kept_as_dead_with_it
 }
 
 #[tokio::test]
-async fn a_panic_and_a_timeout_are_retried_and_then_kept_as_what_they_are() {
-    let server = RedisServer::start();
+async fn panics_and_timeouts_are_retried_then_dead_with_their_reason() {
+    let server = Redis::throwaway().unwrap();
     let config = QueueConfig {
         job_timeout: Duration::from_millis(100),
         ..config()
@@ -75,8 +75,8 @@ async fn a_panic_and_a_timeout_are_retried_and_then_kept_as_what_they_are() {
 }
 
 #[tokio::test]
-async fn a_job_that_gives_up_is_dead_at_once_and_may_be_retried_or_removed() {
-    let server = RedisServer::start();
+async fn job_that_gives_up_is_dead_at_once_and_can_be_retried_or_removed() {
+    let server = Redis::throwaway().unwrap();
     let queue = queue(&server, config());
     let (ran, mut runs) = unbounded_channel();
     let give_up = |_: Job, _| async { Err(JobError::give_up("no such order")) };

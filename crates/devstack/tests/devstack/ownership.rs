@@ -1,4 +1,4 @@
-//! No server outlives the process that started it, and none is in its way afterwards.
+//! No server outlives the process that started it, and none blocks a later start.
 
 use std::{
     env,
@@ -16,7 +16,7 @@ use rustix::process::{Pid, Signal, getpgid, getpgrp, kill_process, kill_process_
 use super::{clone_folder, execute, redis_at};
 
 #[test]
-fn kill_9_of_the_owner_leaves_nothing_behind() {
+fn kill_9_of_the_owner_stops_servers_and_removes_folders() {
     let dir = clone_folder();
     let mut owner = Owner::start(dir.path());
     assert!(
@@ -32,7 +32,7 @@ fn kill_9_of_the_owner_leaves_nothing_behind() {
 }
 
 #[test]
-fn kill_9_of_the_owner_leaves_nothing_behind_even_while_the_servers_are_paused() {
+fn kill_9_of_the_owner_stops_paused_servers_too() {
     let dir = clone_folder();
     let mut owner = Owner::start(dir.path());
     owner
@@ -49,7 +49,7 @@ fn kill_9_of_the_owner_leaves_nothing_behind_even_while_the_servers_are_paused()
 }
 
 #[tokio::test]
-async fn a_start_waits_for_the_servers_of_an_owner_that_was_killed() {
+async fn start_waits_for_servers_of_a_killed_owner() {
     let dir = clone_folder();
     let mut owner = Owner::start(dir.path());
     owner.kill_9();
@@ -60,7 +60,7 @@ async fn a_start_waits_for_the_servers_of_an_owner_that_was_killed() {
 }
 
 #[tokio::test]
-async fn a_start_succeeds_after_everything_was_killed_at_once() {
+async fn start_succeeds_after_owner_and_servers_were_killed() {
     let dir = clone_folder();
     let mut owner = Owner::start(dir.path());
     for persistent in &owner.servers[..2] {
@@ -75,7 +75,7 @@ async fn a_start_succeeds_after_everything_was_killed_at_once() {
 }
 
 #[test]
-fn an_owner_that_is_killed_while_its_first_cluster_is_made_is_in_nobodys_way() {
+fn start_succeeds_after_a_kill_during_initdb() {
     let dir = clone_folder();
     let mut owner = Owner::spawn(dir.path());
     let unfinished = dir.path().join("postgres/data.new");
@@ -86,7 +86,7 @@ fn an_owner_that_is_killed_while_its_first_cluster_is_made_is_in_nobodys_way() {
 }
 
 #[test]
-fn a_server_whose_supervisor_was_killed_still_ends_with_us() {
+fn server_without_its_supervisor_stops_with_its_owner() {
     let dir = clone_folder();
     let redis = Redis::persistent(dir.path()).unwrap();
     let server = redis.pid().and_then(Pid::from_raw).unwrap();
@@ -100,14 +100,14 @@ fn a_server_whose_supervisor_was_killed_still_ends_with_us() {
 }
 
 #[test]
-fn the_servers_are_not_in_our_process_group_so_that_ctrl_c_reaches_only_us() {
+fn servers_run_in_their_own_process_group() {
     let (postgres, redis) = (Postgres::throwaway().unwrap(), Redis::throwaway().unwrap());
     for pid in [postgres.pid(), redis.pid()] {
         assert_ne!(getpgid(pid.and_then(Pid::from_raw)).unwrap(), getpgrp());
     }
 }
 
-/// Not a test but the body of [`Owner`]'s process, which is this test binary again.
+/// The body of [`Owner`]'s process, which runs this test binary again.
 #[test]
 #[ignore = "other tests run it as a process of its own"]
 fn owner_process() {
@@ -165,12 +165,7 @@ impl Owner {
 
     fn spawn(dir: &Path) -> Child {
         let mut command = Command::new(env::current_exe().unwrap());
-        command.args([
-            "--exact",
-            "devstack::ownership::owner_process",
-            "--ignored",
-            "--nocapture",
-        ]);
+        command.args(["--exact", "ownership::owner_process", "--ignored", "--nocapture"]);
         command
             .env("TEST_OWNER_DIR", dir)
             .stdout(Stdio::null())
@@ -184,7 +179,6 @@ impl Owner {
     }
 }
 
-/// The folder of a clone, which the servers' account may enter.
 fn is_alive(pid: Pid) -> bool {
     test_kill_process(pid).is_ok()
 }
