@@ -50,7 +50,8 @@ impl Dev {
         let dir = data_dir()?;
         let servers = Servers::start(&self, &dir, &mut settings).await?;
         if makes_up_secret && !self.ephemeral {
-            settings.http.secret_key = Some(devstack::kept_secret(&dir, made_up_secret_key)?.into());
+            settings.http.secret_key =
+                Some(devstack::load_or_create_secret(&dir, made_up_secret_key)?.into());
         }
         secret_key::check(&settings).await?;
         serve::migrate(&settings).await?;

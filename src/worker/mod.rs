@@ -92,10 +92,10 @@ impl Queues {
     #[must_use]
     pub fn all(&self) -> Vec<Queue<serde_json::Value>> {
         vec![
-            self.confirmations.inspected(),
-            self.periodic.inspected(),
-            self.emails.inspected(),
-            self.webhooks.inspected(),
+            self.confirmations.untyped(),
+            self.periodic.untyped(),
+            self.emails.untyped(),
+            self.webhooks.untyped(),
         ]
     }
 

@@ -1,4 +1,4 @@
-//! The queue as apalis sees it.
+//! The apalis backend.
 
 use std::{
     marker::PhantomData,
@@ -26,29 +26,28 @@ use super::{
     Payload, QueueConfig, QueueError,
     leases::{Leases, text_of},
     link::Link,
-    scripts::{self, Claim, Claimed, Keys, Verdict},
+    scripts::{self, Claim, Claimed, Keys, Outcome},
 };
 
-/// One worker's access to a queue of `T`s. A backend serves one worker; make another for the next.
+/// The backend of one worker for a queue of `T`s.
 ///
-/// It needs apalis' own concurrency layer with as many slots as [`RedisBackend::connect`] was told.
-/// [`super::work`] puts all of it together.
+/// It needs the concurrency layer of apalis with the same number of slots. [`super::work`] sets up both.
 pub struct RedisBackend<T: Payload> {
     persisted: Persisted<Source<T>>,
     leases: Leases,
-    keeper: Option<JoinHandle<()>>,
-    /// The last claim came back empty: the next one waits for a wake-up or for the poll.
-    resting: bool,
-    rest: Pin<Box<Sleep>>,
+    lease_manager: Option<JoinHandle<()>>,
+    /// The last claim was empty: the next one waits for a push or for the timer.
+    idle: bool,
+    timer: Pin<Box<Sleep>>,
 }
 
 impl<T: Payload> RedisBackend<T> {
-    /// A backend that claims up to `slots` jobs at a time. Connects in the background and whenever Redis
-    /// is there; fails only if `url` is no Redis URL. Must be called within a Tokio runtime.
+    /// A backend that claims up to `slots` jobs at a time. It connects in the background, so it fails only for an
+    /// invalid URL. Must be called within a Tokio runtime.
     pub fn connect(url: &str, config: QueueConfig, slots: usize) -> Result<Self, QueueError> {
         let keys = Keys::new(&config);
         let poll = config.poll;
-        let (leases, keeper) = Leases::new(Link::new(url)?, keys, config);
+        let (leases, lease_manager) = Leases::new(Link::new(url)?, keys, config);
         let source = Source {
             leases: leases.clone(),
             slots,
@@ -57,20 +56,20 @@ impl<T: Payload> RedisBackend<T> {
         Ok(Self {
             persisted: Persisted::new(source),
             leases,
-            keeper: Some(keeper),
-            resting: false,
-            rest: Box::pin(sleep(poll)),
+            lease_manager: Some(lease_manager),
+            idle: false,
+            timer: Box::pin(sleep(poll)),
         })
     }
 
-    /// The task that ends once the backend and all its jobs are dropped and Redis knows about them.
-    pub(super) fn take_keeper(&mut self) -> Option<JoinHandle<()>> {
-        self.keeper.take()
+    /// The task of the lease manager. It ends after the backend and all jobs are dropped and reported to Redis.
+    pub(super) fn take_lease_manager(&mut self) -> Option<JoinHandle<()>> {
+        self.lease_manager.take()
     }
 
-    fn poll_rested(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+    fn poll_wake_or_timer(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         let woken = self.leases.link().poll_woken(cx);
-        let slept = self.rest.as_mut().poll(cx);
+        let slept = self.timer.as_mut().poll(cx);
         if woken.is_ready() || slept.is_ready() {
             Poll::Ready(())
         } else {
@@ -88,26 +87,26 @@ impl<T: Payload> Backend for RedisBackend<T> {
         self.persisted.poll_ready(cx, worker, heartbeat)
     }
 
-    /// Claims until nothing is left, then rests. Without the rest every wake-up of the worker's task, say
-    /// by a running job that waits for its database, would ask Redis again.
+    /// Claims until no jobs are left, then idles. Otherwise each poll of the worker's task, such as for a job that
+    /// waits for its database, would send a claim.
     fn poll_next(
         &mut self,
         cx: &mut Context<'_>,
         worker: &WorkerContext,
     ) -> Poll<Option<Result<Task<T>, QueueError>>> {
         loop {
-            if self.resting {
-                ready!(self.poll_rested(cx));
-                self.resting = false;
+            if self.idle {
+                ready!(self.poll_wake_or_timer(cx));
+                self.idle = false;
             }
             let next = self.persisted.poll_next(cx, worker);
-            let came_back_empty = next.is_pending() && matches!(self.persisted.state(), State::Ready);
-            if !came_back_empty {
+            let is_empty = next.is_pending() && matches!(self.persisted.state(), State::Ready);
+            if !is_empty {
                 return next;
             }
-            self.resting = true;
+            self.idle = true;
             let poll = self.leases.config().poll;
-            self.rest.as_mut().reset(Instant::now() + poll);
+            self.timer.as_mut().reset(Instant::now() + poll);
         }
     }
 
@@ -119,8 +118,8 @@ impl<T: Payload> Backend for RedisBackend<T> {
 impl<T: Payload> BackendConfig for RedisBackend<T> {
     type Args = T;
     type Id = String;
-    /// Nothing is to be done to the tasks any more: they are decoded where they are claimed. The codec of
-    /// apalis' durable kind would end the worker at the first payload that it cannot decode.
+    /// Tasks are decoded where they are claimed. The codec of apalis' durable kind ends the worker at the first
+    /// payload that it cannot decode.
     type Kind = Ephemeral;
     type Config = QueueConfig;
     type Layer = AcknowledgeLayer<Leases>;
@@ -134,7 +133,7 @@ impl<T: Payload> BackendConfig for RedisBackend<T> {
     }
 }
 
-/// Where [`Persisted`] gets its tasks from. It never fails, as a failure would end the worker.
+/// The source of tasks for [`Persisted`]. It never fails, because an error would end the worker.
 struct Source<T> {
     leases: Leases,
     slots: usize,
@@ -160,28 +159,28 @@ impl<T: Payload> Persistence for Source<T> {
         Ok(())
     }
 
-    /// Leases are renewed by their keeper, see [`super::leases`].
+    /// The lease manager renews leases: see [`super::leases`].
     async fn heartbeat(&mut self, _worker: &WorkerContext) -> Result<(), QueueError> {
         Ok(())
     }
 
-    /// As many jobs as there are free slots, so that each of them starts at once and none waits in a buffer
-    /// behind a long one. Empty if Redis does not answer, which the link has logged.
+    /// Claims a job for each free slot, so that none waits in a buffer behind a long one. Empty if Redis does not
+    /// answer, which the link logs.
     async fn fetch_next(&mut self, _worker: &WorkerContext) -> Result<Vec<Task<T>>, QueueError> {
         loop {
             let claimed = self.leases.claim(self.slots).await.unwrap_or_default();
-            let nothing_left = claimed.is_empty();
+            let none_left = claimed.is_empty();
             let tasks: Vec<_> = claimed
                 .into_iter()
                 .filter_map(|(claim, job)| self.task(claim, job))
                 .collect();
-            if nothing_left || !tasks.is_empty() {
+            if none_left || !tasks.is_empty() {
                 return Ok(tasks);
             }
         }
     }
 
-    /// The keeper returns whatever did not run.
+    /// The lease manager releases jobs that did not run.
     async fn reenqueue_abandoned(
         &mut self,
         _tasks: Vec<Task<T>>,
@@ -190,8 +189,7 @@ impl<T: Payload> Persistence for Source<T> {
         Ok(0)
     }
 
-    /// The ends of jobs come through [`AcknowledgeLayer`]: with the error itself, and independent of when
-    /// apalis polls.
+    /// Results come through [`AcknowledgeLayer`] instead: with the error itself, and independent of polling.
     async fn handle_events(
         &mut self,
         _events: Vec<TaskEvent<()>>,
@@ -200,7 +198,7 @@ impl<T: Payload> Persistence for Source<T> {
         Ok(())
     }
 
-    /// For tasks that come from apalis itself; everyone else has [`super::Queue`].
+    /// For tasks that apalis pushes. Other producers use [`super::Queue`].
     async fn push_tasks(&mut self, tasks: Vec<Task<T>>) -> Result<(), QueueError> {
         let leases = &self.leases;
         for task in tasks {
@@ -226,7 +224,7 @@ impl<T: Payload> Source<T> {
             Ok(payload) => Some(
                 TaskBuilder::new(payload)
                     .task_id(TaskId::from_string(job.id))
-                    // apalis counts an attempt when it starts; the claim has counted this one.
+                    // apalis counts an attempt at its start, and the claim already counted this one.
                     .attempt(job.attempt.saturating_sub(1) as usize)
                     .max_attempts(job.max_attempts as usize)
                     .data(claim)
@@ -235,7 +233,7 @@ impl<T: Payload> Source<T> {
             Err(error) => {
                 self.leases.end(
                     claim,
-                    Verdict::GiveUp,
+                    Outcome::GiveUp,
                     format!("broken payload: {}", text_of(&error)),
                 );
                 None

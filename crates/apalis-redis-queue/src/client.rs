@@ -1,4 +1,4 @@
-//! The producing and inspecting side of a queue.
+//! The producer side of a queue, and its dead jobs.
 
 use std::{marker::PhantomData, sync::Arc, time::Duration};
 
@@ -12,10 +12,9 @@ use super::{
     scripts::{self, Keys, PORTION},
 };
 
-/// Pushes jobs that carry a `T`, and looks after dead ones. Cheap to clone.
+/// Pushes jobs with a payload `T`, and lists, retries and removes dead ones. Cheap to clone.
 ///
-/// Every operation waits at most 3 s. One that fails may still have happened: push again, as an id
-/// is queued once.
+/// Every operation waits at most 3 s. A failed push may still have happened; pushing the same id again is safe.
 pub struct Queue<T> {
     pub(super) pool: RedisPool,
     pub(super) config: Arc<QueueConfig>,
@@ -34,38 +33,38 @@ impl<T> Clone for Queue<T> {
     }
 }
 
-/// What became of a push.
+/// The outcome of a push.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Pushed {
     /// The job waits for a worker.
     Queued,
-    /// A job of this id waits, runs, is dead or was done a short while ago; nothing was changed.
+    /// A job of this id waits, runs, is dead or was done recently. Nothing changed.
     AlreadyKnown,
 }
 
-/// How many jobs are in which state.
+/// The number of jobs in each state.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Counts {
     /// Waiting for a worker.
     pub ready: u64,
-    /// Waiting for their time, or for the end of the pause after a failure.
+    /// Waiting for their due time, or for the end of the pause after a failure.
     pub delayed: u64,
-    /// With a worker.
+    /// Claimed by a worker.
     pub running: u64,
-    /// Failed for good.
+    /// Failed, and will not run again.
     pub dead: u64,
 }
 
-/// A job that failed for good.
+/// A job that will not run again unless it is retried.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DeadJob {
     /// The id it was pushed under.
     pub id: String,
-    /// The payload as it is in Redis; valid JSON unless that is what the job died of.
+    /// The payload in Redis. It is valid JSON unless it could not be decoded.
     pub payload: String,
-    /// Runs it had.
+    /// Number of runs.
     pub attempts: u32,
-    /// What the last run failed with.
+    /// The error of the last run.
     pub error: String,
     /// When it died, by the clock of Redis.
     pub died_at: DateTime<Utc>,
@@ -83,15 +82,15 @@ impl<T: Payload> Queue<T> {
         }
     }
 
-    /// Its name.
+    /// The name of the queue.
     #[must_use]
     pub fn name(&self) -> &str {
         &self.config.name
     }
 
-    /// The same queue for who looks after its jobs, whatever they carry.
+    /// The same queue without its payload type, for monitoring.
     #[must_use]
-    pub fn inspected(&self) -> Queue<serde_json::Value> {
+    pub fn untyped(&self) -> Queue<serde_json::Value> {
         Queue {
             pool: self.pool.clone(),
             config: self.config.clone(),
@@ -105,7 +104,7 @@ impl<T: Payload> Queue<T> {
         self.push_in(Duration::ZERO, task_id, payload).await
     }
 
-    /// Queues a job to run after `delay` (and the worker's poll interval at most).
+    /// Queues a job to run after `delay`, at most one poll interval later.
     pub async fn push_in(&self, delay: Duration, task_id: &str, payload: &T) -> Result<Pushed, QueueError> {
         let job = (task_id, encode(payload)?);
         let pushed = self
@@ -117,9 +116,9 @@ impl<T: Payload> Queue<T> {
         Ok(outcome(pushed.first().is_some_and(|new| *new)))
     }
 
-    /// Queues many jobs in few round trips, in portions of 200. Answers for each, in order.
+    /// Queues jobs in batches of 200, and returns an outcome for each, in order.
     ///
-    /// After an error some of them may be queued; push all of them again.
+    /// After an error some of the jobs may be queued. Push all of them again.
     pub async fn push_many(&self, jobs: &[(&str, &T)]) -> Result<Vec<Pushed>, QueueError> {
         let mut outcomes = Vec::with_capacity(jobs.len());
         for portion in jobs.chunks(PORTION) {
@@ -138,7 +137,7 @@ impl<T: Payload> Queue<T> {
         Ok(outcomes)
     }
 
-    /// How many jobs are in which state. Done ones are not counted here: see [`Queue::done`].
+    /// The number of jobs in each state. Done ones are not counted here: see [`Queue::done`].
     pub async fn counts(&self) -> Result<Counts, QueueError> {
         let keys = &self.keys;
         let mut commands = pipe();
@@ -160,12 +159,12 @@ impl<T: Payload> Queue<T> {
             .await
     }
 
-    /// Up to `limit` dead jobs, the latest first.
+    /// Up to `limit` dead jobs, newest first.
     pub async fn dead(&self, limit: usize) -> Result<Vec<DeadJob>, QueueError> {
         self.dead_by(DateTime::<Utc>::MAX_UTC, limit).await
     }
 
-    /// Up to `limit` jobs that had died by some time of Redis' clock, the latest first.
+    /// Up to `limit` jobs that died until `time` by the clock of Redis, newest first.
     pub async fn dead_by(&self, time: DateTime<Utc>, limit: usize) -> Result<Vec<DeadJob>, QueueError> {
         self.pool
             .run(async |connection: &mut Connection| {
@@ -178,7 +177,7 @@ impl<T: Payload> Queue<T> {
             .await
     }
 
-    /// Makes a dead job ready again with all its attempts; `false` if no dead job has this id.
+    /// Makes a dead job ready with all its attempts; `false` if no dead job has this id.
     pub async fn retry(&self, task_id: &str) -> Result<bool, QueueError> {
         self.pool
             .run(async |connection: &mut Connection| {
@@ -187,7 +186,7 @@ impl<T: Payload> Queue<T> {
             .await
     }
 
-    /// Forgets a dead job; `false` if no dead job has this id.
+    /// Removes a dead job; `false` if no dead job has this id.
     pub async fn remove(&self, task_id: &str) -> Result<bool, QueueError> {
         self.pool
             .run(async |connection: &mut Connection| {
@@ -208,7 +207,7 @@ impl<T: Payload> Queue<T> {
         for id in &ids {
             commands.hmget(self.keys.job(id), &["payload", "attempts", "error", "died_at"]);
         }
-        // A job that is retried or removed at this moment has no such fields any more.
+        // A job that is retried or removed meanwhile lacks these fields.
         let rows: Vec<DeadFields> = commands.query_async(connection).await?;
         let jobs = ids
             .into_iter()

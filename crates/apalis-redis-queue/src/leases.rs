@@ -1,9 +1,8 @@
-//! What a worker holds: it claims jobs, renews their leases, and tells Redis how their runs ended.
+//! The leases of a worker: claim jobs, renew their leases, and report to Redis how runs ended.
 //!
-//! The renewing and the telling happen in a task of their own. apalis drives a backend only between jobs:
-//! not while it drains at shutdown, not while a batch is buffered, not while a handler blocks; and it drops
-//! every running job once its backend reports an error. So nothing here depends on being polled, and no
-//! error of Redis reaches apalis.
+//! The lease manager renews and reports in its own task. apalis polls a backend only between jobs: not while it
+//! drains at shutdown, not while a batch is buffered, not while a handler blocks. It also drops every running job
+//! when its backend returns an error. So nothing here depends on being polled, and no Redis error reaches apalis.
 
 use std::{
     collections::HashMap,
@@ -31,22 +30,22 @@ use uuid::Uuid;
 use super::{
     JobError, QueueConfig,
     link::Link,
-    scripts::{self, Claim, Claimed, Keys, PORTION, Settled, Settlement, Verdict},
+    scripts::{self, Claim, Claimed, Keys, Outcome, PORTION, Settled, Settlement},
 };
 
-/// Pause before Redis is tried again.
+/// Pause before a failed command is repeated.
 const RETRY_PAUSE: Duration = Duration::from_millis(200);
 
-/// Longest error text that is kept with a job, in characters.
+/// Maximum length of the error text stored with a job, in characters.
 const ERROR_LENGTH: usize = 1000;
 
-/// One worker's leases. Clones are handles to the same ones.
+/// The leases of one worker. Clones share them.
 ///
-/// Public in name only: the layer that a backend announces to apalis contains it.
+/// Public only because the layer type of the backend names it.
 #[derive(Clone)]
 pub struct Leases {
     shared: Arc<Shared>,
-    // Not in `shared`: the keeper ends when the last handle is gone, and it shares the rest.
+    // Not in `shared`, which the lease manager holds: it ends when the last sender is dropped.
     ended: UnboundedSender<Settlement>,
 }
 
@@ -60,21 +59,20 @@ struct Shared {
 
 #[derive(Default)]
 struct Held {
-    /// Number of the claim that is next, or under way and not answered yet.
+    /// Number of the next claim, or of the claim that Redis has not answered yet.
     claim: u64,
     runs: HashMap<Claim, Run>,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Run {
-    UnderWay,
-    /// Its end is on the way to Redis; until it is there the lease must hold.
+    Running,
+    /// The result is not stored in Redis yet, so the lease must still be renewed.
     Ended,
 }
 
 impl Leases {
-    /// Starts the keeper. It ends by itself when all handles are dropped: it settles what has ended and
-    /// returns what has not.
+    /// Starts the lease manager. When all handles are dropped it reports ended runs, releases the other jobs, and ends.
     pub(super) fn new(link: Link, keys: Keys, config: QueueConfig) -> (Self, JoinHandle<()>) {
         let shared = Arc::new(Shared {
             link,
@@ -83,18 +81,15 @@ impl Leases {
             worker: Uuid::now_v7().simple().to_string(),
             held: Mutex::default(),
         });
-        #[expect(
-            clippy::disallowed_methods,
-            reason = "it holds as many messages as there are slots, at most"
-        )]
+        #[expect(clippy::disallowed_methods, reason = "at most one message for each slot")]
         let (ended, settlements) = unbounded_channel();
-        let keeper = Keeper {
+        let manager = LeaseManager {
             shared: shared.clone(),
             settlements,
             unsettled: Vec::new(),
-            told_before: false,
+            sent_before: false,
         };
-        (Self { shared, ended }, tokio::spawn(keeper.keep()))
+        (Self { shared, ended }, tokio::spawn(manager.run()))
     }
 
     pub(super) fn link(&self) -> &Link {
@@ -109,14 +104,14 @@ impl Leases {
         &self.shared.config
     }
 
-    /// Claims as many jobs as keep `slots` busy, at least one. One at a time per worker.
+    /// Claims a job for each free slot, at least one. A worker makes one claim at a time.
     pub(super) async fn claim(&self, slots: usize) -> RedisResult<Vec<(Claim, Claimed)>> {
         let busy = self
             .shared
             .held()
             .runs
             .values()
-            .filter(|run| **run == Run::UnderWay)
+            .filter(|run| **run == Run::Running)
             .count();
         self.shared
             .claim(slots.saturating_sub(busy).clamp(1, PORTION))
@@ -124,46 +119,46 @@ impl Leases {
     }
 
     /// Records how a run ended. Never waits.
-    pub(super) fn end(&self, claim: Claim, verdict: Verdict, error: String) {
+    pub(super) fn end(&self, claim: Claim, outcome: Outcome, error: String) {
         if let Some(run) = self.shared.held().runs.get_mut(&claim) {
             *run = Run::Ended;
         }
-        // The keeper outlives its handles. Should the runtime have dropped it, the lease runs out.
+        // The lease manager outlives its handles, unless the runtime dropped it: then the lease expires.
         let _ = self.ended.send(Settlement {
             claim,
-            verdict,
+            outcome,
             error,
         });
     }
 }
 
-/// What apalis calls when a job has gone through all its layers.
+/// apalis calls this when a job has passed all layers.
 impl<R> Acknowledge<R> for Leases {
     type Error = Infallible;
     type Future = Ready<Result<(), Infallible>>;
 
     fn ack(&mut self, result: &Result<R, BoxDynError>, task: &ExecutionContext) -> Self::Future {
         if let Some(claim) = task.data().get::<Claim>() {
-            let (verdict, error) = match result {
-                Ok(_) => (Verdict::Done, String::new()),
-                // The layer's own "request timed out" could be anything's.
+            let (outcome, error) = match result {
+                Ok(_) => (Outcome::Done, String::new()),
+                // The layer's own text, "request timed out", does not name the job.
                 Err(error) if error.is::<Elapsed>() => {
-                    (Verdict::Retry, "the job took longer than it may".to_owned())
+                    (Outcome::Retry, "the job took longer than it may".to_owned())
                 }
-                Err(error) => (verdict_of(error), text_of(error.as_ref())),
+                Err(error) => (outcome_of(error), text_of(error.as_ref())),
             };
-            self.end(claim.clone(), verdict, error);
+            self.end(claim.clone(), outcome, error);
         }
         ready(Ok(()))
     }
 }
 
-fn verdict_of(error: &BoxDynError) -> Verdict {
+fn outcome_of(error: &BoxDynError) -> Outcome {
     let for_good = matches!(error.downcast_ref(), Some(JobError::GiveUp(_))) || error.is::<AbortError>();
-    if for_good { Verdict::GiveUp } else { Verdict::Retry }
+    if for_good { Outcome::GiveUp } else { Outcome::Retry }
 }
 
-/// The error and its causes; a cause whose text the error above it ends with is not repeated.
+/// The error and its causes. Skips a cause that the error above it already quotes.
 pub(super) fn text_of(error: &(dyn Error + 'static)) -> String {
     let mut text = error.to_string();
     let mut cause = error.source();
@@ -193,32 +188,31 @@ impl Shared {
             .await?;
         let token = scripts::token(&self.worker, number);
         let mut held = self.held();
-        // An empty answer leaves the number as it is: it may be the answer to a later try than the one
-        // that claimed something.
+        // An empty answer keeps the number: an earlier try of this claim may have got jobs.
         held.claim += u64::from(!jobs.is_empty());
         let claimed = jobs.into_iter().map(|job| {
             let claim = Claim {
                 id: job.id.clone(),
                 token: token.clone(),
             };
-            held.runs.insert(claim.clone(), Run::UnderWay);
+            held.runs.insert(claim.clone(), Run::Running);
             (claim, job)
         });
         Ok(claimed.collect())
     }
 }
 
-struct Keeper {
+struct LeaseManager {
     shared: Arc<Shared>,
     settlements: UnboundedReceiver<Settlement>,
     unsettled: Vec<Settlement>,
-    /// Redis was told of `unsettled` before, and may have heard it though its answer is missing.
-    told_before: bool,
+    /// `unsettled` was sent before without an answer, so Redis may have stored it.
+    sent_before: bool,
 }
 
-impl Keeper {
-    async fn keep(mut self) {
-        let mut next_beat = Instant::now();
+impl LeaseManager {
+    async fn run(mut self) {
+        let mut next_heartbeat = Instant::now();
         loop {
             let all_settled = self.unsettled.is_empty();
             tokio::select! {
@@ -229,22 +223,21 @@ impl Keeper {
                     self.settle().await;
                 }
                 () = sleep(RETRY_PAUSE), if !all_settled => self.settle().await,
-                () = sleep_until(next_beat) => {
+                () = sleep_until(next_heartbeat) => {
                     let heartbeat = self.shared.config.heartbeat;
-                    next_beat = match self.beat().await {
+                    next_heartbeat = match self.heartbeat().await {
                         Ok(()) => Instant::now() + heartbeat,
                         Err(_) => Instant::now() + heartbeat.min(RETRY_PAUSE),
                     };
                 }
             }
         }
-        // Longer than a lease there is nothing left to return.
-        let _ = timeout(self.shared.config.lease, self.give_back()).await;
+        // After the lease time there is nothing left to release.
+        let _ = timeout(self.shared.config.lease, self.release()).await;
     }
 
-    /// Renews all leases, and the subscription: the connection resubscribes by itself, but silently
-    /// goes without if that fails.
-    async fn beat(&self) -> RedisResult<()> {
+    /// Renews all leases and the subscription. The connection resubscribes by itself, but ignores a failure to do so.
+    async fn heartbeat(&self) -> RedisResult<()> {
         let Shared {
             link, keys, config, ..
         } = &*self.shared;
@@ -255,8 +248,8 @@ impl Keeper {
                 .await?;
             let mut held = self.shared.held();
             for (claim, _) in portion.iter().zip(renewed).filter(|(_, renewed)| !renewed) {
-                // That of a run that ended may just have been settled, without us having got the answer.
-                if held.runs.remove(claim) == Some(Run::UnderWay) {
+                // The lease of an ended run may be gone because its result was stored and the answer lost.
+                if held.runs.remove(claim) == Some(Run::Running) {
                     tracing::warn!(
                         queue = config.name,
                         task_id = claim.id,
@@ -268,7 +261,7 @@ impl Keeper {
         link.run(async |redis| redis.subscribe(&keys.wake).await).await
     }
 
-    /// Tells Redis the ends it does not know yet. What it cannot be told now stays in `unsettled`.
+    /// Reports ended runs to Redis. Unreported ones stay in `unsettled`.
     async fn settle(&mut self) {
         let Shared {
             link, keys, config, ..
@@ -278,29 +271,29 @@ impl Keeper {
             .run(async |redis| scripts::settle(redis, keys, config, unsettled).await)
             .await;
         let Ok(outcomes) = result else {
-            self.told_before = true;
+            self.sent_before = true;
             return;
         };
-        let told_before = mem::take(&mut self.told_before);
+        let sent_before = mem::take(&mut self.sent_before);
         let mut held = self.shared.held();
         for (settlement, outcome) in self.unsettled.drain(..).zip(outcomes) {
             held.runs.remove(&settlement.claim);
-            if !(told_before && outcome == Settled::Lost) {
+            if !(sent_before && outcome == Settled::Lost) {
                 log(&config.name, &settlement, outcome);
             }
         }
     }
 
-    /// Returns the jobs whose run did not end, those of a claim that was never answered included.
-    async fn give_back(mut self) {
+    /// Releases jobs whose run did not end, including those of an unanswered claim.
+    async fn release(mut self) {
         while self.shared.claim(0).await.is_err() {
             sleep(RETRY_PAUSE).await;
         }
-        let unended: Vec<Claim> = self.shared.held().runs.keys().cloned().collect();
-        for portion in unended.chunks(PORTION) {
+        let unfinished: Vec<Claim> = self.shared.held().runs.keys().cloned().collect();
+        for portion in unfinished.chunks(PORTION) {
             self.unsettled.extend(portion.iter().map(|claim| Settlement {
                 claim: claim.clone(),
-                verdict: Verdict::Return,
+                outcome: Outcome::Release,
                 error: String::new(),
             }));
             while !self.unsettled.is_empty() {
@@ -320,8 +313,8 @@ fn log(queue: &str, settlement: &Settlement, outcome: Settled) {
     match outcome {
         Settled::Done => tracing::debug!(queue, task_id, "job done"),
         Settled::Retry => tracing::warn!(queue, task_id, error, "job failed; it will be retried"),
-        Settled::Dead => tracing::error!(queue, task_id, error, "job failed for good"),
-        Settled::Returned => tracing::info!(queue, task_id, "job returned unfinished"),
+        Settled::Dead => tracing::error!(queue, task_id, error, "job failed and is dead"),
+        Settled::Returned => tracing::info!(queue, task_id, "job released unfinished"),
         Settled::Lost => tracing::warn!(queue, task_id, "job ended after its lease was lost; ignored"),
     }
 }

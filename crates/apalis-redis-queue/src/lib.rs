@@ -13,9 +13,9 @@
 
 mod backend;
 mod client;
-mod inspect;
 mod leases;
 mod link;
+mod monitor;
 mod pool;
 mod scripts;
 mod work;
@@ -32,11 +32,11 @@ use serde::{Serialize, de::DeserializeOwned};
 pub use self::{
     backend::RedisBackend,
     client::{Counts, DeadJob, Pushed, Queue},
-    inspect::{SeenJob, Server, State},
+    monitor::{JobInfo, Server, State},
     work::work,
 };
 
-/// Describes what the queues publish.
+/// Describes the metrics of the queues.
 pub fn describe_metrics() {
     describe_counter!("afforo_jobs_total", "Runs of jobs by queue, and how they ended");
     describe_histogram!(
@@ -54,27 +54,27 @@ impl<T: Serialize + DeserializeOwned + Send + Sync + Unpin + 'static> Payload fo
 /// The name and the times of a queue. Producers and workers of one queue should agree on them.
 #[derive(Debug, Clone)]
 pub struct QueueConfig {
-    /// Names the queue in its keys. Must not contain `}`.
+    /// Name of the queue in its keys. Must not contain `}`.
     pub name: String,
-    /// What the keys of an installation begin with. Must not contain `{`.
+    /// Prefix of the keys of an installation. Must not contain `{`.
     pub prefix: String,
-    /// How long a job stays with a worker that gives no sign of life.
+    /// How long a job stays with a worker that sends no heartbeat.
     pub lease: Duration,
-    /// How often a worker renews its leases; a third of `lease` survives a missed beat.
+    /// How often a worker renews its leases; a third of `lease` tolerates a missed heartbeat.
     pub heartbeat: Duration,
-    /// How often an idle worker looks for jobs if nothing wakes it: also how late a delayed job may start.
+    /// How often an idle worker claims jobs unless a push wakes it. A delayed job starts at most this late.
     pub poll: Duration,
     /// Pause after the first failed attempt. It doubles with each further one.
     pub backoff_base: Duration,
     /// Longest pause between two attempts.
     pub backoff_max: Duration,
-    /// How long the id of a done job stays known, so that pushing it again changes nothing.
+    /// How long the id of a done job stays known. Pushing it again within this time changes nothing.
     pub keep_done: Duration,
     /// Runs of a job, the first included, after which it is dead. Fixed when the job is pushed.
     pub max_attempts: u32,
-    /// Longest run of a handler; a longer one is dropped and counts as a failure.
+    /// Longest run of a handler. A longer one is cancelled and counts as a failure.
     pub job_timeout: Duration,
-    /// How long running jobs may go on once the worker is told to stop; then they are returned.
+    /// How long running jobs may continue at shutdown before they are released.
     pub grace: Duration,
 }
 
@@ -98,7 +98,7 @@ impl QueueConfig {
     }
 }
 
-/// Which run of which job a handler is called for.
+/// The job and the attempt that a handler is called for.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct JobContext {
     /// The id the job was pushed under.
@@ -122,13 +122,13 @@ impl<T: Sync> FromRequest<Task<T>> for JobContext {
     }
 }
 
-/// Why a job failed, said as what the queue should do about it.
+/// Why a job failed, as what the queue does next.
 #[derive(Debug, thiserror::Error)]
 pub enum JobError {
-    /// It may work later: run it again after a pause, unless this was the last attempt.
+    /// Run the job again after a pause, unless this was the last attempt.
     #[error("{0}")]
     Retry(#[source] BoxDynError),
-    /// It will never work: the job is dead at once.
+    /// The job is dead at once.
     #[error("{0}")]
     GiveUp(#[source] BoxDynError),
 }
@@ -145,16 +145,16 @@ impl JobError {
     }
 }
 
-/// What can go wrong between this process and the queue.
+/// An error of an operation on the queue.
 #[derive(Debug, thiserror::Error)]
 pub enum QueueError {
-    /// Redis refused or did not answer; or its URL is no such thing.
+    /// Redis refused or did not answer, or its URL is invalid.
     #[error("redis: {0}")]
     Redis(#[from] redis::RedisError),
-    /// No connection could be had from the pool.
+    /// The pool had no connection.
     #[error("redis pool: {0}")]
     Pool(#[from] deadpool_redis::PoolError),
-    /// Waiting for the pool and for Redis took too long together. The operation may still have happened.
+    /// The pool and Redis took too long. The operation may still have happened.
     #[error("redis did not answer in time")]
     TimedOut,
     /// The payload cannot be written as JSON.

@@ -1,4 +1,4 @@
-//! A worker's line to Redis, which is expected to break: commands, and the wake-ups that come back.
+//! The connection of a worker: commands, and the subscription that wakes it.
 
 use std::{
     convert::Infallible,
@@ -18,9 +18,9 @@ use redis::{
 
 use super::pool::takes_no_writes;
 
-/// After so long without any answer the connection itself is suspected, see [`Link::note`].
+/// A connection that fails for this long is replaced: see [`Link::note`].
 const SUSPECT_AFTER: Duration = Duration::from_secs(2);
-/// A connection to a Redis that takes no writes is replaced at once, but not more often than this.
+/// Minimum time between two replacements of a connection to a Redis that refuses writes.
 const REPLACE_EVERY: Duration = Duration::from_millis(200);
 
 pub(super) struct Link {
@@ -36,7 +36,7 @@ struct State {
 }
 
 impl Link {
-    /// Connects when it is first used. Must be called within a Tokio runtime.
+    /// Connects at its first use. Must be called within a Tokio runtime.
     pub(super) fn new(url: &str) -> RedisResult<Self> {
         let info = url.into_connection_info()?;
         let settings = info.redis_settings().clone().set_protocol(ProtocolVersion::RESP3);
@@ -54,7 +54,7 @@ impl Link {
         })
     }
 
-    /// Runs one exchange with Redis and keeps watch over how it went. Waits for a second or two at most.
+    /// Runs commands, and notes whether they failed. Waits for two seconds at most.
     pub(super) async fn run<R>(
         &self,
         exchange: impl AsyncFnOnce(&mut ConnectionManager) -> RedisResult<R>,
@@ -70,7 +70,7 @@ impl Link {
         result
     }
 
-    /// Ready once something has come in since the last time it was ready.
+    /// Ready after a push message since the last time it was ready.
     pub(super) fn poll_woken(&self, cx: &mut Context<'_>) -> Poll<()> {
         self.wake.waker.register(cx.waker());
         if self.wake.called.swap(false, Ordering::AcqRel) {
@@ -80,11 +80,10 @@ impl Link {
         }
     }
 
-    /// Logs the two ends of an outage, and replaces a connection that does not heal.
+    /// Logs the start and end of an outage, and replaces a broken connection.
     ///
-    /// The manager reconnects by itself when the peer hangs up, but neither when it merely falls silent
-    /// (a half-open TCP connection) nor when it was once turned away for a reason that is not I/O, as by a
-    /// Redis that has become a replica.
+    /// The manager reconnects when the peer closes the connection. It does not when the peer is silent (a half-open
+    /// TCP connection), nor when a reconnect failed for a reason other than I/O, such as a refused login.
     fn note(&self, error: Option<&redis::RedisError>) {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         let Some(error) = error else {
@@ -111,7 +110,7 @@ impl Link {
     }
 }
 
-/// Set by anything that Redis says unasked, be it a wake-up or that the connection is gone.
+/// Set by each push message of Redis: a wake-up, or a lost connection.
 #[derive(Default)]
 struct Wake {
     called: AtomicBool,
@@ -123,8 +122,7 @@ fn manager(client: &Client, wake: &Arc<Wake>) -> RedisResult<ConnectionManager> 
     let config = ConnectionManagerConfig::new()
         .set_response_timeout(Some(Duration::from_secs(1)))
         .set_connection_timeout(Some(Duration::from_secs(1)))
-        // Whoever calls tries again anyway; a manager deep in its own backoff would be late for a Redis
-        // that is back.
+        // Callers repeat failed commands. A long backoff of the manager would delay recovery.
         .set_number_of_retries(1)
         .set_max_delay(Duration::from_millis(100))
         .set_automatic_resubscription()

@@ -1,4 +1,4 @@
-//! Pooled connections to Redis, for who pushes jobs and looks after them.
+//! Pooled connections to Redis for producers and monitoring.
 
 use std::time::Duration;
 
@@ -7,15 +7,15 @@ use redis::{ErrorKind, RedisError, ServerErrorKind};
 
 use super::QueueError;
 
-/// Longest wait for the pool and Redis together.
-const PATIENCE: Duration = Duration::from_secs(3);
+/// Maximum wait for the pool and Redis together.
+const TIMEOUT: Duration = Duration::from_secs(3);
 
-/// A pool whose connections do not stay with a Redis that takes no writes any more. Clones share it.
+/// A pool that drops its connections when Redis stops accepting writes. Clones share it.
 #[derive(Clone)]
 pub(super) struct RedisPool(pub Pool);
 
 impl RedisPool {
-    /// Runs an exchange with Redis on a connection of the pool. Waits for three seconds at most.
+    /// Runs commands on a connection of the pool, for at most three seconds.
     pub(super) async fn run<R>(
         &self,
         exchange: impl AsyncFnOnce(&mut Connection) -> Result<R, QueueError>,
@@ -26,26 +26,26 @@ impl RedisPool {
             if let Err(QueueError::Redis(error)) = &result
                 && takes_no_writes(error)
             {
-                // Recycling asks for a `PING` only, which every Redis answers. What was opened before leads there too.
+                // Recycling sends a `PING`, which a read-only Redis answers too. Older connections lead to the same server.
                 drop(Connection::take(connection));
                 self.0.retain(|_, _| false);
             }
             result
         };
-        tokio::time::timeout(PATIENCE, exchange)
+        tokio::time::timeout(TIMEOUT, exchange)
             .await
             .map_err(|_| QueueError::TimedOut)?
     }
 }
 
-/// Whether Redis refused for what it is at this time: a replica, as after a failover, or a server that has not got its data
-/// yet. A new connection may lead to another one.
+/// Whether Redis refused writes because of its role or state: a replica after a failover, or a server that still loads
+/// its data. A new connection may reach another server.
 pub(super) fn takes_no_writes(error: &RedisError) -> bool {
     use ServerErrorKind::{BusyLoading, ClusterDown, MasterDown, Moved, ReadOnly};
     match error.kind() {
         ErrorKind::Server(kind) => {
             [BusyLoading, ClusterDown, MasterDown, Moved, ReadOnly].contains(&kind)
-                // Before Redis 7, what fails within a script is told in the text.
+                // Before Redis 7, errors within a script are only in the text.
                 || error.detail().is_some_and(|text| text.contains("-READONLY "))
         }
         _ => false,

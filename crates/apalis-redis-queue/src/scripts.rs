@@ -1,4 +1,4 @@
-//! The scripts of the queue, and what each of them takes and returns. The reasons are in the `.lua` files.
+//! Typed calls of the Lua scripts. The `.lua` files explain them.
 
 use std::{sync::LazyLock, time::Duration};
 
@@ -15,7 +15,7 @@ static EXTEND: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("lua
 static REVIVE: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("lua/revive.lua")));
 static REMOVE: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("lua/remove.lua")));
 
-/// Most jobs that one call of a script deals with, so that none of them keeps Redis for long.
+/// Maximum number of jobs in one script call, so that no call blocks Redis for long.
 pub(super) const PORTION: usize = 200;
 
 /// The names of a queue's keys.
@@ -51,14 +51,14 @@ impl Keys {
     }
 }
 
-/// One run of one job. The token is what tells it from any other run of the same job.
+/// One run of a job. The token distinguishes runs of the same job.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(super) struct Claim {
     pub id: String,
     pub token: String,
 }
 
-/// A job as it is handed to a worker.
+/// A claimed job.
 #[derive(Debug)]
 pub(super) struct Claimed {
     pub id: String,
@@ -79,49 +79,49 @@ impl FromRedisValue for Claimed {
     }
 }
 
-/// How a run ended.
+/// How a run ended, as reported to Redis.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Verdict {
+pub(super) enum Outcome {
     Done,
     Retry,
     GiveUp,
-    /// It did not end: the job goes back as if it had never been claimed.
-    Return,
+    /// The run did not end: the job is ready again, without an attempt.
+    Release,
 }
 
-impl Verdict {
+impl Outcome {
     fn as_arg(self) -> &'static str {
         match self {
             Self::Done => "done",
             Self::Retry => "retry",
             Self::GiveUp => "dead",
-            Self::Return => "return",
+            Self::Release => "return",
         }
     }
 }
 
-/// The end of a run, to be told to Redis.
+/// A report to Redis of how a run ended.
 #[derive(Debug)]
 pub(super) struct Settlement {
     pub claim: Claim,
-    pub verdict: Verdict,
+    pub outcome: Outcome,
     /// Empty unless the run failed.
     pub error: String,
 }
 
-/// What Redis made of a settlement.
+/// What Redis did with a settlement.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Settled {
     Done,
     Retry,
     Dead,
     Returned,
-    /// The job was no longer ours; nothing was changed.
+    /// Another worker holds the job. Nothing changed.
     Lost,
 }
 
 impl Settled {
-    /// Its name in metrics.
+    /// The label in metrics.
     pub(super) fn as_str(self) -> &'static str {
         match self {
             Self::Done => "done",
@@ -141,12 +141,12 @@ impl FromRedisValue for Settled {
             "dead" => Ok(Self::Dead),
             "returned" => Ok(Self::Returned),
             "lost" => Ok(Self::Lost),
-            _ => Err("an outcome that settle.lua does not know".into()),
+            _ => Err("unknown outcome of settle.lua".into()),
         }
     }
 }
 
-/// `jobs` are ids and payloads. Answers for each whether it was new.
+/// `jobs` are ids and payloads. Returns for each whether it was new.
 pub(super) async fn push(
     connection: &mut impl ConnectionLike,
     keys: &Keys,
@@ -166,7 +166,7 @@ pub(super) async fn push(
     call.invoke_async(connection).await
 }
 
-/// Claims up to `wanted` jobs; with 0 it only asks again for what claim `number` has got already.
+/// Claims up to `wanted` jobs. With 0 it only repeats the answer to claim `number`.
 pub(super) async fn claim(
     connection: &mut impl ConnectionLike,
     keys: &Keys,
@@ -189,12 +189,12 @@ pub(super) async fn claim(
     call.invoke_async(connection).await
 }
 
-/// The token that `claim.lua` writes for this claim.
+/// The token that `claim.lua` stores for this claim.
 pub(super) fn token(worker: &str, number: u64) -> String {
     format!("{worker}:{number}")
 }
 
-/// Answers for each settlement, in order, what became of the job.
+/// Returns the new state of the job for each settlement, in order.
 pub(super) async fn settle(
     connection: &mut impl ConnectionLike,
     keys: &Keys,
@@ -213,19 +213,19 @@ pub(super) async fn settle(
         .arg(millis(config.keep_done));
     for Settlement {
         claim,
-        verdict,
+        outcome,
         error,
     } in settlements
     {
         call.arg(&claim.id)
             .arg(&claim.token)
-            .arg(verdict.as_arg())
+            .arg(outcome.as_arg())
             .arg(error);
     }
     expect_one_each(call.invoke_async(connection).await?, settlements.len())
 }
 
-/// Answers for each claim whether it still holds its lease.
+/// Returns for each claim whether it still holds its lease.
 pub(super) async fn extend(
     connection: &mut impl ConnectionLike,
     keys: &Keys,
@@ -266,7 +266,7 @@ fn expect_one_each<T>(answers: Vec<T>, asked: usize) -> RedisResult<Vec<T>> {
     } else {
         Err((
             ErrorKind::UnexpectedReturnType,
-            "a script answered for another number of jobs",
+            "script returned a different number of jobs",
         )
             .into())
     }

@@ -1,4 +1,4 @@
-//! Runs a handler over the jobs of a queue until it is told to stop.
+//! Runs a handler over the jobs of a queue until shutdown.
 
 use std::{
     any::Any,
@@ -19,27 +19,26 @@ use uuid::Uuid;
 
 use super::{JobContext, JobError, Payload, QueueConfig, QueueError, RedisBackend};
 
-/// Pauses between two workers, if they end by themselves; a worker that ran for longer than the longest
-/// pause starts them over.
+/// Pauses before a worker that ended by itself is restarted. They start over after a worker ran for the longest pause.
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
 const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 
-/// How long the last results and the returned jobs may take to reach Redis at the end.
-const FAREWELL: Duration = Duration::from_secs(3);
+/// How long the lease manager may take at shutdown to report results and release jobs.
+const SHUTDOWN_FLUSH: Duration = Duration::from_secs(3);
 
 /// Runs `handler` over the jobs of a queue, `concurrency` of them at a time on this task, until `shutdown`.
 ///
-/// As they share the task, a handler must not block its thread; what computes for long belongs into
-/// `spawn_blocking`. The handlers go through apalis: its layers catch panics, end a run after
-/// [`QueueConfig::job_timeout`], and open a span `job` with `queue`, `task_id` and `attempt`.
+/// Handlers share the task, so they must not block its thread: use `spawn_blocking` for long computations. Layers of
+/// apalis catch panics, end a run after [`QueueConfig::job_timeout`], and open a span `job` with `queue`, `task_id`
+/// and `attempt`.
 ///
-/// It needs no Redis to start, and outlasts any failure of Redis. At shutdown no more jobs are claimed; the
-/// running ones may go on for [`QueueConfig::grace`], then they are dropped and returned to the queue as if
-/// they had not been claimed. Dropping the future returns them as well, in the background.
+/// It starts without Redis, and survives any failure of Redis. At shutdown no more jobs are claimed. Running jobs may
+/// continue for [`QueueConfig::grace`], then they are released without counting an attempt. Dropping the future
+/// releases them too, in the background.
 ///
 /// # Errors
 ///
-/// Only at once, if `url` is no Redis URL.
+/// At once, if `url` is not a Redis URL.
 pub async fn work<T, F, Fut>(
     url: &str,
     config: QueueConfig,
@@ -67,7 +66,7 @@ where
             queue = config.name,
             error = failure.as_ref().map(tracing::field::display),
             pause_ms = pause.as_millis(),
-            "worker ended by itself; it starts again"
+            "worker ended unexpectedly; restarting"
         );
         tokio::select! {
             () = sleep(pause) => {}
@@ -77,7 +76,7 @@ where
     }
 }
 
-/// Runs one worker to its end. Answers why, unless it was told to stop.
+/// Runs one worker to its end. Returns its error, or `None` after a shutdown.
 async fn run_worker<T, F, Fut>(
     url: &str,
     config: &QueueConfig,
@@ -91,7 +90,7 @@ where
     Fut: Future<Output = Result<(), JobError>> + Send + 'static,
 {
     let mut backend = RedisBackend::<T>::connect(url, config.clone(), concurrency)?;
-    let keeper = backend.take_keeper();
+    let lease_manager = backend.take_lease_manager();
 
     let queue = config.name.clone();
     let span = move |task: &Task<T>| {
@@ -100,7 +99,7 @@ where
     };
     let handler = handler.clone();
     let duration = histogram!("afforo_job_duration_seconds", "queue" => config.name.clone());
-    // Outermost first. A panic must free its slot; waiting for a slot is not the job's time.
+    // Outermost first. A panic must free its slot, and waiting for a slot must not count as run time.
     let worker = WorkerBuilder::new(format!("{}-{}", config.name, Uuid::now_v7().simple()))
         .backend(backend)
         .layer(CatchPanicLayer::with_panic_handler(panicked))
@@ -125,7 +124,7 @@ where
         shutdown.cancelled().await;
         sleep(config.grace).await;
     };
-    // The loser is dropped here, and with it every job that still runs.
+    // The branch that loses is dropped here, and with it every running job.
     let failure = tokio::select! {
         ended = AssertUnwindSafe(worker.run_until(stop)).catch_unwind() => match ended {
             Ok(ended) => ended.err(),
@@ -133,24 +132,24 @@ where
         },
         () = grace => None,
     };
-    if let Some(mut keeper) = keeper
-        && timeout(FAREWELL, &mut keeper).await.is_err()
+    if let Some(mut lease_manager) = lease_manager
+        && timeout(SHUTDOWN_FLUSH, &mut lease_manager).await.is_err()
     {
-        keeper.abort();
+        lease_manager.abort();
         tracing::warn!(
             queue = config.name,
-            "redis was not told how the last jobs ended; their leases run out"
+            "could not report the last jobs to redis; their leases expire"
         );
     }
     Ok(failure)
 }
 
-/// A job that panicked. Not apalis' own error for it, which would make the job dead at once.
+/// A job that panicked. apalis' own error for it would make the job dead at once.
 #[derive(Debug, thiserror::Error)]
 #[error("the job panicked: {0}")]
 struct Panicked(String);
 
-#[allow(clippy::borrowed_box, reason = "the audit_context is apalis'")]
+#[allow(clippy::borrowed_box, reason = "the signature is apalis'")]
 fn panicked(panic: &Box<dyn Any + Send>) -> Panicked {
     Panicked(panic_text(&**panic).to_owned())
 }

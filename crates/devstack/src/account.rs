@@ -1,4 +1,4 @@
-//! The unprivileged account that the servers run as when we are root.
+//! The unprivileged account that runs the servers when the owner is root.
 
 use std::{
     fs, io,
@@ -12,23 +12,23 @@ use std::{
 
 use super::{DevstackError, doing};
 
-/// The accounts that we drop to, best first. macOS keeps PostgreSQL's under `_postgres`.
+/// Candidate accounts, best first. macOS names PostgreSQL's account `_postgres`.
 const CANDIDATES: [&str; 4] = ["postgres", "_postgres", "redis", "nobody"];
 
-/// Who runs the servers.
+/// The account that runs the servers.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Account {
-    /// We are an ordinary user, and so are the servers.
-    Ourselves,
-    /// We are root, and they are somebody else.
+    /// The owner is an ordinary user, who runs the servers too.
+    Current,
+    /// The owner is root, and drops to this account.
     Dropped { name: String, uid: u32, gid: u32 },
 }
 
 impl Account {
-    /// The account for data that do not exist yet.
+    /// The account for new data.
     pub(super) fn for_new_data() -> Result<Self, DevstackError> {
         if !rustix::process::geteuid().is_root() {
-            return Ok(Self::Ourselves);
+            return Ok(Self::Current);
         }
         let passwd = fs::read_to_string("/etc/passwd").map_err(doing("read /etc/passwd"))?;
         CANDIDATES
@@ -37,12 +37,11 @@ impl Account {
             .ok_or(DevstackError::NoAccount)
     }
 
-    /// The account for data that exist: as root it is their owner, so that a clone works for root and for its
-    /// user alike.
+    /// The account for existing data. For root it is the owner of the data, so that a clone works for root and its user.
     pub(super) fn for_data_in(folder: &Path) -> Result<Self, DevstackError> {
         let owner = fs::metadata(folder).map_err(doing(format!("look at {}", folder.display())))?;
         match Self::for_new_data()? {
-            Self::Ourselves if owner.uid() != rustix::process::geteuid().as_raw() => {
+            Self::Current if owner.uid() != rustix::process::geteuid().as_raw() => {
                 Err(DevstackError::ForeignFolder(folder.to_owned()))
             }
             Self::Dropped { .. } if owner.uid() != 0 => Ok(Self::Dropped {
@@ -61,16 +60,16 @@ impl Account {
         }
     }
 
-    /// Hands a file or folder that we made to this account.
+    /// Gives a file or folder to this account.
     pub(super) fn own(&self, path: &Path) -> Result<(), DevstackError> {
         match self {
-            Self::Ourselves => Ok(()),
+            Self::Current => Ok(()),
             Self::Dropped { uid, gid, name } => chown(path, Some(*uid), Some(*gid))
                 .map_err(doing(format!("give {} to {name}", path.display()))),
         }
     }
 
-    /// Whether the account may enter `folder`. It is tried and not computed, so that access lists count too.
+    /// Whether the account may enter `folder`. Tries it with a shell, so that access control lists count too.
     pub(super) fn can_enter(&self, folder: &Path) -> io::Result<bool> {
         let mut cd = Command::new("/bin/sh");
         cd.args(["-c", "cd \"$1\"", "sh"]).arg(folder).current_dir("/");
@@ -81,10 +80,10 @@ impl Account {
         Ok(cd.status()?.success())
     }
 
-    /// The user id that the servers have.
+    /// The user id of the servers.
     pub(super) fn uid(&self) -> u32 {
         match self {
-            Self::Ourselves => rustix::process::geteuid().as_raw(),
+            Self::Current => rustix::process::geteuid().as_raw(),
             Self::Dropped { uid, .. } => *uid,
         }
     }
@@ -92,7 +91,7 @@ impl Account {
     /// The account's name, for messages.
     pub(super) fn name(&self) -> &str {
         match self {
-            Self::Ourselves => "this user",
+            Self::Current => "this user",
             Self::Dropped { name, .. } => name,
         }
     }
@@ -108,7 +107,7 @@ fn in_passwd(passwd: &str, name: &str) -> Option<Account> {
     })
 }
 
-/// macOS writes the ids of `nobody` as -2; the system's own are unsigned.
+/// macOS writes the ids of `nobody` as -2; ids are unsigned.
 fn id(text: &str) -> Option<u32> {
     text.parse::<u32>()
         .ok()

@@ -1,4 +1,4 @@
-//! Where the servers' programs are. `scripts/install-servers.sh` looks in the same places.
+//! Finds the programs of the servers. `scripts/install-servers.sh` looks in the same places.
 
 use std::{
     env, fs,
@@ -15,8 +15,7 @@ pub(super) struct PostgresBinaries {
     pub(super) postgres: PathBuf,
 }
 
-/// Folders that hold a folder per version, the beginning of that folder's name, and where in it the programs
-/// are.
+/// Folders with one subfolder per version: the folder, the prefix of the subfolder, and the folder of programs in it.
 const VERSIONED: [(&str, &str, &str); 6] = [
     ("/usr/lib/postgresql", "", "bin"),
     ("/usr", "pgsql-", "bin"),
@@ -26,7 +25,7 @@ const VERSIONED: [(&str, &str, &str); 6] = [
     ("/usr/libexec", "postgresql", ""),
 ];
 
-/// Where Homebrew and distributions put Redis, for a PATH that lacks them.
+/// Folders where Homebrew and distributions install Redis, for a PATH that lacks them.
 const REDIS_FOLDERS: [&str; 5] = [
     "/usr/bin",
     "/usr/local/bin",
@@ -35,9 +34,8 @@ const REDIS_FOLDERS: [&str; 5] = [
     "/home/linuxbrew/.linuxbrew/bin",
 ];
 
-/// The PostgreSQL to use: `PG_BIN` if set, else the first of `pg_config`'s, the newest that a package
-/// installed, and PATH's. Data that exist are given with their version, and only a server of that version
-/// will do.
+/// The PostgreSQL to use: `PG_BIN` if set, else `pg_config`, the newest installed package, then PATH. Existing data needs
+/// a server of its own version.
 pub(super) fn postgres(existing: Option<(&str, PathBuf)>) -> Result<PostgresBinaries, DevstackError> {
     let all: Vec<_> = folders()
         .into_iter()
@@ -58,8 +56,7 @@ pub(super) fn postgres(existing: Option<(&str, PathBuf)>) -> Result<PostgresBina
     })
 }
 
-/// The Redis, or Valkey, to use: `REDIS_BIN` (the program or its folder) if set, else the first in PATH and
-/// the usual folders.
+/// The Redis or Valkey to use: `REDIS_BIN` (a program or its folder) if set, else the first in PATH and common folders.
 pub(super) fn redis() -> Result<PathBuf, DevstackError> {
     let named = setting("REDIS_BIN");
     if let Some(program) = named.clone().filter(|path| path.is_file()) {
@@ -83,18 +80,18 @@ pub(super) fn redis() -> Result<PathBuf, DevstackError> {
         .ok_or(DevstackError::NoRedis)
 }
 
-/// The folders that may hold a PostgreSQL, best first.
+/// Folders that may contain PostgreSQL, best first.
 fn folders() -> Vec<PathBuf> {
     if let Some(named) = setting("PG_BIN") {
         return vec![named];
     }
-    let mut folders = Vec::from_iter(told_by_pg_config());
+    let mut folders = Vec::from_iter(from_pg_config());
     folders.extend(VERSIONED.iter().flat_map(versions));
     folders.extend(in_path());
     folders
 }
 
-/// An empty variable is as good as none.
+/// An empty variable counts as unset.
 fn setting(name: &str) -> Option<PathBuf> {
     env::var_os(name)
         .filter(|value| !value.is_empty())
@@ -106,7 +103,7 @@ fn installation(folder: &Path) -> Option<PostgresBinaries> {
     (initdb.is_file() && postgres.is_file()).then_some(PostgresBinaries { initdb, postgres })
 }
 
-fn told_by_pg_config() -> Option<PathBuf> {
+fn from_pg_config() -> Option<PathBuf> {
     let output = Command::new("pg_config").arg("--bindir").output().ok()?;
     output
         .status
@@ -114,7 +111,7 @@ fn told_by_pg_config() -> Option<PathBuf> {
         .then(|| PathBuf::from(String::from_utf8_lossy(&output.stdout).trim()))
 }
 
-/// The versions in one place, newest first.
+/// The versions in one folder, newest first.
 fn versions((place, prefix, programs): &(&str, &str, &str)) -> Vec<PathBuf> {
     let mut found: Vec<(u32, PathBuf)> = fs::read_dir(place)
         .into_iter()

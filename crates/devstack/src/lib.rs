@@ -1,17 +1,12 @@
-//! Private PostgreSQL and Redis servers, for `afforo dev` and for the tests.
+//! Private PostgreSQL and Redis servers, for `afforo dev` and for tests. The README says what it promises.
 //!
-//! A server is either *throwaway* (a fresh folder, quick, nothing is durable, gone with us) or *persistent*
-//! (its data lives below the folder it is given and survives us). Both listen on a Unix socket only, in a
-//! folder that nobody else may enter, so neither needs a port or a password.
+//! `supervise.rs` stops servers when their owner ends. `account.rs` drops root. `data_dir.rs` finds the folders.
 //!
-//! A server never outlives the process that started it, however that process ends: see `supervise.rs`. As root
-//! it runs as an unprivileged account, because PostgreSQL refuses to be root: see `account.rs`.
-//!
-//! Everything here blocks; asynchronous callers go through `spawn_blocking`.
+//! All functions block; asynchronous callers use `spawn_blocking`.
 
 mod account;
 mod binaries;
-mod home;
+mod data_dir;
 mod lock;
 mod postgres;
 mod processes;
@@ -27,27 +22,27 @@ use std::{
 
 pub use postgres::Postgres;
 pub use redis::Redis;
-pub use secret::kept_secret;
+pub use secret::load_or_create_secret;
 pub use server::Server;
 
-/// Why a server did not start, or was not reset. Each message says what to do about it.
+/// Why a server did not start or was not reset. Each message says what to do.
 #[derive(Debug, thiserror::Error)]
 pub enum DevstackError {
-    /// Nothing on this machine holds `postgres` and `initdb`.
+    /// No folder holds `postgres` and `initdb`.
     #[error(
         "no PostgreSQL server binaries found: run `scripts/install-servers.sh`, or set PG_BIN to the folder \
          that holds `postgres` and `initdb`"
     )]
     NoPostgres,
 
-    /// Neither `redis-server` nor `valkey-server` is on this machine.
+    /// Neither `redis-server` nor `valkey-server` was found.
     #[error(
         "no Redis server found: run `scripts/install-servers.sh`, or set REDIS_BIN to `redis-server` or its \
          folder"
     )]
     NoRedis,
 
-    /// The data were written by a PostgreSQL of another major version than any that is installed.
+    /// The data belongs to a major version of PostgreSQL that is not installed.
     #[error(
         "{} was made by PostgreSQL {version}, which is not installed: install that version, or set PG_BIN to \
          its binaries, or reset the data",
@@ -60,14 +55,14 @@ pub enum DevstackError {
         version: String,
     },
 
-    /// We are root, and have no account to run the servers as.
+    /// Root needs an unprivileged account to run the servers, and there is none.
     #[error(
         "running as root, and /etc/passwd has no account for the servers: add one named `postgres`, or run as \
          a user"
     )]
     NoAccount,
 
-    /// Another process runs, or at least owns, the server of this folder.
+    /// Another process owns the server of this folder.
     #[error("{server} is already running for {}: stop process {pid} first", folder.display())]
     AlreadyRunning {
         /// `postgres` or `redis`.
@@ -78,7 +73,7 @@ pub enum DevstackError {
         pid: i32,
     },
 
-    /// The process that started the server is gone, and yet the server does not end.
+    /// The owner of the server is gone, but the server does not end.
     #[error("the previous {server} of {} has not stopped within {seconds} s: see {}, then stop it by hand",
         folder.display(), folder.join("log").display())]
     StillStopping {
@@ -86,15 +81,15 @@ pub enum DevstackError {
         server: &'static str,
         /// The server's folder.
         folder: PathBuf,
-        /// How long we waited.
+        /// How long the start waited.
         seconds: u64,
     },
 
-    /// The folder is somebody else's, so that running a server in it is neither possible nor safe.
+    /// The folder belongs to another account, so a server cannot safely run in it.
     #[error("{} belongs to another account: remove it, or run as its owner", .0.display())]
     ForeignFolder(PathBuf),
 
-    /// The account that the servers run as may not enter the folder that holds their data.
+    /// The account of the servers may not enter their data folder.
     #[error(
         "the account `{account}`, which runs the servers, may not enter {}: open the way to it, or remove it",
         folder.display()
@@ -106,12 +101,12 @@ pub enum DevstackError {
         folder: PathBuf,
     },
 
-    /// The server ended, or never became ready. The log's end is part of the message.
+    /// The server ended or did not become ready. The message has the end of its log.
     #[error("{server} did not start ({reason}); the end of {}:\n{tail}", log.display())]
     Failed {
         /// `postgres` or `redis`.
         server: &'static str,
-        /// Whether it ended or took too long.
+        /// Whether it ended or timed out.
         reason: String,
         /// The server's log.
         log: PathBuf,
@@ -119,31 +114,33 @@ pub enum DevstackError {
         tail: String,
     },
 
-    /// The system refused something.
+    /// An operation of the system failed.
     #[error("could not {doing}: {source}")]
     Io {
-        /// The act, as words that follow "could not".
+        /// The operation, as words that follow "could not".
         doing: String,
-        /// The system's reason.
+        /// The error of the system.
         source: io::Error,
     },
 }
 
-/// Removes the persistent data of both servers below `dir`, wherever it really is, and the secret. What does not exist is no
-/// error.
+/// Removes the persistent data of both servers below `dir`, and the secret. Missing data is not an error.
 ///
 /// # Errors
-/// [`DevstackError::AlreadyRunning`] while either of them runs; then nothing has been removed.
+/// [`DevstackError::AlreadyRunning`] while either server runs. Then nothing is removed.
 pub fn reset(dir: &Path) -> Result<(), DevstackError> {
     let servers = [
-        home::Kept::find(dir, postgres::NAME)?,
-        home::Kept::find(dir, redis::NAME)?,
+        data_dir::ExistingData::find(dir, postgres::NAME)?,
+        data_dir::ExistingData::find(dir, redis::NAME)?,
     ];
-    servers.into_iter().flatten().try_for_each(home::Kept::remove)?;
-    secret::forget(dir)
+    servers
+        .into_iter()
+        .flatten()
+        .try_for_each(data_dir::ExistingData::remove)?;
+    secret::remove(dir)
 }
 
-/// Puts what we were doing in front of the system's reason.
+/// Adds the failed operation to an error of the system.
 fn doing(doing: impl Into<String>) -> impl FnOnce(io::Error) -> DevstackError {
     let doing = doing.into();
     move |source| DevstackError::Io { doing, source }

@@ -1,8 +1,7 @@
 //! One owner per server folder.
 //!
-//! The lock is on the file `owner`, which holds the owner's process id. The supervisor and the server inherit
-//! it, so the system itself drops it when the last of owner, supervisor and server is gone: it can neither be
-//! stale nor be released too early.
+//! The lock is on the file `owner`, which holds the owner's process id. Supervisor and server inherit the lock, so the
+//! system releases it when all three have ended: never too early, and never stale.
 
 use std::{
     fs::{self, File, OpenOptions, TryLockError},
@@ -17,24 +16,24 @@ use rustix::{fs::OFlags, process::Pid};
 
 use super::{DevstackError, doing, processes};
 
-/// How long a server whose owner is gone may take to end.
-const PATIENCE: Duration = Duration::from_mins(1);
+/// How long a server may take to end after its owner.
+const STOP_TIMEOUT: Duration = Duration::from_mins(1);
 
-/// Takes the lock of `folder`, waiting while a server that lost its owner is still being stopped.
+/// Takes the lock of `folder`. Waits while the server of a killed owner is being stopped.
 ///
 /// # Errors
 /// [`DevstackError::AlreadyRunning`] when the owner lives, [`DevstackError::StillStopping`] when waiting was
 /// in vain.
 pub(super) fn take(folder: &Path, server: &'static str) -> Result<File, DevstackError> {
     let path = folder.join("owner");
-    let deadline = Instant::now() + PATIENCE;
+    let deadline = Instant::now() + STOP_TIMEOUT;
     loop {
         let mut file = open(&path).map_err(doing(format!("open {}", path.display())))?;
         match file.try_lock() {
-            // A reset may have removed the file between our opening and our locking it.
+            // A reset may have removed the file between opening and locking it.
             Ok(()) if !is_at(&file, &path) => continue,
             Ok(()) => {
-                sign(&mut file, folder).map_err(doing(format!("write {}", path.display())))?;
+                write_owner(&mut file, folder).map_err(doing(format!("write {}", path.display())))?;
                 return Ok(file);
             }
             Err(TryLockError::WouldBlock) => {}
@@ -47,7 +46,7 @@ pub(super) fn take(folder: &Path, server: &'static str) -> Result<File, Devstack
             return Err(DevstackError::AlreadyRunning { server, folder, pid });
         }
         if Instant::now() > deadline {
-            let (folder, seconds) = (folder.to_owned(), PATIENCE.as_secs());
+            let (folder, seconds) = (folder.to_owned(), STOP_TIMEOUT.as_secs());
             return Err(DevstackError::StillStopping {
                 server,
                 folder,
@@ -56,13 +55,13 @@ pub(super) fn take(folder: &Path, server: &'static str) -> Result<File, Devstack
         }
         #[expect(
             clippy::disallowed_methods,
-            reason = "this room blocks, and is called through spawn_blocking"
+            reason = "this crate blocks; asynchronous callers use spawn_blocking"
         )]
         thread::sleep(Duration::from_millis(20));
     }
 }
 
-/// As root we open a file in a folder that is another account's, so a link there must not lead us elsewhere.
+/// Does not follow links: root opens a file in a folder of another account.
 fn open(path: &Path) -> io::Result<File> {
     let no_follow = OFlags::NOFOLLOW.bits().cast_signed();
     OpenOptions::new()
@@ -81,9 +80,8 @@ fn is_at(file: &File, path: &Path) -> bool {
     theirs.is_some() && theirs == file.metadata().ok().map(id)
 }
 
-/// The file belongs to the folder's owner even when root makes it, so that the owner can take the lock next
-/// time.
-fn sign(file: &mut File, folder: &Path) -> io::Result<()> {
+/// Writes the process id. The file belongs to the owner of the folder, who must be able to lock it later.
+fn write_owner(file: &mut File, folder: &Path) -> io::Result<()> {
     let (ours, folder) = (file.metadata()?, fs::metadata(folder)?);
     if ours.uid() != folder.uid() {
         fchown(&*file, Some(folder.uid()), Some(folder.gid()))?;

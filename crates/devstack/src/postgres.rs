@@ -8,16 +8,16 @@ use rustix::process::Pid;
 use super::{
     DevstackError,
     binaries::{self, PostgresBinaries},
-    home::Home,
+    data_dir::DataDir,
     processes,
     server::{Server, Stop},
 };
 
-/// What its folder is called.
+/// The name of its folder.
 pub(super) const NAME: &str = "postgres";
 
-/// Makes the cluster if there is none, then becomes the server. The cluster gets its name when it is
-/// complete, so that one whose making was interrupted is made anew.
+/// Creates the cluster if there is none, then becomes the server. The cluster is renamed when it is complete, so that
+/// an interrupted `initdb` is repeated.
 const SCRIPT: &str = r#"
 initdb=$1 data=$2 locales=$3
 shift 3
@@ -32,14 +32,12 @@ fi
 exec "$@"
 "#;
 
-/// A PostgreSQL server of our own. It listens on a Unix socket only; its superuser is `postgres`, without a
-/// password.
+/// A private PostgreSQL server. It listens on a Unix socket only; its superuser is `postgres`, without a password.
 #[derive(Debug)]
 pub struct Postgres(Server);
 
 impl Postgres {
-    /// Starts a server for tests: quick, nothing is durable, text sorts by byte, and its folder goes away
-    /// with it.
+    /// Starts a server for tests: nothing is durable, text sorts by byte, and its folder is removed with it.
     ///
     /// # Errors
     /// [`DevstackError`], when there are no binaries or the server does not start.
@@ -61,9 +59,9 @@ impl Postgres {
             "shared_preload_libraries=pg_stat_statements",
         ];
         let binaries = binaries::postgres(None)?;
-        // A shutdown in order would write a checkpoint that nobody reads.
+        // SIGQUIT skips the checkpoint of a clean shutdown, which a throwaway server does not need.
         start(
-            Home::throwaway(NAME)?,
+            DataDir::throwaway(NAME)?,
             &binaries,
             "C",
             true,
@@ -72,14 +70,13 @@ impl Postgres {
         )
     }
 
-    /// Starts the server that keeps its data in `<dir>/postgres`, and makes it if need be. What it has
-    /// committed survives everything that the disk survives.
+    /// Starts the server with its data in `<dir>/postgres`, which is created if it is missing. Commits are durable.
     ///
-    /// As root, when the servers' account cannot enter `dir`, the data are below `/var/lib/afforo` and
-    /// `<dir>/postgres` is a link to them.
+    /// As root, if the account of the servers cannot enter `dir`, the data is below `/var/lib/afforo` and
+    /// `<dir>/postgres` is a link to it.
     ///
     /// # Errors
-    /// [`DevstackError::AlreadyRunning`] when it is, and whatever else hinders it.
+    /// [`DevstackError::AlreadyRunning`] if it runs already, and others if it cannot start.
     pub fn persistent(dir: &Path) -> Result<Self, DevstackError> {
         let settings = [
             "fsync=on",
@@ -90,23 +87,16 @@ impl Postgres {
             "jit=off",
             "log_checkpoints=off",
         ];
-        let home = Home::persistent(dir, NAME)?;
-        let version = fs::read_to_string(home.data().join("PG_VERSION")).ok();
+        let dir = DataDir::persistent(dir, NAME)?;
+        let version = fs::read_to_string(dir.data().join("PG_VERSION")).ok();
         let binaries = binaries::postgres(
             version
                 .as_deref()
                 .map(str::trim)
-                .map(|version| (version, home.data())),
+                .map(|version| (version, dir.data())),
         )?;
-        clear_stale_pid_file(&home)?;
-        start(
-            home,
-            &binaries,
-            "C.UTF-8 C",
-            false,
-            &settings,
-            ("INT", 30, "QUIT"),
-        )
+        clear_stale_pid_file(&dir)?;
+        start(dir, &binaries, "C.UTF-8 C", false, &settings, ("INT", 30, "QUIT"))
     }
 
     /// The address of a database, such as
@@ -114,7 +104,7 @@ impl Postgres {
     /// exists; any other has to be created first.
     pub fn url(&self, database: &str) -> String {
         let encode = |text| utf8_percent_encode(text, NON_ALPHANUMERIC);
-        // The port is spelt out because PGPORT would otherwise be in force.
+        // The explicit port overrides PGPORT.
         format!(
             "postgres://postgres@{}:5432/{}",
             encode(&self.socket_dir().to_string_lossy()),
@@ -122,7 +112,7 @@ impl Postgres {
         )
     }
 
-    /// Stops the server in order, and waits for that. Clients are disconnected.
+    /// Stops the server, disconnects clients, and waits for its end.
     pub fn stop(self) {
         drop(self);
     }
@@ -137,7 +127,7 @@ impl Deref for Postgres {
 }
 
 fn start(
-    home: Home,
+    dir: DataDir,
     binaries: &PostgresBinaries,
     locales: &str,
     throwaway: bool,
@@ -158,44 +148,43 @@ fn start(
         script.into(),
         "afforo-initdb".into(),
     ];
-    command.extend([binaries.initdb.clone().into(), home.data().into(), locales.into()]);
-    command.extend([binaries.postgres.clone().into(), "-D".into(), home.data().into()]);
+    command.extend([binaries.initdb.clone().into(), dir.data().into(), locales.into()]);
+    command.extend([binaries.postgres.clone().into(), "-D".into(), dir.data().into()]);
     command.extend([
         "-k".into(),
-        home.sockets.clone().into(),
+        dir.sockets.clone().into(),
         "-h".into(),
         "".into(),
         "-p".into(),
         "5432".into(),
     ]);
     command.extend(settings.iter().flat_map(|setting| ["-c".into(), setting.into()]));
-    Server::start(home, command, stop, is_ready).map(Postgres)
+    Server::start(dir, command, stop, is_ready).map(Postgres)
 }
 
-/// The server notes in its pid file that it is ready, or ready as a standby; a file of another process is a leftover.
-fn is_ready(home: &Home, pid: Pid) -> bool {
+/// The pid file says that the server is ready, or ready as a standby. A file of another process is stale.
+fn is_ready(dir: &DataDir, pid: Pid) -> bool {
     let ready = |status: &str| ["ready", "standby"].contains(&status);
-    pid_file(home).is_some_and(|(of, status)| of == pid && ready(&status))
+    pid_file(dir).is_some_and(|(of, status)| of == pid && ready(&status))
 }
 
-/// After a power cut the number in the pid file may be some other process's by now, and PostgreSQL would
-/// refuse to start. We hold the lock, so it can only be a server that was started by hand, and that one works
-/// in the folder.
-fn clear_stale_pid_file(home: &Home) -> Result<(), DevstackError> {
-    let Some((pid, _)) = pid_file(home).filter(|(pid, _)| processes::is_alive(*pid)) else {
+/// After a power cut the pid in the file may belong to another process, and PostgreSQL would refuse to start. This
+/// process holds the lock, so only a server that was started by hand can still run; its working directory tells.
+fn clear_stale_pid_file(dir: &DataDir) -> Result<(), DevstackError> {
+    let Some((pid, _)) = pid_file(dir).filter(|(pid, _)| processes::is_alive(*pid)) else {
         return Ok(());
     };
-    if processes::works_in(pid, &home.data()) {
-        let (server, folder, pid) = (NAME, home.folder.clone(), pid.as_raw_nonzero().get());
+    if processes::works_in(pid, &dir.data()) {
+        let (server, folder, pid) = (NAME, dir.folder.clone(), pid.as_raw_nonzero().get());
         return Err(DevstackError::AlreadyRunning { server, folder, pid });
     }
-    let path = home.data().join("postmaster.pid");
+    let path = dir.data().join("postmaster.pid");
     fs::remove_file(&path).map_err(super::doing(format!("remove {}", path.display())))
 }
 
 /// The process in the pid file, and its status.
-fn pid_file(home: &Home) -> Option<(Pid, String)> {
-    let text = fs::read_to_string(home.data().join("postmaster.pid")).ok()?;
+fn pid_file(dir: &DataDir) -> Option<(Pid, String)> {
+    let text = fs::read_to_string(dir.data().join("postmaster.pid")).ok()?;
     let mut lines = text.lines().map(str::trim);
     let pid = Pid::from_raw(lines.next()?.parse().ok()?)?;
     Some((pid, lines.nth(6).unwrap_or_default().to_owned()))

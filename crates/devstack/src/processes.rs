@@ -1,4 +1,4 @@
-//! What the system knows about processes: who lives, who descends from whom.
+//! Queries about processes: whether they run, and their descendants.
 
 use std::{fs, path::Path, process::Command};
 
@@ -7,12 +7,12 @@ use rustix::{
     process::{Pid, Signal, kill_process, test_kill_process},
 };
 
-/// Whether a process with this id exists, whoever it belongs to.
+/// Whether a process with this id exists, of any account.
 pub(super) fn is_alive(pid: Pid) -> bool {
     !matches!(test_kill_process(pid), Err(Errno::SRCH))
 }
 
-/// Whether a process still runs: one that has ended but that nobody has taken note of yet does not.
+/// Whether a process still runs. A zombie does not.
 pub(super) fn runs(pid: Pid) -> bool {
     match fs::read_to_string(format!("/proc/{}/stat", pid.as_raw_nonzero())) {
         Ok(stat) => !stat
@@ -23,11 +23,10 @@ pub(super) fn runs(pid: Pid) -> bool {
     }
 }
 
-/// Sends `signal` to the process and to everything that descends from it, and returns them.
+/// Sends `signal` to a process and all its descendants, and returns their ids.
 ///
-/// PostgreSQL puts each of its processes into a session of its own, so there is no group to signal. The
-/// parent is stopped before its children are listed, because it must neither start new ones meanwhile nor see
-/// them die and recover.
+/// Each process of PostgreSQL has its own session, so there is no group to signal. The parent is stopped before its
+/// children are listed, so that it neither starts new ones nor recovers from their death.
 pub(super) fn signal_tree(root: Pid, signal: Signal) -> Vec<Pid> {
     if signal != Signal::CONT {
         send(root, Signal::STOP);
@@ -40,17 +39,17 @@ pub(super) fn signal_tree(root: Pid, signal: Signal) -> Vec<Pid> {
     tree
 }
 
-/// Whether the process works in `folder`, as a PostgreSQL server does in its data.
+/// Whether `folder` is the working directory of the process, as for a PostgreSQL server and its data.
 pub(super) fn works_in(pid: Pid, folder: &Path) -> bool {
     let pid = pid.as_raw_nonzero();
     match fs::read_link(format!("/proc/{pid}/cwd")) {
         Ok(cwd) => cwd == folder,
-        // Without /proc the command line has to tell.
+        // Without /proc, look at the command line.
         Err(_) => ps(&["-p", &pid.to_string(), "-o", "command="]).contains(&*folder.to_string_lossy()),
     }
 }
 
-/// A process that has just ended is no error: the signal has nothing left to do.
+/// Ignores a process that has just ended.
 fn send(pid: Pid, signal: Signal) {
     let _ = kill_process(pid, signal);
 }
@@ -77,7 +76,7 @@ fn parents() -> Vec<(Pid, Option<Pid>)> {
     };
     processes
         .filter_map(|entry| fs::read_to_string(entry.ok()?.path().join("stat")).ok())
-        // The name in the parentheses may hold anything, parentheses too: `12 (a) b) S 1 …`.
+        // The name in parentheses may contain parentheses: `12 (a) b) S 1 …`.
         .filter_map(|stat| {
             let (pid, rest) = (stat.split_once(' ')?.0, stat.rsplit_once(')')?.1);
             pair(&format!("{pid} {}", rest.split_whitespace().nth(1)?))

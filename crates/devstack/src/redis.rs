@@ -14,51 +14,51 @@ use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use rustix::process::Pid;
 
 use super::{
-    DevstackError, binaries, doing,
-    home::Home,
+    DevstackError, binaries,
+    data_dir::DataDir,
+    doing,
     server::{Server, Stop},
 };
 
-/// What its folder is called.
+/// The name of its folder.
 pub(super) const NAME: &str = "redis";
 
 const SOCKET: &str = "redis.sock";
 
-/// What a path in a URL may show as it is.
+/// Bytes of a path that a URL needs not encode.
 const IN_PATH: &AsciiSet = &NON_ALPHANUMERIC
     .remove(b'/')
     .remove(b'-')
     .remove(b'_')
     .remove(b'.');
 
-/// It saves before it goes.
+/// On SIGTERM Redis saves before it ends.
 const STOP: Stop = ("TERM", 30, "KILL");
 
-/// A Redis server of our own. It listens on a Unix socket only, and asks for no password.
+/// A private Redis server. It listens on a Unix socket only, without a password.
 #[derive(Debug)]
 pub struct Redis(Server);
 
 impl Redis {
-    /// Starts a server for tests: it keeps nothing on disk, and its folder goes away with it. It has 4096
-    /// databases, so that each test can have its own.
+    /// Starts a server for tests: nothing is durable, and its folder is removed with it. It has 4096 databases, so that
+    /// each test can use its own.
     ///
     /// # Errors
     /// [`DevstackError`], when there is no binary or the server does not start.
     pub fn throwaway() -> Result<Self, DevstackError> {
         let program = binaries::redis()?;
         start(
-            Home::throwaway(NAME)?,
+            DataDir::throwaway(NAME)?,
             program,
             &["--databases", "4096", "--appendonly", "no"],
         )
     }
 
-    /// Starts the server that keeps its data in `<dir>/redis`, with the same detour as
-    /// [`Postgres::persistent`](super::Postgres::persistent). A crash of the machine loses at most its last
-    /// second.
+    /// Starts the server with its data in `<dir>/redis`, or in the fallback folder like
+    /// [`Postgres::persistent`](super::Postgres::persistent). A crash of the machine loses at most the last second.
     ///
     /// # Errors
-    /// [`DevstackError::AlreadyRunning`] when it is, and whatever else hinders it.
+    /// [`DevstackError::AlreadyRunning`] if it runs already, and others if it cannot start.
     pub fn persistent(dir: &Path) -> Result<Self, DevstackError> {
         let arguments = [
             "--databases",
@@ -69,12 +69,11 @@ impl Redis {
             "everysec",
         ];
         let program = binaries::redis()?;
-        start(Home::persistent(dir, NAME)?, program, &arguments)
+        start(DataDir::persistent(dir, NAME)?, program, &arguments)
     }
 
     /// The address of a logical database, such as
-    /// `redis+unix:///tmp/afforo-101-0123456789abcdef/redis.sock?db=0`. Whoever wants the newer protocol
-    /// appends `&protocol=resp3`.
+    /// `redis+unix:///tmp/afforo-101-0123456789abcdef/redis.sock?db=0`. Append `&protocol=resp3` for RESP3.
     pub fn url(&self, db: u32) -> String {
         format!(
             "redis+unix://{}?db={db}",
@@ -87,7 +86,7 @@ impl Redis {
         self.socket_dir().join(SOCKET)
     }
 
-    /// Stops the server in order, and waits for that.
+    /// Stops the server and waits for its end.
     pub fn stop(self) {
         drop(self);
     }
@@ -101,18 +100,18 @@ impl Deref for Redis {
     }
 }
 
-fn start(home: Home, program: PathBuf, arguments: &[&str]) -> Result<Redis, DevstackError> {
-    let data = home.data();
+fn start(dir: DataDir, program: PathBuf, arguments: &[&str]) -> Result<Redis, DevstackError> {
+    let data = dir.data();
     if !data.exists() {
         fs::create_dir(&data).map_err(doing(format!("make the folder {}", data.display())))?;
-        home.account.own(&data)?;
+        dir.account.own(&data)?;
     }
     let mut command: Vec<OsString> = vec![program.into()];
     command.extend([
         "--port".into(),
         "0".into(),
         "--unixsocket".into(),
-        home.sockets.join(SOCKET).into(),
+        dir.sockets.join(SOCKET).into(),
     ]);
     command.extend([
         "--unixsocketperm".into(),
@@ -122,13 +121,13 @@ fn start(home: Home, program: PathBuf, arguments: &[&str]) -> Result<Redis, Devs
     ]);
     command.extend(["--save", "", "--daemonize", "no"].map(OsString::from));
     command.extend(arguments.iter().map(OsString::from));
-    Server::start(home, command, STOP, is_ready).map(Redis)
+    Server::start(dir, command, STOP, is_ready).map(Redis)
 }
 
-/// While it loads its data it answers, but not with this.
-fn is_ready(home: &Home, _: Pid) -> bool {
+/// While Redis loads its data it answers `PING` with an error.
+fn is_ready(dir: &DataDir, _: Pid) -> bool {
     let ping = || -> std::io::Result<bool> {
-        let mut stream = UnixStream::connect(home.sockets.join(SOCKET))?;
+        let mut stream = UnixStream::connect(dir.sockets.join(SOCKET))?;
         stream.set_read_timeout(Some(Duration::from_secs(1)))?;
         stream.write_all(b"PING\r\n")?;
         let mut answer = [0; 5];

@@ -1,4 +1,4 @@
-//! The secret of a development server, kept beside its data: what it signs is good after a restart too.
+//! The secret of a development server, stored beside its data so that signatures survive a restart.
 
 use std::{
     fs::{self, OpenOptions},
@@ -7,15 +7,15 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use super::{DevstackError, doing, home};
+use super::{DevstackError, data_dir, doing};
 
-/// The secret below `dir`, which `make` makes if there is none. Nobody but us may read it. Of several processes, the first to
-/// lock the file makes it.
+/// Reads the secret below `dir`, or creates it with `make`. The file has mode 0600. The first process to lock it creates
+/// the secret.
 ///
 /// # Errors
-/// When it can be neither read nor written.
-pub fn kept_secret(dir: &Path, make: impl FnOnce() -> String) -> Result<String, DevstackError> {
-    home::make_open_folder(dir)?;
+/// If the file cannot be read or written.
+pub fn load_or_create_secret(dir: &Path, make: impl FnOnce() -> String) -> Result<String, DevstackError> {
+    data_dir::make_open_folder(dir)?;
     let file = file(dir);
     let kept = || {
         let mut opened = OpenOptions::new()
@@ -37,8 +37,8 @@ pub fn kept_secret(dir: &Path, make: impl FnOnce() -> String) -> Result<String, 
     kept().map_err(doing(format!("read or write {}", file.display())))
 }
 
-/// Forgets it. That there is none is no error.
-pub(super) fn forget(dir: &Path) -> Result<(), DevstackError> {
+/// Removes the secret. A missing file is not an error.
+pub(super) fn remove(dir: &Path) -> Result<(), DevstackError> {
     let file = file(dir);
     match fs::remove_file(&file) {
         Err(error) if error.kind() != ErrorKind::NotFound => {
@@ -62,22 +62,22 @@ mod tests {
     fn secret_is_made_once_with_mode_0600_and_can_be_removed() {
         let folder = tempfile::tempdir().unwrap();
         let dir = folder.path().join(".afforo");
-        assert_eq!(kept_secret(&dir, || "first".into()).unwrap(), "first");
-        assert_eq!(kept_secret(&dir, || "second".into()).unwrap(), "first");
+        assert_eq!(load_or_create_secret(&dir, || "first".into()).unwrap(), "first");
+        assert_eq!(load_or_create_secret(&dir, || "second".into()).unwrap(), "first");
         let mode = fs::metadata(file(&dir)).unwrap().permissions().mode();
         assert_eq!(mode & 0o777, 0o600);
         fs::write(file(&dir), "").unwrap();
-        assert_eq!(kept_secret(&dir, || "again".into()).unwrap(), "again");
-        forget(&dir).unwrap();
-        forget(&dir).unwrap();
-        assert_eq!(kept_secret(&dir, || "third".into()).unwrap(), "third");
+        assert_eq!(load_or_create_secret(&dir, || "again".into()).unwrap(), "again");
+        remove(&dir).unwrap();
+        remove(&dir).unwrap();
+        assert_eq!(load_or_create_secret(&dir, || "third".into()).unwrap(), "third");
     }
 
     #[test]
     fn concurrent_first_starts_share_one_secret() {
         for _ in 0..50 {
             let folder = tempfile::tempdir().unwrap();
-            let kept = |name: &str| kept_secret(folder.path(), || name.repeat(50)).unwrap();
+            let kept = |name: &str| load_or_create_secret(folder.path(), || name.repeat(50)).unwrap();
             let all: Vec<String> = thread::scope(|scope| {
                 let starts = ["a", "b", "c", "d"].map(|name| scope.spawn(move || kept(name)));
                 starts.into_iter().map(|start| start.join().unwrap()).collect()

@@ -1,4 +1,4 @@
-//! What PostgreSQL and Redis have in common: starting, stopping, and being made to fail.
+//! Starting, stopping and failing a server, for PostgreSQL and Redis alike.
 
 use std::{
     ffi::OsString,
@@ -11,107 +11,104 @@ use std::{
 use rustix::process::{Pid, Signal};
 
 use super::{
-    DevstackError, doing,
-    home::Home,
+    DevstackError,
+    data_dir::DataDir,
+    doing,
     supervise::{Plan, Supervised, Unready},
 };
 
-/// How long a server may take to be ready. Making a new cluster, or recovering after a crash, is part of it.
+/// How long a server may take to be ready, including `initdb` or crash recovery.
 const START: Duration = Duration::from_mins(2);
 
-/// How many lines of the log an error shows.
+/// Number of log lines in an error.
 const TAIL: usize = 12;
 
-/// A running server. Dropping it stops it in order and waits for that, which blocks the thread.
+/// A running server. Dropping it stops the server and blocks until it has ended.
 #[derive(Debug)]
 pub struct Server {
     // Fields are dropped in this order: first the server ends, then the lock is released.
     supervised: Mutex<Supervised>,
-    home: Home,
-    ready: fn(&Home, Pid) -> bool,
+    dir: DataDir,
+    ready: fn(&DataDir, Pid) -> bool,
 }
 
-/// How a server is told to stop: the signal, the seconds it has to follow, and the signal after that.
+/// How to stop a server: first signal, seconds to wait, second signal.
 pub(super) type Stop = (&'static str, u32, &'static str);
 
 impl Server {
     pub(super) fn start(
-        home: Home,
+        dir: DataDir,
         command: Vec<OsString>,
-        (ask, patience, insist): Stop,
-        ready: fn(&Home, Pid) -> bool,
+        (stop_signal, stop_timeout, force_signal): Stop,
+        ready: fn(&DataDir, Pid) -> bool,
     ) -> Result<Self, DevstackError> {
         let plan = Plan {
             command,
-            folder: home.folder.clone(),
-            log: home.log(),
-            remains: home.remains.clone(),
-            account: home.account.clone(),
-            ask,
-            patience,
-            insist,
+            folder: dir.folder.clone(),
+            log: dir.log(),
+            cleanup_dir: dir.cleanup_dir.clone(),
+            account: dir.account.clone(),
+            stop_signal,
+            stop_timeout,
+            force_signal,
         };
         let mut supervised =
-            Supervised::start(&plan, &home.lock).map_err(doing(format!("start {}", home.server)))?;
-        wait_until_ready(&mut supervised, &home, ready)?;
+            Supervised::start(&plan, &dir.lock).map_err(doing(format!("start {}", dir.server)))?;
+        wait_until_ready(&mut supervised, &dir, ready)?;
         Ok(Self {
             supervised: Mutex::new(supervised),
-            home,
+            dir,
             ready,
         })
     }
 
     /// The folder with the server's sockets. Only the account that runs it, and root, may enter it.
     pub fn socket_dir(&self) -> &Path {
-        &self.home.sockets
+        &self.dir.sockets
     }
 
-    /// The folder with the server's data, where it really is: for a clone that the servers' account cannot
-    /// enter it is below `/var/lib/afforo`.
+    /// The canonical path of the data. It is below `/var/lib/afforo` if the account cannot enter the requested folder.
     pub fn data_dir(&self) -> PathBuf {
-        self.home.data()
+        self.dir.data()
     }
 
-    /// The file that takes the server's output. That of the run before is beside it, with `.old` at its
-    /// name's end.
+    /// The file with the server's output. The file of the previous run ends in `.old`.
     pub fn log_path(&self) -> PathBuf {
-        self.home.log()
+        self.dir.log()
     }
 
-    /// The id of the server's (main) process; none when it has ended, as after [`Server::kill`].
+    /// The id of the server's main process; none after it ended, such as by [`Server::kill`].
     pub fn pid(&self) -> Option<i32> {
         self.supervised().server().map(|pid| pid.as_raw_nonzero().get())
     }
 
-    /// A fault for tests: ends all the server's processes at once, as a power cut does. [`Server::restart`]
-    /// brings it back.
+    /// A fault for tests: kills all processes of the server, like a power cut. [`Server::restart`] starts it again.
     pub fn kill(&self) {
         self.supervised().kill();
     }
 
-    /// A fault for tests: stops the server's processes, so that its clients wait in vain until
-    /// [`Server::resume`].
+    /// A fault for tests: pauses all processes of the server, so that clients wait until [`Server::resume`].
     pub fn pause(&self) {
         self.supervised().signal(Signal::STOP);
     }
 
-    /// Lets a server that was paused go on.
+    /// Resumes a paused server.
     pub fn resume(&self) {
         self.supervised().signal(Signal::CONT);
     }
 
-    /// Ends the server at once if it still runs, starts it again on the same data and the same socket, and
-    /// waits until it is ready. What has not reached the disk by then is lost.
+    /// Kills the server if it runs, starts it again on the same data and socket, and waits until it is ready. Data that
+    /// is not on disk is lost.
     pub fn restart(&self) -> Result<(), DevstackError> {
         let mut supervised = self.supervised();
         supervised.kill();
         supervised
-            .again()
-            .map_err(doing(format!("start {} again", self.home.server)))?;
-        wait_until_ready(&mut supervised, &self.home, self.ready)
+            .start_again()
+            .map_err(doing(format!("start {} again", self.dir.server)))?;
+        wait_until_ready(&mut supervised, &self.dir, self.ready)
     }
 
-    /// A panic elsewhere leaves nothing half done in here.
+    /// A panic while the lock is held leaves the value consistent.
     fn supervised(&self) -> MutexGuard<'_, Supervised> {
         self.supervised.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -119,11 +116,11 @@ impl Server {
 
 fn wait_until_ready(
     supervised: &mut Supervised,
-    home: &Home,
-    ready: fn(&Home, Pid) -> bool,
+    dir: &DataDir,
+    ready: fn(&DataDir, Pid) -> bool,
 ) -> Result<(), DevstackError> {
     let failed = |reason: Unready| {
-        let (server, log, reason) = (home.server, home.log(), reason.to_string());
+        let (server, log, reason) = (dir.server, dir.log(), reason.to_string());
         let tail = tail(&log).unwrap_or_default();
         DevstackError::Failed {
             server,
@@ -132,7 +129,7 @@ fn wait_until_ready(
             tail,
         }
     };
-    supervised.until(|pid| ready(home, pid), START).map_err(failed)
+    supervised.until(|pid| ready(dir, pid), START).map_err(failed)
 }
 
 fn tail(log: &Path) -> io::Result<String> {

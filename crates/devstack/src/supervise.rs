@@ -1,8 +1,8 @@
-//! The supervisor: a shell that runs a server and stops it when we end, however we end.
+//! The supervisor: a shell that runs a server, and stops it when the owner ends for any reason.
 //!
-//! The shell blocks on a pipe that only we hold. When we close it, or the system does because we were killed,
-//! the shell stops the server and removes what has to go. It is in a process group of its own, so Ctrl-C in a
-//! terminal reaches us and not the servers, and we stop them in our order.
+//! The shell blocks on a pipe whose other end only the owner holds. When it closes, also because the owner was killed,
+//! the shell stops the server and removes its folder. The shell has its own process group, so that Ctrl-C in a terminal
+//! reaches the owner only.
 
 use std::{
     ffi::OsString,
@@ -23,17 +23,16 @@ use super::{
     processes::{runs, signal_tree},
 };
 
-/// Standard input is our pipe, standard output tells us what happens, standard error is the lock, which moves
-/// to descriptor 4 so that the server inherits it.
+/// Standard input is the pipe, standard output reports events, standard error is the lock. The lock moves to descriptor
+/// 4, so that the server inherits it.
 ///
-/// It ignores the signals that would end it before the server: when we are killed while the server is paused,
-/// for one, the system sends SIGHUP to the group that is left without a parent. The servers set handlers of
-/// their own.
+/// The shell ignores signals that would end it before the server. For example, when the owner is killed while the server
+/// is paused, the system sends SIGHUP to the orphaned group. The servers set their own handlers.
 ///
-/// The signal to stop is repeated, because a server that is only just starting may miss the first. A line on
-/// the pipe after the server has ended starts it again.
+/// The stop signal is repeated, because a starting server may miss the first. A line on the pipe after the server ended
+/// starts it again.
 const SCRIPT: &str = r#"
-log=$1 remains=$2 ask=$3 patience=$4 insist=$5
+log=$1 cleanup_dir=$2 stop_signal=$3 stop_timeout=$4 force_signal=$5
 shift 5
 trap '' HUP INT QUIT TERM PIPE
 exec 3<&0 </dev/null 4>&2
@@ -45,13 +44,13 @@ while :; do
     echo "started $server"
     {
         read -r order <&3
-        while [ "$patience" -gt 0 ]; do
-            kill -s "$ask" "$server" || exit
+        while [ "$stop_timeout" -gt 0 ]; do
+            kill -s "$stop_signal" "$server" || exit
             kill -s CONT "$server"
-            patience=$((patience - 1))
+            stop_timeout=$((stop_timeout - 1))
             sleep 1
         done
-        kill -s "$insist" "$server"
+        kill -s "$force_signal" "$server"
     } >/dev/null 2>&1 4>&- &
     watcher=$!
     wait "$server"
@@ -59,28 +58,28 @@ while :; do
     { kill -s KILL "$watcher"; wait "$watcher"; echo "ended $status"; } 2>/dev/null
     read -r order <&3 || break
 done
-rm -rf "$remains"
+rm -rf "$cleanup_dir"
 "#;
 
-/// What to run, and how to end it.
+/// What to run, and how to stop it.
 #[derive(Debug)]
 pub(super) struct Plan {
     /// The server and its arguments.
     pub(super) command: Vec<OsString>,
-    /// Where it works.
+    /// Its working directory.
     pub(super) folder: PathBuf,
-    /// Takes its output.
+    /// Receives its output.
     pub(super) log: PathBuf,
-    /// Removed after it has ended for good.
-    pub(super) remains: PathBuf,
-    /// Who runs it.
+    /// Removed after the server ended.
+    pub(super) cleanup_dir: PathBuf,
+    /// The account that runs it.
     pub(super) account: Account,
-    /// The signal that asks it to stop.
-    pub(super) ask: &'static str,
-    /// How many seconds it has to follow.
-    pub(super) patience: u32,
-    /// The signal after that.
-    pub(super) insist: &'static str,
+    /// The first signal to stop it.
+    pub(super) stop_signal: &'static str,
+    /// Seconds until the second signal.
+    pub(super) stop_timeout: u32,
+    /// The second signal.
+    pub(super) force_signal: &'static str,
 }
 
 /// Why a server is not ready.
@@ -94,7 +93,7 @@ pub(super) enum Unready {
     TooSlow(Duration),
 }
 
-/// A server with its supervisor. Dropping it stops the server and waits for that.
+/// A server with its supervisor. Dropping it stops the server and waits for its end.
 #[derive(Debug)]
 pub(super) struct Supervised {
     shell: Child,
@@ -115,16 +114,20 @@ impl Supervised {
         shell
             .args(["-c", SCRIPT, "afforo-supervisor"])
             .arg(&plan.log)
-            .arg(&plan.remains);
+            .arg(&plan.cleanup_dir);
         shell
-            .args([plan.ask, &plan.patience.to_string(), plan.insist])
+            .args([
+                plan.stop_signal,
+                &plan.stop_timeout.to_string(),
+                plan.force_signal,
+            ])
             .args(&plan.command);
         shell.current_dir(&plan.folder).process_group(0);
         shell
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(lock.try_clone()?);
-        own_environment(&mut shell);
+        clean_environment(&mut shell);
         plan.account.apply(&mut shell);
 
         let mut shell = shell.spawn()?;
@@ -182,23 +185,22 @@ impl Supervised {
         }
     }
 
-    /// Ends all the processes of the server at once, as a power cut does. Its supervisor stays.
+    /// Kills all processes of the server, like a power cut. The supervisor stays.
     pub(super) fn kill(&mut self) {
         let Some(server) = self.server() else { return };
         let killed = signal_tree(server, Signal::KILL);
         while self.server.is_some() {
             self.server = self.events.recv().ok().and_then(|event| event.started());
         }
-        // The system may take its time with the children, and PostgreSQL does not start while one of them holds on to
-        // the shared memory.
+        // PostgreSQL does not start while a child of the killed server still uses the shared memory.
         let deadline = Instant::now() + Duration::from_secs(10);
         while killed.iter().any(|pid| runs(*pid)) && Instant::now() < deadline {
-            nap();
+            sleep_briefly();
         }
     }
 
-    /// Starts the server again after it has ended.
-    pub(super) fn again(&mut self) -> io::Result<()> {
+    /// Starts the server again after it ended.
+    pub(super) fn start_again(&mut self) -> io::Result<()> {
         self.pipe
             .as_mut()
             .map_or(Ok(()), |pipe| pipe.write_all(b"again\n"))
@@ -207,9 +209,9 @@ impl Supervised {
 
 #[expect(
     clippy::disallowed_methods,
-    reason = "servers are started and ended apart from any runtime"
+    reason = "runs on a blocking thread, outside the runtime"
 )]
-fn nap() {
+fn sleep_briefly() {
     thread::sleep(Duration::from_millis(2));
 }
 
@@ -221,14 +223,13 @@ impl Drop for Supervised {
         while let Ok(event) = self.events.recv() {
             self.server = event.started();
         }
-        // There still is one only if somebody killed the supervisor.
+        // A server is left only if the supervisor was killed.
         self.signal(Signal::KILL);
     }
 }
 
-/// A server must not depend on the variables that happen to be set here: `PGPORT` and `LC_ALL` change what it
-/// does.
-fn own_environment(shell: &mut Command) {
+/// Removes variables such as `PGPORT` and `LC_ALL`, which would change how a server behaves.
+fn clean_environment(shell: &mut Command) {
     for (name, _) in std::env::vars_os() {
         if ["PG", "LC_", "LANG"]
             .iter()

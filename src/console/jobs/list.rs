@@ -21,7 +21,7 @@ use crate::{
     },
     worker::{Queues, dead_letters::LetterId},
 };
-use apalis_redis_queue::{QueueError, SeenJob, State as JobState};
+use apalis_redis_queue::{JobInfo, QueueError, State as JobState};
 
 /// Jobs of a queue that are listed.
 const LISTED: usize = 100;
@@ -108,14 +108,14 @@ async fn in_queues(queues: &Queues, state: JobState, only: Option<&str>) -> Resu
         if only.is_some_and(|only| only != queue.name()) {
             continue;
         }
-        let letter = |job: &SeenJob| match state {
+        let letter = |job: &JobInfo| match state {
             JobState::Dead => letters::query(&LetterId::Job {
                 queue: queue.name().to_owned(),
                 id: job.id.clone(),
             }),
             _ => String::new(),
         };
-        let row = |job: SeenJob| Row {
+        let row = |job: JobInfo| Row {
             letter: letter(&job),
             id: format!("{}:{}", queue.name(), job.id),
             about: job.payload.unwrap_or_default(),

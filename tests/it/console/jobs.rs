@@ -29,7 +29,7 @@ async fn give_up(app: &TestApp, order: i64) -> (i64, i64) {
 
 /// Makes a job of the periodic queue that no worker can read, and has one give it up.
 async fn dead_job(app: &TestApp, queues: &Queues) {
-    let queue: Queue<serde_json::Value> = queues.periodic.inspected();
+    let queue: Queue<serde_json::Value> = queues.periodic.untyped();
     queue
         .push("unheard-of", &json!({ "job": "unheard_of" }))
         .await

@@ -140,7 +140,7 @@ async fn job_that_always_crashes_its_worker_becomes_dead() {
     };
     let queue = queue(&server, config.clone());
     queue.push("poison", &Job { n: 0 }).await.unwrap();
-    // A handler that never ends, with a lease that nobody renews, looks to Redis like a crash.
+    // A handler that never ends, with a lease that is not renewed, looks to Redis like a crash.
     let _worker = worker(&server, config, 4, |_: Job, _| pending());
     until_dead(&queue, 1).await;
     let dead = queue.dead(1).await.unwrap();

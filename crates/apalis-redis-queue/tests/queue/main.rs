@@ -160,7 +160,7 @@ async fn until_counts(queue: &Queue<Job>, expected: Counts) {
     assert!(reached.is_ok(), "counts are {counts:?}, not {expected:?}");
 }
 
-/// Waits until so many jobs are dead, and none is anything else.
+/// Waits until this number of jobs is dead, and none is in another state.
 async fn until_dead(queue: &Queue<Job>, dead: u64) {
     let expected = Counts {
         dead,

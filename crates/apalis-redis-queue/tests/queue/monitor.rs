@@ -2,12 +2,12 @@
 
 use std::time::Duration;
 
-use apalis_redis_queue::{Counts, JobError, QueueConfig, SeenJob, State};
+use apalis_redis_queue::{Counts, JobError, JobInfo, QueueConfig, State};
 use devstack::Redis;
 
 use super::{Job, config, gate, queue, until, until_counts, worker};
 
-fn ids(jobs: &[SeenJob]) -> Vec<&str> {
+fn ids(jobs: &[JobInfo]) -> Vec<&str> {
     jobs.iter().map(|job| job.id.as_str()).collect()
 }
 

@@ -14,7 +14,7 @@ use super::{
 #[tokio::test]
 async fn hanging_redis_delays_jobs_without_costing_an_attempt() {
     let server = Redis::throwaway().unwrap();
-    // A claim that got lost in the stall would leave its jobs dead.
+    // A claim whose answer is lost in the stall would make its jobs dead.
     let config = QueueConfig {
         max_attempts: 1,
         ..config()
@@ -24,8 +24,8 @@ async fn hanging_redis_delays_jobs_without_costing_an_attempt() {
     let _worker = worker(&server, config, 4, tell(ran));
     until_subscribed(&server).await;
 
-    // They fall due while Redis hangs, so that the first claim it then finds in its socket gets them:
-    // one that the worker has long given up.
+    // The jobs become due while Redis hangs. The first claim that Redis then reads gets them, and the worker has
+    // already given that claim up.
     for n in 0..20 {
         queue
             .push_in(Duration::from_millis(200), &n.to_string(), &Job { n })
@@ -64,7 +64,7 @@ async fn worker_survives_a_restart_and_a_flush_of_redis() {
     push("after flush").await;
     assert_eq!(next(&mut runs).await.task_id, "after flush");
 
-    // The two that Redis forgot while they ran end without effect.
+    // The two running jobs that Redis lost end without effect.
     gate.add_permits(3);
     until_counts(&queue, Counts::default()).await;
 }
@@ -94,7 +94,7 @@ async fn worker_reconnects_after_redis_refused_its_login() {
     let _worker = worker(&server, config(), 4, tell(ran));
     until_subscribed(&server).await;
 
-    // Being refused a login is no I/O error, after which the connection manager would not try again.
+    // A refused login is not an I/O error, so the connection manager does not retry after it.
     let mut command = async |arguments: &[&str]| {
         let mut command = redis::cmd(arguments[0]);
         let () = command

@@ -24,7 +24,7 @@ async fn shutdown_finishes_running_jobs_and_leaves_waiting_ones() {
     assert!(!worker.task.is_finished());
     gate.add_permits(1);
     worker.ended().await.unwrap();
-    // Not awaited: when the worker has ended, Redis knows already.
+    // No waiting: Redis is up to date when the worker has ended.
     assert_eq!(
         queue.counts().await.unwrap(),
         Counts {
@@ -64,7 +64,7 @@ async fn job_longer_than_the_grace_period_is_released_without_an_attempt() {
 
     let second = worker(&server, config, 2, hang);
     assert_eq!(next(&mut runs).await.attempt, 1);
-    // Dropped without a word, it returns the job too.
+    // A dropped worker releases the job too.
     second.task.abort();
     until_counts(
         &queue,

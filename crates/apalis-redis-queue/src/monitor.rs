@@ -1,4 +1,4 @@
-//! Looking at jobs, for who looks after them: which wait, run, failed and are done.
+//! Listing jobs by state, and the status of the Redis server.
 
 use std::{
     collections::HashMap,
@@ -11,50 +11,50 @@ use redis::pipe;
 
 use super::{Payload, Queue, QueueError};
 
-/// Where a job stands.
+/// The state of a job.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum State {
     /// Waits for a worker.
     Ready,
-    /// Waits for its time, or for the end of the pause after a failure.
+    /// Waits for its due time, or for the end of the pause after a failure.
     Delayed,
     /// With a worker.
     Running,
-    /// Done, and still known.
+    /// Done, and its id is still known.
     Done,
-    /// Failed for good.
+    /// Failed, and will not run again.
     Dead,
 }
 
-/// A job as it was just now.
+/// A snapshot of a job.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct SeenJob {
+pub struct JobInfo {
     /// The id it was pushed under.
     pub id: String,
     /// The payload as it is in Redis; none once it is done.
     pub payload: Option<String>,
-    /// Runs it had, the one under way included.
+    /// Number of runs, including the current one.
     pub attempts: u32,
-    /// Runs that it may have.
+    /// Number of runs after which it is dead.
     pub max_attempts: u32,
-    /// What the last run failed with.
+    /// The error of the last run.
     pub error: Option<String>,
-    /// When it is due, when its lease ends, when it was done or when it died; none while it is ready.
+    /// When it is due, its lease ends, it was done or it died. None while it is ready.
     pub at: Option<DateTime<Utc>>,
 }
 
-/// A Redis that answered.
+/// The status of a Redis server that answered.
 #[derive(Clone, Debug)]
 pub struct Server {
-    /// `name:value` lines; none where we may not ask for them.
+    /// The `name:value` lines of `INFO`; empty where the account may not run it.
     pub text: String,
-    /// How long it took to answer.
+    /// Round-trip time of a `PING`.
     pub latency: Duration,
-    /// Workers that listen for jobs of the queue.
+    /// Number of workers subscribed to the queue.
     pub workers: u64,
 }
 
-/// State, payload, attempts, most attempts and error.
+/// State, payload, attempts, max attempts and error.
 type Fields = (
     Option<String>,
     Option<Vec<u8>>,
@@ -66,9 +66,9 @@ type Fields = (
 const FIELDS: [&str; 5] = ["state", "payload", "attempts", "max_attempts", "error"];
 
 impl<T: Payload> Queue<T> {
-    /// Up to `limit` jobs of a state: those that are next first, or the latest of what is over. A job that moves on meanwhile
-    /// may be missing.
-    pub async fn jobs(&self, state: State, limit: usize) -> Result<Vec<SeenJob>, QueueError> {
+    /// Up to `limit` jobs in a state: waiting ones by due time, ended ones newest first. A job that changes its state
+    /// meanwhile may be missing.
+    pub async fn jobs(&self, state: State, limit: usize) -> Result<Vec<JobInfo>, QueueError> {
         let (keys, last) = (&self.keys, isize::try_from(limit).unwrap_or(isize::MAX) - 1);
         let ids = match state {
             State::Ready => redis::Cmd::lrange(&keys.ready, -last - 1, -1),
@@ -91,9 +91,9 @@ impl<T: Payload> Queue<T> {
                     .await?;
                 let jobs = ids.into_iter().zip(fields).filter_map(|((id, at), fields)| {
                     let (state, payload, attempts, max_attempts, error) = fields;
-                    // Gone since its id was read.
+                    // The job was removed after its id was read.
                     state?;
-                    Some(SeenJob {
+                    Some(JobInfo {
                         id,
                         payload: payload.map(|payload| String::from_utf8_lossy(&payload).into_owned()),
                         attempts: attempts.unwrap_or_default(),
@@ -107,7 +107,7 @@ impl<T: Payload> Queue<T> {
             .await
     }
 
-    /// How many jobs are done and still known.
+    /// The number of done jobs whose id is still known.
     pub async fn done(&self) -> Result<u64, QueueError> {
         let keep = i64::try_from(self.config.keep_done.as_millis()).unwrap_or(i64::MAX);
         self.pool
@@ -120,7 +120,7 @@ impl<T: Payload> Queue<T> {
             .await
     }
 
-    /// Where those of some jobs stand that are known.
+    /// The states of the given jobs, without those that are unknown.
     pub async fn known(&self, ids: &[String]) -> Result<HashMap<String, State>, QueueError> {
         let fields = self
             .pool
@@ -142,7 +142,7 @@ impl<T: Payload> Queue<T> {
         Ok(known.collect())
     }
 
-    /// What Redis says of itself, how long it took to answer, and how many workers listen for jobs of this queue.
+    /// The status of Redis, and the number of workers of this queue.
     pub async fn server(&self) -> Result<Server, QueueError> {
         self.pool
             .run(async |connection: &mut Connection| {

@@ -1,4 +1,4 @@
-//! Where a server lives: its folder, its sockets, its account.
+//! The folder of a server: data, log, lock, sockets and account.
 
 use std::{
     env,
@@ -15,39 +15,38 @@ use std::{
 
 use super::{DevstackError, account::Account, doing, lock};
 
-/// Takes in what is under a folder that the servers' account cannot enter.
-const FAR: &str = "/var/lib/afforo";
+/// Holds data when the account of the servers cannot enter the requested folder.
+const FALLBACK_DIR: &str = "/var/lib/afforo";
 
-/// The system allows about a hundred bytes for a socket's path; the longest name that follows has
-/// thirty-five.
+/// A socket path has at most about 100 bytes, and up to 35 follow the base.
 const LONGEST_BASE: usize = 60;
 
-/// The folder of one server, locked for us.
+/// The folder of a server, locked by this process.
 ///
-/// It holds `owner` (the lock), `log` and `data`; nobody but the account may enter it.
+/// It holds `owner` (the lock), `log` and `data`. Only the account may enter it.
 #[derive(Debug)]
-pub(super) struct Home {
+pub(super) struct DataDir {
     /// `postgres` or `redis`.
     pub(super) server: &'static str,
-    /// The folder itself, without any link on the way.
+    /// The canonical path of the folder.
     pub(super) folder: PathBuf,
-    /// Where the server puts its sockets: a short path.
+    /// The folder of the sockets: a short path.
     pub(super) sockets: PathBuf,
-    /// What goes away together with the server.
-    pub(super) remains: PathBuf,
-    /// Who runs the server.
+    /// The folder that is removed when the server ends.
+    pub(super) cleanup_dir: PathBuf,
+    /// The account that runs the server.
     pub(super) account: Account,
-    /// The lock, which the supervisor inherits.
+    /// The lock. The supervisor inherits it.
     pub(super) lock: File,
 }
 
-impl Home {
-    /// A fresh folder that goes away with the server.
+impl DataDir {
+    /// A fresh folder that is removed with the server.
     pub(super) fn throwaway(server: &'static str) -> Result<Self, DevstackError> {
         static COUNT: AtomicU32 = AtomicU32::new(0);
         let account = Account::for_new_data()?;
         let base = match &account {
-            Account::Ourselves => Some(env::temp_dir()).filter(|base| base.as_os_str().len() <= LONGEST_BASE),
+            Account::Current => Some(env::temp_dir()).filter(|base| base.as_os_str().len() <= LONGEST_BASE),
             Account::Dropped { .. } => None,
         };
         let base = base.unwrap_or_else(|| PathBuf::from("/tmp"));
@@ -55,32 +54,31 @@ impl Home {
             let count = COUNT.fetch_add(1, Ordering::Relaxed);
             let folder = base.join(format!("afforo-{server}-{}-{count}", process::id()));
             match DirBuilder::new().mode(0o700).create(&folder) {
-                // The number of a process comes back one day, and the other one may have been killed with its
-                // supervisor.
+                // Process ids are reused, and an earlier process may have been killed together with its supervisor.
                 Err(error) if error.kind() == ErrorKind::AlreadyExists => continue,
                 made => made.map_err(doing(format!("make the folder {}", folder.display())))?,
             }
             let lock = lock::take(&folder, server)?;
             account.own(&folder)?;
-            let (sockets, remains) = (folder.clone(), folder.clone());
+            let (sockets, cleanup_dir) = (folder.clone(), folder.clone());
             return Ok(Self {
                 server,
                 folder,
                 sockets,
-                remains,
+                cleanup_dir,
                 account,
                 lock,
             });
         }
     }
 
-    /// The folder of the data that `server` keeps below `dir`, made if need be.
+    /// The folder of `server` below `dir`, created if it is missing.
     pub(super) fn persistent(dir: &Path, server: &'static str) -> Result<Self, DevstackError> {
         make_open_folder(dir)?;
         let dir = dir
             .canonicalize()
             .map_err(doing(format!("find {}", dir.display())))?;
-        let folder = settle(&dir, server)?;
+        let folder = find_or_create(&dir, server)?;
         let account = Account::for_data_in(&folder)?;
         account.own(&folder)?;
         if !account.can_enter(&folder).map_err(doing("run /bin/sh"))? {
@@ -94,44 +92,43 @@ impl Home {
         Ok(Self {
             server,
             folder,
-            remains: sockets.clone(),
+            cleanup_dir: sockets.clone(),
             sockets,
             account,
             lock,
         })
     }
 
-    /// Where the server keeps its files.
+    /// The folder of the server's data files.
     pub(super) fn data(&self) -> PathBuf {
         self.folder.join("data")
     }
 
-    /// Where the server's output goes.
+    /// The file that receives the server's output.
     pub(super) fn log(&self) -> PathBuf {
         self.folder.join("log")
     }
 }
 
-impl Drop for Home {
-    /// The supervisor has done this, unless it never started or was killed itself.
+impl Drop for DataDir {
+    /// Needed only if the supervisor never started or was killed.
     fn drop(&mut self) {
-        let _ = fs::remove_dir_all(&self.remains);
-        // The server has ended. A process that another thread has just forked holds on to the lock until it becomes another
-        // program.
+        let _ = fs::remove_dir_all(&self.cleanup_dir);
+        // A process that another thread has just forked shares the lock until it calls `exec`.
         let _ = self.lock.unlock();
     }
 }
 
-/// Data that exist, locked so that they can be removed.
+/// Existing data, locked for removal.
 #[derive(Debug)]
-pub(super) struct Kept {
+pub(super) struct ExistingData {
     link: PathBuf,
     folder: PathBuf,
     _lock: File,
 }
 
-impl Kept {
-    /// What `server` keeps below `dir`, if anything.
+impl ExistingData {
+    /// The data of `server` below `dir`, if it exists.
     pub(super) fn find(dir: &Path, server: &'static str) -> Result<Option<Self>, DevstackError> {
         let link = dir.join(server);
         match link.canonicalize() {
@@ -145,25 +142,24 @@ impl Kept {
         }
     }
 
-    /// Removes the data, and the link to them if there is one.
+    /// Removes the data, and the link to it if there is one.
     pub(super) fn remove(self) -> Result<(), DevstackError> {
         fs::remove_dir_all(&self.folder).map_err(doing(format!("remove {}", self.folder.display())))?;
         if self.link.is_symlink() {
             fs::remove_file(&self.link).map_err(doing(format!("remove {}", self.link.display())))?;
-            // Whichever server is removed last takes the folder that held both along.
+            // Succeeds for the server that is removed last.
             let _ = self
                 .folder
                 .parent()
-                .filter(|holder| holder.starts_with(FAR))
+                .filter(|holder| holder.starts_with(FALLBACK_DIR))
                 .map(fs::remove_dir);
         }
         Ok(())
     }
 }
 
-/// Finds or makes the server's folder: `<dir>/<server>`, or behind a link of that name where the account
-/// cannot enter `dir`.
-fn settle(dir: &Path, server: &str) -> Result<PathBuf, DevstackError> {
+/// Finds or creates `<dir>/<server>`. Where the account cannot enter `dir`, it is a link to the fallback folder.
+fn find_or_create(dir: &Path, server: &str) -> Result<PathBuf, DevstackError> {
     let near = dir.join(server);
     if near.exists() {
         return near
@@ -172,22 +168,22 @@ fn settle(dir: &Path, server: &str) -> Result<PathBuf, DevstackError> {
     }
     let account = Account::for_new_data()?;
     let folder = match fs::read_link(&near) {
-        // What the link leads to has been removed.
+        // The link exists, but its target was removed.
         Ok(far) => far,
         Err(_) if account.can_enter(dir).map_err(doing("run /bin/sh"))? => near,
         Err(_) => {
-            let far = Path::new(FAR).join(hash(dir)).join(server);
+            let far = Path::new(FALLBACK_DIR).join(hash(dir)).join(server);
             symlink(&far, &near).map_err(doing(format!("link {} to {}", near.display(), far.display())))?;
             far
         }
     };
     if let Some(holder) = folder.parent().filter(|holder| *holder != dir) {
-        make_open_folder(Path::new(FAR))?;
+        make_open_folder(Path::new(FALLBACK_DIR))?;
         make_open_folder(holder)?;
     }
     match DirBuilder::new().mode(0o700).create(&folder) {
         Ok(()) => account.own(&folder)?,
-        // Another start was quicker, and the lock will decide between us.
+        // A concurrent start created it. The lock decides between them.
         Err(error) if error.kind() == ErrorKind::AlreadyExists => {}
         Err(error) => return Err(doing(format!("make the folder {}", folder.display()))(error)),
     }
@@ -196,7 +192,7 @@ fn settle(dir: &Path, server: &str) -> Result<PathBuf, DevstackError> {
         .map_err(doing(format!("find {}", folder.display())))
 }
 
-/// Makes a folder that everybody may enter, whatever our umask. One that exists stays as it is.
+/// Creates a folder with mode 0755 for any umask. An existing folder stays as it is.
 pub(super) fn make_open_folder(folder: &Path) -> Result<(), DevstackError> {
     if folder.exists() {
         return Ok(());
@@ -206,8 +202,8 @@ pub(super) fn make_open_folder(folder: &Path) -> Result<(), DevstackError> {
         .map_err(doing(format!("make the folder {}", folder.display())))
 }
 
-/// The same folder for the same data every time, so that a URL stays good. Others may write to `/tmp` too, so
-/// whatever has that name and is not ours is refused.
+/// The socket folder depends only on the data folder, so that URLs stay valid. `/tmp` is shared, so a folder of another
+/// account is refused.
 fn fresh_socket_folder(data: &Path, account: &Account) -> Result<PathBuf, DevstackError> {
     let folder = PathBuf::from(format!("/tmp/afforo-{}-{}", account.uid(), hash(data)));
     if let Ok(old) = fs::symlink_metadata(&folder) {
@@ -215,7 +211,7 @@ fn fresh_socket_folder(data: &Path, account: &Account) -> Result<PathBuf, Devsta
         if !old.is_dir() || !ours {
             return Err(DevstackError::ForeignFolder(folder));
         }
-        // We hold the lock, so what is left in it is stale.
+        // This process holds the lock, so old contents are stale.
         fs::remove_dir_all(&folder).map_err(doing(format!("remove {}", folder.display())))?;
     }
     let made = DirBuilder::new().mode(0o700).create(&folder);
@@ -224,7 +220,7 @@ fn fresh_socket_folder(data: &Path, account: &Account) -> Result<PathBuf, Devsta
     Ok(folder)
 }
 
-/// FNV-1a, because the hash must be the same with every version of the compiler.
+/// FNV-1a: the hash must not depend on the version of the compiler.
 fn hash(path: &Path) -> String {
     let step = |hash: u64, byte: &u8| (hash ^ u64::from(*byte)).wrapping_mul(0x0000_0100_0000_01b3);
     let hash = path
