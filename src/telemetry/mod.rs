@@ -25,6 +25,9 @@ pub use listener::serve as serve_metrics;
 pub use recorder::{Metrics, install as install_metrics, is_installed as counts};
 pub use traces::{Traces, TracesError, are_exported, finish_request, join_trace};
 
+/// The crates whose spans are exported.
+const TRACED: [&str; 2] = [env!("CARGO_PKG_NAME"), "apalis_redis_queue"];
+
 /// How log lines look.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
 pub enum LogFormat {
@@ -50,7 +53,7 @@ pub fn start(filter: &str, format: LogFormat, traces: Option<&Traces>) -> Result
             .with(
                 traces
                     .layer()
-                    .with_filter(Targets::new().with_target(env!("CARGO_PKG_NAME"), LevelFilter::INFO)),
+                    .with_filter(Targets::new().with_targets(TRACED.map(|name| (name, LevelFilter::INFO)))),
             )
             .try_init(),
     };
