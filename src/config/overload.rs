@@ -6,7 +6,7 @@ use clap::Args;
 #[derive(Args, Clone, Debug)]
 #[command(next_help_heading = "Overload")]
 pub struct OverloadSettings {
-    /// Connections at a time; beyond them, those that dawdle are closed for others
+    /// Connections at a time; those beyond are answered 503 at once
     #[arg(long, env = "MAX_CONNECTIONS", default_value_t = 8192, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
     pub max_connections: u32,
 

@@ -53,7 +53,7 @@ pub use natural::Natural;
 pub use page::Page;
 pub(crate) use params::PARAMETER_LIMIT;
 pub use params::{Params, RecordId, check_query};
-pub use responses::Responses;
+pub use responses::{Connection, Responses};
 pub use retry::{note_error, retry_read};
 pub use rules::{Reference, boolean, integer, natural, one_of, price, reference, text, text_or_blank};
 pub use scan_limit::{ScanLimit, ScanPermit, ScansBusy};

@@ -18,7 +18,12 @@ use axum::{
 };
 use http_body_util::BodyExt;
 use hyper::body::{Frame, SizeHint};
-use tokio::{sync::Semaphore, task::coop::poll_proceed};
+use tokio::{
+    sync::Semaphore,
+    task::coop::poll_proceed,
+    time::{Duration, sleep},
+};
+use tokio_util::{sync::CancellationToken, task::AbortOnDropHandle};
 use tower::{Layer, ServiceExt, service_fn};
 use tower_http::{CompressionLevel, compression::CompressionLayer};
 
@@ -35,19 +40,38 @@ const PORTION: usize = 16 * 1024;
 pub struct Responses {
     memory: Arc<Bounded>,
     compressions: Arc<Semaphore>,
+    sending: Duration,
+    connection: Option<Connection>,
 }
+
+/// Closes the connection of a request. The server adds it to each request as an extension.
+#[derive(Clone, Debug)]
+pub struct Connection(pub CancellationToken);
 
 /// Marks an answer whose memory is counted, or shared with all others of its kind.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Counted;
 
 impl Responses {
-    /// So many bytes at a time, counting of each answer what is beyond its first 8 KiB, and so many compressions.
+    /// So many bytes at a time, counting of each answer what is beyond its first 8 KiB, and so many compressions. A client
+    /// has the time `sending` to take a long answer.
     #[must_use]
-    pub fn new(bytes: usize, compressions: usize) -> Self {
+    pub fn new(bytes: usize, compressions: usize, sending: Duration) -> Self {
         Self {
             memory: Arc::new(Bounded::new(bytes)),
             compressions: Arc::new(Semaphore::new(compressions)),
+            sending,
+            connection: None,
+        }
+    }
+
+    /// The same, for the answer to a request.
+    #[must_use]
+    pub fn to(&self, request: &Request) -> Self {
+        let connection = request.extensions().get().cloned();
+        Self {
+            connection,
+            ..self.clone()
         }
     }
 
@@ -86,6 +110,7 @@ impl Responses {
         let room = Room {
             memory: self.memory.clone(),
             counted,
+            _deadline: self.deadline(),
         };
         let (mut parts, body) = response.into_parts();
         match to_bytes(body, usize::MAX).await {
@@ -96,6 +121,16 @@ impl Responses {
             }
             Err(error) => ApiError::Internal(error.into()).into_response(),
         }
+    }
+
+    /// Closes the connection when its client has not taken an answer in time.
+    fn deadline(&self) -> Option<AbortOnDropHandle<()>> {
+        let (Connection(connection), sending) = (self.connection.clone()?, self.sending);
+        let deadline = tokio::spawn(async move {
+            sleep(sending).await;
+            connection.cancel();
+        });
+        Some(AbortOnDropHandle::new(deadline))
     }
 
     /// Compresses an answer with gzip; it stays as it is where too many are being compressed.
@@ -127,6 +162,7 @@ impl Responses {
 struct Room {
     memory: Arc<Bounded>,
     counted: usize,
+    _deadline: Option<AbortOnDropHandle<()>>,
 }
 
 impl Drop for Room {

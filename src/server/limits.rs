@@ -9,14 +9,11 @@ use crate::{config::OverloadSettings, http::IntakeLimits};
 pub struct Limits {
     /// Connections at a time.
     pub connections: usize,
-    /// How long the head of a request may take, a first one counted from the connection's beginning.
+    /// How long a client may take for the head of its next request. This includes the silence between two requests.
     pub head: Duration,
-    /// How long a connection may be silent between two requests.
-    pub idle: Duration,
-    /// How long a client may go without taking anything of an answer that waits for it.
+    /// How long a client may go without taking anything of an answer.
     pub stall: Duration,
-    /// How long a client may take for an answer, other than a stream. What of it is with the connection already has as long
-    /// again as a connection may be silent.
+    /// How long a client may take for an answer of more than 8 KiB that is no stream.
     pub sending: Duration,
     /// Requests and their bodies, and answers.
     pub intake: IntakeLimits,
@@ -36,10 +33,9 @@ impl Default for Limits {
     fn default() -> Self {
         Self {
             connections: 8192,
-            head: Duration::from_secs(10),
-            // Longer than the minute for which proxies keep a connection: then they close it, and never find one closed
-            // that they have just sent a request over.
-            idle: Duration::from_secs(75),
+            // Proxies keep an idle connection for a minute. A longer limit lets them close it first, so that they never send
+            // a request over a connection that the server is closing.
+            head: Duration::from_secs(75),
             stall: Duration::from_secs(30),
             sending: Duration::from_mins(2),
             intake: IntakeLimits::default(),
@@ -79,11 +75,5 @@ impl Limits {
             delay: Duration::from_secs(settings.shutdown_delay.into()),
             ..usual
         }
-    }
-
-    /// How often the connections are looked at: a bound is kept to within a quarter of it, and half a second.
-    pub(super) fn tick(&self) -> Duration {
-        let shortest = self.head.min(self.idle).min(self.stall).min(self.sending);
-        (shortest / 4).clamp(Duration::from_millis(5), Duration::from_millis(500))
     }
 }

@@ -1,15 +1,15 @@
 //! The HTTP server: the route table, and running it.
 
-mod connection;
-mod connections;
 mod cors;
 mod docs;
+mod drained;
 mod health;
 mod hosts;
 mod index;
 mod limits;
 mod measure;
 mod middleware;
+mod open_files;
 mod openapi;
 mod ready;
 mod serve;

@@ -1,165 +1,247 @@
-//! The loop that takes connections, and how it ends.
+//! Accepts connections, serves them with hyper, and shuts down gracefully.
 
 use std::{
+    convert::Infallible,
     future::Future,
     io::{self, Read, Write},
     net::SocketAddr,
     pin::pin,
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
     time::Duration,
 };
 
+use axum::{
+    Router,
+    extract::{ConnectInfo, Request},
+    http::{HeaderValue, header},
+    response::Response,
+};
 use futures::FutureExt;
-use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use hyper::{body::Incoming, server::conn::http1, service::service_fn};
+use hyper_util::{
+    rt::{TokioIo, TokioTimer},
+    server::graceful::GracefulShutdown,
+};
 use tokio::{
     net::{TcpListener, TcpStream},
+    sync::{OwnedSemaphorePermit, Semaphore},
     task::unconstrained,
-    time::{Instant, Interval, MissedTickBehavior, interval, sleep},
+    time::{sleep, timeout},
 };
-use tokio_util::task::TaskTracker;
+use tokio_util::sync::CancellationToken;
+use tower::Service;
 
-use super::{App, connection, connections::Connections, limits::Limits};
+use super::{App, drained::Drained, limits::Limits, open_files};
+use crate::{http::Connection, shutdown::Stop, telemetry::LineLimit};
 
-/// Files that a server has open beside its connections: those to its servers, and its own.
-const OTHER_FILES: u64 = 256;
-/// The pause after the system could not hand over a connection, and between two complaints about that.
+/// The longest head of a request, and about what hyper buffers for a connection.
+const HEAD_LIMIT: usize = 64 * 1024;
+/// How long clients may take for a last request after the listener has closed. It may have been sent already.
+const LAST_REQUEST: Duration = Duration::from_secs(1);
+/// The pause after an accept that failed, so that the loop does not spin.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
-const COMPLAIN_EVERY: Duration = Duration::from_secs(10);
 
-/// Serves until it is told to stop. Then it takes no more connections, ends those that are silent, and lets the requests
-/// under way finish, those included whose client has gone.
+/// Log lines a minute about connections that cannot be accepted.
+static ACCEPT_ERRORS: LineLimit = LineLimit::new(6);
+
+/// Serves until `app` is told to stop. Then the listener closes, and requests under way finish, including writes whose client
+/// has disconnected.
 ///
 /// # Errors
-/// None as yet: what goes wrong with one connection, or with taking one, does not end the server.
+/// None as yet: a failure to accept or serve one connection does not end the server.
 pub async fn run(listener: TcpListener, app: App) -> io::Result<()> {
-    let limits = Limits {
-        connections: within_open_files(app.limits.connections),
-        ..app.limits
-    };
-    let (stop, writes) = (app.stop.clone(), app.writes.clone());
-    let mut server = Server {
-        connections: Connections::new(limits),
-        tasks: TaskTracker::new(),
-        look: interval(limits.tick()),
-        complained: None,
-        app,
-    };
-    server.look.set_missed_tick_behavior(MissedTickBehavior::Delay);
-
-    let told = stop.announced.clone();
+    let stop = app.stop.clone();
+    let server = Server::new(app);
     server
-        .accept_until(&listener, async move {
-            told.cancelled().await;
-            if !limits.delay.is_zero() {
-                tracing::info!(
-                    "no longer ready; serving for another {} s",
-                    limits.delay.as_secs()
-                );
-                sleep(limits.delay).await;
-            }
-        })
+        .accept_until(&listener, drain_time(&stop, server.app.limits.delay))
         .await;
     stop.draining.cancel();
-    server.connections.finish();
-    // Those that the system has taken already would be reset; their requests may be there. All of them are taken: a task's
-    // budget would end before they do.
+    server.draining.store(true, Ordering::Relaxed);
+    // Closing the listener resets the connections in its queue, whose requests may be there already. Unconstrained, because
+    // the cooperative budget of the task may end before the queue does.
     while let Some(Ok((stream, peer))) = unconstrained(listener.accept()).now_or_never() {
-        server.take(stream, peer);
+        server.serve(stream, peer);
     }
     drop(listener);
-    server.finish(limits.drain, writes).await;
+    server.drain().await;
     Ok(())
+}
+
+/// Waits until the server has to drain.
+async fn drain_time(stop: &Stop, delay: Duration) {
+    stop.announced.cancelled().await;
+    if !delay.is_zero() {
+        tracing::info!("no longer ready; serving for another {} s", delay.as_secs());
+        sleep(delay).await;
+    }
 }
 
 struct Server {
     app: App,
-    connections: Arc<Connections>,
-    tasks: TaskTracker,
-    look: Interval,
-    complained: Option<Instant>,
+    http: http1::Builder,
+    connections: Arc<Semaphore>,
+    graceful: GracefulShutdown,
+    draining: Arc<AtomicBool>,
+    /// Closes all connections at once.
+    abort: CancellationToken,
 }
 
 impl Server {
-    async fn accept_until(&mut self, listener: &TcpListener, stop: impl Future<Output = ()>) {
+    fn new(mut app: App) -> Self {
+        let limits = &mut app.limits;
+        limits.connections = open_files::available(limits.connections);
+        Self {
+            http: http1(limits),
+            connections: Arc::new(Semaphore::new(limits.connections)),
+            graceful: GracefulShutdown::new(),
+            draining: Arc::default(),
+            abort: CancellationToken::new(),
+            app,
+        }
+    }
+
+    async fn accept_until(&self, listener: &TcpListener, stop: impl Future<Output = ()>) {
         let mut stop = pin!(stop);
         loop {
             tokio::select! {
                 () = &mut stop => return,
-                _ = self.look.tick() => self.look_around(),
                 accepted = listener.accept() => match accepted {
-                    Ok((stream, peer)) => self.take(stream, peer),
-                    Err(error) => self.not_accepted(&error).await,
+                    Ok((stream, peer)) => self.serve(stream, peer),
+                    Err(error) => after_accept_error(&error).await,
                 },
             }
         }
     }
 
-    fn take(&self, stream: TcpStream, peer: SocketAddr) {
-        let Some(place) = self.connections.place() else {
+    /// Serves a connection in a task of its own; beyond the limit, it is refused.
+    fn serve(&self, stream: TcpStream, peer: SocketAddr) {
+        let Ok(permit) = self.connections.clone().try_acquire_owned() else {
             metrics::counter!("afforo_http_shed_total", "reason" => "connections").increment(1);
-            refuse(stream);
-            return;
+            return refuse(stream);
         };
-        // Without it, the last part of an answer may wait for the client to acknowledge the part before.
-        if let Err(error) = stream.set_nodelay(true) {
-            tracing::debug!(%error, "a connection keeps Nagle's algorithm");
+        if let Err(error) = configure(&stream, &self.app.limits) {
+            tracing::debug!(%error, "a connection keeps the system's options");
         }
-        let app = self.app.router.clone();
-        self.tasks.spawn(async move {
-            connection::serve(stream, peer, app, place.notes.clone()).await;
-            drop(place);
+        let (router, draining) = (self.app.router.clone(), self.draining.clone());
+        let abort = self.abort.child_token();
+        let connection = Connection(abort.clone());
+        let service = service_fn(move |mut request: Request<Incoming>| {
+            request.extensions_mut().insert(ConnectInfo(peer));
+            request.extensions_mut().insert(connection.clone());
+            answer(router.clone(), request, draining.clone())
         });
-    }
-
-    /// The server goes on: with a pause, so that it does not spin, and with fewer connections if it is they that are too
-    /// many.
-    async fn not_accepted(&mut self, error: &io::Error) {
-        use io::ErrorKind::{ConnectionAborted, ConnectionRefused, ConnectionReset};
-        if matches!(
-            error.kind(),
-            ConnectionAborted | ConnectionRefused | ConnectionReset
-        ) {
-            return;
-        }
-        if self.complained.is_none_or(|last| last.elapsed() > COMPLAIN_EVERY) {
-            self.complained = Some(Instant::now());
-            tracing::error!(%error, "no connection can be taken");
-        }
-        self.connections.make_room();
-        sleep(ACCEPT_PAUSE).await;
-    }
-
-    fn look_around(&self) {
-        let open = self.connections.look();
-        #[expect(clippy::cast_precision_loss, reason = "there are fewer than 2^52")]
-        metrics::gauge!("afforo_http_connections").set(open as f64);
-    }
-
-    async fn finish(mut self, drain: Duration, writes: TaskTracker) {
-        self.tasks.close();
-        writes.close();
-        let tasks = self.tasks.clone();
-        // Connections start the writes.
-        let mut finished = pin!(async {
-            tasks.wait().await;
-            writes.wait().await;
-        });
-        let mut late = pin!(sleep(drain));
-        loop {
+        let serving = self.http.serve_connection(TokioIo::new(stream), service);
+        let serving = self.graceful.watch(serving);
+        let open = OpenConnection::new(permit);
+        tokio::spawn(async move {
             tokio::select! {
-                () = &mut finished => break,
-                _ = self.look.tick() => self.look_around(),
-                () = &mut late => {
-                    tracing::warn!("some requests did not finish within {} s", drain.as_secs());
-                    self.connections.end();
-                    break;
-                }
+                biased;
+                ended = serving => if let Err(error) = ended {
+                    tracing::debug!(%error, %peer, "a connection failed");
+                },
+                () = abort.cancelled() => {}
             }
+            drop(open);
+        });
+    }
+
+    /// Waits for the requests under way, in bounded time.
+    async fn drain(self) {
+        let limits = self.app.limits;
+        let all = u32::try_from(limits.connections).unwrap_or(u32::MAX);
+        let drained = async {
+            let _ = timeout(LAST_REQUEST, self.connections.acquire_many(all)).await;
+            self.graceful.shutdown().await;
+            // Connections start the writes.
+            self.app.writes.close();
+            self.app.writes.wait().await;
+        };
+        if timeout(limits.drain, drained).await.is_err() {
+            tracing::warn!("some requests did not finish within {} s", limits.drain.as_secs());
+            self.abort.cancel();
         }
     }
 }
 
-/// Tells a connection that there is no room, as far as that can be done without waiting.
+fn http1(limits: &Limits) -> http1::Builder {
+    let mut http = http1::Builder::new();
+    http.timer(TokioTimer::new())
+        .header_read_timeout(limits.head)
+        .max_buf_size(HEAD_LIMIT)
+        .max_header_size(HEAD_LIMIT);
+    http
+}
+
+fn configure(stream: &TcpStream, limits: &Limits) -> io::Result<()> {
+    // Otherwise the last part of an answer may wait for the client to acknowledge the part before.
+    stream.set_nodelay(true)?;
+    #[cfg(target_os = "linux")]
+    {
+        let stall = u32::try_from(limits.stall.as_millis()).unwrap_or(u32::MAX);
+        rustix::net::sockopt::set_tcp_user_timeout(stream, stall)?;
+    }
+    Ok(())
+}
+
+/// Passes a request to the routes. While the server drains, each answer is the last of its connection.
+fn answer(
+    mut router: Router,
+    request: Request<Incoming>,
+    draining: Arc<AtomicBool>,
+) -> impl Future<Output = Result<Response, Infallible>> {
+    // Called here rather than in the future, which would move the large request once more.
+    let answering = router.call(request.map(Drained::body));
+    async move {
+        let mut response = answering.await?;
+        if draining.load(Ordering::Relaxed) {
+            let close = HeaderValue::from_static("close");
+            response.headers_mut().insert(header::CONNECTION, close);
+        }
+        Ok(response)
+    }
+}
+
+/// An open connection, as the limit and the metrics count it.
+struct OpenConnection {
+    gauge: metrics::Gauge,
+    _permit: OwnedSemaphorePermit,
+}
+
+impl OpenConnection {
+    fn new(permit: OwnedSemaphorePermit) -> Self {
+        let gauge = metrics::gauge!("afforo_http_connections");
+        gauge.increment(1.0);
+        Self {
+            gauge,
+            _permit: permit,
+        }
+    }
+}
+
+impl Drop for OpenConnection {
+    fn drop(&mut self) {
+        self.gauge.decrement(1.0);
+    }
+}
+
+async fn after_accept_error(error: &io::Error) {
+    use io::ErrorKind::{ConnectionAborted, ConnectionRefused, ConnectionReset};
+    if matches!(
+        error.kind(),
+        ConnectionAborted | ConnectionRefused | ConnectionReset
+    ) {
+        return;
+    }
+    if let Some(left_out) = ACCEPT_ERRORS.admit(None) {
+        tracing::error!(%error, left_out, "cannot accept connections");
+    }
+    sleep(ACCEPT_PAUSE).await;
+}
+
+/// Answers that there are too many connections, as far as that is possible without waiting.
 fn refuse(stream: TcpStream) {
     const DETAIL: &str = r#"{"detail":"There are too many connections, try again later."}"#;
     let answer = format!(
@@ -169,38 +251,9 @@ fn refuse(stream: TcpStream) {
     );
     if let Ok(mut stream) = stream.into_std() {
         let _ = stream.write(answer.as_bytes());
-        // What is unread when it is closed resets it, and the client would not see the answer.
+        // Closing with unread input resets the connection, and the client would lose the answer.
         let _ = stream.read(&mut [0; 4096]);
     }
-}
-
-/// As many connections as the process may have open files for, and not more than `wanted`. It may have as many as the system
-/// lets it ask for.
-fn within_open_files(wanted: usize) -> usize {
-    let Rlimit { current, maximum } = getrlimit(Resource::Nofile);
-    let needed = wanted as u64 + OTHER_FILES;
-    let enough = |limit: Option<u64>| limit.is_none_or(|limit| limit >= needed);
-    if enough(current) {
-        return wanted;
-    }
-    let raised = Rlimit {
-        current: maximum,
-        maximum,
-    };
-    let limit = match setrlimit(Resource::Nofile, raised) {
-        Ok(()) => maximum,
-        Err(_) => current,
-    };
-    if enough(limit) {
-        return wanted;
-    }
-    let limit = limit.unwrap_or(needed);
-    let possible =
-        usize::try_from(limit.saturating_sub(OTHER_FILES)).map_or(wanted, |possible| possible.max(1));
-    tracing::warn!(
-        "MAX_CONNECTIONS is {wanted}, but the process may have {limit} files open: it takes {possible} connections"
-    );
-    possible
 }
 
 /// Describes the metrics of the server.

@@ -35,7 +35,11 @@ impl Workshop {
     pub(super) fn new(limits: &Limits, writes: TaskTracker) -> Self {
         Self(Arc::new(Inner {
             intake: Intake::new(limits.intake),
-            responses: Responses::new(limits.intake.response_bytes, limits.intake.compressions),
+            responses: Responses::new(
+                limits.intake.response_bytes,
+                limits.intake.compressions,
+                limits.sending,
+            ),
             reading: limits.reading,
             writing: limits.writing,
             writes,
@@ -52,11 +56,12 @@ impl Workshop {
             Err(shed) => return ApiError::from(shed).into_response(),
         };
         let is_write = !request.method().is_safe();
+        let responses = self.0.responses.to(&request);
         let response = if is_write {
             request.extensions_mut().insert(turn.clone());
             self.finish_writes(request, next, turn).await
         } else {
-            request.extensions_mut().insert(self.0.responses.clone());
+            request.extensions_mut().insert(responses.clone());
             // What is read is rolled back on its way into the pool.
             let work = async {
                 turn.wait_for_share().await;
@@ -68,7 +73,7 @@ impl Workshop {
                 ApiError::Unavailable("The request took too long, try again later.").into_response()
             })
         };
-        self.0.responses.hold(response, is_write).await
+        responses.hold(response, is_write).await
     }
 
     fn admit(&self, request: &Request) -> Result<Turn, Shed> {

@@ -115,7 +115,7 @@ async fn without_files_to_open_it_goes_on_and_takes_connections_again_with_them(
     for _ in 0..5 {
         waiting.push(TcpStream::connect(address).await.unwrap());
     }
-    server.says("no connection can be taken").await;
+    server.says("cannot accept connections").await;
     allow(maximum);
     eventually("it answers again", async || {
         ask().await.is_ok_and(|answer| answer.status() == 200)
@@ -136,13 +136,18 @@ async fn a_limit_of_open_files_that_is_too_low_is_said_and_kept_to() {
     server
         .says("MAX_CONNECTIONS is 8192, but the process may have 300 files open: it takes 44 connections")
         .await;
-    // Silent ones go for those that come.
     let mut silent = Vec::new();
     for _ in 0..200 {
         silent.push(TcpStream::connect(address).await.unwrap());
     }
     let url = format!("http://{address}/api/products/");
-    assert_eq!(send(client().get(url)).await.status, 200);
+    let answers = async |status: u16| {
+        let answer = client().get(&url).send().await;
+        answer.is_ok_and(|answer| answer.status() == status)
+    };
+    eventually("it is full", async || answers(503).await).await;
+    drop(silent);
+    eventually("a connection is free", async || answers(200).await).await;
     assert!(!server.said().contains("ERROR"), "{}", server.said());
 }
 

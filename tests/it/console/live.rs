@@ -154,7 +154,6 @@ async fn a_bound_account_hears_of_its_store_alone_and_nothing_after_its_session(
 async fn a_stream_may_be_silent_for_longer_than_a_request_may_take() {
     let short = Duration::from_millis(200);
     let limits = Limits {
-        idle: short,
         head: short,
         stall: short,
         reading: short,

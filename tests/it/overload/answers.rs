@@ -78,7 +78,6 @@ async fn long_answers_share_their_memory_and_short_ones_need_none() {
 async fn client_that_takes_an_answer_in_drops_is_left_and_its_memory_given_back() {
     let limits = Limits {
         sending: SHORT * 4,
-        idle: SHORT * 4,
         intake: room_for_one(),
         ..Limits::default()
     };
