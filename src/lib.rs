@@ -1,42 +1,47 @@
 //! Afforo: categories, products, stores, stock per store, and orders placed atomically against it.
 //!
-//! The map of the house, floor by floor. A room imports from the floors below it only, and within the domains in the
-//! order `category`, `store` ← `product` ← `inventory` ← `order`; a test holds it to that. `docs/ARCHITECTURE.md` tells more.
+//! A module imports only from rows below its own. Modules in one row do not import each other. `tests/it/architecture.rs` reads
+//! this table and enforces it.
+//!
+//! | Layer | Modules |
+//! |---|---|
+//! | Command line | `cli` |
+//! | Entry point: routes, middleware, health | `server` |
+//! | Pages at `/admin/` | `console` |
+//! | Background work, demo data, consistency check | `worker`, `seed`, `check` |
+//! | Orders | `order` |
+//! | Stock | `inventory` |
+//! | Products | `product` |
+//! | Categories and stores | `category`, `store` |
+//! | What all endpoints share | `http` |
+//! | Settings | `config` |
+//! | Keys and accounts; stored answers; counters | `auth`, `idempotency`, `counters` |
+//! | Foundation | `audit`, `db`, `delivery`, `ledger`, `money`, `outbox`, `shutdown`, `telemetry`, `timestamp` |
+//!
+//! `docs/ARCHITECTURE.md` describes how the modules work together.
 
-// Ground floor: imports no other room, but for `auth`, which needs `audit`, `idempotency`, which needs `db`, and
-// `config`, which names types of the others.
 pub mod audit;
 pub mod auth;
+pub mod category;
+pub mod check;
+pub mod cli;
 pub mod config;
+pub mod console;
 pub mod counters;
 pub mod db;
 pub mod delivery;
+pub mod http;
 pub mod idempotency;
+pub mod inventory;
 pub mod ledger;
 pub mod money;
+pub mod order;
 pub mod outbox;
+pub mod product;
+pub mod seed;
+pub mod server;
 pub mod shutdown;
+pub mod store;
 pub mod telemetry;
 pub mod timestamp;
-
-// First floor: the web kit, which names no domain.
-pub mod http;
-
-// Second floor: the domains.
-pub mod category;
-pub mod inventory;
-pub mod order;
-pub mod product;
-pub mod store;
-
-// Third floor: what works behind the doors, what fills the house, and what checks it.
-pub mod check;
-pub mod seed;
 pub mod worker;
-
-// Fourth floor: the doors. The server has the routes of the console among its own.
-pub mod console;
-pub mod server;
-
-// Top floor.
-pub mod cli;
