@@ -8,7 +8,7 @@ use sqlx::{PgConnection, PgExecutor};
 use crate::db;
 
 /// How long a transaction waits for another that is about to keep the same key.
-pub const TWIN_TIMEOUT: &str = "2s";
+pub const KEY_LOCK_TIMEOUT: &str = "2s";
 
 /// What a request pledges to be done under: its key, and what it asks for.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -23,7 +23,7 @@ pub struct KeyedRequest {
 #[derive(Debug)]
 pub struct StoredResponse<'a> {
     /// What it is kept under.
-    pub pledge: &'a KeyedRequest,
+    pub request: &'a KeyedRequest,
     /// Its HTTP status.
     pub status: u16,
     /// Its body.
@@ -43,7 +43,7 @@ pub struct Answer {
 
 /// Why answers were not kept. The transaction cannot go on.
 #[derive(Debug, thiserror::Error)]
-pub enum KeepError {
+pub enum StoreError {
     /// Another request has kept one of the keys since.
     #[error("the key has been used")]
     Taken,
@@ -78,18 +78,23 @@ pub async fn known(db: impl PgExecutor<'_>, keys: &[String]) -> sqlx::Result<Vec
 }
 
 /// Keeps answers, as the last thing that a transaction does before its commit. If another transaction is about to keep one
-/// of the keys, waits for its end: as long as `patience`, such as [`TWIN_TIMEOUT`], in the order of the keys, so that no two wait
+/// of the keys, waits for its end: as long as `patience`, such as [`KEY_LOCK_TIMEOUT`], in the order of the keys, so that no two wait
 /// for each other.
 pub async fn store(
     tx: &mut PgConnection,
     answers: Vec<StoredResponse<'_>>,
     patience: &str,
-) -> Result<(), KeepError> {
+) -> Result<(), StoreError> {
     let count = answers.len() as u64;
     let (mut keys, mut fingerprints, mut statuses, mut bodies) = (vec![], vec![], vec![], vec![]);
-    for StoredResponse { pledge, status, body } in answers {
-        keys.push(pledge.key.clone());
-        fingerprints.push(pledge.fingerprint.to_vec());
+    for StoredResponse {
+        request,
+        status,
+        body,
+    } in answers
+    {
+        keys.push(request.key.clone());
+        fingerprints.push(request.fingerprint.to_vec());
         statuses.push(i16::try_from(status).unwrap_or(i16::MAX));
         bodies.push(body);
     }
@@ -110,8 +115,8 @@ pub async fn store(
     .await;
     match kept {
         Ok(kept) if kept.rows_affected() == count => Ok(()),
-        Ok(_) => Err(KeepError::Taken),
-        Err(error) if db::is_lock_timeout(&error) => Err(KeepError::InUse),
+        Ok(_) => Err(StoreError::Taken),
+        Err(error) if db::is_lock_timeout(&error) => Err(StoreError::InUse),
         Err(error) => Err(error.into()),
     }
 }

@@ -7,7 +7,7 @@
 //! |---|---|
 //! | Command line | `cli` |
 //! | Entry point: routes, middleware, health | `server` |
-//! | Pages at `/admin/` | `console` |
+//! | Console | `console` |
 //! | Background work, demo data, consistency check | `worker`, `seed`, `check` |
 //! | Orders | `order` |
 //! | Stock | `inventory` |

@@ -27,7 +27,7 @@ use xxhash_rust::xxh3::Xxh3;
 use super::{ApiError, Body, retry};
 use crate::{
     db,
-    idempotency::{self, Answer, KeepError, KeyedRequest, StoredResponse},
+    idempotency::{self, Answer, KeyedRequest, StoreError, StoredResponse},
 };
 
 pub(super) const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
@@ -147,7 +147,7 @@ pub struct IdempotencyKey(Option<KeyedRequest>);
 impl IdempotencyKey {
     /// What the request is done under, if it may be repeated.
     #[must_use]
-    pub fn pledge(self) -> Option<KeyedRequest> {
+    pub fn into_request(self) -> Option<KeyedRequest> {
         self.0
     }
 
@@ -158,13 +158,13 @@ impl IdempotencyKey {
         status: StatusCode,
         answer: T,
     ) -> Result<(StatusCode, Json<T>), ApiError> {
-        if let Some(pledge) = &self.0 {
+        if let Some(request) = &self.0 {
             let kept = StoredResponse {
-                pledge,
+                request,
                 status: status.as_u16(),
                 body: serde_json::to_string(&answer).map_err(|error| ApiError::Internal(error.into()))?,
             };
-            idempotency::store(&mut tx, vec![kept], idempotency::TWIN_TIMEOUT).await?;
+            idempotency::store(&mut tx, vec![kept], idempotency::KEY_LOCK_TIMEOUT).await?;
         }
         db::commit(tx).await?;
         Ok((status, Json(answer)))
@@ -179,12 +179,12 @@ impl<S: Sync> FromRequestParts<S> for IdempotencyKey {
     }
 }
 
-impl From<KeepError> for ApiError {
-    fn from(error: KeepError) -> Self {
+impl From<StoreError> for ApiError {
+    fn from(error: StoreError) -> Self {
         match error {
             // The other one's answer is given instead.
-            KeepError::Taken | KeepError::InUse => Self::IdempotencyConflict,
-            KeepError::Database(error) => error.into(),
+            StoreError::Taken | StoreError::InUse => Self::IdempotencyConflict,
+            StoreError::Database(error) => error.into(),
         }
     }
 }

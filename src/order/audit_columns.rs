@@ -1,13 +1,13 @@
-//! Who placed the orders of a slice, column by column, for ledger and audit log.
+//! The actors of a batch of orders, column by column, for ledger and audit log.
 
 use std::sync::Arc;
 
 use crate::audit::AuditContext;
 
-/// The signatures of a slice of orders.
+/// The audit contexts of a batch of orders.
 #[derive(Default)]
 pub(super) struct AuditColumns {
-    /// One for each order, and so on.
+    /// One entry for each order; the same holds for the next three.
     pub actor: Vec<Option<String>>,
     pub actor_name: Vec<Option<String>>,
     pub address: Vec<Option<String>>,
@@ -17,7 +17,7 @@ pub(super) struct AuditColumns {
 }
 
 impl AuditColumns {
-    /// Adds an order with so many items.
+    /// Adds an order with this number of items.
     pub fn push(&mut self, by: Option<&Arc<AuditContext>>, items: usize) {
         let actor = by.and_then(|by| by.actor.label());
         self.of_items.extend(std::iter::repeat_n(actor.clone(), items));
@@ -29,9 +29,9 @@ impl AuditColumns {
         self.request_id.push(by.and_then(|by| by.request_id.clone()));
     }
 
-    /// The columns to be written: empty ones, which cost nothing, where nobody signed, as while the API is open.
+    /// The columns to write. They are empty, and cost nothing, if no order has a known actor, as while the API is open.
     pub fn columns(self) -> Self {
-        let is_signed = self.actor.iter().any(Option::is_some);
-        if is_signed { self } else { Self::default() }
+        let has_actor = self.actor.iter().any(Option::is_some);
+        if has_actor { self } else { Self::default() }
     }
 }

@@ -1,4 +1,4 @@
-//! What waits in a lane: how much may, and who is next.
+//! The queue of a lane: how many orders may wait, and which come next.
 
 use std::{
     collections::{HashMap, VecDeque},
@@ -6,10 +6,19 @@ use std::{
 };
 
 use metrics::gauge;
+use tokio::sync::oneshot;
 
-use super::group_commit::Waiting;
+use super::{error::PlaceResult, model::NewOrder};
+use crate::idempotency::KeyedRequest;
 
-/// How many orders are in a lane, undecided: in all, and of each store.
+/// An order that waits in a lane.
+pub(super) struct QueuedOrder {
+    pub order: NewOrder,
+    pub key: Option<KeyedRequest>,
+    pub reply: oneshot::Sender<PlaceResult>,
+}
+
+/// Limits the undecided orders of a lane: in total, and half of that for one store.
 pub(super) struct Admission {
     limit: usize,
     counts: Mutex<Counts>,
@@ -22,7 +31,7 @@ struct Counts {
 }
 
 impl Admission {
-    /// Admits so many orders.
+    /// Admits up to `limit` orders.
     pub fn new(limit: usize) -> Self {
         Self {
             limit,
@@ -30,7 +39,7 @@ impl Admission {
         }
     }
 
-    /// Admits an order, if there is room for it.
+    /// Admits an order, unless a limit is reached.
     pub fn admit(&self, store: i64) -> bool {
         let mut counts = self.counts();
         let of_store = counts.of_store.get(&store).copied().unwrap_or(0);
@@ -43,7 +52,7 @@ impl Admission {
         admitted
     }
 
-    /// Makes room: orders of these stores were decided.
+    /// Frees the places of decided orders, given by their stores.
     pub fn leave(&self, stores: &[i64]) {
         let mut counts = self.counts();
         counts.all -= stores.len();
@@ -63,44 +72,44 @@ impl Admission {
     }
 }
 
-/// What waits in a lane, by store. The stores take turns: a store that everybody orders from does not keep the others
-/// waiting. Its size is bounded by admission.
+/// The waiting orders of a lane, by store. Stores take turns, so that a busy store does not delay the others. `Admission` bounds
+/// the size.
 #[derive(Default)]
 pub(super) struct Backlog {
     turns: VecDeque<i64>,
-    of_store: HashMap<i64, VecDeque<Waiting>>,
+    of_store: HashMap<i64, VecDeque<QueuedOrder>>,
 }
 
 impl Backlog {
-    /// Whether nothing waits.
+    /// Whether no order waits.
     pub fn is_empty(&self) -> bool {
         self.turns.is_empty()
     }
 
     /// Adds an order.
-    pub fn push(&mut self, waiting: Waiting) {
-        let store = waiting.order.store();
+    pub fn push(&mut self, queued: QueuedOrder) {
+        let store = queued.order.store();
         let of_store = self.of_store.entry(store).or_default();
         if of_store.is_empty() {
             self.turns.push_back(store);
         }
-        of_store.push_back(waiting);
+        of_store.push_back(queued);
     }
 
-    /// Puts orders, in the order in which they came, before all others of their stores.
-    pub fn push_first(&mut self, orders: Vec<Waiting>) {
-        for waiting in orders.into_iter().rev() {
-            let store = waiting.order.store();
+    /// Adds orders in front of all others of their stores, and keeps their sequence.
+    pub fn push_first(&mut self, orders: Vec<QueuedOrder>) {
+        for queued in orders.into_iter().rev() {
+            let store = queued.order.store();
             let of_store = self.of_store.entry(store).or_default();
             if of_store.is_empty() {
                 self.turns.push_front(store);
             }
-            of_store.push_front(waiting);
+            of_store.push_front(queued);
         }
     }
 
-    /// Takes so many orders at most.
-    pub fn take(&mut self, most: usize) -> Vec<Waiting> {
+    /// Takes up to `most` orders.
+    pub fn take(&mut self, most: usize) -> Vec<QueuedOrder> {
         let mut taken = Vec::with_capacity(most.min(32));
         while taken.len() < most
             && let Some(store) = self.turns.pop_front()

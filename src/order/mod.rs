@@ -1,23 +1,28 @@
-//! Orders: placed atomically against the stock of a store, all or nothing.
+//! Orders, placed atomically against the stock of a store.
 
+mod allocation;
 mod audit_columns;
 mod backlog;
-mod counts;
+mod deferred;
+mod error;
 mod group_commit;
-mod judge;
-mod lane_database;
-mod locked;
+mod lane;
+mod lane_connection;
+mod limits;
+pub mod maintenance;
+mod metrics;
 mod model;
 mod place;
 mod queries;
 mod routes;
 mod transaction;
-pub mod upkeep;
 
-pub use counts::describe_metrics;
-pub use group_commit::{GroupCommit, Limits, PlaceError};
+pub use error::{PlaceError, PlaceResult};
+pub use group_commit::GroupCommit;
+pub use limits::Limits;
+pub use metrics::describe_metrics;
 pub use model::{NewItem, NewOrder, Order, Outcome, PlacedOrder, Rejection, RejectionCode, Status};
 pub use place::{Placed, place, place_at};
 pub use queries::{ConfirmedOrder, confirmed, get};
 pub use routes::router;
-pub use transaction::{Batch, Fate, TransactError, Uncertain};
+pub use transaction::{Batch, CommitOutcome, TransactError, UnknownCommit};

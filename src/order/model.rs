@@ -125,7 +125,7 @@ impl Status {
 pub enum Outcome {
     /// It was decided and stored, confirmed or rejected.
     Placed(PlacedOrder),
-    /// The store does not exist or takes no orders: nothing was stored.
+    /// The store does not exist or allocations no orders: nothing was stored.
     NoStore,
     /// Its idempotency key is known: nothing was done this time.
     Repeated,

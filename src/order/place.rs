@@ -1,7 +1,7 @@
-//! The atomic placement of orders: lock, judge, write.
+//! Atomic placement of orders: lock, allocate, write.
 //!
-//! Orders, items, stock, ledger and outbox commit together or not at all. A slice of orders takes two statements, however
-//! many orders it holds. Redis is not touched.
+//! Orders, items, stock, ledger and outbox commit together or not at all. Placing takes two statements, for any number of
+//! orders. Redis is not involved.
 
 use std::{
     collections::{HashMap, HashSet},
@@ -13,32 +13,32 @@ use metrics::histogram;
 use sqlx::PgConnection;
 
 use super::{
+    allocation::{Allocation, Decision, Stock, StockRow, allocate},
     audit_columns::AuditColumns,
-    judge::{Stock, StockRow, Take, Verdict, judge},
     model::{NewOrder, OrderItem, Outcome, PlacedOrder, Status},
 };
 use crate::{money::Money, product::ProductSummary, store::StoreSummary, timestamp::Timestamp};
 
-/// Places orders within a transaction, in the order that they came. There is an outcome for each.
+/// Places orders within a transaction, in the given sequence. Returns one outcome for each.
 ///
-/// A price is the one that the product had when the locking statement began.
+/// Prices are those at the start of the locking statement.
 pub async fn place(tx: &mut PgConnection, orders: &[NewOrder]) -> sqlx::Result<Vec<Outcome>> {
     Ok(place_at(tx, orders, None).await?.outcomes)
 }
 
-/// What a transaction has done that is not committed yet.
+/// The result of a transaction that is not committed yet.
 #[derive(Debug)]
 pub struct Placed {
-    /// One for each order.
+    /// One for each order, in the same sequence.
     pub outcomes: Vec<Outcome>,
-    /// The number that PostgreSQL knows the transaction by.
+    /// The id of the transaction in PostgreSQL.
     pub transaction: String,
 }
 
-/// Tells when the order of an id was placed, where that is not now.
+/// Maps the id of an order to its time, for orders in the past.
 pub type Times<'a> = &'a (dyn Fn(i64) -> Timestamp + Sync);
 
-/// Places orders as [`place`] does, at other times than now: demo data have a past.
+/// Places orders as [`place`] does, with the given times: demo data has a history.
 pub async fn place_at(
     tx: &mut PgConnection,
     orders: &[NewOrder],
@@ -48,12 +48,12 @@ pub async fn place_at(
     let mut locked = lock(tx, orders).await?;
     histogram!("afforo_order_lock_seconds").record(began.elapsed());
     look_up_the_rest(tx, orders, &mut locked.stock).await?;
-    let verdicts = judge(&mut locked.stock, orders);
+    let decisions = allocate(&mut locked.stock, orders);
     let mut rows = Rows::default();
     let outcomes = orders
         .iter()
-        .zip(verdicts)
-        .map(|(order, verdict)| rows.add(order, verdict, &mut locked, times))
+        .zip(decisions)
+        .map(|(order, decision)| rows.add(order, decision, &mut locked, times))
         .collect();
     rows.write(tx, times).await?;
     Ok(Placed {
@@ -62,7 +62,7 @@ pub async fn place_at(
     })
 }
 
-/// Locked stock, ids for all that may be written, and number and time of the transaction.
+/// Locked stock, ids for new orders and items, and the transaction's id and time.
 struct Locked {
     stock: Stock,
     transaction: String,
@@ -71,19 +71,19 @@ struct Locked {
     now: Timestamp,
 }
 
-/// Locks every stock row that the orders name, in the one global order `(store_id, product_id)`, reads the active stores
-/// that they name, and takes ids from the sequences. After a wait for a lock the quantity is the current one.
+/// Locks all stock rows of the orders in the global lock order `(store_id, product_id)`, reads their active stores, and
+/// takes ids from the sequences. After a wait for a lock, PostgreSQL returns the current quantity.
 ///
-/// What is too little is not left out here but judged later: PostgreSQL checks a condition on the quantity again after a
-/// wait, and would silently drop the row.
+/// The statement has no condition on the quantity: PostgreSQL would evaluate it again after the wait and silently drop the
+/// row. `allocate` compares quantities instead.
 async fn lock(tx: &mut PgConnection, orders: &[NewOrder]) -> sqlx::Result<Locked> {
     let mut wanted: Vec<(i64, i64)> = orders.iter().flat_map(NewOrder::pairs).collect();
     wanted.sort_unstable();
     wanted.dedup();
     let (store_ids, product_ids): (Vec<i64>, Vec<i64>) = wanted.into_iter().unzip();
     let item_count: usize = orders.iter().map(|order| order.items.len()).sum();
-    let mut shops = store_ids.clone();
-    shops.dedup();
+    let mut distinct_stores = store_ids.clone();
+    distinct_stores.dedup();
     let rows = sqlx::query!(
         r#"with locked as materialized (
                select i.id, i.store_id, i.product_id, i.quantity, p.title, p.price, p.is_active
@@ -108,7 +108,7 @@ async fn lock(tx: &mut PgConnection, orders: &[NewOrder]) -> sqlx::Result<Locked
                pg_current_xact_id()::text, null, null, null, null, null, null, null, null, null"#,
         &store_ids,
         &product_ids,
-        &shops,
+        &distinct_stores,
         i32::try_from(orders.len()).unwrap_or(i32::MAX),
         i32::try_from(item_count).unwrap_or(i32::MAX),
     )
@@ -148,7 +148,7 @@ async fn lock(tx: &mut PgConnection, orders: &[NewOrder]) -> sqlx::Result<Locked
             });
         }
     }
-    // A row that moved while its lock was waited for may have changed its place.
+    // A row that was moved to another store while its lock was awaited is out of sequence.
     stock
         .rows
         .sort_unstable_by_key(|row| (row.store_id, row.product_id));
@@ -162,7 +162,7 @@ async fn lock(tx: &mut PgConnection, orders: &[NewOrder]) -> sqlx::Result<Locked
     })
 }
 
-/// Looks up which products exist of those that no locked row told of. There are none as a rule, and then nothing is asked.
+/// Looks up the active products among those without a stock row. Usually there are none, and no statement is sent.
 async fn look_up_the_rest(tx: &mut PgConnection, orders: &[NewOrder], stock: &mut Stock) -> sqlx::Result<()> {
     let missing: Vec<i64> = orders
         .iter()
@@ -177,19 +177,19 @@ async fn look_up_the_rest(tx: &mut PgConnection, orders: &[NewOrder], stock: &mu
         "select id from product where is_active and id = any($1)",
         &missing
     );
-    stock.elsewhere = HashSet::from_iter(products.fetch_all(tx).await?);
+    stock.stocked_elsewhere = HashSet::from_iter(products.fetch_all(tx).await?);
     Ok(())
 }
 
-/// What a slice of orders writes, column by column.
+/// The rows to write, column by column.
 #[derive(Default)]
 struct Rows {
     orders: OrderColumns,
     items: ItemColumns,
     signed: AuditColumns,
-    /// Confirmed orders: what the outbox is told.
+    /// The ids of the confirmed orders, for the outbox.
     outbox: Vec<i64>,
-    /// Stock rows and what is left in them after the last order that took from them.
+    /// Remaining quantity by stock row id.
     left: HashMap<i64, i32>,
 }
 
@@ -215,24 +215,24 @@ struct ItemColumns {
 }
 
 impl Rows {
-    /// Adds what an order writes, and returns what is answered.
+    /// Adds the rows of an order, and returns its outcome.
     fn add(
         &mut self,
         order: &NewOrder,
-        verdict: Verdict,
+        decision: Decision,
         locked: &mut Locked,
         times: Option<Times<'_>>,
     ) -> Outcome {
-        let (takes, total, reason, rejections) = match verdict {
-            Verdict::NoStore => return Outcome::NoStore,
-            Verdict::TotalTooLarge => return Outcome::TotalTooLarge,
-            Verdict::Confirmed { takes, total } => (takes, total, String::new(), None),
-            Verdict::Rejected { reason, rejections } => (Vec::new(), Money::ZERO, reason, Some(rejections)),
+        let (allocations, total, reason, rejections) = match decision {
+            Decision::NoStore => return Outcome::NoStore,
+            Decision::TotalTooLarge => return Outcome::TotalTooLarge,
+            Decision::Confirmed { allocations, total } => (allocations, total, String::new(), None),
+            Decision::Rejected { reason, rejections } => (Vec::new(), Money::ZERO, reason, Some(rejections)),
         };
         let store = order.store_id.small().and_then(|id| locked.stock.stores.get(&id));
         let store = store
             .cloned()
-            .expect("orders are judged only where their store is known");
+            .expect("an order without a known store is not allocated");
         let id = locked.order_ids.next().expect("there is an id for every order");
         let status = if rejections.is_none() {
             Status::Confirmed
@@ -252,10 +252,10 @@ impl Rows {
                 .as_ref()
                 .and_then(|rejections| serde_json::to_string(rejections).ok()),
         );
-        self.signed.push(order.placed_by.as_ref(), takes.len());
-        let items = takes.into_iter().zip(&mut locked.item_ids);
+        self.signed.push(order.placed_by.as_ref(), allocations.len());
+        let items = allocations.into_iter().zip(&mut locked.item_ids);
         let items = items
-            .map(|(take, item_id)| self.add_item(id, item_id, take, &locked.stock))
+            .map(|(allocation, item_id)| self.add_item(id, item_id, allocation, &locked.stock))
             .collect();
         Outcome::Placed(PlacedOrder {
             id,
@@ -269,16 +269,16 @@ impl Rows {
         })
     }
 
-    fn add_item(&mut self, order_id: i64, id: i64, take: Take, stock: &Stock) -> OrderItem {
-        let row = &stock.rows[take.row];
+    fn add_item(&mut self, order_id: i64, id: i64, allocation: Allocation, stock: &Stock) -> OrderItem {
+        let row = &stock.rows[allocation.row];
         self.items.id.push(id);
         self.items.order_id.push(order_id);
         self.items.product_id.push(row.product_id);
-        self.items.quantity.push(take.quantity);
+        self.items.quantity.push(allocation.quantity);
         self.items.unit_price.push(row.price);
         self.items.inventory_id.push(row.id);
-        self.items.quantity_after.push(take.left);
-        self.left.insert(row.id, take.left);
+        self.items.quantity_after.push(allocation.remaining);
+        self.left.insert(row.id, allocation.remaining);
         OrderItem {
             id,
             product: ProductSummary {
@@ -286,17 +286,16 @@ impl Rows {
                 title: row.title.clone(),
                 price: row.price,
             },
-            quantity: take.quantity,
+            quantity: allocation.quantity,
             unit_price: row.price,
-            subtotal: row.price.times(take.quantity).unwrap_or_default(),
+            subtotal: row.price.times(allocation.quantity).unwrap_or_default(),
             title_at_order: row.title.clone(),
         }
     }
 
-    /// Writes everything in one statement: sqlx sends one statement at a time, and each would cost a round trip.
+    /// Writes all rows in one statement: sqlx has no pipelining, so each statement costs a round trip.
     ///
-    /// Columns of times are empty where the time is now, and those of signatures where there is none: `unnest` fills them up
-    /// with null.
+    /// Arrays of times are empty if the time is now, and the audit columns if no actor is known: `unnest` pads them with null.
     async fn write(self, tx: &mut PgConnection, times: Option<Times<'_>>) -> sqlx::Result<()> {
         if self.orders.id.is_empty() {
             return Ok(());

@@ -76,7 +76,7 @@ async fn create(
         return Err(no_store(&store_id));
     }
     order.placed_by = caller.signed();
-    match placement.place(order, once.pledge()).await? {
+    match placement.place(order, once.into_request()).await? {
         Outcome::Placed(placed) => {
             tracing::Span::current().record("order_id", placed.id);
             if placed.status == Status::Confirmed {

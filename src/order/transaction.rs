@@ -1,7 +1,7 @@
-//! A batch of orders in a transaction of its own: placed, kept under the keys that were sent along, and committed.
+//! One transaction for a batch of orders: place them, store the responses under their idempotency keys, commit.
 //!
-//! Nothing is placed twice. If the connection is lost before the commit, nothing was done. If it is lost in the moment of
-//! the commit, PostgreSQL is asked what became of it.
+//! No order is placed twice. A connection that is lost before the commit has written nothing. If it is lost during the
+//! commit, `UnknownCommit` asks PostgreSQL for the state of the transaction.
 
 use std::{collections::HashSet, time::Duration};
 
@@ -14,126 +14,126 @@ use super::{
 };
 use crate::{
     db,
-    idempotency::{self, KeepError, KeyedRequest, StoredResponse},
+    idempotency::{self, KeyedRequest, StoreError, StoredResponse},
     timestamp::Timestamp,
 };
 
-/// How long the answer to each question is waited for: a connection that has fallen silent is replaced by another.
+/// Timeout of each query for the state of a commit; the next query uses another connection.
 const ANSWER_WITHIN: Duration = Duration::from_secs(2);
-/// Between two questions.
+/// Pause between two such queries.
 const PAUSE: Duration = Duration::from_millis(50);
 
-/// How a hasty batch waits for locks.
-const HASTE: &str = "set local lock_timeout = '50ms'";
-const HASTY_TWIN_TIMEOUT: &str = "50ms";
+const SHORT_LOCK_TIMEOUT: &str = "set local lock_timeout = '50ms'";
+const SHORT_KEY_LOCK_TIMEOUT: &str = "50ms";
 
-/// Orders that are placed together, each with what it is pledged under, if anything. No two have the same key.
+/// Orders for one transaction, each with its optional idempotency key. No two orders have the same key.
 #[derive(Clone, Debug, Default)]
 pub struct Batch {
     orders: Vec<NewOrder>,
-    pledges: Vec<Option<KeyedRequest>>,
-    /// Waits hardly at all for locks.
-    is_hasty: bool,
+    keys: Vec<Option<KeyedRequest>>,
+    /// Whether the transaction waits for locks only briefly.
+    short_lock_timeout: bool,
 }
 
-/// Why the orders of a batch were not decided.
+/// Why a batch failed.
 #[derive(Debug, thiserror::Error)]
 pub enum TransactError {
-    /// PostgreSQL refused it: nothing was done, and for the same orders nothing would be the next time.
+    /// PostgreSQL rejected a statement. Nothing was written, and a retry would fail again.
     #[error(transparent)]
-    Refused(sqlx::Error),
-    /// The connection failed before the commit, or is of no use any more: nothing was done.
+    Rejected(sqlx::Error),
+    /// The connection failed before the commit, or is unusable. Nothing was written.
     #[error("the connection failed before the commit")]
-    Lost(#[source] sqlx::Error),
-    /// A key of the batch is in use by a transaction that does not end. Nothing was done.
+    ConnectionLost(#[source] sqlx::Error),
+    /// A running transaction holds an idempotency key of the batch. Nothing was written.
     #[error("an idempotency key is in use")]
     KeyInUse,
-    /// The connection failed in the moment of the commit.
+    /// The connection failed during the commit.
     #[error("the connection failed during the commit")]
-    Uncertain(Box<Uncertain>),
+    UnknownCommit(Box<UnknownCommit>),
 }
 
 impl Batch {
-    /// One without orders; if `is_hasty`, one that waits hardly at all for locks.
+    /// An empty batch. With `short_lock_timeout`, its transaction waits at most 50 ms for a lock.
     #[must_use]
-    pub fn hasty(is_hasty: bool) -> Self {
+    pub fn new(short_lock_timeout: bool) -> Self {
         Self {
-            is_hasty,
+            short_lock_timeout,
             ..Self::default()
         }
     }
 
-    /// Whether it waits hardly at all for locks.
+    /// Whether the transaction waits at most 50 ms for a lock.
     #[must_use]
-    pub fn is_hasty(&self) -> bool {
-        self.is_hasty
+    pub fn short_lock_timeout(&self) -> bool {
+        self.short_lock_timeout
     }
 
-    /// The same, but one that waits for locks.
+    /// The same orders with the full lock timeout.
     #[must_use]
-    pub fn patient(&self) -> Self {
+    pub fn with_full_lock_timeout(&self) -> Self {
         Self {
-            is_hasty: false,
+            short_lock_timeout: false,
             ..self.clone()
         }
     }
 
-    /// An order with its pledge.
+    /// An order and its key.
     #[must_use]
     pub fn get(&self, index: usize) -> Option<(NewOrder, Option<KeyedRequest>)> {
-        Some((self.orders.get(index)?.clone(), self.pledges.get(index)?.clone()))
+        Some((self.orders.get(index)?.clone(), self.keys.get(index)?.clone()))
     }
 
-    /// The `(store_id, product_id)` pairs that the orders name.
+    /// The `(store_id, product_id)` pairs of all items.
     #[must_use]
     pub fn rows(&self) -> Vec<(i64, i64)> {
         self.orders.iter().flat_map(NewOrder::pairs).collect()
     }
 
-    /// The orders but for those that are left out, as a hasty batch; and of each whether it is left out.
+    /// A batch of the orders that `left_out` does not match, with a short lock timeout; and for each order whether it matched.
     pub fn without(&self, left_out: impl Fn(&NewOrder) -> bool) -> (Self, Vec<bool>) {
         let left_out: Vec<bool> = self.orders.iter().map(left_out).collect();
-        let mut others = Self::hasty(true);
+        let mut others = Self::new(true);
         for index in (0..self.len()).filter(|index| !left_out[*index]) {
-            others.push(self.orders[index].clone(), self.pledges[index].clone());
+            others.push(self.orders[index].clone(), self.keys[index].clone());
         }
         (others, left_out)
     }
 
     /// Adds an order.
-    pub fn push(&mut self, order: NewOrder, pledge: Option<KeyedRequest>) {
+    pub fn push(&mut self, order: NewOrder, key: Option<KeyedRequest>) {
         self.orders.push(order);
-        self.pledges.push(pledge);
+        self.keys.push(key);
     }
 
-    /// How many orders there are.
+    /// Number of orders.
     #[must_use]
     pub fn len(&self) -> usize {
         self.orders.len()
     }
 
-    /// Whether there is no order.
+    /// Whether the batch has no orders.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.orders.is_empty()
     }
 
-    /// Each order as a batch of its own. Hasty ones hardly wait for locks.
-    pub fn one_by_one(&self, is_hasty: bool) -> impl Iterator<Item = Self> {
-        let pairs = self.orders.iter().cloned().zip(self.pledges.iter().cloned());
-        pairs.map(move |(order, pledge)| Self {
+    /// One batch for each order.
+    pub fn one_by_one(&self, short_lock_timeout: bool) -> impl Iterator<Item = Self> {
+        let pairs = self.orders.iter().cloned().zip(self.keys.iter().cloned());
+        pairs.map(move |(order, key)| Self {
             orders: vec![order],
-            pledges: vec![pledge],
-            is_hasty,
+            keys: vec![key],
+            short_lock_timeout,
         })
     }
 
-    /// Places the orders. A transaction that falls victim to others is tried again. Not to be cancelled. After
-    /// [`Lost`](TransactError::Lost) and [`Uncertain`](TransactError::Uncertain) the connection is not fit for use.
+    /// Places the orders, and retries after a deadlock or serialization failure. Must not be cancelled. After
+    /// [`ConnectionLost`](TransactError::ConnectionLost) and [`UnknownCommit`](TransactError::UnknownCommit) the
+    /// connection must not be reused.
     pub async fn transact(&self, connection: &mut PgConnection) -> Result<Vec<Outcome>, TransactError> {
         for _ in 0..db::RETRIES {
             match self.attempt(connection).await {
-                Err(Failure { error, again: true }) => tracing::debug!(%error, "placing orders again"),
+                Err(Failure { error, again: true }) => tracing::debug!(%error, "retrying a batch of orders"),
                 done => return done.map_err(|failure| failure.error),
             }
         }
@@ -147,17 +147,17 @@ impl Batch {
             Err(error) if db::is_server_error(&error) => return Err(error.into()),
             Err(error) => error,
         };
-        Err(TransactError::Uncertain(Box::new(Uncertain { error, placed })).into())
+        Err(TransactError::UnknownCommit(Box::new(UnknownCommit { error, placed })).into())
     }
 
-    /// Everything but the commit.
+    /// Runs everything except the commit.
     async fn prepare<'c>(
         &self,
         connection: &'c mut PgConnection,
     ) -> Result<(Transaction<'c, Postgres>, Placed), Failure> {
         let mut tx = connection.begin().await?;
-        if self.is_hasty {
-            tx.execute(HASTE).await?;
+        if self.short_lock_timeout {
+            tx.execute(SHORT_LOCK_TIMEOUT).await?;
         }
         let known = self.known(&mut tx).await?;
         let placed = if known.is_empty() {
@@ -169,34 +169,28 @@ impl Batch {
         Ok((tx, placed))
     }
 
-    /// The keys that orders were placed under before.
+    /// The keys of the batch that have a stored response.
     async fn known(&self, tx: &mut PgConnection) -> sqlx::Result<HashSet<String>> {
-        let keys: Vec<String> = self
-            .pledges
-            .iter()
-            .flatten()
-            .map(|pledge| pledge.key.clone())
-            .collect();
+        let keys: Vec<String> = self.keys.iter().flatten().map(|key| key.key.clone()).collect();
         if keys.is_empty() {
             return Ok(HashSet::new());
         }
         Ok(idempotency::known(tx, &keys).await?.into_iter().collect())
     }
 
-    /// Places the orders but for those under keys that are known.
+    /// Places the orders whose keys have no stored response.
     async fn place_others(&self, tx: &mut PgConnection, known: &HashSet<String>) -> sqlx::Result<Placed> {
-        let is_known =
-            |pledge: &Option<KeyedRequest>| pledge.as_ref().is_some_and(|pledge| known.contains(&pledge.key));
+        let is_known = |key: &Option<KeyedRequest>| key.as_ref().is_some_and(|key| known.contains(&key.key));
         let others = self
             .orders
             .iter()
-            .zip(&self.pledges)
-            .filter(|(_, pledge)| !is_known(pledge));
+            .zip(&self.keys)
+            .filter(|(_, key)| !is_known(key));
         let others: Vec<NewOrder> = others.map(|(order, _)| order.clone()).collect();
         let placed = place_at(tx, &others, None).await?;
         let mut outcomes = placed.outcomes.into_iter();
-        let outcomes = self.pledges.iter().map(|pledge| {
-            if is_known(pledge) {
+        let outcomes = self.keys.iter().map(|key| {
+            if is_known(key) {
                 return Outcome::Repeated;
             }
             outcomes.next().expect("there is an outcome for every order")
@@ -207,20 +201,20 @@ impl Batch {
         })
     }
 
-    /// Keeps the answers to orders that were placed under a key. An order that was refused keeps nothing.
+    /// Stores the responses to orders with a key. An order that was refused stores none.
     async fn keep(&self, tx: &mut PgConnection, outcomes: &[Outcome]) -> Result<(), Failure> {
-        let placed = self.pledges.iter().zip(outcomes);
+        let placed = self.keys.iter().zip(outcomes);
         let kept: Vec<StoredResponse<'_>> = placed
-            .filter_map(|(pledge, outcome)| match (pledge, outcome) {
-                (Some(pledge), Outcome::Placed(order)) => Some(kept(pledge, order)),
+            .filter_map(|(key, outcome)| match (key, outcome) {
+                (Some(key), Outcome::Placed(order)) => Some(kept(key, order)),
                 _ => None,
             })
             .collect();
         if !kept.is_empty() {
-            let patience = if self.is_hasty {
-                HASTY_TWIN_TIMEOUT
+            let patience = if self.short_lock_timeout {
+                SHORT_KEY_LOCK_TIMEOUT
             } else {
-                idempotency::TWIN_TIMEOUT
+                idempotency::KEY_LOCK_TIMEOUT
             };
             idempotency::store(tx, kept, patience).await?;
         }
@@ -228,15 +222,15 @@ impl Batch {
     }
 }
 
-fn kept<'a>(pledge: &'a KeyedRequest, order: &PlacedOrder) -> StoredResponse<'a> {
+fn kept<'a>(key: &'a KeyedRequest, order: &PlacedOrder) -> StoredResponse<'a> {
     StoredResponse {
-        pledge,
+        request: key,
         status: order.status_code().as_u16(),
-        body: serde_json::to_string(order).expect("an order can be written down"),
+        body: serde_json::to_string(order).expect("an order serializes"),
     }
 }
 
-/// Why an attempt failed, and whether another may do better.
+/// Why an attempt failed, and whether a retry may succeed.
 struct Failure {
     error: TransactError,
     again: bool,
@@ -252,56 +246,56 @@ impl From<sqlx::Error> for Failure {
     fn from(error: sqlx::Error) -> Self {
         let again = db::is_retryable(&error);
         let error = if db::is_server_error(&error) && !db::is_unfit(&error) {
-            TransactError::Refused(error)
+            TransactError::Rejected(error)
         } else {
-            TransactError::Lost(error)
+            TransactError::ConnectionLost(error)
         };
         Self { error, again }
     }
 }
 
-impl From<KeepError> for Failure {
-    fn from(error: KeepError) -> Self {
+impl From<StoreError> for Failure {
+    fn from(error: StoreError) -> Self {
         match error {
-            // The next attempt knows it.
-            KeepError::Taken => Self {
+            // The retry finds the stored response.
+            StoreError::Taken => Self {
                 error: TransactError::KeyInUse,
                 again: true,
             },
-            KeepError::InUse => TransactError::KeyInUse.into(),
-            KeepError::Database(error) => error.into(),
+            StoreError::InUse => TransactError::KeyInUse.into(),
+            StoreError::Database(error) => error.into(),
         }
     }
 }
 
-/// A transaction of which nobody knows whether it was committed.
+/// A transaction whose commit was sent and not acknowledged.
 #[derive(Debug)]
-pub struct Uncertain {
+pub struct UnknownCommit {
     error: sqlx::Error,
     placed: Placed,
 }
 
-/// What became of a commit.
+/// The outcome of a commit that was not acknowledged.
 #[derive(Debug)]
-pub enum Fate {
-    /// It was made.
+pub enum CommitOutcome {
+    /// The transaction was committed.
     Committed(Vec<Outcome>),
-    /// It was not, and will not be; with what it failed with.
+    /// It was rolled back; with the error of the connection.
     RolledBack(sqlx::Error),
-    /// PostgreSQL could not be asked in time; with what it failed with.
+    /// PostgreSQL did not answer in time; with the error of the connection.
     Unknown(sqlx::Error),
 }
 
-impl Uncertain {
-    /// Finds out what became of the commit; gives up after `patience`.
-    pub async fn find_out(self, db: &PgPool, patience: Duration) -> Fate {
+impl UnknownCommit {
+    /// Asks PostgreSQL for the outcome; gives up after `patience`.
+    pub async fn resolve(self, db: &PgPool, patience: Duration) -> CommitOutcome {
         let written = self.placed.outcomes.iter().find_map(|outcome| match outcome {
             Outcome::Placed(order) => Some((order.id, order.created_at)),
             _ => None,
         });
         let Some(written) = written else {
             // There was nothing to commit.
-            return Fate::Committed(self.placed.outcomes);
+            return CommitOutcome::Committed(self.placed.outcomes);
         };
         let deadline = Instant::now() + patience;
         while Instant::now() < deadline {
@@ -311,24 +305,24 @@ impl Uncertain {
             )
             .await;
             match asked.unwrap_or(Err(sqlx::Error::PoolTimedOut)) {
-                Ok(Some(true)) => return Fate::Committed(self.placed.outcomes),
-                Ok(Some(false)) => return Fate::RolledBack(self.error),
+                Ok(Some(true)) => return CommitOutcome::Committed(self.placed.outcomes),
+                Ok(Some(false)) => return CommitOutcome::RolledBack(self.error),
                 Ok(None) => {}
-                Err(error) => tracing::debug!(%error, "what became of a commit is not known yet"),
+                Err(error) => tracing::debug!(%error, "the outcome of a commit is not known yet"),
             }
             sleep(PAUSE).await;
         }
-        Fate::Unknown(self.error)
+        CommitOutcome::Unknown(self.error)
     }
 }
 
-/// What PostgreSQL says of a transaction's number that was not given to anyone yet.
+/// SQLSTATE of `pg_xact_status` for a transaction id that PostgreSQL has not assigned yet.
 const NO_SUCH_NUMBER: &str = "22023";
 
-/// Whether a transaction was committed; `None` while it still may be.
+/// Whether a transaction was committed; `None` while it is in progress.
 ///
-/// The number alone does not tell: PostgreSQL gives it to another transaction if it crashed before it wrote the first one
-/// down. An id is given again likewise, but not at the same time.
+/// The transaction id alone does not prove it: after a crash PostgreSQL may assign an id again that it had not yet written to
+/// disk. The same holds for the id of an order, but not for the pair of id and time.
 async fn was_committed(
     db: &PgPool,
     transaction: &str,

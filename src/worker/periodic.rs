@@ -6,7 +6,7 @@ use chrono::NaiveDate;
 use serde::{Deserialize, Serialize};
 use sqlx::PgPool;
 
-use crate::{db, delivery, idempotency, order::upkeep, outbox};
+use crate::{db, delivery, idempotency, order::maintenance, outbox};
 use apalis_redis_queue::{JobContext, JobError};
 
 /// So many that none of the deletions takes long.
@@ -47,21 +47,21 @@ pub(super) async fn run(db: PgPool, job: PeriodicJob, _: JobContext) -> Result<(
 }
 
 async fn reject_stuck_orders(db: &PgPool) -> sqlx::Result<()> {
-    for order_id in upkeep::reject_stuck(db).await? {
+    for order_id in maintenance::reject_stuck(db).await? {
         tracing::warn!(order_id, "order rejected: it was left undecided");
     }
     Ok(())
 }
 
 async fn report_up_to(db: &PgPool, day: NaiveDate) -> sqlx::Result<()> {
-    for day in upkeep::unreported(db, day).await? {
+    for day in maintenance::unreported(db, day).await? {
         report(db, day).await?;
     }
     Ok(())
 }
 
 async fn report(db: &PgPool, day: NaiveDate) -> sqlx::Result<()> {
-    if let Some(report) = upkeep::write_report(db, day).await? {
+    if let Some(report) = maintenance::write_report(db, day).await? {
         tracing::info!(
             %day,
             total_orders = report.total_orders,

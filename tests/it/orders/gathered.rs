@@ -78,7 +78,7 @@ async fn orders_of_locked_stock_are_set_aside_and_all_others_of_their_lane_are_p
     let free = shop.app.product("Chair", "75.00").await;
     let chairs = shop.app.stock(shop.store, free, 100).await;
     let lanes = shop.lanes(Limits {
-        set_aside_for: Duration::from_mins(10),
+        lock_wait_timeout: Duration::from_mins(10),
         ..limits(128, 1000)
     });
     let held = shop.hold().await;
@@ -116,7 +116,7 @@ async fn orders_of_a_locked_store_are_set_aside_and_those_of_other_stores_are_pl
     let other = shop.app.store("Other").await;
     shop.app.stock(other, shop.product, 100).await;
     let lanes = shop.lanes(Limits {
-        set_aside_for: Duration::from_mins(10),
+        lock_wait_timeout: Duration::from_mins(10),
         ..limits(128, 1000)
     });
     let mut held = shop.app.pool.begin().await.unwrap();
@@ -136,7 +136,7 @@ async fn orders_of_a_locked_store_are_set_aside_and_those_of_other_stores_are_pl
 async fn orders_of_stock_that_stays_locked_fail_in_the_end() {
     let shop = Shop::open(100).await;
     let lanes = shop.lanes(Limits {
-        set_aside_for: Duration::ZERO,
+        lock_wait_timeout: Duration::ZERO,
         ..limits(128, 1000)
     });
     let held = shop.hold().await;
@@ -156,12 +156,12 @@ async fn an_order_whose_key_is_in_use_elsewhere_keeps_no_other_from_being_placed
         .execute("insert into idempotency_key (key, fingerprint, status, body) values ('key', '', 201, '')")
         .await
         .unwrap();
-    let pledge = KeyedRequest {
+    let key = KeyedRequest {
         key: "key".to_owned(),
         fingerprint: [0; 16],
     };
     let (keyed, plain) = tokio::join!(
-        lanes.place(shop.order(1), Some(pledge)),
+        lanes.place(shop.order(1), Some(key)),
         lanes.place(shop.order(1), None)
     );
     assert!(matches!(keyed, Err(PlaceError::KeyInUse)), "{keyed:?}");
@@ -327,8 +327,8 @@ impl Shop {
 /// One lane, so that everything meets in it.
 fn limits(together: usize, waiting: usize) -> Limits {
     Limits {
-        together,
-        waiting,
+        batch_size: together,
+        queue_size: waiting,
         ..Limits::with_lanes(1)
     }
 }

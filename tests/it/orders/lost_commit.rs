@@ -151,7 +151,7 @@ impl Shop {
         let proxy = Proxy::start(fault).await;
         let database = Database::new(&proxy.url(&app), 1, 1).unwrap();
         let limits = Limits {
-            find_out_within: Duration::from_secs(if fault == Fault::ThenAway { 0 } else { 10 }),
+            commit_check_timeout: Duration::from_secs(if fault == Fault::ThenAway { 0 } else { 10 }),
             ..Limits::with_lanes(1)
         };
         let lanes = GroupCommit::start(&database.placement, limits);
@@ -221,7 +221,7 @@ async fn a_commit_that_is_still_under_way_is_waited_for() {
 async fn of_an_order_whose_commit_nobody_can_be_asked_about_this_is_said() {
     let shop = Shop::open(Fault::ThenAway).await;
     let decision = shop.place().await;
-    assert!(matches!(decision, Err(PlaceError::Unknown)), "{decision:?}");
+    assert!(matches!(decision, Err(PlaceError::CommitUnknown)), "{decision:?}");
     assert_eq!(shop.orders().await.len(), 1);
 }
 

@@ -1,18 +1,17 @@
-//! What is done with orders from time to time: deciding those that were left undecided, and the daily report.
+//! Periodic work on orders: rejecting orders that stay PENDING, and the daily report.
 
 use chrono::{Days, NaiveDate};
 use sqlx::{PgConnection, PgExecutor, PgPool};
 
 use crate::{db, money::Money};
 
-/// Orders that are rejected together.
-const TOGETHER: i64 = 250;
+/// Orders that one transaction rejects.
+const BATCH_SIZE: i64 = 250;
 
-/// Rejects orders that have been PENDING for five minutes, and gives back the stock that they held. Returns their ids.
+/// Rejects orders that have been PENDING for five minutes, and returns their stock. Returns their ids.
 ///
-/// Placing an order decides it, so there are such orders only where something else wrote them. One that cannot be rejected,
-/// because its stock has no room for what it would get back, keeps none of the others: those after it have their turn in
-/// the same run, however many cannot be rejected.
+/// Placing an order decides it, so only other writers leave PENDING orders. An order that cannot be rejected, because its stock
+/// row would exceed the largest quantity, does not stop the others.
 pub async fn reject_stuck(db: &PgPool) -> sqlx::Result<Vec<i64>> {
     let (mut rejected, mut last) = (Vec::new(), 0);
     loop {
@@ -20,7 +19,7 @@ pub async fn reject_stuck(db: &PgPool) -> sqlx::Result<Vec<i64>> {
             "select id from orders
              where status = 'PENDING' and created_at < now() - interval '5 minutes' and id > $1 order by id limit $2",
             last,
-            TOGETHER
+            BATCH_SIZE
         )
         .fetch_all(db)
         .await?;
@@ -32,7 +31,7 @@ pub async fn reject_stuck(db: &PgPool) -> sqlx::Result<Vec<i64>> {
     }
 }
 
-/// Rejects orders together, or where PostgreSQL refuses that one by one.
+/// Rejects orders in one transaction, or one by one if PostgreSQL reports an error.
 async fn reject_each(db: &PgPool, stuck: Vec<i64>) -> sqlx::Result<Vec<i64>> {
     match reject(db, &stuck).await {
         Err(error) if db::is_server_error(&error) => {}
@@ -48,7 +47,7 @@ async fn reject_each(db: &PgPool, stuck: Vec<i64>) -> sqlx::Result<Vec<i64>> {
     Ok(rejected)
 }
 
-/// Rejects those of the orders that are still PENDING and nobody else is at.
+/// Rejects the orders that are still PENDING and not locked by another transaction.
 async fn reject(db: &PgPool, orders: &[i64]) -> sqlx::Result<Vec<i64>> {
     let mut tx = db.begin().await?;
     let orders = sqlx::query_scalar!(
@@ -67,12 +66,12 @@ async fn reject(db: &PgPool, orders: &[i64]) -> sqlx::Result<Vec<i64>> {
     )
     .execute(&mut *tx)
     .await?;
-    give_back(&mut tx, &orders, &stock).await?;
+    return_stock(&mut tx, &orders, &stock).await?;
     db::commit(tx).await?;
     Ok(orders)
 }
 
-/// Locks the stock rows that orders may hold something of, in the global order.
+/// Locks the stock rows of the orders' items, in the global lock order.
 async fn lock_stock(tx: &mut PgConnection, orders: &[i64]) -> sqlx::Result<Vec<i64>> {
     sqlx::query_scalar!(
         "select i.id from inventory i
@@ -87,7 +86,7 @@ async fn lock_stock(tx: &mut PgConnection, orders: &[i64]) -> sqlx::Result<Vec<i
     .await
 }
 
-/// Removes the items of orders that are about to be rejected: a rejected order has none. The audit log keeps them.
+/// Removes the items of the orders: a rejected order has none. The audit log keeps them.
 async fn remove_items(tx: &mut PgConnection, orders: &[i64]) -> sqlx::Result<()> {
     sqlx::query!(
         "with gone as (
@@ -110,9 +109,9 @@ async fn remove_items(tx: &mut PgConnection, orders: &[i64]) -> sqlx::Result<()>
     .map(drop)
 }
 
-/// Gives back to locked stock rows what rejected orders hold of them by the ledger. A row that no other order took from is
-/// not known as ordered any more.
-async fn give_back(tx: &mut PgConnection, orders: &[i64], stock: &[i64]) -> sqlx::Result<()> {
+/// Returns to locked stock rows what the rejected orders took from them, according to the ledger. Clears `ordered` on rows that no
+/// other order took from.
+async fn return_stock(tx: &mut PgConnection, orders: &[i64], stock: &[i64]) -> sqlx::Result<()> {
     sqlx::query!(
         r#"with held as (
                select inventory_id, order_id, -sum(delta)::integer as quantity from stock_movement
@@ -139,26 +138,25 @@ async fn give_back(tx: &mut PgConnection, orders: &[i64], stock: &[i64]) -> sqlx
     .map(drop)
 }
 
-/// A day's orders in numbers.
+/// The orders of a day in numbers.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DailyReport {
-    /// All of them.
+    /// Number of orders.
     pub total_orders: i64,
-    /// Those confirmed.
+    /// Number of confirmed orders.
     pub confirmed_orders: i64,
-    /// Those rejected.
+    /// Number of rejected orders.
     pub rejected_orders: i64,
-    /// Those not decided yet.
+    /// Number of orders without a decision.
     pub pending_orders: i64,
-    /// What the confirmed ones brought.
+    /// Sum of the confirmed orders' totals.
     pub total_revenue: Money,
 }
 
-/// How many days before a day are reported on with it, where nobody did.
+/// How many days the report catches up after workers were absent.
 const CAUGHT_UP: u64 = 31;
 
-/// The days up to this one that have no report, the first first: no further back than a month, and not before there was an
-/// order or a report.
+/// The days up to `day` without a report, in sequence: at most 31 days back, and not before the first order or report.
 pub async fn unreported(db: impl PgExecutor<'_>, day: NaiveDate) -> sqlx::Result<Vec<NaiveDate>> {
     sqlx::query_scalar!(
         r#"select missing::date as "day!" from generate_series($1::date, $2::date, interval '1 day') missing
@@ -174,7 +172,7 @@ pub async fn unreported(db: impl PgExecutor<'_>, day: NaiveDate) -> sqlx::Result
     .await
 }
 
-/// Counts and stores the orders of a UTC day. `None` if the day has its report already.
+/// Counts the orders of a UTC day and stores the report. `None` if the day has one already.
 pub async fn write_report(db: impl PgExecutor<'_>, day: NaiveDate) -> sqlx::Result<Option<DailyReport>> {
     sqlx::query_as!(
         DailyReport,

@@ -1,4 +1,4 @@
-//! A lane's way to the database: connections that are kept while there is more to do, and replaced when they fail.
+//! The connection of a lane: kept while orders are waiting, replaced when it fails.
 
 use std::{
     sync::Arc,
@@ -10,41 +10,41 @@ use sqlx::{Connection, PgPool, Postgres, pool::PoolConnection};
 use tracing::Instrument;
 
 use super::{
-    group_commit::PlaceError,
+    error::PlaceError,
     model::Outcome,
-    transaction::{Batch, Fate, TransactError},
+    transaction::{Batch, CommitOutcome, TransactError},
 };
 use crate::db;
 
-/// On how many connections a batch is tried.
+/// How many connections a batch is tried on.
 const TRIES: usize = 3;
 
-/// A lane's way to the database.
-pub(super) struct LaneDatabase {
+/// The connection of a lane.
+pub(super) struct LaneConnection {
     placement: PgPool,
-    find_out_within: Duration,
-    /// A connection whose transaction has just been committed. While there is more to do it is kept: the pool would clean it
-    /// up, which takes a round trip.
+    commit_check_timeout: Duration,
+    /// The connection of the last batch. The lane keeps it while orders are waiting: returning it to the pool costs a round
+    /// trip.
     held: Option<PoolConnection<Postgres>>,
 }
 
-impl LaneDatabase {
-    pub fn new(placement: PgPool, find_out_within: Duration) -> Self {
+impl LaneConnection {
+    pub fn new(placement: PgPool, commit_check_timeout: Duration) -> Self {
         Self {
             placement,
-            find_out_within,
+            commit_check_timeout,
             held: None,
         }
     }
 
-    /// Runs a transaction in a task of its own, so that a panic ends that and not the lane.
-    pub async fn together(&mut self, batch: Arc<Batch>) -> Result<Vec<Outcome>, PlaceError> {
+    /// Places a batch. It runs in a task of its own, so that a panic does not end the lane.
+    pub async fn place_batch(&mut self, batch: Arc<Batch>) -> Result<Vec<Outcome>, PlaceError> {
         let span = tracing::info_span!("placement", orders = batch.len());
         let transaction = transact(
             self.placement.clone(),
             self.held.take(),
             batch,
-            self.find_out_within,
+            self.commit_check_timeout,
         );
         match tokio::spawn(transaction.instrument(span)).await {
             Ok(Ok((outcomes, connection))) => {
@@ -57,9 +57,9 @@ impl LaneDatabase {
         }
     }
 
-    /// Which of these `(store_id, product_id)` rows somebody else has locked, or, with the product 0, the row of their store. Waits for
-    /// none of them.
-    pub async fn locked_among(&mut self, mut rows: Vec<(i64, i64)>) -> sqlx::Result<Vec<(i64, i64)>> {
+    /// Which of these `(store_id, product_id)` rows another transaction has locked; product 0 stands for the row of the store
+    /// itself. Does not wait for locks.
+    pub async fn find_locked(&mut self, mut rows: Vec<(i64, i64)>) -> sqlx::Result<Vec<(i64, i64)>> {
         rows.sort_unstable();
         rows.dedup();
         let (stores, products): (Vec<i64>, Vec<i64>) = rows.into_iter().unzip();
@@ -97,19 +97,19 @@ impl LaneDatabase {
             .collect())
     }
 
-    /// Returns the connection: the pool looks after those that nobody uses.
-    pub fn let_go(&mut self) {
+    /// Returns the connection to the pool, which checks idle connections.
+    pub fn release(&mut self) {
         self.held = None;
     }
 }
 
-/// Places a batch; on another connection where one failed and nothing was committed, as all of them do when PostgreSQL
+/// Places a batch, and retries on a new connection while nothing was committed: all connections fail when PostgreSQL
 /// restarts.
 async fn transact(
     placement: PgPool,
     mut held: Option<PoolConnection<Postgres>>,
     batch: Arc<Batch>,
-    find_out_within: Duration,
+    commit_check_timeout: Duration,
 ) -> Result<(Vec<Outcome>, Option<PoolConnection<Postgres>>), PlaceError> {
     let mut tries = 0;
     loop {
@@ -122,26 +122,26 @@ async fn transact(
         };
         let error = match batch.transact(&mut connection).await {
             Ok(outcomes) => return Ok((outcomes, Some(connection))),
-            Err(TransactError::Refused(error)) => return Err(PlaceError::Database(error)),
+            Err(TransactError::Rejected(error)) => return Err(PlaceError::Database(error)),
             Err(TransactError::KeyInUse) => return Err(PlaceError::KeyInUse),
-            Err(TransactError::Lost(error)) => {
+            Err(TransactError::ConnectionLost(error)) => {
                 db::note(&error);
                 drop(connection.detach());
                 error
             }
-            Err(TransactError::Uncertain(uncertain)) => {
+            Err(TransactError::UnknownCommit(uncertain)) => {
                 drop(connection.detach());
-                match uncertain.find_out(&placement, find_out_within).await {
-                    Fate::Committed(outcomes) => return Ok((outcomes, None)),
-                    Fate::RolledBack(error) => error,
-                    Fate::Unknown(error) => {
+                match uncertain.resolve(&placement, commit_check_timeout).await {
+                    CommitOutcome::Committed(outcomes) => return Ok((outcomes, None)),
+                    CommitOutcome::RolledBack(error) => error,
+                    CommitOutcome::Unknown(error) => {
                         let orders = batch.len();
                         tracing::error!(
                             error = &error as &dyn std::error::Error,
                             orders,
-                            "whether orders were placed is not known"
+                            "the outcome of a commit of orders is unknown"
                         );
-                        return Err(PlaceError::Unknown);
+                        return Err(PlaceError::CommitUnknown);
                     }
                 }
             }
@@ -153,16 +153,17 @@ async fn transact(
         tracing::warn!(
             error = &error as &dyn std::error::Error,
             orders,
-            "a connection was lost; its orders are placed on another"
+            "connection lost; retrying the batch on another"
         );
     }
 }
 
-/// Takes a connection from the pool; if `be_sure`, one that lives. Where one was lost, all that the pool has may be.
-async fn acquire(placement: &PgPool, be_sure: bool) -> sqlx::Result<PoolConnection<Postgres>> {
+/// Takes a connection from the pool. With `check_alive`, tests it first: after one connection was lost, all of the pool's may
+/// be.
+async fn acquire(placement: &PgPool, check_alive: bool) -> sqlx::Result<PoolConnection<Postgres>> {
     let asked = Instant::now();
     let mut connection = placement.acquire().await?;
-    while be_sure && !db::is_alive(&mut connection).await {
+    while check_alive && !db::is_alive(&mut connection).await {
         drop(connection.detach());
         connection = placement.acquire().await?;
     }

@@ -1,4 +1,4 @@
-//! Who gets what: a pure function over what was locked.
+//! Decides orders: a pure function over locked stock.
 
 use std::collections::{HashMap, HashSet};
 
@@ -7,81 +7,81 @@ use rust_decimal::Decimal;
 use super::model::{NewItem, NewOrder, Rejection, RejectionCode};
 use crate::{http::Natural, money::Money, store::StoreSummary};
 
-/// The largest total that an order can have: twelve digits.
+/// The largest total of an order: twelve digits.
 const LARGEST_TOTAL: Money = Money(Decimal::from_parts(0xD4A5_0FFF, 0xE8, 0, false, 2));
 
-/// What a slice of orders asks for, as far as it exists.
+/// The stock, stores and products that a batch of orders names.
 #[derive(Debug, Default)]
 pub struct Stock {
     /// The locked rows, sorted by `(store_id, product_id)`.
     pub rows: Vec<StockRow>,
-    /// The active stores among those asked for.
+    /// The active stores by id.
     pub stores: HashMap<i64, StoreSummary>,
-    /// Active products that were asked for where no store keeps them.
-    pub elsewhere: HashSet<i64>,
+    /// Active products that the store of the order does not stock.
+    pub stocked_elsewhere: HashSet<i64>,
 }
 
 /// A locked stock row with its product.
 #[derive(Clone, Debug)]
 pub struct StockRow {
-    /// The stock row.
+    /// Its id.
     pub id: i64,
     /// Its store.
     pub store_id: i64,
     /// Its product.
     pub product_id: i64,
-    /// How many pieces are left.
+    /// Units in stock.
     pub quantity: i32,
     /// The product's title.
     pub title: String,
     /// The product's price.
     pub price: Money,
-    /// Whether the product can be ordered.
+    /// Whether the product is active.
     pub is_active: bool,
 }
 
-/// What becomes of an order.
+/// The decision about an order.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Verdict {
-    /// It gets all of it.
+pub enum Decision {
+    /// All items are in stock.
     Confirmed {
-        /// What it takes, in the order that it was asked for.
-        takes: Vec<Take>,
-        /// What that costs.
+        /// One for each item, in the same sequence.
+        allocations: Vec<Allocation>,
+        /// The total of the order.
         total: Money,
     },
-    /// It gets nothing.
+    /// An item is not available.
     Rejected {
-        /// Why, as a sentence.
+        /// The reason as a sentence.
         reason: String,
-        /// Why, item by item.
+        /// The reason for each item.
         rejections: Vec<Rejection>,
     },
-    /// The store does not exist or takes no orders.
+    /// The store does not exist or is inactive.
     NoStore,
-    /// Its total is beyond what an order can have.
+    /// The total has more than twelve digits.
     TotalTooLarge,
 }
 
-/// Some pieces, taken from a stock row.
+/// Units taken from a stock row.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Take {
-    /// The row's place in [`Stock::rows`].
+pub struct Allocation {
+    /// Index in [`Stock::rows`].
     pub row: usize,
-    /// How many pieces.
+    /// Units taken.
     pub quantity: i32,
-    /// How many are left after it.
-    pub left: i32,
+    /// Units in stock after it.
+    pub remaining: i32,
 }
 
-/// Decides the orders as they came: all or nothing, first come, first served, each with what those before it left.
-pub fn judge(stock: &mut Stock, orders: &[NewOrder]) -> Vec<Verdict> {
+/// Decides the orders in sequence, each all or nothing, and deducts what they take from `stock`.
+pub fn allocate(stock: &mut Stock, orders: &[NewOrder]) -> Vec<Decision> {
     orders.iter().map(|order| decide(stock, order)).collect()
 }
 
-fn decide(stock: &mut Stock, order: &NewOrder) -> Verdict {
+fn decide(stock: &mut Stock, order: &NewOrder) -> Decision {
     let Some(store) = order.store_id.small().filter(|id| stock.stores.contains_key(id)) else {
-        return Verdict::NoStore;
+        return Decision::NoStore;
     };
     let rows: Vec<Option<usize>> = order
         .items
@@ -99,31 +99,31 @@ fn decide(stock: &mut Stock, order: &NewOrder) -> Verdict {
     }
 }
 
-/// Takes stock that is there.
-fn confirm(stock: &mut Stock, to_take: Vec<(usize, i32)>) -> Verdict {
+/// Deducts the units of an order whose items are all in stock.
+fn confirm(stock: &mut Stock, to_take: Vec<(usize, i32)>) -> Decision {
     let total = to_take.iter().try_fold(Money::ZERO, |total, (row, quantity)| {
         total.plus(stock.rows[*row].price.times(*quantity)?)
     });
     let Some(total) = total.filter(|total| *total <= LARGEST_TOTAL) else {
-        return Verdict::TotalTooLarge;
+        return Decision::TotalTooLarge;
     };
-    let takes = to_take.into_iter().map(|(row, quantity)| {
-        let left = &mut stock.rows[row].quantity;
-        *left -= quantity;
-        Take {
+    let allocations = to_take.into_iter().map(|(row, quantity)| {
+        let remaining = &mut stock.rows[row].quantity;
+        *remaining -= quantity;
+        Allocation {
             row,
             quantity,
-            left: *left,
+            remaining: *remaining,
         }
     });
-    Verdict::Confirmed {
-        takes: takes.collect(),
+    Decision::Confirmed {
+        allocations: allocations.collect(),
         total,
     }
 }
 
-/// Why the order cannot be had: the first of three reasons that applies, for all items that it applies to.
-fn rejection(stock: &Stock, items: &[NewItem], rows: &[Option<usize>]) -> Verdict {
+/// Rejects an order for the first of three reasons that applies to any item, with all items that it applies to.
+fn rejection(stock: &Stock, items: &[NewItem], rows: &[Option<usize>]) -> Decision {
     let row = |index: usize| rows[index].map(|row| &stock.rows[row]);
     let available = |index: usize| row(index).map_or(0, |row| row.quantity);
     let items_where =
@@ -134,7 +134,7 @@ fn rejection(stock: &Stock, items: &[NewItem], rows: &[Option<usize>]) -> Verdic
         None => !items[index]
             .product_id
             .small()
-            .is_some_and(|id| stock.elsewhere.contains(&id)),
+            .is_some_and(|id| stock.stocked_elsewhere.contains(&id)),
     });
     if !unknown.is_empty() {
         let reason = format!("Products not found or inactive: {}", set(items, &unknown));
@@ -164,20 +164,20 @@ fn reject(
     reason: String,
     code: RejectionCode,
     available: impl Fn(usize) -> i32,
-) -> Verdict {
+) -> Decision {
     let rejections = wanting.iter().map(|&index| Rejection {
         product_id: items[index].product_id.clone(),
         code,
         requested: items[index].quantity.clone(),
         available: available(index),
     });
-    Verdict::Rejected {
+    Decision::Rejected {
         reason,
         rejections: rejections.collect(),
     }
 }
 
-/// Ids in ascending order, as clients know sets to be written: `{5, 9}`.
+/// Formats ids in ascending order, in the notation that clients know: `{5, 9}`.
 fn set(items: &[NewItem], wanting: &[usize]) -> String {
     let mut ids: Vec<&Natural> = wanting.iter().map(|&index| &items[index].product_id).collect();
     ids.sort_unstable();
@@ -186,14 +186,14 @@ fn set(items: &[NewItem], wanting: &[usize]) -> String {
 }
 
 impl Stock {
-    /// The place of a stock row in [`Stock::rows`].
+    /// Index of a stock row in [`Stock::rows`].
     pub fn position(&self, store: i64, product: i64) -> Option<usize> {
         self.rows
             .binary_search_by_key(&(store, product), |row| (row.store_id, row.product_id))
             .ok()
     }
 
-    /// The row and the quantity, if the row has that much of a product that can be ordered.
+    /// The row and the quantity, if the product is active and has that many units in stock.
     fn has(&self, row: usize, quantity: &Natural) -> Option<(usize, i32)> {
         let quantity = i32::try_from(quantity.small()?).ok()?;
         let StockRow {

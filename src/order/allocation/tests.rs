@@ -31,7 +31,7 @@ fn stock(rows: &[(i64, i64, i32)]) -> Stock {
     Stock {
         rows,
         stores: (1..=2).map(|id| (id, summary(id))).collect(),
-        elsewhere: HashSet::from([8, 9]),
+        stocked_elsewhere: HashSet::from([8, 9]),
     }
 }
 
@@ -47,13 +47,13 @@ fn order(store: i64, items: &[(i64, i64)]) -> NewOrder {
     }
 }
 
-fn judge_one(stock: &mut Stock, items: &[(i64, i64)]) -> Verdict {
-    judge(stock, &[order(STORE, items)]).remove(0)
+fn judge_one(stock: &mut Stock, items: &[(i64, i64)]) -> Decision {
+    allocate(stock, &[order(STORE, items)]).remove(0)
 }
 
-fn reason(verdict: &Verdict) -> &str {
-    match verdict {
-        Verdict::Rejected { reason, .. } => reason,
+fn reason(decision: &Decision) -> &str {
+    match decision {
+        Decision::Rejected { reason, .. } => reason,
         other => panic!("{other:?} is no rejection"),
     }
 }
@@ -61,36 +61,36 @@ fn reason(verdict: &Verdict) -> &str {
 #[test]
 fn a_confirmed_order_takes_what_it_asked_for_in_the_order_it_asked() {
     let mut stock = stock(&[(1, 1, 5), (1, 2, 7)]);
-    let verdict = judge_one(&mut stock, &[(2, 3), (1, 5)]);
-    let expected = Verdict::Confirmed {
-        takes: vec![
-            Take {
+    let decision = judge_one(&mut stock, &[(2, 3), (1, 5)]);
+    let expected = Decision::Confirmed {
+        allocations: vec![
+            Allocation {
                 row: 1,
                 quantity: 3,
-                left: 4,
+                remaining: 4,
             },
-            Take {
+            Allocation {
                 row: 0,
                 quantity: 5,
-                left: 0,
+                remaining: 0,
             },
         ],
         total: Money(Decimal::new(3 * 1002 + 5 * 1001, 2)),
     };
-    assert_eq!(verdict, expected);
+    assert_eq!(decision, expected);
 }
 
 #[test]
 fn unknown_products_come_before_absent_ones_and_those_before_short_ones() {
     let mut stock = stock(&[(1, 1, 5), (1, 5, 5), (2, 3, 5)]);
     // 5 is inactive, 7 unknown, 8 and 9 are kept by no store, 1 is short.
-    let verdict = judge_one(&mut stock, &[(1, 6), (9, 1), (7, 1), (8, 1), (5, 1)]);
-    assert_eq!(reason(&verdict), "Products not found or inactive: {5, 7}");
-    let verdict = judge_one(&mut stock, &[(1, 6), (9, 1), (8, 1)]);
-    assert_eq!(reason(&verdict), "Products not available in store: {8, 9}");
-    let verdict = judge_one(&mut stock, &[(1, 6)]);
+    let decision = judge_one(&mut stock, &[(1, 6), (9, 1), (7, 1), (8, 1), (5, 1)]);
+    assert_eq!(reason(&decision), "Products not found or inactive: {5, 7}");
+    let decision = judge_one(&mut stock, &[(1, 6), (9, 1), (8, 1)]);
+    assert_eq!(reason(&decision), "Products not available in store: {8, 9}");
+    let decision = judge_one(&mut stock, &[(1, 6)]);
     assert_eq!(
-        reason(&verdict),
+        reason(&decision),
         "Insufficient stock: P1: requested 6, available 5"
     );
 }
@@ -105,15 +105,15 @@ fn first_come_first_served_within_a_batch_and_a_rejected_order_is_in_nobodys_way
         order(2, &[(1, 1)]),
         order(3, &[(1, 1)]),
     ];
-    let verdicts = judge(&mut stock, &orders);
-    assert!(matches!(verdicts[0], Verdict::Confirmed { .. }));
+    let decisions = allocate(&mut stock, &orders);
+    assert!(matches!(decisions[0], Decision::Confirmed { .. }));
     assert_eq!(
-        reason(&verdicts[1]),
+        reason(&decisions[1]),
         "Insufficient stock: P1: requested 2, available 1"
     );
-    assert!(matches!(verdicts[2], Verdict::Confirmed { .. }));
-    assert!(matches!(verdicts[3], Verdict::Confirmed { .. }));
-    assert_eq!(verdicts[4], Verdict::NoStore);
+    assert!(matches!(decisions[2], Decision::Confirmed { .. }));
+    assert!(matches!(decisions[3], Decision::Confirmed { .. }));
+    assert_eq!(decisions[4], Decision::NoStore);
     assert_eq!(quantities(&stock), [0, 0, 0]);
 }
 
@@ -127,14 +127,14 @@ fn an_order_that_costs_too_much_takes_nothing_from_those_after_it() {
         order(1, &[(1, 100), (2, 1)]),
         order(1, &[(1, 100)]),
     ];
-    let verdicts = judge(&mut stock, &orders);
-    assert_eq!(verdicts[0], Verdict::TotalTooLarge);
+    let decisions = allocate(&mut stock, &orders);
+    assert_eq!(decisions[0], Decision::TotalTooLarge);
     // 9,999,999,999.00 and 0.99 are the largest total to the cent.
     assert!(
-        matches!(verdicts[1], Verdict::Confirmed { total, .. } if total == LARGEST_TOTAL),
-        "{verdicts:?}"
+        matches!(decisions[1], Decision::Confirmed { total, .. } if total == LARGEST_TOTAL),
+        "{decisions:?}"
     );
-    assert!(matches!(verdicts[2], Verdict::Confirmed { .. }));
+    assert!(matches!(decisions[2], Decision::Confirmed { .. }));
     assert_eq!(quantities(&stock), [800, 0]);
 }
 
@@ -157,16 +157,16 @@ fn numbers_beyond_the_database_are_short_or_unknown_like_any_other() {
             placed_by: None,
         },
     ];
-    let verdicts = judge(&mut stock, &orders);
+    let decisions = allocate(&mut stock, &orders);
     assert_eq!(
-        reason(&verdicts[0]),
+        reason(&decisions[0]),
         "Insufficient stock: P1: requested 99999999999999999999, available 5"
     );
     assert_eq!(
-        reason(&verdicts[1]),
+        reason(&decisions[1]),
         "Products not found or inactive: {7, 99999999999999999999}"
     );
-    assert_eq!(verdicts[2], Verdict::NoStore);
+    assert_eq!(decisions[2], Decision::NoStore);
 }
 
 fn quantities(stock: &Stock) -> Vec<i32> {
@@ -211,10 +211,10 @@ proptest! {
     #[test]
     fn a_batch_is_decided_like_the_same_orders_one_by_one(rows in some_stock(), orders in some_orders()) {
         let (mut together, mut apart) = (stock(&rows), stock(&rows));
-        let verdicts = judge(&mut together, &orders);
-        let one_by_one: Vec<Verdict> =
-            orders.iter().flat_map(|order| judge(&mut apart, std::slice::from_ref(order))).collect();
-        prop_assert_eq!(verdicts, one_by_one);
+        let decisions = allocate(&mut together, &orders);
+        let one_by_one: Vec<Decision> =
+            orders.iter().flat_map(|order| allocate(&mut apart, std::slice::from_ref(order))).collect();
+        prop_assert_eq!(decisions, one_by_one);
         prop_assert_eq!(quantities(&together), quantities(&apart));
     }
 
@@ -223,7 +223,7 @@ proptest! {
         let mut stock = stock(&rows);
         for order in &orders {
             let before = quantities(&stock);
-            let verdict = judge(&mut stock, std::slice::from_ref(order)).remove(0);
+            let decision = allocate(&mut stock, std::slice::from_ref(order)).remove(0);
             let after = quantities(&stock);
             prop_assert!(after.iter().all(|quantity| *quantity >= 0));
             let store = order.store_id.small().unwrap();
@@ -237,23 +237,23 @@ proptest! {
                 Some(_) => product % 5 == 0,
                 None => ![8, 9].contains(&product),
             };
-            match verdict {
-                Verdict::NoStore => prop_assert_eq!(store, 3),
-                Verdict::TotalTooLarge => prop_assert!(false, "nothing here is dear"),
-                Verdict::Confirmed { takes, total } => {
+            match decision {
+                Decision::NoStore => prop_assert_eq!(store, 3),
+                Decision::TotalTooLarge => prop_assert!(false, "nothing here is dear"),
+                Decision::Confirmed { allocations, total } => {
                     let mut expected = before;
                     let mut cost = Decimal::ZERO;
-                    for (take, &(product, quantity, row)) in takes.iter().zip(&asked) {
-                        prop_assert_eq!((Some(take.row), i64::from(take.quantity)), (row, quantity));
-                        expected[take.row] -= take.quantity;
-                        prop_assert_eq!(take.left, expected[take.row]);
+                    for (allocation, &(product, quantity, row)) in allocations.iter().zip(&asked) {
+                        prop_assert_eq!((Some(allocation.row), i64::from(allocation.quantity)), (row, quantity));
+                        expected[allocation.row] -= allocation.quantity;
+                        prop_assert_eq!(allocation.remaining, expected[allocation.row]);
                         cost += Decimal::new(1000 + product, 2) * Decimal::from(quantity);
                     }
-                    prop_assert_eq!(takes.len(), asked.len());
+                    prop_assert_eq!(allocations.len(), asked.len());
                     prop_assert_eq!(after, expected);
                     prop_assert_eq!(total, Money(cost));
                 }
-                Verdict::Rejected { reason, rejections } => {
+                Decision::Rejected { reason, rejections } => {
                     prop_assert_eq!(&after, &before, "a rejected order takes nothing");
                     let absent = |&(_, _, row): &(i64, i64, Option<usize>)| row.is_none();
                     let available = |row: Option<usize>| row.map_or(0, |row| before[row]);

@@ -1,8 +1,8 @@
-//! What is counted of orders, where each of them happens.
+//! Descriptions of the metrics of orders.
 
 use metrics::{describe_counter, describe_gauge, describe_histogram};
 
-/// Says what is counted here.
+/// Describes the metrics of this module.
 pub fn describe_metrics() {
     describe_counter!(
         "afforo_orders_total",
