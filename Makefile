@@ -1,4 +1,4 @@
-# What one does with a clone of Afforo. `make help` lists it.
+# Development tasks. `make help` lists them.
 
 .DEFAULT_GOAL := help
 .PHONY: help run test screenshots faults fuzz check fmt sqlx bench bench-scale
@@ -6,43 +6,43 @@
 help: ## List the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1|\2/p' $(MAKEFILE_LIST) | column -t -s '|'
 
-run: ## Run everything on this machine: API, worker, a private PostgreSQL and Redis
+run: ## Run the API, the console, the worker, and a private PostgreSQL and Redis on this machine
 	@scripts/install-servers.sh
 	cargo run --release -- dev
 
-test: ## Run all tests; they bring their own servers and a browser
+test: ## Run all tests, with their own servers and a browser
 	@scripts/install-servers.sh
 	@scripts/install-browser.sh
 	cargo test
 
-screenshots: ## Take pictures of all pages of the console, in target/screenshots
+screenshots: ## Take screenshots of all console pages, in target/screenshots
 	@scripts/install-servers.sh
 	@scripts/install-browser.sh
 	cargo test --test browser -- --ignored screenshots
 
-faults: ## Break everything at full size while orders are placed, about seven minutes
+faults: ## Run the fault-injection tests at full size, about seven minutes
 	@scripts/install-servers.sh
 	tests/faults.sh
 
-fuzz: ## Send requests that nobody would write, about five minutes; needs Python and PyPI
+fuzz: ## Run the fuzz tests, about five minutes; needs Python and PyPI
 	@scripts/install-servers.sh
 	FUZZ_CASES=10000 cargo test --test it fuzz:: -- --nocapture
 	tests/schemathesis.sh
 
-check: ## What has to pass before a change lands
+check: ## Run all checks that must pass before a change is merged
 	.ci/run
 
 fmt: ## Format the code
 	cargo fmt
 
-sqlx: ## Check all SQL against a fresh schema, and write .sqlx anew
+sqlx: ## Check all SQL against a fresh schema, and regenerate .sqlx
 	@scripts/install-servers.sh
 	scripts/sqlx-metadata.sh
 
-bench: ## Measure orders a second against pgbench, about eight minutes
+bench: ## Compare orders per second with pgbench, about eight minutes; needs wrk
 	cargo build --release
 	bench/run.sh
 
-bench-scale: ## Measure all requests at ten million orders, and at a tenth of it, about half an hour
+bench-scale: ## Measure all requests at ten million orders and at a tenth of it, about half an hour; needs wrk
 	cargo build --release
 	bench/scale.sh
