@@ -1,14 +1,14 @@
 #!/bin/sh
-# Installs Chromium and its WebDriver, chromedriver, where they are missing, with the system's own package manager and
-# from nowhere else. The tests of the console need both; they start them headless, on profiles of their own.
+# Installs Chromium and its WebDriver, chromedriver, if they are missing. It uses the system's package manager only. The console
+# tests run both, headless and with separate profiles.
 #
-# CHROMIUM and CHROMEDRIVER name programs that are elsewhere. What is looked for, and where, is what
-# tests/browser/kit/driver.rs looks for. Both must be of one major version.
+# CHROMIUM and CHROMEDRIVER set the paths of the programs. The search paths are those of tests/browser/kit/driver.rs. Both
+# programs must have the same major version.
 set -eu
 
 main() {
     if all_there; then
-        say "Chromium ($(chromium_program)) and chromedriver ($(chromedriver_program)) are installed already."
+        say "Chromium ($(chromium_program)) and chromedriver ($(chromedriver_program)) are already installed."
         return
     fi
     missing | while read -r what; do say "Missing: $what."; done
@@ -18,18 +18,18 @@ main() {
     elif has apk; then run apk add chromium chromium-chromedriver font-dejavu || true
     elif has pacman; then run pacman -S --needed --noconfirm chromium || true
     elif has brew; then plainly brew install --cask chromium chromedriver || true
-    else say "There is no apt-get, dnf, apk, pacman or brew here."
+    else say "Found no supported package manager (apt-get, dnf, apk, pacman, brew)."
     fi
 
     if ! all_there; then
         missing | while read -r what; do say "Still missing: $what."; done
-        say "Install it by hand, or set CHROMIUM and CHROMEDRIVER to where it is, then try again."
+        say "Install it manually, or set CHROMIUM and CHROMEDRIVER to the installed programs, then retry."
         exit 1
     fi
     say "Installed: Chromium as $(chromium_program), chromedriver as $(chromedriver_program)."
 }
 
-# Debian's packages have no services. Ubuntu's only install snaps, which need a system with snapd.
+# Debian's packages contain the programs. Ubuntu's packages install snaps, which need snapd.
 install_with_apt() {
     run apt-get update || true
     for packages in "chromium chromium-driver fonts-dejavu-core" "chromium-browser chromium-chromedriver"; do
@@ -39,7 +39,7 @@ install_with_apt() {
     done
 }
 
-# --- What is there.
+# --- Detection.
 
 all_there() { [ -z "$(missing)" ]; }
 
@@ -67,7 +67,7 @@ chromedriver_program() {
         /usr/lib/chromium-browser/chromedriver /snap/bin/chromium.chromedriver
 }
 
-# The first of some programs that is there, by its name or its path.
+# Prints the path of the first program found, by name or path.
 first_of() {
     for program in "$@"; do
         if has "$program"; then
@@ -77,13 +77,13 @@ first_of() {
     done
 }
 
-# --- Small helpers.
+# --- Helpers.
 
 say() { echo "install-browser: $*"; }
 
 has() { command -v "$1" >/dev/null 2>&1; }
 
-# Shows a command, then runs it, as it is or as root.
+# Print a command and run it: `plainly` as the current user, `run` as root.
 plainly() {
     say "\$ $*"
     "$@"
@@ -95,7 +95,7 @@ run() {
     elif has sudo; then
         plainly sudo "$@"
     else
-        say "This needs root, and there is no sudo: $*"
+        say "This command needs root, but sudo is not installed: $*"
         return 1
     fi
 }

@@ -1,11 +1,11 @@
 #!/bin/sh
-# Installs the programs of a PostgreSQL and a Redis server, where they are missing, with the system's own package
-# manager and from nowhere else. No server is set up or started by this: Afforo runs its own from these programs.
+# Installs PostgreSQL and Redis if they are missing. It uses the system's package manager only. It does not create or start a
+# server: Afforo starts private servers from the installed programs.
 #
-# PG_BIN (the folder with `initdb` and `postgres`) and REDIS_BIN (`redis-server`, or its folder) name programs that
-# are elsewhere. What is looked for, and where, is what crates/devstack/src/binaries.rs looks for.
+# PG_BIN (the folder with `initdb` and `postgres`) and REDIS_BIN (`redis-server`, or its folder) set the paths of the programs.
+# The search paths are those of crates/devstack/src/binaries.rs.
 #
-# With --postgres-folder it installs nothing, and prints the folder of PostgreSQL's programs for other scripts.
+# With --postgres-folder, it installs nothing and prints the folder of PostgreSQL's programs for other scripts.
 set -eu
 
 main() {
@@ -14,7 +14,7 @@ main() {
         return
     fi
     if all_there; then
-        say "PostgreSQL ($(postgres_folder)) and Redis ($(redis_program)) are installed already."
+        say "PostgreSQL ($(postgres_folder)) and Redis ($(redis_program)) are already installed."
         return
     fi
     missing | while read -r what; do say "Missing: $what."; done
@@ -24,18 +24,18 @@ main() {
     elif has apk; then install_with_apk
     elif has pacman; then install_with_pacman
     elif has brew; then install_with_brew
-    else say "There is no apt-get, dnf, apk, pacman or brew here."
+    else say "Found no supported package manager (apt-get, dnf, apk, pacman, brew)."
     fi
 
     if ! all_there; then
         missing | while read -r what; do say "Still missing: $what."; done
-        say "Install it by hand, or set PG_BIN and REDIS_BIN to where it is, then try again."
+        say "Install it manually, or set PG_BIN and REDIS_BIN to the installed programs, then retry."
         exit 1
     fi
     say "Installed: PostgreSQL in $(postgres_folder), Redis as $(redis_program)."
 }
 
-# --- One function per package manager. Redis is called Valkey in some distributions.
+# --- One function per package manager. Some distributions have Valkey instead of Redis.
 
 install_with_apt() {
     run apt-get update || true
@@ -51,7 +51,7 @@ install_with_apt() {
 
 install_redis_with_apt() {
     run env DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends "$1" || return 1
-    # The package has it start at the next boot.
+    # The package enables the service at boot.
     if has systemctl; then run systemctl --quiet disable "$1" || true; fi
 }
 
@@ -75,14 +75,14 @@ install_with_brew() {
     has_redis || plainly brew install redis || true
 }
 
-# --- Debian starts what it installs. Two files prevent that, and are gone again afterwards.
+# --- Debian starts services when it installs them. Two temporary files prevent this.
 
 POLICY=/usr/sbin/policy-rc.d
 NO_CLUSTER=/etc/postgresql-common/createcluster.d/afforo-install.conf
 made_policy=no
 
 keep_debian_from_starting_servers() {
-    say "For the time of the installation, $NO_CLUSTER and $POLICY keep servers from being set up and started."
+    say "During the installation, $NO_CLUSTER and $POLICY prevent the creation and start of servers."
     trap undo EXIT
     trap 'exit 1' HUP INT TERM
     quietly mkdir -p "$(dirname "$NO_CLUSTER")"
@@ -100,7 +100,7 @@ undo() {
     if [ "$made_policy" = yes ]; then quietly rm -f "$POLICY"; fi
 }
 
-# --- What is there.
+# --- Detection.
 
 all_there() {
     [ -z "$(missing)" ]
@@ -110,7 +110,7 @@ missing() {
     if ! has_postgres; then
         echo "the PostgreSQL server (initdb and postgres)"
     elif ! has_pg_trgm; then
-        echo "PostgreSQL's extension pg_trgm, which packages call contrib"
+        echo "PostgreSQL's extension pg_trgm (package contrib)"
     fi
     has_redis || echo "the Redis server (redis-server or valkey-server)"
 }
@@ -131,7 +131,7 @@ has_pg_trgm() {
     return 1
 }
 
-# The first folder that holds a PostgreSQL server.
+# Prints the first folder that contains a PostgreSQL server.
 postgres_folder() {
     postgres_candidates | while IFS= read -r folder; do
         if [ -f "$folder/initdb" ] && [ -f "$folder/postgres" ]; then
@@ -186,13 +186,13 @@ redis_folders() {
 
 path_folders() { echo "$PATH" | tr ':' '\n'; }
 
-# --- Small helpers.
+# --- Helpers.
 
 say() { echo "install-servers: $*"; }
 
 has() { command -v "$1" >/dev/null 2>&1; }
 
-# Shows a command, then runs it, as it is or as root.
+# Print a command and run it: `plainly` as the current user, `run` as root.
 plainly() {
     say "\$ $*"
     "$@"
@@ -204,7 +204,7 @@ run() {
     elif has sudo; then
         plainly sudo "$@"
     else
-        say "This needs root, and there is no sudo: $*"
+        say "This command needs root, but sudo is not installed: $*"
         return 1
     fi
 }

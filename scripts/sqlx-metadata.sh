@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Checks all SQL of the crate against a fresh schema and writes what it found to .sqlx, which builds read instead of
-# asking a database. With --check it writes nothing, and fails if .sqlx is not what it would have written.
+# Checks all SQL of the crate against a fresh schema and writes the metadata to .sqlx, so that builds need no database. With --check,
+# it writes nothing and fails if .sqlx is out of date.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -9,7 +9,7 @@ work=$(mktemp -d /tmp/afforo-sqlx.XXXXXX)
 chmod 755 "$work"
 mkdir "$work/metadata" "$work/server"
 
-# PostgreSQL refuses to run as root.
+# PostgreSQL does not run as root.
 as_server() {
     if [ "$(id -u)" -eq 0 ]; then
         su -s /bin/sh postgres -c "cd / && $*"
@@ -31,7 +31,7 @@ for migration in migrations/*.sql; do
     "$programs/psql" -h "$work/server" -U postgres -v ON_ERROR_STOP=1 --no-psqlrc --quiet --single-transaction <"$migration"
 done
 
-# The macros write while the crate is compiled, so it has to be compiled.
+# The macros write metadata at compile time, so force a rebuild.
 touch src/lib.rs
 encoded=${work//\//%2F}%2Fserver
 SQLX_OFFLINE=false SQLX_OFFLINE_DIR="$work/metadata" DATABASE_URL="postgres://postgres@$encoded/postgres" \
@@ -39,7 +39,7 @@ SQLX_OFFLINE=false SQLX_OFFLINE_DIR="$work/metadata" DATABASE_URL="postgres://po
 
 if [ "${1-}" = --check ]; then
     if ! diff --recursive --brief .sqlx "$work/metadata"; then
-        echo "sqlx-metadata: .sqlx is out of date: run \`make sqlx\` and commit it" >&2
+        echo "sqlx-metadata: .sqlx is out of date: run \`make sqlx\` and commit the result" >&2
         exit 1
     fi
     echo "sqlx-metadata: .sqlx is up to date."
