@@ -3,9 +3,9 @@
 FROM rust:1.95-slim-bookworm AS build
 WORKDIR /build
 
-# Build the dependencies in a separate layer, which Docker rebuilds only if Cargo.toml, Cargo.lock, .cargo or crates change.
-# Cargo needs a package to build dependencies, so an empty one replaces Afforo. It is cleaned afterwards, because cargo
-# compares timestamps and would consider the empty package newer than the source of an older checkout.
+# Build the dependencies in a separate layer, which Docker rebuilds only if Cargo.toml, Cargo.lock, .cargo or crates
+# change. Cargo needs a package to build dependencies, so an empty one replaces Afforo. It is cleaned afterwards,
+# because cargo compares timestamps and would consider the empty package newer than the source of an older checkout.
 COPY .cargo .cargo
 COPY Cargo.toml Cargo.lock ./
 COPY crates crates
@@ -16,8 +16,8 @@ RUN mkdir src \
     && cargo clean --profile dist --package afforo \
     && rm -r src
 
-# Build Afforo. `.sqlx` describes the database, so the build needs none. The binary contains the migrations and the pages of
-# the console; askama.toml configures the template folder.
+# Build Afforo. `.sqlx` describes the database, so the build needs none. The binary contains the migrations and the
+# pages of the console; askama.toml configures the template folder.
 COPY askama.toml ./
 COPY .sqlx .sqlx
 COPY migrations migrations
@@ -37,13 +37,14 @@ COPY --from=build /build/target/dist/afforo /usr/local/bin/afforo
 # The image listens on all interfaces, so it defaults to production mode.
 ENV DEBUG=False
 
-# A numeric user, so that Kubernetes can verify `runAsNonRoot`. The user owns no files and needs no entry in /etc/passwd.
+# A numeric user, so that Kubernetes can verify `runAsNonRoot`. The user owns no files and needs no entry in
+# /etc/passwd.
 USER 10001:10001
 
 EXPOSE 8000
 
-# The check queries /health/ on port 8000 of this container. The start period leaves time for migrations, because the server
-# listens only after them. Disable the check for a worker: it does not listen.
+# The check queries /health/ on port 8000 of this container. The start period leaves time for migrations, because the
+# server listens only after them. Disable the check for a worker: it does not listen.
 HEALTHCHECK --interval=5s --timeout=5s --start-period=5m --retries=3 CMD ["afforo", "healthcheck"]
 
 # No entry point, so that `docker run afforo afforo seed` has the same form as `docker-compose exec web afforo seed`.

@@ -1,10 +1,10 @@
 #!/usr/bin/env bash
-# Compares two builds of Afforo in turns: orders a second over HTTP, products read a second, and the CPU time that the
-# server takes for each. The order of the two changes from round to round.
+# Compares two builds of Afforo in alternating rounds: orders per second over HTTP, product reads per second, and the
+# server's CPU time for each.
 #
 #     bench/compare.sh OLD_BINARY NEW_BINARY
 #
-# ROUNDS (5) and SECONDS_EACH (10) say how long. It needs wrk.
+# ROUNDS (5) and SECONDS_EACH (10) set the duration. It needs wrk.
 set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
 old=$(realpath "${1:?usage: bench/compare.sh OLD_BINARY NEW_BINARY}")
@@ -17,10 +17,10 @@ AFFORO=$old
 # shellcheck source=bench/server.sh
 . "$here/server.sh"
 
-# CPU time of the server process until now, in clock ticks; PostgreSQL and Redis are processes of their own.
+# CPU time of the server process so far, in clock ticks. It excludes PostgreSQL and Redis.
 ticks() { awk '{ print $14 + $15 }' "/proc/$server/stat"; }
 
-# Requests a second, and microseconds of CPU time for each.
+# Records requests per second, and microseconds of CPU time per request.
 load() { # file connections seconds [wrk options]
     local before
     before=$(ticks)
@@ -31,7 +31,7 @@ load() { # file connections seconds [wrk options]
         '/requests in/ { print ticks / hertz * 1000000 / $1 }' "$work/wrk" >>"$work/$1-cpu"
 }
 
-# One build: a fresh server, a warm-up, then each figure once.
+# Measures one build: start a new server, warm up, then measure each figure once.
 measure() { # name binary round
     afforo=$2
     start_server "$work/$1-$3"
@@ -63,11 +63,11 @@ done
 
 echo "$(date -u +%F), $(nproc) cores, $rounds rounds of $seconds s, medians."
 echo
-echo "| | old | new | new / old | of each round |"
+echo "| | old | new | new / old | each round |"
 echo "|---|---:|---:|---:|---|"
 for connections in 64 256; do
     row "orders/s, 2 items, $connections connections" "orders-$connections"
-    row "µs of CPU for an order" "orders-$connections-cpu"
+    row "µs of CPU per order" "orders-$connections-cpu"
 done
-row "products read/s, 64 connections" product-64
-row "µs of CPU for a product" product-64-cpu
+row "product reads/s, 64 connections" product-64
+row "µs of CPU per product read" product-64-cpu

@@ -1,4 +1,4 @@
--- Every order is for one product of one store.
+-- Orders of one unit of the same product in the same store.
 wrk.method = "POST"
 wrk.path = "/api/orders/"
 wrk.headers["Content-Type"] = "application/json"

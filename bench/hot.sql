@@ -1,4 +1,4 @@
--- The same for one piece of one product of one store.
+-- Like order.sql, for one unit of one product in one store.
 with locked as materialized (
     select i.id, i.product_id, i.quantity, p.price
     from inventory i join product p on p.id = i.product_id

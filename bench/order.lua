@@ -1,5 +1,5 @@
--- Orders of two items: 8 stores, products drawn from 200. With DELAY, each client pauses for so many milliseconds on average.
--- With KEYS, each order has an Idempotency-Key that begins with it. API_KEY is shown, if there is one.
+-- Orders of two items, from 8 stores and 200 products at random. DELAY sets the average pause of a client in
+-- milliseconds. KEYS sets the prefix of an Idempotency-Key for each order. API_KEY sets the API key.
 wrk.method = "POST"
 wrk.path = "/api/orders/"
 wrk.headers["Content-Type"] = "application/json"
@@ -26,7 +26,7 @@ end
 local pause = tonumber(os.getenv("DELAY") or "0")
 
 if pause > 0 then
-   -- Pauses without memory: orders come at any moment, as they do from people.
+   -- Exponentially distributed pauses, so that orders arrive as a Poisson process.
    function delay()
       return math.floor(-math.log(1 - math.random()) * pause + 0.5)
    end

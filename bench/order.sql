@@ -1,4 +1,4 @@
--- What Afforo does for an order of two items, as one statement: lock, check, insert, deduct.
+-- Places an order of two items in one statement: lock, check, insert, deduct.
 \set store random(1, 8)
 \set first random(1, 100)
 \set second :first + random(1, 100)

@@ -1,4 +1,4 @@
--- Stock that does not run out, with its rows in the ledger: 200 products in 8 stores.
+-- Sets a stock that does not run out for 200 products in 8 stores, and adds the ledger rows.
 update store set is_active = true where id <= 8;
 update product set is_active = true where id <= 200;
 insert into inventory (store_id, product_id)

@@ -1,4 +1,5 @@
--- Asks for one path again and again; `{product}` and the like become ids by chance, as many as the variables say.
+-- Repeats a GET of one path. Replaces `{product}`, `{store}`, `{row}` and `{order}` by random ids, up to the numbers in
+-- the variables.
 local path = os.getenv("REQUEST")
 local most = {
    product = tonumber(os.getenv("PRODUCTS")),

@@ -1,10 +1,10 @@
 #!/usr/bin/env bash
-# Measures how many orders a second Afforo places over HTTP, as a ratio to pgbench running one hand-written statement for
-# each order on the same tables in the same run; and how long an order takes, alone and at half of the full load. Everything
-# shares this machine: load, Afforo with its worker, PostgreSQL with fsync and synchronous_commit on, Redis. Prints tables,
-# as docs/BENCHMARKS.md has them.
+# Measures the orders per second that Afforo places over HTTP, relative to pgbench running one hand-written statement
+# per order on the same tables in the same run. Also measures the latency of an order, alone and at half load. The load
+# generator, Afforo with its worker, PostgreSQL (fsync and synchronous_commit on) and Redis run on this machine. Prints
+# the tables of docs/BENCHMARKS.md.
 #
-# ROUNDS (3) and SECONDS_EACH (10) say how long. It needs wrk, and pgbench, which comes with PostgreSQL.
+# ROUNDS (3) and SECONDS_EACH (10) set the duration. It needs wrk, and pgbench, which is part of PostgreSQL.
 set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
 rounds=${ROUNDS:-3}
@@ -15,9 +15,9 @@ work=$(mktemp -d /tmp/afforo-bench.XXXXXX)
 . "$here/server.sh"
 start_server "$work/server"
 
-# --- One measurement each; a number of orders a second.
+# --- Measurements. Each prints orders per second.
 
-# The server stands still meanwhile: its worker would take from pgbench what it measures. These orders are confirmed here.
+# Pauses the server, because its worker would slow down pgbench. Confirms the orders of pgbench afterwards.
 one_statement() { # script clients [pgbench options]
     kill -STOP "$server"
     PGOPTIONS="-c plan_cache_mode=force_generic_plan -c enable_seqscan=off -c jit=off" \
@@ -28,8 +28,8 @@ one_statement() { # script clients [pgbench options]
     sleep 1
 }
 
-# The same with no trigger to keep the tallies, which are then brought up to date: what less than Afforo's work would cost.
-one_statement_without_tallies() { # script clients
+# The same with the counter triggers disabled, which is less work than Afforo does. Updates the counters afterwards.
+one_statement_without_counters() { # script clients
     local last
     last=$(query -c "select max(id) from orders")
     query -c "alter table orders disable trigger user; alter table inventory disable trigger user"
@@ -39,7 +39,7 @@ one_statement_without_tallies() { # script clients
         group by store_id, status"
 }
 
-over_http() { # script connections [seconds [milliseconds between an answer and the next order]]; also keeps its latencies
+over_http() { # script connections [seconds [average pause in milliseconds]]; also records latencies
     DELAY="${4:-0}" wrk -t1 -c"$2" -d"${3:-$seconds}s" --latency -s "$here/$1.lua" "http://127.0.0.1:$port" >wrk
     if grep -q "Non-2xx" wrk; then grep "Non-2xx" wrk >&2; exit 1; fi
     sed -n 's/^ *50% *//p' wrk >"p50-$1-$2"
@@ -54,7 +54,7 @@ row() { # what connections script
         'BEGIN { printf "| %s | %s | %.0f | %.0f | **%.2f** | %.0f | %.2f | %s / %s |\n", what, c, p, b, p / b, w, p / w, p50, p99 }'
 }
 
-# --- The run: stock, a warm-up that leaves the tables populated and analysed, then rounds of all measurements in turn.
+# --- The run: set stock, warm up so that the tables have rows and statistics, then run rounds of all measurements.
 
 query -f "$here/prepare.sql"
 over_http order 64 20 >/dev/null
@@ -62,7 +62,7 @@ query -c "vacuum analyze"
 for round in $(seq "$rounds"); do
     for script in order hot; do
         one_statement "$script" 16 >>"statement-$script"
-        one_statement_without_tallies "$script" 16 >>"plain-$script"
+        one_statement_without_counters "$script" 16 >>"plain-$script"
         for connections in 64 256; do over_http "$script" "$connections" >>"http-$script-$connections"; done
     done
     cp p99-order-256 without
@@ -71,13 +71,13 @@ for round in $(seq "$rounds"); do
     echo "bench: round $round of $rounds" >&2
 done
 
-# One order at a time: over HTTP, as a statement, and what HTTP alone takes.
+# One order at a time: over HTTP and as a statement; and a request without database access.
 one_statement order 1 --log --log-prefix=latency >alone-statement
 cut -d ' ' -f 3 latency.* >statement-latencies
 over_http order 1 >alone-http
 wrk -t1 -c1 -d"${seconds}s" --latency "http://127.0.0.1:$port/health/" | sed -n 's/^ *50% *//p' >p50-health
 
-# Half of the full load: 64 clients that pause by chance, for as long on average as brings them to half of what they could.
+# Half load: 64 clients with random pauses, whose average halves their throughput.
 pause=$(awk -v full="$(median http-order-64)" 'BEGIN { print 64 / (full / 2) * 1000 - 1 }')
 cp p50-order-64 full-p50-order-64
 cp p99-order-64 full-p99-order-64
@@ -87,7 +87,7 @@ mv p99-order-64 p99-half
 mv full-p50-order-64 p50-order-64
 mv full-p99-order-64 p99-order-64
 
-# A minute at full load, and how long confirmations take to catch up.
+# A minute at full load, then the time until all orders are confirmed.
 full=$(over_http order 256 60)
 began=$(date +%s%N)
 while [ "$(query -c "select count(*) from outbox")" != 0 ]; do sleep 0.1; done
@@ -97,16 +97,16 @@ RUST_LOG=warn "$afforo" check --database-url "$database_url" >check ||
 
 echo "$(date -u +%F), $(nproc) cores, $(sed -n 's/^model name[^:]*: //p' /proc/cpuinfo | head -n 1), $("$programs/postgres" --version), $rounds rounds of $seconds s, medians."
 echo
-echo "| orders | connections | Afforo, orders/s | one statement per order, orders/s | ratio | the same without tallies, orders/s | ratio | p50 / p99 |"
+echo "| orders | connections | Afforo, orders/s | one statement per order, orders/s | ratio | without counters, orders/s | ratio | p50 / p99 |"
 echo "|---|---|---|---|---|---|---|---|"
 row "2 items, 200 products, 8 stores" 64 order
 row "2 items, 200 products, 8 stores" 256 order
 row "1 product of 1 store" 64 hot
 row "1 product of 1 store" 256 hot
 echo
-echo "One order at a time: p50 $(cat p50-order-1) over HTTP; the statement alone $(median statement-latencies)us; an answer of HTTP that does nothing $(cat p50-health)."
+echo "One order at a time: p50 $(cat p50-order-1) over HTTP; the statement alone $(median statement-latencies)us; an HTTP response without database access $(cat p50-health)."
 awk -v keyed="$(median http-keyed)" -v bare="$(median http-order-256)" \
-    'BEGIN { printf "Each order with an Idempotency-Key: %.0f orders/s, %.2f of those without.\n", keyed, keyed / bare }'
-echo "Half of the full load: $(cat half) orders/s, p50 $(cat p50-half), p99 $(cat p99-half)."
-echo "A minute at full load: $full orders/s; every order had its confirmation $behind ms after the last was placed."
-echo "Memory of the server at its highest: $(sed -n 's/^VmHWM:[^0-9]*//p' "/proc/$server/status"). All books agree afterwards (\`afforo check\`)."
+    'BEGIN { printf "Orders with an Idempotency-Key: %.0f orders/s, %.2f of the rate without.\n", keyed, keyed / bare }'
+echo "Half load: $(cat half) orders/s, p50 $(cat p50-half), p99 $(cat p99-half)."
+echo "A minute at full load: $full orders/s; all orders were confirmed $behind ms after the last was placed."
+echo "Peak memory of the server: $(sed -n 's/^VmHWM:[^0-9]*//p' "/proc/$server/status"). \`afforo check\` found no inconsistency."

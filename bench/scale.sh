@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
-# Measures what requests take at 1,000,000 products, 200 stores, 10,000,000 stock rows and 10,000,000 orders, and at a
-# tenth of it: the median of one client that asks again and again. Prints a table, as docs/BENCHMARKS.md has it.
+# Measures the median latency of each request at 1,000,000 products, 200 stores, 10,000,000 stock rows and 10,000,000
+# orders, and at a tenth of it, with one client. Prints the table of docs/BENCHMARKS.md.
 #
-# SIZES ("10 1") are the parts of the full size, SECONDS_EACH (3) says how long each request is repeated. It needs wrk, and
-# some 15 GB in WORK (/var/tmp).
+# SIZES ("10 1") sets the divisors of the full size, and SECONDS_EACH (3) the duration of each measurement. It needs
+# wrk, and about 15 GB in WORK (/var/tmp).
 set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
 sizes=${SIZES:-10 1}
@@ -16,18 +16,18 @@ work=$(mktemp -d "${WORK:-/var/tmp}/afforo-scale.XXXXXX")
 median() { # path: in milliseconds
     REQUEST=$1 wrk -t1 -c1 -d"${seconds}s" --timeout 30s --latency -s "$here/request.lua" "http://127.0.0.1:$port" >wrk
     if grep -q "Non-2xx" wrk; then echo "bench: $1: $(grep Non-2xx wrk)" >&2; exit 1; fi
-    # A request may take longer than it is repeated for.
+    # If no request finished in that time, measure a single one.
     grep -q " 0 requests in" wrk && { curl -s -o /dev/null -w '%{time_total}\n' "http://127.0.0.1:$port$1" | awk '{ print $1 * 1000 }'; return; }
     in_milliseconds "$(sed -n 's/^ *50% *//p' wrk)"
 }
 in_milliseconds() { awk -v t="$1" 'BEGIN { print t ~ /us$/ ? t / 1000 : t ~ /ms$/ ? t + 0 : t * 1000 }'; }
 
-measure() { # part of the full size
+measure() { # divisor of the full size
     export PRODUCTS=$((1000000 / $1)) STORES=$((200 / $1)) ROWS=$((10000000 / $1)) ORDERS=$((10000000 / $1))
     start_server "$work/$1"
     "$afforo" seed --clear --yes --random-seed 1 --products "$PRODUCTS" --stores "$STORES" --inventory "$ROWS" \
         --orders "$ORDERS" --database-url "$database_url" >seeded
-    # Words that the demo data do not have: one in every twenty products, and one in a hundred thousand.
+    # Add words that the demo data does not contain: one to every 20th product, and one to every 100,000th.
     query -c "update product set description = description || ' bargain' where id % 20 = 7"
     query -c "update product set description = description || ' zyzzyva' where id % 100000 = 77"
     query -f "$here/prepare.sql" -c "vacuum analyze"

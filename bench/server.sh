@@ -1,9 +1,9 @@
-# What both benchmarks stand on: a server with a PostgreSQL and a Redis of its own. To be sourced; needs $here, $port and
-# $work, a folder that goes away at the end.
+# Starts and stops the server of a benchmark, with its own PostgreSQL and Redis. Source this file; it uses $here, $port
+# and $work, a folder that it deletes at exit.
 # shellcheck shell=bash disable=SC2154
 afforo=${AFFORO:-$here/../target/release/afforo}
 programs=$("$here/../scripts/install-servers.sh" --postgres-folder)
-command -v wrk >/dev/null || { echo "bench: wrk is missing: install it with the system's package manager" >&2; exit 1; }
+command -v wrk >/dev/null || { echo "bench: wrk is not installed: install it with the system's package manager" >&2; exit 1; }
 
 server=
 stop_server() {
@@ -17,7 +17,7 @@ stop_server() {
 trap 'stop_server; rm -rf "$work"' EXIT
 chmod 755 "$work"
 
-# Starts it in a new folder, and goes there.
+# Starts the server in a new folder, and changes to that folder.
 start_server() { # folder
     mkdir "$1"
     cd "$1"
@@ -29,7 +29,7 @@ start_server() { # folder
         sleep 0.2
     done
     socket=$(sed -n 's/.*psql -h \([^ ]*\).*/\1/p' log)
-    # For commands of Afforo itself.
+    # For the commands of Afforo.
     # shellcheck disable=SC2034
     database_url=postgres://postgres@${socket//\//%2F}/afforo
 }

@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
-# Measures what counting and tracing cost: a cheap read, a list and orders a second, with neither, with METRICS_ADDR, and with
-# spans for a collector that is away as well, in turn. Prints the medians of ROUNDS (3) rounds of SECONDS_EACH (5): requests a
-# second and, in the rows named -cpu, microseconds of processor that the server took for each. It needs wrk.
+# Measures the cost of metrics and traces for /health/, reading a product and placing orders: without both, with
+# METRICS_ADDR, and also with spans for a collector that is not reachable. Prints the medians of ROUNDS (3) rounds of
+# SECONDS_EACH (5): requests per second and, in the rows named -cpu, microseconds of the server's CPU time per request.
+# It needs wrk.
 set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
 rounds=${ROUNDS:-3}
@@ -13,7 +14,7 @@ work=$(mktemp -d /tmp/afforo-bench.XXXXXX)
 
 cpu() { awk '{ sub(/.*\) /, ""); print ($12 + $13) * 10000 }' "/proc/$server/stat"; } # microseconds
 
-measure() { # mode what wrk's options; keeps requests a second, and the server's microseconds of processor for each
+measure() { # mode what [wrk options]; records requests per second, and microseconds of CPU time per request
     local before
     before=$(cpu)
     wrk -t1 -c16 -d"${seconds}s" "${@:3}" >wrk

@@ -2,8 +2,8 @@
 # Checks, without Docker, that the Docker build has all source files. It detects files that the code needs, but that
 # .dockerignore excludes or the Dockerfile does not copy.
 #
-# The script reads .dockerignore and the first stage of the Dockerfile, copies the files that both include into a separate
-# folder, and runs the stage's last `cargo build` there as `cargo check`.
+# The script reads .dockerignore and the first stage of the Dockerfile, copies the files that both include into a
+# separate folder, and runs the stage's last `cargo build` there as `cargo check`.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -12,7 +12,8 @@ fail() {
     exit 1
 }
 
-# Recreate the folders, but keep the build output of cargo. Copies keep their timestamps, so cargo rebuilds changed files only.
+# Recreate the folders, but keep the build output of cargo. Copies keep their timestamps, so cargo rebuilds changed
+# files only.
 work=$PWD/target/image-sources
 rm -rf "$work/context" "$work/build"
 mkdir -p "$work/context" "$work/build"

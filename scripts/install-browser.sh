@@ -1,9 +1,9 @@
 #!/bin/sh
-# Installs Chromium and its WebDriver, chromedriver, if they are missing. It uses the system's package manager only. The console
-# tests run both, headless and with separate profiles.
+# Installs Chromium and its WebDriver, chromedriver, if they are missing. It uses the system's package manager only. The
+# console tests run both, headless and with separate profiles.
 #
-# CHROMIUM and CHROMEDRIVER set the paths of the programs. The search paths are those of tests/browser/kit/driver.rs. Both
-# programs must have the same major version.
+# CHROMIUM and CHROMEDRIVER set the paths of the programs. The search paths are those of tests/browser/kit/driver.rs.
+# Both programs must have the same major version.
 set -eu
 
 main() {

@@ -1,9 +1,9 @@
 #!/bin/sh
-# Installs PostgreSQL and Redis if they are missing. It uses the system's package manager only. It does not create or start a
-# server: Afforo starts private servers from the installed programs.
+# Installs PostgreSQL and Redis if they are missing. It uses the system's package manager only. It does not create or
+# start a server: Afforo starts private servers from the installed programs.
 #
-# PG_BIN (the folder with `initdb` and `postgres`) and REDIS_BIN (`redis-server`, or its folder) set the paths of the programs.
-# The search paths are those of crates/devstack/src/binaries.rs.
+# PG_BIN (the folder with `initdb` and `postgres`) and REDIS_BIN (`redis-server`, or its folder) set the paths of the
+# programs. The search paths are those of crates/devstack/src/binaries.rs.
 #
 # With --postgres-folder, it installs nothing and prints the folder of PostgreSQL's programs for other scripts.
 set -eu

@@ -1,6 +1,6 @@
 #!/bin/sh
-# Writes new random values for the secrets of docker-compose.yml to the file `.env`. It keeps existing secrets, because an existing
-# database has the password already.
+# Writes new random values for the secrets of docker-compose.yml to the file `.env`. It keeps existing secrets, because
+# an existing database has the password already.
 set -eu
 cd "$(dirname "$0")/.."
 # Other users of this machine must not be able to read the file, not even while it is written.

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Checks all SQL of the crate against a fresh schema and writes the metadata to .sqlx, so that builds need no database. With --check,
-# it writes nothing and fails if .sqlx is out of date.
+# Checks all SQL of the crate against a fresh schema and writes the metadata to .sqlx, so that builds need no database.
+# With --check, it writes nothing and fails if .sqlx is out of date.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
