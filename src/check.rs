@@ -1,26 +1,27 @@
-//! The check of the books: whatever is known twice must agree. Counters are recounted, stock is compared with the ledger,
-//! and orders with their items, movements and confirmations. The tests hold all that they do to the same rules.
+//! The consistency check: recounts counters, compares stock with the ledger, and orders with their items, movements and
+//! confirmations. The tests apply the same rules after each test.
 //!
-//! Everything is read in one snapshot: orders may go on meanwhile. A statement reads each table from end to end and joins
-//! by hashing or sorting; a subquery for each row would take hours at ten million of them.
+//! All rules read one snapshot, so that orders can be placed meanwhile. A statement reads each table once and joins by
+//! hashing or sorting; a subquery per row would take hours at ten million rows.
 
 use sqlx::{Connection, PgConnection};
 
-/// Memory for each sort and each hash table of a statement.
+/// `work_mem`: memory for each sort and hash table.
 const WORK_MEM: &str = "32MB";
 
-/// A rule that was checked.
+/// The result of a rule.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Checked {
-    /// What it says.
+    /// The rule as a sentence.
     pub rule: &'static str,
-    /// How many records break it.
+    /// Number of records that violate it.
     pub broken: i64,
-    /// Some of them.
+    /// Examples of them.
     pub examples: Vec<String>,
 }
 
-/// Checks rules by one statement. It selects records: which of the rules each breaks, in the order of the list, and its name.
+/// Checks rules with one statement. It selects a record's name and, for each rule in the sequence of the list, whether it violates
+/// the rule.
 macro_rules! check {
     ($tx:ident, $checked:ident, [$($rule:literal),+], $judged:literal) => {
         let found = sqlx::query!(
@@ -46,7 +47,7 @@ macro_rules! check {
     };
 }
 
-/// Checks every rule. Reads all orders, stock and ledger rows: a million orders take some ten seconds.
+/// Checks every rule. Reads all orders, stock and ledger rows: about ten seconds for a million orders.
 pub async fn run(db: &mut PgConnection) -> sqlx::Result<Vec<Checked>> {
     let mut tx = db
         .begin_with("begin isolation level repeatable read, read only")
@@ -67,7 +68,7 @@ async fn check_counters(tx: &mut PgConnection, checked: &mut Vec<Checked>) -> sq
     check!(
         tx,
         checked,
-        ["the tally of orders is their number and amount"],
+        ["order counters equal the number and amount of orders"],
         "select array[true], format('store %s, %s', store_id, status)
          from (select store_id, status, count(*) as orders, sum(total_amount) as amount
                from orders group by store_id, status) counted
@@ -79,7 +80,7 @@ async fn check_counters(tx: &mut PgConnection, checked: &mut Vec<Checked>) -> sq
     check!(
         tx,
         checked,
-        ["the tally of stock is the number of its rows, and of the low ones"],
+        ["stock counters equal the number of stock rows and low rows"],
         "select array[true], format('store %s', store_id)
          from (select store_id, count(*) as stocked, count(*) filter (where quantity <= low_stock_threshold) as low
                from inventory group by store_id) counted
@@ -91,7 +92,7 @@ async fn check_counters(tx: &mut PgConnection, checked: &mut Vec<Checked>) -> sq
     check!(
         tx,
         checked,
-        ["the tally of products is their number, and that of the active ones"],
+        ["product counters equal the number of products and active products"],
         "select array[true], format('category %s', category_id)
          from (select category_id, count(*) as products, count(*) filter (where is_active) as active
                from product group by category_id) counted
@@ -103,8 +104,8 @@ async fn check_counters(tx: &mut PgConnection, checked: &mut Vec<Checked>) -> sq
     check!(
         tx,
         checked,
-        ["a daily report says what its day had"],
-        // What was undecided when the report was written has been decided since, one way or the other.
+        ["a daily report matches the orders of its day"],
+        // Orders that were pending when the report was written have been decided since.
         "select array[true], format('day %s', r.day)
          from daily_order_report r
              left join (select (created_at at time zone 'UTC')::date as day, count(*) as total,
@@ -126,12 +127,12 @@ async fn check_stock(tx: &mut PgConnection, checked: &mut Vec<Checked>) -> sqlx:
         tx,
         checked,
         [
-            "stock is what the ledger adds up to",
-            "a movement says what was left after it",
-            "stock is known as ordered exactly if an order took from it"
+            "a quantity equals the sum of its movements",
+            "movements form a chain of quantities",
+            "a stock row is marked as ordered exactly if an order took from it"
         ],
-        // What was there before a movement was there after another, but for nothing at first, and the quantity at last. So
-        // all that was before and after, as hashes, cancels itself out but for these two. That takes no sorting.
+        // The quantity before each movement is the quantity after another, except 0 before the first and the current quantity after
+        // the last. So the hashes of all quantities before and after cancel out, except for these two. This needs no sort.
         "with ledger as (
              select inventory_id, sum(delta) as quantity, min(quantity_after) as least,
                  bit_xor(hashint8extended(quantity_after, 0) # hashint8extended(quantity_after - delta, 0)) as ends,
@@ -149,7 +150,7 @@ async fn check_stock(tx: &mut PgConnection, checked: &mut Vec<Checked>) -> sqlx:
     check!(
         tx,
         checked,
-        ["the noted number of movements is how many there are"],
+        ["movement counts equal the number of movements"],
         "select array[noted.movements <> count(m.id)], format('inventory %s', noted.inventory_id)
          from movement_count noted
              left join stock_movement m on m.inventory_id = noted.inventory_id and m.id <= noted.latest
@@ -158,7 +159,7 @@ async fn check_stock(tx: &mut PgConnection, checked: &mut Vec<Checked>) -> sqlx:
     check!(
         tx,
         checked,
-        ["stock carries the title of its product"],
+        ["a stock row has the title of its product"],
         "select array[true], format('inventory %s', i.id) from inventory i join product p on p.id = i.product_id
          where i.product_title <> p.title"
     );
@@ -166,8 +167,8 @@ async fn check_stock(tx: &mut PgConnection, checked: &mut Vec<Checked>) -> sqlx:
         tx,
         checked,
         [
-            "an item is of a product that exists",
-            "a product that has items is known as ordered"
+            "the product of an item exists",
+            "a product with items is marked as sold"
         ],
         "select array[p.id is null, not p.sold and stocked.product_id is null],
              format('product %s', ordered.product_id)
@@ -184,14 +185,14 @@ async fn check_orders(tx: &mut PgConnection, checked: &mut Vec<Checked>) -> sqlx
         tx,
         checked,
         [
-            "an item belongs to an order",
-            "a movement that names an order names one that exists",
-            "a confirmed order costs what its items cost",
-            "a confirmed order took its items from stock",
-            "a rejected order has no items and costs nothing",
-            "a confirmed order has its confirmation, or is owed it",
-            "no other order has a confirmation, or is owed one",
-            "no order is owed a confirmation twice, or one that it has"
+            "the order of an item exists",
+            "the order of a movement exists",
+            "a confirmed order's total equals the sum of its items",
+            "a confirmed order has a movement for each item",
+            "a rejected order has no items and a total of zero",
+            "a confirmed order has a confirmation or is in the outbox",
+            "no other order has a confirmation or is in the outbox",
+            "no order is in the outbox twice, or after its confirmation"
         ],
         "with item as (
              select order_id, count(*) as lines, sum(quantity) as pieces, sum(quantity * unit_price) as amount
@@ -218,8 +219,8 @@ async fn check_orders(tx: &mut PgConnection, checked: &mut Vec<Checked>) -> sqlx
     check!(
         tx,
         checked,
-        ["a rejected order holds no stock"],
-        // What it took from a stock row that has been deleted since has nowhere to go.
+        ["a rejected order has returned its stock"],
+        // Units taken from a stock row that was deleted since cannot be returned.
         "select distinct array[true], format('order %s', held.order_id)
          from (select m.order_id, m.inventory_id
                from stock_movement m join orders o on o.id = m.order_id
@@ -233,7 +234,7 @@ async fn check_what_follows(tx: &mut PgConnection, checked: &mut Vec<Checked>) -
     check!(
         tx,
         checked,
-        ["whoever is told of an order, is told of its confirmation"],
+        ["a delivery belongs to a confirmation"],
         "select array[true], format('delivery %s', d.id)
          from delivery d left join order_confirmation c on c.order_id = d.order_id
          where c.order_id is null"

@@ -1,24 +1,24 @@
-//! Tallies: what lists and statistics count, kept as it changes.
+//! Counters for lists and statistics.
 //!
-//! Triggers write differences in the transaction of the change (see `migrations/0003_scale.sql`); whoever reads sums them
-//! up. Here the differences are compacted, so that there is never much to sum up.
+//! Triggers insert differences in the transaction of each change (see `migrations/0003_scale.sql`), and readers sum them. This
+//! module compacts the differences, so that the sums stay short.
 
 use sqlx::PgPool;
 
 use crate::db;
 
-/// Pages of a table that one transaction compacts: some ten thousand rows, whose replacement takes a fraction of a second.
-/// All rows that gathered while no worker ran would not be done before a statement has to end.
+/// Pages of a table that one transaction compacts: some ten thousand rows, a fraction of a second. After a long absence of
+/// workers, compacting all rows at once would exceed the statement timeout.
 const PAGES: i64 = 512;
 
-/// Replaces the differences of each tally by their sums. Returns how many rows went.
+/// Replaces the differences of each counter with their sums. Returns the number of rows removed.
 ///
-/// Nobody waits for it: writers only add rows, and readers see the differences or their sum. Of several that compact at
-/// once, one does it. Each portion of a table commits by itself, so that what is done stays done whatever fails after it.
+/// It blocks neither writers, which only insert, nor readers, which see the differences or their sum. If several workers compact at
+/// once, one of them does the work. Each portion commits by itself, so that a later failure does not undo it.
 pub async fn compact(db: &PgPool) -> sqlx::Result<u64> {
     let mut gone = 0;
     for tally in Tally::ALL {
-        // What is added from here on is left to the next time: this ends, however much is written meanwhile.
+        // Pages added from here on are left to the next run, so that this one ends under constant writes.
         let pages = sqlx::query_scalar!(
             r#"select pg_relation_size(to_regclass($1)) / current_setting('block_size')::bigint as "pages!""#,
             tally.table()
@@ -51,9 +51,9 @@ impl Tally {
     }
 }
 
-/// Replaces the differences that lie in pages from `first` on by their sums, which go where there is room.
+/// Replaces the differences in the pages from `first` on with their sums.
 async fn compact_portion(db: &PgPool, tally: Tally, first: i64) -> sqlx::Result<u64> {
-    /// Compacts by the columns of a group, and adds up two more.
+    /// Groups by `$group` and sums two more columns.
     macro_rules! compact {
         ($table:literal, $group:literal, $one:literal, $other:literal, $tx:expr, $from:expr, $until:expr) => {
             sqlx::query!(

@@ -1,28 +1,28 @@
-//! Requests that may be repeated: under a key of the client's, what was done is done once, and answered the same again.
+//! Idempotency keys: a request with a key takes effect once, and a repetition gets the same response.
 //!
-//! A key is kept in the transaction of what its request does. So there is an answer for it exactly if the request was done,
-//! whatever became of the connection to the client, of this process, or of the database.
+//! The response is stored in the transaction of the request's effect. So a stored response exists exactly if the request took
+//! effect, whether or not the client, this process or the database failed meanwhile.
 
 use sqlx::{PgConnection, PgExecutor};
 
 use crate::db;
 
-/// How long a transaction waits for another that is about to keep the same key.
+/// How long a transaction waits for another that stores the same key.
 pub const KEY_LOCK_TIMEOUT: &str = "2s";
 
-/// What a request pledges to be done under: its key, and what it asks for.
+/// The key of a request, with a fingerprint of its content.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct KeyedRequest {
     /// The client's key: 1 to 255 visible ASCII characters.
     pub key: String,
-    /// Tells requests apart.
+    /// Hash of method, path and body.
     pub fingerprint: [u8; 16],
 }
 
-/// An answer to be kept.
+/// A response to store.
 #[derive(Debug)]
 pub struct StoredResponse<'a> {
-    /// What it is kept under.
+    /// The request that it answers.
     pub request: &'a KeyedRequest,
     /// Its HTTP status.
     pub status: u16,
@@ -30,10 +30,10 @@ pub struct StoredResponse<'a> {
     pub body: String,
 }
 
-/// An answer that was kept.
+/// A stored response.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Answer {
-    /// The fingerprint of the request that it was given to.
+    /// The fingerprint of its request.
     pub fingerprint: Vec<u8>,
     /// Its HTTP status.
     pub status: u16,
@@ -41,13 +41,13 @@ pub struct Answer {
     pub body: String,
 }
 
-/// Why answers were not kept. The transaction cannot go on.
+/// Why responses were not stored. The transaction must be rolled back.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
-    /// Another request has kept one of the keys since.
+    /// Another request has stored one of the keys.
     #[error("the key has been used")]
     Taken,
-    /// Another transaction that is under way uses one of the keys, and does not end.
+    /// A running transaction holds one of the keys.
     #[error("the key is in use")]
     InUse,
     /// The database failed.
@@ -55,7 +55,7 @@ pub enum StoreError {
     Database(#[from] sqlx::Error),
 }
 
-/// The answer that was kept under a key.
+/// The stored response of a key.
 pub async fn find(db: impl PgExecutor<'_>, key: &str) -> sqlx::Result<Option<Answer>> {
     let row = sqlx::query!(
         "select fingerprint, status, body from idempotency_key where key = $1",
@@ -70,20 +70,19 @@ pub async fn find(db: impl PgExecutor<'_>, key: &str) -> sqlx::Result<Option<Ans
     }))
 }
 
-/// Those of the keys under which an answer was kept.
+/// The keys among these that have a stored response.
 pub async fn known(db: impl PgExecutor<'_>, keys: &[String]) -> sqlx::Result<Vec<String>> {
     sqlx::query_scalar!("select key from idempotency_key where key = any($1)", keys)
         .fetch_all(db)
         .await
 }
 
-/// Keeps answers, as the last thing that a transaction does before its commit. If another transaction is about to keep one
-/// of the keys, waits for its end: as long as `patience`, such as [`KEY_LOCK_TIMEOUT`], in the order of the keys, so that no two wait
-/// for each other.
+/// Stores responses; the last statement of a transaction. If another transaction is storing one of the keys, waits for it, at
+/// most for `timeout`, such as [`KEY_LOCK_TIMEOUT`]. Inserts in the sequence of the keys, so that two transactions do not deadlock.
 pub async fn store(
     tx: &mut PgConnection,
     answers: Vec<StoredResponse<'_>>,
-    patience: &str,
+    timeout: &str,
 ) -> Result<(), StoreError> {
     let count = answers.len() as u64;
     let (mut keys, mut fingerprints, mut statuses, mut bodies) = (vec![], vec![], vec![], vec![]);
@@ -109,7 +108,7 @@ pub async fn store(
         &fingerprints,
         &statuses,
         &bodies,
-        patience,
+        timeout,
     )
     .execute(tx)
     .await;
@@ -121,7 +120,7 @@ pub async fn store(
     }
 }
 
-/// Forgets up to `limit` answers that were kept for a day. Returns how many there were.
+/// Deletes up to `limit` responses older than a day. Returns their number.
 pub async fn purge(db: impl PgExecutor<'_>, limit: i64) -> sqlx::Result<u64> {
     sqlx::query!(
         "delete from idempotency_key where key = any(array(

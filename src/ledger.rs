@@ -1,19 +1,19 @@
-//! The ledger of stock, and the order in which stock rows are locked.
+//! The stock ledger, and the sequence in which stock rows are locked.
 //!
-//! Every change of a quantity, by whatever path, writes one row of `stock_movement` in the same transaction: the sum of a
-//! stock row's movements is its quantity, always. Whoever changes or removes stock rows locks them first, in the one
-//! global order `(store_id, product_id)`; so do orders. That is why no two of them can wait for each other.
+//! Every change of a quantity inserts one row into `stock_movement` in the same transaction: the sum of a stock row's movements
+//! is its quantity. Every transaction that changes or deletes stock rows locks them first, in the global lock order
+//! `(store_id, product_id)`, so that no two transactions deadlock.
 
 use sqlx::{PgConnection, PgExecutor};
 
-/// Why a quantity changed, other than by an order's placement.
+/// The kind of a movement, except those of orders.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Movement {
-    /// A stock row was created with this quantity.
+    /// The opening quantity of a new stock row.
     Initial,
-    /// The quantity was set by hand.
+    /// A manual adjustment.
     Adjustment,
-    /// The stock row was moved away with what was left in it.
+    /// The stock row was deleted or moved, with its remaining units.
     Removal,
 }
 
@@ -27,22 +27,22 @@ impl Movement {
     }
 }
 
-/// A change of a stock row's quantity, other than by an order's placement.
+/// A change of a stock row's quantity, except by orders.
 #[derive(Clone, Debug)]
 pub struct Change<'a> {
-    /// Why.
+    /// Its kind.
     pub movement: Movement,
-    /// Pieces that came, or went where it is negative.
+    /// Units added, or removed if negative.
     pub delta: i32,
-    /// What there is now.
+    /// The quantity after the change.
     pub quantity_after: i32,
-    /// Who changed it: `key:12`; nobody in particular while the API is open.
+    /// The actor, such as `key:12`; `None` while the API is open.
     pub actor: Option<String>,
-    /// What the actor said about it.
+    /// The actor's reason.
     pub reason: Option<&'a str>,
 }
 
-/// Writes a change of a stock row, and returns its id. Without a change there is nothing to write, but for a reason.
+/// Inserts a movement and returns its id. A change of zero without a reason is not recorded.
 pub async fn record(
     db: impl PgExecutor<'_>,
     inventory_id: i64,
@@ -66,10 +66,10 @@ pub async fn record(
     .map(Some)
 }
 
-/// Which stock rows are to go.
+/// Which stock rows to delete.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Scope {
-    /// Those of every product of a category.
+    /// Those of all products of a category.
     Category(i64),
     /// Those of a product, in all stores.
     Product(i64),
@@ -79,11 +79,11 @@ pub enum Scope {
     Row(i64),
 }
 
-/// Locks the stock rows of `scope` in the global order, and tells whether an order ever took from one of them.
+/// Locks the stock rows of `scope` in the global lock order. Returns whether orders refer to any of them.
 ///
-/// To delete what the rows belong to: lock the rows, then lock that record, then lock the rows again. An order holds its
-/// rows when it comes to need the store, so the record must not be locked first; and rows that came into being between
-/// the two locks are taken by the second call, after which no new ones can.
+/// To delete a product, category or store: lock the rows, lock the record, lock the rows again. An order locks its stock rows
+/// before the store, so locking the record first would deadlock. The second call locks rows that were inserted between the first
+/// call and the record's lock; after it, no row can be added.
 pub async fn lock(db: &mut PgConnection, scope: Scope) -> sqlx::Result<bool> {
     macro_rules! lock {
         ($condition:literal, $id:expr) => {
@@ -111,8 +111,8 @@ pub async fn lock(db: &mut PgConnection, scope: Scope) -> sqlx::Result<bool> {
     }
 }
 
-/// Deletes the stock rows of `scope`, which the caller has locked. What was left in them goes into the ledger, and a
-/// product that orders took from stays known as sold. Returns how many rows there were.
+/// Deletes the stock rows of `scope`, which the caller has locked. Records their remaining units in the ledger and keeps the
+/// `sold` flag of products with orders. Returns the number of rows.
 pub async fn remove(db: &mut PgConnection, scope: Scope, actor: Option<&str>) -> sqlx::Result<i64> {
     macro_rules! remove {
         ($condition:literal, $id:expr) => {
@@ -147,15 +147,15 @@ pub async fn remove(db: &mut PgConnection, scope: Scope, actor: Option<&str>) ->
     }
 }
 
-/// What came of a deletion.
+/// The outcome of a deletion.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Deletion {
-    /// It is gone, with its stock.
+    /// The record and its stock are deleted.
     Done,
-    /// There was nothing to delete.
+    /// The record does not exist.
     NotFound,
-    /// It is not what the client meant to delete: nothing was deleted.
+    /// The record does not match `If-Match`. Nothing was deleted.
     PreconditionFailed,
-    /// Orders refer to it: nothing was deleted.
+    /// Orders refer to the record. Nothing was deleted.
     Ordered,
 }

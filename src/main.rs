@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-/// Placing an order takes a sixth fewer instructions with it than with the system's, and some ten megabytes more.
+/// With mimalloc, placing an order takes a sixth fewer instructions than with the system's allocator, for about 10 MB more memory.
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 

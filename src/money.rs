@@ -1,4 +1,4 @@
-//! Amounts of money: exact decimals with two places, on the wire and in the database.
+//! Amounts of money: exact decimals with two places, in JSON and in the database.
 
 use std::{borrow::Cow, fmt};
 
@@ -11,16 +11,16 @@ use serde::{Serialize, Serializer};
 pub struct Money(pub Decimal);
 
 impl Money {
-    /// Nothing.
+    /// Zero.
     pub const ZERO: Self = Self(Decimal::ZERO);
 
-    /// The amount `quantity` times; `None` beyond what a decimal holds.
+    /// The amount multiplied by `quantity`; `None` on overflow.
     #[must_use]
     pub fn times(self, quantity: i32) -> Option<Self> {
         self.0.checked_mul(Decimal::from(quantity)).map(Self)
     }
 
-    /// The sum of two amounts; `None` beyond what a decimal holds.
+    /// The sum of two amounts; `None` on overflow.
     #[must_use]
     pub fn plus(self, other: Self) -> Option<Self> {
         self.0.checked_add(other.0).map(Self)

@@ -1,11 +1,11 @@
-//! Moments, as clients read them.
+//! Timestamps in the format that clients read.
 
 use std::{borrow::Cow, fmt};
 
 use chrono::{DateTime, Timelike, Utc};
 use serde::{Serialize, Serializer};
 
-/// A moment in UTC. In JSON `2024-01-15T10:30:00.123456Z`; without a fraction when the microseconds are zero.
+/// A timestamp in UTC. In JSON `2024-01-15T10:30:00.123456Z`; without a fraction if the microseconds are zero.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, sqlx::Type)]
 #[sqlx(transparent)]
 pub struct Timestamp(pub DateTime<Utc>);

@@ -1,14 +1,14 @@
-//! Brings `product_folded` up to products that are older than it (see `migrations/0009_search_fold.sql`): in portions, while
-//! everything else goes on.
+//! Adds products that are older than `product_folded` to it (see `migrations/0009_search_fold.sql`), in portions beside other
+//! work.
 
 use sqlx::PgPool;
 
 use crate::db;
 
-/// Products that are looked at in one transaction. Few of them are written, and only those are locked.
+/// Products that one transaction examines. It writes and locks only those that folding changes.
 const PORTION: i64 = 5000;
 
-/// Looks at the next portion. Returns whether there may be more.
+/// Examines the next portion. Returns whether there may be more.
 pub async fn fold_portion(db: &PgPool) -> sqlx::Result<bool> {
     let mut tx = db.begin().await?;
     let last = sqlx::query_scalar!("select product_id from product_folding for update")
@@ -23,7 +23,7 @@ pub async fn fold_portion(db: &PgPool) -> sqlx::Result<bool> {
     .fetch_one(&mut *tx)
     .await?;
     if let Some(first) = first {
-        // The lock waits for a change of the product that is under way, and reads it again; the trigger sees all later ones.
+        // The lock waits for a concurrent change of the product and reads its result; the trigger covers all later changes.
         sqlx::query!(
             "insert into product_folded (product_id, upper_text, folded_text, folded_title)
              select id, search_text, search_fold(title) || chr(1114111) || search_fold(description),

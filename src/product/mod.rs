@@ -1,4 +1,4 @@
-//! Products: what can be ordered, and how it is found.
+//! Products and their search.
 
 mod autocomplete;
 pub mod backfill;
@@ -6,6 +6,8 @@ mod model;
 mod queries;
 mod routes;
 mod search;
+mod search_query;
+mod spellings;
 pub mod text;
 
 pub use model::ProductSummary;

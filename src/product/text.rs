@@ -1,28 +1,28 @@
-//! What it takes for a text to be found in a product.
+//! Conditions that match a search text with products.
 //!
-//! Texts are compared as `search_fold` folds them: by Unicode's compatibility equivalence, in any case, and with white space of
-//! any kind as one space. A product's `search_text` is upper-cased only. Where folding makes another text of it, that is in
-//! `product_folded` (see `migrations/0009_search_fold.sql`). A product that is older than that table is found as it was
-//! before, until the worker has looked at it (`product/backfill.rs`).
+//! Texts are compared after `search_fold`: Unicode compatibility equivalence, case-insensitive, runs of white space as one space. A
+//! product's `search_text` is upper-cased only. If folding produces a different text, `product_folded` holds it (see
+//! `migrations/0009_search_fold.sql`). Products older than that table match by upper case until the worker has added them
+//! (`product/backfill.rs`).
 
 use sqlx::{Postgres, QueryBuilder};
 use unicode_normalization::is_nfkc;
 
-/// What stands between title and description in the text that is searched.
-const BETWEEN: char = char::MAX;
-/// Words that are looked for one by one. Each costs a look into the indexes; what follows the last is one phrase with it.
-const MOST_WORDS: usize = 8;
+/// Separates title and description in `search_text`.
+const SEPARATOR: char = char::MAX;
+/// Words that are searched separately. Each costs an index scan; the last one includes the rest of the text.
+const MAX_WORDS: usize = 8;
 
-/// Adds the condition that a text, as one phrase, is a part of the title, the description or the category name of the product
-/// `p`. Patterns are folded before they are escaped: folding can make a `%`.
+/// Adds the condition that title, description or category name of the product `p` contains a phrase. Patterns are folded
+/// before they are escaped, because folding can produce a `%`.
 pub(super) fn push_phrase(query: &mut QueryBuilder<Postgres>, text: &str) {
     push_text(query, "(", "p.search_text", text);
     query.push(" or p.id = any(array(select product_id from product_folded where folded_text like ");
     push_pattern(query, text);
     query.push(")) or p.category_id = ");
     push_categories(query, "any", text);
-    // Those whose upper-cased text has the phrase and whose folded one has not. There are hardly any, so each of the products
-    // that were found is soon compared with them; nothing else of a match need be looked at again.
+    // Excludes products whose upper-cased text contains the phrase and whose folded text does not. There are few, so comparing each
+    // match with them is cheap, and no other column of a match is read.
     push_text(
         query,
         ") and p.id <> all(array(
@@ -35,8 +35,8 @@ pub(super) fn push_phrase(query: &mut QueryBuilder<Postgres>, text: &str) {
     query.push(" and q.category_id <> ");
     push_categories(query, "all", text);
     query.push("))");
-    if text.contains(BETWEEN) {
-        // It could match the end of a title and the beginning of its description.
+    if text.contains(SEPARATOR) {
+        // The phrase could match across the end of a title and the start of its description.
         query.push(" and (search_fold(p.title) like ");
         push_pattern(query, text);
         query.push(" or search_fold(p.description) like ");
@@ -47,7 +47,7 @@ pub(super) fn push_phrase(query: &mut QueryBuilder<Postgres>, text: &str) {
     }
 }
 
-/// What is upper-cased has the text, folded or upper-cased. Where both are the same it is compared once.
+/// Adds the condition that an upper-cased column contains the text, folded or upper-cased; once if both are the same.
 fn push_text(query: &mut QueryBuilder<Postgres>, before: &str, column: &str, text: &str) {
     query.push(format!("{before}({column} like "));
     push_pattern(query, text);
@@ -60,7 +60,7 @@ fn push_text(query: &mut QueryBuilder<Postgres>, before: &str, column: &str, tex
     query.push(")");
 }
 
-/// The pattern of a text. Most are made here: each call of a function costs as much as planning half the statement.
+/// Adds the `like` pattern of a text. Most patterns are built here: a function call takes as long as planning half the statement.
 fn push_pattern(query: &mut QueryBuilder<Postgres>, text: &str) {
     if is_folded_by_upper_case(text) {
         query.push_bind(format!("%{}%", escape_like(&text.to_uppercase())));
@@ -69,8 +69,8 @@ fn push_pattern(query: &mut QueryBuilder<Postgres>, text: &str) {
     }
 }
 
-/// Whether `search_fold` makes no more of a text than upper case. Of letters beyond Cyrillic that have a case, PostgreSQL may
-/// know fewer or more than we do.
+/// Whether `search_fold` only upper-cases a text. False for cased letters beyond Cyrillic: PostgreSQL's Unicode version may
+/// differ from Rust's.
 pub(super) fn is_folded_by_upper_case(text: &str) -> bool {
     let upper = text.to_uppercase();
     let is_more = |c: char| matches!(c, 'ẞ' | '’' | 'ʼ' | '‘' | 'İ') || c.is_whitespace() && c != ' ';
@@ -82,8 +82,8 @@ pub(super) fn is_folded_by_upper_case(text: &str) -> bool {
         && !upper.contains("  ")
 }
 
-/// Adds the condition that each word of a text is a part of the title, the description or the category name of the product
-/// `p`, or is its id.
+/// Adds the condition that title, description or category name of the product `p` contains each word of a text, or that the
+/// word is its id.
 pub fn push_words(query: &mut QueryBuilder<Postgres>, text: &str) {
     for (place, word) in words(text).enumerate() {
         query.push(if place == 0 { "((" } else { ") and (" });
@@ -97,10 +97,10 @@ pub fn push_words(query: &mut QueryBuilder<Postgres>, text: &str) {
 
 fn words(text: &str) -> impl Iterator<Item = &str> {
     let mut rest = text.trim();
-    (1..=MOST_WORDS).map_while(move |place| {
+    (1..=MAX_WORDS).map_while(move |place| {
         let end = rest
             .find(char::is_whitespace)
-            .filter(|_| place < MOST_WORDS)
+            .filter(|_| place < MAX_WORDS)
             .unwrap_or(rest.len());
         let (word, after) = rest.split_at(end);
         rest = after.trim_start();
@@ -108,7 +108,7 @@ fn words(text: &str) -> impl Iterator<Item = &str> {
     })
 }
 
-/// The categories that are called so, for a comparison with `any` or `all`.
+/// Adds the categories whose name contains the text, for a comparison with `any` or `all`.
 fn push_categories(query: &mut QueryBuilder<Postgres>, which: &str, text: &str) {
     query.push(format!(
         "{which}(array(select id from category where search_fold(name) like "
@@ -117,14 +117,14 @@ fn push_categories(query: &mut QueryBuilder<Postgres>, which: &str, text: &str) 
     query.push("))");
 }
 
-/// Whether any word of a text is known to the trigram indexes. Products are all read for a text without.
+/// Whether the trigram indexes serve any word of a text. Otherwise the search reads all products.
 #[must_use]
 pub fn has_indexed_word(text: &str) -> bool {
     words(text).any(is_indexed)
 }
 
-/// Whether a phrase has a trigram: three letters or digits in a row, or fewer where a word is seen to begin or to end. An index
-/// of trigrams adds two blanks before a word and one after it.
+/// Whether a phrase contains a trigram: three letters or digits in a row, or fewer at the start or end of a word, where `pg_trgm`
+/// adds two blanks before and one after.
 #[must_use]
 pub(super) fn is_indexed(phrase: &str) -> bool {
     let (mut letters, mut begins) = (0, false);
@@ -141,7 +141,7 @@ pub(super) fn is_indexed(phrase: &str) -> bool {
     found
 }
 
-/// Makes a text that `like` takes literally.
+/// Escapes a text for `like`.
 fn escape_like(text: &str) -> String {
     text.chars()
         .fold(String::with_capacity(text.len()), |mut escaped, c| {

@@ -11,7 +11,7 @@ use super::{
 };
 use crate::money::Money;
 
-/// Makes categories, or takes those of the same name; returns all of their ids and how many are new.
+/// Creates categories, or reuses those with the same name. Returns all ids and the number of new ones.
 pub(super) async fn make_categories(db: &mut PgConnection, count: u32) -> sqlx::Result<(Vec<i64>, usize)> {
     let names: Vec<String> = (0..count as usize)
         .map(|index| match CATEGORIES.get(index) {
@@ -35,14 +35,14 @@ pub(super) async fn make_categories(db: &mut PgConnection, count: u32) -> sqlx::
     Ok((ids, usize::try_from(new).unwrap_or(usize::MAX)))
 }
 
-/// Products that were made, in the order of their ids; columns, because there may be millions.
+/// The created products by id, as columns, because there may be millions.
 #[derive(Default)]
 pub(super) struct Products {
     pub ids: Vec<i64>,
     pub titles: Vec<Box<str>>,
 }
 
-/// Makes products.
+/// Creates products.
 pub(super) async fn make_products(
     db: &mut PgConnection,
     plan: &Plan,
@@ -100,7 +100,7 @@ pub(super) async fn make_products(
     Ok(products)
 }
 
-/// The category of a kind of thing; more categories than kinds are filled by chance.
+/// The category of a kind of product; categories beyond the number of kinds are chosen at random.
 fn category_of(kind: usize, categories: &[i64], rng: &mut StdRng) -> i64 {
     if categories.len() <= THINGS.len() {
         categories[kind % categories.len()]
@@ -109,7 +109,7 @@ fn category_of(kind: usize, categories: &[i64], rng: &mut StdRng) -> i64 {
     }
 }
 
-/// Makes stores, and returns their ids in order.
+/// Creates stores, and returns their ids in ascending order.
 pub(super) async fn make_stores(
     db: &mut PgConnection,
     plan: &Plan,

@@ -1,27 +1,31 @@
-//! Indexes that are set aside while a table is filled: made anew from all rows at once, they take a fraction of the time.
+//! Drops indexes before a bulk load and creates them afterwards, which takes a fraction of the time.
 
 use sqlx::{AssertSqlSafe, Executor, PgConnection};
 
-/// Below so many new rows it does not pay.
+/// Fewer new rows than this do not justify it.
 const PAYS_FROM: usize = 5000;
 
-/// A table that may be filled with millions.
+/// A table that may get millions of rows.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Table {
     Product,
     Inventory,
 }
 
-/// Definitions of indexes that are gone until [`SetAside::restore`]. Both happen in one transaction: if that fails, the
-/// indexes were never gone.
+/// Definitions of dropped indexes, until [`DroppedIndexes::restore`]. Both happen in one transaction: a rollback restores the
+/// indexes too.
 #[must_use = "the indexes would be lost"]
-pub(super) struct SetAside(Vec<String>);
+pub(super) struct DroppedIndexes(Vec<String>);
 
-/// Sets a table's indexes aside if so many new rows make up most of it; all but those that hold a constraint. Nobody else
-/// can read the table until the transaction ends.
-pub(super) async fn set_aside(db: &mut PgConnection, table: Table, rows: usize) -> sqlx::Result<SetAside> {
+/// Drops the indexes of a table if most of its rows will be new, except those of constraints. Locks the table until the end of
+/// the transaction.
+pub(super) async fn set_aside(
+    db: &mut PgConnection,
+    table: Table,
+    rows: usize,
+) -> sqlx::Result<DroppedIndexes> {
     if rows <= PAYS_FROM || rows <= rows_up_to(db, table, rows).await? {
-        return Ok(SetAside(Vec::new()));
+        return Ok(DroppedIndexes(Vec::new()));
     }
     let name = match table {
         Table::Product => "product",
@@ -43,11 +47,11 @@ pub(super) async fn set_aside(db: &mut PgConnection, table: Table, rows: usize) 
             .await?;
         definitions.push(index.definition);
     }
-    Ok(SetAside(definitions))
+    Ok(DroppedIndexes(definitions))
 }
 
-impl SetAside {
-    /// Makes the indexes anew.
+impl DroppedIndexes {
+    /// Creates the indexes again.
     pub async fn restore(self, db: &mut PgConnection) -> sqlx::Result<()> {
         // Until the transaction ends.
         db.execute("set local maintenance_work_mem = '512MB'").await?;
@@ -58,7 +62,7 @@ impl SetAside {
     }
 }
 
-/// How many rows a table has; it does not count further than `most`.
+/// The number of rows of a table, counted up to `most`.
 async fn rows_up_to(db: &mut PgConnection, table: Table, most: usize) -> sqlx::Result<usize> {
     let most = i64::try_from(most).unwrap_or(i64::MAX);
     let count = match table {

@@ -1,7 +1,7 @@
-//! Demo data, in the amounts and proportions that the original made: most products and stores are active, and each store
-//! stocks most of the products. Or as much of it as it takes to see how Afforo does with millions.
+//! Demo data in the proportions of the original system: most products and stores are active, and each store stocks most
+//! products. It can also create millions of rows, for load tests.
 //!
-//! Rows are made here, by chance that a number can repeat, and written many at a time.
+//! Rows are generated from a seeded random number generator and written in batches.
 
 mod catalogue;
 mod indexes;
@@ -12,14 +12,14 @@ mod words;
 use rand::{SeedableRng, rngs::StdRng};
 use sqlx::{Connection, PgConnection, postgres::PgConnectOptions};
 
-/// Rows that one statement writes.
+/// Rows per statement.
 const BATCH: usize = 10_000;
-/// The rows with which the examples of the documentation work: products of the first store.
+/// Products of the first store that the documentation's examples use.
 const SHOWN: usize = 3;
-/// How far back orders go. What they order has to be older.
+/// Age of the oldest orders. The catalog is older.
 const DAYS: i32 = 30;
 
-/// How much to make.
+/// How much to create.
 #[derive(Clone, Debug)]
 pub struct Plan {
     /// Categories.
@@ -31,9 +31,9 @@ pub struct Plan {
     /// Stock rows, spread evenly over the stores; at most each product in each store. `None` stocks each store with 60
     /// to 90 % of the products.
     pub inventory: Option<u32>,
-    /// Orders, from whatever active stores and stock there are then. A few ask for too much and are rejected.
+    /// Orders, placed against all active stores and stock. Some ask for too much and are rejected.
     pub orders: u32,
-    /// Decides all chance; `None` makes other data each time.
+    /// Seed of the random numbers; `None` creates different data each time.
     pub random_seed: Option<u64>,
 }
 
@@ -51,26 +51,25 @@ impl Default for Plan {
 }
 
 impl Plan {
-    /// About how many rows will be written.
+    /// Approximate number of rows to write.
     #[must_use]
     pub fn rows(&self) -> u64 {
         let (products, stores) = (u64::from(self.products), u64::from(self.stores));
         let stock = self.inventory.map_or(products * stores * 3 / 4, u64::from);
-        // A stock row has its row in the ledger; an order has two items, each with its row in the ledger, and a
-        // confirmation.
+        // A stock row has one movement; an order has two items, each with a movement, and a confirmation.
         u64::from(self.categories) + products + stores + stock * 2 + u64::from(self.orders) * 6
     }
 
-    /// How many days before today the catalogue came into being.
+    /// Age of the catalog in days.
     fn age(&self) -> i32 {
         if self.orders == 0 { 0 } else { DAYS + 1 }
     }
 }
 
-/// How much was made.
+/// How much was created.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Made {
-    /// Categories; those that existed under the same name are not counted.
+    /// New categories.
     pub categories: usize,
     /// Products.
     pub products: usize,
@@ -82,16 +81,16 @@ pub struct Made {
     pub orders: usize,
 }
 
-/// What somebody who waits would like to know.
+/// Progress for display.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Progress {
-    /// What is being done from here on.
+    /// A new stage has begun.
     Stage(&'static str),
-    /// So many more rows were written, of whatever table.
+    /// This number of rows was written.
     Rows(usize),
 }
 
-/// Whether there is nothing yet that seeding would make.
+/// Whether the database has no categories, products or stores.
 pub async fn is_empty(db: &mut PgConnection) -> sqlx::Result<bool> {
     sqlx::query_scalar!(
         r#"select not (exists (select from category) or exists (select from store)) as "empty!""#
@@ -100,7 +99,7 @@ pub async fn is_empty(db: &mut PgConnection) -> sqlx::Result<bool> {
     .await
 }
 
-/// How many categories, products and stores there are.
+/// The numbers of categories, products and stores.
 pub async fn present(db: &mut PgConnection) -> sqlx::Result<[i64; 3]> {
     sqlx::query!(
         r#"select (select count(*) from category) as "categories!", (select count(*) from product) as "products!",
@@ -111,7 +110,7 @@ pub async fn present(db: &mut PgConnection) -> sqlx::Result<[i64; 3]> {
     .await
 }
 
-/// A store and a product in it that an order of two pieces would get, if there is one.
+/// A store and a product of which it has at least two units, if there is one.
 pub async fn possible_order(db: &mut PgConnection) -> sqlx::Result<Option<(i64, i64)>> {
     sqlx::query!(
         "select i.store_id, i.product_id from inventory i
@@ -124,12 +123,12 @@ pub async fn possible_order(db: &mut PgConnection) -> sqlx::Result<Option<(i64, 
     .await
 }
 
-/// Deletes all data: the catalog, stock, orders, and whatever tells of orders. Accounts, API keys and the audit log stay.
+/// Deletes the catalog, stock, orders and everything derived from orders. Accounts, API keys and the audit log stay.
 ///
-/// Ids go on: what still names a deleted record must never come to name another one. That may be a store that a key is
-/// bound to, an entry of the audit log, a job in Redis, or what a client remembers.
+/// Sequences continue: API keys, audit entries, jobs in Redis and clients still hold ids of deleted records, which must not be
+/// assigned to new ones.
 pub async fn clear(db: &mut PgConnection) -> sqlx::Result<()> {
-    // The tallies, and what is derived from products, are emptied by triggers.
+    // Triggers empty the counters and the data derived from products.
     sqlx::query!(
         "truncate category, product, store, inventory, stock_movement, movement_count, orders, order_item,
              order_confirmation, outbox, delivery, idempotency_key, daily_order_report continue identity"
@@ -139,8 +138,8 @@ pub async fn clear(db: &mut PgConnection) -> sqlx::Result<()> {
     .map(drop)
 }
 
-/// Makes the data: all but the orders in one transaction, then orders in many. Whenever it is interrupted, what is there
-/// is whole: each order has its stock taken, its ledger and its confirmation.
+/// Creates the catalog and stock in one transaction, then orders in many. An interruption leaves consistent data: each order has
+/// its movements and its confirmation.
 pub async fn run(options: &PgConnectOptions, plan: &Plan, progress: impl Fn(Progress)) -> sqlx::Result<Made> {
     let mut rng = plan
         .random_seed
@@ -148,14 +147,14 @@ pub async fn run(options: &PgConnectOptions, plan: &Plan, progress: impl Fn(Prog
     let mut db = PgConnection::connect_with(options).await?;
     let mut made = make_catalogue(&mut db, plan, &mut rng, &progress).await?;
     if plan.orders > 0 {
-        // So that it is known which stock can be found how.
+        // The planner needs statistics of the new stock rows.
         sqlx::query!("analyze category, product, store, inventory, stock_movement")
             .execute(&mut db)
             .await?;
         progress(Progress::Stage("orders"));
         made.orders = orders::make(options, &mut db, plan.orders, &mut rng, &progress).await?;
     }
-    // So that the first plans know what is in the tables, and reads need not look which rows are there for all to see.
+    // The first plans need statistics, and index-only scans the visibility map.
     progress(Progress::Stage("vacuum"));
     sqlx::query!(
         "vacuum (analyze) category, product, store, inventory, orders, order_item, stock_movement, outbox,

@@ -1,7 +1,7 @@
-//! Orders of the past thirty days, placed like any other: whatever a placement keeps true is true of them.
+//! Orders of the past thirty days, placed by the same code as all others.
 //!
-//! Several connections order at a time, each from stores of its own, so that none waits for another. What a store is
-//! asked for is decided by chance that a number can repeat; only which order gets which id depends on who was first.
+//! Several connections place orders, each for its own stores, so that they do not wait for each other. The content of orders
+//! depends on the seed alone; the assignment of ids also on timing.
 
 use chrono::{DateTime, TimeDelta, Utc};
 use futures::future::try_join_all;
@@ -19,16 +19,16 @@ use crate::{
     timestamp::Timestamp,
 };
 
-/// Orders in a transaction.
+/// Orders per transaction.
 const TOGETHER: usize = 4000;
-/// Connections. The same number on every machine, because what is ordered depends on it.
+/// Connections. The same number on every machine, because the data depends on it.
 const LANES: usize = 8;
-/// The share of orders that ask for more than there is.
+/// The share of orders that exceed the stock.
 const GREEDY: f64 = 0.035;
-/// A store sells a twentieth of its products at a time, and not less than this.
+/// The smallest number of products that a store sells at a time; usually it is a twentieth of its products.
 const IN_SEASON: usize = 500;
 
-/// Places so many orders, with their confirmations, and returns how many there are: none where nothing can be ordered.
+/// Places orders with their confirmations, and returns their number: 0 if there is no stock.
 pub(super) async fn make(
     options: &PgConnectOptions,
     db: &mut PgConnection,
@@ -37,9 +37,9 @@ pub(super) async fn make(
     progress: impl Fn(Progress),
 ) -> sqlx::Result<usize> {
     let options = options.clone().options([
-        // The next commit that waits for the disk makes all of them durable.
+        // The next synchronous commit makes all of them durable.
         ("synchronous_commit", "off"),
-        // As servers place orders: plans are made once, and use the indexes.
+        // The same planner settings as for servers: generic plans that use the indexes.
         ("plan_cache_mode", "force_generic_plan"),
         ("enable_seqscan", "off"),
     ]);
@@ -63,20 +63,20 @@ pub(super) async fn make(
         async move { lane.work(db, history, progress).await }
     });
     let made = try_join_all(working).await?.into_iter().sum();
-    // Days that were reported on have more orders now: the worker reports on them anew.
+    // Reported days have more orders now: the worker writes their reports again.
     sqlx::query!(
         "delete from daily_order_report where day >= ($1::timestamptz at time zone 'UTC')::date",
         history.start
     )
     .execute(&pool)
     .await?;
-    // A worker would do it too, if there is one.
+    // A running worker would do it too.
     counters::compact(&pool).await?;
     pool.close().await;
     Ok(made)
 }
 
-/// When the orders are placed: evenly over the past days, in the order of their ids, whoever takes them.
+/// The times of orders: evenly over the past days, ascending with their ids.
 struct History {
     first_id: i64,
     start: DateTime<Utc>,
@@ -103,19 +103,19 @@ impl History {
 
     fn time_of(&self, id: i64) -> Timestamp {
         let steps = i32::try_from(id - self.first_id).unwrap_or(i32::MAX);
-        // Ids that others take meanwhile do not lead into the future.
+        // Ids that other processes take meanwhile must not lead into the future.
         Timestamp(self.end.min(self.start + self.step * steps))
     }
 }
 
-/// What an active store has of active products; columns, because there may be millions.
+/// The stock of an active store, as columns, because there may be millions of rows.
 struct Shelf {
     store_id: i64,
     product_ids: Vec<i64>,
     left: Vec<i32>,
 }
 
-/// The stores that can be ordered from.
+/// The stores that accept orders.
 async fn shelves(db: &mut PgConnection) -> sqlx::Result<Vec<Shelf>> {
     let inactive = sqlx::query_scalar!("select id from product where not is_active order by id")
         .fetch_all(&mut *db)
@@ -147,7 +147,7 @@ async fn shelves(db: &mut PgConnection) -> sqlx::Result<Vec<Shelf>> {
 }
 
 impl Shelf {
-    /// An order when `gone` of the orders have been placed.
+    /// The next order, when the fraction `gone` of all orders has been placed.
     fn order(&mut self, gone: f64, rng: &mut StdRng) -> NewOrder {
         let mut picked: Vec<(usize, i32)> = Vec::with_capacity(3);
         for _ in 0..rng.random_range(1..=3) {
@@ -175,10 +175,10 @@ impl Shelf {
         }
     }
 
-    /// A product that is in season, and in stock unless little is.
+    /// A product among those sold at this time, and in stock if possible.
     ///
-    /// Seasons are not for show: the rows that are written lie together on disk. From all over a large table, each would
-    /// cost the log a whole page: with ten million stock rows that was 2.5 times the log and 1.8 times the time.
+    /// Selling few products at a time keeps the written rows together on disk. Rows from all over a large table would each write a
+    /// full page to the WAL: with ten million stock rows, 2.5 times the WAL and 1.8 times the time.
     fn pick(&self, gone: f64, rng: &mut StdRng) -> usize {
         let all = self.left.len();
         let season = (all / 20).max(IN_SEASON).min(all);
@@ -186,7 +186,7 @@ impl Shelf {
             clippy::cast_possible_truncation,
             clippy::cast_precision_loss,
             clippy::cast_sign_loss,
-            reason = "a part of a length"
+            reason = "a fraction of a length"
         )]
         let start = ((all - season) as f64 * gone) as usize;
         let mut row = start;
@@ -200,7 +200,7 @@ impl Shelf {
     }
 }
 
-/// A connection's work.
+/// The orders of one connection.
 struct Lane {
     shelves: Vec<Shelf>,
     orders: usize,
@@ -227,21 +227,21 @@ impl Lane {
     }
 
     fn order(&mut self, number: usize) -> NewOrder {
-        #[expect(clippy::cast_precision_loss, reason = "a part of a whole")]
+        #[expect(clippy::cast_precision_loss, reason = "a fraction")]
         let gone = number as f64 / self.orders as f64;
         let store = self.rng.random_range(0..self.shelves.len());
         self.shelves[store].order(gone, &mut self.rng)
     }
 }
 
-/// What a transaction wrote.
+/// The rows that a transaction wrote.
 #[derive(Default)]
 struct Placed {
     orders: usize,
     rows: usize,
 }
 
-/// Places orders and settles what is owed to them, in one transaction: no worker gets to see that something was owed.
+/// Places orders and confirms them in one transaction, so that no worker sees them in the outbox.
 async fn place(db: &PgPool, orders: &[NewOrder], history: &History) -> sqlx::Result<Placed> {
     let mut tx = db.begin().await?;
     let decided = order::place_at(&mut tx, orders, Some(&|id| history.time_of(id))).await?;
@@ -250,7 +250,7 @@ async fn place(db: &PgPool, orders: &[NewOrder], history: &History) -> sqlx::Res
     for outcome in &decided.outcomes {
         if let Outcome::Placed(order) = outcome {
             placed.orders += 1;
-            // An item has its row in the ledger.
+            // Each item has a movement.
             placed.rows += 1 + 2 * order.items.len();
             any_confirmed |= order.rejections.is_none();
         }

@@ -1,4 +1,4 @@
-//! The stock of the stores, with its ledger.
+//! Stock rows and their opening movements.
 
 use rand::{Rng, rngs::StdRng, seq::index};
 use sqlx::PgConnection;
@@ -9,7 +9,7 @@ use super::{
     indexes::{self, Table},
 };
 
-/// Stocks the stores, and returns how many rows that made. The first store always has the first products.
+/// Creates the stock rows, and returns their number. The first store always has the first products.
 pub(super) async fn make(
     db: &mut PgConnection,
     plan: &Plan,
@@ -47,16 +47,16 @@ pub(super) async fn make(
     Ok(made)
 }
 
-/// A stock row to be.
+/// A stock row to insert.
 struct Row {
-    /// Its product's place among those that were made.
+    /// Index of its product among the created ones.
     product: usize,
     quantity: i32,
     threshold: i32,
 }
 
 impl Row {
-    /// A row of any quantity; one that is shown has enough for every example.
+    /// A row with a random quantity; rows that the documentation uses have enough for its examples.
     fn of(product: usize, is_shown: bool, rng: &mut StdRng) -> Self {
         Self {
             product,
@@ -66,7 +66,7 @@ impl Row {
     }
 }
 
-/// 60 to 90 % of the products, the first ones for certain.
+/// 60 to 90 % of the products, always including the first ones.
 fn share_of(products: usize, shown: usize, rng: &mut StdRng) -> Vec<Row> {
     let share = rng.random_range(0.6..=0.9);
     let mut rows = Vec::new();
@@ -79,7 +79,7 @@ fn share_of(products: usize, shown: usize, rng: &mut StdRng) -> Vec<Row> {
     rows
 }
 
-/// So many of the products, the first ones for certain.
+/// `count` of the products, always including the first ones.
 fn some_of(products: usize, count: usize, shown: usize, rng: &mut StdRng) -> Vec<Row> {
     let count = count.min(products);
     let shown = shown.min(count);
@@ -92,7 +92,7 @@ fn some_of(products: usize, count: usize, shown: usize, rng: &mut StdRng) -> Vec
         .collect()
 }
 
-/// What falls to one of so many when a number is divided evenly.
+/// The share of one part when a number is divided evenly.
 pub(super) fn even_share(whole: usize, parts: usize, number: usize) -> usize {
     whole / parts + usize::from(number < whole % parts)
 }

@@ -1,8 +1,8 @@
-//! The words that demo data are made of.
+//! The words of demo data.
 
 use rand::{rngs::StdRng, seq::IndexedRandom};
 
-/// One of them, by chance.
+/// A random element.
 pub(super) fn pick(words: &[&'static str], rng: &mut StdRng) -> &'static str {
     words.choose(rng).copied().unwrap_or_default()
 }
@@ -57,7 +57,7 @@ pub(super) const COLOURS: &[&str] = &[
     "Turquoise",
     "Brown",
 ];
-/// Each belongs to the category at its place, counted round.
+/// The kind at index `i` belongs to category `i`, modulo their number.
 pub(super) const THINGS: &[&str] = &[
     "Headphones",
     "Kettle",
