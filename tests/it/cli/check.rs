@@ -123,7 +123,11 @@ const CASES: [(&str, &str, &str); 33] = [
         "a product with items",
         "product 1",
     ),
-    ("update order_item set order_id = 7", "an item belongs", "order 7"),
+    (
+        "update order_item set order_id = 7",
+        "the order of an item",
+        "order 7",
+    ),
     (
         "insert into stock_movement (inventory_id, order_id, kind, delta, quantity_after) values (2, 7, 'ORDER', 0, 5)",
         "the order of a movement",
