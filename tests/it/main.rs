@@ -26,6 +26,7 @@ mod fuzz;
 mod health;
 mod idempotency;
 mod inventory;
+mod migrations;
 mod movements;
 mod openapi;
 mod orders;
