@@ -17,6 +17,7 @@
 //! | Settings | `config` |
 //! | Keys and accounts; stored answers; counters | `auth`, `idempotency`, `counters` |
 //! | Foundation | `audit`, `db`, `delivery`, `ledger`, `money`, `outbox`, `shutdown`, `telemetry`, `timestamp` |
+//! | HTTP client | `http_client` |
 //!
 //! `docs/ARCHITECTURE.md` describes how the modules work together.
 
@@ -31,6 +32,7 @@ pub mod counters;
 pub mod db;
 pub mod delivery;
 pub mod http;
+pub mod http_client;
 pub mod idempotency;
 pub mod inventory;
 pub mod ledger;

@@ -14,8 +14,8 @@ use lettre::{
         response::{Category, Severity},
     },
 };
+use rustls::pki_types::ServerName;
 use secrecy::{ExposeSecret, SecretString};
-use tokio_rustls::rustls::pki_types::ServerName;
 
 use super::{Again, Undelivered};
 

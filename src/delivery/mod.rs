@@ -8,7 +8,6 @@
 
 mod backoff;
 mod email;
-mod http;
 mod message;
 mod webhook;
 

@@ -4,25 +4,24 @@ use std::{sync::Arc, time::Duration};
 
 use base64::{Engine, prelude::BASE64_STANDARD};
 use chrono::{DateTime, Utc};
-use http_body_util::Full;
-use hyper::{
-    HeaderMap, Request, StatusCode, Uri,
-    body::Bytes,
-    header::{CONTENT_TYPE, HOST, RETRY_AFTER, USER_AGENT},
-    http::uri::Authority,
+use reqwest::{
+    Client, StatusCode, Url,
+    header::{CONTENT_TYPE, HeaderMap, RETRY_AFTER},
 };
 use ring::hmac;
 use secrecy::{ExposeSecret, SecretString};
 
-use super::{Again, Undelivered, http};
+use super::{Again, Undelivered};
+use crate::http_client;
 
-/// From looking up the name to the head of the answer.
+/// From the DNS lookup to the headers of the response.
 const TIMEOUT: Duration = Duration::from_secs(15);
 
 /// The one receiver of webhooks.
 #[derive(Clone)]
 pub struct Webhook {
-    url: Uri,
+    client: Client,
+    url: Url,
     key: Arc<hmac::Key>,
     timeout: Duration,
 }
@@ -35,6 +34,9 @@ pub enum WebhookError {
         "WEBHOOK_URL is no URL such as https://shop.example.com/hooks, without user and password, on a port there is"
     )]
     Url,
+    /// The TLS library cannot be set up.
+    #[error("the HTTP client for webhooks cannot be set up")]
+    Client,
     /// Nothing to sign with.
     #[error("WEBHOOK_SECRET is no `whsec_` with 24 to 64 bytes in base64 after it")]
     Secret,
@@ -43,19 +45,11 @@ pub enum WebhookError {
 impl Webhook {
     /// A receiver at a URL, which shares a secret with us: `whsec_` and base64.
     pub fn new(url: &SecretString, secret: &SecretString) -> Result<Self, WebhookError> {
-        let url: Uri = url
-            .expose_secret()
-            .trim()
-            .parse()
-            .map_err(|_| WebhookError::Url)?;
-        let fit = matches!(url.scheme_str(), Some("http" | "https"))
-            && url.host().is_some_and(|host| !host.is_empty())
-            && url
-                .authority()
-                .is_some_and(|authority| !authority.as_str().contains('@') && has_a_fit_port(authority));
-        if !fit {
-            return Err(WebhookError::Url);
-        }
+        let url = Url::parse(url.expose_secret().trim())
+            .ok()
+            .filter(|url| matches!(url.scheme(), "http" | "https") && url.port() != Some(0))
+            .filter(|url| url.username().is_empty() && url.password().is_none())
+            .ok_or(WebhookError::Url)?;
         let key = secret
             .expose_secret()
             .trim()
@@ -63,7 +57,10 @@ impl Webhook {
             .and_then(|text| BASE64_STANDARD.decode(text).ok())
             .filter(|key| (24..=64).contains(&key.len()))
             .ok_or(WebhookError::Secret)?;
+        // Each message has its own connection: a receiver may close an idle one just as it is used again.
+        let client = http_client::builder().pool_max_idle_per_host(0).build();
         Ok(Self {
+            client: client.map_err(|_| WebhookError::Client)?,
             url,
             key: Arc::new(hmac::Key::new(hmac::HMAC_SHA256, &key)),
             timeout: TIMEOUT,
@@ -79,27 +76,25 @@ impl Webhook {
     /// Sends a JSON body under an id that is the same with every attempt, at the time `now`. Any status of 200 to 299
     /// acknowledges it.
     pub async fn send(&self, id: &str, now: DateTime<Utc>, body: Vec<u8>) -> Result<(), Undelivered> {
+        let timestamp = now.timestamp();
         let request = self
-            .request(id, now.timestamp(), body)
-            .map_err(|error| Undelivered::later(&error))?;
-        let answer = tokio::time::timeout(self.timeout, http::send(&self.url, request))
-            .await
-            .map_err(|_| Undelivered::later(&format!("no answer within {} s", self.timeout.as_secs_f32())))?
-            .map_err(|error| Undelivered::later(&error))?;
-        judge(answer.status, &answer.headers, now)
-    }
-
-    fn request(&self, id: &str, timestamp: i64, body: Vec<u8>) -> hyper::http::Result<Request<Full<Bytes>>> {
-        let path = self.url.path_and_query().map_or("/", |path| path.as_str());
-        let host = self.url.authority().map_or("", |authority| authority.as_str());
-        Request::post(path)
-            .header(HOST, host)
+            .client
+            .post(self.url.clone())
+            .timeout(self.timeout)
             .header(CONTENT_TYPE, "application/json")
-            .header(USER_AGENT, concat!("afforo/", env!("CARGO_PKG_VERSION")))
             .header("webhook-id", id)
             .header("webhook-timestamp", timestamp)
             .header("webhook-signature", self.signature(id, timestamp, &body))
-            .body(Full::from(body))
+            .body(body);
+        match request.send().await {
+            // The body is not read: the status decides.
+            Ok(response) => judge(response.status(), response.headers(), now),
+            Err(error) if error.is_timeout() => Err(Undelivered::later(&format!(
+                "no answer within {} s",
+                self.timeout.as_secs_f32()
+            ))),
+            Err(error) => Err(Undelivered::later(&http_client::reason(error))),
+        }
     }
 
     fn signature(&self, id: &str, timestamp: i64, body: &[u8]) -> String {
@@ -108,12 +103,6 @@ impl Webhook {
         signed.update(body);
         format!("v1,{}", BASE64_STANDARD.encode(signed.sign()))
     }
-}
-
-/// Whether a port is either not named, or one that there is: any other text would be read as none.
-fn has_a_fit_port(authority: &Authority) -> bool {
-    let port = authority.as_str().strip_prefix(authority.host());
-    port == Some("") || authority.port_u16().is_some_and(|port| port > 0)
 }
 
 impl std::fmt::Debug for Webhook {
@@ -195,7 +184,6 @@ mod tests {
             "/hook",
             "ftp://example.com/",
             "https://user:hunter2@example.com/",
-            "https://example.com:",
             "https://example.com:0/",
             "https://example.com:65536/",
             "https://[::1]:99999/",

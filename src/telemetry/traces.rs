@@ -11,12 +11,7 @@ use std::{
 
 use async_trait::async_trait;
 use axum::http::{HeaderMap, StatusCode};
-use http_body_util::{BodyExt, Full, Limited};
-use hyper_rustls::HttpsConnector;
-use hyper_util::{
-    client::legacy::{Client, connect::HttpConnector},
-    rt::TokioExecutor,
-};
+use http_body_util::{BodyExt, Limited};
 use opentelemetry::{
     Context,
     propagation::TextMapPropagator,
@@ -30,19 +25,22 @@ use opentelemetry_sdk::{
     propagation::TraceContextPropagator,
     trace::{SdkTracerProvider, SpanData, SpanExporter},
 };
+use reqwest::{Body, Client};
 use tokio::runtime::{Builder, Runtime};
 use tracing::{Span, Subscriber};
 use tracing_opentelemetry::OpenTelemetrySpanExt;
 use tracing_subscriber::{Layer, registry::LookupSpan};
 
+use crate::http_client;
+
 /// How long the last spans may take at the end of the process.
 const FAREWELL: Duration = Duration::from_secs(2);
 
-/// How long the collector may take for a batch, unless `OTEL_EXPORTER_OTLP_TIMEOUT` says otherwise.
-const PATIENCE: Duration = Duration::from_secs(10);
+/// How long the collector may take for a batch, unless `OTEL_EXPORTER_OTLP_TIMEOUT` is set.
+const EXPORT_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// The longest answer of a collector that is read: it only says what it did not take.
-const LONGEST_ANSWER: usize = 64 * 1024;
+/// The longest response of a collector that is read.
+const MAX_RESPONSE_BYTES: usize = 64 * 1024;
 
 /// Once they are exported, they are for good.
 static EXPORTED: AtomicBool = AtomicBool::new(false);
@@ -59,7 +57,10 @@ pub enum TracesError {
     /// The endpoint is no URL, or another variable of OpenTelemetry does not fit.
     #[error(transparent)]
     Exporter(#[from] ExporterBuildError),
-    /// There is no thread to export on.
+    /// The HTTP client cannot be set up.
+    #[error("no HTTP client to send spans: {0}")]
+    Client(#[from] reqwest::Error),
+    /// There is no runtime to export on.
     #[error("no thread to send spans: {0}")]
     Runtime(#[from] std::io::Error),
 }
@@ -190,24 +191,18 @@ impl SpanExporter for Reporting {
 struct Sender {
     /// There until the end.
     runtime: Option<Runtime>,
-    client: Client<HttpsConnector<HttpConnector>, Full<Bytes>>,
-    patience: Duration,
+    client: Client,
 }
 
 impl Sender {
-    fn new() -> std::io::Result<Self> {
-        let connector = hyper_rustls::HttpsConnectorBuilder::new()
-            .with_webpki_roots()
-            .https_or_http()
-            .enable_http1()
-            .build();
-        let patience = env::var("OTEL_EXPORTER_OTLP_TIMEOUT")
+    fn new() -> Result<Self, TracesError> {
+        let timeout = env::var("OTEL_EXPORTER_OTLP_TIMEOUT")
             .ok()
-            .and_then(|milliseconds| milliseconds.parse().ok());
+            .and_then(|milliseconds| milliseconds.parse().ok())
+            .map_or(EXPORT_TIMEOUT, Duration::from_millis);
         Ok(Self {
             runtime: Some(Builder::new_current_thread().enable_all().build()?),
-            client: Client::builder(TokioExecutor::new()).build(connector),
-            patience: patience.map_or(PATIENCE, Duration::from_millis),
+            client: http_client::builder().timeout(timeout).build()?,
         })
     }
 }
@@ -225,13 +220,13 @@ impl Drop for Sender {
 impl HttpClient for Sender {
     async fn send_bytes(&self, request: Request<Bytes>) -> Result<Response<Bytes>, HttpError> {
         let exchange = async {
-            let response = self.client.request(request.map(Full::new)).await?;
+            let response: Response<Body> = self.client.execute(request.try_into()?).await?.into();
             let (parts, body) = response.into_parts();
-            let body = Limited::new(body, LONGEST_ANSWER).collect().await?.to_bytes();
+            let body = Limited::new(body, MAX_RESPONSE_BYTES).collect().await?.to_bytes();
             Ok(Response::from_parts(parts, body))
         };
-        // Whoever exports has nothing else to do.
+        // The exporting thread may block: it has nothing else to do.
         let runtime = self.runtime.as_ref().ok_or("the export has ended")?;
-        runtime.block_on(async { tokio::time::timeout(self.patience, exchange).await })?
+        runtime.block_on(exchange)
     }
 }

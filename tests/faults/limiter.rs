@@ -117,7 +117,7 @@ async fn ask_all(client: &reqwest::Client, servers: &[SocketAddr; 3], origins: &
 /// A client on an address of this machine.
 fn client_on(address: &str) -> reqwest::Client {
     let address: IpAddr = address.parse().unwrap();
-    let client = reqwest::Client::builder().local_address(address).no_proxy();
+    let client = afforo::http_client::builder().local_address(address);
     client.build().unwrap()
 }
 

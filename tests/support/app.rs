@@ -309,11 +309,7 @@ pub async fn unbalanced(pool: &PgPool) -> Vec<Checked> {
 
 /// A client that follows no redirect, so that one would be seen.
 pub fn client() -> reqwest::Client {
-    reqwest::Client::builder()
-        .redirect(reqwest::redirect::Policy::none())
-        .no_proxy()
-        .build()
-        .unwrap()
+    afforo::http_client::builder().build().unwrap()
 }
 
 /// What was answered.

@@ -197,6 +197,7 @@ async fn what_is_to_go_by_tls_goes_in_no_other_way() {
     })
     .await;
     worker.stop().await;
-    assert!(error(&app.pool).await.starts_with("TLS: "));
+    let error = error(&app.pool).await;
+    assert!(error.starts_with("client error (Connect): "), "{error}");
     assert_eq!(receiver.requests().len(), 0);
 }
