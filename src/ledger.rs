@@ -146,16 +146,3 @@ pub async fn remove(db: &mut PgConnection, scope: Scope, actor: Option<&str>) ->
         Scope::Row(id) => remove!("id = $1", id),
     }
 }
-
-/// The outcome of a deletion.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Deletion {
-    /// The record and its stock are deleted.
-    Done,
-    /// The record does not exist.
-    NotFound,
-    /// The record does not match `If-Match`. Nothing was deleted.
-    PreconditionFailed,
-    /// Orders refer to the record. Nothing was deleted.
-    Ordered,
-}

@@ -20,6 +20,9 @@ pub enum NotDone {
     /// There are accounts already, so none is the first.
     #[error("There are accounts already.")]
     NotFirst,
+    /// Somebody else has changed the same meanwhile.
+    #[error("This account was changed meanwhile.")]
+    Conflict,
     /// The database failed.
     #[error(transparent)]
     Database(sqlx::Error),
@@ -76,19 +79,21 @@ pub async fn create_first(
     Ok(made)
 }
 
-/// Changes an account. One that is not active any more has no sessions either.
+/// Changes an account. One that is not active any more has no sessions either. `fields_of` makes the fields to write of the
+/// account as it is under the lock.
 pub async fn change(
     tx: &mut PgConnection,
     id: i64,
-    fields: &AccountFields,
+    fields_of: impl FnOnce(&Account) -> Result<AccountFields, NotDone>,
     audit_context: &AuditContext,
 ) -> Result<Account, NotDone> {
     account::lock(&mut *tx).await?;
     let before = account::get(&mut *tx, id).await?.ok_or(NotDone::Gone)?;
+    let fields = fields_of(&before)?;
     if fields.role != Role::Superuser || !fields.is_active {
         keep_a_superuser(tx, &before).await?;
     }
-    let after = account::update(&mut *tx, id, fields).await?;
+    let after = account::update(&mut *tx, id, &fields).await?;
     let after = after.ok_or(NotDone::Gone)?;
     if after != before {
         let change = (Some(&before), Some(&after));

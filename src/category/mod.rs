@@ -1,9 +1,10 @@
 //! Categories: what products are sorted into.
 
+pub mod commands;
 mod model;
 mod queries;
 mod routes;
 
-pub use model::CategoryName;
-pub(crate) use queries::exists;
+pub use model::{Category, CategoryName};
+pub(crate) use queries::{exists, get};
 pub use routes::router;

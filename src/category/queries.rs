@@ -1,15 +1,9 @@
 //! The SQL of categories.
 
-use sqlx::{PgConnection, PgExecutor, PgPool};
+use sqlx::{PgConnection, PgExecutor};
 
 use super::model::{Category, CategoryFields};
-use crate::{
-    audit::{self, AuditContext},
-    db,
-    http::{IfMatch, Slice, Update},
-    ledger::{self, Deletion, Scope},
-    timestamp::Timestamp,
-};
+use crate::{http::Slice, timestamp::Timestamp};
 
 /// Selects categories from `c`, which `$with` defines.
 macro_rules! categories {
@@ -62,94 +56,59 @@ pub(crate) async fn exists(db: impl PgExecutor<'_>, id: i64) -> sqlx::Result<boo
     .await
 }
 
-pub async fn insert(
-    tx: &mut PgConnection,
-    sent: &CategoryFields,
-    by: &AuditContext,
-) -> sqlx::Result<Category> {
-    let category = categories!("insert into category (name) values ($1) returning *", sent.name)
-        .fetch_one(&mut *tx)
-        .await?;
-    let subject = subject(category.id);
-    audit::record(tx, by, "category.created", subject, (None, Some(&category))).await?;
-    Ok(category)
+pub async fn insert(db: impl PgExecutor<'_>, fields: &CategoryFields) -> sqlx::Result<Category> {
+    categories!("insert into category (name) values ($1) returning *", fields.name)
+        .fetch_one(db)
+        .await
 }
 
-pub async fn update(
-    db: &PgPool,
-    id: i64,
-    sent: &CategoryFields,
-    if_match: &IfMatch,
-    by: &AuditContext,
-) -> sqlx::Result<Update<Category>> {
-    let mut tx = db.begin().await?;
+/// Locks a category, and reads it as it is then.
+pub async fn lock(tx: &mut PgConnection, id: i64) -> sqlx::Result<Option<Category>> {
     sqlx::query!("select from category where id = $1 for no key update", id)
         .execute(&mut *tx)
         .await?;
-    let Some(before) = get(&mut *tx, id).await? else {
-        return Ok(Update::NotFound);
-    };
-    if !if_match.permits(&before) {
-        return Ok(Update::PreconditionFailed);
-    }
-    let after = categories!(
+    get(tx, id).await
+}
+
+/// Writes the fields that are given.
+pub async fn update(db: impl PgExecutor<'_>, id: i64, fields: &CategoryFields) -> sqlx::Result<Category> {
+    categories!(
         "update category set name = coalesce($2, name), updated_at = now() where id = $1 returning *",
         id,
-        sent.name
+        fields.name
     )
-    .fetch_one(&mut *tx)
-    .await?;
-    let states = (Some(&before), Some(&after));
-    audit::record(&mut *tx, by, "category.changed", subject(id), states).await?;
-    db::commit(tx).await?;
-    Ok(Update::Done(after))
+    .fetch_one(db)
+    .await
 }
 
-fn subject(id: i64) -> String {
-    format!("category:{id}")
-}
-
-/// Deletes a category with its products and their stock, unless one of them was ever ordered.
-pub async fn delete(db: &PgPool, id: i64, if_match: &IfMatch, by: &AuditContext) -> sqlx::Result<Deletion> {
-    let mut tx = db.begin().await?;
-    ledger::lock(&mut tx, Scope::Category(id)).await?;
-    // Locks the products too, so that none comes, goes or moves any more.
+/// Locks a category that is to be deleted, so that no product comes to it, and reads it as it is then.
+pub async fn lock_for_deletion(tx: &mut PgConnection, id: i64) -> sqlx::Result<Option<Category>> {
     sqlx::query!("select from category where id = $1 for update", id)
         .execute(&mut *tx)
         .await?;
-    let Some(before) = get(&mut *tx, id).await? else {
-        return Ok(Deletion::NotFound);
-    };
-    if !if_match.permits(&before) {
-        return Ok(Deletion::PreconditionFailed);
-    }
-    let sold = sqlx::query_scalar!(
+    get(tx, id).await
+}
+
+/// Locks the products of a category, and tells whether one of them was ever ordered.
+pub async fn lock_products(db: impl PgExecutor<'_>, id: i64) -> sqlx::Result<bool> {
+    sqlx::query_scalar!(
         r#"with locked as materialized (
                select sold from product where category_id = $1 order by id for update
            )
            select coalesce(bool_or(sold), false) as "sold!" from locked"#,
         id
     )
-    .fetch_one(&mut *tx)
-    .await?;
-    if ledger::lock(&mut tx, Scope::Category(id)).await? || sold {
-        return Ok(Deletion::Ordered);
-    }
-    ledger::remove(&mut tx, Scope::Category(id), by.actor.label().as_deref()).await?;
+    .fetch_one(db)
+    .await
+}
+
+/// Deletes a category and its products.
+pub async fn delete(tx: &mut PgConnection, id: i64) -> sqlx::Result<()> {
     sqlx::query!("delete from product where category_id = $1", id)
         .execute(&mut *tx)
         .await?;
     sqlx::query!("delete from category where id = $1", id)
-        .execute(&mut *tx)
-        .await?;
-    audit::record(
-        &mut *tx,
-        by,
-        "category.deleted",
-        subject(id),
-        (Some(&before), None),
-    )
-    .await?;
-    db::commit(tx).await?;
-    Ok(Deletion::Done)
+        .execute(tx)
+        .await
+        .map(drop)
 }

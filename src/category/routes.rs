@@ -5,19 +5,17 @@ use sqlx::PgPool;
 use utoipa_axum::{router::OpenApiRouter, routes};
 
 use super::{
+    commands::{self, NO_SUCH},
     model::{Category, CategoryFields},
     queries,
 };
 use crate::{
     auth::Area,
-    db::{self, violated_constraint},
     http::{
-        ApiError, AppState, Body, Caller, Conflict, IdempotencyKey, IfMatch, Invalid, InvalidParameter,
-        ListParams, ListRequest, Listing, NotFound, Presence, RecordId, Tagged, deleted, endpoint,
+        ApiError, AppState, Body, CommandContext, Conflict, IfMatch, Invalid, InvalidParameter, ListParams,
+        ListRequest, Listing, NotFound, Presence, RecordId, Tagged, endpoint,
     },
 };
-
-const NO_SUCH: ApiError = ApiError::NotFound("Category");
 
 /// The routes of categories.
 pub fn router() -> OpenApiRouter<AppState> {
@@ -49,21 +47,9 @@ async fn list(
 /// Create a category.
 #[utoipa::path(post, path = "/api/categories/", tag = "Categories", request_body = CategoryFields,
     responses((status = 201, body = Category), (status = 400, response = Invalid)))]
-async fn create(
-    State(db): State<PgPool>,
-    caller: Caller,
-    once: IdempotencyKey,
-    body: Body,
-) -> Result<(StatusCode, Json<Category>), ApiError> {
-    caller.require_all_stores()?;
-    let mut fields = body.fields(Presence::Complete)?;
-    let sent = CategoryFields::read(&mut fields);
-    let sent = fields.finish(sent)?;
-    let mut tx = db.begin().await?;
-    let category = queries::insert(&mut tx, &sent, &caller.audit_context())
-        .await
-        .map_err(refused)?;
-    once.commit(tx, StatusCode::CREATED, category).await
+async fn create(context: CommandContext, body: Body) -> Result<(StatusCode, Json<Category>), ApiError> {
+    let category = commands::create(&context, &body).await?;
+    Ok((StatusCode::CREATED, Json(category)))
 }
 
 /// One category.
@@ -77,71 +63,36 @@ async fn retrieve(State(db): State<PgPool>, RecordId(id): RecordId) -> Result<Js
 #[utoipa::path(put, path = "/api/categories/{id}/", tag = "Categories", params(("id" = i64, Path)), request_body = CategoryFields,
     responses((status = 200, body = Category), (status = 400, response = Invalid), (status = 404, response = NotFound)))]
 async fn replace(
-    State(db): State<PgPool>,
-    caller: Caller,
+    context: CommandContext,
     if_match: IfMatch,
-    id: RecordId,
+    RecordId(id): RecordId,
     body: Body,
 ) -> Result<Tagged<Category>, ApiError> {
-    update(&db, &caller, &if_match, id, &body, Presence::Complete).await
+    let written = commands::update(&context, id, &if_match, &body, Presence::Complete).await?;
+    Ok(Tagged(written))
 }
 
 /// Write what is sent of a category.
 #[utoipa::path(patch, path = "/api/categories/{id}/", tag = "Categories", params(("id" = i64, Path)), request_body = CategoryFields,
     responses((status = 200, body = Category), (status = 400, response = Invalid), (status = 404, response = NotFound)))]
 async fn patch(
-    State(db): State<PgPool>,
-    caller: Caller,
+    context: CommandContext,
     if_match: IfMatch,
-    id: RecordId,
+    RecordId(id): RecordId,
     body: Body,
 ) -> Result<Tagged<Category>, ApiError> {
-    update(&db, &caller, &if_match, id, &body, Presence::Partial).await
-}
-
-async fn update(
-    db: &PgPool,
-    caller: &Caller,
-    if_match: &IfMatch,
-    RecordId(id): RecordId,
-    body: &Body,
-    presence: Presence,
-) -> Result<Tagged<Category>, ApiError> {
-    let current = queries::get(db, id).await?.ok_or(NO_SUCH)?;
-    caller.require_all_stores()?;
-    if_match.require(&current)?;
-    let mut fields = body.fields(presence)?;
-    let sent = CategoryFields::read(&mut fields);
-    let sent = fields.finish(sent)?;
-    let by = caller.audit_context();
-    queries::update(db, id, &sent, if_match, &by)
-        .await
-        .map_err(refused)?
-        .answer(NO_SUCH)
+    let written = commands::update(&context, id, &if_match, &body, Presence::Partial).await?;
+    Ok(Tagged(written))
 }
 
 /// Delete a category with its products and their stock.
 #[utoipa::path(delete, path = "/api/categories/{id}/", tag = "Categories", params(("id" = i64, Path)),
     responses((status = 204), (status = 404, response = NotFound), (status = 409, response = Conflict)))]
 async fn delete(
-    State(db): State<PgPool>,
-    caller: Caller,
+    context: CommandContext,
     if_match: IfMatch,
     RecordId(id): RecordId,
 ) -> Result<StatusCode, ApiError> {
-    caller.require_all_stores()?;
-    let by = caller.audit_context();
-    let deletion = db::retry(|| queries::delete(&db, id, &if_match, &by)).await?;
-    deleted(
-        deletion,
-        NO_SUCH,
-        "Cannot delete this category: it has products that were ordered.",
-    )
-}
-
-fn refused(error: sqlx::Error) -> ApiError {
-    match violated_constraint(&error) {
-        Some("category_name_key") => ApiError::field("name", "Category with this name already exists."),
-        _ => error.into(),
-    }
+    commands::delete(&context, id, &if_match).await?;
+    Ok(StatusCode::NO_CONTENT)
 }

@@ -162,6 +162,23 @@ pub async fn products(
         .await?)
 }
 
+/// Products of these ids, active or not, and what `store` has of them.
+pub async fn products_by_id(
+    db: impl PgExecutor<'_>,
+    store: Option<i64>,
+    ids: &[i64],
+) -> sqlx::Result<Vec<FoundProduct>> {
+    sqlx::query_as!(
+        FoundProduct,
+        r#"select p.id, p.title, p.price as "price: Money", i.quantity as "quantity?"
+           from product p left join inventory i on i.product_id = p.id and i.store_id = $2 where p.id = any($1)"#,
+        ids,
+        store
+    )
+    .fetch_all(db)
+    .await
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

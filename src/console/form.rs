@@ -1,4 +1,4 @@
-//! Forms: what was typed, what it says to the API, and what the API says about it.
+//! Forms: what was typed, and what is wrong with it.
 
 use std::fmt::{self, Display};
 
@@ -7,11 +7,14 @@ use axum::{
     http::StatusCode,
     response::{IntoResponse, Redirect, Response},
 };
-use serde_json::{Map, Value};
 use uuid::Uuid;
+use xxhash_rust::xxh3::Xxh3;
 
-use super::{api::Answer, operator::Operator, page::Refusal, query::Query};
-use crate::http::Body;
+use super::{operator::Operator, page::Refusal, query::Query};
+use crate::{
+    http::{ApiError, Body, Caller, FieldErrors, FormFields},
+    idempotency::KeyedRequest,
+};
 
 /// The field that holds the idempotency key of a form, which is fresh with every form that is shown.
 const KEY: &str = "idempotency_key";
@@ -32,23 +35,22 @@ pub fn check(is_checked: bool) -> String {
     }
 }
 
-/// What a form says to the API in one of its fields.
-#[derive(Clone, Copy, Debug)]
-pub enum Sent {
-    /// The text as it was typed, blank or not: it is the API that says what a blank one means. Texts of numbers are numbers
-    /// to it.
-    Text(&'static str),
+/// What a field of a form is to the command that reads it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FieldKind {
+    /// The text as it was typed, blank or not: the rules of the domain say what a blank one means.
+    Text,
     /// The same, but left out where it is blank.
-    Optional(&'static str),
-    /// Whether a box is checked.
-    Checked(&'static str),
+    Optional,
+    /// A checkbox, which is a boolean.
+    Checkbox,
 }
 
 /// What is typed into a form, and what was said of it. Templates show both.
 pub struct Form {
     fields: Vec<(String, String)>,
     key: String,
-    answer: Option<Answer>,
+    refusal: Option<ApiError>,
     faults: Vec<(&'static str, String)>,
 }
 
@@ -70,7 +72,7 @@ impl Form {
                 .map(|(name, value)| (name.to_owned(), value))
                 .collect(),
             key: Uuid::now_v7().to_string(),
-            answer: None,
+            refusal: None,
             faults: Vec::new(),
         }
     }
@@ -81,30 +83,63 @@ impl Form {
         self
     }
 
-    /// Says what is wrong with a field of a form that is not the API's business; with the form as a whole, if it is blank.
+    /// Adds an error of a field; of the form as a whole, if the name of the field is blank.
     pub fn blame(&mut self, field: &'static str, sentence: impl Into<String>) {
         self.faults.push((field, sentence.into()));
     }
 
     /// Whether nothing was said to be wrong.
     pub fn is_good(&self) -> bool {
-        self.answer.is_none() && self.faults.is_empty()
+        self.refusal.is_none() && self.faults.is_empty()
     }
 
-    /// The same, after the API refused it: it is shown again, with what is wrong. What the form is about may be gone by now.
-    pub fn refused(self, answer: Answer) -> Result<Self, Refusal> {
-        match answer.status {
+    /// The same, after a command refused it: it is shown again, with what is wrong. What the form is about may be gone by now.
+    pub fn refused(self, error: ApiError) -> Result<Self, Refusal> {
+        error.log();
+        match error.status() {
             StatusCode::NOT_FOUND => Err(Refusal::NotFound),
             // The key was used for what was typed before: for anything else it takes another.
             StatusCode::UNPROCESSABLE_ENTITY => Ok(Self {
                 key: Uuid::now_v7().to_string(),
-                answer: Some(answer),
+                refusal: Some(error),
                 ..self
             }),
             _ => Ok(Self {
-                answer: Some(answer),
+                refusal: Some(error),
                 ..self
             }),
+        }
+    }
+
+    /// Sets a field to one value.
+    pub fn set(&mut self, name: &str, value: String) {
+        self.fields.retain(|(known, _)| known != name);
+        self.fields.push((name.to_owned(), value));
+    }
+
+    /// All fields whose names `keep` keeps, in the order in which they came.
+    pub fn fields(&self, keep: impl Fn(&str) -> bool) -> impl Iterator<Item = (&str, &str)> {
+        let fields = self.fields.iter().filter(move |(name, _)| keep(name));
+        fields.map(|(name, value)| (name.as_str(), value.as_str()))
+    }
+
+    /// The values that the form was rendered with, by the names of their hidden fields.
+    pub fn originals(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.fields(|name| name.starts_with("was."))
+    }
+
+    /// Adds a field to what a command reads.
+    #[must_use]
+    pub fn add_to<'a>(
+        &'a self,
+        source: FormFields<'a>,
+        name: &'static str,
+        kind: FieldKind,
+    ) -> FormFields<'a> {
+        match kind {
+            FieldKind::Checkbox => source.checkbox(name, self.is_checked(name)),
+            FieldKind::Optional if self.text(name).trim().is_empty() => source,
+            FieldKind::Text | FieldKind::Optional => source.text(name, self.text(name)),
         }
     }
 
@@ -144,53 +179,55 @@ impl Form {
         &self.key
     }
 
-    /// What it says to the API.
+    /// The request that a form makes under its key: `purpose` and the values of `fields` tell it from others. There is none
+    /// where the key is no possible one.
     #[must_use]
-    pub fn json(&self, fields: &[Sent]) -> Value {
-        let mut object = Map::new();
-        for field in fields {
-            let (name, value) = match *field {
-                Sent::Optional(name) if self.text(name).trim().is_empty() => continue,
-                Sent::Text(name) | Sent::Optional(name) => (name, self.text(name).into()),
-                Sent::Checked(name) => (name, self.is_checked(name).into()),
-            };
-            object.insert(name.to_owned(), value);
+    pub fn keyed_request(&self, caller: &Caller, purpose: &str, fields: &[&str]) -> Option<KeyedRequest> {
+        let is_key =
+            (1..=255).contains(&self.key.len()) && self.key.bytes().all(|byte| byte.is_ascii_graphic());
+        let sender = caller.grant.actor.label().filter(|_| is_key)?;
+        let mut hash = Xxh3::new();
+        hash.update(purpose.as_bytes());
+        for (name, value) in self.fields(|name| fields.contains(&name)) {
+            hash.update(format!("\n{name}={}:{value}", value.len()).as_bytes());
         }
-        object.into()
+        Some(KeyedRequest {
+            key: format!("{sender} {}", self.key),
+            fingerprint: hash.digest128().to_be_bytes(),
+        })
     }
 
     /// What is wrong with a field; blank where nothing is.
     #[must_use]
     pub fn error(&self, name: &str) -> String {
-        let answer = self.answer.as_ref();
-        let mut sentences = vec![answer.map(|answer| answer.error_of(name)).unwrap_or_default()];
+        let of_command = match &self.refusal {
+            Some(ApiError::Invalid(errors)) => errors.of(name).map(FieldErrors::text),
+            _ => None,
+        };
         let faults = self.faults.iter().filter(|(field, _)| *field == name);
-        sentences.extend(faults.map(|(_, sentence)| sentence.clone()));
-        sentences.retain(|sentence| !sentence.is_empty());
-        sentences.join(" ")
+        let faults = faults.map(|(_, sentence)| sentence.clone());
+        of_command.into_iter().chain(faults).collect::<Vec<_>>().join(" ")
     }
 
     /// What stands above the form: why it was refused. Blank where it was not.
     #[must_use]
     pub fn alarm(&self) -> String {
-        let Some(answer) = &self.answer else {
-            return match self.error("") {
-                reason if reason.is_empty() && !self.is_good() => LOOK.to_owned(),
-                reason => reason,
-            };
+        let of_whole = match &self.refusal {
+            None => self.error(""),
+            Some(ApiError::Invalid(_)) => self.error("non_field_errors"),
+            Some(error) => error.text().into_owned(),
         };
-        match (answer.reason(), answer.status) {
-            (reason, _) if !reason.is_empty() => reason,
-            (_, StatusCode::BAD_REQUEST) => LOOK.to_owned(),
-            (_, status) => format!("This could not be done: the answer was {status}."),
+        if of_whole.is_empty() && !self.is_good() {
+            return LOOK.to_owned();
         }
+        of_whole
     }
 
-    /// The status of the answer that it was given.
+    /// The status that the form is answered with.
     #[must_use]
     pub fn status(&self) -> StatusCode {
-        match &self.answer {
-            Some(answer) => answer.status,
+        match &self.refusal {
+            Some(error) => error.status(),
             None if self.is_good() => StatusCode::OK,
             None => StatusCode::BAD_REQUEST,
         }
@@ -227,7 +264,7 @@ impl<S: Send + Sync> FromRequest<S> for Form {
         Ok(Self {
             fields,
             key: key.unwrap_or_else(|| Uuid::now_v7().to_string()),
-            answer: None,
+            refusal: None,
             faults: Vec::new(),
         })
     }
@@ -303,9 +340,9 @@ mod tests {
         body::Body as Bytes,
         http::{HeaderValue, header},
     };
-    use serde_json::json;
 
     use super::*;
+    use crate::http::{FieldSource, Presence, boolean, text_or_blank};
 
     async fn sent(body: &'static str) -> Form {
         Form::from_request(Request::new(Bytes::from(body)), &())
@@ -313,25 +350,26 @@ mod tests {
             .unwrap()
     }
 
-    fn answer(status: u16, body: Value) -> Answer {
-        Answer {
-            status: StatusCode::from_u16(status).unwrap(),
-            body,
-        }
-    }
-
     #[tokio::test]
-    async fn a_form_says_what_was_typed() {
+    async fn commands_read_texts_and_checkboxes_of_a_form() {
         let form = sent("title=+a%0D%0Ab&price=&low=&active=on&idempotency_key=k").await;
-        let fields = [
-            Sent::Text("title"),
-            Sent::Text("price"),
-            Sent::Optional("low"),
-            Sent::Checked("active"),
-            Sent::Checked("sold"),
+        let source = [
+            ("title", FieldKind::Text),
+            ("price", FieldKind::Text),
+            ("low", FieldKind::Optional),
+            ("active", FieldKind::Checkbox),
+            ("sold", FieldKind::Checkbox),
         ];
-        let said = json!({ "title": " a\nb", "price": "", "active": true, "sold": false });
-        assert_eq!((form.json(&fields), form.key()), (said, "k"));
+        let source = source
+            .into_iter()
+            .fold(FormFields::default(), |source, (name, kind)| {
+                form.add_to(source, name, kind)
+            });
+        let mut fields = source.fields(Presence::Partial).unwrap();
+        let texts = ["title", "price", "low"].map(|name| fields.optional(name, text_or_blank(9)));
+        let flags = ["active", "sold"].map(|name| fields.optional(name, boolean));
+        assert_eq!(texts, [Some("a\nb".into()), Some(String::new()), None]);
+        assert_eq!((flags, form.key()), ([Some(true), Some(false)], "k"));
     }
 
     #[tokio::test]
@@ -348,11 +386,11 @@ mod tests {
 
     #[tokio::test]
     async fn a_refused_form_keeps_its_values_and_says_why() {
-        let wrong = answer(400, json!({ "price": ["Too low.", "Too long."] }));
+        let wrong = ApiError::field("price", "Too low.");
         let form = sent("price=0&idempotency_key=k").await.refused(wrong).unwrap();
         assert_eq!(
             (form.text("price"), form.error("price").as_str()),
-            ("0", "Too low. Too long.")
+            ("0", "Too low.")
         );
         assert_eq!(
             form.alarm(),
@@ -360,15 +398,15 @@ mod tests {
         );
         assert_eq!((form.error("title").as_str(), form.key()), ("", "k"));
 
-        let taken = answer(
-            422,
-            json!({ "detail": "Idempotency-Key was used for another request." }),
+        let taken = ApiError::detail(
+            StatusCode::UNPROCESSABLE_ENTITY,
+            "Idempotency-Key was used for another request.",
         );
         let form = form.refused(taken).unwrap();
         assert_eq!(form.alarm(), "Idempotency-Key was used for another request.");
         assert_ne!(form.key(), "k");
 
-        let gone = form.refused(answer(404, Value::Null));
+        let gone = form.refused(ApiError::NotFound("Product"));
         assert!(matches!(gone, Err(Refusal::NotFound)));
     }
 

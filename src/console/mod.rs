@@ -1,34 +1,33 @@
 //! The console at `/admin/`: what operators see of stores, stock, orders and jobs, and what they do with them.
 //!
 //! Pages are HTML that a browser without JavaScript can use: every control is a link or a form. htmx makes lists live and
-//! saves reloads. What changes the catalogue, stock or orders goes through the API, in this process, with what the operator's
-//! account is granted: there is one way to write, and one set of rules.
+//! saves reloads. Forms call the commands of the domains, as the API does: there is one way to write, and one set of rules.
 //!
 //! | part | what it is |
 //! |---|---|
 //! | `console` | what all pages share |
 //! | `session` | the cookie of a browser, and whose it is |
 //! | `operator` | who is logged in |
-//! | `api` | the API, called in this process |
-//! | `form` | what was typed into a form, what it says to the API, and what the API says of it |
+//! | `form` | what was typed into a form, and what is wrong with it |
+//! | `edit` | which fields of a form were changed, and conflicts with changes of others |
+//! | `resource` | what the pages of categories, products and stores share |
 //! | `chart` | charts as SVG |
 //! | `choices` | what controls offer to choose from |
 //! | `low` | low and empty stock, as all pages count it |
 //! | `page` | the frame around a page, and its refusals |
 //! | `query` | the query of a list: page, sort, filters, and links that change one of them |
-//! | `record` | what the pages of categories, products and stores do alike |
 //! | `show` | how moments, amounts and texts are shown |
 //! | `assets` | style sheet, scripts, icon |
 
 mod access;
 mod account;
-mod api;
 mod assets;
 mod audit;
 mod categories;
 mod chart;
 mod choices;
 mod confirm;
+mod edit;
 mod form;
 mod jobs;
 mod leave;
@@ -41,7 +40,7 @@ mod overview;
 mod page;
 mod products;
 mod query;
-mod record;
+mod resource;
 mod selected;
 mod session;
 mod setup;
@@ -61,7 +60,6 @@ use axum::{
 };
 use tower_http::csrf::CsrfLayer;
 
-pub use api::Api;
 pub use operator::Operator;
 pub use page::{Frame, Refusal};
 pub use state::Console;

@@ -9,11 +9,11 @@ use axum::{
     response::{Html, IntoResponse, Redirect, Response},
 };
 
-use super::{api::Answer, form, operator::Operator, query::Query};
+use super::{form, operator::Operator, query::Query};
 use crate::{
     auth::{HashError, Scope, login::LoginError},
     db,
-    http::{ScansBusy, note_error},
+    http::{ApiError, ScansBusy, note_error},
     telemetry::LineLimit,
 };
 
@@ -178,7 +178,7 @@ pub enum Refusal {
     /// What was sent is no form of the console, or too long for one: 400, 408, 413, 415 or 503.
     #[error("the form could not be read")]
     Unreadable(StatusCode),
-    /// The API said no to what needs no form, with this status and for this reason.
+    /// A command refused what needs no form, with this status and for this reason.
     #[error("{1}")]
     Api(StatusCode, String),
     /// 503: too many passwords wait to be looked at; 500: one could not be.
@@ -204,14 +204,13 @@ impl From<LoginError> for Refusal {
     }
 }
 
-impl Refusal {
-    /// What the API said to a button without a form of its own.
-    #[must_use]
-    pub fn of(answer: &Answer) -> Self {
-        match answer.status {
+impl From<ApiError> for Refusal {
+    fn from(error: ApiError) -> Self {
+        error.log();
+        match error.status() {
             StatusCode::NOT_FOUND => Self::NotFound,
             StatusCode::FORBIDDEN => Self::Forbidden,
-            status => Self::Api(status, answer.reason()),
+            status => Self::Api(status, error.text().into_owned()),
         }
     }
 }

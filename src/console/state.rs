@@ -5,12 +5,15 @@ use std::sync::Arc;
 use axum::extract::FromRef;
 use axum_extra::extract::cookie::Key;
 use chrono::{DateTime, Utc};
+use serde::Deserialize;
 use sqlx::PgPool;
 
-use super::api::Api;
+use super::{form::Form, operator::Operator};
 use crate::{
     auth::{Secret, login::Logins},
-    http::{AppState, ScanLimit},
+    db,
+    http::{ApiError, AppState, CommandContext, IdempotencyKey, IdempotencyStore, Keyed, ScanLimit},
+    order::GroupCommit,
     worker::Queues,
 };
 
@@ -19,8 +22,10 @@ use crate::{
 pub struct Console {
     /// The server's own state.
     pub app: AppState,
-    /// The API, called in this process.
-    pub api: Api,
+    /// Places orders.
+    pub placement: GroupCommit,
+    /// Runs a form once, however often it is sent.
+    pub idempotency: IdempotencyStore,
     /// The queues in Redis.
     pub queues: Queues,
     /// What signs cookies and links.
@@ -53,8 +58,79 @@ impl FromRef<Console> for Key {
     }
 }
 
-impl FromRef<Console> for Api {
-    fn from_ref(console: &Console) -> Self {
-        console.api.clone()
+/// A record that a form created.
+#[derive(Debug, Deserialize)]
+pub struct Created {
+    /// Its id.
+    pub id: i64,
+    /// The status of an order.
+    #[serde(default)]
+    pub status: String,
+}
+
+impl Created {
+    /// A record that has no status.
+    #[must_use]
+    pub fn new(id: i64) -> Self {
+        Self {
+            id,
+            status: String::new(),
+        }
+    }
+}
+
+impl Console {
+    /// The context of a command on behalf of `operator`.
+    #[must_use]
+    pub fn context(&self, operator: &Operator) -> CommandContext {
+        CommandContext {
+            app: self.app.clone(),
+            caller: operator.caller.clone(),
+            key: IdempotencyKey(None),
+        }
+    }
+
+    /// Runs a command that creates a record, once for each key of a form. `purpose` tells forms apart, and `fields` are those
+    /// that make the same form another request.
+    pub async fn create<F: Future<Output = Result<Created, ApiError>>>(
+        &self,
+        operator: &Operator,
+        form: &Form,
+        (purpose, fields): (&str, &[&str]),
+        command: impl Fn(CommandContext) -> F,
+    ) -> Result<Created, ApiError> {
+        let keyed = form.keyed_request(&operator.caller, purpose, fields);
+        let context = CommandContext {
+            key: IdempotencyKey(keyed.clone()),
+            ..self.context(operator)
+        };
+        let run = retry_unfit(|| command(context.clone()));
+        let Some(keyed) = keyed else {
+            return run.await;
+        };
+        let is_refusal = |done: &Result<Created, ApiError>| {
+            let error = done.as_ref().err();
+            error.is_some_and(|error| error.status().is_client_error())
+        };
+        match self.idempotency.run(&keyed, run, is_refusal).await? {
+            Keyed::Done(done) => done,
+            Keyed::Repeated(answer) => {
+                serde_json::from_str(&answer.body).map_err(|error| ApiError::Internal(error.into()))
+            }
+        }
+    }
+}
+
+/// Runs a command; once more where its connection to the database was unfit, as after a migration: nothing was done then.
+pub async fn retry_unfit<T, F: Future<Output = Result<T, ApiError>>>(
+    command: impl Fn() -> F,
+) -> Result<T, ApiError> {
+    let done = command().await;
+    match done.as_ref().err().and_then(ApiError::database_error) {
+        Some(error) if db::is_unfit(error) => {
+            db::note(error);
+            command().await
+        }
+        _ => done,
     }
 }

@@ -11,7 +11,8 @@ use axum::{
 use serde_json::value::RawValue;
 
 use super::{
-    ApiError, Fields, Intake, Presence, Turn, Work,
+    ApiError, FieldSource, Fields, Intake, Presence, Turn, Work,
+    fields::Members,
     intake::{BODY_LIMIT, BodyFault},
     value::{Object, Value, object},
 };
@@ -71,12 +72,14 @@ impl Body {
             Ok(_) | Err(BodyFault::Unreadable) => Err(StatusCode::BAD_REQUEST),
         }
     }
+}
 
+impl FieldSource for Body {
     /// The members of the JSON object in the body; an empty body is an empty object.
-    pub fn fields(&self, presence: Presence) -> Result<Fields<'_>, ApiError> {
+    fn fields(&self, presence: Presence) -> Result<Fields<'_>, ApiError> {
         let bytes = self.bytes.as_ref().map_err(|fault| ApiError::from(*fault))?;
         if bytes.is_empty() {
-            return Ok(Fields::new(Object::default(), presence));
+            return Ok(Fields::new(Members::Json(Object::default()), presence));
         }
         if let Some(coding) = &self.coding {
             return Err(ApiError::detail(
@@ -94,13 +97,11 @@ impl Body {
             ApiError::detail(StatusCode::BAD_REQUEST, format!("JSON parse error - {error}"))
         })?;
         match Value::of(raw) {
-            Value::Object(raw) => {
-                object(raw)
-                    .map(|members| Fields::new(members, presence))
-                    .map_err(|error| {
-                        ApiError::detail(StatusCode::BAD_REQUEST, format!("JSON parse error - {error}"))
-                    })
-            }
+            Value::Object(raw) => object(raw)
+                .map(|members| Fields::new(Members::Json(members), presence))
+                .map_err(|error| {
+                    ApiError::detail(StatusCode::BAD_REQUEST, format!("JSON parse error - {error}"))
+                }),
             Value::Null => Err(ApiError::non_field("No data provided")),
             other => Err(ApiError::non_field(format!(
                 "Invalid data. Expected a dictionary, but got {}.",

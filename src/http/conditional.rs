@@ -38,6 +38,35 @@ pub(super) fn is_listed(tag: &HeaderValue, lists: &[HeaderValue]) -> bool {
     })
 }
 
+/// What a record has to be for a write to go ahead. A command checks it twice: before it reads the fields, as their errors are
+/// of no use to a client that has to start again, and under the lock of the record.
+pub trait Precondition: Sync {
+    /// Whether the record may be written that looks like this now.
+    fn permits(&self, current: &impl Serialize) -> bool;
+
+    /// 412, unless the record may be written.
+    fn require(&self, current: &impl Serialize) -> Result<(), ApiError> {
+        if self.permits(current) {
+            Ok(())
+        } else {
+            Err(ApiError::detail(
+                StatusCode::PRECONDITION_FAILED,
+                "This was changed since it was read: If-Match names another ETag. Read it again.",
+            ))
+        }
+    }
+}
+
+/// Any record may be written.
+#[derive(Clone, Copy, Debug)]
+pub struct Unconditional;
+
+impl Precondition for Unconditional {
+    fn permits(&self, _: &impl Serialize) -> bool {
+        true
+    }
+}
+
 /// `If-Match`: which representation a write is meant for. Without it, any.
 ///
 /// A write compares after it has locked the record and read it in a statement of its own: the statement that waits for a
@@ -46,20 +75,9 @@ pub(super) fn is_listed(tag: &HeaderValue, lists: &[HeaderValue]) -> bool {
 #[derive(Clone, Debug)]
 pub struct IfMatch(Vec<HeaderValue>);
 
-impl IfMatch {
-    /// Whether the record may be written that looks like this now.
-    pub fn permits(&self, current: &impl Serialize) -> bool {
+impl Precondition for IfMatch {
+    fn permits(&self, current: &impl Serialize) -> bool {
         self.0.is_empty() || serde_json::to_vec(current).is_ok_and(|body| is_listed(&tag(&body), &self.0))
-    }
-
-    /// Refuses a write before its body is looked at: what is wrong with a body is of no use to a client that has to start
-    /// again from another representation.
-    pub fn require(&self, current: &impl Serialize) -> Result<(), ApiError> {
-        if self.permits(current) {
-            Ok(())
-        } else {
-            Err(precondition_failed())
-        }
     }
 }
 
@@ -73,42 +91,9 @@ impl<S: Sync> FromRequestParts<S> for IfMatch {
     }
 }
 
-/// 412: the record is not, or not any more, what `If-Match` names.
-pub(super) fn precondition_failed() -> ApiError {
-    ApiError::detail(
-        StatusCode::PRECONDITION_FAILED,
-        "This was changed since it was read: If-Match names another ETag. Read it again.",
-    )
-}
-
-/// What came of a change.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Update<T> {
-    /// It was made: this is the record now.
-    Done(T),
-    /// There was nothing to change.
-    NotFound,
-    /// The record is not what [`IfMatch`] permits: nothing was changed.
-    PreconditionFailed,
-    /// Other records are in its way, as is said here: nothing was changed.
-    Refused(&'static str),
-}
-
-impl<T> Update<T> {
-    /// Answers the change: the record with its tag, 404, 412, or 409 with the reason.
-    pub fn answer(self, no_such: ApiError) -> Result<Tagged<T>, ApiError> {
-        match self {
-            Self::Done(record) => Ok(Tagged(record)),
-            Self::NotFound => Err(no_such),
-            Self::PreconditionFailed => Err(precondition_failed()),
-            Self::Refused(why_not) => Err(ApiError::detail(StatusCode::CONFLICT, why_not)),
-        }
-    }
-}
-
 /// A record that was written, answered with the `ETag` that a GET of it has.
 #[derive(Debug)]
-pub struct Tagged<T>(T);
+pub struct Tagged<T>(pub T);
 
 impl<T: Serialize> IntoResponse for Tagged<T> {
     fn into_response(self) -> Response {

@@ -12,8 +12,8 @@ use axum::{
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use super::{FieldErrors, ScansBusy, conditional::precondition_failed, retry};
-use crate::{db, ledger::Deletion, telemetry::LineLimit};
+use super::{FieldErrors, ScansBusy, retry};
+use crate::{db, telemetry::LineLimit};
 
 /// Log lines a minute about a database that does not answer: anyone can ask for something while it is away.
 static OUTAGES: LineLimit = LineLimit::new(100);
@@ -83,6 +83,64 @@ impl ApiError {
         )
     }
 
+    /// The status that it is answered with.
+    #[must_use]
+    pub fn status(&self) -> StatusCode {
+        match self {
+            Self::Invalid(_) | Self::ErrorDetail { .. } => StatusCode::BAD_REQUEST,
+            Self::NotFound(_) => StatusCode::NOT_FOUND,
+            Self::Detail(status, _) => *status,
+            Self::IdempotencyConflict => StatusCode::CONFLICT,
+            Self::TooSlow(_) => StatusCode::REQUEST_TIMEOUT,
+            Self::Database(_) | Self::Unavailable(_) => StatusCode::SERVICE_UNAVAILABLE,
+            Self::Internal(_) => StatusCode::INTERNAL_SERVER_ERROR,
+        }
+    }
+
+    /// Why the request as a whole was refused; blank where only fields are wrong.
+    #[must_use]
+    pub fn text(&self) -> Cow<'static, str> {
+        match self {
+            Self::Invalid(_) => Cow::Borrowed(""),
+            Self::NotFound(kind) => format!("No {kind} matches the given query.").into(),
+            Self::Detail(_, detail) => detail.clone(),
+            Self::ErrorDetail { error, detail } => detail.clone().map_or(Cow::Borrowed(*error), Cow::Owned),
+            Self::IdempotencyConflict => "A request with this Idempotency-Key is under way.".into(),
+            Self::TooSlow(detail) | Self::Unavailable(detail) => Cow::Borrowed(detail),
+            Self::Database(_) => "Service temporarily unavailable, try again later.".into(),
+            Self::Internal(_) => "Internal server error.".into(),
+        }
+    }
+
+    /// The failure of the database behind it, if there is one.
+    #[must_use]
+    pub fn database_error(&self) -> Option<&sqlx::Error> {
+        match self {
+            Self::Database(error) => Some(error),
+            Self::Internal(error) => error.downcast_ref(),
+            _ => None,
+        }
+    }
+
+    /// Logs what only operators of the server may see.
+    pub fn log(&self) {
+        match self {
+            Self::Database(error) => {
+                if let Some(left_out) = OUTAGES.admit(None) {
+                    tracing::error!(
+                        error = error as &dyn std::error::Error,
+                        left_out,
+                        "the database is unavailable"
+                    );
+                }
+            }
+            Self::Internal(error) => {
+                tracing::error!(error = &**error as &dyn std::error::Error, "a request failed");
+            }
+            _ => {}
+        }
+    }
+
     /// 404 for a path that leads nowhere.
     #[must_use]
     pub fn not_found() -> Self {
@@ -92,16 +150,6 @@ impl ApiError {
 
 /// What is said where nobody knows whether a commit was made.
 pub(crate) const OUTCOME_UNKNOWN: &str = "The connection to the database was lost in the moment of the commit: whether this was done is not known. Look before you try again, or repeat the request under the same Idempotency-Key.";
-
-/// Answers a deletion: 204, 404, 412, or 409 with the reason why not.
-pub fn deleted(deletion: Deletion, no_such: ApiError, why_not: &'static str) -> Result<StatusCode, ApiError> {
-    match deletion {
-        Deletion::Done => Ok(StatusCode::NO_CONTENT),
-        Deletion::NotFound => Err(no_such),
-        Deletion::PreconditionFailed => Err(precondition_failed()),
-        Deletion::Ordered => Err(ApiError::detail(StatusCode::CONFLICT, why_not)),
-    }
-}
 
 impl From<ScansBusy> for ApiError {
     fn from(_: ScansBusy) -> Self {
@@ -129,51 +177,27 @@ impl From<sqlx::Error> for ApiError {
 
 impl IntoResponse for ApiError {
     fn into_response(self) -> Response {
+        self.log();
+        let status = self.status();
+        let detail = Json(Detail::new(self.text()));
         match self {
-            Self::Invalid(errors) => (StatusCode::BAD_REQUEST, Json(errors)).into_response(),
-            Self::NotFound(kind) => (
-                StatusCode::NOT_FOUND,
-                Json(Detail::new(format!("No {kind} matches the given query."))),
-            )
-                .into_response(),
-            Self::Detail(status, detail) => (status, Json(Detail::new(detail))).into_response(),
+            Self::Invalid(errors) => (status, Json(errors)).into_response(),
             Self::ErrorDetail { error, detail } => {
-                (StatusCode::BAD_REQUEST, Json(ErrorDetail { error, detail })).into_response()
+                (status, Json(ErrorDetail { error, detail })).into_response()
             }
-            Self::IdempotencyConflict => (
-                StatusCode::CONFLICT,
-                [RETRY_SOON],
-                Json(Detail::new("A request with this Idempotency-Key is under way.")),
-            )
-                .into_response(),
+            Self::IdempotencyConflict | Self::Unavailable(_) => {
+                (status, [RETRY_SOON], detail).into_response()
+            }
             Self::Database(error) => {
-                if let Some(left_out) = OUTAGES.admit(None) {
-                    tracing::error!(
-                        error = &error as &dyn std::error::Error,
-                        left_out,
-                        "the database is unavailable"
-                    );
-                }
-                let mut response =
-                    Self::Unavailable("Service temporarily unavailable, try again later.").into_response();
+                let mut response = (status, [RETRY_SOON], detail).into_response();
                 retry::note_error(&error, &mut response);
                 response
             }
-            Self::Unavailable(detail) => (
-                StatusCode::SERVICE_UNAVAILABLE,
-                [RETRY_SOON],
-                Json(Detail::new(detail)),
-            )
-                .into_response(),
-            Self::TooSlow(detail) => {
+            Self::TooSlow(_) => {
                 let close = [(header::CONNECTION, HeaderValue::from_static("close"))];
-                (StatusCode::REQUEST_TIMEOUT, close, Json(Detail::new(detail))).into_response()
+                (status, close, detail).into_response()
             }
-            Self::Internal(error) => {
-                tracing::error!(error = &*error as &dyn std::error::Error, "a request failed");
-                let detail = Json(Detail::new("Internal server error."));
-                (StatusCode::INTERNAL_SERVER_ERROR, detail).into_response()
-            }
+            Self::NotFound(_) | Self::Detail(..) | Self::Internal(_) => (status, detail).into_response(),
         }
     }
 }

@@ -7,7 +7,7 @@ use serde::{Serialize, Serializer, ser::SerializeMap};
 use super::{
     ApiError,
     rules::Ruled,
-    value::{Object, Value, list, object},
+    value::{Object, Value, object},
 };
 
 /// Whether a request must bring the required fields.
@@ -19,17 +19,81 @@ pub enum Presence {
     Partial,
 }
 
+/// Where a command reads its fields from: a JSON body or a form.
+pub trait FieldSource: Sync {
+    /// The fields, of which the required ones must be there unless `presence` is partial.
+    fn fields(&self, presence: Presence) -> Result<Fields<'_>, ApiError>;
+}
+
+/// The fields of a form. A blank text is a text, and a checkbox is a boolean whether it is checked or not.
+#[derive(Clone, Debug, Default)]
+pub struct FormFields<'a>(Vec<(&'static str, Value<'a>)>);
+
+impl<'a> FormFields<'a> {
+    /// Adds a text.
+    #[must_use]
+    pub fn text(mut self, name: &'static str, text: &'a str) -> Self {
+        self.0.push((name, Value::from(text)));
+        self
+    }
+
+    /// Adds a checkbox.
+    #[must_use]
+    pub fn checkbox(mut self, name: &'static str, is_checked: bool) -> Self {
+        self.0.push((name, Value::Bool(is_checked)));
+        self
+    }
+
+    /// Adds a list of objects.
+    #[must_use]
+    pub fn list(mut self, name: &'static str, items: Vec<Self>) -> Self {
+        self.0.push((name, Value::FormList(items)));
+        self
+    }
+
+    /// Whether it has no fields.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+}
+
+impl FieldSource for FormFields<'_> {
+    fn fields(&self, presence: Presence) -> Result<Fields<'_>, ApiError> {
+        Ok(Fields::new(Members::Form(self.clone()), presence))
+    }
+}
+
+/// The members of an object.
+#[derive(Debug)]
+pub(super) enum Members<'a> {
+    Json(Object<'a>),
+    Form(FormFields<'a>),
+}
+
+impl<'a> Members<'a> {
+    fn get(&self, name: &str) -> Option<Value<'a>> {
+        match self {
+            Self::Json(object) => object.get(name),
+            Self::Form(FormFields(fields)) => {
+                let field = fields.iter().find(|(known, _)| *known == name);
+                field.map(|(_, value)| value.clone())
+            }
+        }
+    }
+}
+
 /// The fields of one object, and what was found wrong with them.
 #[derive(Debug)]
 pub struct Fields<'a> {
-    members: Object<'a>,
+    members: Members<'a>,
     presence: Presence,
     asked: Vec<&'static str>,
     errors: Vec<(&'static str, FieldErrors)>,
 }
 
 impl<'a> Fields<'a> {
-    pub(super) fn new(members: Object<'a>, presence: Presence) -> Self {
+    pub(super) fn new(members: Members<'a>, presence: Presence) -> Self {
         Self {
             members,
             presence,
@@ -68,15 +132,15 @@ impl<'a> Fields<'a> {
         let errors = match self.members.get(name) {
             None => FieldErrors::message("This field is required."),
             Some(Value::Null) => FieldErrors::message("This field may not be null."),
-            Some(Value::List(raw)) => {
-                let elements = list(raw).unwrap_or_default();
+            Some(value @ (Value::List(_) | Value::FormList(_))) => {
+                let elements = value.elements();
                 if elements.is_empty() {
                     FieldErrors::message("At least one item is required")
                 } else if elements.len() > most {
                     FieldErrors::message(format!("Ensure this field has no more than {most} elements."))
                 } else {
                     let (good, errors): (Vec<_>, Vec<_>) =
-                        elements.iter().map(|raw| element(&Value::of(raw), &read)).unzip();
+                        elements.into_iter().map(|value| element(value, &read)).unzip();
                     match good.into_iter().collect() {
                         Some(all) => return Some(all),
                         None => FieldErrors::Elements(errors),
@@ -124,15 +188,20 @@ impl<'a> Fields<'a> {
 }
 
 /// Reads one element of a list; an element that is fine has an empty object for its errors.
-fn element<T>(value: &Value<'_>, read: impl Fn(&mut Fields<'_>) -> Option<T>) -> (Option<T>, FieldErrors) {
-    match value {
-        Value::Object(raw) => {
-            let mut fields = Fields::new(object(raw).unwrap_or_default(), Presence::Complete);
+fn element<T>(value: Value<'_>, read: impl Fn(&mut Fields<'_>) -> Option<T>) -> (Option<T>, FieldErrors) {
+    let members = match value {
+        Value::Object(raw) => Ok(Members::Json(object(raw).unwrap_or_default())),
+        Value::Form(fields) => Ok(Members::Form(fields)),
+        other => Err(other),
+    };
+    match members {
+        Ok(members) => {
+            let mut fields = Fields::new(members, Presence::Complete);
             let good = read(&mut fields).filter(|_| fields.errors.is_empty());
             (good, fields.into_errors())
         }
-        Value::Null => (None, FieldErrors::message("This field may not be null.")),
-        other => (
+        Err(Value::Null) => (None, FieldErrors::message("This field may not be null.")),
+        Err(other) => (
             None,
             FieldErrors::non_field(format!(
                 "Invalid data. Expected a dictionary, but got {}.",
@@ -162,6 +231,25 @@ impl FieldErrors {
     /// One message about one field.
     pub fn field(name: &'static str, message: impl Into<Cow<'static, str>>) -> Self {
         Self::Fields(vec![(name, Self::message(message))])
+    }
+
+    /// What is wrong with a field of an object.
+    #[must_use]
+    pub fn of(&self, name: &str) -> Option<&Self> {
+        let Self::Fields(fields) = self else { return None };
+        let field = fields.iter().find(|(known, _)| *known == name);
+        field.map(|(_, errors)| errors)
+    }
+
+    /// All messages, in their order, as one text.
+    #[must_use]
+    pub fn text(&self) -> String {
+        let parts: Vec<String> = match self {
+            Self::Messages(messages) => messages.iter().map(ToString::to_string).collect(),
+            Self::Fields(fields) => fields.iter().map(|(_, errors)| errors.text()).collect(),
+            Self::Elements(elements) => elements.iter().map(Self::text).collect(),
+        };
+        parts.join(" ")
     }
 
     /// One message about an object as a whole.

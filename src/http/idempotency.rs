@@ -12,7 +12,6 @@ use std::{
 };
 
 use axum::{
-    Json,
     extract::{FromRequestParts, Request},
     http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header, request::Parts},
     middleware::Next,
@@ -66,25 +65,37 @@ impl IdempotencyStore {
             return next.run(request).await;
         };
         let fingerprint = fingerprint(&request, received);
-        request.extensions_mut().insert(KeyedRequest {
-            key: key.clone(),
-            fingerprint,
-        });
-        let mut turn = self.queue(key);
+        let keyed = KeyedRequest { key, fingerprint };
+        request.extensions_mut().insert(keyed.clone());
+        let is_refusal = |response: &Response| response.status().is_client_error();
+        match self.run(&keyed, next.run(request), is_refusal).await {
+            Ok(Keyed::Done(response)) => response,
+            Ok(Keyed::Repeated(answer)) => replay(answer),
+            Err(error) => error.into_response(),
+        }
+    }
+
+    /// Runs a request under its key, one at a time. A refusal is replaced by the response that is stored under the key: the
+    /// request was done before, and may be in its own way the second time.
+    pub async fn run<T>(
+        &self,
+        request: &KeyedRequest,
+        run: impl Future<Output = T>,
+        is_refusal: impl FnOnce(&T) -> bool,
+    ) -> Result<Keyed<T>, ApiError> {
+        let mut turn = self.queue(request.key.clone());
         if !turn.comes_within(self.patience).await {
             counter!("afforo_idempotency_total", "outcome" => "in_use").increment(1);
-            return ApiError::IdempotencyConflict.into_response();
+            return Err(ApiError::IdempotencyConflict);
         }
-        let response = next.run(request).await;
-        // What was done once may be refused the second time, for a name that is taken by now or for its very key.
-        if !response.status().is_client_error() {
-            return response;
+        let done = run.await;
+        if !is_refusal(&done) {
+            return Ok(Keyed::Done(done));
         }
-        match idempotency::find(&self.db, &turn.key).await {
-            Ok(Some(answer)) if answer.fingerprint == fingerprint => replay(answer),
-            Ok(Some(_)) => mismatch().into_response(),
-            Ok(None) => response,
-            Err(error) => ApiError::from(error).into_response(),
+        match idempotency::find(&self.db, &request.key).await? {
+            Some(answer) if answer.fingerprint == request.fingerprint => Ok(Keyed::Repeated(answer)),
+            Some(_) => Err(mismatch()),
+            None => Ok(Keyed::Done(done)),
         }
     }
 
@@ -101,6 +112,15 @@ impl IdempotencyStore {
     fn lock(&self) -> MutexGuard<'_, HashMap<String, Arc<tokio::sync::Mutex<()>>>> {
         self.under_way.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// What came of a request under a key.
+#[derive(Debug)]
+pub enum Keyed<T> {
+    /// It was run.
+    Done(T),
+    /// It was done before: the stored response.
+    Repeated(Answer),
 }
 
 /// A request's place among those of its key in this process.
@@ -142,32 +162,24 @@ pub fn describe_metrics() {
 
 /// What a POST's handler is given: it keeps its answer, if there is a key to keep it under.
 #[derive(Clone, Debug)]
-pub struct IdempotencyKey(Option<KeyedRequest>);
+pub struct IdempotencyKey(pub Option<KeyedRequest>);
 
 impl IdempotencyKey {
-    /// What the request is done under, if it may be repeated.
-    #[must_use]
-    pub fn into_request(self) -> Option<KeyedRequest> {
-        self.0
-    }
-
-    /// Ends the transaction of a request, and answers it.
+    /// Stores the response of a request that created something, and commits its transaction.
     pub async fn commit<T: Serialize>(
-        self,
+        &self,
         mut tx: Transaction<'_, Postgres>,
-        status: StatusCode,
-        answer: T,
-    ) -> Result<(StatusCode, Json<T>), ApiError> {
+        created: &T,
+    ) -> Result<(), ApiError> {
         if let Some(request) = &self.0 {
             let kept = StoredResponse {
                 request,
-                status: status.as_u16(),
-                body: serde_json::to_string(&answer).map_err(|error| ApiError::Internal(error.into()))?,
+                status: StatusCode::CREATED.as_u16(),
+                body: serde_json::to_string(created).map_err(|error| ApiError::Internal(error.into()))?,
             };
             idempotency::store(&mut tx, vec![kept], idempotency::KEY_LOCK_TIMEOUT).await?;
         }
-        db::commit(tx).await?;
-        Ok((status, Json(answer)))
+        Ok(db::commit(tx).await?)
     }
 }
 

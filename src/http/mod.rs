@@ -6,6 +6,7 @@
 mod body;
 mod caller;
 mod client;
+mod command;
 mod conditional;
 mod cursor;
 mod describe;
@@ -35,17 +36,18 @@ mod write_limit;
 pub use body::Body;
 pub use caller::{Caller, REQUEST_ID};
 pub use client::{Client, Scheme};
-pub use conditional::{IfMatch, Tagged, Update};
+pub use command::{CommandContext, retry_transaction};
+pub use conditional::{IfMatch, Precondition, Tagged, Unconditional};
 pub use describe::{
     Conflict, Invalid, InvalidOrder, InvalidParameter, InvalidPrefix, NotAcceptable, NotFound, TooLarge,
     UnsupportedMediaType, components,
 };
 pub use endpoint::endpoint;
 pub(crate) use error::OUTCOME_UNKNOWN;
-pub use error::{ApiError, Detail, ErrorDetail, deleted};
-pub use fields::{FieldErrors, Fields, Presence};
+pub use error::{ApiError, Detail, ErrorDetail};
+pub use fields::{FieldErrors, FieldSource, Fields, FormFields, Presence};
 pub use gate::ApiKeyAuth;
-pub use idempotency::{IDEMPOTENT_REPLAYED, IdempotencyKey, IdempotencyStore};
+pub use idempotency::{IDEMPOTENT_REPLAYED, IdempotencyKey, IdempotencyStore, Keyed};
 pub use intake::{Intake, IntakeLimits, Shed, Turn, Work};
 pub use link::base_url;
 pub use list::{ListParams, ListRequest, Listed, Listing, Slice, Step};

@@ -11,6 +11,8 @@ use serde::{
 };
 use serde_json::value::RawValue;
 
+use super::FormFields;
+
 /// A value that borrows from the body.
 #[derive(Clone, Debug)]
 pub enum Value<'a> {
@@ -23,6 +25,10 @@ pub enum Value<'a> {
     Text(Text<'a>),
     List(&'a RawValue),
     Object(&'a RawValue),
+    /// The fields of a form.
+    Form(FormFields<'a>),
+    /// A list of the fields of forms.
+    FormList(Vec<FormFields<'a>>),
 }
 
 /// A text. JSON can escape half of a surrogate pair, which is no character: it is kept apart.
@@ -56,9 +62,27 @@ impl<'a> Value<'a> {
             Self::Integer(_) => "int",
             Self::Float(_) => "float",
             Self::Text(_) => "str",
-            Self::List(_) => "list",
-            Self::Object(_) => "dict",
+            Self::List(_) | Self::FormList(_) => "list",
+            Self::Object(_) | Self::Form(_) => "dict",
         }
+    }
+
+    /// The elements of a list; none of anything else.
+    pub(super) fn elements(self) -> Vec<Self> {
+        match self {
+            Self::List(raw) => list(raw).unwrap_or_default().into_iter().map(Self::of).collect(),
+            Self::FormList(forms) => forms.into_iter().map(Self::Form).collect(),
+            _ => Vec::new(),
+        }
+    }
+}
+
+impl<'a> From<&'a str> for Value<'a> {
+    fn from(text: &'a str) -> Self {
+        Self::Text(Text {
+            text: text.into(),
+            lone_surrogate: None,
+        })
     }
 }
 
@@ -101,7 +125,7 @@ pub(super) fn object(raw: &RawValue) -> serde_json::Result<Object<'_>> {
 }
 
 /// Reads a list whose syntax has been checked.
-pub(super) fn list(raw: &RawValue) -> serde_json::Result<Vec<&RawValue>> {
+fn list(raw: &RawValue) -> serde_json::Result<Vec<&RawValue>> {
     serde_json::from_str(raw.get())
 }
 

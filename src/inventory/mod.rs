@@ -1,8 +1,12 @@
 //! Inventory: how many pieces of a product a store has.
 
+pub mod commands;
 mod model;
-mod movements;
+mod movement;
+mod movement_queries;
 mod queries;
 mod routes;
 
+pub use model::Inventory;
+pub(crate) use queries::get;
 pub use routes::router;

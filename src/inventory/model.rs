@@ -94,6 +94,12 @@ impl InventoryFields {
     pub(super) fn product(&self) -> Option<i64> {
         self.product_id.as_ref().map(|reference| reference.id)
     }
+
+    /// Whether they move a row to another store or product.
+    pub(super) fn moves(&self, row: &Inventory) -> bool {
+        self.store().is_some_and(|store| store != row.store.id)
+            || self.product().is_some_and(|product| product != row.product.id)
+    }
 }
 
 /// Which rows a list shows.

@@ -1,17 +1,10 @@
-//! The SQL of stock. Every change of a quantity is made under the row's lock and written to the ledger with it.
+//! The SQL of stock, but for its movements.
 
-use sqlx::{PgConnection, PgExecutor, PgPool, Postgres, QueryBuilder};
+use sqlx::{PgConnection, PgExecutor, Postgres, QueryBuilder};
 
 use super::model::{Filter, Inventory, InventoryFields, InventoryRow};
 use crate::{
-    audit::{self, AuditContext},
-    auth::Stores,
-    db,
-    http::{Caller, IfMatch, Slice, Update},
-    ledger::{self, Change, Deletion, Movement, Scope},
-    money::Money,
-    product::ProductSummary,
-    store::StoreSummary,
+    auth::Stores, http::Slice, money::Money, product::ProductSummary, store::StoreSummary,
     timestamp::Timestamp,
 };
 
@@ -179,37 +172,23 @@ pub async fn get(db: impl PgExecutor<'_>, id: i64) -> sqlx::Result<Option<Invent
     .await
 }
 
-/// Creates stock with its first movement, and returns it.
-pub async fn insert(
-    tx: &mut PgConnection,
-    sent: &InventoryFields,
-    by: &AuditContext,
-) -> sqlx::Result<Option<Inventory>> {
+/// Creates a stock row. Returns its id and quantity.
+pub async fn insert(db: impl PgExecutor<'_>, fields: &InventoryFields) -> sqlx::Result<(i64, i32)> {
     let row = sqlx::query!(
         "insert into inventory (store_id, product_id, quantity, low_stock_threshold)
          values ($1, $2, coalesce($3, 0), coalesce($4, 10)) returning id, quantity",
-        sent.store(),
-        sent.product(),
-        sent.quantity,
-        sent.low_stock_threshold
+        fields.store(),
+        fields.product(),
+        fields.quantity,
+        fields.low_stock_threshold
     )
-    .fetch_one(&mut *tx)
+    .fetch_one(db)
     .await?;
-    let change = Change {
-        movement: Movement::Initial,
-        delta: row.quantity,
-        quantity_after: row.quantity,
-        actor: by.actor.label(),
-        reason: None,
-    };
-    ledger::record(&mut *tx, row.id, change).await?;
-    let created = get(&mut *tx, row.id).await?;
-    audit::record(tx, by, "stock.created", subject(row.id), (None, created.as_ref())).await?;
-    Ok(created)
+    Ok((row.id, row.quantity))
 }
 
-/// Locks a row that the caller may see.
-pub(super) async fn lock(tx: &mut PgConnection, id: i64, stores: &Stores) -> sqlx::Result<Option<Inventory>> {
+/// Locks a row that the caller may see, and reads it as it is then.
+pub async fn lock(tx: &mut PgConnection, id: i64, stores: &Stores) -> sqlx::Result<Option<Inventory>> {
     let locked = sqlx::query_scalar!("select store_id from inventory where id = $1 for update", id)
         .fetch_optional(&mut *tx)
         .await?;
@@ -219,121 +198,31 @@ pub(super) async fn lock(tx: &mut PgConnection, id: i64, stores: &Stores) -> sql
     get(tx, id).await
 }
 
-const ORDERED: &str = "Cannot move this stock to another store or product: orders refer to it.";
-
-/// Writes what was sent, and nothing else: orders may change the quantity meanwhile. The row has to be one that the caller
-/// may see.
-///
-/// A row that orders took from stays with its store and product: orders, ledger and flags refer to both by it.
-pub async fn update(
-    db: &PgPool,
-    id: i64,
-    sent: &InventoryFields,
-    if_match: &IfMatch,
-    caller: &Caller,
-) -> sqlx::Result<Update<Inventory>> {
-    let by = caller.audit_context();
-    let mut tx = db.begin().await?;
-    let Some(before) = lock(&mut tx, id, &caller.grant.stores).await? else {
-        return Ok(Update::NotFound);
-    };
-    if !if_match.permits(&before) {
-        return Ok(Update::PreconditionFailed);
-    }
-    let moves = sent.store().is_some_and(|store| store != before.store.id)
-        || sent.product().is_some_and(|product| product != before.product.id);
+/// Writes the fields that are given, and nothing else: orders may change the quantity meanwhile.
+pub async fn update(db: impl PgExecutor<'_>, id: i64, fields: &InventoryFields) -> sqlx::Result<()> {
     sqlx::query!(
         "update inventory set store_id = coalesce($2, store_id), product_id = coalesce($3, product_id),
              quantity = coalesce($4, quantity), low_stock_threshold = coalesce($5, low_stock_threshold),
              updated_at = now()
          where id = $1",
         id,
-        sent.store(),
-        sent.product(),
-        sent.quantity,
-        sent.low_stock_threshold
+        fields.store(),
+        fields.product(),
+        fields.quantity,
+        fields.low_stock_threshold
     )
-    .execute(&mut *tx)
-    .await?;
-    // Not before: clients know that a pair that is taken is told first.
-    if moves && ledger::lock(&mut tx, Scope::Row(id)).await? {
-        return Ok(Update::Refused(ORDERED));
-    }
-    let Some(after) = get(&mut *tx, id).await? else {
-        return Ok(Update::NotFound);
-    };
-    let actor = by.actor.label();
-    if moves {
-        record_move(&mut tx, &before, &after, actor).await?;
-    } else {
-        let change = Change {
-            movement: Movement::Adjustment,
-            delta: after.quantity - before.quantity,
-            quantity_after: after.quantity,
-            actor,
-            reason: None,
-        };
-        ledger::record(&mut *tx, id, change).await?;
-    }
-    audit::record(
-        &mut *tx,
-        &by,
-        "stock.changed",
-        subject(id),
-        (Some(&before), Some(&after)),
+    .execute(db)
+    .await
+    .map(drop)
+}
+
+pub async fn set_quantity(db: impl PgExecutor<'_>, id: i64, quantity: i32) -> sqlx::Result<()> {
+    sqlx::query!(
+        "update inventory set quantity = $2, updated_at = now() where id = $1",
+        id,
+        quantity
     )
-    .await?;
-    db::commit(tx).await?;
-    Ok(Update::Done(after))
-}
-
-/// Ends the history of a row as stock of one store and product, and begins the one of the other.
-async fn record_move(
-    tx: &mut PgConnection,
-    before: &Inventory,
-    after: &Inventory,
-    actor: Option<String>,
-) -> sqlx::Result<()> {
-    let name = |row: &Inventory| format!("product {} in store {}", row.product.id, row.store.id);
-    let (to, from) = (
-        format!("Moved to {}", name(after)),
-        format!("Moved from {}", name(before)),
-    );
-    let removal = Change {
-        movement: Movement::Removal,
-        delta: -before.quantity,
-        quantity_after: 0,
-        actor: actor.clone(),
-        reason: Some(&to),
-    };
-    ledger::record(&mut *tx, before.id, removal).await?;
-    let initial = Change {
-        movement: Movement::Initial,
-        delta: after.quantity,
-        quantity_after: after.quantity,
-        actor,
-        reason: Some(&from),
-    };
-    ledger::record(tx, after.id, initial).await.map(drop)
-}
-
-/// Deletes stock that the caller may see, what is left of it included.
-pub async fn delete(db: &PgPool, id: i64, if_match: &IfMatch, caller: &Caller) -> sqlx::Result<Deletion> {
-    let by = caller.audit_context();
-    let mut tx = db.begin().await?;
-    let Some(before) = lock(&mut tx, id, &caller.grant.stores).await? else {
-        return Ok(Deletion::NotFound);
-    };
-    if !if_match.permits(&before) {
-        return Ok(Deletion::PreconditionFailed);
-    }
-    ledger::remove(&mut tx, Scope::Row(id), by.actor.label().as_deref()).await?;
-    let states = (Some(&before), None);
-    audit::record(&mut *tx, &by, "stock.deleted", subject(id), states).await?;
-    db::commit(tx).await?;
-    Ok(Deletion::Done)
-}
-
-pub(super) fn subject(id: i64) -> String {
-    format!("stock:{id}")
+    .execute(db)
+    .await
+    .map(drop)
 }

@@ -1,26 +1,22 @@
 //! `/api/inventory/`
 
 use axum::{Json, extract::State, http::StatusCode};
-use sqlx::{PgPool, Postgres, Transaction};
+use sqlx::PgPool;
 use utoipa_axum::{router::OpenApiRouter, routes};
 
 use super::{
+    commands::{self, granted},
     model::{Filter, Inventory, InventoryFields, InventoryRow},
-    movements, queries,
+    movement::{Movement, NewMovement},
+    movement_queries, queries,
 };
 use crate::{
-    audit::AuditContext,
     auth::{Area, Stores},
-    db::{self, violated_constraint},
     http::{
-        ApiError, AppState, Body, Caller, Conflict, Fields, IdempotencyKey, IfMatch, Invalid,
-        InvalidParameter, ListParams, ListRequest, Listing, NotFound, Params, Presence, RecordId, Tagged,
-        deleted, endpoint,
+        ApiError, AppState, Body, CommandContext, Conflict, IfMatch, Invalid, InvalidParameter, ListParams,
+        ListRequest, Listing, NotFound, Params, Presence, RecordId, Tagged, endpoint,
     },
-    product, store,
 };
-
-const NO_SUCH: ApiError = ApiError::NotFound("Inventory");
 
 /// The routes of inventory.
 pub fn router() -> OpenApiRouter<AppState> {
@@ -36,7 +32,7 @@ pub fn router() -> OpenApiRouter<AppState> {
             Area::Inventory,
         ))
         .routes(endpoint(
-            routes!(movements::list, movements::create),
+            routes!(movements, adjust),
             "GET, POST, HEAD, OPTIONS",
             Area::Inventory,
         ))
@@ -71,31 +67,9 @@ async fn list(
 /// Create the stock of a product in a store.
 #[utoipa::path(post, path = "/api/inventory/", tag = "Inventory", request_body = InventoryFields,
     responses((status = 201, body = Inventory), (status = 400, response = Invalid)))]
-async fn create(
-    State(db): State<PgPool>,
-    caller: Caller,
-    once: IdempotencyKey,
-    body: Body,
-) -> Result<(StatusCode, Json<Inventory>), ApiError> {
-    let mut fields = body.fields(Presence::Complete)?;
-    let sent = read(&db, &caller.grant.stores, &mut fields).await?;
-    let sent = fields.finish(sent)?;
-    let by = caller.audit_context();
-    let begun = db::retry(|| begin(&db, &sent, &by)).await;
-    let (tx, inventory) = begun.map_err(|error| refused(error, &sent))?;
-    let inventory = inventory.ok_or(NO_SUCH)?;
-    once.commit(tx, StatusCode::CREATED, inventory).await
-}
-
-/// Begins a transaction, and creates stock in it. It may fall victim to deletions, which wait for the same product.
-async fn begin(
-    db: &PgPool,
-    sent: &InventoryFields,
-    by: &AuditContext,
-) -> sqlx::Result<(Transaction<'static, Postgres>, Option<Inventory>)> {
-    let mut tx = db.begin().await?;
-    let created = queries::insert(&mut tx, sent, by).await?;
-    Ok((tx, created))
+async fn create(context: CommandContext, body: Body) -> Result<(StatusCode, Json<Inventory>), ApiError> {
+    let inventory = commands::create(&context, &body).await?;
+    Ok((StatusCode::CREATED, Json(inventory)))
 }
 
 /// The stock of one product in one store.
@@ -114,90 +88,63 @@ async fn retrieve(
 #[utoipa::path(put, path = "/api/inventory/{id}/", tag = "Inventory", params(("id" = i64, Path)), request_body = InventoryFields,
     responses((status = 200, body = Inventory), (status = 400, response = Invalid), (status = 404, response = NotFound), (status = 409, response = Conflict)))]
 async fn replace(
-    State(db): State<PgPool>,
-    caller: Caller,
+    context: CommandContext,
     if_match: IfMatch,
-    id: RecordId,
+    RecordId(id): RecordId,
     body: Body,
 ) -> Result<Tagged<Inventory>, ApiError> {
-    update(&db, &caller, &if_match, id, &body, Presence::Complete).await
+    let written = commands::update(&context, id, &if_match, &body, Presence::Complete).await?;
+    Ok(Tagged(written))
 }
 
 /// Write what is sent of stock. Stock that orders refer to stays with its store and product.
 #[utoipa::path(patch, path = "/api/inventory/{id}/", tag = "Inventory", params(("id" = i64, Path)), request_body = InventoryFields,
     responses((status = 200, body = Inventory), (status = 400, response = Invalid), (status = 404, response = NotFound), (status = 409, response = Conflict)))]
 async fn patch(
-    State(db): State<PgPool>,
-    caller: Caller,
+    context: CommandContext,
     if_match: IfMatch,
-    id: RecordId,
+    RecordId(id): RecordId,
     body: Body,
 ) -> Result<Tagged<Inventory>, ApiError> {
-    update(&db, &caller, &if_match, id, &body, Presence::Partial).await
-}
-
-async fn update(
-    db: &PgPool,
-    caller: &Caller,
-    if_match: &IfMatch,
-    RecordId(id): RecordId,
-    body: &Body,
-    presence: Presence,
-) -> Result<Tagged<Inventory>, ApiError> {
-    let current = granted(db, &caller.grant.stores, id).await?;
-    if_match.require(&current)?;
-    let mut fields = body.fields(presence)?;
-    let sent = read(db, &caller.grant.stores, &mut fields).await?;
-    let sent = fields.finish(sent)?;
-    let written = db::retry(|| queries::update(db, id, &sent, if_match, caller)).await;
-    written.map_err(|error| refused(error, &sent))?.answer(NO_SUCH)
+    let written = commands::update(&context, id, &if_match, &body, Presence::Partial).await?;
+    Ok(Tagged(written))
 }
 
 /// Delete stock, what is left of it included.
 #[utoipa::path(delete, path = "/api/inventory/{id}/", tag = "Inventory", params(("id" = i64, Path)),
     responses((status = 204), (status = 404, response = NotFound)))]
 async fn delete(
-    State(db): State<PgPool>,
-    caller: Caller,
+    context: CommandContext,
     if_match: IfMatch,
     RecordId(id): RecordId,
 ) -> Result<StatusCode, ApiError> {
-    let deletion = db::retry(|| queries::delete(&db, id, &if_match, &caller)).await?;
-    deleted(deletion, NO_SUCH, "Cannot delete this stock.")
+    commands::delete(&context, id, &if_match).await?;
+    Ok(StatusCode::NO_CONTENT)
 }
 
-/// A row, if the caller may see it.
-pub(super) async fn granted(db: &PgPool, stores: &Stores, id: i64) -> Result<Inventory, ApiError> {
-    let row = queries::get(db, id).await?;
-    row.filter(|row| stores.contains(row.store.id)).ok_or(NO_SUCH)
+/// The ledger of a stock row, the latest movement first.
+#[utoipa::path(get, path = "/api/inventory/{id}/movements/", tag = "Inventory", params(("id" = i64, Path), ListParams),
+    responses((status = 200, body = Listing<Movement>), (status = 400, response = InvalidParameter), (status = 404, response = NotFound)))]
+async fn movements(
+    State(db): State<PgPool>,
+    stores: Stores,
+    RecordId(id): RecordId,
+    list: ListRequest<Movement>,
+) -> Result<Json<Listing<Movement>>, ApiError> {
+    granted(&db, &stores, id).await?;
+    let slice = list.slice(movement_queries::count(&db, id)).await?;
+    let rows = movement_queries::list(&db, id, &slice).await?;
+    Ok(Json(list.answer(&slice, rows)))
 }
 
-/// Reads the fields and looks up what they refer to. A store that is not granted is none.
-async fn read(db: &PgPool, stores: &Stores, fields: &mut Fields<'_>) -> sqlx::Result<InventoryFields> {
-    let sent = InventoryFields::read(fields);
-    if let Some(reference) = &sent.store_id
-        && !(stores.contains(reference.id) && store::exists(db, reference.id).await?)
-    {
-        fields.reject("store_id", reference.missing());
-    }
-    if let Some(reference) = &sent.product_id
-        && !product::exists(db, reference.id).await?
-    {
-        fields.reject("product_id", reference.missing());
-    }
-    Ok(sent)
-}
-
-/// The pair may be taken; store or product may have gone since they were looked up.
-fn refused(error: sqlx::Error, sent: &InventoryFields) -> ApiError {
-    match (violated_constraint(&error), &sent.store_id, &sent.product_id) {
-        (Some("inventory_store_product_key"), ..) => {
-            ApiError::non_field("The fields store_id, product_id must make a unique set.")
-        }
-        (Some("inventory_store_id_fkey"), Some(store), _) => ApiError::field("store_id", store.missing()),
-        (Some("inventory_product_id_fkey"), _, Some(product)) => {
-            ApiError::field("product_id", product.missing())
-        }
-        _ => error.into(),
-    }
+/// Change a quantity by so many pieces, or to what was counted, and say why.
+#[utoipa::path(post, path = "/api/inventory/{id}/movements/", tag = "Inventory", operation_id = "move", params(("id" = i64, Path)), request_body = NewMovement,
+    responses((status = 201, body = Movement), (status = 400, response = Invalid), (status = 404, response = NotFound)))]
+async fn adjust(
+    context: CommandContext,
+    RecordId(id): RecordId,
+    body: Body,
+) -> Result<(StatusCode, Json<Movement>), ApiError> {
+    let movement = commands::adjust(&context, id, &body).await?;
+    Ok((StatusCode::CREATED, Json(movement)))
 }

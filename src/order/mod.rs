@@ -3,6 +3,7 @@
 mod allocation;
 mod audit_columns;
 mod backlog;
+pub mod commands;
 mod deferred;
 mod error;
 mod group_commit;

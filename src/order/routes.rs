@@ -5,15 +5,16 @@ use sqlx::PgPool;
 use utoipa_axum::{router::OpenApiRouter, routes};
 
 use super::{
+    commands,
     group_commit::GroupCommit,
-    model::{Filter, NewOrder, Order, OrderRow, Outcome, PlacedOrder, Stats, Status},
+    model::{Filter, NewOrder, Order, OrderRow, PlacedOrder, Stats, Status},
     queries,
 };
 use crate::{
     auth::{Area, Stores},
     http::{
-        ApiError, AppState, Body, Caller, IdempotencyKey, InvalidOrder, InvalidParameter, ListParams,
-        ListRequest, Listing, Natural, NotFound, Params, Presence, RecordId, endpoint,
+        ApiError, AppState, Body, CommandContext, InvalidOrder, InvalidParameter, ListParams, ListRequest,
+        Listing, NotFound, Params, RecordId, endpoint,
     },
 };
 
@@ -62,35 +63,12 @@ async fn list(
         (status = 400, response = InvalidOrder),
     ))]
 async fn create(
-    State(app): State<AppState>,
     Extension(placement): Extension<GroupCommit>,
-    caller: Caller,
-    once: IdempotencyKey,
+    context: CommandContext,
     body: Body,
 ) -> Result<(StatusCode, Json<PlacedOrder>), ApiError> {
-    let mut fields = body.fields(Presence::Complete)?;
-    let order = NewOrder::read(&mut fields);
-    let mut order = fields.finish_all(order)?;
-    let store_id = order.store_id.clone();
-    if !caller.grant.stores.contains(store_id.small().unwrap_or(0)) {
-        return Err(no_store(&store_id));
-    }
-    order.placed_by = caller.signed();
-    match placement.place(order, once.into_request()).await? {
-        Outcome::Placed(placed) => {
-            tracing::Span::current().record("order_id", placed.id);
-            if placed.status == Status::Confirmed {
-                app.order_confirmed.notify_one();
-            }
-            Ok((placed.status_code(), Json(placed)))
-        }
-        Outcome::Repeated => Err(ApiError::IdempotencyConflict),
-        Outcome::NoStore => Err(no_store(&store_id)),
-        Outcome::TotalTooLarge => Err(ApiError::field(
-            "items",
-            "Ensure that the order total has no more than 12 digits.",
-        )),
-    }
+    let placed = commands::place(&placement, &context, &body).await?;
+    Ok((placed.status_code(), Json(placed)))
 }
 
 /// One order.
@@ -120,12 +98,4 @@ async fn stats(
     let wanted = stores.intersect(params.id("store_id"));
     let wanted = params.finish(wanted)?;
     Ok(Json(queries::stats(&db, wanted.as_deref()).await?))
-}
-
-/// What is said of a store where no order can be placed, or not by this caller.
-fn no_store(id: &Natural) -> ApiError {
-    ApiError::ErrorDetail {
-        error: "Validation Error",
-        detail: Some(format!("Store {id} not found or inactive")),
-    }
 }

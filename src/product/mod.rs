@@ -2,6 +2,7 @@
 
 mod autocomplete;
 pub mod backfill;
+pub mod commands;
 mod model;
 mod queries;
 mod routes;
@@ -10,6 +11,6 @@ mod search_query;
 mod spellings;
 pub mod text;
 
-pub use model::ProductSummary;
-pub(crate) use queries::exists;
+pub use model::{Product, ProductSummary};
+pub(crate) use queries::{exists, get};
 pub use routes::{RateLimits, router};

@@ -1,17 +1,9 @@
 //! The SQL of products, but for finding them.
 
-use sqlx::{PgConnection, PgExecutor, PgPool};
+use sqlx::{PgConnection, PgExecutor};
 
 use super::model::{Product, ProductFields};
-use crate::{
-    audit::{self, AuditContext},
-    category::CategoryName,
-    db,
-    http::{IfMatch, Slice, Update},
-    ledger::{self, Deletion, Scope},
-    money::Money,
-    timestamp::Timestamp,
-};
+use crate::{category::CategoryName, http::Slice, money::Money, timestamp::Timestamp};
 
 /// Selects products from `p`, which `$with` defines.
 macro_rules! products {
@@ -75,97 +67,57 @@ pub(crate) async fn exists(db: impl PgExecutor<'_>, id: i64) -> sqlx::Result<boo
     .await
 }
 
-pub async fn insert(tx: &mut PgConnection, sent: &ProductFields, by: &AuditContext) -> sqlx::Result<Product> {
-    let product = products!(
+pub async fn insert(db: impl PgExecutor<'_>, fields: &ProductFields) -> sqlx::Result<Product> {
+    products!(
         "insert into product (title, description, price, category_id, is_active)
          values ($1, coalesce($2, ''), $3, $4, coalesce($5, true)) returning *",
-        sent.title,
-        sent.description,
-        sent.price as _,
-        sent.category(),
-        sent.is_active
+        fields.title,
+        fields.description,
+        fields.price as _,
+        fields.category(),
+        fields.is_active
     )
-    .fetch_one(&mut *tx)
-    .await?;
-    let subject = subject(product.id);
-    audit::record(tx, by, "product.created", subject, (None, Some(&product))).await?;
-    Ok(product)
+    .fetch_one(db)
+    .await
 }
 
-fn subject(id: i64) -> String {
-    format!("product:{id}")
-}
-
-/// Writes what was sent. Stock rows carry their product's title along, so they are locked first, in the order in which
-/// orders lock them.
-pub async fn update(
-    db: &PgPool,
-    id: i64,
-    sent: &ProductFields,
-    if_match: &IfMatch,
-    by: &AuditContext,
-) -> sqlx::Result<Update<Product>> {
-    let mut tx = db.begin().await?;
-    if sent.title.is_some() {
-        ledger::lock(&mut tx, Scope::Product(id)).await?;
-    }
+/// Locks a product, and reads it as it is then.
+pub async fn lock(tx: &mut PgConnection, id: i64) -> sqlx::Result<Option<Product>> {
     sqlx::query!("select from product where id = $1 for no key update", id)
         .execute(&mut *tx)
         .await?;
-    let Some(before) = get(&mut *tx, id).await? else {
-        return Ok(Update::NotFound);
-    };
-    if !if_match.permits(&before) {
-        return Ok(Update::PreconditionFailed);
-    }
-    let after = products!(
+    get(tx, id).await
+}
+
+/// Writes the fields that are given.
+pub async fn update(db: impl PgExecutor<'_>, id: i64, fields: &ProductFields) -> sqlx::Result<Product> {
+    products!(
         "update product set title = coalesce($2, title), description = coalesce($3, description),
              price = coalesce($4, price), category_id = coalesce($5, category_id),
              is_active = coalesce($6, is_active), updated_at = now()
          where id = $1 returning *",
         id,
-        sent.title,
-        sent.description,
-        sent.price as _,
-        sent.category(),
-        sent.is_active
+        fields.title,
+        fields.description,
+        fields.price as _,
+        fields.category(),
+        fields.is_active
     )
-    .fetch_one(&mut *tx)
-    .await?;
-    let states = (Some(&before), Some(&after));
-    audit::record(&mut *tx, by, "product.changed", subject(id), states).await?;
-    db::commit(tx).await?;
-    Ok(Update::Done(after))
+    .fetch_one(db)
+    .await
 }
 
-/// Deletes a product with its stock, unless it was ever ordered.
-pub async fn delete(db: &PgPool, id: i64, if_match: &IfMatch, by: &AuditContext) -> sqlx::Result<Deletion> {
-    let mut tx = db.begin().await?;
-    ledger::lock(&mut tx, Scope::Product(id)).await?;
+/// Locks a product that is to be deleted. Returns it as it is then, and whether it was ever ordered.
+pub async fn lock_for_deletion(tx: &mut PgConnection, id: i64) -> sqlx::Result<Option<(Product, bool)>> {
     let sold = sqlx::query_scalar!("select sold from product where id = $1 for update", id)
         .fetch_optional(&mut *tx)
         .await?;
-    let (Some(sold), Some(before)) = (sold, get(&mut *tx, id).await?) else {
-        return Ok(Deletion::NotFound);
-    };
-    if !if_match.permits(&before) {
-        return Ok(Deletion::PreconditionFailed);
-    }
-    if ledger::lock(&mut tx, Scope::Product(id)).await? || sold {
-        return Ok(Deletion::Ordered);
-    }
-    ledger::remove(&mut tx, Scope::Product(id), by.actor.label().as_deref()).await?;
+    Ok(get(tx, id).await?.zip(sold))
+}
+
+pub async fn delete(db: impl PgExecutor<'_>, id: i64) -> sqlx::Result<()> {
     sqlx::query!("delete from product where id = $1", id)
-        .execute(&mut *tx)
-        .await?;
-    audit::record(
-        &mut *tx,
-        by,
-        "product.deleted",
-        subject(id),
-        (Some(&before), None),
-    )
-    .await?;
-    db::commit(tx).await?;
-    Ok(Deletion::Done)
+        .execute(db)
+        .await
+        .map(drop)
 }

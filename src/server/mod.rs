@@ -33,7 +33,7 @@ use crate::{
     auth::{Keyring, Secret, login::Logins},
     category,
     config::{HttpSettings, RateLimit, RedisSettings},
-    console::{self, Api, Console},
+    console::{self, Console},
     http::{ApiError, ApiKeyAuth, AppState, IdempotencyStore, WriteLimit},
     inventory,
     order::{self, GroupCommit},
@@ -128,8 +128,9 @@ pub fn app(
     let stop = state.stop.clone();
     let repeats = IdempotencyStore::new(state.database.pool.clone(), KEY_LOCK_TIMEOUT);
     let secret = Secret::new(http.secret_key.clone().unwrap_or_default());
-    let mut api = api.layer(Extension(placement)).layer(Extension(repeats));
-    let inner = api.clone().with_state(state.clone());
+    let mut api = api
+        .layer(Extension(placement.clone()))
+        .layer(Extension(repeats.clone()));
     let keyring = Keyring::new(state.database.pool.clone(), &secret);
     if let Some(gate) = ApiKeyAuth::new(http.api_auth(), keyring, || SystemTime::now().into()) {
         api = api.layer(Extension(gate));
@@ -139,7 +140,8 @@ pub fn app(
     }
     let console = Console {
         app: state.clone(),
-        api: Api::new(inner),
+        placement,
+        idempotency: repeats,
         queues: Queues::new(redis)?,
         secret,
         debug: http.debug,

@@ -1,15 +1,9 @@
 //! The SQL of stores.
 
-use sqlx::{PgConnection, PgExecutor, PgPool};
+use sqlx::{PgConnection, PgExecutor};
 
 use super::model::{Store, StoreFields};
-use crate::{
-    audit::{self, AuditContext},
-    db,
-    http::{IfMatch, Slice, Update},
-    ledger::{self, Deletion, Scope},
-    timestamp::Timestamp,
-};
+use crate::{http::Slice, timestamp::Timestamp};
 
 /// Selects stores from `s`, which `$with` defines.
 macro_rules! stores {
@@ -73,86 +67,61 @@ pub(crate) async fn exists(db: impl PgExecutor<'_>, id: i64) -> sqlx::Result<boo
     .await
 }
 
-pub async fn insert(tx: &mut PgConnection, sent: &StoreFields, by: &AuditContext) -> sqlx::Result<Store> {
-    let store = stores!(
+pub async fn insert(db: impl PgExecutor<'_>, fields: &StoreFields) -> sqlx::Result<Store> {
+    stores!(
         "insert into store (name, location, is_active) values ($1, $2, coalesce($3, true)) returning *",
-        sent.name,
-        sent.location,
-        sent.is_active
+        fields.name,
+        fields.location,
+        fields.is_active
     )
-    .fetch_one(&mut *tx)
-    .await?;
-    let subject = subject(store.id);
-    audit::record(tx, by, "store.created", subject, (None, Some(&store))).await?;
-    Ok(store)
+    .fetch_one(db)
+    .await
 }
 
-fn subject(id: i64) -> String {
-    format!("store:{id}")
-}
-
-pub async fn update(
-    db: &PgPool,
-    id: i64,
-    sent: &StoreFields,
-    if_match: &IfMatch,
-    by: &AuditContext,
-) -> sqlx::Result<Update<Store>> {
-    let mut tx = db.begin().await?;
+/// Locks a store, and reads it as it is then.
+pub async fn lock(tx: &mut PgConnection, id: i64) -> sqlx::Result<Option<Store>> {
     sqlx::query!("select from store where id = $1 for no key update", id)
         .execute(&mut *tx)
         .await?;
-    let Some(before) = get(&mut *tx, id).await? else {
-        return Ok(Update::NotFound);
-    };
-    if !if_match.permits(&before) {
-        return Ok(Update::PreconditionFailed);
-    }
-    let after = stores!(
+    get(tx, id).await
+}
+
+/// Writes the fields that are given.
+pub async fn update(db: impl PgExecutor<'_>, id: i64, fields: &StoreFields) -> sqlx::Result<Store> {
+    stores!(
         "update store set name = coalesce($2, name), location = coalesce($3, location),
              is_active = coalesce($4, is_active), updated_at = now()
          where id = $1 returning *",
         id,
-        sent.name,
-        sent.location,
-        sent.is_active
+        fields.name,
+        fields.location,
+        fields.is_active
     )
-    .fetch_one(&mut *tx)
-    .await?;
-    let states = (Some(&before), Some(&after));
-    audit::record(&mut *tx, by, "store.changed", subject(id), states).await?;
-    db::commit(tx).await?;
-    Ok(Update::Done(after))
+    .fetch_one(db)
+    .await
 }
 
-/// Deletes a store with its stock, unless it has orders: also rejected ones, which touched no stock.
-pub async fn delete(db: &PgPool, id: i64, if_match: &IfMatch, by: &AuditContext) -> sqlx::Result<Deletion> {
-    let mut tx = db.begin().await?;
-    ledger::lock(&mut tx, Scope::Store(id)).await?;
+/// Locks a store that is to be deleted, so that no stock and no order comes to it, and reads it as it is then.
+pub async fn lock_for_deletion(tx: &mut PgConnection, id: i64) -> sqlx::Result<Option<Store>> {
     sqlx::query!("select from store where id = $1 for update", id)
         .execute(&mut *tx)
         .await?;
-    let Some(before) = get(&mut *tx, id).await? else {
-        return Ok(Deletion::NotFound);
-    };
-    if !if_match.permits(&before) {
-        return Ok(Deletion::PreconditionFailed);
-    }
-    ledger::lock(&mut tx, Scope::Store(id)).await?;
-    let has_orders = sqlx::query_scalar!(
+    get(tx, id).await
+}
+
+/// Whether a store has orders, rejected ones included.
+pub async fn has_orders(db: impl PgExecutor<'_>, id: i64) -> sqlx::Result<bool> {
+    sqlx::query_scalar!(
         r#"select exists (select from orders where store_id = $1) as "exists!""#,
         id
     )
-    .fetch_one(&mut *tx)
-    .await?;
-    if has_orders {
-        return Ok(Deletion::Ordered);
-    }
-    ledger::remove(&mut tx, Scope::Store(id), by.actor.label().as_deref()).await?;
+    .fetch_one(db)
+    .await
+}
+
+pub async fn delete(db: impl PgExecutor<'_>, id: i64) -> sqlx::Result<()> {
     sqlx::query!("delete from store where id = $1", id)
-        .execute(&mut *tx)
-        .await?;
-    audit::record(&mut *tx, by, "store.deleted", subject(id), (Some(&before), None)).await?;
-    db::commit(tx).await?;
-    Ok(Deletion::Done)
+        .execute(db)
+        .await
+        .map(drop)
 }

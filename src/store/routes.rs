@@ -5,19 +5,17 @@ use sqlx::PgPool;
 use utoipa_axum::{router::OpenApiRouter, routes};
 
 use super::{
+    commands::{self, NO_SUCH, require_granted},
     model::{Store, StoreFields},
     queries,
 };
 use crate::{
     auth::{Area, Stores},
-    db,
     http::{
-        ApiError, AppState, Body, Caller, Conflict, IdempotencyKey, IfMatch, Invalid, InvalidParameter,
-        ListParams, ListRequest, Listing, NotFound, Presence, RecordId, Tagged, deleted, endpoint,
+        ApiError, AppState, Body, CommandContext, Conflict, IfMatch, Invalid, InvalidParameter, ListParams,
+        ListRequest, Listing, NotFound, Presence, RecordId, Tagged, endpoint,
     },
 };
-
-const NO_SUCH: ApiError = ApiError::NotFound("Store");
 
 /// The routes of stores.
 pub fn router() -> OpenApiRouter<AppState> {
@@ -51,19 +49,9 @@ async fn list(
 /// Create a store.
 #[utoipa::path(post, path = "/api/stores/", tag = "Stores", request_body = StoreFields,
     responses((status = 201, body = Store), (status = 400, response = Invalid)))]
-async fn create(
-    State(db): State<PgPool>,
-    caller: Caller,
-    once: IdempotencyKey,
-    body: Body,
-) -> Result<(StatusCode, Json<Store>), ApiError> {
-    caller.require_all_stores()?;
-    let mut fields = body.fields(Presence::Complete)?;
-    let sent = StoreFields::read(&mut fields);
-    let sent = fields.finish(sent)?;
-    let mut tx = db.begin().await?;
-    let store = queries::insert(&mut tx, &sent, &caller.audit_context()).await?;
-    once.commit(tx, StatusCode::CREATED, store).await
+async fn create(context: CommandContext, body: Body) -> Result<(StatusCode, Json<Store>), ApiError> {
+    let store = commands::create(&context, &body).await?;
+    Ok((StatusCode::CREATED, Json(store)))
 }
 
 /// One store, active or not.
@@ -74,7 +62,7 @@ async fn retrieve(
     stores: Stores,
     RecordId(id): RecordId,
 ) -> Result<Json<Store>, ApiError> {
-    granted(&stores, id)?;
+    require_granted(&stores, id)?;
     queries::get(&db, id).await?.map(Json).ok_or(NO_SUCH)
 }
 
@@ -82,63 +70,36 @@ async fn retrieve(
 #[utoipa::path(put, path = "/api/stores/{id}/", tag = "Stores", params(("id" = i64, Path)), request_body = StoreFields,
     responses((status = 200, body = Store), (status = 400, response = Invalid), (status = 404, response = NotFound)))]
 async fn replace(
-    State(db): State<PgPool>,
-    caller: Caller,
+    context: CommandContext,
     if_match: IfMatch,
-    id: RecordId,
+    RecordId(id): RecordId,
     body: Body,
 ) -> Result<Tagged<Store>, ApiError> {
-    update(&db, &caller, &if_match, id, &body, Presence::Complete).await
+    let written = commands::update(&context, id, &if_match, &body, Presence::Complete).await?;
+    Ok(Tagged(written))
 }
 
 /// Write what is sent of a store.
 #[utoipa::path(patch, path = "/api/stores/{id}/", tag = "Stores", params(("id" = i64, Path)), request_body = StoreFields,
     responses((status = 200, body = Store), (status = 400, response = Invalid), (status = 404, response = NotFound)))]
 async fn patch(
-    State(db): State<PgPool>,
-    caller: Caller,
+    context: CommandContext,
     if_match: IfMatch,
-    id: RecordId,
+    RecordId(id): RecordId,
     body: Body,
 ) -> Result<Tagged<Store>, ApiError> {
-    update(&db, &caller, &if_match, id, &body, Presence::Partial).await
-}
-
-async fn update(
-    db: &PgPool,
-    caller: &Caller,
-    if_match: &IfMatch,
-    RecordId(id): RecordId,
-    body: &Body,
-    presence: Presence,
-) -> Result<Tagged<Store>, ApiError> {
-    granted(&caller.grant.stores, id)?;
-    let current = queries::get(db, id).await?.ok_or(NO_SUCH)?;
-    if_match.require(&current)?;
-    let mut fields = body.fields(presence)?;
-    let sent = StoreFields::read(&mut fields);
-    let sent = fields.finish(sent)?;
-    let by = caller.audit_context();
-    let written = queries::update(db, id, &sent, if_match, &by).await?;
-    written.answer(NO_SUCH)
+    let written = commands::update(&context, id, &if_match, &body, Presence::Partial).await?;
+    Ok(Tagged(written))
 }
 
 /// Delete a store with its stock.
 #[utoipa::path(delete, path = "/api/stores/{id}/", tag = "Stores", params(("id" = i64, Path)),
     responses((status = 204), (status = 404, response = NotFound), (status = 409, response = Conflict)))]
 async fn delete(
-    State(db): State<PgPool>,
-    caller: Caller,
+    context: CommandContext,
     if_match: IfMatch,
     RecordId(id): RecordId,
 ) -> Result<StatusCode, ApiError> {
-    granted(&caller.grant.stores, id)?;
-    let by = caller.audit_context();
-    let deletion = db::retry(|| queries::delete(&db, id, &if_match, &by)).await?;
-    deleted(deletion, NO_SUCH, "Cannot delete this store: it has orders.")
-}
-
-/// A store that is not granted is none.
-fn granted(stores: &Stores, id: i64) -> Result<(), ApiError> {
-    if stores.contains(id) { Ok(()) } else { Err(NO_SUCH) }
+    commands::delete(&context, id, &if_match).await?;
+    Ok(StatusCode::NO_CONTENT)
 }

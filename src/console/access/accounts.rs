@@ -23,7 +23,8 @@ use crate::{
     console::{
         audit::{self, Entry},
         confirm::Confirm,
-        form::{Form, check, done},
+        edit::{self, Edit, Field},
+        form::{Form, done},
         new_password,
         page::{Frame, Id, Refusal, render},
         query::{Head, PAGE_SIZE, Pager, Query},
@@ -31,7 +32,17 @@ use crate::{
         state::Console,
     },
     db,
+    http::Precondition,
 };
+
+/// What the form changes. The stores are made of several fields of the form.
+const FIELDS: &[Field] = &[
+    Field::text("username", "Username", "/username", 150),
+    Field::text("email", "Email", "/email", 254),
+    Field::text("role", "Role", "/role", 20),
+    Field::text("stores", "Stores", "/stores", u32::MAX),
+    Field::checkbox("active", "Active", "/is_active"),
+];
 
 #[derive(Template)]
 #[template(path = "accounts.html")]
@@ -136,19 +147,9 @@ async fn create(State(db): State<PgPool>, me: Superuser, mut form: Form) -> Resu
 
 async fn show(State(db): State<PgPool>, me: Superuser, Id(id): Id) -> Result<Response, Refusal> {
     let account = account::get(&db, id).await?.ok_or(Refusal::NotFound)?;
-    let form = Form::of([
-        ("username", account.username.clone()),
-        ("email", account.email.clone()),
-        ("role", account.role.to_string()),
-        ("active", check(account.is_active)),
-    ]);
-    page(
-        &db,
-        &me,
-        &stores::fill(form, account.stores.as_deref()),
-        Some(&account),
-    )
-    .await
+    let form = edit::form_of(&account, FIELDS);
+    let form = stores::fill(form, account.stores.as_deref());
+    page(&db, &me, &form, Some(&account)).await
 }
 
 async fn change(
@@ -158,7 +159,9 @@ async fn change(
     mut form: Form,
 ) -> Result<Response, Refusal> {
     let account = account::get(&db, id).await?.ok_or(Refusal::NotFound)?;
+    stores::resolve(&mut form);
     let fields = read(&db, &mut form).await?;
+    form.set("stores", stores::text(fields.stores.as_deref()));
     let is_own = id == me.0.account_id;
     let gives_up = fields.role != Role::Superuser || !fields.is_active;
     if is_own && gives_up && !form.is_checked("sure") {
@@ -185,7 +188,10 @@ async fn change(
         };
         let audit_context = me.0.caller.audit_context();
         let mut tx = db.begin().await?;
-        match register::change(&mut tx, id, &fields, &audit_context).await {
+        let edit = Edit::new(&mut form, FIELDS);
+        let fields_of = |before: &Account| edited(&edit, &fields, before);
+        let changed = register::change(&mut tx, id, fields_of, &audit_context).await;
+        match changed {
             Ok(account) => {
                 if let Some(hash) = hash {
                     register::change_password(&mut tx, &account, &hash, None, &audit_context).await?;
@@ -193,10 +199,55 @@ async fn change(
                 db::commit(tx).await?;
                 return Ok(done(SECTION, "saved"));
             }
+            Err(NotDone::Conflict) => {
+                drop(tx);
+                return conflict(&db, &me, id, form).await;
+            }
             Err(why) => refuse(&mut form, why)?,
         }
     }
     page(&db, &me, &form, Some(&account)).await
+}
+
+/// The fields of an account, with those that were changed as they were typed.
+fn edited(edit: &Edit<'_>, typed: &AccountFields, before: &Account) -> Result<AccountFields, NotDone> {
+    if !edit.permits(before) {
+        return Err(NotDone::Conflict);
+    }
+    fn pick<T: Clone>(is_changed: bool, typed: &T, before: &T) -> T {
+        if is_changed { typed } else { before }.clone()
+    }
+    let fields = AccountFields {
+        username: pick(edit.is_changed("username"), &typed.username, &before.username),
+        email: pick(edit.is_changed("email"), &typed.email, &before.email),
+        role: pick(edit.is_changed("role"), &typed.role, &before.role),
+        stores: pick(edit.is_changed("stores"), &typed.stores, &before.stores),
+        is_active: pick(edit.is_changed("active"), &typed.is_active, &before.is_active),
+    };
+    // Each may be right by itself, and wrong with what somebody else has changed.
+    if fields.faults().is_empty() {
+        Ok(fields)
+    } else {
+        Err(NotDone::Conflict)
+    }
+}
+
+async fn conflict(db: &PgPool, me: &Superuser, id: i64, form: Form) -> Result<Response, Refusal> {
+    let account = account::get(db, id).await?.ok_or(Refusal::NotFound)?;
+    let mut conflicts = Vec::new();
+    for (field, now) in edit::conflicts(&form, (&account, FIELDS)) {
+        let mut shown = [now.clone(), field.typed(&form)];
+        for value in &mut shown {
+            *value = if field.name == "stores" {
+                stores::named(db, value).await?
+            } else {
+                edit::plain(field, std::mem::take(value))
+            };
+        }
+        conflicts.push((field, now, shown.into()));
+    }
+    let page = (me.frame(account.username.clone()), SECTION.to_owned());
+    edit::conflict_page(db, page, &account.subject(), conflicts, form).await
 }
 
 async fn ask(State(db): State<PgPool>, me: Superuser, Id(id): Id) -> Result<Response, Refusal> {
@@ -273,7 +324,7 @@ fn refuse(form: &mut Form, why: NotDone) -> Result<(), Refusal> {
         NotDone::Database(error) => return Err(error.into()),
         NotDone::Gone => return Err(Refusal::NotFound),
         NotDone::Taken => form.blame("username", why.to_string()),
-        NotDone::LastSuperuser | NotDone::NotFirst => form.blame("", why.to_string()),
+        NotDone::LastSuperuser | NotDone::NotFirst | NotDone::Conflict => form.blame("", why.to_string()),
     }
     Ok(())
 }

@@ -6,6 +6,7 @@ use sqlx::PgExecutor;
 
 use crate::console::{
     choices::{self, Named},
+    edit,
     form::Form,
 };
 
@@ -107,6 +108,32 @@ pub fn fill(form: Form, bound: Option<&[i64]>) -> Form {
     })
 }
 
+/// The stores as one text, as an edit compares them; blank for all.
+pub fn text(bound: Option<&[i64]>) -> String {
+    let ids: Vec<String> = bound.unwrap_or_default().iter().map(i64::to_string).collect();
+    ids.join(",")
+}
+
+/// Chooses the stores that a form began with, where the page of a conflict says that they stay.
+pub fn resolve(form: &mut Form) {
+    if !edit::keeps_theirs(form, "stores") {
+        return;
+    }
+    let stores = form.text("was.stores").to_owned();
+    form.set("store", String::new());
+    form.set("bound", if stores.is_empty() { "all" } else { "some" }.to_owned());
+    form.set("more_stores", stores);
+}
+
+/// The names of the stores of such a text.
+pub async fn named(db: impl PgExecutor<'_>, text: &str) -> sqlx::Result<String> {
+    if text.is_empty() {
+        return Ok("All stores".to_owned());
+    }
+    let ids: Vec<i64> = text.split(',').filter_map(|id| id.parse().ok()).collect();
+    Ok(names(db, Some(&ids)).await?.join(", "))
+}
+
 /// Reads what was chosen: `None` for all stores. A store that is not there is said to be wrong.
 pub async fn read(db: impl PgExecutor<'_>, form: &mut Form) -> sqlx::Result<Option<Vec<i64>>> {
     if form.text("bound") != "some" {
@@ -116,7 +143,8 @@ pub async fn read(db: impl PgExecutor<'_>, form: &mut Form) -> sqlx::Result<Opti
         .text("more_stores")
         .split([',', ' '])
         .filter(|id| !id.is_empty());
-    let texts: Vec<String> = form.all("store").chain(typed).map(str::to_owned).collect();
+    let chosen = form.all("store").filter(|id| !id.is_empty());
+    let texts: Vec<String> = chosen.chain(typed).map(str::to_owned).collect();
     let mut ids = Vec::new();
     for text in texts {
         match text.parse::<i64>() {

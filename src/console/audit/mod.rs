@@ -19,7 +19,7 @@ use super::{
 };
 use crate::auth::Scope;
 use change::Field;
-pub use queries::Entry;
+pub use queries::{Entry, LatestChange, latest_change};
 
 const SECTION: &str = "/admin/audit/";
 /// Entries that the page of their subject shows.

@@ -118,6 +118,36 @@ pub async fn latest(db: impl PgExecutor<'_>, subject: &str, limit: i64) -> sqlx:
     sql.build_query_as().fetch_all(db).await
 }
 
+/// Who changed a field last, and when.
+#[derive(Debug)]
+pub struct LatestChange {
+    pub actor: String,
+    pub at: DateTime<Utc>,
+}
+
+/// Entries of a subject that are looked through for a change of a field.
+const LOOKED_THROUGH: i64 = 200;
+
+/// The latest change of a field, which a JSON pointer names.
+pub async fn latest_change(
+    db: impl PgExecutor<'_>,
+    subject: &str,
+    pointer: &str,
+) -> sqlx::Result<Option<LatestChange>> {
+    let path: Vec<String> = pointer.split('/').skip(1).map(str::to_owned).collect();
+    sqlx::query_as!(
+        LatestChange,
+        r#"select coalesce(actor_name, actor, 'anyone') as "actor!", at
+           from (select * from audit_log where subject = $1 order by id desc limit $3) latest
+           where (before #> $2)::text is distinct from (after #> $2)::text order by id desc limit 1"#,
+        subject,
+        &path,
+        LOOKED_THROUGH
+    )
+    .fetch_optional(db)
+    .await
+}
+
 /// Every action that was ever logged. Each is one step through the index, however often it was logged.
 pub async fn actions(db: &PgPool, sees_all: bool) -> sqlx::Result<Vec<String>> {
     let mut actions = sqlx::query_scalar!(

@@ -4,28 +4,23 @@
 use std::{borrow::Borrow, collections::HashMap};
 
 use askama::Template;
-use axum::{
-    extract::State,
-    http::{Method, StatusCode},
-    response::Response,
-};
-use serde_json::{Value, json};
+use axum::{extract::State, http::StatusCode, response::Response};
 use sqlx::PgPool;
 
 use super::SECTION;
 use crate::{
     auth::Scope,
     console::{
-        api::Answer,
         choices::{self, Choice, FoundProduct},
         form::{self, Form},
         operator::Operator,
         page::{Frame, Refusal, render},
         query::Query,
-        state::Console,
+        state::{Console, Created},
     },
-    http::AppState,
+    http::{ApiError, AppState, FieldErrors, FormFields},
     money::Money,
+    order::commands,
 };
 
 /// Lines that an order may have.
@@ -122,7 +117,7 @@ impl Draft {
     /// Of the form that was sent.
     fn of_form(form: &Form) -> Result<Self, Refusal> {
         let mut lines = chosen(form.all("product"), form.all("quantity"))?;
-        // One more than the API takes, so that it is the API that says so.
+        // One more than an order may have, so that the command refuses it.
         lines.truncate(MOST_LINES + 1);
         Ok(Self {
             store: form.text("store").parse().ok(),
@@ -130,16 +125,19 @@ impl Draft {
             search: String::new(),
         })
     }
+}
 
-    /// For the API, which judges the quantities as they were typed.
-    fn json(&self) -> Value {
-        let items: Vec<Value> = self
-            .lines
-            .iter()
-            .map(|(product, quantity)| json!({ "product_id": product, "quantity": quantity }))
-            .collect();
-        json!({ "store_id": self.store, "items": items })
-    }
+/// What the command reads: it judges the quantities as they were typed.
+fn source(form: &Form) -> FormFields<'_> {
+    let lines = form.all("product").zip(form.all("quantity"));
+    let items = lines.take(MOST_LINES + 1).map(|(product, quantity)| {
+        FormFields::default()
+            .text("product_id", product)
+            .text("quantity", quantity)
+    });
+    FormFields::default()
+        .text("store_id", form.text("store"))
+        .list("items", items.collect())
 }
 
 pub async fn show(
@@ -181,18 +179,29 @@ pub async fn place(
     {
         return Err(Refusal::NotFound);
     }
-    let (key, body) = (Some(form.key()), draft.json());
-    let answer = console
-        .api
-        .send(&operator, Method::POST, "/api/orders/", key, Some(&body))
-        .await;
-    let placed = answer
-        .created()
-        .map(|id| (id, answer.body["status"] == "CONFIRMED"));
-    match placed {
-        Some((id, true)) => Ok(form::done(&format!("{SECTION}{id}/"), "confirmed")),
-        Some((id, false)) => Ok(form::done(&format!("{SECTION}{id}/"), "rejected")),
-        None => page(&console, &operator, draft, form, Some(answer)).await,
+    let source = source(&form);
+    let command = |context| {
+        let source = &source;
+        let placement = &console.placement;
+        async move {
+            let placed = commands::place(placement, &context, source).await?;
+            Ok(Created {
+                id: placed.id,
+                status: placed.status.to_string(),
+            })
+        }
+    };
+    let purpose = ("order", &["store", "product", "quantity"][..]);
+    match console.create(&operator, &form, purpose, command).await {
+        Ok(Created { id, status }) => {
+            let word = if status == "CONFIRMED" {
+                "confirmed"
+            } else {
+                "rejected"
+            };
+            Ok(form::done(&format!("{SECTION}{id}/"), word))
+        }
+        Err(error) => page(&console, &operator, draft, form, Some(error)).await,
     }
 }
 
@@ -201,24 +210,22 @@ async fn page(
     operator: &Operator,
     mut draft: Draft,
     form: Form,
-    answer: Option<Answer>,
+    refusal: Option<ApiError>,
 ) -> Result<Response, Refusal> {
     let db = &console.app.database.pool;
     draft.store = draft
         .store
         .filter(|store| operator.caller.grant.stores.contains(*store));
-    let no_store = match (&answer, draft.store) {
+    let no_store = match (&refusal, draft.store) {
         (Some(_), None) => "Choose a store.",
         _ => "",
     };
-    let (mut errors, of_lines) = answer.as_ref().map(errors).unwrap_or_default();
-    if !no_store.is_empty() {
-        // It is said at the field, in words of our own.
-        let of_field = answer.as_ref().map(|answer| answer.error_of("store_id"));
-        errors.retain(|text| Some(text) != of_field.as_ref());
-    }
-    let form = match answer {
-        Some(answer) => form.refused(answer)?,
+    let (errors, of_lines) = refusal
+        .as_ref()
+        .map(|error| errors(error, no_store.is_empty()))
+        .unwrap_or_default();
+    let form = match refusal {
+        Some(error) => form.refused(error)?,
         None => form,
     };
     let stores = choices::open_stores(db, &operator.caller.grant.stores).await?;
@@ -253,16 +260,8 @@ async fn find(app: &AppState, operator: &Operator, draft: &Draft) -> Result<Vec<
 
 async fn lines(db: &PgPool, draft: &Draft, errors: Vec<String>) -> sqlx::Result<Vec<Line>> {
     let products: Vec<i64> = draft.lines.iter().map(|(product, _)| *product).collect();
-    let known = sqlx::query!(
-        r#"select p.id, p.title, p.price as "price: Money", i.quantity as "stock?"
-           from product p left join inventory i on i.product_id = p.id and i.store_id = $2
-           where p.id = any($1)"#,
-        &products,
-        draft.store
-    )
-    .fetch_all(db)
-    .await?;
-    let known: HashMap<i64, _> = known.into_iter().map(|row| (row.id, row)).collect();
+    let known = choices::products_by_id(db, draft.store, &products).await?;
+    let known: HashMap<i64, _> = known.into_iter().map(|product| (product.id, product)).collect();
     let mut errors = errors.into_iter();
     let line = |(product_id, quantity): &(i64, String)| {
         let row = known.get(product_id);
@@ -270,7 +269,7 @@ async fn lines(db: &PgPool, draft: &Draft, errors: Vec<String>) -> sqlx::Result<
             product_id: *product_id,
             title: row.map(|row| row.title.clone()),
             price: row.map(|row| row.price).unwrap_or_default(),
-            stock: row.and_then(|row| row.stock),
+            stock: row.and_then(|row| row.quantity),
             quantity: quantity.clone(),
             error: errors.next().unwrap_or_default(),
         }
@@ -285,32 +284,18 @@ fn total(lines: &[Line]) -> Option<Money> {
     })
 }
 
-/// What is wrong with the order as a whole, and with each of its lines.
-fn errors(answer: &Answer) -> (Vec<String>, Vec<String>) {
-    let mut whole = vec![answer.reason(), answer.error_of("store_id")];
-    let mut of_lines = Vec::new();
-    for item in answer.body["items"].as_array().into_iter().flatten() {
-        match item {
-            Value::String(text) => whole.push(text.clone()),
-            of_line => of_lines.push(texts(of_line).join(" ")),
+/// What is wrong with the order as a whole, and with each of its lines. An error of the store may be shown at its field.
+fn errors(refusal: &ApiError, with_store: bool) -> (Vec<String>, Vec<String>) {
+    let ApiError::Invalid(fields) = refusal else {
+        return (vec![refusal.text().into_owned()], Vec::new());
+    };
+    let of_store = fields.of("store_id").filter(|_| with_store);
+    let mut whole: Vec<String> = of_store.map(FieldErrors::text).into_iter().collect();
+    match fields.of("items") {
+        Some(FieldErrors::Elements(lines)) => {
+            return (whole, lines.iter().map(FieldErrors::text).collect());
         }
+        items => whole.extend(items.map(FieldErrors::text)),
     }
-    whole.retain(|text| !text.is_empty());
-    if whole.is_empty() && of_lines.is_empty() {
-        whole.push(format!(
-            "The order was not placed: the answer was {}.",
-            answer.status
-        ));
-    }
-    (whole, of_lines)
-}
-
-/// All texts within a value.
-fn texts(value: &Value) -> Vec<&str> {
-    match value {
-        Value::String(text) => vec![text],
-        Value::Array(values) => values.iter().flat_map(texts).collect(),
-        Value::Object(fields) => fields.values().flat_map(texts).collect(),
-        _ => Vec::new(),
-    }
+    (whole, Vec::new())
 }

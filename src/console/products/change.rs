@@ -1,39 +1,122 @@
-//! How products are made, changed and deleted.
+//! How products are created, edited and deleted.
 
 use askama::Template;
-use axum::{
-    extract::State,
-    response::{IntoResponse, Response},
-};
+use axum::response::Response;
 use sqlx::PgPool;
 
 use super::{SECTION, categories, queries};
-use crate::console::{
-    choices::Choice,
-    confirm::{Confirm, Fate, pieces},
-    form::{self, Form, Sent},
-    operator::Operator,
-    page::{Frame, Id, Refusal, render},
-    query::Query,
-    record::Kind,
-    state::Console,
+use crate::{
+    auth::Stores,
+    console::{
+        choices::Choice,
+        confirm::{Fate, pieces},
+        edit::{self, Field},
+        form::Form,
+        operator::Operator,
+        page::{Frame, Refusal, render},
+        query::Query,
+        resource::{Editable, Editor, Resource},
+    },
+    http::{ApiError, CommandContext, FormFields, Precondition, Presence, Unconditional},
+    product::{self, Product, commands},
 };
 
-const PRODUCTS: Kind = Kind {
-    section: SECTION,
-    resource: "/api/products/",
-    fields: &[
-        Sent::Text("title"),
-        Sent::Text("description"),
-        Sent::Text("price"),
-        Sent::Text("category_id"),
-        Sent::Checked("is_active"),
-    ],
-};
+/// Products, as the pages of resources see them.
+#[derive(Debug)]
+pub struct Products;
+
+impl Resource for Products {
+    const SUBJECT: &'static str = "product";
+    const SECTION: &'static str = SECTION;
+    const FIELDS: &'static [Field] = &[
+        Field::text("title", "Title", "/title", 200),
+        Field::text("description", "Description", "/description", u32::MAX),
+        Field::text("price", "Price", "/price", 20),
+        Field::text("category_id", "Category", "/category/id", 20),
+        Field::checkbox("is_active", "Active: it can be found and ordered", "/is_active"),
+    ];
+    type Record = Product;
+
+    fn may_write(operator: &Operator) -> bool {
+        operator.writes_catalogue()
+    }
+
+    async fn find(db: &PgPool, _: &Stores, id: i64) -> sqlx::Result<Option<Product>> {
+        product::get(db, id).await
+    }
+
+    async fn update(
+        context: &CommandContext,
+        id: i64,
+        expected: &impl Precondition,
+        source: &FormFields<'_>,
+    ) -> Result<(), ApiError> {
+        let updated = commands::update(context, id, expected, source, Presence::Partial).await;
+        updated.map(drop)
+    }
+
+    async fn delete(context: &CommandContext, id: i64) -> Result<(), ApiError> {
+        commands::delete(context, id, &Unconditional).await
+    }
+
+    async fn fate(db: &PgPool, id: i64) -> sqlx::Result<Fate> {
+        let takes = queries::takes(db, id).await?;
+        if takes.ordered {
+            return Ok(Err("It was ordered, so it cannot be deleted: orders tell of it."));
+        }
+        Ok(Ok(match takes.stores {
+            0 => "No store has it: nothing else goes with it.".to_owned(),
+            stores => format!(
+                "With it goes its stock in {}: {}.",
+                pieces(stores, "store", "stores"),
+                pieces(takes.pieces, "piece", "pieces")
+            ),
+        }))
+    }
+
+    async fn name(db: &PgPool, field: &Field, value: String) -> sqlx::Result<String> {
+        let named = match value.parse() {
+            Ok(id) if field.name == "category_id" => queries::category_name(db, id).await?,
+            _ => None,
+        };
+        Ok(named.unwrap_or_else(|| edit::plain(field, value)))
+    }
+}
+
+impl Editable for Products {
+    const NAME: &'static str = "product";
+    const INACTIVE: &'static str = "is neither found nor ordered any more";
+
+    fn blank(query: &Query) -> Form {
+        let category = query.text("category").to_owned();
+        Form::of([("category_id", category), ("is_active", "on".into())])
+    }
+
+    async fn create(context: &CommandContext, source: &FormFields<'_>) -> Result<i64, ApiError> {
+        let created = commands::create(context, source).await?;
+        Ok(created.id)
+    }
+
+    fn another(query: &Query, form: &Form) -> String {
+        query.with("category", form.text("category_id"))
+    }
+
+    async fn editor(db: &PgPool, editor: Editor) -> Result<Response, Refusal> {
+        let page = Page {
+            frame: editor.frame,
+            form: editor.form,
+            categories: categories(db).await?,
+            makes: editor.makes,
+            back: editor.back,
+        };
+        let html = render(&page);
+        Ok(page.form.shown(html))
+    }
+}
 
 #[derive(Template)]
 #[template(path = "product_form.html")]
-struct Editor {
+struct Page {
     frame: Frame,
     form: Form,
     /// `None` where there are too many to choose from.
@@ -42,199 +125,9 @@ struct Editor {
     back: String,
 }
 
-impl Editor {
-    /// Whether no product can be made yet.
+impl Page {
+    /// Whether no product can be created yet.
     fn lacks_category(&self) -> bool {
         self.categories.as_ref().is_some_and(Vec::is_empty)
     }
-}
-
-async fn editor(
-    frame: Frame,
-    query: &Query,
-    db: &PgPool,
-    id: Option<i64>,
-    form: Form,
-) -> Result<Response, Refusal> {
-    let page = Editor {
-        frame,
-        form,
-        categories: categories(db).await?,
-        makes: id.is_none(),
-        back: id.map_or_else(
-            || query.list(SECTION),
-            |id| query.way_back(SECTION, &PRODUCTS.page_of(id)),
-        ),
-    };
-    let html = render(&page);
-    Ok(page.form.shown(html))
-}
-
-pub async fn blank(operator: Operator, query: Query, State(db): State<PgPool>) -> Result<Response, Refusal> {
-    operator.require(operator.writes_catalogue())?;
-    let category = query.text("category").to_owned();
-    let form = Form::of([("category_id", category), ("is_active", "on".into())]);
-    let frame = Frame::new(&operator, SECTION, "New product").after(&query);
-    editor(frame, &query, &db, None, form).await
-}
-
-pub async fn create(
-    operator: Operator,
-    query: Query,
-    State(console): State<Console>,
-    form: Form,
-) -> Result<Response, Refusal> {
-    operator.require(operator.writes_catalogue())?;
-    let answer = PRODUCTS.create(&console, &operator, &form).await;
-    if let Some(id) = answer.created() {
-        let page = PRODUCTS.page_of(id) + &query.kept();
-        let another = query.with("category", form.text("category_id"));
-        return Ok(form::made(&form, &page, &format!("{SECTION}new/{another}")));
-    }
-    let (db, form) = (&console.app.database.pool, form.refused(answer)?);
-    let frame = Frame::new(&operator, SECTION, "New product");
-    editor(frame, &query, db, None, form).await
-}
-
-pub async fn edit(
-    operator: Operator,
-    query: Query,
-    State(db): State<PgPool>,
-    Id(id): Id,
-) -> Result<Response, Refusal> {
-    operator.require(operator.writes_catalogue())?;
-    let product = queries::get(&db, id).await?.ok_or(Refusal::NotFound)?;
-    let frame = Frame::new(&operator, SECTION, format!("Edit {}", product.title));
-    let form = Form::of([
-        ("title", product.title),
-        ("description", product.description),
-        ("price", product.price.to_string()),
-        ("category_id", product.category_id.to_string()),
-        ("is_active", form::check(product.is_active)),
-    ]);
-    editor(frame, &query, &db, Some(id), form).await
-}
-
-pub async fn save(
-    operator: Operator,
-    query: Query,
-    State(console): State<Console>,
-    Id(id): Id,
-    form: Form,
-) -> Result<Response, Refusal> {
-    operator.require(operator.writes_catalogue())?;
-    let answer = PRODUCTS.save(&console, &operator, id, &form).await;
-    if answer.status.is_success() {
-        return Ok(form::done(
-            &query.way_back(SECTION, &PRODUCTS.page_of(id)),
-            "saved",
-        ));
-    }
-    let (db, form) = (&console.app.database.pool, form.refused(answer)?);
-    let frame = Frame::new(&operator, SECTION, "Edit product");
-    editor(frame, &query, db, Some(id), form).await
-}
-
-pub async fn activate(
-    operator: Operator,
-    query: Query,
-    State(console): State<Console>,
-    Id(id): Id,
-) -> Result<Response, Refusal> {
-    operator.require(operator.writes_catalogue())?;
-    PRODUCTS.set_active(&console, &operator, &query, id, true).await
-}
-
-pub async fn deactivate(
-    operator: Operator,
-    query: Query,
-    State(console): State<Console>,
-    Id(id): Id,
-) -> Result<Response, Refusal> {
-    operator.require(operator.writes_catalogue())?;
-    PRODUCTS.set_active(&console, &operator, &query, id, false).await
-}
-
-pub async fn ask(
-    operator: Operator,
-    query: Query,
-    State(db): State<PgPool>,
-    Id(id): Id,
-) -> Result<Response, Refusal> {
-    operator.require(operator.writes_catalogue())?;
-    let page = question(&operator, &query, &db, id, Form::of([])).await?;
-    Ok(page.into_response())
-}
-
-/// What becomes of a product and its stock when it is deleted.
-pub async fn fate(db: &PgPool, id: i64) -> sqlx::Result<Fate> {
-    let takes = queries::takes(db, id).await?;
-    if takes.ordered {
-        return Ok(Err("It was ordered, so it cannot be deleted: orders tell of it."));
-    }
-    Ok(Ok(match takes.stores {
-        0 => "No store has it: nothing else goes with it.".to_owned(),
-        stores => format!(
-            "With it goes its stock in {}: {}.",
-            pieces(stores, "store", "stores"),
-            pieces(takes.pieces, "piece", "pieces")
-        ),
-    }))
-}
-
-async fn question(
-    operator: &Operator,
-    query: &Query,
-    db: &PgPool,
-    id: i64,
-    form: Form,
-) -> Result<Confirm, Refusal> {
-    let product = queries::get(db, id).await?.ok_or(Refusal::NotFound)?;
-    let mut page = Confirm {
-        frame: Frame::new(
-            operator,
-            SECTION,
-            format!("Delete the product {}?", product.title),
-        ),
-        effects: Vec::new(),
-        obstacle: String::new(),
-        action: format!("{}delete/{}", PRODUCTS.page_of(id), query.keep()),
-        yes: "Delete",
-        back: query.way_back(SECTION, &PRODUCTS.page_of(id)),
-        instead: None,
-        form,
-    };
-    match fate(db, id).await? {
-        Err(obstacle) => {
-            page.obstacle = obstacle.to_owned();
-            if product.is_active {
-                page.effects = vec!["Deactivated, it is neither found nor ordered any more.".to_owned()];
-                page.instead = Some((
-                    format!("{}deactivate/{}", PRODUCTS.page_of(id), query.keep()),
-                    "Deactivate it instead",
-                ));
-            } else {
-                page.effects = vec!["It is inactive: it is neither found nor ordered any more.".to_owned()];
-            }
-        }
-        Ok(stock) => page.effects = vec![stock, "This cannot be undone.".to_owned()],
-    }
-    Ok(page)
-}
-
-pub async fn delete(
-    operator: Operator,
-    query: Query,
-    State(console): State<Console>,
-    Id(id): Id,
-    form: Form,
-) -> Result<Response, Refusal> {
-    operator.require(operator.writes_catalogue())?;
-    let answer = PRODUCTS.delete(&console, &operator, id).await;
-    if answer.status.is_success() {
-        return Ok(form::done(&query.list(SECTION), "deleted"));
-    }
-    let db = &console.app.database.pool;
-    let page = question(&operator, &query, db, id, form.refused(answer)?).await?;
-    Ok(page.into_response())
 }

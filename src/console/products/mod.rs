@@ -18,11 +18,12 @@ use super::{
     operator::Operator,
     page::{Frame, Id, Refusal, render},
     query::{Head, Pager, Query},
+    resource::{activate, ask, blank, create, deactivate, delete, edit, save},
     show,
     state::Console,
 };
 use crate::http::ScanLimit;
-pub use change::fate;
+pub use change::Products;
 use queries::{Filter, MOST_STORES, Product, Row, Stock};
 
 const SECTION: &str = "/admin/products/";
@@ -30,14 +31,20 @@ const SECTION: &str = "/admin/products/";
 pub fn router() -> Router<Console> {
     Router::new()
         .route("/admin/products/", get(list))
-        .route("/admin/products/new/", get(change::blank).post(change::create))
+        .route(
+            "/admin/products/new/",
+            get(blank::<Products>).post(create::<Products>),
+        )
         .route("/admin/products/{id}/", get(detail))
-        .route("/admin/products/{id}/edit/", get(change::edit).post(change::save))
-        .route("/admin/products/{id}/activate/", post(change::activate))
-        .route("/admin/products/{id}/deactivate/", post(change::deactivate))
+        .route(
+            "/admin/products/{id}/edit/",
+            get(edit::<Products>).post(save::<Products>),
+        )
+        .route("/admin/products/{id}/activate/", post(activate::<Products>))
+        .route("/admin/products/{id}/deactivate/", post(deactivate::<Products>))
         .route(
             "/admin/products/{id}/delete/",
-            get(change::ask).post(change::delete),
+            get(ask::<Products>).post(delete::<Products>),
         )
 }
 

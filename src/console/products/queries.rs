@@ -220,6 +220,13 @@ pub async fn stock(
     .await
 }
 
+/// The name of a category.
+pub async fn category_name(db: impl PgExecutor<'_>, id: i64) -> sqlx::Result<Option<String>> {
+    sqlx::query_scalar!("select name from category where id = $1", id)
+        .fetch_optional(db)
+        .await
+}
+
 /// What a deletion would take along.
 #[derive(Debug)]
 pub struct Takes {

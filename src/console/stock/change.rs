@@ -2,10 +2,9 @@
 
 use axum::{
     extract::State,
-    http::{Method, StatusCode},
+    http::StatusCode,
     response::{IntoResponse, Response},
 };
-use serde_json::Value;
 use sqlx::PgPool;
 
 use super::{
@@ -13,16 +12,64 @@ use super::{
     detail::{self, Stock},
 };
 use crate::{
-    auth::Scope,
+    auth::{Scope, Stores},
     console::{
-        confirm::{Confirm, pieces},
-        form::{self, Form, Sent},
+        confirm::{Confirm, Fate, pieces},
+        edit::Field,
+        form::{self, FieldKind, Form},
         operator::Operator,
         page::{Frame, Id, Refusal},
         query::Query,
-        state::Console,
+        resource::{self, Resource},
+        state::{Console, Created, retry_unfit},
     },
+    http::{ApiError, CommandContext, FormFields, Precondition, Presence, Unconditional},
+    inventory::{self, Inventory, commands},
 };
+
+/// The stock of a product in a store, as the pages of resources see it.
+#[derive(Debug)]
+pub struct StockRows;
+
+impl Resource for StockRows {
+    const SUBJECT: &'static str = "stock";
+    const SECTION: &'static str = SECTION;
+    const FIELDS: &'static [Field] = &[Field::text(
+        "low_stock_threshold",
+        "Low-stock threshold",
+        "/low_stock_threshold",
+        10,
+    )];
+    type Record = Inventory;
+
+    fn may_write(operator: &Operator) -> bool {
+        operator.may(Scope::InventoryWrite)
+    }
+
+    async fn find(db: &PgPool, stores: &Stores, id: i64) -> sqlx::Result<Option<Inventory>> {
+        let row = inventory::get(db, id).await?;
+        Ok(row.filter(|row| stores.contains(row.store.id)))
+    }
+
+    async fn update(
+        context: &CommandContext,
+        id: i64,
+        expected: &impl Precondition,
+        source: &FormFields<'_>,
+    ) -> Result<(), ApiError> {
+        let updated = commands::update(context, id, expected, source, Presence::Partial).await;
+        updated.map(drop)
+    }
+
+    async fn delete(context: &CommandContext, id: i64) -> Result<(), ApiError> {
+        commands::delete(context, id, &Unconditional).await
+    }
+
+    async fn fate(db: &PgPool, id: i64) -> sqlx::Result<Fate> {
+        let row = inventory::get(db, id).await?;
+        Ok(Ok(left(row.map_or(0, |row| row.quantity.into()))))
+    }
+}
 
 /// A change of the quantity, with its reason.
 pub async fn move_stock(
@@ -35,16 +82,25 @@ pub async fn move_stock(
     operator.require(operator.may(Scope::InventoryWrite))?;
     let db = &console.app.database.pool;
     let stock = detail::find(db, &operator, id).await?;
-    let body = form.json(&[Sent::Text("kind"), Sent::Text("quantity"), Sent::Text("reason")]);
-    let (path, key) = (format!("/api/inventory/{id}/movements/"), Some(form.key()));
-    let answer = console
-        .api
-        .send(&operator, Method::POST, &path, key, Some(&body))
+    let names = ["kind", "quantity", "reason"];
+    let source = names.into_iter().fold(FormFields::default(), |source, name| {
+        form.add_to(source, name, FieldKind::Text)
+    });
+    let command = |context| {
+        let source = &source;
+        async move {
+            let movement = commands::adjust(&context, id, source).await?;
+            Ok(Created::new(movement.id))
+        }
+    };
+    let purpose = format!("movement of {id}");
+    let moved = console
+        .create(&operator, &form, (&purpose, &names), command)
         .await;
-    if answer.status.is_success() {
+    let Err(error) = moved else {
         return Ok(form::done(&query.way_back(SECTION, &page_of(id)), "moved"));
-    }
-    let (form, threshold) = (form.refused(answer)?, detail::threshold(&stock));
+    };
+    let (form, threshold) = (form.refused(error)?, detail::threshold(&stock));
     let status = form.status();
     let page = detail::page(db, &operator, &query, stock, form, threshold).await?;
     Ok((status, page).into_response())
@@ -56,17 +112,21 @@ pub async fn set_threshold(
     query: Query,
     Id(id): Id,
     State(console): State<Console>,
-    form: Form,
+    mut form: Form,
 ) -> Result<Response, Refusal> {
     operator.require(operator.may(Scope::InventoryWrite))?;
     let db = &console.app.database.pool;
     let stock = detail::find(db, &operator, id).await?;
-    let body = form.json(&[Sent::Text("low_stock_threshold")]);
-    let answer = send(&console, &operator, Method::PATCH, id, Some(&body)).await;
-    if answer.status.is_success() {
-        return Ok(form::done(&query.way_back(SECTION, &page_of(id)), "saved"));
+    let back = query.way_back(SECTION, &page_of(id));
+    let Err(error) = resource::write::<StockRows>(&console, &operator, id, &mut form).await else {
+        return Ok(form::done(&back, "saved"));
+    };
+    if error.status() == StatusCode::PRECONDITION_FAILED {
+        let title = format!("{} in {}", stock.product_title, stock.store_name);
+        let page = (Frame::new(&operator, SECTION, title), back);
+        return resource::conflict::<StockRows>(&console, &operator, id, page, form).await;
     }
-    let form = form.refused(answer)?;
+    let form = form.refused(error)?;
     let status = form.status();
     let page = detail::page(db, &operator, &query, stock, detail::moving(), form).await?;
     Ok((status, page).into_response())
@@ -94,11 +154,11 @@ pub async fn delete(
 ) -> Result<Response, Refusal> {
     operator.require(operator.may(Scope::InventoryWrite))?;
     let stock = detail::find(&console.app.database.pool, &operator, id).await?;
-    let answer = send(&console, &operator, Method::DELETE, id, None).await;
-    if answer.status == StatusCode::NO_CONTENT {
-        return Ok(form::done(&query.list(SECTION), "deleted"));
+    let context = console.context(&operator);
+    match retry_unfit(|| StockRows::delete(&context, id)).await {
+        Ok(()) => Ok(form::done(&query.list(SECTION), "deleted")),
+        Err(error) => Ok(question(&operator, &query, &stock, form.refused(error)?).into_response()),
     }
-    Ok(question(&operator, &query, &stock, form.refused(answer)?).into_response())
 }
 
 fn question(operator: &Operator, query: &Query, stock: &Stock, form: Form) -> Confirm {
@@ -119,7 +179,7 @@ fn question(operator: &Operator, query: &Query, stock: &Stock, form: Form) -> Co
 }
 
 /// What becomes of a store's pieces of a product when it no longer keeps it.
-pub fn left(quantity: i64) -> String {
+fn left(quantity: i64) -> String {
     match quantity {
         0 => "Nothing is left of it.".to_owned(),
         1 => "The piece that is left goes with it.".to_owned(),
@@ -128,17 +188,6 @@ pub fn left(quantity: i64) -> String {
             pieces(left, "piece", "pieces")
         ),
     }
-}
-
-async fn send(
-    console: &Console,
-    operator: &Operator,
-    method: Method,
-    id: i64,
-    body: Option<&Value>,
-) -> crate::console::api::Answer {
-    let path = format!("/api/inventory/{id}/");
-    console.api.send(operator, method, &path, None, body).await
 }
 
 fn page_of(id: i64) -> String {

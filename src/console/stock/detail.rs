@@ -7,16 +7,19 @@ use sqlx::PgPool;
 
 use super::{
     SECTION,
+    change::StockRows,
     ledger::{self, Line, Movement},
 };
 use crate::{
     auth::Scope,
     console::{
         audit::{self, Entry},
+        edit,
         form::Form,
         operator::Operator,
         page::{Frame, Id, Refusal, render},
         query::{Pager, Query},
+        resource::Resource,
     },
     money::Money,
 };
@@ -111,7 +114,8 @@ pub fn moving() -> Form {
 
 /// A form to change the threshold.
 pub fn threshold(stock: &Stock) -> Form {
-    Form::of([("low_stock_threshold", stock.low_stock_threshold.to_string())])
+    let record = serde_json::json!({ "low_stock_threshold": stock.low_stock_threshold });
+    edit::form_of(&record, StockRows::FIELDS)
 }
 
 pub async fn page(

@@ -23,7 +23,7 @@ use super::{
     state::Console,
 };
 use crate::{auth::Scope, http::ScanLimit, product::text::has_indexed_word};
-pub use change::left;
+pub use change::StockRows;
 use queries::{Filter, LAST_UNCOUNTED, Row};
 
 /// Where the pages of this folder are in the menu.

@@ -3,30 +3,29 @@
 use std::borrow::Borrow;
 
 use askama::Template;
-use axum::{extract::State, http::Method, response::Response};
-use sqlx::PgPool;
+use axum::{extract::State, response::Response};
 
 use super::SECTION;
 use crate::{
     auth::Scope,
     console::{
         choices::{self, Choice, FoundProduct},
-        form::{self, Form, Sent},
+        form::{self, FieldKind, Form},
         operator::Operator,
         page::{Frame, Refusal, render},
         query::Query,
-        state::Console,
+        state::{Console, Created},
     },
-    http::AppState,
-    money::Money,
+    http::{AppState, FormFields},
+    inventory::commands,
 };
 
 const TITLE: &str = "Stock a product";
-const FIELDS: [Sent; 4] = [
-    Sent::Text("store_id"),
-    Sent::Text("product_id"),
-    Sent::Optional("quantity"),
-    Sent::Optional("low_stock_threshold"),
+const FIELDS: [(&str, FieldKind); 4] = [
+    ("store_id", FieldKind::Text),
+    ("product_id", FieldKind::Text),
+    ("quantity", FieldKind::Optional),
+    ("low_stock_threshold", FieldKind::Optional),
 ];
 
 /// What is said of a choice that was not made.
@@ -106,20 +105,27 @@ pub async fn create(
     if !form.is_good() {
         return page(&console, &operator, frame, form).await;
     }
-    let (body, key) = (form.json(&FIELDS), Some(form.key()));
-    let answer = console
-        .api
-        .send(&operator, Method::POST, "/api/inventory/", key, Some(&body))
-        .await;
-    if let Some(id) = answer.created() {
-        let another = Query::default().with("store_id", form.text("store_id"));
-        let path = match query.get("another") {
-            Some(_) => format!("{SECTION}new/{another}"),
-            None => format!("{SECTION}{id}/"),
-        };
-        return Ok(form::done(&path, "created"));
+    let source = FIELDS
+        .into_iter()
+        .fold(FormFields::default(), |source, (name, kind)| {
+            form.add_to(source, name, kind)
+        });
+    let command = |context| {
+        let source = &source;
+        async move { Ok(Created::new(commands::create(&context, source).await?.id)) }
+    };
+    let purpose = ("stock", &FIELDS.map(|(name, _)| name)[..]);
+    match console.create(&operator, &form, purpose, command).await {
+        Ok(Created { id, .. }) => {
+            let another = Query::default().with("store_id", form.text("store_id"));
+            let path = match query.get("another") {
+                Some(_) => format!("{SECTION}new/{another}"),
+                None => format!("{SECTION}{id}/"),
+            };
+            Ok(form::done(&path, "created"))
+        }
+        Err(error) => page(&console, &operator, frame, form.refused(error)?).await,
     }
-    page(&console, &operator, frame, form.refused(answer)?).await
 }
 
 async fn page(console: &Console, operator: &Operator, frame: Frame, form: Form) -> Result<Response, Refusal> {
@@ -142,7 +148,9 @@ async fn find(app: &AppState, operator: &Operator, form: &Form) -> Result<Found,
         _ => Vec::new(),
     };
     let chosen = match form.text("product_id").parse() {
-        Ok(id) => chosen(&app.database.pool, store, id).await?,
+        Ok(id) => choices::products_by_id(&app.database.pool, store, &[id])
+            .await?
+            .pop(),
         Err(_) => None,
     };
     let id = chosen.as_ref().map(|product| product.id);
@@ -156,17 +164,4 @@ async fn find(app: &AppState, operator: &Operator, form: &Form) -> Result<Found,
         products,
         chosen: id,
     })
-}
-
-/// A product, active or not, and what `store` has of it.
-async fn chosen(db: &PgPool, store: Option<i64>, id: i64) -> sqlx::Result<Option<FoundProduct>> {
-    sqlx::query_as!(
-        FoundProduct,
-        r#"select p.id, p.title, p.price as "price: Money", i.quantity as "quantity?"
-           from product p left join inventory i on i.product_id = p.id and i.store_id = $2 where p.id = $1"#,
-        id,
-        store
-    )
-    .fetch_optional(db)
-    .await
 }

@@ -18,11 +18,12 @@ use super::{
     operator::Operator,
     page::{Frame, Id, Refusal, render},
     query::{Head, Pager, Query},
+    resource::{activate, ask, blank, create, deactivate, delete, edit, save},
     show,
     state::Console,
 };
 use crate::auth::Scope;
-pub use change::fate;
+pub use change::Stores;
 use queries::{Sales, Store};
 
 const SECTION: &str = "/admin/stores/";
@@ -30,14 +31,17 @@ const SECTION: &str = "/admin/stores/";
 pub fn router() -> Router<Console> {
     Router::new()
         .route("/admin/stores/", get(list))
-        .route("/admin/stores/new/", get(change::blank).post(change::create))
+        .route("/admin/stores/new/", get(blank::<Stores>).post(create::<Stores>))
         .route("/admin/stores/{id}/", get(detail))
-        .route("/admin/stores/{id}/edit/", get(change::edit).post(change::save))
-        .route("/admin/stores/{id}/activate/", post(change::activate))
-        .route("/admin/stores/{id}/deactivate/", post(change::deactivate))
+        .route(
+            "/admin/stores/{id}/edit/",
+            get(edit::<Stores>).post(save::<Stores>),
+        )
+        .route("/admin/stores/{id}/activate/", post(activate::<Stores>))
+        .route("/admin/stores/{id}/deactivate/", post(deactivate::<Stores>))
         .route(
             "/admin/stores/{id}/delete/",
-            get(change::ask).post(change::delete),
+            get(ask::<Stores>).post(delete::<Stores>),
         )
 }
 

@@ -4,6 +4,7 @@ mod accounts;
 mod audit;
 mod by_hand;
 mod categories;
+mod conflicts;
 mod filters;
 mod jobs;
 mod keys;

@@ -1,37 +1,40 @@
-//! `/admin/selected/`: something done to all that were checked in a list. Each goes through the API by itself: one that is
-//! refused is named with the reason, and does not keep the others from being done.
+//! `/admin/selected/`: something done to all that were checked in a list. Each is a command of its own: one that is refused is
+//! named with the reason, and does not keep the others from being done.
+
+mod queries;
 
 use askama::Template;
 use axum::{
     Router,
     extract::State,
-    http::{Method, StatusCode},
+    http::StatusCode,
     response::{IntoResponse, Response},
     routing::get,
 };
-use serde_json::{Value, json};
 use sqlx::PgPool;
 
 use super::{
-    api::Answer,
-    categories,
+    categories::Categories,
     confirm::Fate,
     form::{self, Form},
     operator::Operator,
     page::{Frame, Refusal, render},
-    products,
+    products::Products,
     query::Query,
-    state::Console,
-    stock, stores,
+    resource::{Resource, active},
+    state::{Console, retry_unfit},
+    stock::StockRows,
+    stores::Stores,
 };
-use crate::auth::{Scope, Stores};
+use crate::http::{ApiError, CommandContext, Unconditional};
+use queries::Row;
 
 /// Most things that something is done to at once; a page of a list has fewer.
 const MOST: usize = 100;
 
 /// What a list is of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Kind {
+pub enum Kind {
     Categories,
     Products,
     Stores,
@@ -71,15 +74,6 @@ struct Selection {
     ids: Vec<i64>,
 }
 
-/// Something that was checked.
-#[derive(Clone, Debug)]
-struct Row {
-    id: i64,
-    name: String,
-    /// How many pieces there are, of stock.
-    quantity: i64,
-}
-
 #[derive(Template)]
 #[template(path = "selected.html")]
 struct Page {
@@ -103,11 +97,12 @@ pub fn router() -> Router<Console> {
 async fn ask(operator: Operator, query: Query, State(db): State<PgPool>) -> Result<Response, Refusal> {
     let selection = Selection::read(query.text("of"), query.text("do"), query.all("id"))?;
     operator.require(selection.kind.may_be_written(&operator))?;
-    let rows = selection.rows(&db, &operator.caller.grant.stores).await?;
+    let granted = &operator.caller.grant.stores;
+    let rows = queries::rows(&db, selection.kind, &selection.ids, granted).await?;
     let mut fates = Vec::new();
     if selection.act == Act::Delete {
         for row in &rows {
-            fates.push(selection.kind.fate(row, &db).await?);
+            fates.push(selection.kind.fate(row.id, &db).await?);
         }
     }
     let title = format!("{} what was checked?", selection.act.label());
@@ -125,15 +120,20 @@ async fn ask(operator: Operator, query: Query, State(db): State<PgPool>) -> Resu
 async fn act(operator: Operator, State(console): State<Console>, form: Form) -> Result<Response, Refusal> {
     let selection = Selection::read(form.text("of"), form.text("do"), form.all("id"))?;
     operator.require(selection.kind.may_be_written(&operator))?;
-    let rows = selection
-        .rows(&console.app.database.pool, &operator.caller.grant.stores)
-        .await?;
+    let granted = &operator.caller.grant.stores;
+    let rows = queries::rows(
+        &console.app.database.pool,
+        selection.kind,
+        &selection.ids,
+        granted,
+    )
+    .await?;
     let back = Back::of(selection.kind, form.text("list"));
+    let context = console.context(&operator);
     let mut refused = Vec::new();
     for row in &rows {
-        let answer = selection.do_to(row.id, &console, &operator).await;
-        if !answer.status.is_success() {
-            refused.push((row.clone(), reason(&answer)));
+        if let Err(error) = retry_unfit(|| selection.do_to(row.id, &context)).await {
+            refused.push((row.clone(), reason(&error)));
         }
     }
     if refused.is_empty() {
@@ -156,11 +156,12 @@ async fn act(operator: Operator, State(console): State<Console>, form: Form) -> 
     Ok(render(&page).into_response())
 }
 
-/// Why the API refused it, in a sentence.
-fn reason(answer: &Answer) -> String {
-    match answer.reason() {
-        reason if reason.is_empty() => format!("The answer was {}.", answer.status),
-        reason => reason,
+/// Why a command refused it, in a sentence.
+fn reason(error: &ApiError) -> String {
+    error.log();
+    match error {
+        ApiError::Invalid(errors) => errors.text(),
+        error => error.text().into_owned(),
     }
 }
 
@@ -201,53 +202,13 @@ impl Selection {
         Ok(Self { kind, act, ids })
     }
 
-    /// What was checked and is there, by name.
-    async fn rows(&self, db: &PgPool, granted: &Stores) -> sqlx::Result<Vec<Row>> {
-        macro_rules! named {
-            ($sql:literal) => {
-                sqlx::query_as!(Row, $sql, &self.ids).fetch_all(db).await
-            };
-        }
+    async fn do_to(&self, id: i64, context: &CommandContext) -> Result<(), ApiError> {
         match self.kind {
-            Kind::Categories => named!(
-                r#"select id, name, 0::bigint as "quantity!" from category where id = any($1) order by name, id"#
-            ),
-            Kind::Products => {
-                named!(
-                    r#"select id, title as name, 0::bigint as "quantity!" from product where id = any($1) order by title, id"#
-                )
-            }
-            Kind::Stores => named!(
-                r#"select id, name, 0::bigint as "quantity!" from store where id = any($1) order by name, id"#
-            ),
-            Kind::Stock => {
-                let granted = granted.as_sql_param();
-                sqlx::query_as!(
-                    Row,
-                    r#"select i.id, i.product_title || ', ' || s.name as "name!", i.quantity::bigint as "quantity!"
-                       from inventory i join store s on s.id = i.store_id
-                       where i.id = any($1) and ($2::bigint[] is null or i.store_id = any($2))
-                       order by i.product_title, s.name, i.id"#,
-                    &self.ids,
-                    granted.as_deref()
-                )
-                .fetch_all(db)
-                .await
-            }
+            Kind::Categories => self.act.run::<Categories>(id, context).await,
+            Kind::Products => self.act.run::<Products>(id, context).await,
+            Kind::Stores => self.act.run::<Stores>(id, context).await,
+            Kind::Stock => self.act.run::<StockRows>(id, context).await,
         }
-    }
-
-    async fn do_to(&self, id: i64, console: &Console, operator: &Operator) -> Answer {
-        let path = format!("{}{id}/", self.kind.resource());
-        let (method, body): (_, Option<Value>) = match self.act {
-            Act::Delete => (Method::DELETE, None),
-            Act::Activate => (Method::PATCH, Some(json!({ "is_active": true }))),
-            Act::Deactivate => (Method::PATCH, Some(json!({ "is_active": false }))),
-        };
-        console
-            .api
-            .send(operator, method, &path, None, body.as_ref())
-            .await
     }
 
     /// What follows from a yes.
@@ -278,37 +239,27 @@ impl Kind {
 
     fn section(self) -> &'static str {
         match self {
-            Self::Categories => "/admin/categories/",
-            Self::Products => "/admin/products/",
-            Self::Stores => "/admin/stores/",
-            Self::Stock => "/admin/stock/",
-        }
-    }
-
-    /// Where the API has them.
-    fn resource(self) -> &'static str {
-        match self {
-            Self::Categories => "/api/categories/",
-            Self::Products => "/api/products/",
-            Self::Stores => "/api/stores/",
-            Self::Stock => "/api/inventory/",
+            Self::Categories => Categories::SECTION,
+            Self::Products => Products::SECTION,
+            Self::Stores => Stores::SECTION,
+            Self::Stock => StockRows::SECTION,
         }
     }
 
     fn may_be_written(self, operator: &Operator) -> bool {
         match self {
-            Self::Stock => operator.may(Scope::InventoryWrite),
+            Self::Stock => StockRows::may_write(operator),
             _ => operator.writes_catalogue(),
         }
     }
 
     /// What becomes of one that is deleted.
-    async fn fate(self, row: &Row, db: &PgPool) -> sqlx::Result<Fate> {
+    async fn fate(self, id: i64, db: &PgPool) -> sqlx::Result<Fate> {
         match self {
-            Self::Categories => categories::fate(db, row.id).await,
-            Self::Products => products::fate(db, row.id).await,
-            Self::Stores => stores::fate(db, row.id).await,
-            Self::Stock => Ok(Ok(stock::left(row.quantity))),
+            Self::Categories => Categories::fate(db, id).await,
+            Self::Products => Products::fate(db, id).await,
+            Self::Stores => Stores::fate(db, id).await,
+            Self::Stock => StockRows::fate(db, id).await,
         }
     }
 
@@ -318,6 +269,14 @@ impl Kind {
 }
 
 impl Act {
+    async fn run<R: Resource>(self, id: i64, context: &CommandContext) -> Result<(), ApiError> {
+        match self {
+            Self::Delete => R::delete(context, id).await,
+            Self::Activate => R::update(context, id, &Unconditional, &active(true)).await,
+            Self::Deactivate => R::update(context, id, &Unconditional, &active(false)).await,
+        }
+    }
+
     const ALL: [Self; 3] = [Self::Delete, Self::Activate, Self::Deactivate];
 
     fn word(self) -> &'static str {

@@ -1,0 +1,103 @@
+//! What changes categories.
+
+use axum::http::StatusCode;
+
+use super::{
+    model::{Category, CategoryFields},
+    queries,
+};
+use crate::{
+    audit,
+    db::{self, violated_constraint},
+    http::{ApiError, CommandContext, FieldSource, Precondition, Presence, retry_transaction},
+    ledger::{self, Scope},
+};
+
+pub(super) const NO_SUCH: ApiError = ApiError::NotFound("Category");
+const ORDERED: &str = "Cannot delete this category: it has products that were ordered.";
+
+/// Creates a category.
+pub async fn create(context: &CommandContext, source: &impl FieldSource) -> Result<Category, ApiError> {
+    context.caller.require_all_stores()?;
+    let fields = read(source, Presence::Complete)?;
+    let mut tx = context.db().begin().await?;
+    let category = queries::insert(&mut *tx, &fields).await.map_err(name_taken)?;
+    let (by, subject) = (context.audit_context(), subject(category.id));
+    audit::record(
+        &mut *tx,
+        &by,
+        "category.created",
+        subject,
+        (None, Some(&category)),
+    )
+    .await?;
+    context.key.commit(tx, &category).await?;
+    Ok(category)
+}
+
+/// Writes the fields that are given, if the category is what is expected.
+pub async fn update(
+    context: &CommandContext,
+    id: i64,
+    expected: &impl Precondition,
+    source: &impl FieldSource,
+    presence: Presence,
+) -> Result<Category, ApiError> {
+    let current = queries::get(context.db(), id).await?.ok_or(NO_SUCH)?;
+    context.caller.require_all_stores()?;
+    expected.require(&current)?;
+    let fields = read(source, presence)?;
+    let mut tx = context.db().begin().await?;
+    let before = queries::lock(&mut tx, id).await?.ok_or(NO_SUCH)?;
+    expected.require(&before)?;
+    let after = queries::update(&mut *tx, id, &fields).await.map_err(name_taken)?;
+    let (by, states) = (context.audit_context(), (Some(&before), Some(&after)));
+    audit::record(&mut *tx, &by, "category.changed", subject(id), states).await?;
+    db::commit(tx).await?;
+    Ok(after)
+}
+
+/// Deletes a category with its products and their stock, unless one of them was ever ordered.
+pub async fn delete(context: &CommandContext, id: i64, expected: &impl Precondition) -> Result<(), ApiError> {
+    context.caller.require_all_stores()?;
+    let by = context.audit_context();
+    retry_transaction(|| async {
+        let mut tx = context.db().begin().await?;
+        ledger::lock(&mut tx, Scope::Category(id)).await?;
+        let before = queries::lock_for_deletion(&mut tx, id).await?.ok_or(NO_SUCH)?;
+        expected.require(&before)?;
+        let is_sold = queries::lock_products(&mut *tx, id).await?;
+        if ledger::lock(&mut tx, Scope::Category(id)).await? || is_sold {
+            return Err(ApiError::detail(StatusCode::CONFLICT, ORDERED));
+        }
+        ledger::remove(&mut tx, Scope::Category(id), by.actor.label().as_deref()).await?;
+        queries::delete(&mut tx, id).await?;
+        audit::record(
+            &mut *tx,
+            &by,
+            "category.deleted",
+            subject(id),
+            (Some(&before), None),
+        )
+        .await?;
+        Ok(db::commit(tx).await?)
+    })
+    .await
+}
+
+fn read(source: &impl FieldSource, presence: Presence) -> Result<CategoryFields, ApiError> {
+    let mut fields = source.fields(presence)?;
+    let read = CategoryFields::read(&mut fields);
+    fields.finish(read)
+}
+
+fn subject(id: i64) -> String {
+    format!("category:{id}")
+}
+
+fn name_taken(error: sqlx::Error) -> ApiError {
+    match violated_constraint(&error) {
+        Some("category_name_key") => ApiError::field("name", "Category with this name already exists."),
+        _ => error.into(),
+    }
+}

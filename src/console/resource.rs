@@ -1,0 +1,363 @@
+//! What the pages of categories, products and stores share: forms that create and edit a record, the question before it is
+//! deleted, and buttons that activate it. A list and the page of a record are each resource's own.
+
+use askama::Template;
+use axum::{
+    extract::State,
+    http::StatusCode,
+    response::{IntoResponse, Response},
+};
+use serde::Serialize;
+use serde_json::Value;
+use sqlx::PgPool;
+
+use super::{
+    confirm::{Confirm, Fate},
+    edit::{self, Edit, Field},
+    form::{self, FieldKind, Form},
+    operator::Operator,
+    page::{Frame, Id, Refusal, render},
+    query::Query,
+    state::{Console, Created, retry_unfit},
+};
+use crate::{
+    auth::Stores,
+    http::{ApiError, CommandContext, FormFields, Precondition, Unconditional},
+};
+
+/// A kind of record that operators edit and delete.
+pub trait Resource: Send + Sync + 'static {
+    /// What the audit log calls it.
+    const SUBJECT: &'static str;
+    /// Where its pages are.
+    const SECTION: &'static str;
+    /// The fields of the form that edits it.
+    const FIELDS: &'static [Field];
+    /// As its commands see it.
+    type Record: Serialize + Send + Sync;
+
+    /// Whether an operator may write a record that they see.
+    fn may_write(operator: &Operator) -> bool;
+
+    /// A record, if it is in one of `stores` or in none.
+    fn find(
+        db: &PgPool,
+        stores: &Stores,
+        id: i64,
+    ) -> impl Future<Output = sqlx::Result<Option<Self::Record>>> + Send;
+
+    /// Writes `source`, if the record is what is expected.
+    fn update(
+        context: &CommandContext,
+        id: i64,
+        expected: &impl Precondition,
+        source: &FormFields<'_>,
+    ) -> impl Future<Output = Result<(), ApiError>> + Send;
+
+    /// Deletes a record.
+    fn delete(context: &CommandContext, id: i64) -> impl Future<Output = Result<(), ApiError>> + Send;
+
+    /// What goes with a record that is deleted, or why it cannot be.
+    fn fate(db: &PgPool, id: i64) -> impl Future<Output = sqlx::Result<Fate>> + Send;
+
+    /// What a value of a field stands for, where that is not the value itself.
+    fn name(_db: &PgPool, field: &Field, value: String) -> impl Future<Output = sqlx::Result<String>> + Send {
+        let plain = edit::plain(field, value);
+        async move { Ok(plain) }
+    }
+
+    /// The page of a record.
+    fn page_of(id: i64) -> String {
+        format!("{}{id}/", Self::SECTION)
+    }
+}
+
+/// A resource that has pages to create and edit it.
+pub trait Editable: Resource {
+    /// What operators call it.
+    const NAME: &'static str;
+    /// What is true of an inactive one; blank where none is ever inactive.
+    const INACTIVE: &'static str;
+
+    /// A form for a new one.
+    fn blank(query: &Query) -> Form;
+
+    /// Creates a record.
+    fn create(
+        context: &CommandContext,
+        source: &FormFields<'_>,
+    ) -> impl Future<Output = Result<i64, ApiError>> + Send;
+
+    /// The query of the form for another one, after this one was created.
+    fn another(query: &Query, _form: &Form) -> String {
+        query.here()
+    }
+
+    /// The page with the form.
+    fn editor(_db: &PgPool, editor: Editor) -> impl Future<Output = Result<Response, Refusal>> + Send {
+        async move {
+            let html = render(&editor);
+            Ok(editor.form.shown(html))
+        }
+    }
+}
+
+/// The page with a form.
+#[derive(Debug, Template)]
+#[template(path = "resource_form.html")]
+pub struct Editor {
+    pub frame: Frame,
+    pub form: Form,
+    /// Whether the form creates a record.
+    pub makes: bool,
+    /// Where *Cancel* leads.
+    pub back: String,
+    fields: &'static [Field],
+}
+
+impl Editor {
+    fn new<R: Resource>(frame: Frame, query: &Query, id: Option<i64>, form: Form) -> Self {
+        Self {
+            frame,
+            form,
+            makes: id.is_none(),
+            back: match id {
+                None => query.list(R::SECTION),
+                Some(id) => query.way_back(R::SECTION, &R::page_of(id)),
+            },
+            fields: R::FIELDS,
+        }
+    }
+}
+
+pub async fn blank<R: Editable>(
+    operator: Operator,
+    query: Query,
+    State(db): State<PgPool>,
+) -> Result<Response, Refusal> {
+    operator.require(operator.writes_catalogue())?;
+    let frame = Frame::new(&operator, R::SECTION, format!("New {}", R::NAME)).after(&query);
+    R::editor(&db, Editor::new::<R>(frame, &query, None, R::blank(&query))).await
+}
+
+pub async fn create<R: Editable>(
+    operator: Operator,
+    query: Query,
+    State(console): State<Console>,
+    form: Form,
+) -> Result<Response, Refusal> {
+    operator.require(operator.writes_catalogue())?;
+    let names: Vec<&str> = R::FIELDS.iter().map(|field| field.name).collect();
+    let source = R::FIELDS.iter().fold(FormFields::default(), |source, field| {
+        form.add_to(source, field.name, field.kind)
+    });
+    let command = |context| {
+        let source = &source;
+        async move { R::create(&context, source).await.map(Created::new) }
+    };
+    let created = console
+        .create(&operator, &form, (R::SUBJECT, &names), command)
+        .await;
+    match created {
+        Ok(created) => {
+            let page = R::page_of(created.id) + &query.kept();
+            let another = format!("{}new/{}", R::SECTION, R::another(&query, &form));
+            Ok(form::made(&form, &page, &another))
+        }
+        Err(error) => {
+            let frame = Frame::new(&operator, R::SECTION, format!("New {}", R::NAME));
+            let db = &console.app.database.pool;
+            R::editor(db, Editor::new::<R>(frame, &query, None, form.refused(error)?)).await
+        }
+    }
+}
+
+pub async fn edit<R: Editable>(
+    operator: Operator,
+    query: Query,
+    State(db): State<PgPool>,
+    Id(id): Id,
+) -> Result<Response, Refusal> {
+    operator.require(R::may_write(&operator))?;
+    let record = find::<R>(&db, &operator, id).await?;
+    let frame = Frame::new(&operator, R::SECTION, format!("Edit {}", title::<R>(&record)));
+    let form = edit::form_of(&record, R::FIELDS);
+    R::editor(&db, Editor::new::<R>(frame, &query, Some(id), form)).await
+}
+
+pub async fn save<R: Editable>(
+    operator: Operator,
+    query: Query,
+    State(console): State<Console>,
+    Id(id): Id,
+    mut form: Form,
+) -> Result<Response, Refusal> {
+    operator.require(R::may_write(&operator))?;
+    let back = query.way_back(R::SECTION, &R::page_of(id));
+    let Err(error) = write::<R>(&console, &operator, id, &mut form).await else {
+        return Ok(form::done(&back, "saved"));
+    };
+    let frame = Frame::new(&operator, R::SECTION, format!("Edit {}", R::NAME));
+    if error.status() == StatusCode::PRECONDITION_FAILED {
+        return conflict::<R>(&console, &operator, id, (frame, back), form).await;
+    }
+    let db = &console.app.database.pool;
+    R::editor(
+        db,
+        Editor::new::<R>(frame, &query, Some(id), form.refused(error)?),
+    )
+    .await
+}
+
+/// Writes the fields of a form that were changed; nothing where none was. 412 says that there is a [`conflict`].
+pub async fn write<R: Resource>(
+    console: &Console,
+    operator: &Operator,
+    id: i64,
+    form: &mut Form,
+) -> Result<(), ApiError> {
+    let edit = Edit::new(form, R::FIELDS);
+    let (context, source) = (console.context(operator), edit.source());
+    if source.is_empty() {
+        return Ok(());
+    }
+    retry_unfit(|| R::update(&context, id, &edit, &source)).await
+}
+
+/// The page on which an operator decides a conflict.
+pub async fn conflict<R: Resource>(
+    console: &Console,
+    operator: &Operator,
+    id: i64,
+    page: (Frame, String),
+    form: Form,
+) -> Result<Response, Refusal> {
+    let db = &console.app.database.pool;
+    let record = R::find(db, &operator.caller.grant.stores, id).await?;
+    let record = record.ok_or(Refusal::NotFound)?;
+    let subject = format!("{}:{id}", R::SUBJECT);
+    let conflicts = edit::conflicts(&form, (&record, R::FIELDS));
+    let mut named = Vec::new();
+    for (field, theirs) in conflicts {
+        let mine = R::name(db, field, field.typed(&form)).await?;
+        let shown = (R::name(db, field, theirs.clone()).await?, mine);
+        named.push((field, theirs, shown));
+    }
+    edit::conflict_page(db, page, &subject, named, form).await
+}
+
+pub async fn activate<R: Editable>(
+    operator: Operator,
+    query: Query,
+    State(console): State<Console>,
+    Id(id): Id,
+) -> Result<Response, Refusal> {
+    set_active::<R>(&console, &operator, &query, id, true).await
+}
+
+pub async fn deactivate<R: Editable>(
+    operator: Operator,
+    query: Query,
+    State(console): State<Console>,
+    Id(id): Id,
+) -> Result<Response, Refusal> {
+    set_active::<R>(&console, &operator, &query, id, false).await
+}
+
+async fn set_active<R: Resource>(
+    console: &Console,
+    operator: &Operator,
+    query: &Query,
+    id: i64,
+    is_active: bool,
+) -> Result<Response, Refusal> {
+    operator.require(R::may_write(operator))?;
+    let (context, source) = (console.context(operator), active(is_active));
+    retry_unfit(|| R::update(&context, id, &Unconditional, &source)).await?;
+    Ok(form::toggled(query, R::SECTION, &R::page_of(id), is_active))
+}
+
+/// What activates or deactivates a record.
+pub fn active(is_active: bool) -> FormFields<'static> {
+    FormFields::default().checkbox("is_active", is_active)
+}
+
+pub async fn ask<R: Editable>(
+    operator: Operator,
+    query: Query,
+    State(db): State<PgPool>,
+    Id(id): Id,
+) -> Result<Response, Refusal> {
+    operator.require(R::may_write(&operator))?;
+    let page = question::<R>(&operator, &query, &db, id, Form::of([])).await?;
+    Ok(page.into_response())
+}
+
+pub async fn delete<R: Editable>(
+    operator: Operator,
+    query: Query,
+    State(console): State<Console>,
+    Id(id): Id,
+    form: Form,
+) -> Result<Response, Refusal> {
+    operator.require(R::may_write(&operator))?;
+    let context = console.context(&operator);
+    match retry_unfit(|| R::delete(&context, id)).await {
+        Ok(()) => Ok(form::done(&query.list(R::SECTION), "deleted")),
+        Err(error) => {
+            let form = form.refused(error)?;
+            let page = question::<R>(&operator, &query, context.db(), id, form).await?;
+            Ok(page.into_response())
+        }
+    }
+}
+
+async fn question<R: Editable>(
+    operator: &Operator,
+    query: &Query,
+    db: &PgPool,
+    id: i64,
+    form: Form,
+) -> Result<Confirm, Refusal> {
+    let record = find::<R>(db, operator, id).await?;
+    let heading = format!("Delete the {} {}?", R::NAME, title::<R>(&record));
+    let path = |action: &str| format!("{}{action}/{}", R::page_of(id), query.keep());
+    let mut page = Confirm {
+        frame: Frame::new(operator, R::SECTION, heading),
+        effects: Vec::new(),
+        obstacle: String::new(),
+        action: path("delete"),
+        yes: "Delete",
+        back: query.way_back(R::SECTION, &R::page_of(id)),
+        instead: None,
+        form,
+    };
+    match R::fate(db, id).await? {
+        Ok(along) => page.effects = vec![along, "This cannot be undone.".to_owned()],
+        Err(obstacle) => {
+            page.obstacle = obstacle.to_owned();
+            if record["is_active"] == true {
+                page.effects = vec![format!("Deactivated, it {}.", R::INACTIVE)];
+                page.instead = Some((path("deactivate"), "Deactivate it instead"));
+            } else if !R::INACTIVE.is_empty() {
+                page.effects = vec![format!("It is inactive: it {}.", R::INACTIVE)];
+            }
+        }
+    }
+    Ok(page)
+}
+
+/// A record that the operator may see, as JSON.
+async fn find<R: Resource>(db: &PgPool, operator: &Operator, id: i64) -> Result<Value, Refusal> {
+    let record = R::find(db, &operator.caller.grant.stores, id).await?;
+    let record = record.ok_or(Refusal::NotFound)?;
+    Ok(serde_json::to_value(&record).unwrap_or_default())
+}
+
+/// What a record is called: its first field.
+fn title<R: Resource>(record: &Value) -> String {
+    R::FIELDS
+        .first()
+        .map(|field| field.of(record))
+        .unwrap_or_default()
+}

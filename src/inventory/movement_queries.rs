@@ -1,0 +1,76 @@
+//! The SQL of movements: the ledger of a stock row.
+
+use sqlx::{PgExecutor, PgPool};
+
+use super::movement::Movement;
+use crate::{http::Slice, timestamp::Timestamp};
+
+/// Movements that are counted at a time.
+const PORTION: i64 = 100_000;
+
+/// Counts the movements of a row in portions. A whole portion is stored in `movement_count`, and never counted again.
+pub async fn count(db: &PgPool, inventory: i64) -> sqlx::Result<i64> {
+    let noted = sqlx::query!(
+        "select latest, movements from movement_count where inventory_id = $1",
+        inventory
+    )
+    .fetch_optional(db)
+    .await?;
+    let (mut latest, mut movements) = noted.map_or((0, 0), |noted| (noted.latest, noted.movements));
+    loop {
+        let portion = sqlx::query!(
+            r#"select count(*) as "movements!", max(id) as latest from (
+                   select id from stock_movement where inventory_id = $1 and id > $2 order by id limit $3
+               ) portion"#,
+            inventory,
+            latest,
+            PORTION
+        )
+        .fetch_one(db)
+        .await?;
+        movements += portion.movements;
+        let Some(end) = portion.latest.filter(|_| portion.movements == PORTION) else {
+            return Ok(movements);
+        };
+        latest = end;
+        if let Err(error) = note(db, inventory, latest, movements).await {
+            // The next reader counts the portion again.
+            tracing::debug!(%error, "storing a number of movements failed");
+        }
+    }
+}
+
+/// Stores how many movements of a row there are up to one of them. The count that reaches furthest stays.
+async fn note(db: &PgPool, inventory: i64, latest: i64, movements: i64) -> sqlx::Result<()> {
+    sqlx::query!(
+        "insert into movement_count as noted (inventory_id, latest, movements) values ($1, $2, $3)
+         on conflict (inventory_id) do update set latest = excluded.latest, movements = excluded.movements
+         where noted.latest < excluded.latest",
+        inventory,
+        latest,
+        movements
+    )
+    .execute(db)
+    .await
+    .map(drop)
+}
+
+/// Movements of a row, the latest first.
+pub async fn list(
+    db: impl PgExecutor<'_>,
+    inventory: i64,
+    slice: &Slice<Movement>,
+) -> sqlx::Result<Vec<Movement>> {
+    sqlx::query_as!(
+        Movement,
+        r#"select id, inventory_id, kind, delta, quantity_after, order_id, actor, reason,
+               created_at as "created_at: Timestamp"
+           from stock_movement where inventory_id = $1 and id < $2 order by id desc limit $3 offset $4"#,
+        inventory,
+        slice.after,
+        slice.limit,
+        slice.offset
+    )
+    .fetch_all(db)
+    .await
+}

@@ -1,0 +1,51 @@
+//! What places an order.
+
+use super::{
+    group_commit::GroupCommit,
+    model::{NewOrder, Outcome, PlacedOrder, Status},
+};
+use crate::http::{ApiError, CommandContext, FieldSource, Natural, Presence};
+
+/// Places an order, and wakes the relay if it was confirmed.
+pub async fn place(
+    placement: &GroupCommit,
+    context: &CommandContext,
+    source: &impl FieldSource,
+) -> Result<PlacedOrder, ApiError> {
+    let mut fields = source.fields(Presence::Complete)?;
+    let order = NewOrder::read(&mut fields);
+    let mut order = fields.finish_all(order)?;
+    let store_id = order.store_id.clone();
+    if !context
+        .caller
+        .grant
+        .stores
+        .contains(store_id.small().unwrap_or(0))
+    {
+        return Err(no_store(&store_id));
+    }
+    order.placed_by = context.caller.signed();
+    match placement.place(order, context.key.0.clone()).await? {
+        Outcome::Placed(placed) => {
+            tracing::Span::current().record("order_id", placed.id);
+            if placed.status == Status::Confirmed {
+                context.app.order_confirmed.notify_one();
+            }
+            Ok(placed)
+        }
+        Outcome::Repeated => Err(ApiError::IdempotencyConflict),
+        Outcome::NoStore => Err(no_store(&store_id)),
+        Outcome::TotalTooLarge => Err(ApiError::field(
+            "items",
+            "Ensure that the order total has no more than 12 digits.",
+        )),
+    }
+}
+
+/// A store that does not exist, takes no orders, or is not the caller's.
+fn no_store(id: &Natural) -> ApiError {
+    ApiError::ErrorDetail {
+        error: "Validation Error",
+        detail: Some(format!("Store {id} not found or inactive")),
+    }
+}
