@@ -5,12 +5,12 @@ use std::fmt::{self, Display};
 use axum::{
     extract::{FromRequest, Request},
     http::StatusCode,
-    response::{IntoResponse, Redirect, Response},
+    response::{IntoResponse, Response},
 };
 use uuid::Uuid;
 use xxhash_rust::xxh3::Xxh3;
 
-use super::{operator::Operator, page::Refusal, query::Query};
+use super::{operator::Operator, page::Refusal};
 use crate::{
     http::{ApiError, Body, Caller, FieldErrors, FormFields},
     idempotency::KeyedRequest,
@@ -270,70 +270,6 @@ impl<S: Send + Sync> FromRequest<S> for Form {
     }
 }
 
-/// What was done by the request before, by the word in `done=`: a page says nothing that comes with its address.
-const NOTICES: &[(&str, &str)] = &[
-    ("created", "Created."),
-    ("saved", "Saved."),
-    ("activated", "Activated."),
-    ("deactivated", "Deactivated."),
-    ("deleted", "Deleted."),
-    ("revoked", "Revoked."),
-    (
-        "password-changed",
-        "Your password was changed. Everybody else who was logged in with it is no longer.",
-    ),
-    ("session-ended", "The session was ended."),
-    ("confirmed", "The order was placed and confirmed."),
-    (
-        "rejected",
-        "The order was placed, and rejected: no stock was taken.",
-    ),
-    ("moved", "The stock was changed, and the ledger tells of it."),
-    ("retried", "It is tried again."),
-    ("all-retried", "All of them are tried again."),
-    (
-        "half-retried",
-        "What PostgreSQL has is tried again. Redis did not answer: its dead jobs may be as they were.",
-    ),
-    ("dropped", "Dropped for good."),
-    (
-        "started",
-        "The run is queued. It begins as soon as a worker is free.",
-    ),
-    ("none", "Nothing was there to be done."),
-];
-
-/// The notice of a word.
-#[must_use]
-pub fn notice(done: &str) -> Option<String> {
-    let known = NOTICES.iter().find(|(word, _)| *word == done);
-    known.map(|(_, text)| (*text).to_owned())
-}
-
-/// Goes on to a page, which says what was done.
-pub fn done(path: &str, word: &'static str) -> Response {
-    debug_assert!(notice(word).is_some(), "`{word}` is in the table of notices");
-    let separator = match path.split_once('?') {
-        None => "?",
-        Some((_, "")) => "",
-        Some(_) => "&",
-    };
-    Redirect::to(&format!("{path}{separator}done={word}")).into_response()
-}
-
-/// Goes on after something was activated or deactivated: to its page, or back to the list of `section` where it was done
-/// there.
-pub fn toggled(query: &Query, section: &str, page: &str, is_active: bool) -> Response {
-    let word = if is_active { "activated" } else { "deactivated" };
-    done(&query.way_back(section, page), word)
-}
-
-/// Goes on after something was made: to its page, or to the form of another one, where that was asked for.
-pub fn made(form: &Form, page: &str, another: &str) -> Response {
-    let path = if form.is_checked("another") { another } else { page };
-    done(path, "created")
-}
-
 #[cfg(test)]
 mod tests {
     use axum::{
@@ -408,16 +344,5 @@ mod tests {
 
         let gone = form.refused(ApiError::NotFound("Product"));
         assert!(matches!(gone, Err(Refusal::NotFound)));
-    }
-
-    #[test]
-    fn a_page_says_nothing_that_comes_with_its_address() {
-        assert_eq!(notice("saved").as_deref(), Some("Saved."));
-        assert_eq!(notice("<b>sold</b>"), None);
-        let there = done("/admin/products/?page=2", "saved");
-        assert_eq!(
-            there.headers()[header::LOCATION],
-            "/admin/products/?page=2&done=saved"
-        );
     }
 }

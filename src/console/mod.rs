@@ -8,6 +8,7 @@
 //! | `console` | what all pages share |
 //! | `session` | the cookie of a browser, and whose it is |
 //! | `operator` | who is logged in |
+//! | `flash` | what a page says about the request before it |
 //! | `form` | what was typed into a form, and what is wrong with it |
 //! | `edit` | which fields of a form were changed, and conflicts with changes of others |
 //! | `resource` | what the pages of categories, products and stores share |
@@ -28,6 +29,7 @@ mod chart;
 mod choices;
 mod confirm;
 mod edit;
+mod flash;
 mod form;
 mod jobs;
 mod leave;

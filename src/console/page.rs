@@ -9,7 +9,7 @@ use axum::{
     response::{Html, IntoResponse, Redirect, Response},
 };
 
-use super::{form, operator::Operator, query::Query};
+use super::{flash, operator::Operator, query::Query};
 use crate::{
     auth::{HashError, Scope, login::LoginError},
     db,
@@ -121,7 +121,7 @@ impl Frame {
     #[must_use]
     pub fn after(self, query: &Query) -> Self {
         Self {
-            notice: form::notice(query.text("done")),
+            notice: flash::notice(query.text("done")),
             ..self
         }
     }

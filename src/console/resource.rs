@@ -14,7 +14,8 @@ use sqlx::PgPool;
 use super::{
     confirm::{Confirm, Fate},
     edit::{self, Edit, Field},
-    form::{self, FieldKind, Form},
+    flash,
+    form::{FieldKind, Form},
     operator::Operator,
     page::{Frame, Id, Refusal, render},
     query::Query,
@@ -162,7 +163,7 @@ pub async fn create<R: Editable>(
         Ok(created) => {
             let page = R::page_of(created.id) + &query.kept();
             let another = format!("{}new/{}", R::SECTION, R::another(&query, &form));
-            Ok(form::made(&form, &page, &another))
+            Ok(flash::made(&form, &page, &another))
         }
         Err(error) => {
             let frame = Frame::new(&operator, R::SECTION, format!("New {}", R::NAME));
@@ -195,7 +196,7 @@ pub async fn save<R: Editable>(
     operator.require(R::may_write(&operator))?;
     let back = query.way_back(R::SECTION, &R::page_of(id));
     let Err(error) = write::<R>(&console, &operator, id, &mut form).await else {
-        return Ok(form::done(&back, "saved"));
+        return Ok(flash::redirect_with_flash(&back, "saved"));
     };
     let frame = Frame::new(&operator, R::SECTION, format!("Edit {}", R::NAME));
     if error.status() == StatusCode::PRECONDITION_FAILED {
@@ -274,7 +275,7 @@ async fn set_active<R: Resource>(
     operator.require(R::may_write(operator))?;
     let (context, source) = (console.context(operator), active(is_active));
     retry_unfit(|| R::update(&context, id, &Unconditional, &source)).await?;
-    Ok(form::toggled(query, R::SECTION, &R::page_of(id), is_active))
+    Ok(flash::toggled(query, R::SECTION, &R::page_of(id), is_active))
 }
 
 /// What activates or deactivates a record.
@@ -303,7 +304,7 @@ pub async fn delete<R: Editable>(
     operator.require(R::may_write(&operator))?;
     let context = console.context(&operator);
     match retry_unfit(|| R::delete(&context, id)).await {
-        Ok(()) => Ok(form::done(&query.list(R::SECTION), "deleted")),
+        Ok(()) => Ok(flash::redirect_with_flash(&query.list(R::SECTION), "deleted")),
         Err(error) => {
             let form = form.refused(error)?;
             let page = question::<R>(&operator, &query, context.db(), id, form).await?;

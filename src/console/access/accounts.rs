@@ -24,7 +24,8 @@ use crate::{
         audit::{self, Entry},
         confirm::Confirm,
         edit::{self, Edit, Field},
-        form::{Form, done},
+        flash::redirect_with_flash,
+        form::Form,
         new_password,
         page::{Frame, Id, Refusal, render},
         query::{Head, PAGE_SIZE, Pager, Query},
@@ -137,7 +138,7 @@ async fn create(State(db): State<PgPool>, me: Superuser, mut form: Form) -> Resu
         match register::create(&mut tx, &fields, &hash, &me.0.caller.audit_context()).await {
             Ok(_) => {
                 db::commit(tx).await?;
-                return Ok(done(SECTION, "created"));
+                return Ok(redirect_with_flash(SECTION, "created"));
             }
             Err(why) => refuse(&mut form, why)?,
         }
@@ -197,7 +198,7 @@ async fn change(
                     register::change_password(&mut tx, &account, &hash, None, &audit_context).await?;
                 }
                 db::commit(tx).await?;
-                return Ok(done(SECTION, "saved"));
+                return Ok(redirect_with_flash(SECTION, "saved"));
             }
             Err(NotDone::Conflict) => {
                 drop(tx);
@@ -214,9 +215,6 @@ fn edited(edit: &Edit<'_>, typed: &AccountFields, before: &Account) -> Result<Ac
     if !edit.permits(before) {
         return Err(NotDone::Conflict);
     }
-    fn pick<T: Clone>(is_changed: bool, typed: &T, before: &T) -> T {
-        if is_changed { typed } else { before }.clone()
-    }
     let fields = AccountFields {
         username: pick(edit.is_changed("username"), &typed.username, &before.username),
         email: pick(edit.is_changed("email"), &typed.email, &before.email),
@@ -230,6 +228,10 @@ fn edited(edit: &Edit<'_>, typed: &AccountFields, before: &Account) -> Result<Ac
     } else {
         Err(NotDone::Conflict)
     }
+}
+
+fn pick<T: Clone>(is_changed: bool, typed: &T, before: &T) -> T {
+    if is_changed { typed } else { before }.clone()
 }
 
 async fn conflict(db: &PgPool, me: &Superuser, id: i64, form: Form) -> Result<Response, Refusal> {
@@ -266,7 +268,7 @@ async fn delete(
     match register::delete(&mut tx, id, &me.0.caller.audit_context()).await {
         Ok(_) => {
             db::commit(tx).await?;
-            Ok(done(SECTION, "deleted"))
+            Ok(redirect_with_flash(SECTION, "deleted"))
         }
         Err(why) => {
             refuse(&mut form, why)?;

@@ -21,7 +21,8 @@ use crate::{
     },
     console::{
         confirm::Confirm,
-        form::{Form, done},
+        flash::redirect_with_flash,
+        form::Form,
         page::{Frame, Id, Refusal, render},
         query::{Head, PAGE_SIZE, Pager, Query},
         show::Moment,
@@ -220,5 +221,8 @@ async fn revoke(State(db): State<PgPool>, me: Superuser, Id(id): Id) -> Result<R
     let mut tx = db.begin().await?;
     let revoked = api_key::revoke(&mut tx, id, &me.0.caller.audit_context()).await?;
     db::commit(tx).await?;
-    Ok(done(PATH, if revoked.is_some() { "revoked" } else { "none" }))
+    Ok(redirect_with_flash(
+        PATH,
+        if revoked.is_some() { "revoked" } else { "none" },
+    ))
 }

@@ -13,7 +13,8 @@ use crate::{
     audit,
     console::{
         confirm::Confirm,
-        form::{self, Form},
+        flash,
+        form::Form,
         operator::Operator,
         page::{Frame, Refusal},
         query::Query,
@@ -46,10 +47,10 @@ pub async fn retry(
     let db = &console.app.database.pool;
     let letter = named(db, &operator, &query).await?;
     if !dead_letters::retry(db, &console.queues, &letter).await? {
-        return Ok(form::done(SECTION, "none"));
+        return Ok(flash::redirect_with_flash(SECTION, "none"));
     }
     log(db, &operator, "job.retried", Some(letter.to_string()), None).await?;
-    Ok(form::done(SECTION, "retried"))
+    Ok(flash::redirect_with_flash(SECTION, "retried"))
 }
 
 pub async fn retry_all(operator: Operator, State(console): State<Console>) -> Result<Response, Refusal> {
@@ -73,7 +74,7 @@ pub async fn retry_all(operator: Operator, State(console): State<Console>) -> Re
         (Ok(_), 0) => "none",
         (Ok(_), _) => "all-retried",
     };
-    Ok(form::done(SECTION, word))
+    Ok(flash::redirect_with_flash(SECTION, word))
 }
 
 pub async fn ask(operator: Operator, query: Query, State(db): State<PgPool>) -> Result<Response, Refusal> {
@@ -116,10 +117,10 @@ pub async fn discard(
     let letter = named(db, &operator, &query).await?;
     match dead_letters::discard(db, &console.queues, &letter).await? {
         Dropped::Owed => Ok((StatusCode::CONFLICT, question(&operator, &letter)).into_response()),
-        Dropped::Unknown => Ok(form::done(SECTION, "none")),
+        Dropped::Unknown => Ok(flash::redirect_with_flash(SECTION, "none")),
         Dropped::Dropped => {
             log(db, &operator, "job.dropped", Some(letter.to_string()), None).await?;
-            Ok(form::done(SECTION, "dropped"))
+            Ok(flash::redirect_with_flash(SECTION, "dropped"))
         }
     }
 }
@@ -139,7 +140,7 @@ pub async fn run(
     };
     let subject = Some(format!("schedule:{name}"));
     log(db, &operator, "schedule.run", subject, Some(json!({ "job": id }))).await?;
-    Ok(form::done(SECTION, "started"))
+    Ok(flash::redirect_with_flash(SECTION, "started"))
 }
 
 /// Notes what was done. Redis knows of no transaction, so it was done by now.

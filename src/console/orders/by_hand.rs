@@ -12,7 +12,8 @@ use crate::{
     auth::Scope,
     console::{
         choices::{self, Choice, FoundProduct},
-        form::{self, Form},
+        flash,
+        form::Form,
         operator::Operator,
         page::{Frame, Refusal, render},
         query::Query,
@@ -199,7 +200,7 @@ pub async fn place(
             } else {
                 "rejected"
             };
-            Ok(form::done(&format!("{SECTION}{id}/"), word))
+            Ok(flash::redirect_with_flash(&format!("{SECTION}{id}/"), word))
         }
         Err(error) => page(&console, &operator, draft, form, Some(error)).await,
     }

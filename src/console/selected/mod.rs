@@ -16,7 +16,8 @@ use sqlx::PgPool;
 use super::{
     categories::Categories,
     confirm::Fate,
-    form::{self, Form},
+    flash,
+    form::Form,
     operator::Operator,
     page::{Frame, Refusal, render},
     products::Products,
@@ -142,7 +143,7 @@ async fn act(operator: Operator, State(console): State<Console>, form: Form) -> 
         } else {
             selection.act.word_done()
         };
-        return Ok(form::done(&back.link, word));
+        return Ok(flash::redirect_with_flash(&back.link, word));
     }
     let page = Page {
         frame: Frame::new(&operator, selection.kind.section(), "Not all of it was done"),

@@ -16,7 +16,8 @@ use crate::{
     console::{
         confirm::{Confirm, Fate, pieces},
         edit::Field,
-        form::{self, FieldKind, Form},
+        flash,
+        form::{FieldKind, Form},
         operator::Operator,
         page::{Frame, Id, Refusal},
         query::Query,
@@ -98,7 +99,10 @@ pub async fn move_stock(
         .create(&operator, &form, (&purpose, &names), command)
         .await;
     let Err(error) = moved else {
-        return Ok(form::done(&query.way_back(SECTION, &page_of(id)), "moved"));
+        return Ok(flash::redirect_with_flash(
+            &query.way_back(SECTION, &page_of(id)),
+            "moved",
+        ));
     };
     let (form, threshold) = (form.refused(error)?, detail::threshold(&stock));
     let status = form.status();
@@ -119,7 +123,7 @@ pub async fn set_threshold(
     let stock = detail::find(db, &operator, id).await?;
     let back = query.way_back(SECTION, &page_of(id));
     let Err(error) = resource::write::<StockRows>(&console, &operator, id, &mut form).await else {
-        return Ok(form::done(&back, "saved"));
+        return Ok(flash::redirect_with_flash(&back, "saved"));
     };
     if error.status() == StatusCode::PRECONDITION_FAILED {
         let title = format!("{} in {}", stock.product_title, stock.store_name);
@@ -156,7 +160,7 @@ pub async fn delete(
     let stock = detail::find(&console.app.database.pool, &operator, id).await?;
     let context = console.context(&operator);
     match retry_unfit(|| StockRows::delete(&context, id)).await {
-        Ok(()) => Ok(form::done(&query.list(SECTION), "deleted")),
+        Ok(()) => Ok(flash::redirect_with_flash(&query.list(SECTION), "deleted")),
         Err(error) => Ok(question(&operator, &query, &stock, form.refused(error)?).into_response()),
     }
 }

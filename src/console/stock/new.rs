@@ -10,7 +10,8 @@ use crate::{
     auth::Scope,
     console::{
         choices::{self, Choice, FoundProduct},
-        form::{self, FieldKind, Form},
+        flash,
+        form::{FieldKind, Form},
         operator::Operator,
         page::{Frame, Refusal, render},
         query::Query,
@@ -122,7 +123,7 @@ pub async fn create(
                 Some(_) => format!("{SECTION}new/{another}"),
                 None => format!("{SECTION}{id}/"),
             };
-            Ok(form::done(&path, "created"))
+            Ok(flash::redirect_with_flash(&path, "created"))
         }
         Err(error) => page(&console, &operator, frame, form.refused(error)?).await,
     }
