@@ -15,11 +15,12 @@ use sqlx::PgPool;
 use super::{
     access::stores,
     confirm::Confirm,
+    error::ConsoleError,
     form::Form,
     login::too_often,
     new_password,
     operator::Operator,
-    page::{Frame, Refusal, render},
+    page::{Frame, render},
     query::Query,
     session::{Current, SessionCookie, Visitor},
     show::Moment,
@@ -73,7 +74,7 @@ async fn show(
     Current(account): Current,
     Visitor(visit): Visitor,
     query: Query,
-) -> Result<Response, Refusal> {
+) -> Result<Response, ConsoleError> {
     let frame = Frame::new(&operator, PATH, "Your account").after(&query);
     page(&db, frame, &account, &visit, &Form::of([])).await
 }
@@ -84,7 +85,7 @@ async fn page(
     account: &Account,
     visit: &Visit,
     form: &Form,
-) -> Result<Response, Refusal> {
+) -> Result<Response, ConsoleError> {
     let sessions = sessions::list(db, account.id).await?;
     Ok(render(&Page {
         frame,
@@ -104,7 +105,7 @@ async fn change_password(
     Current(account): Current,
     Visitor(visit): Visitor,
     mut form: Form,
-) -> Result<Response, Refusal> {
+) -> Result<Response, ConsoleError> {
     let db = &console.app.database.pool;
     new_password::blame(&mut form, &account.username, &account.email);
     let mut status = StatusCode::BAD_REQUEST;
@@ -135,8 +136,8 @@ async fn end_session(
     Current(account): Current,
     operator: Operator,
     form: Form,
-) -> Result<Response, Refusal> {
-    let session = TokenHash::of_text(form.text("session")).ok_or(Refusal::NotFound)?;
+) -> Result<Response, ConsoleError> {
+    let session = TokenHash::of_text(form.text("session")).ok_or(ConsoleError::NotFound)?;
     let mut tx = db.begin().await?;
     register::end_session(&mut tx, &account, &session, &operator.caller.audit_context()).await?;
     db::commit(tx).await?;
@@ -165,7 +166,7 @@ async fn log_out_everywhere(
     operator: Operator,
     cookie: SessionCookie,
     jar: SignedCookieJar,
-) -> Result<Response, Refusal> {
+) -> Result<Response, ConsoleError> {
     let mut tx = console.app.database.pool.begin().await?;
     register::log_out_everywhere(&mut tx, &account, &operator.caller.audit_context()).await?;
     db::commit(tx).await?;

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use sqlx::{FromRow, PgExecutor, QueryBuilder};
 
-use super::page::Refusal;
+use super::error::ConsoleError;
 use crate::{
     auth::Stores,
     http::AppState,
@@ -124,7 +124,7 @@ pub async fn products(
     store: i64,
     text: &str,
     stocked: bool,
-) -> Result<Vec<FoundProduct>, Refusal> {
+) -> Result<Vec<FoundProduct>, ConsoleError> {
     let is_scan = !has_indexed_word(text);
     let _permit = app.scans.permit_if(is_scan).await?;
     let mut query = QueryBuilder::new("");

@@ -14,8 +14,9 @@ use sqlx::PgPool;
 
 use super::{
     audit::{self, LatestChange},
+    error::ConsoleError,
     form::{FieldKind, Form, check},
-    page::{Frame, Refusal, render},
+    page::{Frame, render},
     show,
 };
 use crate::http::{FormFields, Precondition};
@@ -218,7 +219,7 @@ pub async fn conflict_page(
     subject: &str,
     fields: Vec<(&'static Field, String, (String, String))>,
     mut form: Form,
-) -> Result<Response, Refusal> {
+) -> Result<Response, ConsoleError> {
     let mut conflicts = Vec::new();
     for (field, now, (theirs, mine)) in fields {
         form.set(&format!("{WAS}{}", field.name), now);

@@ -2,7 +2,7 @@
 
 use axum::response::{IntoResponse, Redirect, Response};
 
-use super::{form::Form, query::Query};
+use super::query::Query;
 
 /// What the previous request did, by the word in `done=`: a page shows no text that comes with its address.
 const NOTICES: &[(&str, &str)] = &[
@@ -60,12 +60,6 @@ pub fn redirect_with_flash(path: &str, word: &'static str) -> Response {
 pub fn toggled(query: &Query, section: &str, page: &str, is_active: bool) -> Response {
     let word = if is_active { "activated" } else { "deactivated" };
     redirect_with_flash(&query.way_back(section, page), word)
-}
-
-/// Goes on after something was made: to its page, or to the form of another one, where that was asked for.
-pub fn made(form: &Form, page: &str, another: &str) -> Response {
-    let path = if form.is_checked("another") { another } else { page };
-    redirect_with_flash(path, "created")
 }
 
 #[cfg(test)]

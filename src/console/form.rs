@@ -10,7 +10,7 @@ use axum::{
 use uuid::Uuid;
 use xxhash_rust::xxh3::Xxh3;
 
-use super::{operator::Operator, page::Refusal};
+use super::{error::ConsoleError, operator::Operator};
 use crate::{
     http::{ApiError, Body, Caller, FieldErrors, FormFields},
     idempotency::KeyedRequest,
@@ -94,10 +94,10 @@ impl Form {
     }
 
     /// The same, after a command refused it: it is shown again, with what is wrong. What the form is about may be gone by now.
-    pub fn refused(self, error: ApiError) -> Result<Self, Refusal> {
+    pub fn refused(self, error: ApiError) -> Result<Self, ConsoleError> {
         error.log();
         match error.status() {
-            StatusCode::NOT_FOUND => Err(Refusal::NotFound),
+            StatusCode::NOT_FOUND => Err(ConsoleError::NotFound),
             // The key was used for what was typed before: for anything else it takes another.
             StatusCode::UNPROCESSABLE_ENTITY => Ok(Self {
                 key: Uuid::now_v7().to_string(),
@@ -240,17 +240,17 @@ impl Form {
 }
 
 impl<S: Send + Sync> FromRequest<S> for Form {
-    type Rejection = Refusal;
+    type Rejection = ConsoleError;
 
-    async fn from_request(request: Request, _: &S) -> Result<Self, Refusal> {
+    async fn from_request(request: Request, _: &S) -> Result<Self, ConsoleError> {
         let (longest, most_fields) = match request.extensions().get::<Operator>() {
             Some(_) => OF_OPERATORS,
             None => OF_STRANGERS,
         };
         let body = Body::receive(request, longest).await;
-        let bytes = body.form().map_err(Refusal::Unreadable)?;
+        let bytes = body.form().map_err(ConsoleError::Unreadable)?;
         if form_urlencoded::parse(bytes).nth(most_fields).is_some() {
-            return Err(Refusal::Unreadable(StatusCode::PAYLOAD_TOO_LARGE));
+            return Err(ConsoleError::Unreadable(StatusCode::PAYLOAD_TOO_LARGE));
         }
         // Browsers end a line as the network does, texts within Afforo do not.
         let fields = form_urlencoded::parse(bytes).map(|(name, value)| {
@@ -316,7 +316,7 @@ mod tests {
         let refused = Form::from_request(request, &()).await;
         assert!(matches!(
             refused,
-            Err(Refusal::Unreadable(StatusCode::BAD_REQUEST))
+            Err(ConsoleError::Unreadable(StatusCode::BAD_REQUEST))
         ));
     }
 
@@ -343,6 +343,6 @@ mod tests {
         assert_ne!(form.key(), "k");
 
         let gone = form.refused(ApiError::NotFound("Product"));
-        assert!(matches!(gone, Err(Refusal::NotFound)));
+        assert!(matches!(gone, Err(ConsoleError::NotFound)));
     }
 }

@@ -13,9 +13,10 @@ use axum_extra::extract::SignedCookieJar;
 use sqlx::PgPool;
 
 use super::{
+    error::ConsoleError,
     form::Form,
     operator::Operator,
-    page::{Frame, Refusal, render},
+    page::{Frame, render},
     query::Query,
     session::{self, Current, SessionCookie, Visitor},
     state::Console,
@@ -55,7 +56,7 @@ async fn show(
     State(db): State<PgPool>,
     operator: Option<Operator>,
     query: Query,
-) -> Result<Response, Refusal> {
+) -> Result<Response, ConsoleError> {
     let next = after(query.text("next"));
     if operator.is_some() {
         return Ok(Redirect::to(next).into_response());
@@ -103,7 +104,7 @@ async fn log_in(
     cookie: SessionCookie,
     jar: SignedCookieJar,
     mut form: Form,
-) -> Result<Response, Refusal> {
+) -> Result<Response, ConsoleError> {
     let credentials = Credentials {
         username: form.text("username").trim().to_owned(),
         password: form.text("password").into(),
@@ -150,7 +151,7 @@ async fn log_out(
     Visitor(visit): Visitor,
     cookie: SessionCookie,
     jar: SignedCookieJar,
-) -> Result<Response, Refusal> {
+) -> Result<Response, ConsoleError> {
     if let Some(Current(account)) = current {
         console.logins.log_out(&account, &visit).await?;
     }

@@ -8,6 +8,7 @@
 //! | `console` | what all pages share |
 //! | `session` | the cookie of a browser, and whose it is |
 //! | `operator` | who is logged in |
+//! | `error` | why there is no page |
 //! | `flash` | what a page says about the request before it |
 //! | `form` | what was typed into a form, and what is wrong with it |
 //! | `edit` | which fields of a form were changed, and conflicts with changes of others |
@@ -29,6 +30,7 @@ mod chart;
 mod choices;
 mod confirm;
 mod edit;
+mod error;
 mod flash;
 mod form;
 mod jobs;
@@ -56,14 +58,15 @@ mod timespan;
 use axum::{
     Router,
     http::{HeaderName, HeaderValue, header},
-    middleware::{from_fn, from_fn_with_state},
+    middleware::{from_fn, from_fn_with_state, map_response},
     response::{IntoResponse, Response},
     routing::any,
 };
 use tower_http::csrf::CsrfLayer;
 
+pub use error::ConsoleError;
 pub use operator::Operator;
-pub use page::{Frame, Refusal};
+pub use page::Frame;
 pub use state::Console;
 
 use crate::http::{self, AppState};
@@ -90,7 +93,7 @@ pub fn router(console: Console, logins: RateLimitLayer) -> Router<AppState> {
         .merge(selected::router())
         .merge(access::router())
         .merge(account::router())
-        .route("/admin/{*path}", any(async || Refusal::NotFound))
+        .route("/admin/{*path}", any(async || ConsoleError::NotFound))
         .method_not_allowed_fallback(page::one_step_up);
     pages
         .layer(from_fn(session::require))
@@ -99,7 +102,8 @@ pub fn router(console: Console, logins: RateLimitLayer) -> Router<AppState> {
         .merge(setup::router())
         .layer(from_fn_with_state(console.clone(), session::read))
         .layer(from_fn(http::retry_read))
-        .layer(CsrfLayer::new().with_rejection_response(|_| Refusal::Elsewhere.into_response()))
+        .layer(CsrfLayer::new().with_rejection_response(|_| ConsoleError::Elsewhere.into_response()))
+        .layer(map_response(async |response| page::error_page(response, None)))
         .layer(tower::util::MapResponseLayer::new(add_headers))
         .layer(tower::util::MapRequestLayer::new(session::keep_own_cookies))
         .merge(assets::router())

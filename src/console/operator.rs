@@ -8,7 +8,7 @@ use axum::{
     response::{IntoResponse, Redirect, Response},
 };
 
-use super::page::Refusal;
+use super::error::ConsoleError;
 use crate::{auth::Scope, http::Caller};
 
 /// A person with an account, as a page sees them. A page that asks for one sends everybody else to the login.
@@ -44,8 +44,8 @@ impl Operator {
     }
 
     /// Refuses what the operator may not do.
-    pub fn require(&self, may: bool) -> Result<(), Refusal> {
-        if may { Ok(()) } else { Err(Refusal::Forbidden) }
+    pub fn require(&self, may: bool) -> Result<(), ConsoleError> {
+        if may { Ok(()) } else { Err(ConsoleError::Forbidden) }
     }
 }
 

@@ -1,4 +1,4 @@
-//! The frame around a page, and what is shown instead of one.
+//! The frame around a page, and the page of an error.
 
 use std::borrow::Cow;
 
@@ -9,13 +9,13 @@ use axum::{
     response::{Html, IntoResponse, Redirect, Response},
 };
 
-use super::{flash, operator::Operator, query::Query};
-use crate::{
-    auth::{HashError, Scope, login::LoginError},
-    db,
-    http::{ApiError, ScansBusy, note_error},
-    telemetry::LineLimit,
+use super::{
+    error::{ConsoleError, Explanation},
+    flash,
+    operator::Operator,
+    query::Query,
 };
+use crate::auth::Scope;
 
 /// The frame around a page. Templates extend `frame.html` and have a field `frame` of this type.
 #[derive(Clone, Debug)]
@@ -159,97 +159,29 @@ pub fn render(template: &impl Template) -> Response {
     }
 }
 
-/// Log lines a minute about forms of other sites, and about a database that does not answer.
-static FOREIGN_FORMS: LineLimit = LineLimit::new(10);
-static FAILURES: LineLimit = LineLimit::new(100);
-
-/// Why there is no page.
-#[derive(Debug, thiserror::Error)]
-pub enum Refusal {
-    /// 404.
-    #[error("there is no such page")]
-    NotFound,
-    /// 403: the account may not do that.
-    #[error("this needs an account that may do it")]
-    Forbidden,
-    /// 403: a form of another site.
-    #[error("the form came from elsewhere")]
-    Elsewhere,
-    /// What was sent is no form of the console, or too long for one: 400, 408, 413, 415 or 503.
-    #[error("the form could not be read")]
-    Unreadable(StatusCode),
-    /// A command refused what needs no form, with this status and for this reason.
-    #[error("{1}")]
-    Api(StatusCode, String),
-    /// 503: too many passwords wait to be looked at; 500: one could not be.
-    #[error(transparent)]
-    Password(#[from] HashError),
-    /// 503 or 500: the database failed.
-    #[error(transparent)]
-    Database(#[from] sqlx::Error),
-}
-
-impl From<ScansBusy> for Refusal {
-    fn from(busy: ScansBusy) -> Self {
-        Self::Api(StatusCode::SERVICE_UNAVAILABLE, busy.to_string())
-    }
-}
-
-impl From<LoginError> for Refusal {
-    fn from(error: LoginError) -> Self {
-        match error {
-            LoginError::Password(error) => error.into(),
-            LoginError::Database(error) => error.into(),
-        }
-    }
-}
-
-impl From<ApiError> for Refusal {
-    fn from(error: ApiError) -> Self {
-        error.log();
-        match error.status() {
-            StatusCode::NOT_FOUND => Self::NotFound,
-            StatusCode::FORBIDDEN => Self::Forbidden,
-            status => Self::Api(status, error.text().into_owned()),
-        }
-    }
-}
-
 #[derive(Template)]
-#[template(path = "refusal.html")]
-struct RefusalPage {
+#[template(path = "error.html")]
+struct ErrorPage {
     frame: Frame,
     heading: &'static str,
     text: Cow<'static, str>,
 }
 
-/// What a refusal says: it goes with the response, to be said in the frame of whoever is logged in.
-#[derive(Clone, Debug)]
-struct Said {
-    heading: &'static str,
-    text: Cow<'static, str>,
-}
-
-impl Said {
-    fn page(self, frame: Frame) -> Response {
-        render(&RefusalPage {
-            frame,
-            heading: self.heading,
-            text: self.text,
-        })
-    }
-}
-
-/// Gives a refusal the frame of whoever is logged in: it knew only that it was none of their pages. Any other response stays
-/// as it is.
-pub fn framed(mut response: Response, operator: &Operator) -> Response {
-    let Some(said) = response.extensions_mut().remove::<Said>() else {
+/// Renders the page of an error in the frame of the operator, if there is one. Any other response stays as it is.
+pub fn error_page(mut response: Response, operator: Option<&Operator>) -> Response {
+    let Some(Explanation { heading, text }) = response.extensions_mut().remove() else {
         return response;
     };
-    let frame = Frame::new(operator, "", said.heading);
+    let frame = match operator {
+        Some(operator) => Frame::new(operator, "", heading),
+        None => Frame::alone(heading),
+    };
+    let page = render(&ErrorPage { frame, heading, text });
     let (mut parts, _) = response.into_parts();
+    let (rendered, body) = page.into_parts();
+    parts.headers.extend(rendered.headers);
     parts.headers.remove(header::CONTENT_LENGTH);
-    Response::from_parts(parts, said.page(frame).into_body())
+    Response::from_parts(parts, body)
 }
 
 /// A page is asked for where there are only forms to be sent to: it was loaded anew after a form was refused, say. What it
@@ -260,93 +192,7 @@ pub async fn one_step_up(method: Method, uri: Uri) -> Response {
         Some((up, _)) if [Method::GET, Method::HEAD].contains(&method) => {
             Redirect::to(&format!("{up}/")).into_response()
         }
-        _ => (StatusCode::METHOD_NOT_ALLOWED, Refusal::NotFound).into_response(),
-    }
-}
-
-impl IntoResponse for Refusal {
-    fn into_response(self) -> Response {
-        let mut response = StatusCode::OK.into_response();
-        if let Self::Database(error) = &self {
-            note_error(error, &mut response);
-        }
-        let (status, heading, text) = match self {
-            Self::NotFound => (
-                StatusCode::NOT_FOUND,
-                "Not found",
-                "There is nothing here, or nothing that your account may see.".into(),
-            ),
-            Self::Forbidden => {
-                tracing::warn!("a request to the console was refused: the account may not do that");
-                (
-                    StatusCode::FORBIDDEN,
-                    "Not allowed",
-                    "Your account may not do this. A superuser can change what it may do.".into(),
-                )
-            }
-            Self::Elsewhere => {
-                if let Some(left_out) = FOREIGN_FORMS.admit(None) {
-                    tracing::warn!(left_out, "a form that another site sent was refused");
-                }
-                (
-                    StatusCode::FORBIDDEN,
-                    "Not from here",
-                    "This form was sent by another site, and nothing was done. Open the page in the console and send it there.".into(),
-                )
-            }
-            Self::Unreadable(StatusCode::PAYLOAD_TOO_LARGE) => (
-                StatusCode::PAYLOAD_TOO_LARGE,
-                "Too long",
-                "What was sent is longer than a form may be. Nothing was changed.".into(),
-            ),
-            Self::Unreadable(status) => (
-                status,
-                "Not understood",
-                "What was sent could not be read as a form. Nothing was changed.".into(),
-            ),
-            Self::Api(status, reason) if reason.is_empty() => {
-                (status, "Not done", "Nothing was changed.".into())
-            }
-            Self::Api(status, reason) => (status, "Not done", Cow::Owned(reason)),
-            Self::Password(HashError::Busy) => (
-                StatusCode::SERVICE_UNAVAILABLE,
-                "Try again",
-                "Many log in at this moment. Nothing was changed.".into(),
-            ),
-            Self::Password(error) => {
-                tracing::error!(%error, "a page of the console failed");
-                (
-                    StatusCode::INTERNAL_SERVER_ERROR,
-                    "This went wrong",
-                    "The password could not be looked at. Nothing was changed.".into(),
-                )
-            }
-            Self::Database(error) => {
-                if let Some(left_out) = FAILURES.admit(None) {
-                    tracing::error!(
-                        error = &error as &dyn std::error::Error,
-                        left_out,
-                        "a page of the console failed"
-                    );
-                }
-                (
-                    StatusCode::SERVICE_UNAVAILABLE,
-                    "Try again",
-                    if db::is_lost_commit(&error) {
-                        "The connection to the database was lost in the moment of the commit: whether this was done is not known. Look before you try again.".into()
-                    } else {
-                        "The database did not answer this request. Nothing was changed.".into()
-                    },
-                )
-            }
-        };
-        let said = Said { heading, text };
-        let noted = std::mem::take(response.extensions_mut());
-        let mut response = said.clone().page(Frame::alone(heading));
-        *response.status_mut() = status;
-        response.extensions_mut().extend(noted);
-        response.extensions_mut().insert(said);
-        response
+        _ => (StatusCode::METHOD_NOT_ALLOWED, ConsoleError::NotFound).into_response(),
     }
 }
 
@@ -355,11 +201,11 @@ impl IntoResponse for Refusal {
 pub struct Id(pub i64);
 
 impl<S: Send + Sync> FromRequestParts<S> for Id {
-    type Rejection = Refusal;
+    type Rejection = ConsoleError;
 
-    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Refusal> {
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, ConsoleError> {
         let path = Path::<String>::from_request_parts(parts, state).await;
         let id = path.ok().and_then(|Path(id)| id.parse().ok());
-        id.map(Self).ok_or(Refusal::NotFound)
+        id.map(Self).ok_or(ConsoleError::NotFound)
     }
 }

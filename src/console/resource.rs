@@ -14,10 +14,11 @@ use sqlx::PgPool;
 use super::{
     confirm::{Confirm, Fate},
     edit::{self, Edit, Field},
+    error::ConsoleError,
     flash,
     form::{FieldKind, Form},
     operator::Operator,
-    page::{Frame, Id, Refusal, render},
+    page::{Frame, Id, render},
     query::Query,
     state::{Console, Created, retry_unfit},
 };
@@ -95,7 +96,7 @@ pub trait Editable: Resource {
     }
 
     /// The page with the form.
-    fn editor(_db: &PgPool, editor: Editor) -> impl Future<Output = Result<Response, Refusal>> + Send {
+    fn editor(_db: &PgPool, editor: Editor) -> impl Future<Output = Result<Response, ConsoleError>> + Send {
         async move {
             let html = render(&editor);
             Ok(editor.form.shown(html))
@@ -135,7 +136,7 @@ pub async fn blank<R: Editable>(
     operator: Operator,
     query: Query,
     State(db): State<PgPool>,
-) -> Result<Response, Refusal> {
+) -> Result<Response, ConsoleError> {
     operator.require(operator.writes_catalogue())?;
     let frame = Frame::new(&operator, R::SECTION, format!("New {}", R::NAME)).after(&query);
     R::editor(&db, Editor::new::<R>(frame, &query, None, R::blank(&query))).await
@@ -146,7 +147,7 @@ pub async fn create<R: Editable>(
     query: Query,
     State(console): State<Console>,
     form: Form,
-) -> Result<Response, Refusal> {
+) -> Result<Response, ConsoleError> {
     operator.require(operator.writes_catalogue())?;
     let names: Vec<&str> = R::FIELDS.iter().map(|field| field.name).collect();
     let source = R::FIELDS.iter().fold(FormFields::default(), |source, field| {
@@ -163,7 +164,8 @@ pub async fn create<R: Editable>(
         Ok(created) => {
             let page = R::page_of(created.id) + &query.kept();
             let another = format!("{}new/{}", R::SECTION, R::another(&query, &form));
-            Ok(flash::made(&form, &page, &another))
+            let path = if form.is_checked("another") { another } else { page };
+            Ok(flash::redirect_with_flash(&path, "created"))
         }
         Err(error) => {
             let frame = Frame::new(&operator, R::SECTION, format!("New {}", R::NAME));
@@ -178,7 +180,7 @@ pub async fn edit<R: Editable>(
     query: Query,
     State(db): State<PgPool>,
     Id(id): Id,
-) -> Result<Response, Refusal> {
+) -> Result<Response, ConsoleError> {
     operator.require(R::may_write(&operator))?;
     let record = find::<R>(&db, &operator, id).await?;
     let frame = Frame::new(&operator, R::SECTION, format!("Edit {}", title::<R>(&record)));
@@ -192,7 +194,7 @@ pub async fn save<R: Editable>(
     State(console): State<Console>,
     Id(id): Id,
     mut form: Form,
-) -> Result<Response, Refusal> {
+) -> Result<Response, ConsoleError> {
     operator.require(R::may_write(&operator))?;
     let back = query.way_back(R::SECTION, &R::page_of(id));
     let Err(error) = write::<R>(&console, &operator, id, &mut form).await else {
@@ -232,10 +234,10 @@ pub async fn conflict<R: Resource>(
     id: i64,
     page: (Frame, String),
     form: Form,
-) -> Result<Response, Refusal> {
+) -> Result<Response, ConsoleError> {
     let db = &console.app.database.pool;
     let record = R::find(db, &operator.caller.grant.stores, id).await?;
-    let record = record.ok_or(Refusal::NotFound)?;
+    let record = record.ok_or(ConsoleError::NotFound)?;
     let subject = format!("{}:{id}", R::SUBJECT);
     let conflicts = edit::conflicts(&form, (&record, R::FIELDS));
     let mut named = Vec::new();
@@ -252,7 +254,7 @@ pub async fn activate<R: Editable>(
     query: Query,
     State(console): State<Console>,
     Id(id): Id,
-) -> Result<Response, Refusal> {
+) -> Result<Response, ConsoleError> {
     set_active::<R>(&console, &operator, &query, id, true).await
 }
 
@@ -261,7 +263,7 @@ pub async fn deactivate<R: Editable>(
     query: Query,
     State(console): State<Console>,
     Id(id): Id,
-) -> Result<Response, Refusal> {
+) -> Result<Response, ConsoleError> {
     set_active::<R>(&console, &operator, &query, id, false).await
 }
 
@@ -271,7 +273,7 @@ async fn set_active<R: Resource>(
     query: &Query,
     id: i64,
     is_active: bool,
-) -> Result<Response, Refusal> {
+) -> Result<Response, ConsoleError> {
     operator.require(R::may_write(operator))?;
     let (context, source) = (console.context(operator), active(is_active));
     retry_unfit(|| R::update(&context, id, &Unconditional, &source)).await?;
@@ -288,7 +290,7 @@ pub async fn ask<R: Editable>(
     query: Query,
     State(db): State<PgPool>,
     Id(id): Id,
-) -> Result<Response, Refusal> {
+) -> Result<Response, ConsoleError> {
     operator.require(R::may_write(&operator))?;
     let page = question::<R>(&operator, &query, &db, id, Form::of([])).await?;
     Ok(page.into_response())
@@ -300,7 +302,7 @@ pub async fn delete<R: Editable>(
     State(console): State<Console>,
     Id(id): Id,
     form: Form,
-) -> Result<Response, Refusal> {
+) -> Result<Response, ConsoleError> {
     operator.require(R::may_write(&operator))?;
     let context = console.context(&operator);
     match retry_unfit(|| R::delete(&context, id)).await {
@@ -319,7 +321,7 @@ async fn question<R: Editable>(
     db: &PgPool,
     id: i64,
     form: Form,
-) -> Result<Confirm, Refusal> {
+) -> Result<Confirm, ConsoleError> {
     let record = find::<R>(db, operator, id).await?;
     let heading = format!("Delete the {} {}?", R::NAME, title::<R>(&record));
     let path = |action: &str| format!("{}{action}/{}", R::page_of(id), query.keep());
@@ -349,9 +351,9 @@ async fn question<R: Editable>(
 }
 
 /// A record that the operator may see, as JSON.
-async fn find<R: Resource>(db: &PgPool, operator: &Operator, id: i64) -> Result<Value, Refusal> {
+async fn find<R: Resource>(db: &PgPool, operator: &Operator, id: i64) -> Result<Value, ConsoleError> {
     let record = R::find(db, &operator.caller.grant.stores, id).await?;
-    let record = record.ok_or(Refusal::NotFound)?;
+    let record = record.ok_or(ConsoleError::NotFound)?;
     Ok(serde_json::to_value(&record).unwrap_or_default())
 }
 

@@ -18,11 +18,7 @@ use axum_extra::extract::{
 };
 use form_urlencoded::byte_serialize;
 
-use super::{
-    operator::Operator,
-    page::{self, Refusal},
-    state::Console,
-};
+use super::{error::ConsoleError, operator::Operator, page, state::Console};
 use crate::{
     auth::{Account, Token, TokenHash, login::Visit, session},
     http::{Caller, Client, REQUEST_ID, Scheme},
@@ -175,7 +171,7 @@ pub async fn read(State(console): State<Console>, mut request: Request, next: Ne
     let visit = visit(&request, token.map(|token| token.hash()));
     let account = match account_of(&console, &visit).await {
         Ok(account) => account,
-        Err(error) => return Refusal::from(error).into_response(),
+        Err(error) => return ConsoleError::from(error).into_response(),
     };
     let operator = account.as_ref().map(|account| operator(account, &visit));
     request.extensions_mut().insert(Visitor(visit));
@@ -186,7 +182,7 @@ pub async fn read(State(console): State<Console>, mut request: Request, next: Ne
     tracing::Span::current().record("actor", tracing::field::display(account.actor()));
     request.extensions_mut().insert(operator.clone());
     request.extensions_mut().insert(Current(account));
-    page::framed(next.run(request).await, &operator)
+    page::error_page(next.run(request).await, Some(&operator))
 }
 
 fn visit(request: &Request, token: Option<TokenHash>) -> Visit {

@@ -11,9 +11,10 @@ use axum::{
 use axum_extra::extract::SignedCookieJar;
 
 use super::{
+    error::ConsoleError,
     form::Form,
     new_password,
-    page::{Frame, Refusal, render},
+    page::{Frame, render},
     query::Query,
     session::{SessionCookie, Visitor},
     state::Console,
@@ -51,7 +52,7 @@ pub fn router() -> Router<Console> {
     Router::new().route("/admin/setup/", get(show).post(create))
 }
 
-async fn show(State(console): State<Console>, query: Query) -> Result<Response, Refusal> {
+async fn show(State(console): State<Console>, query: Query) -> Result<Response, ConsoleError> {
     let token = query.text("token").to_owned();
     if !setup::is_open(&console.app.database.pool, &console.secret, &token).await? {
         return Ok(over());
@@ -65,7 +66,7 @@ async fn create(
     cookie: SessionCookie,
     jar: SignedCookieJar,
     mut form: Form,
-) -> Result<Response, Refusal> {
+) -> Result<Response, ConsoleError> {
     let db = &console.app.database.pool;
     if !setup::is_open(db, &console.secret, form.text("token")).await? {
         return Ok(over());
@@ -104,7 +105,7 @@ async fn create_first(
     fields: &AccountFields,
     credentials: &Credentials,
     visit: &Visit,
-) -> Result<bool, Refusal> {
+) -> Result<bool, ConsoleError> {
     let hash = password::hash(&credentials.password).await?;
     let mut tx = console.app.database.pool.begin().await?;
     match register::create_first(&mut tx, fields, &hash, &visit.audit_context(Actor::Anyone)).await {

@@ -7,7 +7,7 @@ use serde::{Serialize, Serializer, ser::SerializeMap};
 use super::{
     ApiError,
     rules::Ruled,
-    value::{Object, Value, object},
+    value::{FormFields, Object, Value, object},
 };
 
 /// Whether a request must bring the required fields.
@@ -23,39 +23,6 @@ pub enum Presence {
 pub trait FieldSource: Sync {
     /// The fields, of which the required ones must be there unless `presence` is partial.
     fn fields(&self, presence: Presence) -> Result<Fields<'_>, ApiError>;
-}
-
-/// The fields of a form. A blank text is a text, and a checkbox is a boolean whether it is checked or not.
-#[derive(Clone, Debug, Default)]
-pub struct FormFields<'a>(Vec<(&'static str, Value<'a>)>);
-
-impl<'a> FormFields<'a> {
-    /// Adds a text.
-    #[must_use]
-    pub fn text(mut self, name: &'static str, text: &'a str) -> Self {
-        self.0.push((name, Value::from(text)));
-        self
-    }
-
-    /// Adds a checkbox.
-    #[must_use]
-    pub fn checkbox(mut self, name: &'static str, is_checked: bool) -> Self {
-        self.0.push((name, Value::Bool(is_checked)));
-        self
-    }
-
-    /// Adds a list of objects.
-    #[must_use]
-    pub fn list(mut self, name: &'static str, items: Vec<Self>) -> Self {
-        self.0.push((name, Value::FormList(items)));
-        self
-    }
-
-    /// Whether it has no fields.
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
-    }
 }
 
 impl FieldSource for FormFields<'_> {
@@ -75,10 +42,7 @@ impl<'a> Members<'a> {
     fn get(&self, name: &str) -> Option<Value<'a>> {
         match self {
             Self::Json(object) => object.get(name),
-            Self::Form(FormFields(fields)) => {
-                let field = fields.iter().find(|(known, _)| *known == name);
-                field.map(|(_, value)| value.clone())
-            }
+            Self::Form(fields) => fields.get(name),
         }
     }
 }

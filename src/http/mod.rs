@@ -45,7 +45,7 @@ pub use describe::{
 pub use endpoint::endpoint;
 pub(crate) use error::OUTCOME_UNKNOWN;
 pub use error::{ApiError, Detail, ErrorDetail};
-pub use fields::{FieldErrors, FieldSource, Fields, FormFields, Presence};
+pub use fields::{FieldErrors, FieldSource, Fields, Presence};
 pub use gate::ApiKeyAuth;
 pub use idempotency::{IDEMPOTENT_REPLAYED, IdempotencyKey, IdempotencyStore, Keyed};
 pub use intake::{Intake, IntakeLimits, Shed, Turn, Work};
@@ -62,6 +62,7 @@ pub use scan_limit::{ScanLimit, ScanPermit, ScansBusy};
 pub use state::AppState;
 pub use static_file::StaticFile;
 pub use transfer::without_length;
+pub use value::FormFields;
 pub use write_limit::WriteLimit;
 
 /// Says what is counted here.

@@ -11,8 +11,6 @@ use serde::{
 };
 use serde_json::value::RawValue;
 
-use super::FormFields;
-
 /// A value that borrows from the body.
 #[derive(Clone, Debug)]
 pub enum Value<'a> {
@@ -74,6 +72,45 @@ impl<'a> Value<'a> {
             Self::FormList(forms) => forms.into_iter().map(Self::Form).collect(),
             _ => Vec::new(),
         }
+    }
+}
+
+/// The fields of a form. A blank text is a text, and a checkbox is a boolean whether it is checked or not.
+#[derive(Clone, Debug, Default)]
+pub struct FormFields<'a>(Vec<(&'static str, Value<'a>)>);
+
+impl<'a> FormFields<'a> {
+    /// Adds a text.
+    #[must_use]
+    pub fn text(mut self, name: &'static str, text: &'a str) -> Self {
+        self.0.push((name, Value::from(text)));
+        self
+    }
+
+    /// Adds a checkbox.
+    #[must_use]
+    pub fn checkbox(mut self, name: &'static str, is_checked: bool) -> Self {
+        self.0.push((name, Value::Bool(is_checked)));
+        self
+    }
+
+    /// Adds a list of objects.
+    #[must_use]
+    pub fn list(mut self, name: &'static str, items: Vec<Self>) -> Self {
+        self.0.push((name, Value::FormList(items)));
+        self
+    }
+
+    /// Whether it has no fields.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// The field of that name.
+    pub(super) fn get(&self, name: &str) -> Option<Value<'a>> {
+        let field = self.0.iter().find(|(known, _)| *known == name);
+        field.map(|(_, value)| value.clone())
     }
 }
 

@@ -24,10 +24,11 @@ use crate::{
         audit::{self, Entry},
         confirm::Confirm,
         edit::{self, Edit, Field},
+        error::ConsoleError,
         flash::redirect_with_flash,
         form::Form,
         new_password,
-        page::{Frame, Id, Refusal, render},
+        page::{Frame, Id, render},
         query::{Head, PAGE_SIZE, Pager, Query},
         show::Moment,
         state::Console,
@@ -85,7 +86,7 @@ pub fn router() -> Router<Console> {
         .route("/admin/access/accounts/{id}/delete/", get(ask).post(delete))
 }
 
-async fn list(State(db): State<PgPool>, me: Superuser, mut query: Query) -> Result<Response, Refusal> {
+async fn list(State(db): State<PgPool>, me: Superuser, mut query: Query) -> Result<Response, ConsoleError> {
     let sorted = query.sort(&["username", "role", "last_login", "created"]);
     let filter = Filter {
         text: query.get("q").map(str::to_owned),
@@ -120,7 +121,7 @@ async fn list(State(db): State<PgPool>, me: Superuser, mut query: Query) -> Resu
     }))
 }
 
-async fn blank(State(db): State<PgPool>, me: Superuser) -> Result<Response, Refusal> {
+async fn blank(State(db): State<PgPool>, me: Superuser) -> Result<Response, ConsoleError> {
     let form = Form::of([
         ("role", "viewer".into()),
         ("bound", "all".into()),
@@ -129,7 +130,7 @@ async fn blank(State(db): State<PgPool>, me: Superuser) -> Result<Response, Refu
     page(&db, &me, &form, None).await
 }
 
-async fn create(State(db): State<PgPool>, me: Superuser, mut form: Form) -> Result<Response, Refusal> {
+async fn create(State(db): State<PgPool>, me: Superuser, mut form: Form) -> Result<Response, ConsoleError> {
     let fields = read(&db, &mut form).await?;
     new_password::blame(&mut form, &fields.username, &fields.email);
     if form.is_good() {
@@ -146,8 +147,8 @@ async fn create(State(db): State<PgPool>, me: Superuser, mut form: Form) -> Resu
     page(&db, &me, &form, None).await
 }
 
-async fn show(State(db): State<PgPool>, me: Superuser, Id(id): Id) -> Result<Response, Refusal> {
-    let account = account::get(&db, id).await?.ok_or(Refusal::NotFound)?;
+async fn show(State(db): State<PgPool>, me: Superuser, Id(id): Id) -> Result<Response, ConsoleError> {
+    let account = account::get(&db, id).await?.ok_or(ConsoleError::NotFound)?;
     let form = edit::form_of(&account, FIELDS);
     let form = stores::fill(form, account.stores.as_deref());
     page(&db, &me, &form, Some(&account)).await
@@ -158,8 +159,8 @@ async fn change(
     me: Superuser,
     Id(id): Id,
     mut form: Form,
-) -> Result<Response, Refusal> {
-    let account = account::get(&db, id).await?.ok_or(Refusal::NotFound)?;
+) -> Result<Response, ConsoleError> {
+    let account = account::get(&db, id).await?.ok_or(ConsoleError::NotFound)?;
     stores::resolve(&mut form);
     let fields = read(&db, &mut form).await?;
     form.set("stores", stores::text(fields.stores.as_deref()));
@@ -234,8 +235,8 @@ fn pick<T: Clone>(is_changed: bool, typed: &T, before: &T) -> T {
     if is_changed { typed } else { before }.clone()
 }
 
-async fn conflict(db: &PgPool, me: &Superuser, id: i64, form: Form) -> Result<Response, Refusal> {
-    let account = account::get(db, id).await?.ok_or(Refusal::NotFound)?;
+async fn conflict(db: &PgPool, me: &Superuser, id: i64, form: Form) -> Result<Response, ConsoleError> {
+    let account = account::get(db, id).await?.ok_or(ConsoleError::NotFound)?;
     let mut conflicts = Vec::new();
     for (field, now) in edit::conflicts(&form, (&account, FIELDS)) {
         let mut shown = [now.clone(), field.typed(&form)];
@@ -252,8 +253,8 @@ async fn conflict(db: &PgPool, me: &Superuser, id: i64, form: Form) -> Result<Re
     edit::conflict_page(db, page, &account.subject(), conflicts, form).await
 }
 
-async fn ask(State(db): State<PgPool>, me: Superuser, Id(id): Id) -> Result<Response, Refusal> {
-    let account = account::get(&db, id).await?.ok_or(Refusal::NotFound)?;
+async fn ask(State(db): State<PgPool>, me: Superuser, Id(id): Id) -> Result<Response, ConsoleError> {
+    let account = account::get(&db, id).await?.ok_or(ConsoleError::NotFound)?;
     Ok(question(&me, &account, Form::of([])).into_response())
 }
 
@@ -262,8 +263,8 @@ async fn delete(
     me: Superuser,
     Id(id): Id,
     mut form: Form,
-) -> Result<Response, Refusal> {
-    let account = account::get(&db, id).await?.ok_or(Refusal::NotFound)?;
+) -> Result<Response, ConsoleError> {
+    let account = account::get(&db, id).await?.ok_or(ConsoleError::NotFound)?;
     let mut tx = db.begin().await?;
     match register::delete(&mut tx, id, &me.0.caller.audit_context()).await {
         Ok(_) => {
@@ -302,7 +303,7 @@ fn question(me: &Superuser, account: &Account, form: Form) -> Confirm {
 }
 
 /// What the form makes of an account. What is wrong with it is said at its fields.
-async fn read(db: &PgPool, form: &mut Form) -> Result<AccountFields, Refusal> {
+async fn read(db: &PgPool, form: &mut Form) -> Result<AccountFields, ConsoleError> {
     let role = form.text("role").parse::<Role>();
     if let Err(error) = role {
         form.blame("role", format!("{error}."));
@@ -321,10 +322,10 @@ async fn read(db: &PgPool, form: &mut Form) -> Result<AccountFields, Refusal> {
 }
 
 /// Says why nothing was done.
-fn refuse(form: &mut Form, why: NotDone) -> Result<(), Refusal> {
+fn refuse(form: &mut Form, why: NotDone) -> Result<(), ConsoleError> {
     match why {
         NotDone::Database(error) => return Err(error.into()),
-        NotDone::Gone => return Err(Refusal::NotFound),
+        NotDone::Gone => return Err(ConsoleError::NotFound),
         NotDone::Taken => form.blame("username", why.to_string()),
         NotDone::LastSuperuser | NotDone::NotFirst | NotDone::Conflict => form.blame("", why.to_string()),
     }
@@ -336,7 +337,7 @@ async fn page(
     me: &Superuser,
     form: &Form,
     account: Option<&Account>,
-) -> Result<Response, Refusal> {
+) -> Result<Response, ConsoleError> {
     let entries = match account {
         Some(account) => audit::latest(db, &me.0, &account.subject()).await?,
         None => Vec::new(),

@@ -21,9 +21,10 @@ use crate::{
     },
     console::{
         confirm::Confirm,
+        error::ConsoleError,
         flash::redirect_with_flash,
         form::Form,
-        page::{Frame, Id, Refusal, render},
+        page::{Frame, Id, render},
         query::{Head, PAGE_SIZE, Pager, Query},
         show::Moment,
         state::Console,
@@ -85,7 +86,7 @@ pub fn router() -> Router<Console> {
         .route("/admin/access/keys/{id}/revoke/", get(ask).post(revoke))
 }
 
-async fn list(State(db): State<PgPool>, me: Superuser, query: Query) -> Result<Response, Refusal> {
+async fn list(State(db): State<PgPool>, me: Superuser, query: Query) -> Result<Response, ConsoleError> {
     let sorted = query.sort(&["state", "name", "expires", "used"]);
     let mut keys = query.rows(api_key::list(&db)).await?;
     if let Some(text) = query.get("q") {
@@ -138,12 +139,16 @@ fn sort(keys: &mut [ApiKey], (column, downwards): (&str, bool)) {
     }
 }
 
-async fn blank(State(db): State<PgPool>, me: Superuser) -> Result<Response, Refusal> {
+async fn blank(State(db): State<PgPool>, me: Superuser) -> Result<Response, ConsoleError> {
     let form = Form::of([("bound", "all".into()), ("term", "90".into())]);
     page(&db, &me, &form).await
 }
 
-async fn create(State(console): State<Console>, me: Superuser, mut form: Form) -> Result<Response, Refusal> {
+async fn create(
+    State(console): State<Console>,
+    me: Superuser,
+    mut form: Form,
+) -> Result<Response, ConsoleError> {
     let db = &console.app.database.pool;
     let new = read(db, &mut form).await?;
     if !form.is_good() {
@@ -157,7 +162,7 @@ async fn create(State(console): State<Console>, me: Superuser, mut form: Form) -
 }
 
 /// What the form makes of a key. What is wrong with it is said at its fields.
-async fn read(db: &PgPool, form: &mut Form) -> Result<NewKey, Refusal> {
+async fn read(db: &PgPool, form: &mut Form) -> Result<NewKey, ConsoleError> {
     let name = form.text("name").trim().to_owned();
     if name.is_empty() {
         form.blame("name", "A key needs a name: which program has it?");
@@ -189,7 +194,7 @@ async fn read(db: &PgPool, form: &mut Form) -> Result<NewKey, Refusal> {
     })
 }
 
-async fn page(db: &PgPool, me: &Superuser, form: &Form) -> Result<Response, Refusal> {
+async fn page(db: &PgPool, me: &Superuser, form: &Form) -> Result<Response, ConsoleError> {
     let page = Page {
         frame: me.frame("New key"),
         form,
@@ -199,8 +204,8 @@ async fn page(db: &PgPool, me: &Superuser, form: &Form) -> Result<Response, Refu
     Ok(form.shown(render(&page)))
 }
 
-async fn ask(State(db): State<PgPool>, me: Superuser, Id(id): Id) -> Result<Response, Refusal> {
-    let key = api_key::get(&db, id).await?.ok_or(Refusal::NotFound)?;
+async fn ask(State(db): State<PgPool>, me: Superuser, Id(id): Id) -> Result<Response, ConsoleError> {
+    let key = api_key::get(&db, id).await?.ok_or(ConsoleError::NotFound)?;
     let is_over = key.revoked_at.is_some();
     let question = Confirm {
         frame: me.frame(format!("Revoke the key {}?", key.name)),
@@ -217,7 +222,7 @@ async fn ask(State(db): State<PgPool>, me: Superuser, Id(id): Id) -> Result<Resp
     Ok(question.into_response())
 }
 
-async fn revoke(State(db): State<PgPool>, me: Superuser, Id(id): Id) -> Result<Response, Refusal> {
+async fn revoke(State(db): State<PgPool>, me: Superuser, Id(id): Id) -> Result<Response, ConsoleError> {
     let mut tx = db.begin().await?;
     let revoked = api_key::revoke(&mut tx, id, &me.0.caller.audit_context()).await?;
     db::commit(tx).await?;

@@ -11,11 +11,7 @@ use axum::{
     response::{IntoResponse, Response},
 };
 
-use super::{
-    operator::Operator,
-    page::{Frame, Refusal},
-    state::Console,
-};
+use super::{error::ConsoleError, operator::Operator, page::Frame, state::Console};
 use crate::auth::Scope;
 
 const SECTION: &str = "/admin/access/";
@@ -41,7 +37,7 @@ impl<S: Sync> FromRequestParts<S> for Superuser {
         if operator.may(Scope::Admin) {
             Ok(Self(operator))
         } else {
-            Err(Refusal::Forbidden.into_response())
+            Err(ConsoleError::Forbidden.into_response())
         }
     }
 }

@@ -11,8 +11,9 @@ use axum::{Router, extract::State, response::Response, routing::get};
 use sqlx::PgPool;
 
 use super::{
+    error::ConsoleError,
     operator::Operator,
-    page::{Frame, Id, Refusal, render},
+    page::{Frame, Id, render},
     query::Query,
     show,
     state::Console,
@@ -51,7 +52,11 @@ struct List {
     older: String,
 }
 
-async fn list(operator: Operator, mut query: Query, State(db): State<PgPool>) -> Result<Response, Refusal> {
+async fn list(
+    operator: Operator,
+    mut query: Query,
+    State(db): State<PgPool>,
+) -> Result<Response, ConsoleError> {
     operator.require(operator.sees_audit())?;
     let sees_all = operator.may(Scope::Admin);
     let days = (query.read_day("from"), query.read_day("to"));
@@ -77,10 +82,10 @@ struct Detail {
     same: Vec<Field>,
 }
 
-async fn show(operator: Operator, State(db): State<PgPool>, Id(id): Id) -> Result<Response, Refusal> {
+async fn show(operator: Operator, State(db): State<PgPool>, Id(id): Id) -> Result<Response, ConsoleError> {
     operator.require(operator.sees_audit())?;
     let found = queries::get(&db, id, operator.may(Scope::Admin)).await?;
-    let (entry, change) = found.ok_or(Refusal::NotFound)?;
+    let (entry, change) = found.ok_or(ConsoleError::NotFound)?;
     let (changed, same) = change::fields(&change).into_iter().partition(Field::is_changed);
     Ok(render(&Detail {
         frame: Frame::new(&operator, SECTION, format!("{} · entry {id}", entry.action)),

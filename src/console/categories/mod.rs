@@ -10,9 +10,10 @@ use super::{
     audit::{self, Entry},
     confirm::{Fate, pieces},
     edit::Field,
+    error::ConsoleError,
     form::Form,
     operator::Operator,
-    page::{Frame, Id, Refusal, render},
+    page::{Frame, Id, render},
     query::{Head, Pager, Query},
     resource::{Editable, Resource, ask, blank, create, delete, edit, save},
     show,
@@ -55,7 +56,7 @@ struct List {
     writes: bool,
 }
 
-async fn list(operator: Operator, query: Query, State(db): State<PgPool>) -> Result<Response, Refusal> {
+async fn list(operator: Operator, query: Query, State(db): State<PgPool>) -> Result<Response, ConsoleError> {
     let mut rows = query.rows(queries::list(&db, &query)).await?;
     let pager = query.pager(&mut rows, None);
     let sorted = query.sort(&queries::COLUMNS);
@@ -90,8 +91,8 @@ async fn show(
     query: Query,
     State(db): State<PgPool>,
     Id(id): Id,
-) -> Result<Response, Refusal> {
-    let category = queries::get(&db, id).await?.ok_or(Refusal::NotFound)?;
+) -> Result<Response, ConsoleError> {
+    let category = queries::get(&db, id).await?.ok_or(ConsoleError::NotFound)?;
     Ok(render(&Detail {
         frame: Frame::new(&operator, SECTION, &category.name).after(&query),
         entries: audit::latest(&db, &operator, &format!("category:{id}")).await?,

@@ -12,13 +12,8 @@ use super::{SECTION, letters};
 use crate::{
     audit,
     console::{
-        confirm::Confirm,
-        flash,
-        form::Form,
-        operator::Operator,
-        page::{Frame, Refusal},
-        query::Query,
-        state::Console,
+        confirm::Confirm, error::ConsoleError, flash, form::Form, operator::Operator, page::Frame,
+        query::Query, state::Console,
     },
     db,
     worker::{
@@ -29,12 +24,12 @@ use crate::{
 use apalis_redis_queue::QueueError;
 
 /// The letter that a request names, if the operator may see it.
-async fn named(db: &PgPool, operator: &Operator, query: &Query) -> Result<LetterId, Refusal> {
-    let letter = query.text("letter").parse().map_err(|_| Refusal::NotFound)?;
+async fn named(db: &PgPool, operator: &Operator, query: &Query) -> Result<LetterId, ConsoleError> {
+    let letter = query.text("letter").parse().map_err(|_| ConsoleError::NotFound)?;
     if letters::is_visible(db, operator, &letter).await? {
         Ok(letter)
     } else {
-        Err(Refusal::NotFound)
+        Err(ConsoleError::NotFound)
     }
 }
 
@@ -42,7 +37,7 @@ pub async fn retry(
     operator: Operator,
     query: Query,
     State(console): State<Console>,
-) -> Result<Response, Refusal> {
+) -> Result<Response, ConsoleError> {
     operator.require(operator.retries_jobs())?;
     let db = &console.app.database.pool;
     let letter = named(db, &operator, &query).await?;
@@ -53,7 +48,7 @@ pub async fn retry(
     Ok(flash::redirect_with_flash(SECTION, "retried"))
 }
 
-pub async fn retry_all(operator: Operator, State(console): State<Console>) -> Result<Response, Refusal> {
+pub async fn retry_all(operator: Operator, State(console): State<Console>) -> Result<Response, ConsoleError> {
     operator.require(operator.retries_jobs() && operator.sees_jobs())?;
     let db = &console.app.database.pool;
     let of_database = dead_letters::retry_database(db).await?;
@@ -77,7 +72,11 @@ pub async fn retry_all(operator: Operator, State(console): State<Console>) -> Re
     Ok(flash::redirect_with_flash(SECTION, word))
 }
 
-pub async fn ask(operator: Operator, query: Query, State(db): State<PgPool>) -> Result<Response, Refusal> {
+pub async fn ask(
+    operator: Operator,
+    query: Query,
+    State(db): State<PgPool>,
+) -> Result<Response, ConsoleError> {
     operator.require(operator.rules_jobs())?;
     let letter = named(&db, &operator, &query).await?;
     Ok(question(&operator, &letter).into_response())
@@ -111,7 +110,7 @@ pub async fn discard(
     operator: Operator,
     query: Query,
     State(console): State<Console>,
-) -> Result<Response, Refusal> {
+) -> Result<Response, ConsoleError> {
     operator.require(operator.rules_jobs())?;
     let db = &console.app.database.pool;
     let letter = named(db, &operator, &query).await?;
@@ -130,13 +129,13 @@ pub async fn run(
     query: Query,
     State(console): State<Console>,
     form: Form,
-) -> Result<Response, Refusal> {
+) -> Result<Response, ConsoleError> {
     operator.require(operator.rules_jobs())?;
     let (db, name) = (&console.app.database.pool, query.text("schedule"));
     let now = db::now(db).await?;
     let queued = worker::run_now(&console.queues, name, form.key(), now).await?;
     let Some(id) = queued else {
-        return Err(Refusal::NotFound);
+        return Err(ConsoleError::NotFound);
     };
     let subject = Some(format!("schedule:{name}"));
     log(db, &operator, "schedule.run", subject, Some(json!({ "job": id }))).await?;
@@ -155,7 +154,7 @@ async fn log(
     audit::record(db, &by, action, subject, (None, after.as_ref())).await
 }
 
-impl From<QueueError> for Refusal {
+impl From<QueueError> for ConsoleError {
     fn from(error: QueueError) -> Self {
         tracing::warn!(%error, "Redis did not do what an operator asked for");
         let reason = "Redis did not answer, so it is not known whether this was done. Look, and try again.";
@@ -163,7 +162,7 @@ impl From<QueueError> for Refusal {
     }
 }
 
-impl From<RetryError> for Refusal {
+impl From<RetryError> for ConsoleError {
     fn from(error: RetryError) -> Self {
         match error {
             RetryError::Database(error) => error.into(),
@@ -172,7 +171,7 @@ impl From<RetryError> for Refusal {
     }
 }
 
-impl From<RunError> for Refusal {
+impl From<RunError> for ConsoleError {
     fn from(error: RunError) -> Self {
         match error {
             RunError::Queue(error) => error.into(),

@@ -13,8 +13,9 @@ use super::{
 };
 use crate::{
     console::{
+        error::ConsoleError,
         operator::Operator,
-        page::{Frame, Refusal, render},
+        page::{Frame, render},
         query::Query,
         show,
         state::Console,
@@ -74,7 +75,7 @@ pub async fn show(
     operator: Operator,
     mut query: Query,
     State(console): State<Console>,
-) -> Result<Response, Refusal> {
+) -> Result<Response, ConsoleError> {
     operator.require(operator.sees_jobs())?;
     let asked = query.read_choice("state", &STATES.map(|state| (state.0, state)));
     let (word, name, state, moment) = asked.unwrap_or(STATES[0]);

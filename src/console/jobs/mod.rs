@@ -20,9 +20,10 @@ use axum::{
 };
 
 use super::{
+    error::ConsoleError,
     form::Form,
     operator::Operator,
-    page::{Frame, Refusal, render},
+    page::{Frame, render},
     query::Query,
     show,
     state::Console,
@@ -84,7 +85,7 @@ async fn overview(
     operator: Operator,
     query: Query,
     State(console): State<Console>,
-) -> Result<Response, Refusal> {
+) -> Result<Response, ConsoleError> {
     let db = &console.app.database.pool;
     let now = db::now(db).await?;
     let scheduled = glance::scheduled(db, now).await?;

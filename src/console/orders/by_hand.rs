@@ -12,10 +12,11 @@ use crate::{
     auth::Scope,
     console::{
         choices::{self, Choice, FoundProduct},
+        error::ConsoleError,
         flash,
         form::Form,
         operator::Operator,
-        page::{Frame, Refusal, render},
+        page::{Frame, render},
         query::Query,
         state::{Console, Created},
     },
@@ -84,13 +85,13 @@ struct Draft {
 fn chosen<'a>(
     products: impl Iterator<Item = &'a str>,
     quantities: impl Iterator<Item = &'a str>,
-) -> Result<Vec<(i64, String)>, Refusal> {
+) -> Result<Vec<(i64, String)>, ConsoleError> {
     products
         .zip(quantities)
         .map(|(id, quantity)| {
             let id = id
                 .parse()
-                .map_err(|_| Refusal::Unreadable(StatusCode::BAD_REQUEST))?;
+                .map_err(|_| ConsoleError::Unreadable(StatusCode::BAD_REQUEST))?;
             Ok((id, quantity.trim().to_owned()))
         })
         .collect()
@@ -98,7 +99,7 @@ fn chosen<'a>(
 
 impl Draft {
     /// Of the query, where a line may be added or removed.
-    fn of_query(query: &Query) -> Result<Self, Refusal> {
+    fn of_query(query: &Query) -> Result<Self, ConsoleError> {
         let mut lines = chosen(query.all("product"), query.all("quantity"))?;
         let removed = query.id("remove");
         lines.retain(|(product, _)| Some(*product) != removed);
@@ -116,7 +117,7 @@ impl Draft {
     }
 
     /// Of the form that was sent.
-    fn of_form(form: &Form) -> Result<Self, Refusal> {
+    fn of_form(form: &Form) -> Result<Self, ConsoleError> {
         let mut lines = chosen(form.all("product"), form.all("quantity"))?;
         // One more than an order may have, so that the command refuses it.
         lines.truncate(MOST_LINES + 1);
@@ -145,7 +146,7 @@ pub async fn show(
     operator: Operator,
     query: Query,
     State(console): State<Console>,
-) -> Result<Response, Refusal> {
+) -> Result<Response, ConsoleError> {
     operator.require(operator.may(Scope::OrdersWrite))?;
     let draft = Draft::of_query(&query)?;
     page(&console, &operator, draft, Form::of([]), None).await
@@ -156,7 +157,7 @@ pub async fn found(
     operator: Operator,
     query: Query,
     State(console): State<Console>,
-) -> Result<Response, Refusal> {
+) -> Result<Response, ConsoleError> {
     operator.require(operator.may(Scope::OrdersWrite))?;
     let draft = Draft::of_query(&query)?;
     let products = find(&console.app, &operator, &draft).await?;
@@ -171,14 +172,14 @@ pub async fn place(
     operator: Operator,
     State(console): State<Console>,
     form: Form,
-) -> Result<Response, Refusal> {
+) -> Result<Response, ConsoleError> {
     operator.require(operator.may(Scope::OrdersWrite))?;
     let draft = Draft::of_form(&form)?;
     if draft
         .store
         .is_some_and(|store| !operator.caller.grant.stores.contains(store))
     {
-        return Err(Refusal::NotFound);
+        return Err(ConsoleError::NotFound);
     }
     let source = source(&form);
     let command = |context| {
@@ -212,7 +213,7 @@ async fn page(
     mut draft: Draft,
     form: Form,
     refusal: Option<ApiError>,
-) -> Result<Response, Refusal> {
+) -> Result<Response, ConsoleError> {
     let db = &console.app.database.pool;
     draft.store = draft
         .store
@@ -250,7 +251,7 @@ async fn page(
     Ok(page.form.shown(html))
 }
 
-async fn find(app: &AppState, operator: &Operator, draft: &Draft) -> Result<Vec<FoundProduct>, Refusal> {
+async fn find(app: &AppState, operator: &Operator, draft: &Draft) -> Result<Vec<FoundProduct>, ConsoleError> {
     match draft.store {
         Some(store) if operator.caller.grant.stores.contains(store) && !draft.search.is_empty() => {
             choices::products(app, store, &draft.search, true).await

@@ -14,8 +14,9 @@ use sqlx::{PgExecutor, PgPool};
 use super::SECTION;
 use crate::{
     console::{
+        error::ConsoleError,
         operator::Operator,
-        page::{Frame, Id, Refusal, render},
+        page::{Frame, Id, render},
         query::Query,
     },
     order::{self, Order, Rejection, RejectionCode, Status},
@@ -71,7 +72,7 @@ pub async fn show(
     query: Query,
     Id(id): Id,
     State(db): State<PgPool>,
-) -> Result<Response, Refusal> {
+) -> Result<Response, ConsoleError> {
     let order = find(&db, &operator, id).await?;
     let rejected = rejected(&db, &order).await?;
     let steps = steps(&db, &order).await?;
@@ -87,16 +88,20 @@ pub async fn show(
 }
 
 /// `/admin/orders/{id}/json/`: what the API answers.
-pub async fn json(operator: Operator, Id(id): Id, State(db): State<PgPool>) -> Result<Response, Refusal> {
+pub async fn json(
+    operator: Operator,
+    Id(id): Id,
+    State(db): State<PgPool>,
+) -> Result<Response, ConsoleError> {
     Ok(Json(find(&db, &operator, id).await?).into_response())
 }
 
-async fn find(db: &PgPool, operator: &Operator, id: i64) -> Result<Order, Refusal> {
-    let order = order::get(db, id).await?.ok_or(Refusal::NotFound)?;
+async fn find(db: &PgPool, operator: &Operator, id: i64) -> Result<Order, ConsoleError> {
+    let order = order::get(db, id).await?.ok_or(ConsoleError::NotFound)?;
     if operator.caller.grant.stores.contains(order.store.id) {
         Ok(order)
     } else {
-        Err(Refusal::NotFound)
+        Err(ConsoleError::NotFound)
     }
 }
 

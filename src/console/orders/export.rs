@@ -16,9 +16,9 @@ use tokio_util::sync::CancellationToken;
 use super::queries::{self, Filter, Range, Row};
 use crate::{
     console::{
+        error::ConsoleError,
         leave::{Leave, Place, Places},
         operator::Operator,
-        page::Refusal,
         query::Query,
         session::Visitor,
         state::Console,
@@ -61,10 +61,13 @@ pub async fn download(
     State(console): State<Console>,
     State(db): State<PgPool>,
     Extension(Exports(places)): Extension<Exports>,
-) -> Result<Response, Refusal> {
+) -> Result<Response, ConsoleError> {
     let Some(place) = places.take(operator.account_id) else {
         let reason = "Other exports are under way. Try again when they have ended.";
-        return Err(Refusal::Api(StatusCode::SERVICE_UNAVAILABLE, reason.to_owned()));
+        return Err(ConsoleError::Api(
+            StatusCode::SERVICE_UNAVAILABLE,
+            reason.to_owned(),
+        ));
     };
     let filter = Filter::read(&db, &mut query, &operator.caller.grant.stores).await?;
     query.require_readable()?;

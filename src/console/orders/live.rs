@@ -27,9 +27,9 @@ use tokio_util::sync::CancellationToken;
 
 use super::queries::{self, Filter, Range, Row};
 use crate::console::{
+    error::ConsoleError,
     leave::{Leave, Place, Places},
     operator::Operator,
-    page::Refusal,
     query::Query,
     session::Visitor,
     state::Console,
@@ -205,7 +205,7 @@ pub async fn stream(
     State(console): State<Console>,
     State(db): State<PgPool>,
     Extension(live): Extension<Live>,
-) -> Result<Response, Refusal> {
+) -> Result<Response, ConsoleError> {
     let Some(place) = live.0.places.take(operator.account_id) else {
         return Ok(StatusCode::SERVICE_UNAVAILABLE.into_response());
     };

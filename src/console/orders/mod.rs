@@ -13,8 +13,9 @@ use sqlx::PgPool;
 
 use super::{
     choices::{self, Choice},
+    error::ConsoleError,
     operator::Operator,
-    page::{Frame, Refusal, render},
+    page::{Frame, render},
     query::{Head, PAGE_SIZE, Pager, Query},
     state::Console,
 };
@@ -55,7 +56,11 @@ pub fn router() -> Router<Console> {
         .layer(Extension(export::Exports::default()))
 }
 
-async fn list(operator: Operator, mut query: Query, State(db): State<PgPool>) -> Result<Response, Refusal> {
+async fn list(
+    operator: Operator,
+    mut query: Query,
+    State(db): State<PgPool>,
+) -> Result<Response, ConsoleError> {
     let granted = &operator.caller.grant.stores;
     let filter = Filter::read(&db, &mut query, granted).await?;
     let (rows, pager) = query.rows(page(&db, &filter, &query)).await?;

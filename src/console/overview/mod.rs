@@ -10,13 +10,14 @@ use sqlx::PgPool;
 
 use super::{
     chart::{self, Bar},
+    error::ConsoleError,
     low::LowStock,
     operator::Operator,
     orders::{
         live_link,
         queries::{self, Filter, Range, Row},
     },
-    page::{Frame, Refusal, render},
+    page::{Frame, render},
     query::Query,
     show::{amount, count},
     state::Console,
@@ -73,7 +74,7 @@ async fn show(
     State(console): State<Console>,
     State(db): State<PgPool>,
     Extension(hours): Extension<Hours>,
-) -> Result<Response, Refusal> {
+) -> Result<Response, ConsoleError> {
     let (now, stores) = (db::now(&db).await?, &operator.caller.grant.stores);
     // Redis is asked meanwhile: should it be away, nobody waits for it twice.
     let (known, jobs) = tokio::join!(known(&db, now, stores, &hours), jobs(&operator, &console));

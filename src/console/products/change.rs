@@ -11,9 +11,10 @@ use crate::{
         choices::Choice,
         confirm::{Fate, pieces},
         edit::{self, Field},
+        error::ConsoleError,
         form::Form,
         operator::Operator,
-        page::{Frame, Refusal, render},
+        page::{Frame, render},
         query::Query,
         resource::{Editable, Editor, Resource},
     },
@@ -101,7 +102,7 @@ impl Editable for Products {
         query.with("category", form.text("category_id"))
     }
 
-    async fn editor(db: &PgPool, editor: Editor) -> Result<Response, Refusal> {
+    async fn editor(db: &PgPool, editor: Editor) -> Result<Response, ConsoleError> {
         let page = Page {
             frame: editor.frame,
             form: editor.form,

@@ -15,8 +15,9 @@ use sqlx::PgPool;
 use super::{
     audit::{self, Entry},
     choices::{self, Choice},
+    error::ConsoleError,
     operator::Operator,
-    page::{Frame, Id, Refusal, render},
+    page::{Frame, Id, render},
     query::{Head, Pager, Query},
     resource::{activate, ask, blank, create, deactivate, delete, edit, save},
     show,
@@ -73,7 +74,7 @@ async fn list(
     mut query: Query,
     State(db): State<PgPool>,
     State(scans): State<ScanLimit>,
-) -> Result<Response, Refusal> {
+) -> Result<Response, ConsoleError> {
     let granted = operator.caller.grant.stores.as_sql_param();
     let filter = Filter::read(&mut query);
     let permit = scans.permit_if(filter.scans()).await?;
@@ -134,8 +135,8 @@ async fn detail(
     query: Query,
     State(db): State<PgPool>,
     Id(id): Id,
-) -> Result<Response, Refusal> {
-    let product = queries::get(&db, id).await?.ok_or(Refusal::NotFound)?;
+) -> Result<Response, ConsoleError> {
+    let product = queries::get(&db, id).await?.ok_or(ConsoleError::NotFound)?;
     let granted = operator.caller.grant.stores.as_sql_param();
     let mut stock = queries::stock(&db, id, granted.as_deref()).await?;
     let shown = usize::try_from(MOST_STORES).unwrap_or(usize::MAX);

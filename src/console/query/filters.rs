@@ -6,7 +6,7 @@ use chrono::{DateTime, Datelike, NaiveDate, Utc};
 use rust_decimal::Decimal;
 
 use super::Query;
-use crate::console::page::Refusal;
+use crate::console::error::ConsoleError;
 
 /// What an error quotes of a parameter, in characters.
 const QUOTED: usize = 40;
@@ -97,9 +97,9 @@ impl Query {
     }
 
     /// Refuses what is no page with controls, if a filter could not be read.
-    pub fn require_readable(&self) -> Result<(), Refusal> {
+    pub fn require_readable(&self) -> Result<(), ConsoleError> {
         if self.has_errors() {
-            return Err(Refusal::Api(StatusCode::BAD_REQUEST, self.refusal()));
+            return Err(ConsoleError::Api(StatusCode::BAD_REQUEST, self.refusal()));
         }
         Ok(())
     }

@@ -16,10 +16,11 @@ use sqlx::PgPool;
 use super::{
     categories::Categories,
     confirm::Fate,
+    error::ConsoleError,
     flash,
     form::Form,
     operator::Operator,
-    page::{Frame, Refusal, render},
+    page::{Frame, render},
     products::Products,
     query::Query,
     resource::{Resource, active},
@@ -95,7 +96,7 @@ pub fn router() -> Router<Console> {
     Router::new().route("/admin/selected/", get(ask).post(act))
 }
 
-async fn ask(operator: Operator, query: Query, State(db): State<PgPool>) -> Result<Response, Refusal> {
+async fn ask(operator: Operator, query: Query, State(db): State<PgPool>) -> Result<Response, ConsoleError> {
     let selection = Selection::read(query.text("of"), query.text("do"), query.all("id"))?;
     operator.require(selection.kind.may_be_written(&operator))?;
     let granted = &operator.caller.grant.stores;
@@ -118,7 +119,11 @@ async fn ask(operator: Operator, query: Query, State(db): State<PgPool>) -> Resu
     }))
 }
 
-async fn act(operator: Operator, State(console): State<Console>, form: Form) -> Result<Response, Refusal> {
+async fn act(
+    operator: Operator,
+    State(console): State<Console>,
+    form: Form,
+) -> Result<Response, ConsoleError> {
     let selection = Selection::read(form.text("of"), form.text("do"), form.all("id"))?;
     operator.require(selection.kind.may_be_written(&operator))?;
     let granted = &operator.caller.grant.stores;
@@ -182,23 +187,23 @@ impl Page {
 
 impl Selection {
     /// What a form says; 404 where that makes no sense, 400 where it names what is no id, or too many.
-    fn read<'a>(of: &str, act: &str, ids: impl Iterator<Item = &'a str>) -> Result<Self, Refusal> {
+    fn read<'a>(of: &str, act: &str, ids: impl Iterator<Item = &'a str>) -> Result<Self, ConsoleError> {
         let kind = Kind::ALL
             .into_iter()
             .find(|kind| kind.word() == of)
-            .ok_or(Refusal::NotFound)?;
+            .ok_or(ConsoleError::NotFound)?;
         let act = Act::ALL
             .into_iter()
             .find(|known| known.word() == act)
-            .ok_or(Refusal::NotFound)?;
+            .ok_or(ConsoleError::NotFound)?;
         if !kind.offers(act) {
-            return Err(Refusal::NotFound);
+            return Err(ConsoleError::NotFound);
         }
         let ids = ids.map(str::parse).collect::<Result<Vec<i64>, _>>();
-        let ids = ids.map_err(|_| Refusal::Unreadable(StatusCode::BAD_REQUEST))?;
+        let ids = ids.map_err(|_| ConsoleError::Unreadable(StatusCode::BAD_REQUEST))?;
         if ids.len() > MOST {
             let reason = format!("At most {MOST} can be checked at a time. Nothing was changed.");
-            return Err(Refusal::Api(StatusCode::BAD_REQUEST, reason));
+            return Err(ConsoleError::Api(StatusCode::BAD_REQUEST, reason));
         }
         Ok(Self { kind, act, ids })
     }

@@ -10,67 +10,24 @@ use sqlx::PgPool;
 use super::{
     SECTION,
     detail::{self, Stock},
+    rows::{StockRows, left},
 };
 use crate::{
-    auth::{Scope, Stores},
+    auth::Scope,
     console::{
-        confirm::{Confirm, Fate, pieces},
-        edit::Field,
+        confirm::Confirm,
+        error::ConsoleError,
         flash,
         form::{FieldKind, Form},
         operator::Operator,
-        page::{Frame, Id, Refusal},
+        page::{Frame, Id},
         query::Query,
         resource::{self, Resource},
         state::{Console, Created, retry_unfit},
     },
-    http::{ApiError, CommandContext, FormFields, Precondition, Presence, Unconditional},
-    inventory::{self, Inventory, commands},
+    http::FormFields,
+    inventory::commands,
 };
-
-/// The stock of a product in a store, as the pages of resources see it.
-#[derive(Debug)]
-pub struct StockRows;
-
-impl Resource for StockRows {
-    const SUBJECT: &'static str = "stock";
-    const SECTION: &'static str = SECTION;
-    const FIELDS: &'static [Field] = &[Field::text(
-        "low_stock_threshold",
-        "Low-stock threshold",
-        "/low_stock_threshold",
-        10,
-    )];
-    type Record = Inventory;
-
-    fn may_write(operator: &Operator) -> bool {
-        operator.may(Scope::InventoryWrite)
-    }
-
-    async fn find(db: &PgPool, stores: &Stores, id: i64) -> sqlx::Result<Option<Inventory>> {
-        let row = inventory::get(db, id).await?;
-        Ok(row.filter(|row| stores.contains(row.store.id)))
-    }
-
-    async fn update(
-        context: &CommandContext,
-        id: i64,
-        expected: &impl Precondition,
-        source: &FormFields<'_>,
-    ) -> Result<(), ApiError> {
-        let updated = commands::update(context, id, expected, source, Presence::Partial).await;
-        updated.map(drop)
-    }
-
-    async fn delete(context: &CommandContext, id: i64) -> Result<(), ApiError> {
-        commands::delete(context, id, &Unconditional).await
-    }
-
-    async fn fate(db: &PgPool, id: i64) -> sqlx::Result<Fate> {
-        let row = inventory::get(db, id).await?;
-        Ok(Ok(left(row.map_or(0, |row| row.quantity.into()))))
-    }
-}
 
 /// A change of the quantity, with its reason.
 pub async fn move_stock(
@@ -79,7 +36,7 @@ pub async fn move_stock(
     Id(id): Id,
     State(console): State<Console>,
     form: Form,
-) -> Result<Response, Refusal> {
+) -> Result<Response, ConsoleError> {
     operator.require(operator.may(Scope::InventoryWrite))?;
     let db = &console.app.database.pool;
     let stock = detail::find(db, &operator, id).await?;
@@ -117,7 +74,7 @@ pub async fn set_threshold(
     Id(id): Id,
     State(console): State<Console>,
     mut form: Form,
-) -> Result<Response, Refusal> {
+) -> Result<Response, ConsoleError> {
     operator.require(operator.may(Scope::InventoryWrite))?;
     let db = &console.app.database.pool;
     let stock = detail::find(db, &operator, id).await?;
@@ -142,7 +99,7 @@ pub async fn ask(
     query: Query,
     Id(id): Id,
     State(db): State<PgPool>,
-) -> Result<Response, Refusal> {
+) -> Result<Response, ConsoleError> {
     operator.require(operator.may(Scope::InventoryWrite))?;
     let stock = detail::find(&db, &operator, id).await?;
     Ok(question(&operator, &query, &stock, Form::of([])).into_response())
@@ -155,7 +112,7 @@ pub async fn delete(
     Id(id): Id,
     State(console): State<Console>,
     form: Form,
-) -> Result<Response, Refusal> {
+) -> Result<Response, ConsoleError> {
     operator.require(operator.may(Scope::InventoryWrite))?;
     let stock = detail::find(&console.app.database.pool, &operator, id).await?;
     let context = console.context(&operator);
@@ -179,18 +136,6 @@ fn question(operator: &Operator, query: &Query, stock: &Stock, form: Form) -> Co
         back: query.way_back(SECTION, &page_of(stock.id)),
         instead: None,
         form,
-    }
-}
-
-/// What becomes of a store's pieces of a product when it no longer keeps it.
-fn left(quantity: i64) -> String {
-    match quantity {
-        0 => "Nothing is left of it.".to_owned(),
-        1 => "The piece that is left goes with it.".to_owned(),
-        left => format!(
-            "The {} that are left go with it.",
-            pieces(left, "piece", "pieces")
-        ),
     }
 }
 

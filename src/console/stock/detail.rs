@@ -7,17 +7,18 @@ use sqlx::PgPool;
 
 use super::{
     SECTION,
-    change::StockRows,
     ledger::{self, Line, Movement},
+    rows::StockRows,
 };
 use crate::{
     auth::Scope,
     console::{
         audit::{self, Entry},
         edit,
+        error::ConsoleError,
         form::Form,
         operator::Operator,
-        page::{Frame, Id, Refusal, render},
+        page::{Frame, Id, render},
         query::{Pager, Query},
         resource::Resource,
     },
@@ -78,7 +79,7 @@ pub struct Stock {
 }
 
 /// The stock of that id, if the operator may see it.
-pub async fn find(db: &PgPool, operator: &Operator, id: i64) -> Result<Stock, Refusal> {
+pub async fn find(db: &PgPool, operator: &Operator, id: i64) -> Result<Stock, ConsoleError> {
     let stores = operator.caller.grant.stores.as_sql_param();
     let stock = sqlx::query_as!(
         Stock,
@@ -93,7 +94,7 @@ pub async fn find(db: &PgPool, operator: &Operator, id: i64) -> Result<Stock, Re
     )
     .fetch_optional(db)
     .await?;
-    stock.ok_or(Refusal::NotFound)
+    stock.ok_or(ConsoleError::NotFound)
 }
 
 pub async fn show(
@@ -101,7 +102,7 @@ pub async fn show(
     query: Query,
     Id(id): Id,
     State(db): State<PgPool>,
-) -> Result<Response, Refusal> {
+) -> Result<Response, ConsoleError> {
     let stock = find(&db, &operator, id).await?;
     let threshold = threshold(&stock);
     page(&db, &operator, &query, stock, moving(), threshold).await
@@ -125,7 +126,7 @@ pub async fn page(
     stock: Stock,
     moving: Form,
     threshold: Form,
-) -> Result<Response, Refusal> {
+) -> Result<Response, ConsoleError> {
     let (movements, pager) = ledger::page(db, stock.id, query).await?;
     let title = format!("{} in {}", stock.product_title, stock.store_name);
     Ok(render(&Page {

@@ -5,6 +5,7 @@ mod detail;
 mod ledger;
 mod new;
 mod queries;
+mod rows;
 
 use askama::Template;
 use axum::{
@@ -17,14 +18,15 @@ use sqlx::PgPool;
 
 use super::{
     choices::{self, Choice},
+    error::ConsoleError,
     operator::Operator,
-    page::{Frame, Refusal, render},
+    page::{Frame, render},
     query::{Head, Pager, Query},
     state::Console,
 };
 use crate::{auth::Scope, http::ScanLimit, product::text::has_indexed_word};
-pub use change::StockRows;
 use queries::{Filter, LAST_UNCOUNTED, Row};
+pub use rows::StockRows;
 
 /// Where the pages of this folder are in the menu.
 const SECTION: &str = "/admin/stock/";
@@ -60,7 +62,7 @@ async fn list(
     mut query: Query,
     State(db): State<PgPool>,
     State(scans): State<ScanLimit>,
-) -> Result<Response, Refusal> {
+) -> Result<Response, ConsoleError> {
     let is_scan = query.get("q").is_some_and(|text| !has_indexed_word(text));
     let permit = scans.permit_if(is_scan).await?;
     let granted = &operator.caller.grant.stores;

@@ -10,10 +10,11 @@ use crate::{
     auth::Scope,
     console::{
         choices::{self, Choice, FoundProduct},
+        error::ConsoleError,
         flash,
         form::{FieldKind, Form},
         operator::Operator,
-        page::{Frame, Refusal, render},
+        page::{Frame, render},
         query::Query,
         state::{Console, Created},
     },
@@ -71,7 +72,7 @@ pub async fn show(
     operator: Operator,
     query: Query,
     State(console): State<Console>,
-) -> Result<Response, Refusal> {
+) -> Result<Response, ConsoleError> {
     operator.require(operator.may(Scope::InventoryWrite))?;
     let typed = ["store_id", "product_id", "quantity", "low_stock_threshold", "q"];
     let form = Form::of(typed.map(|name| (name, query.text(name).to_owned())));
@@ -84,7 +85,7 @@ pub async fn found(
     operator: Operator,
     query: Query,
     State(console): State<Console>,
-) -> Result<Response, Refusal> {
+) -> Result<Response, ConsoleError> {
     operator.require(operator.may(Scope::InventoryWrite))?;
     let form = Form::of(["store_id", "product_id", "q"].map(|name| (name, query.text(name).to_owned())));
     Ok(render(&find(&console.app, &operator, &form).await?))
@@ -95,7 +96,7 @@ pub async fn create(
     query: Query,
     State(console): State<Console>,
     mut form: Form,
-) -> Result<Response, Refusal> {
+) -> Result<Response, ConsoleError> {
     operator.require(operator.may(Scope::InventoryWrite))?;
     let frame = Frame::new(&operator, SECTION, TITLE);
     for (field, sentence) in MISSING {
@@ -129,7 +130,12 @@ pub async fn create(
     }
 }
 
-async fn page(console: &Console, operator: &Operator, frame: Frame, form: Form) -> Result<Response, Refusal> {
+async fn page(
+    console: &Console,
+    operator: &Operator,
+    frame: Frame,
+    form: Form,
+) -> Result<Response, ConsoleError> {
     let page = Page {
         frame,
         stores: choices::stores(&console.app.database.pool, &operator.caller.grant.stores).await?,
@@ -140,7 +146,7 @@ async fn page(console: &Console, operator: &Operator, frame: Frame, form: Form) 
     Ok(page.form.shown(html))
 }
 
-async fn find(app: &AppState, operator: &Operator, form: &Form) -> Result<Found, Refusal> {
+async fn find(app: &AppState, operator: &Operator, form: &Form) -> Result<Found, ConsoleError> {
     let store = form.text("store_id").parse().ok();
     let store = store.filter(|store| operator.caller.grant.stores.contains(*store));
     let search = form.text("q").trim().to_owned();

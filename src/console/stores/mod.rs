@@ -14,9 +14,10 @@ use sqlx::PgPool;
 
 use super::{
     audit::{self, Entry},
+    error::ConsoleError,
     low::LowStock,
     operator::Operator,
-    page::{Frame, Id, Refusal, render},
+    page::{Frame, Id, render},
     query::{Head, Pager, Query},
     resource::{activate, ask, blank, create, deactivate, delete, edit, save},
     show,
@@ -59,7 +60,11 @@ struct List {
     writes: bool,
 }
 
-async fn list(operator: Operator, mut query: Query, State(db): State<PgPool>) -> Result<Response, Refusal> {
+async fn list(
+    operator: Operator,
+    mut query: Query,
+    State(db): State<PgPool>,
+) -> Result<Response, ConsoleError> {
     let granted = operator.caller.grant.stores.as_sql_param();
     let is_active = query.read_activity();
     let rows = queries::list(&db, &query, is_active, granted.as_deref());
@@ -105,7 +110,7 @@ async fn detail(
     query: Query,
     State(db): State<PgPool>,
     Id(id): Id,
-) -> Result<Response, Refusal> {
+) -> Result<Response, ConsoleError> {
     let store = granted(&db, &operator, id).await?;
     Ok(render(&Detail {
         frame: Frame::new(&operator, SECTION, &store.name).after(&query),
@@ -119,9 +124,9 @@ async fn detail(
 }
 
 /// A store that the operator may see.
-async fn granted(db: &PgPool, operator: &Operator, id: i64) -> Result<Store, Refusal> {
+async fn granted(db: &PgPool, operator: &Operator, id: i64) -> Result<Store, ConsoleError> {
     if !operator.caller.grant.stores.contains(id) {
-        return Err(Refusal::NotFound);
+        return Err(ConsoleError::NotFound);
     }
-    queries::get(db, id).await?.ok_or(Refusal::NotFound)
+    queries::get(db, id).await?.ok_or(ConsoleError::NotFound)
 }

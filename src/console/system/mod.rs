@@ -9,8 +9,9 @@ use axum::{Router, extract::State, response::Response, routing::get};
 use chrono::{DateTime, Utc};
 
 use super::{
+    error::ConsoleError,
     operator::Operator,
-    page::{Frame, Refusal, render},
+    page::{Frame, render},
     show,
     state::Console,
 };
@@ -40,7 +41,7 @@ struct Page {
     configuration: Option<Arc<[(String, String)]>>,
 }
 
-async fn page(operator: Operator, State(console): State<Console>) -> Result<Response, Refusal> {
+async fn page(operator: Operator, State(console): State<Console>) -> Result<Response, ConsoleError> {
     let database = &console.app.database;
     let (postgres, redis) = tokio::join!(probe::postgres(&database.probe), probe::redis(&console.queues));
     Ok(render(&Page {

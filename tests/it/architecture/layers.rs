@@ -76,12 +76,6 @@ const REMAINING: &[&[&str]] = &[
     &["auth::login", "auth::login_audit"],
     &["cli::serve", "cli::worker"],
     &[
-        "console::api",
-        "console::form",
-        "console::operator",
-        "console::page",
-    ],
-    &[
         "http::body",
         "http::conditional",
         "http::error",
@@ -89,7 +83,6 @@ const REMAINING: &[&[&str]] = &[
         "http::intake",
         "http::retry",
     ],
-    &["inventory::movements", "inventory::routes"],
     &["server::connection", "server::connections"],
 ];
 

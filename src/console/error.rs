@@ -1,0 +1,162 @@
+//! Why the console has no page to show. Errors are data: the middleware renders them in the frame of the operator.
+
+use std::borrow::Cow;
+
+use axum::{
+    http::StatusCode,
+    response::{IntoResponse, Response},
+};
+
+use crate::{
+    auth::{HashError, login::LoginError},
+    db,
+    http::{ApiError, ScansBusy, note_error},
+    telemetry::LineLimit,
+};
+
+/// Log lines a minute about forms of other sites, and about a database that does not answer.
+static FOREIGN_FORMS: LineLimit = LineLimit::new(10);
+static FAILURES: LineLimit = LineLimit::new(100);
+
+/// Why there is no page.
+#[derive(Debug, thiserror::Error)]
+pub enum ConsoleError {
+    /// 404.
+    #[error("there is no such page")]
+    NotFound,
+    /// 403: the account may not do that.
+    #[error("this needs an account that may do it")]
+    Forbidden,
+    /// 403: a form of another site.
+    #[error("the form came from elsewhere")]
+    Elsewhere,
+    /// What was sent is no form of the console, or too long for one: 400, 408, 413, 415 or 503.
+    #[error("the form could not be read")]
+    Unreadable(StatusCode),
+    /// A command refused what needs no form, with this status and for this reason.
+    #[error("{1}")]
+    Api(StatusCode, String),
+    /// 503: too many passwords wait to be looked at; 500: one could not be.
+    #[error(transparent)]
+    Password(#[from] HashError),
+    /// 503 or 500: the database failed.
+    #[error(transparent)]
+    Database(#[from] sqlx::Error),
+}
+
+impl From<ScansBusy> for ConsoleError {
+    fn from(busy: ScansBusy) -> Self {
+        Self::Api(StatusCode::SERVICE_UNAVAILABLE, busy.to_string())
+    }
+}
+
+impl From<LoginError> for ConsoleError {
+    fn from(error: LoginError) -> Self {
+        match error {
+            LoginError::Password(error) => error.into(),
+            LoginError::Database(error) => error.into(),
+        }
+    }
+}
+
+impl From<ApiError> for ConsoleError {
+    fn from(error: ApiError) -> Self {
+        error.log();
+        match error.status() {
+            StatusCode::NOT_FOUND => Self::NotFound,
+            StatusCode::FORBIDDEN => Self::Forbidden,
+            status => Self::Api(status, error.text().into_owned()),
+        }
+    }
+}
+
+/// What an error says. It goes with the response, which has no body yet.
+#[derive(Clone, Debug)]
+pub struct Explanation {
+    /// What stands above.
+    pub heading: &'static str,
+    /// What there is to say.
+    pub text: Cow<'static, str>,
+}
+
+impl IntoResponse for ConsoleError {
+    fn into_response(self) -> Response {
+        let mut response = StatusCode::OK.into_response();
+        if let Self::Database(error) = &self {
+            note_error(error, &mut response);
+        }
+        let (status, heading, text) = match self {
+            Self::NotFound => (
+                StatusCode::NOT_FOUND,
+                "Not found",
+                "There is nothing here, or nothing that your account may see.".into(),
+            ),
+            Self::Forbidden => {
+                tracing::warn!("a request to the console was refused: the account may not do that");
+                (
+                    StatusCode::FORBIDDEN,
+                    "Not allowed",
+                    "Your account may not do this. A superuser can change what it may do.".into(),
+                )
+            }
+            Self::Elsewhere => {
+                if let Some(left_out) = FOREIGN_FORMS.admit(None) {
+                    tracing::warn!(left_out, "a form that another site sent was refused");
+                }
+                (
+                    StatusCode::FORBIDDEN,
+                    "Not from here",
+                    "This form was sent by another site, and nothing was done. Open the page in the console and send it there.".into(),
+                )
+            }
+            Self::Unreadable(StatusCode::PAYLOAD_TOO_LARGE) => (
+                StatusCode::PAYLOAD_TOO_LARGE,
+                "Too long",
+                "What was sent is longer than a form may be. Nothing was changed.".into(),
+            ),
+            Self::Unreadable(status) => (
+                status,
+                "Not understood",
+                "What was sent could not be read as a form. Nothing was changed.".into(),
+            ),
+            Self::Api(status, reason) if reason.is_empty() => {
+                (status, "Not done", "Nothing was changed.".into())
+            }
+            Self::Api(status, reason) => (status, "Not done", Cow::Owned(reason)),
+            Self::Password(HashError::Busy) => (
+                StatusCode::SERVICE_UNAVAILABLE,
+                "Try again",
+                "Many log in at this moment. Nothing was changed.".into(),
+            ),
+            Self::Password(error) => {
+                tracing::error!(%error, "a page of the console failed");
+                (
+                    StatusCode::INTERNAL_SERVER_ERROR,
+                    "This went wrong",
+                    "The password could not be looked at. Nothing was changed.".into(),
+                )
+            }
+            Self::Database(error) => {
+                if let Some(left_out) = FAILURES.admit(None) {
+                    tracing::error!(
+                        error = &error as &dyn std::error::Error,
+                        left_out,
+                        "a page of the console failed"
+                    );
+                }
+                (
+                    StatusCode::SERVICE_UNAVAILABLE,
+                    "Try again",
+                    if db::is_lost_commit(&error) {
+                        "The connection to the database was lost in the moment of the commit: whether this was done is not known. Look before you try again.".into()
+                    } else {
+                        "The database did not answer this request. Nothing was changed.".into()
+                    },
+                )
+            }
+        };
+        *response.status_mut() = status;
+        response.extensions_mut().insert(Explanation { heading, text });
+        response
+    }
+}

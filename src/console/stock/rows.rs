@@ -1,0 +1,72 @@
+//! Stock rows as a resource: the field that a form edits, and what a deletion takes along.
+
+use sqlx::PgPool;
+
+use super::SECTION;
+use crate::{
+    auth::{Scope, Stores},
+    console::{
+        confirm::{Fate, pieces},
+        edit::Field,
+        operator::Operator,
+        resource::Resource,
+    },
+    http::{ApiError, CommandContext, FormFields, Precondition, Presence, Unconditional},
+    inventory::{self, Inventory, commands},
+};
+
+/// The stock of a product in a store, as the pages of resources see it.
+#[derive(Debug)]
+pub struct StockRows;
+
+impl Resource for StockRows {
+    const SUBJECT: &'static str = "stock";
+    const SECTION: &'static str = SECTION;
+    const FIELDS: &'static [Field] = &[Field::text(
+        "low_stock_threshold",
+        "Low-stock threshold",
+        "/low_stock_threshold",
+        10,
+    )];
+    type Record = Inventory;
+
+    fn may_write(operator: &Operator) -> bool {
+        operator.may(Scope::InventoryWrite)
+    }
+
+    async fn find(db: &PgPool, stores: &Stores, id: i64) -> sqlx::Result<Option<Inventory>> {
+        let row = inventory::get(db, id).await?;
+        Ok(row.filter(|row| stores.contains(row.store.id)))
+    }
+
+    async fn update(
+        context: &CommandContext,
+        id: i64,
+        expected: &impl Precondition,
+        source: &FormFields<'_>,
+    ) -> Result<(), ApiError> {
+        let updated = commands::update(context, id, expected, source, Presence::Partial).await;
+        updated.map(drop)
+    }
+
+    async fn delete(context: &CommandContext, id: i64) -> Result<(), ApiError> {
+        commands::delete(context, id, &Unconditional).await
+    }
+
+    async fn fate(db: &PgPool, id: i64) -> sqlx::Result<Fate> {
+        let row = inventory::get(db, id).await?;
+        Ok(Ok(left(row.map_or(0, |row| row.quantity.into()))))
+    }
+}
+
+/// What becomes of a store's pieces of a product when it no longer keeps it.
+pub fn left(quantity: i64) -> String {
+    match quantity {
+        0 => "Nothing is left of it.".to_owned(),
+        1 => "The piece that is left goes with it.".to_owned(),
+        left => format!(
+            "The {} that are left go with it.",
+            pieces(left, "piece", "pieces")
+        ),
+    }
+}
