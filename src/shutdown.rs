@@ -1,4 +1,4 @@
-//! Signals end the process, or become a cancellation token: everything that runs until told otherwise watches the token.
+//! Shutdown by signal: a cancellation token for everything that runs, or the end of the process.
 
 use std::{
     io,
@@ -14,15 +14,14 @@ use tokio_util::sync::CancellationToken;
 /// The two steps in which a server stops.
 #[derive(Debug, Default)]
 pub struct Stop {
-    /// Cancelled when it is known that the server will stop: it is no longer ready, but still answers whoever comes.
+    /// Cancelled when the shutdown is announced: the server is no longer ready, but still answers.
     pub announced: CancellationToken,
-    /// Cancelled when the listener closes. An answer that goes on and on, such as a stream of events, has to end then: the
-    /// server waits for it as for any other.
+    /// Cancelled when the listener closes. A response without an end of its own, such as a stream of events, must end then.
     pub draining: CancellationToken,
 }
 
 impl Stop {
-    /// A stop that `announced` begins.
+    /// A shutdown that `announced` starts.
     #[must_use]
     pub fn on(announced: CancellationToken) -> Self {
         Self {
@@ -32,8 +31,8 @@ impl Stop {
     }
 }
 
-/// What SIGINT and SIGTERM do. Both have a handler from the start of the program on: for process 1 of a container, the
-/// kernel drops signals that have none.
+/// Handles SIGINT and SIGTERM from the start of the program: the kernel drops signals without a handler for process 1 of a
+/// container.
 #[derive(Clone, Debug)]
 pub struct Signals {
     shutdown: CancellationToken,
@@ -41,8 +40,8 @@ pub struct Signals {
 }
 
 impl Signals {
-    /// Installs the handlers. At first, a signal ends the process at once, with the exit code that a shell gives a
-    /// program which a signal has ended: 130 or 143.
+    /// Installs the handlers. Until [`Self::graceful`], a signal ends the process at once, with a shell's exit code for it: 130 or
+    /// 143.
     ///
     /// # Errors
     /// When the handlers cannot be installed.
@@ -69,8 +68,7 @@ impl Signals {
         Ok(signals)
     }
 
-    /// A token that the first signal from now on cancels. A second signal ends the process at once, with exit code 130,
-    /// for an operator who will not wait.
+    /// A token that the next signal cancels. A second signal ends the process at once, with exit code 130.
     #[must_use]
     pub fn graceful(&self) -> CancellationToken {
         self.is_graceful.store(true, Ordering::SeqCst);
@@ -84,7 +82,7 @@ struct Received {
 }
 
 impl Received {
-    /// Waits for a signal, and returns the exit code that belongs to it.
+    /// Waits for a signal, and returns its exit code.
     async fn next(&mut self) -> i32 {
         let kind = tokio::select! {
             _ = self.interrupt.recv() => SignalKind::interrupt(),
@@ -96,7 +94,7 @@ impl Received {
 
 #[expect(
     clippy::disallowed_methods,
-    reason = "an operator asked for it: either nothing is under way, or this is the second signal"
+    reason = "an operator asked for it: nothing is in progress, or this is the second signal"
 )]
 fn exit(code: i32) {
     std::process::exit(code)

@@ -3,7 +3,7 @@
 use sqlx::{PgConnection, PgExecutor};
 
 use super::model::{Category, CategoryFields};
-use crate::{http::Slice, timestamp::Timestamp};
+use crate::{http::PageQuery, timestamp::Timestamp};
 
 /// Selects categories from `c`, which `$with` defines.
 macro_rules! categories {
@@ -27,15 +27,15 @@ pub async fn count(db: impl PgExecutor<'_>) -> sqlx::Result<i64> {
         .await
 }
 
-pub async fn list(db: impl PgExecutor<'_>, slice: &Slice<Category>) -> sqlx::Result<Vec<Category>> {
-    let (name, id) = &slice.after;
+pub async fn list(db: impl PgExecutor<'_>, page: &PageQuery<Category>) -> sqlx::Result<Vec<Category>> {
+    let (name, id) = &page.after;
     categories!(
         "select * from category where (name, id) > ($1, $2) order by name, id limit $3 offset $4"
             + " order by c.name, c.id",
         name,
         id,
-        slice.limit,
-        slice.offset
+        page.limit,
+        page.offset
     )
     .fetch_all(db)
     .await

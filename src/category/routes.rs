@@ -13,21 +13,16 @@ use crate::{
     auth::Area,
     http::{
         ApiError, AppState, Body, CommandContext, Conflict, IfMatch, Invalid, InvalidParameter, ListParams,
-        ListRequest, Listing, NotFound, Presence, RecordId, Tagged, endpoint,
+        ListRequest, Listing, NotFound, Presence, RecordId, Tagged, api_route,
     },
 };
 
 /// The routes of categories.
 pub fn router() -> OpenApiRouter<AppState> {
     OpenApiRouter::new()
-        .routes(endpoint(
-            routes!(list, create),
-            "GET, POST, HEAD, OPTIONS",
-            Area::Catalog,
-        ))
-        .routes(endpoint(
+        .routes(api_route(routes!(list, create), Area::Catalog))
+        .routes(api_route(
             routes!(retrieve, replace, patch, delete),
-            "GET, PUT, PATCH, DELETE, HEAD, OPTIONS",
             Area::Catalog,
         ))
 }
@@ -39,9 +34,9 @@ async fn list(
     State(db): State<PgPool>,
     list: ListRequest<Category>,
 ) -> Result<Json<Listing<Category>>, ApiError> {
-    let slice = list.slice(queries::count(&db)).await?;
-    let rows = queries::list(&db, &slice).await?;
-    Ok(Json(list.answer(&slice, rows)))
+    let page = list.query(queries::count(&db)).await?;
+    let rows = queries::list(&db, &page).await?;
+    Ok(Json(list.answer(&page, rows)))
 }
 
 /// Create a category.

@@ -1,4 +1,4 @@
-//! On whose behalf a request is made, and where it came from.
+//! The authenticated caller of a request.
 
 use std::{
     convert::Infallible,
@@ -17,26 +17,26 @@ use crate::{
     auth::{Grant, Stores},
 };
 
-/// What anyone is granted where nobody has looked at a request: the API is open.
+/// The grant of any caller while the API is open.
 static OPEN: LazyLock<Arc<Grant>> = LazyLock::new(|| Arc::new(Grant::open()));
 
 /// Names a request in logs and answers.
 pub const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
-/// On whose behalf a request is made. It is an extension of a request that somebody has looked at; while the API is open,
-/// nobody does, and it is anyone.
+/// The caller of a request: an extension of authenticated requests. While the API is open, there is none, and the caller is
+/// anyone.
 #[derive(Clone, Debug)]
 pub struct Caller {
-    /// Who that is, and what they are granted.
+    /// The actor and its permissions.
     pub grant: Arc<Grant>,
     /// The client's address.
     pub address: Option<IpAddr>,
-    /// The request, by `X-Request-Id`.
+    /// The `X-Request-Id`.
     pub request_id: Option<String>,
 }
 
 impl Caller {
-    /// Whoever has this grant, by a request.
+    /// The caller of a request that has this grant.
     #[must_use]
     pub fn new<B>(request: &Request<B>, grant: Arc<Grant>) -> Self {
         Self::of(request.headers(), request.extensions(), grant)
@@ -51,7 +51,7 @@ impl Caller {
         }
     }
 
-    /// Under whose name the request does something.
+    /// What the audit log records about the caller.
     #[must_use]
     pub fn audit_context(&self) -> AuditContext {
         AuditContext {
@@ -61,13 +61,13 @@ impl Caller {
         }
     }
 
-    /// The context of an actor who is known: nothing while the API is open.
+    /// The same for an authenticated caller; `None` while the API is open.
     #[must_use]
     pub fn signed(&self) -> Option<Arc<AuditContext>> {
         (self.grant.actor != Actor::Anyone).then(|| Arc::new(self.audit_context()))
     }
 
-    /// Makes sure that the caller is not bound to stores, for what concerns all of them.
+    /// Refuses a caller that is bound to stores, for what concerns all stores.
     pub fn require_all_stores(&self) -> Result<(), ApiError> {
         if self.grant.stores.are_all() {
             return Ok(());
@@ -83,12 +83,12 @@ impl<S: Sync> FromRequestParts<S> for Caller {
     type Rejection = Infallible;
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Infallible> {
-        let looked_at = parts.extensions.get::<Self>().cloned();
-        Ok(looked_at.unwrap_or_else(|| Self::of(&parts.headers, &parts.extensions, OPEN.clone())))
+        let caller = parts.extensions.get::<Self>().cloned();
+        Ok(caller.unwrap_or_else(|| Self::of(&parts.headers, &parts.extensions, OPEN.clone())))
     }
 }
 
-/// What a request may see.
+/// The stores that the caller may see.
 impl<S: Sync> FromRequestParts<S> for Stores {
     type Rejection = Infallible;
 

@@ -1,19 +1,24 @@
-//! Conditional requests: the tag of a representation, and writes that are done only to the one that the client has seen.
+//! Conditional requests: a read that the client has already is answered 304, and a write applies only to the representation
+//! that the client has seen.
 
-use std::convert::Infallible;
+use std::{convert::Infallible, io};
 
 use axum::{
-    extract::FromRequestParts,
-    http::{HeaderValue, StatusCode, header, request::Parts},
+    body::{Body, Bytes, HttpBody, to_bytes},
+    extract::{FromRequestParts, Request},
+    http::{HeaderValue, Method, StatusCode, header, request::Parts},
     response::{IntoResponse, Response},
 };
 use serde::Serialize;
 use xxhash_rust::xxh3::xxh3_128;
 
-use super::ApiError;
+use super::{
+    ApiError, Responses,
+    compression::{self, accepts_gzip, vary_by_encoding},
+};
 
-/// How many tags of a list are read. What stands behind them is ignored.
-const MOST_TAGS: usize = 64;
+/// How many tags of a list are read. The rest is ignored.
+const MAX_TAGS: usize = 64;
 
 /// A hash of the body, so the same on every server. Weak, because it is the same whether compressed or not.
 pub(super) fn tag(body: &[u8]) -> HeaderValue {
@@ -33,15 +38,87 @@ pub(super) fn is_listed(tag: &HeaderValue, lists: &[HeaderValue]) -> bool {
         list == b"*"
             || list
                 .split(|byte| *byte == b',')
-                .take(MOST_TAGS)
+                .take(MAX_TAGS)
                 .any(|one| opaque(one.trim_ascii()) == wanted)
     })
 }
 
-/// What a record has to be for a write to go ahead. A command checks it twice: before it reads the fields, as their errors are
-/// of no use to a client that has to start again, and under the lock of the record.
+/// What a client that only reads says of the answer: which representations it has, and whether it accepts gzip.
+#[derive(Debug)]
+pub(super) struct ConditionalRead {
+    /// The tags of `If-None-Match`.
+    pub known: Vec<HeaderValue>,
+    pub gzip: bool,
+    is_head: bool,
+    responses: Option<Responses>,
+}
+
+impl ConditionalRead {
+    /// `None` for a write: its answer is new, and no work is added to an order.
+    pub fn of(request: &Request) -> Option<Self> {
+        let reads = matches!(*request.method(), Method::GET | Method::HEAD);
+        let headers = request.headers();
+        reads.then(|| Self {
+            known: headers.get_all(header::IF_NONE_MATCH).iter().cloned().collect(),
+            gzip: accepts_gzip(headers),
+            is_head: request.method() == Method::HEAD,
+            responses: request.extensions().get::<Responses>().cloned(),
+        })
+    }
+
+    /// Gives a 200 its `ETag`, and answers 304 or with gzip where the client asked for that.
+    pub async fn apply(self, response: Response) -> Response {
+        let is_whole = response.size_hint().exact().is_some();
+        if response.status() != StatusCode::OK
+            || !is_whole
+            || response.headers().contains_key(header::CONTENT_ENCODING)
+        {
+            return response;
+        }
+        let (mut parts, body) = response.into_parts();
+        let body = match to_bytes(body, usize::MAX).await {
+            Ok(body) => body,
+            Err(error) => return ApiError::Internal(error.into()).into_response(),
+        };
+        let headers = &mut parts.headers;
+        let gzip = self.gzip && compression::pays(headers.get(header::CONTENT_TYPE), body.len());
+        if gzip {
+            // Without it, a cache may send the plain answer to any client, which can read it.
+            vary_by_encoding(headers);
+        }
+        let tag = tag(&body);
+        let is_known = is_listed(&tag, &self.known);
+        headers.insert(header::ETAG, tag);
+        if is_known {
+            headers.remove(header::CONTENT_TYPE);
+            parts.status = StatusCode::NOT_MODIFIED;
+            return Response::from_parts(parts, Body::empty());
+        }
+        let response = Response::from_parts(parts, body.into());
+        match self.responses {
+            // The body of an answer to HEAD is not sent.
+            Some(responses) if !self.is_head => responses.send(response, gzip).await,
+            _ => response,
+        }
+    }
+}
+
+/// Removes the length from a 304. The routers set 0, the length of its body, but it would have to be that of the answer which
+/// the client has. Must be right within the outermost router, which sets the length last.
+#[must_use]
+pub(super) fn without_length(mut response: Response) -> Response {
+    if response.status() == StatusCode::NOT_MODIFIED {
+        response.headers_mut().remove(header::CONTENT_LENGTH);
+        // A body of unknown length, or the router sets a length again.
+        *response.body_mut() = Body::from_stream(futures::stream::empty::<io::Result<Bytes>>());
+    }
+    response
+}
+
+/// The condition of a write. A command checks it twice: before it reads the fields, whose errors are of no use to a client that
+/// has to start again, and under the lock of the record.
 pub trait Precondition: Sync {
-    /// Whether the record may be written that looks like this now.
+    /// Whether this record may be written.
     fn permits(&self, current: &impl Serialize) -> bool;
 
     /// 412, unless the record may be written.
@@ -49,10 +126,7 @@ pub trait Precondition: Sync {
         if self.permits(current) {
             Ok(())
         } else {
-            Err(ApiError::detail(
-                StatusCode::PRECONDITION_FAILED,
-                "This was changed since it was read: If-Match names another ETag. Read it again.",
-            ))
+            Err(ApiError::precondition_failed())
         }
     }
 }

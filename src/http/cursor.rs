@@ -1,17 +1,16 @@
-//! Cursors: where a walk through a list goes on, as a text that clients pass back as they got it.
+//! Cursors: where the next page of a list starts, as an opaque text.
 //!
-//! A cursor is the key that the list is sorted by, of the last row that was seen; so it needs no row to be there still. It
-//! gives nothing away that the row did not, and is not signed: whatever is in one is checked, and leads no further
-//! than a parameter may.
+//! A cursor holds the sort key of the last row of a page, which may be deleted meanwhile. It reveals nothing that the row did
+//! not, and is not signed: its content is checked like any parameter.
 
 use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD};
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::{Value, json};
 
-/// Changes when cursors do: those of another time are refused.
+/// Cursors of another version are refused.
 const VERSION: u8 = 1;
 
-/// More bytes than a cursor of the longest key has: two texts of 200 characters, all of them escaped, and an id.
+/// The longest cursor that is read. The longest key has two texts of 200 characters, all escaped, and an id.
 const LONGEST: usize = 4096;
 
 /// The cursor of a row of that list.
@@ -19,7 +18,7 @@ pub(super) fn encode(list: &str, key: &impl Serialize) -> String {
     BASE64_URL_SAFE_NO_PAD.encode(json!([VERSION, list, key]).to_string())
 }
 
-/// The key in a cursor of that list; `None` where it is not one.
+/// The key in a cursor of that list, if it is valid.
 pub(super) fn decode<K: DeserializeOwned>(list: &str, cursor: &str) -> Option<K> {
     if cursor.len() > LONGEST {
         return None;
@@ -55,7 +54,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn a_key_comes_out_as_it_went_in(name in "[^\0]{0,200}", title in "[^\0]{0,200}", id in any::<i64>()) {
+        fn keys_survive_encoding(name in "[^\0]{0,200}", title in "[^\0]{0,200}", id in any::<i64>()) {
             let key = (name, title, id);
             let cursor = encode("rows", &key);
             prop_assert!(cursor.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_".contains(&byte)));
@@ -64,7 +63,7 @@ mod tests {
         }
 
         #[test]
-        fn any_text_is_a_cursor_or_none(text in any::<String>(), json in any::<String>()) {
+        fn arbitrary_text_is_no_cursor(text in any::<String>(), json in any::<String>()) {
             prop_assert_eq!(decode::<Key>("rows", &text), None);
             prop_assert_eq!(read(&json), None);
         }
@@ -78,7 +77,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_key_of_the_list_is_no_cursor() {
+    fn invalid_keys_are_refused() {
         let good = ("a\\u0000".to_owned(), String::new(), -1);
         assert_eq!(read(r#"[1,"rows",["a\\u0000","",-1]]"#), Some(good));
         for bad in [

@@ -1,4 +1,4 @@
-//! Everything that a request can be told instead of what it asked for, in the shapes that clients know.
+//! All error responses of the API.
 //!
 //! A client never sees the text of an inner error. It is logged here, once, within the span of its request.
 
@@ -12,16 +12,16 @@ use axum::{
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use super::{FieldErrors, ScansBusy, retry};
+use super::{FieldErrors, ScansBusy, note_error};
 use crate::{db, telemetry::LineLimit};
 
-/// Log lines a minute about a database that does not answer: anyone can ask for something while it is away.
+/// Log lines a minute about an unavailable database: any request may cause one.
 static OUTAGES: LineLimit = LineLimit::new(100);
 
-/// In seconds.
+/// One second.
 const RETRY_SOON: (HeaderName, HeaderValue) = (header::RETRY_AFTER, HeaderValue::from_static("1"));
 
-/// Why a request was not done.
+/// Why a request failed.
 #[derive(Debug, thiserror::Error)]
 pub enum ApiError {
     /// 400: the fields of the request, or its parameters, are wrong.
@@ -30,36 +30,36 @@ pub enum ApiError {
     /// 404: there is no record of this kind with that id.
     #[error("no such {0}")]
     NotFound(&'static str),
-    /// Any other refusal, with a sentence that says why.
+    /// Any other error, with a sentence.
     #[error("{1}")]
     Detail(StatusCode, Cow<'static, str>),
-    /// 400: a refusal with a title and a sentence, as placing an order and autocomplete answer.
+    /// 400 with a title and a sentence, as placing an order and autocomplete answer.
     #[error("{error}")]
     ErrorDetail {
-        /// What kind of refusal.
+        /// The title.
         error: &'static str,
-        /// Why, where there is more to say.
+        /// The sentence.
         detail: Option<String>,
     },
-    /// 409: another request of the same idempotency key is under way. Its answer is to be had in a moment.
+    /// 409: another request with the same idempotency key is in progress.
     #[error("the idempotency key is in use")]
     IdempotencyConflict,
-    /// 503: the database cannot be reached, or has too much to do. Nothing was done.
+    /// 503: the database is unreachable or overloaded. Nothing was changed.
     #[error("the database is unavailable")]
     Database(#[source] sqlx::Error),
-    /// 408: the client takes its time with what it sends. The connection is closed: the rest of it may still be coming.
+    /// 408: the client sends its body too slowly. The connection is closed, because the rest may still arrive.
     #[error("{0}")]
     TooSlow(&'static str),
-    /// 503: too much is waiting, or what was waited for failed and has been logged. Trying again later may work.
+    /// 503: a queue is full, or a logged failure of something else. A retry may succeed.
     #[error("{0}")]
     Unavailable(&'static str),
-    /// 500: a fault of ours.
+    /// 500: a fault of the server.
     #[error("internal error")]
     Internal(#[source] Box<dyn std::error::Error + Send + Sync>),
 }
 
 impl ApiError {
-    /// A refusal with a sentence that says why.
+    /// An error with a sentence.
     pub fn detail(status: StatusCode, detail: impl Into<Cow<'static, str>>) -> Self {
         Self::Detail(status, detail.into())
     }
@@ -74,7 +74,7 @@ impl ApiError {
         Self::Invalid(FieldErrors::non_field(message))
     }
 
-    /// 405, whatever the path allows instead.
+    /// 405.
     #[must_use]
     pub fn not_allowed(method: &Method) -> Self {
         Self::detail(
@@ -141,15 +141,24 @@ impl ApiError {
         }
     }
 
-    /// 404 for a path that leads nowhere.
+    /// 412: the record is not, or no longer, the one that `If-Match` names.
+    #[must_use]
+    pub fn precondition_failed() -> Self {
+        Self::detail(
+            StatusCode::PRECONDITION_FAILED,
+            "This was changed since it was read: If-Match names another ETag. Read it again.",
+        )
+    }
+
+    /// 404 for an unknown path.
     #[must_use]
     pub fn not_found() -> Self {
         Self::detail(StatusCode::NOT_FOUND, "Not found.")
     }
 }
 
-/// What is said where nobody knows whether a commit was made.
-pub(crate) const OUTCOME_UNKNOWN: &str = "The connection to the database was lost in the moment of the commit: whether this was done is not known. Look before you try again, or repeat the request under the same Idempotency-Key.";
+/// The message for a lost commit.
+pub(crate) const OUTCOME_UNKNOWN: &str = "The connection to the database was lost during the commit, so this may or may not have taken effect. Check before retrying, or retry under the same Idempotency-Key.";
 
 impl From<ScansBusy> for ApiError {
     fn from(_: ScansBusy) -> Self {
@@ -163,7 +172,7 @@ impl From<sqlx::Error> for ApiError {
             _ if db::is_lost_commit(&error) => {
                 tracing::error!(
                     error = &error as &dyn std::error::Error,
-                    "whether a transaction was committed is not known"
+                    "connection lost during commit: outcome unknown"
                 );
                 Self::Unavailable(OUTCOME_UNKNOWN)
             }
@@ -190,7 +199,7 @@ impl IntoResponse for ApiError {
             }
             Self::Database(error) => {
                 let mut response = (status, [RETRY_SOON], detail).into_response();
-                retry::note_error(&error, &mut response);
+                note_error(&error, &mut response);
                 response
             }
             Self::TooSlow(_) => {

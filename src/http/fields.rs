@@ -2,10 +2,8 @@
 
 use std::borrow::Cow;
 
-use serde::{Serialize, Serializer, ser::SerializeMap};
-
 use super::{
-    ApiError,
+    ApiError, FieldErrors,
     rules::Ruled,
     value::{FormFields, Object, Value, object},
 };
@@ -172,68 +170,5 @@ fn element<T>(value: Value<'_>, read: impl Fn(&mut Fields<'_>) -> Option<T>) -> 
                 other.type_name()
             )),
         ),
-    }
-}
-
-/// What is wrong with a request, in the shape that clients know: `{"field": ["message"]}`, nested for lists.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum FieldErrors {
-    /// What is wrong with a value.
-    Messages(Vec<Cow<'static, str>>),
-    /// What is wrong with an object, field by field in the order of its fields.
-    Fields(Vec<(&'static str, FieldErrors)>),
-    /// What is wrong with a list, element by element.
-    Elements(Vec<FieldErrors>),
-}
-
-impl FieldErrors {
-    /// One message about a value.
-    pub fn message(message: impl Into<Cow<'static, str>>) -> Self {
-        Self::Messages(vec![message.into()])
-    }
-
-    /// One message about one field.
-    pub fn field(name: &'static str, message: impl Into<Cow<'static, str>>) -> Self {
-        Self::Fields(vec![(name, Self::message(message))])
-    }
-
-    /// What is wrong with a field of an object.
-    #[must_use]
-    pub fn of(&self, name: &str) -> Option<&Self> {
-        let Self::Fields(fields) = self else { return None };
-        let field = fields.iter().find(|(known, _)| *known == name);
-        field.map(|(_, errors)| errors)
-    }
-
-    /// All messages, in their order, as one text.
-    #[must_use]
-    pub fn text(&self) -> String {
-        let parts: Vec<String> = match self {
-            Self::Messages(messages) => messages.iter().map(ToString::to_string).collect(),
-            Self::Fields(fields) => fields.iter().map(|(_, errors)| errors.text()).collect(),
-            Self::Elements(elements) => elements.iter().map(Self::text).collect(),
-        };
-        parts.join(" ")
-    }
-
-    /// One message about an object as a whole.
-    pub fn non_field(message: impl Into<Cow<'static, str>>) -> Self {
-        Self::field("non_field_errors", message)
-    }
-}
-
-impl Serialize for FieldErrors {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        match self {
-            Self::Messages(messages) => messages.serialize(serializer),
-            Self::Elements(elements) => elements.serialize(serializer),
-            Self::Fields(fields) => {
-                let mut map = serializer.serialize_map(Some(fields.len()))?;
-                for (name, errors) in fields {
-                    map.serialize_entry(name, errors)?;
-                }
-                map.end()
-            }
-        }
     }
 }

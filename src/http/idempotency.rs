@@ -23,7 +23,7 @@ use sqlx::{PgPool, Postgres, Transaction};
 use tokio::sync::OwnedMutexGuard;
 use xxhash_rust::xxh3::Xxh3;
 
-use super::{ApiError, Body, retry};
+use super::{ApiError, Body, middleware::retry};
 use crate::{
     db,
     idempotency::{self, Answer, KeyedRequest, StoreError, StoredResponse},

@@ -1,20 +1,20 @@
-//! The URL that a list was asked with, and the URLs of other parts of the same list.
+//! The URL of a list, and the URLs of its other pages.
 
 use std::collections::BTreeMap;
 
 use axum::http::{header, request::Parts};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
-use super::{Client, Scheme, params::PARAMETER_LIMIT};
+use super::{Client, PARAMETER_LIMIT, Scheme};
 
-/// What stays as it is in a link.
+/// All but unreserved characters.
 const ENCODED: &AsciiSet = &NON_ALPHANUMERIC
     .remove(b'_')
     .remove(b'.')
     .remove(b'-')
     .remove(b'~');
 
-/// What the links of an answer begin with: scheme and host, as the client of the request sees them.
+/// Scheme and host of the links in an answer, as the client sees them.
 #[must_use]
 pub fn base_url(parts: &Parts) -> String {
     let client = parts.extensions.get::<Client>();
@@ -57,7 +57,7 @@ impl ListUrl {
             .map(String::as_str)
     }
 
-    /// The URL of another part of the list: the parameters that were sent, sorted by name, but for where in the list.
+    /// The URL of another page: the parameters of the request, sorted by name, with another position.
     pub(super) fn link(&self, place: Option<(&str, String)>) -> String {
         let mut parameters = self.parameters.clone();
         parameters.retain(|name, _| name != "page" && name != "cursor");
@@ -95,7 +95,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn links_keep_the_parameters_sorted_and_encoded_but_for_the_place_in_the_list() {
+    fn links_keep_other_parameters_sorted_and_encoded() {
         let (parts, ()) = Request::get("/api/x/?store_id=&q=a%20b%2B*~&page=9&cursor=x&page=2&b=2&b=1")
             .header("host", "shop.example:8000")
             .body(())

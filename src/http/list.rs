@@ -1,4 +1,4 @@
-//! Lists, which are read in two ways: by the page, with a count, or from end to end, by a cursor.
+//! Lists, which clients read by page number, with a count, or from end to end by cursor.
 
 use std::{convert::Infallible, fmt::Debug, marker::PhantomData};
 
@@ -8,14 +8,14 @@ use utoipa::{IntoParams, ToSchema};
 
 use super::{
     ApiError, Page, cursor,
+    extract::invalid_page,
     link::ListUrl,
-    page::{self, SIZE, Window},
-    params::invalid_page,
+    page::{self, PageWindow, SIZE},
 };
 
 /// A row of a list.
 pub trait Listed {
-    /// What the list is sorted by, in that order. No two rows have the same.
+    /// The columns by which the list is sorted, in that sequence. They are unique.
     type Key: Debug + Serialize + DeserializeOwned;
 
     /// The name of the list. A cursor of another one is refused.
@@ -28,7 +28,7 @@ pub trait Listed {
     fn key(&self) -> Self::Key;
 }
 
-/// Which part of a list a request asks for, and the URL that it asked with.
+/// The part of a list that a request asks for, and its URL.
 #[derive(Debug)]
 pub struct ListRequest<T> {
     url: ListUrl,
@@ -36,7 +36,7 @@ pub struct ListRequest<T> {
     row: PhantomData<fn() -> T>,
 }
 
-/// The parameters that say which part of a list is asked for.
+/// The parameters that select a part of a list.
 #[derive(Debug, IntoParams)]
 #[into_params(parameter_in = Query)]
 pub struct ListParams {
@@ -46,17 +46,17 @@ pub struct ListParams {
     cursor: Option<String>,
 }
 
-/// The rows to read of a list: those after a key, less some more that come first.
+/// The rows to read of a list: after a key, with an offset.
 #[derive(Debug)]
-pub struct Slice<T: Listed> {
-    /// The key that the rows come after.
+pub struct PageQuery<T: Listed> {
+    /// The rows come after this key.
     pub after: T::Key,
     /// How many rows to read.
     pub limit: i64,
-    /// How many rows after the key come before them.
+    /// Rows to skip after the key.
     pub offset: i64,
-    /// The page that is shown; `None` for a step of a walk.
-    window: Option<Window>,
+    /// The page that is shown; `None` with a cursor.
+    window: Option<PageWindow>,
 }
 
 /// A part of a list: a page, unless a cursor was sent.
@@ -65,22 +65,22 @@ pub struct Slice<T: Listed> {
 pub enum Listing<T> {
     /// A page of the list.
     Page(Page<T>),
-    /// A step of a walk through the list.
-    Step(Step<T>),
+    /// A page by cursor.
+    CursorPage(CursorPage<T>),
 }
 
-/// A step of a walk through a list: up to 20 rows.
+/// A page of a list that is read from end to end: up to 20 rows.
 #[derive(Debug, Serialize, ToSchema)]
 #[serde(deny_unknown_fields)]
-pub struct Step<T> {
-    /// The URL of the next step; null at the end.
+pub struct CursorPage<T> {
+    /// The URL of the next page; null at the end.
     #[schema(required = true)]
     next: Option<String>,
-    /// The rows of this step.
+    /// The rows of this page.
     results: Vec<T>,
 }
 
-impl<T: Listed> Slice<T> {
+impl<T: Listed> PageQuery<T> {
     /// The first rows of a list.
     #[must_use]
     pub fn first(limit: i64) -> Self {
@@ -100,11 +100,14 @@ impl<T: Listed> Slice<T> {
 }
 
 impl<T: Listed> ListRequest<T> {
-    /// The rows to read. They are counted for a page only: `count` is not awaited for a walk.
-    pub async fn slice(&self, count: impl Future<Output = sqlx::Result<i64>>) -> Result<Slice<T>, ApiError> {
+    /// The rows to read. `count` is awaited for a numbered page only.
+    pub async fn query(
+        &self,
+        count: impl Future<Output = sqlx::Result<i64>>,
+    ) -> Result<PageQuery<T>, ApiError> {
         match &self.place.cursor {
             // One row more than is shown tells whether there is more.
-            Some(cursor) => Ok(Slice {
+            Some(cursor) => Ok(PageQuery {
                 after: after::<T>(cursor)?,
                 limit: SIZE + 1,
                 offset: 0,
@@ -115,9 +118,9 @@ impl<T: Listed> ListRequest<T> {
     }
 
     /// The page within a list of `count` rows.
-    pub fn page_of(&self, count: i64) -> Result<Slice<T>, ApiError> {
-        let window = Window::find(self.page(), count)?;
-        Ok(Slice {
+    pub fn page_of(&self, count: i64) -> Result<PageQuery<T>, ApiError> {
+        let window = PageWindow::find(self.page(), count)?;
+        Ok(PageQuery {
             after: T::START,
             limit: window.limit,
             offset: window.offset,
@@ -125,9 +128,9 @@ impl<T: Listed> ListRequest<T> {
         })
     }
 
-    /// The limit and the offset of a page that is asked for by its number, for a statement that reads it and counts at once;
-    /// whether there is such a page, [`Self::page_of`] tells. `None` where the count has to come first, or is not asked for.
-    pub fn ahead(&self) -> Result<Option<(i64, i64)>, ApiError> {
+    /// Limit and offset of a page by number, for a statement that reads and counts at once; [`Self::page_of`] then checks that
+    /// the page exists. `None` if the count has to come first, or is not needed.
+    pub fn limit_and_offset(&self) -> Result<Option<(i64, i64)>, ApiError> {
         if self.place.cursor.is_some() {
             return Ok(None);
         }
@@ -140,8 +143,8 @@ impl<T: Listed> ListRequest<T> {
 
     /// The answer with the rows that were read.
     #[must_use]
-    pub fn answer(&self, slice: &Slice<T>, mut rows: Vec<T>) -> Listing<T> {
-        if let Some(window) = slice.window {
+    pub fn answer(&self, page: &PageQuery<T>, mut rows: Vec<T>) -> Listing<T> {
+        if let Some(window) = page.window {
             return Listing::Page(Page::new(&self.url, window, rows));
         }
         let shown = usize::try_from(SIZE).unwrap_or(usize::MAX);
@@ -151,7 +154,7 @@ impl<T: Listed> ListRequest<T> {
             self.url
                 .link(Some(("cursor", cursor::encode(T::LIST, &last.key()))))
         };
-        Listing::Step(Step {
+        Listing::CursorPage(CursorPage {
             next: rows.last().filter(|_| !is_last).map(link),
             results: rows,
         })
@@ -162,7 +165,7 @@ impl<T: Listed> ListRequest<T> {
     }
 }
 
-/// The key that a cursor says; an empty one begins the walk.
+/// The key in a cursor; an empty one starts at the first row.
 fn after<T: Listed>(cursor: &str) -> Result<T::Key, ApiError> {
     if cursor.is_empty() {
         return Ok(T::START);

@@ -1,73 +1,69 @@
-//! The web kit: what every endpoint needs, and no domain.
+//! The HTTP layer: what every endpoint needs. It knows no domain.
 //!
-//! Requests are read with [`Body`], [`Params`], [`RecordId`] and [`ListRequest`]; answers are `Json`, a [`Listing`]
-//! or a [`ApiError`]. [`endpoint`] gives a route the manners that all of them share.
+//! Handlers read requests with [`Body`], [`Params`], [`RecordId`] and [`ListRequest`], and answer with `Json`, a [`Listing`] or
+//! an [`ApiError`]. [`api_route`] adds what all routes of the API share; [`around`] puts the middleware around all routes.
 
+mod admission;
 mod body;
 mod caller;
-mod client;
+mod client_share;
 mod command;
+mod compression;
 mod conditional;
 mod cursor;
-mod describe;
-mod endpoint;
 mod error;
+mod extract;
+mod field_errors;
 mod fields;
-mod gate;
 mod idempotency;
-mod intake;
+mod limits;
 mod link;
 mod list;
-mod natural;
+mod middleware;
 mod number;
+mod openapi;
 mod page;
-mod params;
+mod receive;
 mod responses;
-mod retry;
 mod rules;
 mod scan_limit;
-mod share;
 mod state;
 mod static_file;
-mod transfer;
+mod unfit_connection;
 mod value;
-mod write_limit;
 
+pub use admission::{AdmissionControl, AdmissionLimits, Overloaded, Permit, Work};
 pub use body::Body;
 pub use caller::{Caller, REQUEST_ID};
-pub use client::{Client, Scheme};
 pub use command::{CommandContext, retry_transaction};
 pub use conditional::{IfMatch, Precondition, Tagged, Unconditional};
-pub use describe::{
+pub(crate) use error::OUTCOME_UNKNOWN;
+pub use error::{ApiError, Detail, ErrorDetail};
+pub(crate) use extract::PARAMETER_LIMIT;
+pub use extract::{Params, RecordId};
+pub use field_errors::FieldErrors;
+pub use fields::{FieldSource, Fields, Presence};
+pub use idempotency::{IDEMPOTENT_REPLAYED, IdempotencyKey, IdempotencyStore, Keyed};
+pub use limits::Limits;
+pub use link::base_url;
+pub use list::{CursorPage, ListParams, ListRequest, Listed, Listing, PageQuery};
+pub use middleware::{ApiKeyAuth, Client, Scheme, WriteLimit, api_route, around, retry_read};
+pub use openapi::{
     Conflict, Invalid, InvalidOrder, InvalidParameter, InvalidPrefix, NotAcceptable, NotFound, TooLarge,
     UnsupportedMediaType, components,
 };
-pub use endpoint::endpoint;
-pub(crate) use error::OUTCOME_UNKNOWN;
-pub use error::{ApiError, Detail, ErrorDetail};
-pub use fields::{FieldErrors, FieldSource, Fields, Presence};
-pub use gate::ApiKeyAuth;
-pub use idempotency::{IDEMPOTENT_REPLAYED, IdempotencyKey, IdempotencyStore, Keyed};
-pub use intake::{Intake, IntakeLimits, Shed, Turn, Work};
-pub use link::base_url;
-pub use list::{ListParams, ListRequest, Listed, Listing, Slice, Step};
-pub use natural::Natural;
 pub use page::Page;
-pub(crate) use params::PARAMETER_LIMIT;
-pub use params::{Params, RecordId, check_query};
 pub use responses::{Connection, Responses};
-pub use retry::{note_error, retry_read};
-pub use rules::{Reference, boolean, integer, natural, one_of, price, reference, text, text_or_blank};
+pub use rules::{Reference, boolean, integer, one_of, positive, price, reference, text, text_or_blank};
 pub use scan_limit::{ScanLimit, ScanPermit, ScansBusy};
 pub use state::AppState;
 pub use static_file::StaticFile;
-pub use transfer::without_length;
+pub use unfit_connection::note_error;
 pub use value::FormFields;
-pub use write_limit::WriteLimit;
 
-/// Says what is counted here.
+/// Describes the metrics of the HTTP layer.
 pub fn describe_metrics() {
-    gate::describe_metrics();
-    intake::describe_metrics();
+    middleware::describe_metrics();
+    admission::describe_metrics();
     idempotency::describe_metrics();
 }

@@ -3,7 +3,7 @@
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use super::{ApiError, link::ListUrl, number::sign_and_digits, params::invalid_page, rules::trim};
+use super::{ApiError, extract::invalid_page, link::ListUrl, number::sign_and_digits, rules::trim};
 
 /// Rows on a page.
 pub(super) const SIZE: i64 = 20;
@@ -26,7 +26,7 @@ pub struct Page<T> {
 
 impl<T> Page<T> {
     /// The page with its rows, of a list that was asked for with that URL.
-    pub(super) fn new(url: &ListUrl, window: Window, results: Vec<T>) -> Self {
+    pub(super) fn new(url: &ListUrl, window: PageWindow, results: Vec<T>) -> Self {
         // The first page is the list itself.
         let link = |page: i64| url.link((page > 1).then(|| ("page", page.to_string())));
         Self {
@@ -40,7 +40,7 @@ impl<T> Page<T> {
 
 /// The rows that a page shows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Window {
+pub(super) struct PageWindow {
     page: i64,
     pages: i64,
     pub(super) count: i64,
@@ -50,7 +50,7 @@ pub(super) struct Window {
     pub(super) offset: i64,
 }
 
-impl Window {
+impl PageWindow {
     /// Finds the page within a list of `count` rows. The first page of an empty list exists, and is empty.
     pub(super) fn find(page: &str, count: i64) -> Result<Self, ApiError> {
         let pages = ((count + SIZE - 1) / SIZE).max(1);
@@ -99,7 +99,7 @@ mod tests {
             ("+2", Some(20)),
             ("007", None),
         ] {
-            let found = Window::find(page, 50);
+            let found = PageWindow::find(page, 50);
             assert_eq!(found.ok().map(|window| window.offset), offset, "{page}");
         }
         for page in [
@@ -113,8 +113,8 @@ mod tests {
             "\0",
             "last ",
         ] {
-            assert!(Window::find(page, 50).is_err(), "{page}");
+            assert!(PageWindow::find(page, 50).is_err(), "{page}");
         }
-        assert_eq!(Window::find("", 0).unwrap().offset, 0);
+        assert_eq!(PageWindow::find("", 0).unwrap().offset, 0);
     }
 }

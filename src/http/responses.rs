@@ -1,7 +1,7 @@
-//! What answers may take: memory while they are sent, and compressions at a time.
+//! Limits the memory of answers while they are sent, and the number of compressions at a time.
 //!
-//! An answer is in memory until its client has taken it, however slowly. So the bytes of all answers are counted, and
-//! compressions too: each holds a few hundred KiB of its own.
+//! An answer is in memory until its client has taken it. So the bytes of all answers are counted. Compressions are counted,
+//! too: each uses a few hundred KiB.
 
 use std::{
     convert::Infallible,
@@ -13,32 +13,31 @@ use std::{
 use axum::{
     body::{Body, Bytes, HttpBody, to_bytes},
     extract::Request,
-    http::{HeaderValue, header},
+    http::StatusCode,
     response::{IntoResponse, Response},
 };
-use http_body_util::BodyExt;
 use hyper::body::{Frame, SizeHint};
 use tokio::{
-    sync::Semaphore,
+    sync::{OwnedSemaphorePermit, Semaphore},
     task::coop::poll_proceed,
     time::{Duration, sleep},
 };
 use tokio_util::{sync::CancellationToken, task::AbortOnDropHandle};
-use tower::{Layer, ServiceExt, service_fn};
-use tower_http::{CompressionLevel, compression::CompressionLayer};
 
 use super::{
     ApiError,
-    intake::{Bounded, SMALL_BODY, Shed},
+    admission::{Overloaded, UNCOUNTED},
+    client_share::semaphore,
+    compression,
 };
 
-/// How much of an answer is handed over at a time: what is compressed, or waits for the network, is no more than that.
+/// How much of an answer is passed on at a time, to the compressor or the connection.
 const PORTION: usize = 16 * 1024;
 
-/// The memory of the answers of a server, and its compressions. Clones share it.
+/// The limits of a server. Clones share them.
 #[derive(Clone, Debug)]
 pub struct Responses {
-    memory: Arc<Bounded>,
+    memory: Arc<Semaphore>,
     compressions: Arc<Semaphore>,
     sending: Duration,
     connection: Option<Connection>,
@@ -48,7 +47,7 @@ pub struct Responses {
 #[derive(Clone, Debug)]
 pub struct Connection(pub CancellationToken);
 
-/// Marks an answer whose memory is counted, or shared with all others of its kind.
+/// Marks an answer whose memory is counted, or shared by all answers with the same file.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Counted;
 
@@ -58,8 +57,8 @@ impl Responses {
     #[must_use]
     pub fn new(bytes: usize, compressions: usize, sending: Duration) -> Self {
         Self {
-            memory: Arc::new(Bounded::new(bytes)),
-            compressions: Arc::new(Semaphore::new(compressions)),
+            memory: semaphore(bytes),
+            compressions: semaphore(compressions),
             sending,
             connection: None,
         }
@@ -75,52 +74,58 @@ impl Responses {
         }
     }
 
-    /// Refuses a request before any work is done for it, while answers take all the memory that there is for them.
-    pub fn admit(&self) -> Result<(), Shed> {
-        if self.memory.is_exhausted() {
-            return Err(Shed::Responses);
+    /// Refuses a request before any work is done for it, while answers take all the memory.
+    pub fn admit(&self) -> Result<(), Overloaded> {
+        if self.memory.available_permits() == 0 {
+            return Err(Overloaded::Responses);
         }
         Ok(())
     }
 
-    /// Counts the bytes of an answer until they are sent. A stream of unknown length counts for nothing: it must hold no more
-    /// than a portion at a time.
+    /// Counts the bytes of an answer until they are sent. A stream of unknown length is not counted: it must hold no more than
+    /// one portion at a time.
     ///
-    /// What was read is refused if there is no room for it. The answer to a write is sent in any case, as the write is done:
-    /// then there is no room for others.
+    /// A read is refused if its answer does not fit. The answer to a write, which is done, is sent in any case: it takes what
+    /// is left.
     pub async fn hold(&self, response: Response, is_write: bool) -> Response {
         let length = response
             .size_hint()
             .exact()
             .and_then(|length| usize::try_from(length).ok());
-        let counted = length.unwrap_or(0).saturating_sub(SMALL_BODY);
+        let counted = length.unwrap_or(0).saturating_sub(UNCOUNTED);
         if counted == 0 || response.extensions().get::<Counted>().is_some() {
             return response;
         }
-        // Most answers are short, and need not carry the room for this.
+        // Boxed, so that the futures of short answers stay small.
         Box::pin(self.hold_long(response, counted, is_write)).await
     }
 
     async fn hold_long(&self, response: Response, counted: usize, is_write: bool) -> Response {
-        if is_write {
-            self.memory.take_anyway(counted);
-        } else if !self.memory.take(counted) {
-            return ApiError::from(Shed::Responses).into_response();
+        let memory = self.acquire(counted);
+        if memory.is_none() && !is_write {
+            return ApiError::from(Overloaded::Responses).into_response();
         }
-        let room = Room {
-            memory: self.memory.clone(),
-            counted,
+        let reservation = Reservation {
+            _memory: memory.or_else(|| self.acquire(self.memory.available_permits())),
             _deadline: self.deadline(),
         };
         let (mut parts, body) = response.into_parts();
         match to_bytes(body, usize::MAX).await {
             Ok(bytes) => {
                 parts.extensions.insert(Counted);
-                let bytes = Bytes::from_owner(Held { bytes, _room: room });
+                let bytes = Bytes::from_owner(Held {
+                    bytes,
+                    _reservation: reservation,
+                });
                 Response::from_parts(parts, Body::new(Portions(bytes)))
             }
             Err(error) => ApiError::Internal(error.into()).into_response(),
         }
+    }
+
+    fn acquire(&self, bytes: usize) -> Option<OwnedSemaphorePermit> {
+        let bytes = u32::try_from(bytes).unwrap_or(u32::MAX);
+        self.memory.clone().try_acquire_many_owned(bytes).ok()
     }
 
     /// Closes the connection when its client has not taken an answer in time.
@@ -133,48 +138,29 @@ impl Responses {
         Some(AbortOnDropHandle::new(deadline))
     }
 
-    /// Compresses an answer with gzip; it stays as it is where too many are being compressed.
-    pub(super) async fn compress(&self, response: Response) -> Response {
-        let Ok(permit) = self.compressions.clone().try_acquire_owned() else {
+    /// The same for a read, compressed if `gzip` and if not too many answers are being compressed.
+    pub(super) async fn send(&self, response: Response, gzip: bool) -> Response {
+        let response = self.hold(response, false).await;
+        if !gzip || response.status() != StatusCode::OK {
             return response;
-        };
-        let mut request = Request::new(Body::empty());
-        let gzip = HeaderValue::from_static("gzip");
-        request.headers_mut().insert(header::ACCEPT_ENCODING, gzip);
-        let mut response = Some(response);
-        let answered = service_fn(move |_: Request| {
-            let response = response.take().unwrap_or_default();
-            async { Ok::<_, Infallible>(response) }
-        });
-        let compression = CompressionLayer::new().quality(CompressionLevel::Fastest);
-        let Ok(response) = compression.layer(answered).oneshot(request).await;
-        // The permit lives as long as the compressor.
-        response.map(|body| {
-            Body::new(body.map_frame(move |frame| {
-                let _ = &permit;
-                frame
-            }))
-        })
+        }
+        match self.compressions.clone().try_acquire_owned() {
+            Ok(permit) => compression::gzip(response, permit).await,
+            Err(_) => response,
+        }
     }
 }
 
-/// Room that an answer takes. It is given back when this is dropped.
-struct Room {
-    memory: Arc<Bounded>,
-    counted: usize,
+/// What an answer takes until its last byte is with the network.
+struct Reservation {
+    _memory: Option<OwnedSemaphorePermit>,
     _deadline: Option<AbortOnDropHandle<()>>,
 }
 
-impl Drop for Room {
-    fn drop(&mut self) {
-        self.memory.give_back(self.counted);
-    }
-}
-
-/// The bytes of an answer, wherever they are on their way to the client, and the room that they take.
+/// The bytes of an answer, wherever they are on their way to the client, and the memory that is counted for them.
 struct Held {
     bytes: Bytes,
-    _room: Room,
+    _reservation: Reservation,
 }
 
 impl AsRef<[u8]> for Held {
@@ -183,7 +169,7 @@ impl AsRef<[u8]> for Held {
     }
 }
 
-/// A body that is handed over in portions, so that a long one keeps its thread from other requests for a portion at a time.
+/// A body that is passed on in portions. Between two of them, the thread may run other requests.
 struct Portions(Bytes);
 
 impl HttpBody for Portions {

@@ -6,9 +6,8 @@ use std::borrow::Cow;
 use rust_decimal::Decimal;
 
 use super::{
-    Natural,
     number::{Scientific, sign_and_digits},
-    value::{Value, float_text},
+    value::Value,
 };
 use crate::money::Money;
 
@@ -30,21 +29,13 @@ pub fn text(longest: usize) -> impl Fn(&Value<'_>) -> Ruled<String> {
 /// As [`text`], but it may be blank.
 pub fn text_or_blank(longest: usize) -> impl Fn(&Value<'_>) -> Ruled<String> {
     move |value| {
-        let (text, lone_surrogate) = match value {
-            Value::Text(text) => (Cow::Borrowed(text.text.as_ref()), text.lone_surrogate),
-            Value::Integer(digits) => (Cow::Borrowed(*digits), None),
-            Value::Float(number) => (Cow::Owned(float_text(*number)), None),
-            _ => return Err("Not a valid string.".into()),
-        };
+        let text = written(value).ok_or("Not a valid string.")?;
         let text = trim(&text);
         if text.chars().count() > longest {
             return Err(format!("Ensure this field has no more than {longest} characters.").into());
         }
         if text.contains('\0') {
             return Err("Null characters are not allowed.".into());
-        }
-        if let Some(code) = lone_surrogate {
-            return Err(format!("Surrogate characters are not allowed: U+{code:X}.").into());
         }
         Ok(text.to_owned())
     }
@@ -64,16 +55,12 @@ pub fn one_of<T: Copy, const N: usize>(words: [(&'static str, T); N]) -> impl Fn
 /// decimal places.
 pub fn price(value: &Value<'_>) -> Ruled<Money> {
     const INVALID: &str = "A valid number is required.";
-    let text = match value {
-        Value::Text(text) => Cow::Borrowed(trim(&text.text)),
-        Value::Integer(digits) => Cow::Borrowed(*digits),
-        Value::Float(number) => Cow::Owned(float_text(*number)),
-        _ => return Err(INVALID.into()),
-    };
+    let text = written(value).ok_or(INVALID)?;
+    let text = trim(&text);
     if text.chars().count() > LONGEST_NUMBER {
         return Err("String value too large.".into());
     }
-    let number = Scientific::parse(&text).ok_or(INVALID)?;
+    let number = Scientific::parse(text).ok_or(INVALID)?;
     let (total, places, whole) = number.digits_needed();
     if total > 10 {
         return Err("Ensure that there are no more than 10 digits in total.".into());
@@ -101,15 +88,16 @@ pub fn integer(value: &Value<'_>) -> Ruled<i32> {
     }
 }
 
-/// A whole number of at least one, of any size.
-pub fn natural(value: &Value<'_>) -> Ruled<Natural> {
+/// An integer from 1 to 9223372036854775807.
+pub fn positive(value: &Value<'_>) -> Ruled<i64> {
     let (negative, digits) = digits(value)?;
-    if negative || digits == "0" {
-        return Err("Ensure this value is greater than or equal to 1.".into());
+    match digits.parse::<i64>() {
+        Ok(number) if !negative && number > 0 => Ok(number),
+        Err(_) if !negative => {
+            Err(format!("Ensure this value is less than or equal to {}.", i64::MAX).into())
+        }
+        _ => Err("Ensure this value is greater than or equal to 1.".into()),
     }
-    Ok(digits
-        .parse()
-        .map_or_else(|_| Natural::Huge(digits.into()), Natural::Small))
 }
 
 /// True or false, in the ways that clients write them.
@@ -118,7 +106,7 @@ pub fn boolean(value: &Value<'_>) -> Ruled<bool> {
         Value::Bool(known) => Some(*known),
         Value::Integer("1") | Value::Float(1.0) => Some(true),
         Value::Integer("0") | Value::Float(0.0) => Some(false),
-        Value::Text(text) => match text.text.to_lowercase().as_str() {
+        Value::Text(text) => match text.to_lowercase().as_str() {
             "true" | "t" | "yes" | "y" | "on" | "1" => Some(true),
             "false" | "f" | "no" | "n" | "off" | "0" => Some(false),
             _ => None,
@@ -146,40 +134,34 @@ impl Reference {
 
 /// The id of another record: an integer or its digits.
 pub fn reference(value: &Value<'_>) -> Ruled<Reference> {
-    let wrong = || {
+    let wrong = || -> Message {
         format!(
             "Incorrect type. Expected pk value, received {}.",
             value.type_name()
         )
         .into()
     };
-    let shown = match value {
-        Value::Text(text) if text.text.is_empty() => return Err("This field may not be null.".into()),
-        Value::Text(text) => text.text.to_string(),
-        Value::Integer(digits) => (*digits).to_owned(),
-        Value::Float(number) if number.fract() == 0.0 => float_text(*number),
-        _ => return Err(wrong()),
+    let shown = written(value).ok_or_else(wrong)?.into_owned();
+    if shown.is_empty() {
+        return Err("This field may not be null.".into());
+    }
+    let integer = match value {
+        Value::Float(_) => shown.strip_suffix(".0").ok_or_else(wrong)?,
+        _ => trim(&shown),
     };
-    let digits = match value {
-        Value::Float(number) => format!("{number:.0}"),
-        _ => trim(&shown).to_owned(),
-    };
-    let (negative, digits) = sign_and_digits(&digits).ok_or_else(wrong)?;
+    let (negative, digits) = sign_and_digits(integer).ok_or_else(wrong)?;
     let id = if negative { 0 } else { digits.parse().unwrap_or(0) };
     Ok(Reference { id, shown })
 }
 
 /// Sign and digits of an integer, without leading zeros. A fraction of zeros is no fraction.
 fn digits(value: &Value<'_>) -> Ruled<(bool, String)> {
-    let text = match value {
-        Value::Integer(digits) => Cow::Borrowed(*digits),
-        Value::Float(number) => Cow::Owned(float_text(*number)),
-        Value::Text(text) if text.text.chars().count() > LONGEST_NUMBER => {
-            return Err("String value too large.".into());
-        }
-        Value::Text(text) => Cow::Borrowed(text.text.as_ref()),
-        _ => return Err("A valid integer is required.".into()),
-    };
+    if let Value::Text(text) = value
+        && text.chars().count() > LONGEST_NUMBER
+    {
+        return Err("String value too large.".into());
+    }
+    let text = written(value).ok_or("A valid integer is required.")?;
     let mut text = trim(&text);
     if let Some((whole, zeros)) = text.rsplit_once('.')
         && zeros.bytes().all(|byte| byte == b'0')
@@ -189,6 +171,16 @@ fn digits(value: &Value<'_>) -> Ruled<(bool, String)> {
     sign_and_digits(text)
         .map(|(negative, digits)| (negative, digits.to_owned()))
         .ok_or_else(|| "A valid integer is required.".into())
+}
+
+/// A text, or a number as text.
+fn written<'v>(value: &'v Value<'_>) -> Option<Cow<'v, str>> {
+    match value {
+        Value::Text(text) => Some(text.as_ref().into()),
+        Value::Integer(digits) => Some((*digits).into()),
+        Value::Float(number) => Some(format!("{number:?}").into()),
+        _ => None,
+    }
 }
 
 /// Trims what the original counts as white space.
@@ -311,8 +303,28 @@ mod tests {
     }
 
     #[test]
+    fn positive_integers_have_64_bits() {
+        assert_eq!(ruled(positive, "9223372036854775807"), Ok(i64::MAX));
+        for json in ["9223372036854775808", "\"99999999999999999999\""] {
+            assert_eq!(
+                ruled(positive, json),
+                Err("Ensure this value is less than or equal to 9223372036854775807.".into()),
+                "{json}"
+            );
+        }
+        for json in ["0", "-1", "-99999999999999999999"] {
+            assert_eq!(
+                ruled(positive, json),
+                Err("Ensure this value is greater than or equal to 1.".into()),
+                "{json}"
+            );
+        }
+    }
+
+    #[test]
     fn references_are_integers_or_their_digits() {
         assert_eq!(ruled(reference, "5").map(|r| r.id), Ok(5));
+        assert_eq!(ruled(reference, "5.0").map(|r| r.id), Ok(5));
         assert_eq!(ruled(reference, "\"007\"").map(|r| r.id), Ok(7));
         let far = ruled(reference, "99999999999999999999").unwrap();
         assert_eq!(
@@ -354,10 +366,7 @@ mod tests {
             ruled(text(5), "\"a\\u0000\""),
             Err("Null characters are not allowed.".into())
         );
-        assert_eq!(
-            ruled(text(5), "\"\\ud800\""),
-            Err("Surrogate characters are not allowed: U+D800.".into())
-        );
+        assert_eq!(ruled(text(5), "\"\\ud800\""), Err("Not a valid string.".into()));
         assert_eq!(ruled(text(5), "false"), Err("Not a valid string.".into()));
     }
 

@@ -1,27 +1,27 @@
-//! Requests that read a whole table: one at a time, so that they do not hold back all others.
+//! Limits requests that read a whole table to one at a time, so that they do not delay all others.
 
 use std::sync::Arc;
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-/// Requests that may wait for the one that reads.
+/// Requests that may wait.
 const WAITING: usize = 16;
 
-/// What bounds them, for a server. Clones share it.
+/// The limit of a server. Clones share it.
 #[derive(Clone, Debug)]
 pub struct ScanLimit {
     admitted: Arc<Semaphore>,
     running: Arc<Semaphore>,
 }
 
-/// Leave to read a whole table, until it is dropped.
+/// Permits reading a whole table until it is dropped.
 #[derive(Debug)]
 pub struct ScanPermit {
     _running: OwnedSemaphorePermit,
     _admitted: OwnedSemaphorePermit,
 }
 
-/// Too many requests wait already.
+/// Too many requests wait.
 #[derive(Clone, Copy, Debug, thiserror::Error)]
 #[error("Too many searches for short texts are under way, try again later.")]
 pub struct ScansBusy;
@@ -36,7 +36,7 @@ impl Default for ScanLimit {
 }
 
 impl ScanLimit {
-    /// Waits for leave. A connection to the database is taken afterwards: those that wait keep none.
+    /// Waits for a permit. Callers take their connection to the database afterwards, so that waiting uses none.
     pub async fn permit(&self) -> Result<ScanPermit, ScansBusy> {
         let admitted = self.admitted.clone().try_acquire_owned();
         let admitted = admitted.map_err(|_| ScansBusy)?;
@@ -47,7 +47,7 @@ impl ScanLimit {
         })
     }
 
-    /// The same, where a whole table has to be read.
+    /// The same if a whole table has to be read.
     pub async fn permit_if(&self, scans: bool) -> Result<Option<ScanPermit>, ScansBusy> {
         if scans {
             self.permit().await.map(Some)

@@ -1,4 +1,4 @@
-//! What handlers share.
+//! The state that handlers share.
 
 use std::sync::Arc;
 
@@ -9,16 +9,16 @@ use tokio::sync::Notify;
 use super::ScanLimit;
 use crate::{db::Database, shutdown::Stop};
 
-/// The state of a server, the same for every request. A request clones it several times, so each part is one count to move.
+/// The state of a server. Each request clones it several times, so each field is cheap to clone.
 #[derive(Clone, Debug)]
 pub struct AppState {
     /// Connections to PostgreSQL.
     pub database: Arc<Database>,
-    /// Told when an order was confirmed, so that the relay of this process need not wait for its next look.
+    /// Notified when an order is confirmed, so that the relay of this process runs at once.
     pub order_confirmed: Arc<Notify>,
-    /// How far the server is on its way to its end.
+    /// The phases of the shutdown.
     pub stop: Arc<Stop>,
-    /// What bounds requests that read whole tables.
+    /// The limit of requests that read whole tables.
     pub scans: ScanLimit,
 }
 

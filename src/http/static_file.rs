@@ -1,4 +1,4 @@
-//! A file that is part of the program: its bytes, compressed or not, are in memory once, however many clients are sent them.
+//! A file that is part of the program. All answers share its bytes, and its compressed bytes.
 
 use std::{
     io::{self, Write},
@@ -14,9 +14,9 @@ use axum::{
 use flate2::{Compression, write::GzEncoder};
 
 use super::{
-    conditional::{is_listed, tag},
+    compression::{self, vary_by_encoding},
+    conditional::{ConditionalRead, is_listed, tag},
     responses::Counted,
-    transfer::{self, SMALLEST, Terms},
 };
 
 /// A file that is part of the program.
@@ -70,15 +70,15 @@ impl StaticFile {
             headers.insert(header::CACHE_CONTROL, cache_control.clone());
         }
         let mut bytes = &self.plain;
-        let Some(terms) = Terms::of(request) else {
+        let Some(conditional) = ConditionalRead::of(request) else {
             return StatusCode::METHOD_NOT_ALLOWED.into_response();
         };
-        if let Some(gzip) = made.gzip.as_ref().filter(|_| terms.gzip) {
-            transfer::vary_by_encoding(headers);
+        if let Some(gzip) = made.gzip.as_ref().filter(|_| conditional.gzip) {
+            vary_by_encoding(headers);
             headers.insert(header::CONTENT_ENCODING, HeaderValue::from_static("gzip"));
             bytes = gzip;
         }
-        if is_listed(&made.tag, &terms.known) {
+        if is_listed(&made.tag, &conditional.known) {
             headers.remove(header::CONTENT_TYPE);
             headers.remove(header::CONTENT_ENCODING);
             *response.status_mut() = StatusCode::NOT_MODIFIED;
@@ -91,7 +91,7 @@ impl StaticFile {
 
     /// `None` where compression does not pay.
     fn compressed(&self) -> Option<Bytes> {
-        let pays = self.plain.len() >= SMALLEST && transfer::is_text(&self.content_type);
+        let pays = compression::pays(Some(&self.content_type), self.plain.len());
         pays.then(|| gzip(&self.plain).ok()).flatten()
     }
 }

@@ -1,7 +1,7 @@
-//! One JSON value of a request body, before it is known what it should be.
+//! A JSON value of a request body, before a rule reads it.
 //!
-//! Numbers stay text: clients may send integers of any size, and how they are read depends on the field. Types have the
-//! names that clients of the original see in messages: `dict`, `list`, `str`, `int`, `float`, `bool`.
+//! Integers stay text, because each field has its own range. Messages name types as in the kept contract: `dict`, `list`,
+//! `str`, `int`, `float`, `bool`.
 
 use std::borrow::Cow;
 
@@ -20,20 +20,15 @@ pub enum Value<'a> {
     Integer(&'a str),
     /// A number with a fraction or an exponent, read as a double; infinite beyond its range.
     Float(f64),
-    Text(Text<'a>),
+    Text(Cow<'a, str>),
+    /// A text with half of a surrogate pair, which is no character.
+    InvalidText,
     List(&'a RawValue),
     Object(&'a RawValue),
     /// The fields of a form.
     Form(FormFields<'a>),
     /// A list of the fields of forms.
     FormList(Vec<FormFields<'a>>),
-}
-
-/// A text. JSON can escape half of a surrogate pair, which is no character: it is kept apart.
-#[derive(Clone, Debug)]
-pub struct Text<'a> {
-    pub text: Cow<'a, str>,
-    pub lone_surrogate: Option<u16>,
 }
 
 impl<'a> Value<'a> {
@@ -44,7 +39,7 @@ impl<'a> Value<'a> {
             Some(b'n') | None => Self::Null,
             Some(b't') => Self::Bool(true),
             Some(b'f') => Self::Bool(false),
-            Some(b'"') => Self::Text(Text::of(json)),
+            Some(b'"') => serde_json::from_str(json).map_or(Self::InvalidText, |Text(text)| Self::Text(text)),
             Some(b'[') => Self::List(raw),
             Some(b'{') => Self::Object(raw),
             Some(_) if json.contains(['.', 'e', 'E']) => Self::Float(json.parse().unwrap_or(f64::NAN)),
@@ -59,7 +54,7 @@ impl<'a> Value<'a> {
             Self::Bool(_) => "bool",
             Self::Integer(_) => "int",
             Self::Float(_) => "float",
-            Self::Text(_) => "str",
+            Self::Text(_) | Self::InvalidText => "str",
             Self::List(_) | Self::FormList(_) => "list",
             Self::Object(_) | Self::Form(_) => "dict",
         }
@@ -116,28 +111,7 @@ impl<'a> FormFields<'a> {
 
 impl<'a> From<&'a str> for Value<'a> {
     fn from(text: &'a str) -> Self {
-        Self::Text(Text {
-            text: text.into(),
-            lone_surrogate: None,
-        })
-    }
-}
-
-impl<'a> Text<'a> {
-    /// Reads a text whose syntax has been checked: what is no character in it is half of a surrogate pair.
-    fn of(json: &'a str) -> Self {
-        let Bytes(bytes) = serde_json::from_str(json).unwrap_or_default();
-        let lone_surrogate = match std::str::from_utf8(&bytes) {
-            Ok(_) => None,
-            Err(_) => bytes
-                .windows(3)
-                .find(|window| window[0] == 0xED && window[1] >= 0xA0)
-                .map(|window| 0xD000 | u16::from(window[1] & 0x3F) << 6 | u16::from(window[2] & 0x3F)),
-        };
-        Self {
-            text: lossy(bytes),
-            lone_surrogate,
-        }
+        Self::Text(text.into())
     }
 }
 
@@ -178,8 +152,8 @@ impl<'de> Deserialize<'de> for Object<'de> {
 
             fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
                 let mut members = Vec::new();
-                while let Some((Bytes(name), value)) = map.next_entry::<Bytes<'de>, &'de RawValue>()? {
-                    members.push((lossy(name), value));
+                while let Some((Text(name), value)) = map.next_entry()? {
+                    members.push((name, value));
                 }
                 Ok(Object(members))
             }
@@ -188,93 +162,19 @@ impl<'de> Deserialize<'de> for Object<'de> {
     }
 }
 
-/// The bytes of a text, borrowed unless it holds escapes. Read as bytes, it may hold half of a surrogate pair.
-#[derive(Default)]
-struct Bytes<'a>(Cow<'a, [u8]>);
-
-impl<'de> Deserialize<'de> for Bytes<'de> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct AnyBytes;
-        impl<'de> Visitor<'de> for AnyBytes {
-            type Value = Bytes<'de>;
-
-            fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-                f.write_str("a text")
-            }
-
-            fn visit_borrowed_bytes<E>(self, bytes: &'de [u8]) -> Result<Bytes<'de>, E> {
-                Ok(Bytes(Cow::Borrowed(bytes)))
-            }
-
-            fn visit_bytes<E>(self, bytes: &[u8]) -> Result<Bytes<'de>, E> {
-                Ok(Bytes(Cow::Owned(bytes.to_vec())))
-            }
-        }
-        deserializer.deserialize_bytes(AnyBytes)
-    }
-}
-
-/// The text of bytes, with a sign for what is no character.
-fn lossy(bytes: Cow<'_, [u8]>) -> Cow<'_, str> {
-    match bytes {
-        Cow::Borrowed(bytes) => String::from_utf8_lossy(bytes),
-        Cow::Owned(bytes) => String::from_utf8_lossy(&bytes).into_owned().into(),
-    }
-}
-
-/// A float as Python writes it, which is how the original turned numbers into text: the shortest digits that read back
-/// as the same number, with an exponent below 1e-4 and from 1e16 on.
-pub(super) fn float_text(value: f64) -> String {
-    if !value.is_finite() {
-        return value.to_string();
-    }
-    let scientific = format!("{value:e}");
-    let (digits, exponent) = scientific.split_once('e').unwrap_or((&scientific, "0"));
-    let exponent: i32 = exponent.parse().unwrap_or(0);
-    if (-4..16).contains(&exponent) {
-        let plain = value.to_string();
-        if plain.contains('.') { plain } else { plain + ".0" }
-    } else {
-        format!(
-            "{digits}e{}{:02}",
-            if exponent < 0 { '-' } else { '+' },
-            exponent.abs()
-        )
-    }
-}
+/// A text, borrowed unless it has escapes.
+#[derive(Deserialize)]
+struct Text<'a>(#[serde(borrow)] Cow<'a, str>);
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn floats_are_written_as_python_writes_them() {
-        for (value, text) in [
-            (10.10, "10.1"),
-            (1e2, "100.0"),
-            (0.1 + 0.2, "0.30000000000000004"),
-            (1e15, "1000000000000000.0"),
-            (1e16, "1e+16"),
-            (1.5e300, "1.5e+300"),
-            (0.0001, "0.0001"),
-            (0.000_01, "1e-05"),
-            (-0.0, "-0.0"),
-        ] {
-            assert_eq!(float_text(value), text);
-        }
-    }
-
-    #[test]
-    fn half_a_surrogate_pair_is_found_and_a_whole_one_is_a_character() {
+    fn only_whole_surrogate_pairs_are_characters() {
         let raw: &RawValue = serde_json::from_str(r#""a\ud83dz""#).unwrap();
-        let Value::Text(text) = Value::of(raw) else {
-            panic!("{raw} is a text")
-        };
-        assert_eq!(text.lone_surrogate, Some(0xD83D));
+        assert!(matches!(Value::of(raw), Value::InvalidText));
         let raw: &RawValue = serde_json::from_str(r#""\ud83d\ude00""#).unwrap();
-        let Value::Text(text) = Value::of(raw) else {
-            panic!("{raw} is a text")
-        };
-        assert_eq!((text.text.as_ref(), text.lone_surrogate), ("😀", None));
+        assert!(matches!(Value::of(raw), Value::Text(text) if text == "😀"));
     }
 }

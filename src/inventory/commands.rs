@@ -12,7 +12,7 @@ use crate::{
     audit,
     auth::Stores,
     db::{self, violated_constraint},
-    http::{ApiError, CommandContext, FieldSource, Precondition, Presence, Slice, retry_transaction},
+    http::{ApiError, CommandContext, FieldSource, PageQuery, Precondition, Presence, retry_transaction},
     ledger::{self, Change, Movement as Kind, Scope},
     product, store,
 };
@@ -123,7 +123,7 @@ pub async fn adjust(
     let after = queries::get(&mut *tx, id).await?;
     let states = (Some(&before), after.as_ref());
     audit::record(&mut *tx, &by, "stock.changed", subject(id), states).await?;
-    let latest = movement_queries::list(&mut *tx, id, &Slice::first(1)).await?;
+    let latest = movement_queries::list(&mut *tx, id, &PageQuery::first(1)).await?;
     let movement = latest.into_iter().next().ok_or(NO_SUCH)?;
     context.key.commit(tx, &movement).await?;
     Ok(movement)

@@ -3,7 +3,7 @@
 use sqlx::{PgExecutor, PgPool};
 
 use super::movement::Movement;
-use crate::{http::Slice, timestamp::Timestamp};
+use crate::{http::PageQuery, timestamp::Timestamp};
 
 /// Movements that are counted at a time.
 const PORTION: i64 = 100_000;
@@ -59,7 +59,7 @@ async fn note(db: &PgPool, inventory: i64, latest: i64, movements: i64) -> sqlx:
 pub async fn list(
     db: impl PgExecutor<'_>,
     inventory: i64,
-    slice: &Slice<Movement>,
+    page: &PageQuery<Movement>,
 ) -> sqlx::Result<Vec<Movement>> {
     sqlx::query_as!(
         Movement,
@@ -67,9 +67,9 @@ pub async fn list(
                created_at as "created_at: Timestamp"
            from stock_movement where inventory_id = $1 and id < $2 order by id desc limit $3 offset $4"#,
         inventory,
-        slice.after,
-        slice.limit,
-        slice.offset
+        page.after,
+        page.limit,
+        page.offset
     )
     .fetch_all(db)
     .await

@@ -4,7 +4,7 @@ use sqlx::{PgConnection, PgExecutor, Postgres, QueryBuilder};
 
 use super::model::{Filter, Inventory, InventoryFields, InventoryRow};
 use crate::{
-    auth::Stores, http::Slice, money::Money, product::ProductSummary, store::StoreSummary,
+    auth::Stores, http::PageQuery, money::Money, product::ProductSummary, store::StoreSummary,
     timestamp::Timestamp,
 };
 
@@ -36,13 +36,13 @@ pub async fn count(db: impl PgExecutor<'_>, filter: &Filter) -> sqlx::Result<i64
 pub async fn list(
     db: impl PgExecutor<'_>,
     filter: &Filter,
-    slice: &Slice<InventoryRow>,
+    page: &PageQuery<InventoryRow>,
 ) -> sqlx::Result<Vec<InventoryRow>> {
     let mut query = QueryBuilder::new("with ");
     if let Some(product) = filter.product_id {
-        push_rows_of_product(&mut query, product, filter, slice);
+        push_rows_of_product(&mut query, product, filter, page);
     } else {
-        push_rows_of_stores(&mut query, filter, slice);
+        push_rows_of_stores(&mut query, filter, page);
     }
     query.push(
         " select i.id, s.name as store_name, s.location as store_location, p.title as product_title,
@@ -54,14 +54,14 @@ pub async fn list(
     query.build_query_as().fetch_all(db).await
 }
 
-/// Defines `page` as the ids of a slice of one product's rows: no more than there are stores.
+/// Defines `page` as the ids of a page of one product's rows: no more than there are stores.
 fn push_rows_of_product(
     query: &mut QueryBuilder<Postgres>,
     product: i64,
     filter: &Filter,
-    slice: &Slice<InventoryRow>,
+    page: &PageQuery<InventoryRow>,
 ) {
-    let (name, title, id) = &slice.after;
+    let (name, title, id) = &page.after;
     query.push(
         "page as (select i.id from inventory i join store s on s.id = i.store_id where i.product_id = ",
     );
@@ -85,18 +85,18 @@ fn push_rows_of_product(
         .push_bind(*id);
     query
         .push(") order by s.name, i.product_title, i.id limit ")
-        .push_bind(slice.limit);
-    query.push(" offset ").push_bind(slice.offset).push(")");
+        .push_bind(page.limit);
+    query.push(" offset ").push_bind(page.offset).push(")");
 }
 
-/// Defines `page` as the ids of a slice of the stores' rows, without walking through the stores before it: the tally tells
+/// Defines `page` as the ids of a page of the stores' rows, without walking through the stores before it: the tally tells
 /// how many rows each has. A store's own rows come from an index in the order of the list; those of stores that share a
 /// name are merged.
 ///
-/// `chosen` are the stores with a part in the slice: of the name that it begins after, if it does, and then as many as
+/// `chosen` are the stores with a part in the page: of the name that it begins after, if it does, and then as many as
 /// have enough rows. `before` is how many rows the names between have.
-fn push_rows_of_stores(query: &mut QueryBuilder<Postgres>, filter: &Filter, slice: &Slice<InventoryRow>) {
-    let (name, title, id) = &slice.after;
+fn push_rows_of_stores(query: &mut QueryBuilder<Postgres>, filter: &Filter, page: &PageQuery<InventoryRow>) {
+    let (name, title, id) = &page.after;
     let rows = if filter.low_stock { "t.low" } else { "t.stocked" };
     query
         .push("shelf as (select s.id, s.name, case when s.name > ")
@@ -116,12 +116,12 @@ fn push_rows_of_stores(query: &mut QueryBuilder<Postgres>, filter: &Filter, slic
          ), chosen as (select id, name, upto - stocked as before from named where (upto > ",
     );
     query
-        .push_bind(slice.offset)
+        .push_bind(page.offset)
         .push(" or name = ")
         .push_bind(name.clone());
     query
         .push(") and upto - stocked < ")
-        .push_bind(slice.offset + slice.limit);
+        .push_bind(page.offset + page.limit);
     query.push(
         "), page as (select i.id from chosen cross join lateral (
              select id, product_title from inventory where store_id = chosen.id and (product_title, id) > (case when name = ",
@@ -139,12 +139,12 @@ fn push_rows_of_stores(query: &mut QueryBuilder<Postgres>, filter: &Filter, slic
     }
     query
         .push(" order by product_title, id limit ")
-        .push_bind(slice.offset + slice.limit);
+        .push_bind(page.offset + page.limit);
     query.push(" - chosen.before) i order by chosen.name, i.product_title, i.id limit ");
     query
-        .push_bind(slice.limit)
+        .push_bind(page.limit)
         .push(" offset ")
-        .push_bind(slice.offset);
+        .push_bind(page.offset);
     query.push(" - (select min(before) from chosen))");
 }
 

@@ -14,28 +14,19 @@ use crate::{
     auth::{Area, Stores},
     http::{
         ApiError, AppState, Body, CommandContext, Conflict, IfMatch, Invalid, InvalidParameter, ListParams,
-        ListRequest, Listing, NotFound, Params, Presence, RecordId, Tagged, endpoint,
+        ListRequest, Listing, NotFound, Params, Presence, RecordId, Tagged, api_route,
     },
 };
 
 /// The routes of inventory.
 pub fn router() -> OpenApiRouter<AppState> {
     OpenApiRouter::new()
-        .routes(endpoint(
-            routes!(list, create),
-            "GET, POST, HEAD, OPTIONS",
-            Area::Inventory,
-        ))
-        .routes(endpoint(
+        .routes(api_route(routes!(list, create), Area::Inventory))
+        .routes(api_route(
             routes!(retrieve, replace, patch, delete),
-            "GET, PUT, PATCH, DELETE, HEAD, OPTIONS",
             Area::Inventory,
         ))
-        .routes(endpoint(
-            routes!(movements, adjust),
-            "GET, POST, HEAD, OPTIONS",
-            Area::Inventory,
-        ))
+        .routes(api_route(routes!(movements, adjust), Area::Inventory))
 }
 
 /// All stock, by store name and product title.
@@ -59,9 +50,9 @@ async fn list(
         low_stock: params.is_true("low_stock"),
     };
     let filter = params.finish(filter)?;
-    let slice = list.slice(queries::count(&db, &filter)).await?;
-    let rows = queries::list(&db, &filter, &slice).await?;
-    Ok(Json(list.answer(&slice, rows)))
+    let page = list.query(queries::count(&db, &filter)).await?;
+    let rows = queries::list(&db, &filter, &page).await?;
+    Ok(Json(list.answer(&page, rows)))
 }
 
 /// Create the stock of a product in a store.
@@ -132,9 +123,9 @@ async fn movements(
     list: ListRequest<Movement>,
 ) -> Result<Json<Listing<Movement>>, ApiError> {
     granted(&db, &stores, id).await?;
-    let slice = list.slice(movement_queries::count(&db, id)).await?;
-    let rows = movement_queries::list(&db, id, &slice).await?;
-    Ok(Json(list.answer(&slice, rows)))
+    let page = list.query(movement_queries::count(&db, id)).await?;
+    let rows = movement_queries::list(&db, id, &page).await?;
+    Ok(Json(list.answer(&page, rows)))
 }
 
 /// Change a quantity by so many pieces, or to what was counted, and say why.

@@ -5,7 +5,7 @@ use std::collections::{HashMap, HashSet};
 use rust_decimal::Decimal;
 
 use super::model::{NewItem, NewOrder, Rejection, RejectionCode};
-use crate::{http::Natural, money::Money, store::StoreSummary};
+use crate::{money::Money, store::StoreSummary};
 
 /// The largest total of an order: twelve digits.
 const LARGEST_TOTAL: Money = Money(Decimal::from_parts(0xD4A5_0FFF, 0xE8, 0, false, 2));
@@ -80,19 +80,19 @@ pub fn allocate(stock: &mut Stock, orders: &[NewOrder]) -> Vec<Decision> {
 }
 
 fn decide(stock: &mut Stock, order: &NewOrder) -> Decision {
-    let Some(store) = order.store_id.small().filter(|id| stock.stores.contains_key(id)) else {
+    if !stock.stores.contains_key(&order.store_id) {
         return Decision::NoStore;
-    };
+    }
     let rows: Vec<Option<usize>> = order
         .items
         .iter()
-        .map(|item| stock.position(store, item.product_id.small()?))
+        .map(|item| stock.position(order.store_id, item.product_id))
         .collect();
     let to_take = order
         .items
         .iter()
         .zip(&rows)
-        .map(|(item, row)| stock.has((*row)?, &item.quantity));
+        .map(|(item, row)| stock.has((*row)?, item.quantity));
     match to_take.collect::<Option<Vec<_>>>() {
         Some(to_take) => confirm(stock, to_take),
         None => rejection(stock, &order.items, &rows),
@@ -131,10 +131,7 @@ fn rejection(stock: &Stock, items: &[NewItem], rows: &[Option<usize>]) -> Decisi
 
     let unknown = items_where(&|index| match row(index) {
         Some(row) => !row.is_active,
-        None => !items[index]
-            .product_id
-            .small()
-            .is_some_and(|id| stock.stocked_elsewhere.contains(&id)),
+        None => !stock.stocked_elsewhere.contains(&items[index].product_id),
     });
     if !unknown.is_empty() {
         let reason = format!("Products not found or inactive: {}", set(items, &unknown));
@@ -145,7 +142,7 @@ fn rejection(stock: &Stock, items: &[NewItem], rows: &[Option<usize>]) -> Decisi
         let reason = format!("Products not available in store: {}", set(items, &absent));
         return reject(items, &absent, reason, RejectionCode::NotInStore, |_| 0);
     }
-    let short = items_where(&|index| items[index].quantity > Natural::from(i64::from(available(index))));
+    let short = items_where(&|index| items[index].quantity > i64::from(available(index)));
     let shortages = short.iter().map(|&index| {
         let title = row(index).map_or("", |row| row.title.as_str());
         format!(
@@ -166,9 +163,9 @@ fn reject(
     available: impl Fn(usize) -> i32,
 ) -> Decision {
     let rejections = wanting.iter().map(|&index| Rejection {
-        product_id: items[index].product_id.clone(),
+        product_id: items[index].product_id,
         code,
-        requested: items[index].quantity.clone(),
+        requested: items[index].quantity,
         available: available(index),
     });
     Decision::Rejected {
@@ -179,9 +176,9 @@ fn reject(
 
 /// Formats ids in ascending order, in the notation that clients know: `{5, 9}`.
 fn set(items: &[NewItem], wanting: &[usize]) -> String {
-    let mut ids: Vec<&Natural> = wanting.iter().map(|&index| &items[index].product_id).collect();
+    let mut ids: Vec<_> = wanting.iter().map(|&index| items[index].product_id).collect();
     ids.sort_unstable();
-    let ids: Vec<String> = ids.into_iter().map(ToString::to_string).collect();
+    let ids: Vec<String> = ids.iter().map(ToString::to_string).collect();
     format!("{{{}}}", ids.join(", "))
 }
 
@@ -194,8 +191,8 @@ impl Stock {
     }
 
     /// The row and the quantity, if the product is active and has that many units in stock.
-    fn has(&self, row: usize, quantity: &Natural) -> Option<(usize, i32)> {
-        let quantity = i32::try_from(quantity.small()?).ok()?;
+    fn has(&self, row: usize, quantity: i64) -> Option<(usize, i32)> {
+        let quantity = i32::try_from(quantity).ok()?;
         let StockRow {
             is_active,
             quantity: available,

@@ -88,7 +88,7 @@ impl Backlog {
 
     /// Adds an order.
     pub fn push(&mut self, queued: QueuedOrder) {
-        let store = queued.order.store();
+        let store = queued.order.store_id;
         let of_store = self.of_store.entry(store).or_default();
         if of_store.is_empty() {
             self.turns.push_back(store);
@@ -99,7 +99,7 @@ impl Backlog {
     /// Adds orders in front of all others of their stores, and keeps their sequence.
     pub fn push_first(&mut self, orders: Vec<QueuedOrder>) {
         for queued in orders.into_iter().rev() {
-            let store = queued.order.store();
+            let store = queued.order.store_id;
             let of_store = self.of_store.entry(store).or_default();
             if of_store.is_empty() {
                 self.turns.push_front(store);

@@ -4,7 +4,7 @@ use super::{
     group_commit::GroupCommit,
     model::{NewOrder, Outcome, PlacedOrder, Status},
 };
-use crate::http::{ApiError, CommandContext, FieldSource, Natural, Presence};
+use crate::http::{ApiError, CommandContext, FieldSource, Presence};
 
 /// Places an order, and wakes the relay if it was confirmed.
 pub async fn place(
@@ -15,14 +15,9 @@ pub async fn place(
     let mut fields = source.fields(Presence::Complete)?;
     let order = NewOrder::read(&mut fields);
     let mut order = fields.finish_all(order)?;
-    let store_id = order.store_id.clone();
-    if !context
-        .caller
-        .grant
-        .stores
-        .contains(store_id.small().unwrap_or(0))
-    {
-        return Err(no_store(&store_id));
+    let store_id = order.store_id;
+    if !context.caller.grant.stores.contains(store_id) {
+        return Err(no_store(store_id));
     }
     order.placed_by = context.caller.signed();
     match placement.place(order, context.key.0.clone()).await? {
@@ -34,7 +29,7 @@ pub async fn place(
             Ok(placed)
         }
         Outcome::Repeated => Err(ApiError::IdempotencyConflict),
-        Outcome::NoStore => Err(no_store(&store_id)),
+        Outcome::NoStore => Err(no_store(store_id)),
         Outcome::TotalTooLarge => Err(ApiError::field(
             "items",
             "Ensure that the order total has no more than 12 digits.",
@@ -43,7 +38,7 @@ pub async fn place(
 }
 
 /// A store that does not exist, takes no orders, or is not the caller's.
-fn no_store(id: &Natural) -> ApiError {
+fn no_store(id: i64) -> ApiError {
     ApiError::ErrorDetail {
         error: "Validation Error",
         detail: Some(format!("Store {id} not found or inactive")),

@@ -36,7 +36,7 @@ impl LockedRows {
     /// Whether an order needs one of these rows.
     pub fn blocks(&self, order: &NewOrder) -> bool {
         !self.is_empty()
-            && (order.pairs().any(|pair| self.0.contains(&pair)) || self.0.contains(&(order.store(), 0)))
+            && (order.pairs().any(|pair| self.0.contains(&pair)) || self.0.contains(&(order.store_id, 0)))
     }
 }
 

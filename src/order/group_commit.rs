@@ -39,7 +39,7 @@ impl GroupCommit {
     /// Places an order, together with others that wait in its lane; orders of a store in the sequence of their arrival. With a
     /// key it is placed once. Callers must not place two orders with the same key at a time.
     pub async fn place(&self, order: NewOrder, key: Option<KeyedRequest>) -> PlaceResult {
-        let reply = self.lane_of(order.store()).enqueue(order, key)?;
+        let reply = self.lane_of(order.store_id).enqueue(order, key)?;
         // A lane always replies, unless the runtime is shutting down.
         reply.await.unwrap_or(Err(PlaceError::Unavailable))
     }
@@ -70,7 +70,7 @@ impl LaneSender {
         order: NewOrder,
         key: Option<KeyedRequest>,
     ) -> Result<oneshot::Receiver<PlaceResult>, PlaceError> {
-        if !self.admission.admit(order.store()) {
+        if !self.admission.admit(order.store_id) {
             return Err(PlaceError::Busy);
         }
         let (reply, received) = oneshot::channel();

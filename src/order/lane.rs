@@ -88,7 +88,7 @@ impl Lane {
         let ready = self.deferred.recheck(&mut self.connection, at_most).await;
         self.backlog.push_first(ready.unblocked);
         let expired = ready.expired.into_iter().map(|expired| {
-            let store = expired.order.store();
+            let store = expired.order.store_id;
             (
                 Caller {
                     store,
@@ -106,7 +106,7 @@ impl Lane {
         let mut callers = Vec::with_capacity(taken.len());
         for QueuedOrder { order, key, reply } in self.deferred.defer_blocked(taken) {
             callers.push(Caller {
-                store: order.store(),
+                store: order.store_id,
                 reply,
             });
             batch.push(order, key);

@@ -3,12 +3,13 @@
 use std::{fmt, sync::Arc};
 
 use axum::http::StatusCode;
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
+use serde_json::value::RawValue;
 use utoipa::ToSchema;
 
 use crate::{
     audit::AuditContext,
-    http::{Fields, Listed, Natural, natural},
+    http::{Fields, Listed, positive},
     money::Money,
     product::ProductSummary,
     store::StoreSummary,
@@ -22,8 +23,8 @@ const MOST_ITEMS: usize = 100;
 #[derive(Clone, Debug, PartialEq, Eq, ToSchema)]
 pub struct NewOrder {
     /// The store that is to have it.
-    #[schema(value_type = i64, minimum = 1)]
-    pub store_id: Natural,
+    #[schema(minimum = 1)]
+    pub store_id: i64,
     /// What is asked for: each product once.
     #[schema(min_items = 1, max_items = 100)]
     pub items: Vec<NewItem>,
@@ -36,41 +37,32 @@ pub struct NewOrder {
 #[derive(Clone, Debug, PartialEq, Eq, ToSchema)]
 pub struct NewItem {
     /// The product.
-    #[schema(value_type = i64, minimum = 1)]
-    pub product_id: Natural,
+    #[schema(minimum = 1)]
+    pub product_id: i64,
     /// How many pieces of it.
-    #[schema(value_type = i64, minimum = 1)]
-    pub quantity: Natural,
+    #[schema(minimum = 1)]
+    pub quantity: i64,
 }
 
 impl NewOrder {
-    /// The store's id; 0, which nothing has, where it is beyond what can exist.
-    #[must_use]
-    pub fn store(&self) -> i64 {
-        self.store_id.small().unwrap_or(0)
-    }
-
-    /// The `(store_id, product_id)` pairs that the order names, with 0 likewise.
+    /// The `(store_id, product_id)` pairs that the order names.
     pub fn pairs(&self) -> impl Iterator<Item = (i64, i64)> {
-        let store = self.store();
-        self.items
-            .iter()
-            .map(move |item| (store, item.product_id.small().unwrap_or(0)))
+        self.items.iter().map(|item| (self.store_id, item.product_id))
     }
 
     /// Reads an order; `None` if anything is absent or wrong.
     pub fn read(fields: &mut Fields<'_>) -> Option<Self> {
-        let store_id = fields.required("store_id", natural);
+        let store_id = fields.required("store_id", positive);
         let items = fields.required_list("items", MOST_ITEMS, |item| {
-            let product_id = item.required("product_id", natural);
-            let quantity = item.required("quantity", natural);
+            let product_id = item.required("product_id", positive);
+            let quantity = item.required("quantity", positive);
             Some(NewItem {
                 product_id: product_id?,
                 quantity: quantity?,
             })
         });
         if let Some(items) = &items {
-            let mut products: Vec<_> = items.iter().map(|item| &item.product_id).collect();
+            let mut products: Vec<_> = items.iter().map(|item| item.product_id).collect();
             products.sort_unstable();
             if products.windows(2).any(|pair| pair[0] == pair[1]) {
                 fields.reject("items", "Duplicate products in order items");
@@ -188,13 +180,23 @@ pub struct OrderItem {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Rejection {
     /// The product that was asked for.
-    pub product_id: Natural,
+    #[schema(minimum = 1)]
+    #[serde(deserialize_with = "saturated")]
+    pub product_id: i64,
     /// What is wrong with it.
     pub code: RejectionCode,
     /// How many pieces were asked for.
-    pub requested: Natural,
+    #[schema(minimum = 1)]
+    #[serde(deserialize_with = "saturated")]
+    pub requested: i64,
     /// How many there were.
     pub available: i32,
+}
+
+/// Reads a number of a stored rejection. Older versions stored numbers of any size.
+fn saturated<'de, D: Deserializer<'de>>(deserializer: D) -> Result<i64, D::Error> {
+    let number = Box::<RawValue>::deserialize(deserializer)?;
+    Ok(number.get().parse().unwrap_or(i64::MAX))
 }
 
 /// Why an item could not be had.

@@ -229,7 +229,7 @@ impl Rows {
             Decision::Confirmed { allocations, total } => (allocations, total, String::new(), None),
             Decision::Rejected { reason, rejections } => (Vec::new(), Money::ZERO, reason, Some(rejections)),
         };
-        let store = order.store_id.small().and_then(|id| locked.stock.stores.get(&id));
+        let store = locked.stock.stores.get(&order.store_id);
         let store = store
             .cloned()
             .expect("an order without a known store is not allocated");

@@ -4,7 +4,9 @@ use rust_decimal::Decimal;
 use sqlx::{PgExecutor, PgPool, Postgres, QueryBuilder, types::Json};
 
 use super::model::{Filter, Order, OrderItem, OrderRow, Rejection, Stats, Status};
-use crate::{http::Slice, money::Money, product::ProductSummary, store::StoreSummary, timestamp::Timestamp};
+use crate::{
+    http::PageQuery, money::Money, product::ProductSummary, store::StoreSummary, timestamp::Timestamp,
+};
 
 pub async fn count(db: impl PgExecutor<'_>, filter: &Filter) -> sqlx::Result<i64> {
     sqlx::query_scalar!(
@@ -21,12 +23,12 @@ pub async fn count(db: impl PgExecutor<'_>, filter: &Filter) -> sqlx::Result<i64
 pub async fn list(
     db: impl PgExecutor<'_>,
     filter: &Filter,
-    slice: &Slice<OrderRow>,
+    page: &PageQuery<OrderRow>,
 ) -> sqlx::Result<Vec<OrderRow>> {
     let mut query = QueryBuilder::new("with page as (");
-    push_newest(&mut query, filter, slice);
-    query.push(" order by id desc limit ").push_bind(slice.limit);
-    query.push(" offset ").push_bind(slice.offset).push(
+    push_newest(&mut query, filter, page);
+    query.push(" order by id desc limit ").push_bind(page.limit);
+    query.push(" offset ").push_bind(page.offset).push(
         ") select o.id, s.name as store_name, s.location as store_location, o.status, o.total_amount,
                (select count(*) from order_item i where i.order_id = o.id) as item_count, o.created_at
            from page join orders o on o.id = page.id join store s on s.id = o.store_id
@@ -35,20 +37,20 @@ pub async fn list(
     query.build_query_as().fetch_all(db).await
 }
 
-/// Selects the ids of orders of a slice, and maybe of more that are older. The indexes of a store's orders and of a status
+/// Selects the ids of orders of a page, and maybe of more that are older. The indexes of a store's orders and of a status
 /// are by status first, so all orders of some stores are those of each store and status, merged.
-fn push_newest(query: &mut QueryBuilder<Postgres>, filter: &Filter, slice: &Slice<OrderRow>) {
+fn push_newest(query: &mut QueryBuilder<Postgres>, filter: &Filter, page: &PageQuery<OrderRow>) {
     match (&filter.stores, filter.status) {
         (None, None) => {
             query
                 .push("select id from orders where id < ")
-                .push_bind(slice.after);
+                .push_bind(page.after);
         }
         (None, Some(status)) => {
             query
                 .push("select id from orders where status = ")
                 .push_bind(status.as_str());
-            query.push(" and id < ").push_bind(slice.after);
+            query.push(" and id < ").push_bind(page.after);
         }
         (Some(stores), status) => {
             let wanted = |one: &Status| status.is_none_or(|status| status == *one);
@@ -63,10 +65,10 @@ fn push_newest(query: &mut QueryBuilder<Postgres>, filter: &Filter, slice: &Slic
                 ") as granted (store_id) cross join lateral (
                      select id from orders where store_id = granted.store_id and status = wanted.status and id < ",
             );
-            query.push_bind(slice.after);
+            query.push_bind(page.after);
             query
                 .push(" order by id desc limit ")
-                .push_bind(slice.offset + slice.limit)
+                .push_bind(page.offset + page.limit)
                 .push(") as newest");
         }
     }

@@ -14,20 +14,16 @@ use crate::{
     auth::{Area, Stores},
     http::{
         ApiError, AppState, Body, CommandContext, InvalidOrder, InvalidParameter, ListParams, ListRequest,
-        Listing, NotFound, Params, RecordId, endpoint,
+        Listing, NotFound, Params, RecordId, api_route,
     },
 };
 
 /// The routes of orders.
 pub fn router() -> OpenApiRouter<AppState> {
     OpenApiRouter::new()
-        .routes(endpoint(
-            routes!(list, create),
-            "GET, POST, HEAD, OPTIONS",
-            Area::Orders,
-        ))
-        .routes(endpoint(routes!(stats), "GET, HEAD, OPTIONS", Area::Stats))
-        .routes(endpoint(routes!(retrieve), "GET, HEAD, OPTIONS", Area::Orders))
+        .routes(api_route(routes!(list, create), Area::Orders))
+        .routes(api_route(routes!(stats), Area::Stats))
+        .routes(api_route(routes!(retrieve), Area::Orders))
 }
 
 /// All orders, the newest first.
@@ -50,9 +46,9 @@ async fn list(
         status,
     };
     let filter = params.finish(filter)?;
-    let slice = list.slice(queries::count(&db, &filter)).await?;
-    let rows = queries::list(&db, &filter, &slice).await?;
-    Ok(Json(list.answer(&slice, rows)))
+    let page = list.query(queries::count(&db, &filter)).await?;
+    let rows = queries::list(&db, &filter, &page).await?;
+    Ok(Json(list.answer(&page, rows)))
 }
 
 /// Place an order: all of it is taken from the store's stock, or nothing.

@@ -3,7 +3,7 @@
 use sqlx::{PgConnection, PgExecutor};
 
 use super::model::{Product, ProductFields};
-use crate::{category::CategoryName, http::Slice, money::Money, timestamp::Timestamp};
+use crate::{category::CategoryName, http::PageQuery, money::Money, timestamp::Timestamp};
 
 /// Selects products from `p`, which `$with` defines.
 macro_rules! products {
@@ -35,8 +35,8 @@ pub async fn count(db: impl PgExecutor<'_>) -> sqlx::Result<i64> {
         .await
 }
 
-pub async fn list(db: impl PgExecutor<'_>, slice: &Slice<Product>) -> sqlx::Result<Vec<Product>> {
-    let (title, id) = &slice.after;
+pub async fn list(db: impl PgExecutor<'_>, page: &PageQuery<Product>) -> sqlx::Result<Vec<Product>> {
+    let (title, id) = &page.after;
     products!(
         // What is skipped is read from the index alone.
         "select product.* from (
@@ -45,8 +45,8 @@ pub async fn list(db: impl PgExecutor<'_>, slice: &Slice<Product>) -> sqlx::Resu
             + " order by p.title, p.id",
         title,
         id,
-        slice.limit,
-        slice.offset
+        page.limit,
+        page.offset
     )
     .fetch_all(db)
     .await

@@ -17,7 +17,7 @@ use crate::{
     auth::Area,
     http::{
         ApiError, AppState, Body, CommandContext, Conflict, IfMatch, Invalid, InvalidParameter, ListParams,
-        ListRequest, Listing, NotFound, Presence, RecordId, Tagged, endpoint,
+        ListRequest, Listing, NotFound, Presence, RecordId, Tagged, api_route,
     },
 };
 use redis_rate_limit::RateLimitLayer;
@@ -36,16 +36,11 @@ pub fn router(limits: RateLimits) -> OpenApiRouter<AppState> {
     let autocomplete = routes!(autocomplete::autocomplete).layer(limits.autocomplete);
     let search = routes!(search::search).layer(limits.search);
     OpenApiRouter::new()
-        .routes(endpoint(
-            routes!(list, create),
-            "GET, POST, HEAD, OPTIONS",
-            Area::Catalog,
-        ))
-        .routes(endpoint(search, "GET, HEAD, OPTIONS", Area::Catalog))
-        .routes(endpoint(autocomplete, "GET, HEAD, OPTIONS", Area::Catalog))
-        .routes(endpoint(
+        .routes(api_route(routes!(list, create), Area::Catalog))
+        .routes(api_route(search, Area::Catalog))
+        .routes(api_route(autocomplete, Area::Catalog))
+        .routes(api_route(
             routes!(retrieve, replace, patch, delete),
-            "GET, PUT, PATCH, DELETE, HEAD, OPTIONS",
             Area::Catalog,
         ))
 }
@@ -57,9 +52,9 @@ async fn list(
     State(db): State<PgPool>,
     list: ListRequest<Product>,
 ) -> Result<Json<Listing<Product>>, ApiError> {
-    let slice = list.slice(queries::count(&db)).await?;
-    let rows = queries::list(&db, &slice).await?;
-    Ok(Json(list.answer(&slice, rows)))
+    let page = list.query(queries::count(&db)).await?;
+    let rows = queries::list(&db, &page).await?;
+    Ok(Json(list.answer(&page, rows)))
 }
 
 /// Create a product.

@@ -62,16 +62,16 @@ async fn part(
     search: &Search,
     list: &ListRequest<FoundProduct>,
 ) -> Result<Listing<FoundProduct>, ApiError> {
-    let (slice, rows) = match list.ahead()? {
+    let (page, rows) = match list.limit_and_offset()? {
         Some((limit, offset)) if search.how(None) == How::Gather => {
             let (count, rows) = found_and_counted(db, search, limit, offset).await?;
             (list.page_of(count)?, rows)
         }
         _ => {
-            let slice = list.slice(count(db, search)).await?;
-            let rows = found(db, search, &slice).await?;
-            (slice, rows)
+            let page = list.query(count(db, search)).await?;
+            let rows = found(db, search, &page).await?;
+            (page, rows)
         }
     };
-    Ok(list.answer(&slice, rows))
+    Ok(list.answer(&page, rows))
 }

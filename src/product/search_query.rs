@@ -7,7 +7,7 @@ use utoipa::ToSchema;
 use super::text::{is_indexed, push_phrase};
 use crate::{
     category::CategoryName,
-    http::{Listed, Slice},
+    http::{Listed, PageQuery},
     money::Money,
 };
 
@@ -103,10 +103,10 @@ pub(super) async fn count(db: &mut PgConnection, search: &Search) -> sqlx::Resul
 pub(super) async fn found(
     db: &mut PgConnection,
     search: &Search,
-    slice: &Slice<FoundProduct>,
+    page: &PageQuery<FoundProduct>,
 ) -> sqlx::Result<Vec<FoundProduct>> {
-    let mut query = matching(search, search.how(slice.count()));
-    push_page(&mut query, &slice.after, slice.limit, slice.offset);
+    let mut query = matching(search, search.how(page.count()));
+    push_page(&mut query, &page.after, page.limit, page.offset);
     query
         .push(" select ")
         .push(FOUND)

@@ -165,11 +165,11 @@ impl Shelf {
             }
         }
         let items = picked.into_iter().map(|(row, quantity)| NewItem {
-            product_id: self.product_ids[row].into(),
-            quantity: i64::from(quantity).into(),
+            product_id: self.product_ids[row],
+            quantity: i64::from(quantity),
         });
         NewOrder {
-            store_id: self.store_id.into(),
+            store_id: self.store_id,
             items: items.collect(),
             placed_by: None,
         }

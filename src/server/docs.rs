@@ -19,7 +19,7 @@ use utoipa_swagger_ui::{Config, serve};
 use crate::http::{ApiError, AppState, StaticFile};
 
 const DOCUMENT: &str = "/api/openapi.json";
-/// Nothing but what this server has; the page styles its elements, and has small images within its style sheet.
+/// Only files of this server. The page sets inline styles, and its style sheet has small images in it.
 const CONTENT_SECURITY_POLICY: HeaderValue = HeaderValue::from_static(
     "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; connect-src 'self'; \
      form-action 'none'; frame-ancestors 'none'; base-uri 'none'",
@@ -46,7 +46,7 @@ pub(super) fn router(document: &OpenApi) -> Router<AppState> {
         )
 }
 
-/// The files of the page. Each is made when it is asked for the first time, and kept: there are about a dozen.
+/// The files of the page, about a dozen. Each is made for its first request, and kept.
 #[derive(Clone)]
 struct Page {
     config: Arc<Config<'static>>,
@@ -55,7 +55,7 @@ struct Page {
 
 impl Page {
     fn new() -> Self {
-        // The page's validator badge would send the document's address to another site.
+        // The validator badge would send the document's address to another site.
         let config = Config::new([DOCUMENT]).validator_url("none");
         Self {
             config: Arc::new(config),

@@ -1,5 +1,5 @@
-//! `/health/`: that the process answers. It asks nothing of the database, so that an orchestrator does not kill a server
-//! for a database that is away.
+//! `/health/`: liveness. It does not check the database, so that an orchestrator does not kill a server because its database is
+//! unavailable.
 
 use axum::{
     http::{HeaderValue, StatusCode, header},
@@ -10,7 +10,7 @@ use utoipa::ToSchema;
 
 use crate::http::ApiError;
 
-/// With a space after `:` and `,`, which clients know it by.
+/// With spaces after `:` and `,`, as in the kept contract.
 const HEALTHY: &str = r#"{"status": "healthy", "service": "inventory-api"}"#;
 
 #[derive(ToSchema)]

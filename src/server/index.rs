@@ -1,4 +1,4 @@
-//! `/` and `/api/`: where to go on. A browser goes there at once, a client gets links.
+//! `/` and `/api/`: a browser is redirected, other clients get links.
 
 use axum::{
     Json, Router,
@@ -62,7 +62,7 @@ fn answer(request: Request, links: &[(&str, &str)], page: &str) -> Response {
     response
 }
 
-/// Browsers ask for HTML by name; other clients for JSON, or for anything.
+/// Browsers accept HTML by name; other clients accept JSON, or anything.
 fn is_browser(headers: &HeaderMap) -> bool {
     let accept = headers
         .get(header::ACCEPT)

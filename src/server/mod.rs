@@ -1,20 +1,13 @@
-//! The HTTP server: the route table, and running it.
+//! The HTTP server: the route table, and serving it.
 
-mod cors;
 mod docs;
 mod drained;
 mod health;
-mod hosts;
 mod index;
-mod limits;
-mod measure;
-mod middleware;
 mod open_files;
 mod openapi;
 mod ready;
 mod serve;
-mod span;
-mod work;
 
 use std::{
     num::NonZeroU32,
@@ -34,7 +27,7 @@ use crate::{
     category,
     config::{HttpSettings, RateLimit, RedisSettings},
     console::{self, Console},
-    http::{ApiError, ApiKeyAuth, AppState, IdempotencyStore, WriteLimit},
+    http::{self, ApiError, ApiKeyAuth, AppState, IdempotencyStore, WriteLimit},
     inventory,
     order::{self, GroupCommit},
     product,
@@ -45,9 +38,8 @@ use crate::{
 use redis_rate_limit::RateLimitLayer;
 
 use ready::Readiness;
-use work::Workshop;
 
-pub use limits::Limits;
+pub use crate::http::Limits;
 pub use openapi::document;
 pub use serve::run;
 
@@ -56,18 +48,17 @@ pub struct App {
     router: Router,
     limits: Limits,
     stop: Arc<Stop>,
-    /// Whatever may write runs in one of these tasks.
+    /// The tasks of writes.
     writes: TaskTracker,
 }
 
 impl App {
     /// Puts the middleware around `routes`.
     #[must_use]
-    pub fn new(routes: Router, http: &HttpSettings, limits: Limits, stop: Arc<Stop>) -> Self {
+    pub fn new(routes: Router, settings: &HttpSettings, limits: Limits, stop: Arc<Stop>) -> Self {
         let writes = TaskTracker::new();
-        let workshop = Workshop::new(&limits, writes.clone());
         Self {
-            router: middleware::around(routes, http, workshop),
+            router: http::around(routes, settings, &limits, writes.clone()),
             limits,
             stop,
             writes,
@@ -75,22 +66,22 @@ impl App {
     }
 }
 
-/// Why there is no application.
+/// Why the application cannot start.
 #[derive(Debug, thiserror::Error)]
 pub enum AppError {
-    /// The Redis URL is no such thing, as the limiter sees it.
+    /// The limiter cannot parse the Redis URL.
     #[error("REDIS_URL: {0}")]
     Redis(#[from] redis::RedisError),
-    /// The same, as the queues see it.
+    /// The queues cannot use Redis.
     #[error(transparent)]
     Queues(#[from] WorkerError),
 }
 
-/// How long a request waits for another of the same idempotency key.
+/// How long a request waits for another one with the same idempotency key.
 const KEY_LOCK_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// The whole application: every route, within the middleware that all of them share. `configuration` is what the console
-/// shows of the settings, by their variables' names, without secrets.
+/// The whole application: all routes within the middleware. `configuration` has the settings that the console shows, by the
+/// names of their variables, without secrets.
 ///
 /// Must be called within a Tokio runtime.
 pub fn app(
@@ -132,8 +123,8 @@ pub fn app(
         .layer(Extension(placement.clone()))
         .layer(Extension(repeats.clone()));
     let keyring = Keyring::new(state.database.pool.clone(), &secret);
-    if let Some(gate) = ApiKeyAuth::new(http.api_auth(), keyring, || SystemTime::now().into()) {
-        api = api.layer(Extension(gate));
+    if let Some(auth) = ApiKeyAuth::new(http.api_auth(), keyring, || SystemTime::now().into()) {
+        api = api.layer(Extension(auth));
     }
     if let RateLimit(Some(writes)) = http.rates.write_rate_limit {
         api = api.layer(Extension(WriteLimit::new(writes)));
@@ -159,7 +150,7 @@ pub fn app(
     Ok(App::new(routes, http, limits, stop))
 }
 
-/// Every resource, with its description; for the description alone, nothing need be known of readiness.
+/// All resources, with their description, which needs no readiness.
 fn api(limits: product::RateLimits, readiness: Option<Readiness>) -> OpenApiRouter<AppState> {
     let health =
         routes!(health::health).map(|methods| methods.options(health::health).fallback(health::refused));
@@ -177,8 +168,4 @@ fn api(limits: product::RateLimits, readiness: Option<Readiness>) -> OpenApiRout
         .merge(order::router())
 }
 
-/// Says what is counted here.
-pub fn describe_metrics() {
-    measure::describe_metrics();
-    serve::describe_metrics();
-}
+pub use serve::describe_metrics;

@@ -1,11 +1,11 @@
-//! The description of the API.
+//! The OpenAPI document.
 
 use utoipa::openapi::{InfoBuilder, LicenseBuilder, OpenApi, OpenApiBuilder};
 
 use crate::{http, product};
 use redis_rate_limit::RateLimitLayer;
 
-/// What is said of the API as a whole; the routes add themselves.
+/// The document without its routes.
 pub(super) fn base() -> OpenApi {
     let info = InfoBuilder::new()
         .title("Afforo")
@@ -29,9 +29,9 @@ pub(super) fn base() -> OpenApi {
 /// The OpenAPI 3.1 document of all routes.
 #[must_use]
 pub fn document() -> OpenApi {
-    // No request is made: nothing is connected to.
-    let nowhere = redis::Client::open("redis://localhost/").expect("the URL is one");
-    let limit = RateLimitLayer::builder(nowhere).build();
+    // It makes no request, so nothing connects.
+    let unused = redis::Client::open("redis://localhost/").expect("the URL is one");
+    let limit = RateLimitLayer::builder(unused).build();
     let limits = product::RateLimits {
         autocomplete: limit.clone(),
         search: limit,

@@ -1,5 +1,4 @@
-//! `/health/ready/`: whether requests should be sent to this server. However often it is asked, its database and Redis are
-//! asked once a second at most.
+//! `/health/ready/`: readiness. It checks the database and Redis at most once a second.
 
 use std::{
     sync::Arc,
@@ -20,20 +19,20 @@ use crate::{
     shutdown::Stop,
 };
 
-/// How long an answer of the database or Redis is waited for.
-const ANSWER_WITHIN: Duration = Duration::from_secs(1);
-/// How long what was found is told again.
-const KNOWN_FOR: Duration = Duration::from_secs(1);
+/// How long a check of the database or Redis may take.
+const CHECK_TIMEOUT: Duration = Duration::from_secs(1);
+/// How long the result of a check is reused.
+const REUSE_FOR: Duration = Duration::from_secs(1);
 
-/// Whether the server is ready. Clones share what they know.
+/// Checks whether the server is ready. Clones share the last result.
 #[derive(Clone)]
 pub(super) struct Readiness(Arc<Inner>);
 
 struct Inner {
-    /// A connection of its own: a server that has much to do is still ready, and taking it away would leave the others more.
+    /// A connection of its own: a busy server is still ready. Removing it would leave the others more to do.
     probe: PgPool,
     redis: redis::Client,
-    /// The key that is written to see whether Redis takes writes.
+    /// The key that the check writes.
     probe_key: String,
     stop: Arc<Stop>,
     found: Mutex<Option<(Instant, Found)>>,
@@ -45,17 +44,17 @@ struct Found {
     redis: bool,
 }
 
-/// How the database's schema and this program fit together.
+/// Whether the database's schema fits this program.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 enum SchemaState {
-    /// All migrations were applied that the server knows, and no others.
+    /// Exactly the migrations that the server knows are applied.
     Current,
     /// Migrations are missing: `afforo migrate`.
     Behind,
-    /// There are migrations that the server does not know. They are made so that it works beside its successor.
+    /// There are migrations that the server does not know. Migrations are compatible with the previous version.
     Ahead,
-    /// The database does not answer, or takes no writes.
+    /// The database is unavailable, or rejects writes.
     Unknown,
 }
 
@@ -65,13 +64,13 @@ enum SchemaState {
 enum ReadyStatus {
     /// They should.
     Ready,
-    /// They should. Redis is away: confirmations wait for it, and nothing is rate-limited.
+    /// They should. Redis is unavailable: confirmations wait for it, and nothing is rate-limited.
     Degraded,
     /// They should not.
     Unready,
 }
 
-/// What the server needs, and whether it is there.
+/// The state of the server and of what it depends on.
 #[derive(Debug, Serialize, ToSchema)]
 pub(super) struct Ready {
     status: ReadyStatus,
@@ -113,16 +112,16 @@ impl Readiness {
         }
     }
 
-    /// What is known, or is found out by one of those who ask while the others wait.
+    /// The last result, or a new one: one request checks while the others wait.
     async fn found(&self) -> Found {
         let mut known = self.0.found.lock().await;
         if let Some((when, found)) = *known
-            && when.elapsed() < KNOWN_FOR
+            && when.elapsed() < REUSE_FOR
         {
             return found;
         }
-        let schema = timeout(ANSWER_WITHIN, self.schema());
-        let redis = timeout(ANSWER_WITHIN, self.probe_redis());
+        let schema = timeout(CHECK_TIMEOUT, self.schema());
+        let redis = timeout(CHECK_TIMEOUT, self.probe_redis());
         let (schema, redis) = tokio::join!(schema, redis);
         let found = Found {
             schema: match schema {
@@ -138,7 +137,7 @@ impl Readiness {
     async fn schema(&self) -> sqlx::Result<SchemaState> {
         let mut connection = self.0.probe.acquire().await?;
         if !db::takes_writes(&mut connection).await? {
-            // It may be another server that takes them by now.
+            // Another server may accept writes by now.
             connection.close().await?;
             return Ok(SchemaState::Unknown);
         }
@@ -150,11 +149,11 @@ impl Readiness {
         })
     }
 
-    /// Writes a key that is gone at once, as a script. A Redis that is read-only, full or loading answers a `PING`.
+    /// Writes a key that expires at once, by a script: a Redis that is read-only, full or loading still answers `PING`.
     async fn probe_redis(&self) -> RedisResult<()> {
         let config = AsyncConnectionConfig::new()
-            .set_connection_timeout(Some(ANSWER_WITHIN))
-            .set_response_timeout(Some(ANSWER_WITHIN));
+            .set_connection_timeout(Some(CHECK_TIMEOUT))
+            .set_response_timeout(Some(CHECK_TIMEOUT));
         let redis = &self.0.redis;
         let mut connection = redis
             .get_multiplexed_async_connection_with_config(&config)

@@ -34,8 +34,12 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 use tower::Service;
 
-use super::{App, drained::Drained, limits::Limits, open_files};
-use crate::{http::Connection, shutdown::Stop, telemetry::LineLimit};
+use super::{App, drained::Drained, open_files};
+use crate::{
+    http::{Connection, Limits},
+    shutdown::Stop,
+    telemetry::LineLimit,
+};
 
 /// The longest head of a request, and about what hyper buffers for a connection.
 const HEAD_LIMIT: usize = 64 * 1024;
@@ -259,4 +263,6 @@ fn refuse(stream: TcpStream) {
 /// Describes the metrics of the server.
 pub fn describe_metrics() {
     metrics::describe_gauge!("afforo_http_connections", "Connections that clients have open");
+    // Visible before the first connection.
+    metrics::gauge!("afforo_http_connections").set(0.0);
 }

@@ -3,7 +3,7 @@
 use sqlx::{PgConnection, PgExecutor};
 
 use super::model::{Store, StoreFields};
-use crate::{http::Slice, timestamp::Timestamp};
+use crate::{http::PageQuery, timestamp::Timestamp};
 
 /// Selects stores from `s`, which `$with` defines.
 macro_rules! stores {
@@ -35,17 +35,17 @@ pub async fn count(db: impl PgExecutor<'_>, ids: Option<&[i64]>) -> sqlx::Result
 pub async fn list(
     db: impl PgExecutor<'_>,
     ids: Option<&[i64]>,
-    slice: &Slice<Store>,
+    page: &PageQuery<Store>,
 ) -> sqlx::Result<Vec<Store>> {
-    let (name, id) = &slice.after;
+    let (name, id) = &page.after;
     stores!(
         "select * from store where is_active and (name, id) > ($1, $2) and ($5::bigint[] is null or id = any($5))
          order by name, id limit $3 offset $4"
             + " order by s.name, s.id",
         name,
         id,
-        slice.limit,
-        slice.offset,
+        page.limit,
+        page.offset,
         ids
     )
     .fetch_all(db)

@@ -13,21 +13,16 @@ use crate::{
     auth::{Area, Stores},
     http::{
         ApiError, AppState, Body, CommandContext, Conflict, IfMatch, Invalid, InvalidParameter, ListParams,
-        ListRequest, Listing, NotFound, Presence, RecordId, Tagged, endpoint,
+        ListRequest, Listing, NotFound, Presence, RecordId, Tagged, api_route,
     },
 };
 
 /// The routes of stores.
 pub fn router() -> OpenApiRouter<AppState> {
     OpenApiRouter::new()
-        .routes(endpoint(
-            routes!(list, create),
-            "GET, POST, HEAD, OPTIONS",
-            Area::Catalog,
-        ))
-        .routes(endpoint(
+        .routes(api_route(routes!(list, create), Area::Catalog))
+        .routes(api_route(
             routes!(retrieve, replace, patch, delete),
-            "GET, PUT, PATCH, DELETE, HEAD, OPTIONS",
             Area::Catalog,
         ))
 }
@@ -41,9 +36,9 @@ async fn list(
     list: ListRequest<Store>,
 ) -> Result<Json<Listing<Store>>, ApiError> {
     let ids = stores.as_sql_param();
-    let slice = list.slice(queries::count(&db, ids.as_deref())).await?;
-    let rows = queries::list(&db, ids.as_deref(), &slice).await?;
-    Ok(Json(list.answer(&slice, rows)))
+    let page = list.query(queries::count(&db, ids.as_deref())).await?;
+    let rows = queries::list(&db, ids.as_deref(), &page).await?;
+    Ok(Json(list.answer(&page, rows)))
 }
 
 /// Create a store.

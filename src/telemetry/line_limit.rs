@@ -1,4 +1,4 @@
-//! A bound for log lines that strangers can cause: so many a minute for each address, with a count of the others.
+//! Limits log lines that clients can cause to a number per minute and address, and counts the rest.
 
 use std::{
     collections::HashMap,
@@ -7,9 +7,9 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// How long lines are counted together.
+/// The window in which lines are counted.
 const WINDOW: Duration = Duration::from_mins(1);
-/// Addresses that are told apart within a window; the others share one count.
+/// Addresses with a count of their own within a window; the others share one.
 const ADDRESSES: usize = 1000;
 
 /// Decides which lines of one kind are written. Make it a `static` beside the line:
@@ -17,7 +17,7 @@ const ADDRESSES: usize = 1000;
 /// ```ignore
 /// static REFUSALS: LineLimit = LineLimit::new(10);
 /// if let Some(left_out) = REFUSALS.admit(address) {
-///     tracing::warn!(left_out, "a request was refused");
+///     tracing::warn!(left_out, "request refused");
 /// }
 /// ```
 #[derive(Debug)]
@@ -43,8 +43,8 @@ impl LineLimit {
         }
     }
 
-    /// Whether a line that `address` causes is written: if so, how many lines of this kind were left out since the last one
-    /// that was. Lines without an address share one count, as do the addresses of an IPv6 /64.
+    /// Whether to write a line that `address` causes: if so, returns how many lines of this kind were left out since the last
+    /// one. Lines without an address share one count, as do the addresses of an IPv6 /64.
     pub fn admit(&self, address: Option<IpAddr>) -> Option<u64> {
         self.admit_at(address, Instant::now())
     }
@@ -72,7 +72,7 @@ impl LineLimit {
     }
 }
 
-/// An IPv4 address, or the /64 of an IPv6 one: a single customer gets that many.
+/// An IPv4 address, or the /64 of an IPv6 one, which a single customer gets.
 fn network(address: IpAddr) -> IpAddr {
     match address.to_canonical() {
         IpAddr::V6(address) => Ipv6Addr::from_bits(address.to_bits() & (u128::MAX << 64)).into(),
@@ -85,7 +85,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_address_has_its_lines_a_minute_and_the_others_are_counted() {
+    fn lines_beyond_the_limit_are_counted() {
         let limit = LineLimit::new(2);
         let [one, other, near] = ["2001:db8::1", "192.0.2.2", "2001:db8::2"].map(|text| text.parse().ok());
         let began = Instant::now();
@@ -105,7 +105,7 @@ mod tests {
     }
 
     #[test]
-    fn addresses_beyond_those_that_are_remembered_share_one_count() {
+    fn addresses_beyond_the_table_share_one_count() {
         let limit = LineLimit::new(1);
         let now = Instant::now();
         let addresses = 0..u32::try_from(ADDRESSES).unwrap() * 3;

@@ -1,5 +1,4 @@
-//! What the process says about itself: log lines on standard error, as text for people or JSON for machines; numbers for
-//! Prometheus; spans for an OpenTelemetry collector.
+//! Telemetry: log lines on standard error, as text or JSON; metrics for Prometheus; spans for an OpenTelemetry collector.
 
 mod line_limit;
 mod listener;
@@ -28,7 +27,7 @@ pub use traces::{Traces, TracesError, are_exported, finish_request, join_trace};
 /// The crates whose spans are exported.
 const TRACED: [&str; 2] = [env!("CARGO_PKG_NAME"), "apalis_redis_queue"];
 
-/// How log lines look.
+/// The format of log lines.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
 pub enum LogFormat {
     /// One readable line an event, coloured on a terminal.
@@ -38,14 +37,14 @@ pub enum LogFormat {
     Json,
 }
 
-/// Starts logging for the whole process, and the export of spans where there is one. `filter` is a list of directives such
-/// as `info,afforo=debug`; it is about lines, and spans are exported whatever it says.
+/// Starts logging for the whole process, and the export of spans if configured. `filter` is a list of directives such as
+/// `info,afforo=debug` for lines; it does not affect spans.
 ///
 /// # Errors
 /// When `filter` cannot be parsed.
 pub fn start(filter: &str, format: LogFormat, traces: Option<&Traces>) -> Result<(), ParseError> {
     let filter = EnvFilter::builder().parse(filter)?;
-    // A process that embeds Afforo and already logs keeps its own subscriber.
+    // A process that embeds Afforo may have a subscriber already.
     let _already_logging = match traces {
         None => Registry::default().with(filter).with(lines(format)).try_init(),
         Some(traces) => Registry::default()
@@ -58,7 +57,7 @@ pub fn start(filter: &str, format: LogFormat, traces: Option<&Traces>) -> Result
             .try_init(),
     };
     if format == LogFormat::Json {
-        // The default would write text between the objects.
+        // The default hook would write text between the objects.
         std::panic::set_hook(Box::new(|panic| {
             let location = panic.location().map(tracing::field::display);
             tracing::error!(

@@ -1,6 +1,6 @@
-//! Counts what the rooms report through the `metrics` macros, and writes it down for Prometheus.
+//! Records what the `metrics` macros report, and renders it for Prometheus.
 //!
-//! Without a recorder the macros do nothing, and those who report often ask first whether there is one.
+//! Without a recorder the macros do nothing; what reports often checks first whether there is one.
 
 use std::sync::{
     Arc,
@@ -12,67 +12,67 @@ use metrics_exporter_prometheus::{BuildError, Matcher, PrometheusBuilder, Promet
 
 use super::process;
 
-/// Seconds that things take: a read takes 60 µs, an order 400 µs, and whoever waits gives up after some seconds.
+/// Buckets of durations in seconds: a read takes 60 µs, an order 400 µs, and waits time out after some seconds.
 const SECONDS: [f64; 16] = [
     0.0001, 0.000_25, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0,
 ];
 
-/// Orders that go together.
+/// Buckets of orders in a batch.
 const ORDERS: [f64; 8] = [1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0];
 
-/// Once there is one, there is one for good.
+/// A recorder is never removed.
 static INSTALLED: AtomicBool = AtomicBool::new(false);
 
-/// Whether anybody counts.
+/// Whether metrics are recorded.
 #[must_use]
 pub fn is_installed() -> bool {
     INSTALLED.load(Ordering::Relaxed)
 }
 
-/// Everything that is counted in this process. Clones share it.
+/// The metrics of this process. Clones share them.
 #[derive(Clone)]
 pub struct Metrics {
-    counted: PrometheusHandle,
-    /// What is only known when somebody looks.
-    looks: Arc<[Look]>,
+    recorded: PrometheusHandle,
+    /// Gauges that are only updated for a scrape.
+    updates: Arc<[Update]>,
 }
 
-/// Brings gauges up to date.
-pub type Look = Box<dyn Fn() + Send + Sync>;
+/// Updates gauges.
+pub type Update = Box<dyn Fn() + Send + Sync>;
 
-/// Installs the recorder of this process. `describe` says what the metrics are; `looks` are called before each look at them.
+/// Installs the recorder of this process. `describe` describes the metrics; `updates` run before each scrape.
 ///
 /// # Errors
 /// When there is one already.
-pub fn install(describe: impl FnOnce(), looks: Vec<Look>) -> Result<Metrics, BuildError> {
-    let counted = PrometheusBuilder::new()
+pub fn install(describe: impl FnOnce(), updates: Vec<Update>) -> Result<Metrics, BuildError> {
+    let recorded = PrometheusBuilder::new()
         .set_buckets_for_metric(Matcher::Suffix("_seconds".to_owned()), &SECONDS)?
         .set_buckets_for_metric(Matcher::Suffix("_batch_size".to_owned()), &ORDERS)?
         .install_recorder()?;
     INSTALLED.store(true, Ordering::Relaxed);
     describe_gauge!("afforo_build_info", "Always 1; the label `version` is what runs.");
     describe();
+    process::describe();
     gauge!("afforo_build_info", "version" => env!("CARGO_PKG_VERSION")).set(1.0);
     Ok(Metrics {
-        counted,
-        looks: looks.into(),
+        recorded,
+        updates: updates.into(),
     })
 }
 
 impl Metrics {
-    /// The state of everything, in Prometheus' text format 0.0.4.
+    /// All metrics, in Prometheus' text format 0.0.4.
     #[must_use]
     pub fn text(&self) -> String {
-        for look in &*self.looks {
-            look();
+        for update in &*self.updates {
+            update();
         }
-        let mut text = self.counted.render();
-        process::write(&mut text);
-        text
+        process::collect();
+        self.recorded.render()
     }
 
-    /// Sums up what histograms gathered, which would pile up if nobody looked.
-    pub fn tidy(&self) {
-        self.counted.run_upkeep();
+    /// Drains the samples of histograms, which otherwise grow until the next scrape.
+    pub fn run_upkeep(&self) {
+        self.recorded.run_upkeep();
     }
 }

@@ -1,7 +1,7 @@
 //! Spans for an OpenTelemetry collector, by OTLP over HTTP.
 //!
-//! They are exported in batches by a thread of their own. What that thread cannot pass on is dropped: a collector that is
-//! away or hangs costs a line in the log and never a request.
+//! A thread exports them in batches. It drops what the collector does not take: an unavailable collector costs a log line, never
+//! a request.
 
 use std::{
     env,
@@ -33,8 +33,8 @@ use tracing_subscriber::{Layer, registry::LookupSpan};
 
 use crate::http_client;
 
-/// How long the last spans may take at the end of the process.
-const FAREWELL: Duration = Duration::from_secs(2);
+/// How long the export of the last spans may take at the end of the process.
+const SHUTDOWN_FLUSH: Duration = Duration::from_secs(2);
 
 /// How long the collector may take for a batch, unless `OTEL_EXPORTER_OTLP_TIMEOUT` is set.
 const EXPORT_TIMEOUT: Duration = Duration::from_secs(10);
@@ -42,10 +42,10 @@ const EXPORT_TIMEOUT: Duration = Duration::from_secs(10);
 /// The longest response of a collector that is read.
 const MAX_RESPONSE_BYTES: usize = 64 * 1024;
 
-/// Once they are exported, they are for good.
+/// The export never stops before the process.
 static EXPORTED: AtomicBool = AtomicBool::new(false);
 
-/// Whether spans go anywhere.
+/// Whether spans are exported.
 #[must_use]
 pub fn are_exported() -> bool {
     EXPORTED.load(Ordering::Relaxed)
@@ -54,7 +54,7 @@ pub fn are_exported() -> bool {
 /// Why spans cannot be exported.
 #[derive(Debug, thiserror::Error)]
 pub enum TracesError {
-    /// The endpoint is no URL, or another variable of OpenTelemetry does not fit.
+    /// The endpoint or another variable of OpenTelemetry is invalid.
     #[error(transparent)]
     Exporter(#[from] ExporterBuildError),
     /// The HTTP client cannot be set up.
@@ -70,11 +70,11 @@ pub enum TracesError {
 pub struct Traces(SdkTracerProvider);
 
 impl Traces {
-    /// Exports to the collector at `endpoint`, such as `http://localhost:4318`. Name, sampler, headers and batches are those
-    /// of OpenTelemetry's own variables.
+    /// Exports to the collector at `endpoint`, such as `http://localhost:4318`. OpenTelemetry's own variables set name, sampler,
+    /// headers and batches.
     ///
     /// # Errors
-    /// When one of them makes no sense.
+    /// When one of them is invalid.
     pub fn to(endpoint: &str) -> Result<Self, TracesError> {
         let exporter = opentelemetry_otlp::SpanExporter::builder()
             .with_http()
@@ -104,15 +104,15 @@ impl Traces {
             .with_tracked_inactivity(false)
     }
 
-    /// Exports what has gathered, if the collector takes it in time. It blocks, for two seconds at most.
+    /// Exports the remaining spans. Blocks for at most two seconds.
     pub fn stop(self) {
-        if let Err(error) = self.0.shutdown_with_timeout(FAREWELL) {
+        if let Err(error) = self.0.shutdown_with_timeout(SHUTDOWN_FLUSH) {
             tracing::warn!(%error, "the last spans were not exported");
         }
     }
 }
 
-/// What all spans are of. The environment may call it otherwise.
+/// The resource of all spans. The environment may name it otherwise.
 fn resource() -> Resource {
     let named = env::var_os("OTEL_SERVICE_NAME").is_some_and(|name| !name.is_empty())
         || env::var("OTEL_RESOURCE_ATTRIBUTES").is_ok_and(|attributes| attributes.contains("service.name="));
@@ -127,7 +127,7 @@ fn resource() -> Resource {
     }
 }
 
-/// Makes a request's span a part of the trace that the client's `traceparent` names, and notes the trace in `trace_id`.
+/// Adds a request's span to the trace of the client's `traceparent`, and records the trace as `trace_id`.
 pub fn join_trace(span: &Span, headers: &HeaderMap) {
     if !are_exported() {
         return;
@@ -144,7 +144,7 @@ pub fn join_trace(span: &Span, headers: &HeaderMap) {
     }
 }
 
-/// Notes in a request's span how it was answered.
+/// Records the status of the answer in a request's span.
 pub fn finish_request(span: &Span, status: StatusCode) {
     if !are_exported() {
         return;
@@ -155,7 +155,7 @@ pub fn finish_request(span: &Span, status: StatusCode) {
     }
 }
 
-/// Says once when spans are not taken any more, and once when they are again.
+/// Logs when the export starts to fail, and when it works again.
 #[derive(Debug)]
 struct Reporting {
     exporter: opentelemetry_otlp::SpanExporter,
@@ -185,11 +185,10 @@ impl SpanExporter for Reporting {
     }
 }
 
-/// Sends from the thread that exports, on a runtime of its own: it neither takes time from those that serve, nor ends before
-/// the last spans are sent.
+/// Sends on a runtime of its own, which takes no time from requests and lives until the last spans are sent.
 #[derive(Debug)]
 struct Sender {
-    /// There until the end.
+    /// `None` once dropped.
     runtime: Option<Runtime>,
     client: Client,
 }
@@ -208,7 +207,7 @@ impl Sender {
 }
 
 impl Drop for Sender {
-    /// A runtime that is simply dropped waits for a name that is being looked up, however long that takes.
+    /// Dropping a runtime waits for DNS lookups; this does not.
     fn drop(&mut self) {
         if let Some(runtime) = self.runtime.take() {
             runtime.shutdown_background();

@@ -102,7 +102,6 @@ async fn a_name_is_text_of_one_to_a_hundred_characters() {
     );
     let (null, no_text) = (wrong("This field may not be null."), wrong("Not a valid string."));
     let nul = wrong("Null characters are not allowed.");
-    let surrogate = wrong("Surrogate characters are not allowed: U+D800.");
     let long_name = format!(r#"{{"name":"{}"}}"#, "ä".repeat(101));
     let cases = [
         ("{}", REQUIRED),
@@ -117,7 +116,7 @@ async fn a_name_is_text_of_one_to_a_hundred_characters() {
         (r#"{"name":{"a":1}}"#, &no_text),
         (&long_name, &long),
         (r#"{"name":"a\u0000b"}"#, &nul),
-        (r#"{"name":"a\ud800b"}"#, &surrogate),
+        (r#"{"name":"a\ud800b"}"#, &no_text),
         (r#"{"name":"good","name":""}"#, &blank),
     ];
     for (body, answer) in cases {

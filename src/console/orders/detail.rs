@@ -107,10 +107,7 @@ async fn find(db: &PgPool, operator: &Operator, id: i64) -> Result<Order, Consol
 
 async fn rejected(db: &PgPool, order: &Order) -> sqlx::Result<Vec<Rejected>> {
     let rejections = order.rejections.clone().unwrap_or_default();
-    let products: Vec<i64> = rejections
-        .iter()
-        .filter_map(|rejection| rejection.product_id.small())
-        .collect();
+    let products: Vec<i64> = rejections.iter().map(|rejection| rejection.product_id).collect();
     let known = sqlx::query!(
         r#"select p.id, title_at(p.id, $3) as "title!", i.id as "stock?", i.quantity as "quantity?"
            from product p left join inventory i on i.product_id = p.id and i.store_id = $2
@@ -123,7 +120,7 @@ async fn rejected(db: &PgPool, order: &Order) -> sqlx::Result<Vec<Rejected>> {
     .await?;
     let known: HashMap<i64, _> = known.into_iter().map(|row| (row.id, row)).collect();
     let of = |rejection: Rejection| {
-        let row = rejection.product_id.small().and_then(|id| known.get(&id));
+        let row = known.get(&rejection.product_id);
         Rejected {
             title: row.map(|row| row.title.clone()),
             stock: row.and_then(|row| row.stock.zip(row.quantity)),

@@ -37,11 +37,11 @@ fn stock(rows: &[(i64, i64, i32)]) -> Stock {
 
 fn order(store: i64, items: &[(i64, i64)]) -> NewOrder {
     let item = |&(product, quantity): &(i64, i64)| NewItem {
-        product_id: product.into(),
-        quantity: quantity.into(),
+        product_id: product,
+        quantity,
     };
     NewOrder {
-        store_id: store.into(),
+        store_id: store,
         items: items.iter().map(item).collect(),
         placed_by: None,
     }
@@ -139,34 +139,22 @@ fn an_order_that_costs_too_much_takes_nothing_from_those_after_it() {
 }
 
 #[test]
-fn numbers_beyond_the_database_are_short_or_unknown_like_any_other() {
-    let huge: Natural = serde_json::from_str("99999999999999999999").unwrap();
-    let item = |product_id: Natural, quantity: Natural| NewItem { product_id, quantity };
-    let ask = |items| NewOrder {
-        store_id: STORE.into(),
-        items,
+fn largest_numbers_are_short_or_unknown() {
+    let ask = |product_id, quantity| NewOrder {
+        store_id: STORE,
+        items: vec![NewItem { product_id, quantity }],
         placed_by: None,
     };
     let mut stock = stock(&[(1, 1, 5)]);
-    let orders = [
-        ask(vec![item(1.into(), huge.clone())]),
-        ask(vec![item(huge.clone(), 1.into()), item(7.into(), 1.into())]),
-        NewOrder {
-            store_id: huge.clone(),
-            items: vec![item(1.into(), 1.into())],
-            placed_by: None,
-        },
-    ];
-    let decisions = allocate(&mut stock, &orders);
+    let decisions = allocate(&mut stock, &[ask(1, i64::MAX), ask(i64::MAX, 1)]);
     assert_eq!(
         reason(&decisions[0]),
-        "Insufficient stock: P1: requested 99999999999999999999, available 5"
+        "Insufficient stock: P1: requested 9223372036854775807, available 5"
     );
     assert_eq!(
         reason(&decisions[1]),
-        "Products not found or inactive: {7, 99999999999999999999}"
+        "Products not found or inactive: {9223372036854775807}"
     );
-    assert_eq!(decisions[2], Decision::NoStore);
 }
 
 fn quantities(stock: &Stock) -> Vec<i32> {
@@ -226,11 +214,11 @@ proptest! {
             let decision = allocate(&mut stock, std::slice::from_ref(order)).remove(0);
             let after = quantities(&stock);
             prop_assert!(after.iter().all(|quantity| *quantity >= 0));
-            let store = order.store_id.small().unwrap();
+            let store = order.store_id;
             let found = |item: &NewItem| {
-                let product = item.product_id.small().unwrap();
+                let product = item.product_id;
                 let index = stock.rows.iter().position(|row| (row.store_id, row.product_id) == (store, product));
-                (product, item.quantity.small().unwrap(), index)
+                (product, item.quantity, index)
             };
             let asked: Vec<(i64, i64, Option<usize>)> = order.items.iter().map(found).collect();
             let unknown = |&(product, _, row): &(i64, i64, Option<usize>)| match row {
@@ -272,9 +260,9 @@ proptest! {
                     let expected: Vec<Rejection> = applies
                         .into_iter()
                         .map(|&(product, quantity, row)| Rejection {
-                            product_id: product.into(),
+                            product_id: product,
                             code,
-                            requested: quantity.into(),
+                            requested: quantity,
                             available: if code == RejectionCode::InsufficientStock { available(row) } else { 0 },
                         })
                         .collect();

@@ -45,7 +45,7 @@ impl From<&Answer> for Known {
         match (answer.status.as_u16(), id) {
             (201, Some(id)) => Self::Confirmed(id),
             (200, Some(id)) => Self::Rejected(id),
-            (503, _) if answer.text.contains("not known") || answer.header("retry-after").is_empty() => {
+            (503, _) if answer.text.contains("taken effect") || answer.header("retry-after").is_empty() => {
                 Self::Nothing
             }
             (503, _) => Self::Refused,

@@ -92,7 +92,6 @@ async fn what_is_no_json_is_refused_with_its_place() {
                 r#"{"detail":"JSON parse error - key must be a string at line 1 column 18"}"#,
             );
     }
-    let digits = format!("{{\"name\":{}}}", "1".repeat(5000));
     let deep = format!("{{\"name\":{}1{}}}", "[".repeat(9000), "]".repeat(9000));
     let unclosed = "[".repeat(100_000);
     let bodies: [&[u8]; 14] = [
@@ -103,11 +102,11 @@ async fn what_is_no_json_is_refused_with_its_place() {
         b"NaN",
         br#"{"name":NaN}"#,
         br#"{"name":Infinity}"#,
+        br#"{"name":"b","\ud800":1}"#,
         br#"{"name":"a"} x"#,
         b"\xEF\xBB\xBF{}",
         b"{\"name\":\"\xFF\"}",
         b"{\"name\":\"a\nb\"}",
-        digits.as_bytes(),
         deep.as_bytes(),
         unclosed.as_bytes(),
     ];
@@ -164,7 +163,6 @@ async fn names_that_no_field_has_are_ignored_whatever_they_are() {
     let app = TestApp::start().await;
     for body in [
         r#"{"name":"a","":1,"x":{"y":[null]}}"#,
-        r#"{"name":"b","\ud800":1}"#,
         r#"{"n\u0061me":"c"}"#,
         r#"{"name":"d","big":1e999,"x":"\ud800"}"#,
     ] {

@@ -34,7 +34,7 @@ fn random_orders(rng: &mut StdRng, count: usize) -> Vec<NewOrder> {
         products.shuffle(rng);
         products.truncate(rng.random_range(1..=4));
         let items = products.into_iter().map(|product| NewItem {
-            product_id: product.into(),
+            product_id: product,
             quantity: rng.random_range(1..=6).into(),
         });
         let items = items.collect();

@@ -335,11 +335,11 @@ fn limits(together: usize, waiting: usize) -> Limits {
 
 fn order(store: i64, product: i64, quantity: i64) -> NewOrder {
     let item = NewItem {
-        product_id: product.into(),
-        quantity: quantity.into(),
+        product_id: product,
+        quantity,
     };
     NewOrder {
-        store_id: store.into(),
+        store_id: store,
         items: vec![item],
         placed_by: None,
     }

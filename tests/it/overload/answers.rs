@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 
-use afforo::{http::IntakeLimits, server::Limits};
+use afforo::{http::AdmissionLimits, server::Limits};
 use axum::{Router, routing::get};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
@@ -24,10 +24,10 @@ fn routes() -> Router {
     waiting().0.route("/long/", get(long).post(long))
 }
 
-fn room_for_one() -> IntakeLimits {
-    IntakeLimits {
+fn room_for_one() -> AdmissionLimits {
+    AdmissionLimits {
         response_bytes: LONG + LONG / 2,
-        ..IntakeLimits::default()
+        ..AdmissionLimits::default()
     }
 }
 
@@ -44,7 +44,7 @@ async fn ask_for(path: &str, address: SocketAddr) -> TcpStream {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn long_answers_share_their_memory_and_short_ones_need_none() {
     let limits = Limits {
-        intake: room_for_one(),
+        admission: room_for_one(),
         ..Limits::default()
     };
     let served = Served::start(routes(), limits).await;
@@ -78,7 +78,7 @@ async fn long_answers_share_their_memory_and_short_ones_need_none() {
 async fn client_that_takes_an_answer_in_drops_is_left_and_its_memory_given_back() {
     let limits = Limits {
         sending: SHORT * 4,
-        intake: room_for_one(),
+        admission: room_for_one(),
         ..Limits::default()
     };
     let served = Served::start(routes(), limits).await;
@@ -103,9 +103,9 @@ async fn client_that_takes_an_answer_in_drops_is_left_and_its_memory_given_back(
 async fn answers_beyond_those_being_compressed_are_sent_as_they_are() {
     for (compressions, coding) in [(1, "gzip"), (0, "")] {
         let limits = Limits {
-            intake: IntakeLimits {
+            admission: AdmissionLimits {
                 compressions,
-                ..IntakeLimits::default()
+                ..AdmissionLimits::default()
             },
             ..Limits::default()
         };

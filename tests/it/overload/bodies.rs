@@ -1,6 +1,6 @@
 //! Bodies that come slowly, or are more than memory is set aside for.
 
-use afforo::{http::IntakeLimits, server::Limits};
+use afforo::{http::AdmissionLimits, server::Limits};
 use serde_json::json;
 use tokio::{io::AsyncWriteExt, time::sleep};
 
@@ -10,9 +10,9 @@ use crate::support::{
     program::eventually,
 };
 
-async fn start(intake: IntakeLimits) -> TestApp {
+async fn start(admission: AdmissionLimits) -> TestApp {
     let limits = Limits {
-        intake,
+        admission,
         ..Limits::default()
     };
     TestApp::start_within(production(), limits).await
@@ -36,9 +36,9 @@ fn assert_too_slow((head, body): &(String, String)) {
 
 #[tokio::test]
 async fn a_body_that_stops_coming_is_not_waited_for() {
-    let app = start(IntakeLimits {
+    let app = start(AdmissionLimits {
         body_pause: SHORT,
-        ..IntakeLimits::default()
+        ..AdmissionLimits::default()
     })
     .await;
     for begun in ["", "{\"name\":"] {
@@ -54,9 +54,9 @@ async fn a_body_that_stops_coming_is_not_waited_for() {
 
 #[tokio::test]
 async fn a_body_that_comes_in_drops_is_not_waited_for() {
-    let app = start(IntakeLimits {
+    let app = start(AdmissionLimits {
         body_total: SHORT * 4,
-        ..IntakeLimits::default()
+        ..AdmissionLimits::default()
     })
     .await;
     let raw = Raw::open(app.address).await;
@@ -90,10 +90,10 @@ impl Answered {
 
 #[tokio::test]
 async fn who_sends_slowly_takes_no_place_from_others() {
-    let app = start(IntakeLimits {
+    let app = start(AdmissionLimits {
         requests: 1,
         pooled: 1,
-        ..IntakeLimits::default()
+        ..AdmissionLimits::default()
     })
     .await;
     let body = r#"{"name":"Slow"}"#;
@@ -111,9 +111,9 @@ async fn who_sends_slowly_takes_no_place_from_others() {
 #[tokio::test]
 async fn long_bodies_share_their_memory_and_short_ones_need_none() {
     const LONG: usize = 90_000;
-    let app = start(IntakeLimits {
+    let app = start(AdmissionLimits {
         body_bytes: 100_000,
-        ..IntakeLimits::default()
+        ..AdmissionLimits::default()
     })
     .await;
     let long = || app.post_text("/api/categories/", format!("{}{{}}", " ".repeat(LONG)));
@@ -147,7 +147,7 @@ async fn long_bodies_share_their_memory_and_short_ones_need_none() {
 
 #[tokio::test]
 async fn a_refusal_reaches_who_is_still_sending() {
-    let app = start(IntakeLimits::default()).await;
+    let app = start(AdmissionLimits::default()).await;
     for _ in 0..20 {
         let large = json!({ "name": "x".repeat(1_500_000) });
         let answer = app.post("/api/categories/", &large).await;

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use afforo::{
     config::HttpSettings,
-    http::IntakeLimits,
+    http::AdmissionLimits,
     server::{self, App, Limits},
     shutdown::Stop,
 };
@@ -17,10 +17,10 @@ use crate::support::app::{Answer, client, production, send};
 #[tokio::test]
 async fn one_caller_leaves_places_and_connections_to_others() {
     let limits = Limits {
-        intake: IntakeLimits {
-            caller_pooled: 3,
-            caller_connections: 2,
-            ..IntakeLimits::default()
+        admission: AdmissionLimits {
+            client_pooled: 3,
+            client_connections: 2,
+            ..AdmissionLimits::default()
         },
         ..Limits::default()
     };

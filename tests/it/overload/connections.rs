@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use afforo::{http::IntakeLimits, server::Limits};
+use afforo::{http::AdmissionLimits, server::Limits};
 use axum::{Router, body::Body, routing::get};
 use futures::{StreamExt, stream};
 use tokio::{
@@ -129,9 +129,9 @@ async fn who_finds_no_room_is_told_so_and_finds_it_later() {
 async fn slow_bodies_are_cut_off_and_free_their_connections() {
     let limits = Limits {
         connections: 20,
-        intake: IntakeLimits {
+        admission: AdmissionLimits {
             body_pause: SHORT * 4,
-            ..IntakeLimits::default()
+            ..AdmissionLimits::default()
         },
         ..Limits::default()
     };

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use afforo::{http::IntakeLimits, server::Limits};
+use afforo::{http::AdmissionLimits, server::Limits};
 use axum::{Router, routing::get};
 use futures::future::join_all;
 use reqwest::Method;
@@ -27,9 +27,9 @@ fn assert_shed(answer: &Answer) {
 #[tokio::test]
 async fn what_is_beyond_the_bound_is_refused_at_once_and_taken_on_later() {
     let limits = Limits {
-        intake: IntakeLimits {
+        admission: AdmissionLimits {
             requests: 2,
-            ..IntakeLimits::default()
+            ..AdmissionLimits::default()
         },
         ..Limits::default()
     };
@@ -58,9 +58,9 @@ async fn what_is_beyond_the_bound_is_refused_at_once_and_taken_on_later() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn who_waits_for_the_shared_pool_takes_no_place_from_orders() {
     let limits = Limits {
-        intake: IntakeLimits {
+        admission: AdmissionLimits {
             pooled: 2,
-            ..IntakeLimits::default()
+            ..AdmissionLimits::default()
         },
         ..Limits::default()
     };
@@ -131,7 +131,7 @@ async fn writing_that_takes_long_is_not_ended_but_answered() {
     let answer = send(client().request(Method::DELETE, served.url("/wait/"))).await;
     answer.is_text(
         503,
-        r#"{"detail":"There is no answer yet, and whether this will be done is not known. Look before you try again, or repeat the request under the same Idempotency-Key."}"#,
+        r#"{"detail":"The request took too long, and may still take effect. Check before retrying, or retry under the same Idempotency-Key."}"#,
     );
     assert_eq!(answer.header("retry-after"), "", "it is not safe to try again");
     door.has(1).await;

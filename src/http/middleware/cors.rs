@@ -1,7 +1,7 @@
 //! Which pages of other origins may read the API.
 //!
-//! tower-http's layer decides, but it is given only requests of pages, which have an `Origin`: all others cost nothing. It
-//! answers each OPTIONS as a preflight, so it is shown an answer that was made, unless it is one.
+//! tower-http's layer decides. It sees only requests with an `Origin`, so that others cost nothing. It answers each OPTIONS as
+//! a preflight, so for other requests it sees a GET and the finished answer.
 
 use std::{convert::Infallible, time::Duration};
 
@@ -22,7 +22,7 @@ const X_REQUESTED_WITH: HeaderName = HeaderName::from_static("x-requested-with")
 const X_API_KEY: HeaderName = HeaderName::from_static("x-api-key");
 const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
 
-/// Tells pages what they may do.
+/// The rules for pages of other origins.
 #[derive(Clone, Debug)]
 pub(super) struct Cors(CorsLayer);
 
@@ -56,12 +56,12 @@ impl Cors {
             ])
             .expose_headers([IDEMPOTENT_REPLAYED, header::ETAG])
             .max_age(Duration::from_hours(24))
-            // `Origin` is added to the `Vary` of each answer.
+            // `share` adds `origin` to the `Vary` of each answer.
             .vary([]);
         Self(layer)
     }
 
-    /// The answer to a preflight: what a page may send. `None` if the request is none.
+    /// The answer to a preflight; `None` for any other request.
     pub fn preflight(&self, request: &Request) -> Option<BoxFuture<'static, Response>> {
         let is_preflight = request.method() == Method::OPTIONS
             && request
@@ -71,7 +71,7 @@ impl Cors {
         Some(self.ask(Method::OPTIONS, origin, Response::default()))
     }
 
-    /// Tells in an answer whether the page of `origin` may read it.
+    /// Adds to an answer whether the page of `origin` may read it.
     pub async fn share(&self, origin: Option<HeaderValue>, response: Response) -> Response {
         let mut response = match origin {
             Some(origin) => self.ask(Method::GET, origin, response).await,
@@ -81,7 +81,7 @@ impl Cors {
         response
     }
 
-    /// Boxed: most requests have no `Origin`, and need not carry the room for this.
+    /// Boxed, so that the futures of requests without `Origin` stay small.
     fn ask(&self, method: Method, origin: HeaderValue, response: Response) -> BoxFuture<'static, Response> {
         let mut asked = Request::new(Body::empty());
         *asked.method_mut() = method;
@@ -100,13 +100,13 @@ impl Cors {
     }
 }
 
-/// The origin of the page that asks, if one does.
+/// The origin of a page.
 pub(super) fn origin_of(request: &Request) -> Option<HeaderValue> {
     let origin = request.headers().get(header::ORIGIN);
     origin.filter(|origin| !origin.is_empty()).cloned()
 }
 
-/// In development, pages of this machine may read: a front end has a server of its own then, on any port.
+/// In development, a front end on this machine may read, on any port.
 fn is_on_this_machine(origin: &HeaderValue) -> bool {
     let origin = origin.to_str().ok().and_then(|origin| origin.parse::<Uri>().ok());
     origin.is_some_and(|origin| {
@@ -120,7 +120,7 @@ fn vary_by_origin(headers: &mut HeaderMap) {
     let vary = match vary {
         Some(vary) if vary.split(", ").any(|name| name == "origin") => return,
         Some(vary) => HeaderValue::from_str(&format!("origin, {vary}"))
-            .expect("what stood in a header still can with a name more"),
+            .expect("a header value stays valid with another name"),
         None => HeaderValue::from_static("origin"),
     };
     headers.insert(header::VARY, vary);

@@ -1,6 +1,6 @@
-//! Who may do what with the API: a request shows a key, or is open to anyone.
+//! Authentication by API key, and authorization by scope.
 //!
-//! A key is sent as `Authorization: Bearer …` or as `X-API-Key`, never in a URL: URLs are kept in logs and histories.
+//! A key is sent as `Authorization: Bearer …` or as `X-API-Key`, never in a URL: logs and browsers keep URLs.
 
 use std::{sync::Arc, time::Duration};
 
@@ -12,19 +12,19 @@ use axum::{
 use chrono::{DateTime, Utc};
 use metrics::{counter, describe_counter};
 
-use super::{ApiError, Caller, Client};
 use crate::{
     auth::{Area, Grant, KeyError, Keyring, Scope},
     config::ApiAuth,
+    http::{ApiError, Caller, Client},
     telemetry::LineLimit,
 };
 
-/// Log lines about refusals, a minute and address.
+/// Log lines a minute and address about refused requests.
 static REFUSALS: LineLimit = LineLimit::new(10);
 
-pub(super) const API_KEY: HeaderName = HeaderName::from_static("x-api-key");
+pub(in crate::http) const API_KEY: HeaderName = HeaderName::from_static("x-api-key");
 
-/// What stands before the API of a server. Without one, it is open to anyone. Clones share the keyring.
+/// Authenticates requests to the API. Without it, the API is open. Clones share the keyring.
 #[derive(Clone, Debug)]
 pub struct ApiKeyAuth(Arc<Inner>);
 
@@ -35,19 +35,19 @@ struct Inner {
     clock: fn() -> DateTime<Utc>,
 }
 
-/// Why a request is not let in.
+/// Why a request is refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum AuthError {
-    /// It shows no key.
+    /// It has no key.
     NoKey,
-    /// Its key is not good.
+    /// Its key is not valid.
     Key(KeyError),
-    /// Its key is not good for this.
+    /// Its key lacks this scope.
     Scope(Scope),
 }
 
 impl ApiKeyAuth {
-    /// A gate that knows the keys of `keyring`; none where the API is open.
+    /// Authentication by the keys of `keyring`; `None` if the API is open.
     #[must_use]
     pub fn new(auth: ApiAuth, keyring: Keyring, clock: fn() -> DateTime<Utc>) -> Option<Self> {
         let reads_are_open = match auth {
@@ -62,24 +62,23 @@ impl ApiKeyAuth {
         })))
     }
 
-    /// Lets a request in, which then has its [`Caller`] as an extension; or says why not. What the console sends on behalf of
-    /// an operator has one already. What methods there are is no secret.
+    /// Adds the [`Caller`] to a request, or refuses it. A request of the console has one already. OPTIONS needs no key.
     pub(super) async fn admit(request: &mut Request, area: Area) -> Result<(), Response> {
         if request.method() == Method::OPTIONS {
             return Ok(());
         }
         let writes = !request.method().is_safe();
         let scope = area.scope(writes);
-        let (caller, gate) = {
+        let (caller, auth) = {
             let extensions = request.extensions();
             (extensions.get::<Caller>(), extensions.get::<Self>().cloned())
         };
         if let Some(caller) = caller {
-            return authorize(&caller.grant, scope).map_err(|denied| denied.answer(request));
+            return authorize(&caller.grant, scope).map_err(|error| error.answer(request));
         }
-        let Some(Self(gate)) = gate else { return Ok(()) };
+        let Some(Self(auth)) = auth else { return Ok(()) };
         let Some(key) = presented(request.headers()) else {
-            if gate.reads_are_open && !writes {
+            if auth.reads_are_open && !writes {
                 return Ok(());
             }
             return Err(AuthError::NoKey.answer(request));
@@ -88,11 +87,11 @@ impl ApiKeyAuth {
             .extensions()
             .get::<Client>()
             .and_then(|client| client.address);
-        let admitted = gate.keyring.verify(key, address, (gate.clock)()).await;
+        let admitted = auth.keyring.verify(key, address, (auth.clock)()).await;
         let grant = admitted
             .map_err(|error| ApiError::from(error).into_response())?
-            .map_err(|refused| AuthError::Key(refused).answer(request))?;
-        authorize(&grant, scope).map_err(|denied| denied.answer(request))?;
+            .map_err(|error| AuthError::Key(error).answer(request))?;
+        authorize(&grant, scope).map_err(|error| error.answer(request))?;
         tracing::Span::current().record("actor", tracing::field::display(&grant.actor));
         let caller = Caller::new(request, grant);
         request.extensions_mut().insert(caller);
@@ -108,7 +107,7 @@ fn authorize(grant: &Grant, scope: Scope) -> Result<(), AuthError> {
     }
 }
 
-/// The key that a request shows. What cannot be one is taken for one that nobody knows.
+/// The key of a request. A malformed one counts as an unknown key.
 fn presented(headers: &HeaderMap) -> Option<&str> {
     if let Some(authorization) = headers.get(header::AUTHORIZATION)
         && let Some((scheme, key)) = authorization
@@ -135,7 +134,7 @@ impl AuthError {
         counter!("afforo_access_refusals_total", "reason" => reason).increment(1);
         if let Some(left_out) = REFUSALS.admit(address) {
             let address = address.map(|address| address.to_string());
-            tracing::warn!(reason, address, left_out, "a request to the API was refused");
+            tracing::warn!(reason, address, left_out, "request to the API refused");
         }
         let (status, detail, challenge): (_, std::borrow::Cow<'static, str>, _) = match self {
             Self::NoKey => (
@@ -189,7 +188,6 @@ fn too_often(wait: Duration) -> Response {
     response
 }
 
-/// Says what is counted here.
 pub(super) fn describe_metrics() {
     describe_counter!(
         "afforo_access_refusals_total",

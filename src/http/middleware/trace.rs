@@ -1,4 +1,4 @@
-//! The span of a request: what all its log lines carry, and what a collector of traces gets.
+//! The span of a request, for its log lines and for a collector of traces.
 
 use std::time::Duration;
 
@@ -12,12 +12,11 @@ use tracing::{Span, field::Empty};
 
 use crate::{http::REQUEST_ID, telemetry};
 
-/// How much of a path and of a method a log line has, in bytes: each line of a request repeats them.
+/// How many bytes of a path and of a method are logged: each line of a request repeats them.
 const LONGEST_PATH: usize = 256;
 const LONGEST_METHOD: usize = 32;
 
-/// Opens the span. Its level says that it is there even where only errors are logged: a failure without the id of its
-/// request is hard to follow.
+/// Opens the span, at level error: if only errors are logged, they still have the id of their request.
 pub(super) fn open(request: &Request<Body>) -> Span {
     let request_id = request
         .headers()
@@ -57,7 +56,7 @@ pub(super) fn open(request: &Request<Body>) -> Span {
     span
 }
 
-/// A line at level debug, and the status for the collector.
+/// Logs the answer at level debug, and records its status for the collector.
 pub(super) fn answered(response: &Response<Body>, latency: Duration, span: &Span) {
     telemetry::finish_request(span, response.status());
     DefaultOnResponse::new().on_response(response, latency, span);

@@ -1,4 +1,4 @@
-//! Requests are answered only for the hosts that the server is known by: links are made from the Host header.
+//! Refuses requests for other hosts, because links are made from the Host header.
 
 use axum::{
     extract::Request,
@@ -7,15 +7,15 @@ use axum::{
 
 use crate::{config::AllowedHosts, http::ApiError};
 
-/// What load balancers and orchestrators ask, by an address that is nobody's name. These answers have no links.
+/// Load balancers and orchestrators request these paths by address. Their answers have no links.
 const ANY_HOST: [&str; 2] = ["/health/", "/health/ready/"];
 
-/// Lets requests in that are for a host by which the server is known.
+/// The hosts that requests may name.
 #[derive(Clone, Debug)]
 pub(super) struct HostCheck(pub AllowedHosts);
 
 impl HostCheck {
-    /// Refuses a request that is for none of them, or does not say clearly which one it is for.
+    /// Refuses a request for another host, or with several Host headers.
     pub fn check(&self, request: &Request) -> Result<(), ApiError> {
         let mut hosts = request.headers().get_all(header::HOST).iter();
         let host = hosts.next();
@@ -33,7 +33,7 @@ impl HostCheck {
         ))
     }
 
-    /// Whether a Host header, with or without a port, names one of them.
+    /// Whether a Host header, with or without a port, names an allowed host.
     fn allow(&self, host: &str) -> bool {
         let name = without_port(host).trim_end_matches('.').to_ascii_lowercase();
         let is_name = |c: char| c.is_ascii_alphanumeric() || "-._:[]".contains(c);
@@ -50,7 +50,7 @@ impl HostCheck {
     }
 }
 
-/// Takes the host from a request line that names it: then the Host header does not count.
+/// Replaces the Host header by the host of the request line, which takes precedence.
 pub(super) fn prefer_request_line(mut request: Request) -> Request {
     let is_clear = request.headers().get_all(header::HOST).iter().nth(1).is_none();
     let Some(authority) = request.uri().authority().filter(|_| is_clear) else {

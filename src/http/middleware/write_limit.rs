@@ -1,4 +1,4 @@
-//! How often one caller may write, where that is limited: in process memory, for each API key, or address where there is none.
+//! Limits the writes of one caller, in process memory: by API key, or by address without one.
 
 use std::{
     collections::HashMap,
@@ -15,23 +15,25 @@ use axum::{
 };
 use metrics::counter;
 
-use super::{ApiError, Caller, Client};
-use crate::audit::Actor;
+use crate::{
+    audit::Actor,
+    http::{ApiError, Caller, Client},
+};
 use redis_rate_limit::client_network;
 
 const MINUTE: Duration = Duration::from_mins(1);
-/// Callers that are told apart; those beyond share one limit.
-const MOST_WRITERS: usize = 10_000;
+/// Callers with a limit of their own; further callers share one.
+const MAX_WRITERS: usize = 10_000;
 
-/// Allows each caller so many writes at once, and as many again in a minute, evenly. It is an extension of requests; without
-/// one, writes are not limited. Clones share the counts.
+/// Allows each caller so many writes at once, and as many again in a minute, evenly. Without this extension of requests,
+/// writes are not limited. Clones share the counts.
 #[derive(Clone, Debug)]
 pub struct WriteLimit(Arc<Inner>);
 
 #[derive(Debug)]
 struct Inner {
     per_minute: NonZeroU32,
-    /// When each writer's minute would be used up at an even pace: the generic cell rate algorithm.
+    /// The theoretical arrival time of each writer: the generic cell rate algorithm.
     writers: Mutex<HashMap<Writer, Instant>>,
 }
 
@@ -52,7 +54,7 @@ impl WriteLimit {
         }))
     }
 
-    /// Counts a write; the refusal with 429, where there were too many.
+    /// Counts a write; beyond the limit, returns the 429.
     pub(super) fn refusal(request: &Request) -> Option<Response> {
         let Self(limit) = request.extensions().get::<Self>()?;
         let admitted = limit.admit(writer(request), Instant::now());
@@ -67,9 +69,9 @@ impl Inner {
     fn admit(&self, writer: Writer, now: Instant) -> Result<(), Duration> {
         let mut writers = self.writers.lock().unwrap_or_else(PoisonError::into_inner);
         let mut writer = writer;
-        if !writers.contains_key(&writer) && writers.len() >= MOST_WRITERS {
+        if !writers.contains_key(&writer) && writers.len() >= MAX_WRITERS {
             writers.retain(|_, used_up| *used_up > now);
-            if writers.len() >= MOST_WRITERS {
+            if writers.len() >= MAX_WRITERS {
                 writer = Writer::Other;
             }
         }
@@ -117,7 +119,7 @@ mod tests {
     }
 
     #[test]
-    fn a_caller_writes_so_often_at_once_and_then_evenly() {
+    fn writes_pass_in_a_burst_and_then_evenly() {
         for per_minute in [1, 3, 7, 60, 10_000] {
             let (limit, now) = (limit(per_minute), Instant::now());
             for number in 0..per_minute {
@@ -139,13 +141,13 @@ mod tests {
     fn callers_beyond_the_table_share_one_limit() {
         let (limit, now) = (limit(1), Instant::now());
         let id = |number: usize| Writer::Key(i64::try_from(number).unwrap());
-        for number in 0..MOST_WRITERS {
+        for number in 0..MAX_WRITERS {
             assert_eq!(limit.admit(id(number), now), Ok(()));
         }
-        assert_eq!(limit.admit(id(MOST_WRITERS), now), Ok(()));
-        assert!(limit.admit(id(MOST_WRITERS + 1), now).is_err());
-        assert!(limit.writers.lock().unwrap().len() <= MOST_WRITERS + 1);
-        assert_eq!(limit.admit(id(MOST_WRITERS + 1), now + MINUTE), Ok(()));
+        assert_eq!(limit.admit(id(MAX_WRITERS), now), Ok(()));
+        assert!(limit.admit(id(MAX_WRITERS + 1), now).is_err());
+        assert!(limit.writers.lock().unwrap().len() <= MAX_WRITERS + 1);
+        assert_eq!(limit.admit(id(MAX_WRITERS + 1), now + MINUTE), Ok(()));
         assert!(limit.writers.lock().unwrap().len() <= 2);
     }
 }

@@ -1,47 +1,23 @@
-//! What a request says in its URL: the id of a record, and query parameters.
+//! Query parameters.
 
 use std::{borrow::Cow, convert::Infallible};
 
 use axum::{
-    extract::{FromRequestParts, RawPathParams},
+    extract::FromRequestParts,
     http::{StatusCode, request::Parts},
 };
 
-use super::{
+use crate::http::{
     ApiError, FieldErrors,
     number::{Scientific, sign_and_digits},
     rules::trim,
 };
 
-/// The id of a record in a path: any digits. 0, which no record has, where no record could have that many.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct RecordId(pub i64);
-
-impl<S: Send + Sync> FromRequestParts<S> for RecordId {
-    type Rejection = ApiError;
-
-    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, ApiError> {
-        let params = RawPathParams::from_request_parts(parts, state)
-            .await
-            .map_err(|_| ApiError::not_found())?;
-        let id = params
-            .iter()
-            .find(|(name, _)| *name == "id")
-            .map(|(_, id)| id)
-            .unwrap_or_default();
-        if id.is_empty() || !id.bytes().all(|byte| byte.is_ascii_digit()) {
-            return Err(ApiError::not_found());
-        }
-        Ok(Self(id.parse().unwrap_or(0)))
-    }
-}
-
 /// The longest query string that is read, in bytes, and the most parameters.
 const QUERY_LIMIT: usize = 8 * 1024;
-pub(crate) const PARAMETER_LIMIT: usize = 256;
+pub const PARAMETER_LIMIT: usize = 256;
 
-/// Refuses a query string that is longer than any that makes sense: each parameter takes much more memory than it has
-/// bytes.
+/// Refuses a query string that is too long: each parameter takes much more memory than it has bytes.
 pub fn check_query(query: &str) -> Result<(), ApiError> {
     if query.len() > QUERY_LIMIT {
         return Err(ApiError::detail(
@@ -58,7 +34,7 @@ pub fn check_query(query: &str) -> Result<(), ApiError> {
     Ok(())
 }
 
-/// The parameters of a query string. Of a repeated one, the last counts.
+/// The parameters of a query string. The last of several with the same name counts.
 #[derive(Debug, Default)]
 pub struct Params {
     pairs: Vec<(String, String)>,
@@ -89,7 +65,7 @@ impl Params {
             .map(|(_, value)| value.as_str())
     }
 
-    /// A parameter that is searched for: trimmed, `None` when blank.
+    /// A search text: trimmed, `None` when blank.
     pub fn text(&mut self, name: &'static str) -> Option<String> {
         let text = trim(self.get(name)?).to_owned();
         if text.contains('\0') {
@@ -100,7 +76,7 @@ impl Params {
         Some(text).filter(|text| !text.is_empty())
     }
 
-    /// The id of a record to filter by; `None` when empty. 0, which no record has, for an integer that is no possible id.
+    /// The id of a record to filter by; `None` when empty. An integer that cannot be an id is 0, which no record has.
     pub fn id(&mut self, name: &'static str) -> Option<i64> {
         let text = self.get(name).filter(|text| !text.is_empty())?;
         if let Some((negative, digits)) = sign_and_digits(trim(text)) {
@@ -112,14 +88,14 @@ impl Params {
         }
     }
 
-    /// An amount to compare prices with, as a text that PostgreSQL reads as `numeric`. What is no finite number is ignored.
+    /// An amount to compare prices with, as a text that PostgreSQL reads as `numeric`. Anything but a finite number is ignored.
     #[must_use]
     pub fn amount(&self, name: &str) -> Option<String> {
         let text = trim(self.get(name)?);
         let magnitude = Scientific::parse(text)
             .filter(|_| text.len() <= 1000)?
             .magnitude();
-        // What a double can hold, and what the original could compare with.
+        // The range of a double, as in the kept contract.
         match magnitude {
             ..-308 => Some("0".to_owned()),
             -308..=308 => Some(text.to_owned()),
@@ -134,7 +110,7 @@ impl Params {
             .is_some_and(|value| value.eq_ignore_ascii_case("true"))
     }
 
-    /// Ends the reading: `read`, unless a parameter was wrong.
+    /// Returns `read`, unless a parameter was invalid.
     pub fn finish<T>(self, read: T) -> Result<T, ApiError> {
         if self.errors.is_empty() {
             Ok(read)
@@ -152,7 +128,7 @@ impl<S: Send + Sync> FromRequestParts<S> for Params {
     }
 }
 
-/// The refusal of a page that does not exist, or is no number.
-pub(super) fn invalid_page() -> ApiError {
+/// 404 for a page that does not exist, or is no number.
+pub fn invalid_page() -> ApiError {
     ApiError::detail(StatusCode::NOT_FOUND, "Invalid page.")
 }

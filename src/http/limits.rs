@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use crate::{config::OverloadSettings, http::IntakeLimits};
+use super::AdmissionLimits;
+use crate::config::OverloadSettings;
 
 /// How long a server bears with a client, and how much it takes on.
 #[derive(Clone, Copy, Debug)]
@@ -16,7 +17,7 @@ pub struct Limits {
     /// How long a client may take for an answer of more than 8 KiB that is no stream.
     pub sending: Duration,
     /// Requests and their bodies, and answers.
-    pub intake: IntakeLimits,
+    pub admission: AdmissionLimits,
     /// How long reading may take. What takes longer is ended.
     pub reading: Duration,
     /// How long the answer to a write is waited for. The write goes on.
@@ -38,7 +39,7 @@ impl Default for Limits {
             head: Duration::from_secs(75),
             stall: Duration::from_secs(30),
             sending: Duration::from_mins(2),
-            intake: IntakeLimits::default(),
+            admission: AdmissionLimits::default(),
             // As long as PostgreSQL lets one statement run.
             reading: Duration::from_secs(30),
             writing: Duration::from_mins(1),
@@ -63,14 +64,14 @@ impl Limits {
         let share_of = |all: usize| (all - all.div_ceil(4)).max(1);
         Self {
             connections: count(settings.max_connections),
-            intake: IntakeLimits {
+            admission: AdmissionLimits {
                 requests,
                 pooled,
-                caller_pooled: share_of(pooled),
-                caller_connections: share_of(count(pool_size)),
+                client_pooled: share_of(pooled),
+                client_connections: share_of(count(pool_size)),
                 body_bytes: count(settings.max_body_memory).saturating_mul(1024 * 1024),
                 response_bytes: count(settings.max_response_memory).saturating_mul(1024 * 1024),
-                ..usual.intake
+                ..usual.admission
             },
             delay: Duration::from_secs(settings.shutdown_delay.into()),
             ..usual

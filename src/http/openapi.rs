@@ -1,5 +1,5 @@
-//! What the OpenAPI document says of every endpoint alike: how it refuses, what spares a GET, what makes a write
-//! conditional, and what a PATCH may leave out.
+//! The parts of the OpenAPI document that all endpoints share: error responses, security, conditional requests, idempotency
+//! keys, and the schemas of PATCH.
 
 use std::collections::BTreeMap;
 
@@ -17,11 +17,11 @@ use utoipa::{
 use super::{
     FieldErrors,
     error::{Detail, ErrorDetail},
-    gate,
+    middleware::auth,
 };
 use crate::auth::{Area, Scope};
 
-/// Makes a named response of each refusal, whose body is one of some schemas.
+/// Defines a named response for each error, whose body is one of some schemas.
 macro_rules! refusals {
     ($($(#[$doc:meta])* $name:ident: $($body:ident)|+ = $description:literal;)*) => {
         $($(#[$doc])* #[derive(Debug)] pub struct $name;
@@ -76,7 +76,7 @@ refusals! {
     KeyMismatch: Detail = "This `Idempotency-Key` was used for another request.";
 }
 
-/// What operations refer to by name: the refusals, and what makes a request conditional or safe to repeat.
+/// The components that operations refer to by name.
 #[must_use]
 pub fn components() -> Components {
     let text = || ObjectBuilder::new().schema_type(Type::String);
@@ -146,27 +146,27 @@ fn response(description: &str, mut bodies: Vec<RefOr<Schema>>) -> Response {
         .build()
 }
 
-/// Adds what all endpoints share: a name that no other operation has, and the refusals that need no handler.
+/// Adds what all endpoints share: unique operation ids, and the responses of the middleware.
 pub(super) fn complete(paths: &mut Paths, schemas: &mut Vec<(String, RefOr<Schema>)>, area: Area) {
     for item in paths.paths.values_mut() {
         if let Some(patch) = &mut item.patch {
-            require_nothing(patch, schemas);
+            add_partial_schema(patch, schemas);
         }
         if let Some(get) = &mut item.get {
-            spare(get);
+            add_etag(get);
         }
         if let Some(post) = &mut item.post {
-            may_be_repeated(post);
+            add_idempotency(post);
         }
         for write in [&mut item.put, &mut item.patch, &mut item.delete]
             .into_iter()
             .flatten()
         {
-            may_be_conditional(write);
+            add_if_match(write);
         }
         for (writes, operation) in operations(item) {
             complete_operation(operation);
-            guard(operation, area.scope(writes));
+            add_security(operation, area.scope(writes));
         }
     }
 }
@@ -192,8 +192,8 @@ fn operations(item: &mut PathItem) -> impl Iterator<Item = (bool, &mut Operation
     .filter_map(|(writes, operation)| Some((writes, operation.as_mut()?)))
 }
 
-/// Has an operation tell what a key must be good for, where one is asked for: that is a setting of the server.
-fn guard(operation: &mut Operation, scope: Scope) {
+/// Adds the API key, which is optional because a setting may open the API, and its scope.
+fn add_security(operation: &mut Operation, scope: Scope) {
     let none: [&str; 0] = [];
     operation.security = Some(vec![
         SecurityRequirement::default(),
@@ -206,18 +206,18 @@ fn guard(operation: &mut Operation, scope: Scope) {
         _ => needs,
     });
     let responses = &mut operation.responses.responses;
-    refuse::<Unauthorized>(responses, "401");
-    refuse::<Forbidden>(responses, "403");
-    refuse_too::<Detail>(responses, "429");
+    add_refusal::<Unauthorized>(responses, "401");
+    add_refusal::<Forbidden>(responses, "403");
+    add_429::<Detail>(responses, "429");
 }
 
-/// How keys are sent.
+/// The ways to send a key.
 const BEARER: &str = "bearer";
 const HEADER: &str = "header";
 
 fn security_schemes(components: ComponentsBuilder) -> ComponentsBuilder {
     let bearer = HttpBuilder::new().scheme(HttpAuthScheme::Bearer).build();
-    let header = ApiKeyValue::new(gate::API_KEY.as_str());
+    let header = ApiKeyValue::new(auth::API_KEY.as_str());
     components
         .security_scheme(BEARER, SecurityScheme::Http(bearer))
         .security_scheme(HEADER, SecurityScheme::ApiKey(ApiKey::Header(header)))
@@ -242,32 +242,32 @@ fn complete_operation(operation: &mut Operation) {
             response.description.clone_from(&summary);
         }
     }
-    refuse::<NotAcceptable>(responses, "406");
+    add_refusal::<NotAcceptable>(responses, "406");
     if operation.request_body.is_some() {
-        refuse::<TooLarge>(responses, "413");
-        refuse::<UnsupportedMediaType>(responses, "415");
+        add_refusal::<TooLarge>(responses, "413");
+        add_refusal::<UnsupportedMediaType>(responses, "415");
     }
 }
 
-/// Has a GET tell what its answer is known by, and that it need not be sent again.
-fn spare(get: &mut Operation) {
+/// Adds `ETag` and 304 to a GET.
+fn add_etag(get: &mut Operation) {
     let parameters = get.parameters.get_or_insert_default();
     parameters.push(RefOr::Ref(Ref::new(IF_NONE_MATCH)));
     let responses = &mut get.responses.responses;
-    add_etag(responses);
+    add_etag_header(responses);
     responses.insert("304".to_owned(), Ref::from_response_name("NotModified").into());
 }
 
-/// Has a write of one record tell how it is kept from a record that has changed.
-fn may_be_conditional(write: &mut Operation) {
+/// Adds `If-Match` and 412 to a write of one record.
+fn add_if_match(write: &mut Operation) {
     let parameters = write.parameters.get_or_insert_default();
     parameters.push(RefOr::Ref(Ref::new(IF_MATCH)));
     let responses = &mut write.responses.responses;
-    add_etag(responses);
-    refuse::<PreconditionFailed>(responses, "412");
+    add_etag_header(responses);
+    add_refusal::<PreconditionFailed>(responses, "412");
 }
 
-fn add_etag(responses: &mut BTreeMap<String, RefOr<Response>>) {
+fn add_etag_header(responses: &mut BTreeMap<String, RefOr<Response>>) {
     if let Some(RefOr::T(found)) = responses.get_mut("200") {
         found
             .headers
@@ -275,8 +275,8 @@ fn add_etag(responses: &mut BTreeMap<String, RefOr<Response>>) {
     }
 }
 
-/// Has a POST tell how it can be repeated.
-fn may_be_repeated(post: &mut Operation) {
+/// Adds `Idempotency-Key` to a POST.
+fn add_idempotency(post: &mut Operation) {
     let parameters = post.parameters.get_or_insert_default();
     parameters.push(RefOr::Ref(Ref::new(IDEMPOTENCY_KEY)));
     let responses = &mut post.responses.responses;
@@ -290,14 +290,14 @@ fn may_be_repeated(post: &mut Operation) {
                 .insert("Idempotent-Replayed".to_owned(), replayed);
         }
     }
-    refuse::<KeyInUse>(responses, "409");
-    refuse::<KeyMismatch>(responses, "422");
+    add_refusal::<KeyInUse>(responses, "409");
+    add_refusal::<KeyMismatch>(responses, "422");
 }
 
-/// Of what else a rate limit answers, the body is one or the other.
-fn refuse_too<T: ToSchema>(responses: &mut BTreeMap<String, RefOr<Response>>, status: &str) {
+/// Adds a 429. If a rate limit has one already, its body may be either.
+fn add_429<T: ToSchema>(responses: &mut BTreeMap<String, RefOr<Response>>, status: &str) {
     let Some(RefOr::T(response)) = responses.get_mut(status) else {
-        return refuse::<TooManyFailures>(responses, status);
+        return add_refusal::<TooManyFailures>(responses, status);
     };
     for content in response.content.values_mut() {
         let RefOr::T(content) = content else { continue };
@@ -307,13 +307,13 @@ fn refuse_too<T: ToSchema>(responses: &mut BTreeMap<String, RefOr<Response>>, st
     }
 }
 
-fn refuse<'r, T: ToResponse<'r>>(responses: &mut BTreeMap<String, RefOr<Response>>, status: &str) {
+fn add_refusal<'r, T: ToResponse<'r>>(responses: &mut BTreeMap<String, RefOr<Response>>, status: &str) {
     let (name, _) = T::response();
     responses.insert(status.to_owned(), Ref::from_response_name(name).into());
 }
 
-/// Has a PATCH send another schema than a PUT: of the same fields, none is required, and what is left out stays as it is.
-fn require_nothing(patch: &mut Operation, schemas: &mut Vec<(String, RefOr<Schema>)>) {
+/// Gives a PATCH a schema of its own: that of the PUT without required fields and defaults.
+fn add_partial_schema(patch: &mut Operation, schemas: &mut Vec<(String, RefOr<Schema>)>) {
     let Some(RefOr::T(body)) = &mut patch.request_body else {
         return;
     };

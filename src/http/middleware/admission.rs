@@ -1,0 +1,137 @@
+//! Admits a request or refuses it under load, and answers it in bounded time.
+
+use std::{sync::Arc, time::Duration};
+
+use axum::{
+    extract::Request,
+    http::{Method, StatusCode},
+    middleware::Next,
+    response::{IntoResponse, Response},
+};
+use tokio::time::timeout;
+use tokio_util::task::TaskTracker;
+use tracing::Instrument;
+
+use crate::http::{AdmissionControl, ApiError, Client, Limits, Overloaded, Permit, Responses, Work};
+
+/// How much longer than its answer a write may take. PostgreSQL ends each statement within half a minute, so a write that
+/// takes longer waits for a database that does not respond. It is ended to free its connection.
+const UNRESPONSIVE: Duration = Duration::from_mins(2);
+
+/// Runs requests within the limits of a server. Clones share them.
+#[derive(Clone)]
+pub(super) struct Admission(Arc<Inner>);
+
+struct Inner {
+    control: AdmissionControl,
+    responses: Responses,
+    reading: Duration,
+    writing: Duration,
+    writes: TaskTracker,
+}
+
+impl Admission {
+    pub fn new(limits: &Limits, writes: TaskTracker) -> Self {
+        Self(Arc::new(Inner {
+            control: AdmissionControl::new(limits.admission),
+            responses: Responses::new(
+                limits.admission.response_bytes,
+                limits.admission.compressions,
+                limits.sending,
+            ),
+            reading: limits.reading,
+            writing: limits.writing,
+            writes,
+        }))
+    }
+
+    /// Answers a request, or refuses it under load.
+    pub async fn run(&self, mut request: Request, next: Next) -> Response {
+        if is_for_operators(request.uri().path()) {
+            return next.run(request).await;
+        }
+        let permit = match self.admit(&request) {
+            Ok(permit) => permit,
+            Err(overloaded) => return ApiError::from(overloaded).into_response(),
+        };
+        let is_write = !request.method().is_safe();
+        let responses = self.0.responses.to(&request);
+        let response = if is_write {
+            request.extensions_mut().insert(permit.clone());
+            self.write(request, next, permit).await
+        } else {
+            request.extensions_mut().insert(responses.clone());
+            self.read(request, next, permit).await
+        };
+        responses.hold(response, is_write).await
+    }
+
+    fn admit(&self, request: &Request) -> Result<Permit, Overloaded> {
+        let work = work_of(request);
+        // Orders have short answers: long answers to other requests do not keep them out.
+        if work == Work::Pooled {
+            self.0.responses.admit()?;
+        }
+        let client = request.extensions().get::<Client>();
+        let address = client.and_then(|client| client.address);
+        self.0.control.admit(work, address)
+    }
+
+    /// Ends a read that takes too long. Its transaction is rolled back on the way into the pool.
+    async fn read(&self, request: Request, next: Next, permit: Permit) -> Response {
+        let reading = async {
+            permit.wait_for_connection().await;
+            next.run(request).await
+        };
+        let answer = timeout(self.0.reading, reading).await;
+        answer.unwrap_or_else(|_| {
+            ApiError::Unavailable("The request took too long, try again later.").into_response()
+        })
+    }
+
+    /// Runs a write in a task of its own: a client that disconnects ends the wait for the answer, not the write, so that no
+    /// transaction is cut off halfway.
+    async fn write(&self, request: Request, next: Next, permit: Permit) -> Response {
+        let bound = self.0.writing + UNRESPONSIVE;
+        let work = async move {
+            let answer = timeout(bound, async {
+                permit.wait_for_connection().await;
+                next.run(request).await
+            });
+            answer.await.unwrap_or_else(|_| {
+                tracing::error!("write timed out: database unresponsive");
+                outcome_unknown()
+            })
+        };
+        let work = self.0.writes.spawn(work.in_current_span());
+        match timeout(self.0.writing, work).await {
+            Ok(Ok(response)) => response,
+            Ok(Err(error)) => ApiError::Internal(error.into()).into_response(),
+            Err(_) => {
+                tracing::error!("write takes longer than its client waits; it goes on");
+                outcome_unknown()
+            }
+        }
+    }
+}
+
+fn outcome_unknown() -> Response {
+    ApiError::detail(
+        StatusCode::SERVICE_UNAVAILABLE,
+        "The request took too long, and may still take effect. Check before retrying, or retry under the same Idempotency-Key.",
+    )
+    .into_response()
+}
+
+/// Operators are answered under any load.
+fn is_for_operators(path: &str) -> bool {
+    path.starts_with("/health/") || path == "/metrics" || path == "/metrics/"
+}
+
+fn work_of(request: &Request) -> Work {
+    if request.method() == Method::POST && request.uri().path() == "/api/orders/" {
+        Work::Queued
+    } else {
+        Work::Pooled
+    }
+}

@@ -1,0 +1,186 @@
+//! What all routes of the API share.
+
+use std::sync::Arc;
+
+use axum::{
+    extract::{RawPathParams, Request, State, rejection::RawPathParamsRejection},
+    http::{HeaderValue, Method, StatusCode, header},
+    middleware::{Next, from_fn_with_state},
+    response::{IntoResponse, Response},
+};
+use utoipa::openapi::path::{PathItem, Paths};
+use utoipa_axum::router::UtoipaMethodRouter;
+
+use super::{auth::ApiKeyAuth, retry, write_limit::WriteLimit};
+use crate::{
+    auth::Area,
+    http::{
+        ApiError, AppState, Caller, IdempotencyStore, conditional::ConditionalRead, idempotency, openapi,
+        unfit_connection::is_unfit,
+    },
+};
+
+/// How many entries of `Accept` are read; browsers send about ten.
+const MAX_RANGES: usize = 64;
+
+/// A route of the API.
+struct ApiRoute {
+    area: Area,
+    methods: Vec<Method>,
+    /// The methods, HEAD and OPTIONS included, for the `Allow` header.
+    allow: HeaderValue,
+}
+
+/// Adds what all routes of the API share, checked in this order: an id that is no number is an unknown path (404); an answer
+/// that the client does not accept is not made (406); the caller needs the scopes of `area` (401, 403, 429); any other method
+/// is refused (405). A POST may have an `Idempotency-Key`; what is read has an `ETag`, and may be compressed. The OpenAPI
+/// document says so, too.
+pub fn api_route(
+    (mut schemas, mut paths, methods): UtoipaMethodRouter<AppState>,
+    area: Area,
+) -> UtoipaMethodRouter<AppState> {
+    let route = Arc::new(ApiRoute::new(&paths, area));
+    let methods = methods
+        .options(|| async { StatusCode::OK })
+        .fallback(async |method: Method| ApiError::not_allowed(&method))
+        .layer(from_fn_with_state(route, api_middleware));
+    openapi::complete(&mut paths, &mut schemas, area);
+    (schemas, paths, methods)
+}
+
+impl ApiRoute {
+    fn new(paths: &Paths, area: Area) -> Self {
+        let methods: Vec<_> = paths.paths.values().flat_map(methods).collect();
+        let is_read = methods.contains(&Method::GET).then_some("HEAD");
+        let allow: Vec<_> = methods
+            .iter()
+            .map(Method::as_str)
+            .chain(is_read)
+            .chain(["OPTIONS"])
+            .collect();
+        Self {
+            area,
+            allow: HeaderValue::from_str(&allow.join(", ")).expect("methods are tokens"),
+            methods,
+        }
+    }
+}
+
+fn methods(item: &PathItem) -> impl Iterator<Item = Method> {
+    [
+        (&item.get, Method::GET),
+        (&item.post, Method::POST),
+        (&item.put, Method::PUT),
+        (&item.patch, Method::PATCH),
+        (&item.delete, Method::DELETE),
+    ]
+    .into_iter()
+    .filter_map(|(operation, method)| operation.as_ref().map(|_| method))
+}
+
+async fn api_middleware(
+    State(route): State<Arc<ApiRoute>>,
+    params: Result<RawPathParams, RawPathParamsRejection>,
+    mut request: Request,
+    next: Next,
+) -> Response {
+    // A parameter that is no text is no number either.
+    let is_path = params.is_ok_and(|params| {
+        let mut ids = params.iter().filter(|(name, _)| *name == "id");
+        ids.all(|(_, id)| id.bytes().all(|byte| byte.is_ascii_digit()))
+    });
+    if !is_path {
+        return ApiError::not_found().into_response();
+    }
+    let conditional = ConditionalRead::of(&request);
+    let admitted = admit(&mut request, route.area).await;
+    let is_personal = request.extensions().get::<Caller>().is_some();
+    let mut response = match admitted {
+        Ok(()) => answer(&route, request, next).await,
+        Err(refusal) => refusal,
+    };
+    let headers = response.headers_mut();
+    if is_personal {
+        // Other callers may see something else.
+        headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("private"));
+    }
+    headers.insert(header::ALLOW, route.allow.clone());
+    headers.insert(header::VARY, HeaderValue::from_static("Accept, origin, Cookie"));
+    match conditional {
+        Some(conditional) => conditional.apply(response).await,
+        None => response,
+    }
+}
+
+async fn admit(request: &mut Request, area: Area) -> Result<(), Response> {
+    if !accepts_json(request) {
+        let refusal = "Could not satisfy the request Accept header.";
+        return Err(ApiError::detail(StatusCode::NOT_ACCEPTABLE, refusal).into_response());
+    }
+    match ApiKeyAuth::admit(request, area).await {
+        Err(refusal) if is_unfit(&refusal) => ApiKeyAuth::admit(request, area).await,
+        admitted => admitted,
+    }?;
+    if request.method().is_safe() {
+        return Ok(());
+    }
+    WriteLimit::refusal(request).map_or(Ok(()), Err)
+}
+
+/// Runs a request, once more if its connection to the database was of no use.
+async fn answer(route: &ApiRoute, mut request: Request, next: Next) -> Response {
+    let is_write = !request.method().is_safe();
+    // The lanes of the placement replace their connections themselves.
+    if is_write && route.area == Area::Orders {
+        return run(request, next).await;
+    }
+    if is_write && route.methods.contains(request.method()) {
+        request = retry::receive_body(request).await;
+    }
+    retry::run(request, next, run).await
+}
+
+async fn run(request: Request, next: Next) -> Response {
+    if request.method() == Method::POST {
+        post(request, next).await
+    } else {
+        next.run(request).await
+    }
+}
+
+/// Runs a POST, which may be repeated under a key.
+async fn post(request: Request, next: Next) -> Response {
+    match idempotency::key(request.headers()) {
+        Ok(None) => next.run(request).await,
+        Ok(Some(key)) => match request.extensions().get::<IdempotencyStore>().cloned() {
+            Some(store) => store.handle(scoped_key(key, &request), request, next).await,
+            None => ApiError::Internal("there is no store of idempotency keys".into()).into_response(),
+        },
+        Err(error) => error.into_response(),
+    }
+}
+
+/// Keys of different callers never match. A client's key has no space.
+fn scoped_key(key: String, request: &Request) -> String {
+    let caller = request.extensions().get::<Caller>();
+    match caller.and_then(|caller| caller.grant.actor.label()) {
+        Some(sender) => format!("{sender} {key}"),
+        None => key,
+    }
+}
+
+/// Whether the client accepts JSON, or HTML: browsers ask for HTML first, and get JSON.
+fn accepts_json(request: &Request) -> bool {
+    let mut accepted = request.headers().get_all(header::ACCEPT).iter().peekable();
+    accepted.peek().is_none()
+        || accepted
+            .filter_map(|value| value.to_str().ok())
+            .flat_map(|value| value.split(','))
+            .take(MAX_RANGES)
+            .any(|range| {
+                let essence = range.split(';').next().unwrap_or_default().trim();
+                ["*/*", "application/*", "application/json", "text/*", "text/html"]
+                    .iter()
+                    .any(|known| known.eq_ignore_ascii_case(essence))
+            })
+}

@@ -1,0 +1,79 @@
+//! How a client reached the server, as far as the server can know.
+
+use std::net::{IpAddr, SocketAddr};
+
+use axum::extract::{ConnectInfo, Request};
+use redis_rate_limit::TrustedProxies;
+
+use crate::telemetry::LineLimit;
+
+/// How a client reached the server: an extension of every request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Client {
+    /// The scheme of links in answers.
+    pub scheme: Scheme,
+    /// The client's address; behind a trusted proxy, the one that the proxy tells.
+    pub address: Option<IpAddr>,
+}
+
+/// The scheme of a link.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Scheme {
+    /// Unencrypted.
+    #[default]
+    Http,
+    /// Through a proxy that ends TLS.
+    Https,
+}
+
+impl Scheme {
+    /// `http` or `https`.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Http => "http",
+            Self::Https => "https",
+        }
+    }
+}
+
+/// Log lines a minute about proxies that are not trusted.
+static UNTRUSTED_PROXIES: LineLimit = LineLimit::new(1);
+
+/// Notes how the client reached the server. `X-Forwarded-Proto` counts from a trusted proxy or one on this machine;
+/// `X-Forwarded-For` only from a trusted one.
+pub(super) fn note(proxies: &TrustedProxies, mut request: Request) -> Request {
+    let peer = request.extensions().get::<ConnectInfo<SocketAddr>>();
+    let peer = peer.map(|peer| peer.0.ip());
+    if let Some(peer) = peer {
+        warn_about_proxy(proxies, peer, &request);
+    }
+    let believed = peer.is_some_and(|peer| peer.is_loopback() || proxies.trusts(peer));
+    let proto = request.headers().get("x-forwarded-proto");
+    let scheme = if believed && proto.is_some_and(|proto| proto == "https") {
+        Scheme::Https
+    } else {
+        Scheme::Http
+    };
+    let address = peer.map(|peer| proxies.client_address(peer, request.headers()));
+    request.extensions_mut().insert(Client { scheme, address });
+    request
+}
+
+fn warn_about_proxy(proxies: &TrustedProxies, peer: IpAddr, request: &Request) {
+    if !proxies.trusts(peer)
+        && request.headers().contains_key("x-forwarded-for")
+        && let Some(left_out) = UNTRUSTED_PROXIES.admit(None)
+    {
+        tracing::warn!(
+            %peer,
+            left_out,
+            "X-Forwarded-For is ignored: if this peer is your reverse proxy, name it in TRUSTED_PROXIES, else its clients share one address"
+        );
+    }
+}
+
+pub(super) fn is_behind_tls(request: &Request) -> bool {
+    let client = request.extensions().get::<Client>();
+    client.is_some_and(|client| client.scheme == Scheme::Https)
+}

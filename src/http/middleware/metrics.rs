@@ -1,0 +1,89 @@
+//! Counts requests by the route that they match.
+//!
+//! Labels are bounded: all paths without a route share one label, as do all methods that HTTP does not define.
+
+use std::time::Instant;
+
+use axum::{
+    extract::{MatchedPath, Request},
+    http::Method,
+    middleware::Next,
+    response::Response,
+};
+use metrics::{
+    Gauge, Label, counter, describe_counter, describe_gauge, describe_histogram, gauge, histogram,
+};
+
+pub(super) fn describe_metrics() {
+    describe_counter!(
+        "afforo_http_requests_total",
+        "Requests, by how they were answered; 499 if the client did not wait for it."
+    );
+    describe_histogram!(
+        "afforo_http_request_duration_seconds",
+        "From the head of a request to the head of its answer."
+    );
+    describe_gauge!(
+        "afforo_http_requests_in_flight",
+        "Requests that are being answered."
+    );
+    // Visible before the first request.
+    gauge!("afforo_http_requests_in_flight").set(0.0);
+}
+
+/// The methods that have a label of their own.
+const METHODS: [&str; 7] = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"];
+
+/// The label of all other methods, and of all paths without a route.
+const OTHER: &str = "other";
+
+/// nginx' status for a client that left before the answer.
+const CLIENT_LEFT: u16 = 499;
+
+pub(super) async fn record(request: Request, next: Next) -> Response {
+    let mut in_flight = InFlight::new(&request);
+    let response = next.run(request).await;
+    in_flight.status = response.status().as_u16();
+    response
+}
+
+/// A request in flight. It is counted on drop, which includes requests whose client left.
+struct InFlight {
+    labels: Vec<Label>,
+    started: Instant,
+    status: u16,
+    gauge: Gauge,
+}
+
+impl InFlight {
+    fn new(request: &Request) -> Self {
+        let route = request.extensions().get::<MatchedPath>();
+        let route = route.map_or(OTHER, MatchedPath::as_str);
+        let gauge = gauge!("afforo_http_requests_in_flight");
+        gauge.increment(1.0);
+        Self {
+            labels: vec![
+                Label::from_static_parts("method", method(request.method())),
+                Label::new("route", route.to_owned()),
+            ],
+            started: Instant::now(),
+            status: CLIENT_LEFT,
+            gauge,
+        }
+    }
+}
+
+impl Drop for InFlight {
+    fn drop(&mut self) {
+        self.gauge.decrement(1.0);
+        let mut labels = std::mem::take(&mut self.labels);
+        histogram!("afforo_http_request_duration_seconds", labels.clone()).record(self.started.elapsed());
+        labels.push(Label::new("status", self.status.to_string()));
+        counter!("afforo_http_requests_total", labels).increment(1);
+    }
+}
+
+fn method(method: &Method) -> &'static str {
+    let known = METHODS.into_iter().find(|known| *known == method.as_str());
+    known.unwrap_or(OTHER)
+}

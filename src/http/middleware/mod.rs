@@ -1,0 +1,121 @@
+//! The middleware around all routes, on one page, from the outermost to the innermost. [`api_route`] adds what only routes of
+//! the API have.
+
+mod admission;
+mod api;
+pub(super) mod auth;
+mod client;
+mod cors;
+mod hosts;
+mod metrics;
+mod panic;
+mod path;
+mod request_id;
+pub(super) mod retry;
+mod security_headers;
+mod trace;
+mod write_limit;
+
+use std::sync::Arc;
+
+use axum::{
+    Router,
+    extract::{Request, State},
+    middleware::{Next, from_fn, from_fn_with_state},
+    response::{IntoResponse, Response},
+};
+use tokio_util::task::TaskTracker;
+use tower::ServiceBuilder;
+use tower_http::{
+    catch_panic::CatchPanicLayer,
+    request_id::{MakeRequestUuid, PropagateRequestIdLayer, SetRequestIdLayer},
+    trace::TraceLayer,
+};
+
+use super::{Limits, REQUEST_ID, conditional::without_length, extract::check_query};
+use crate::{config::HttpSettings, telemetry};
+
+pub use api::api_route;
+pub use auth::ApiKeyAuth;
+pub use client::{Client, Scheme};
+pub use retry::retry_read;
+pub use write_limit::WriteLimit;
+
+use admission::Admission;
+use cors::Cors;
+use hosts::HostCheck;
+
+/// Puts the middleware around `routes`. Writes run as tasks of `writes`.
+///
+/// Layers that do not wait are plain functions: each `from_fn` clones all that is within it for each request.
+pub fn around(routes: Router, http: &HttpSettings, limits: &Limits, writes: TaskTracker) -> Router {
+    let proxies = http.trusted_proxies.clone();
+    let gate = Arc::new(Gate {
+        cors: Cors::new(http),
+        hosts: HostCheck(http.allowed_hosts.clone()),
+        admission: Admission::new(limits, writes),
+    });
+    let stack = ServiceBuilder::new()
+        // Before an id is made: an id that cannot be logged or sent back is replaced.
+        .map_request(request_id::drop_unusable)
+        .map_request(hosts::prefer_request_line)
+        .layer(SetRequestIdLayer::new(REQUEST_ID, MakeRequestUuid))
+        .layer(PropagateRequestIdLayer::new(REQUEST_ID))
+        // `ApiError` logs failures, so this does not.
+        .layer(
+            TraceLayer::new_for_http()
+                .make_span_with(trace::open)
+                .on_response(trace::answered)
+                .on_failure(()),
+        )
+        .map_response(security_headers::add)
+        .map_request(move |request| client::note(&proxies, request))
+        .layer(from_fn_with_state(gate, check))
+        // Innermost, so that the answer to a panic gets all headers.
+        .layer(CatchPanicLayer::custom(panic::answer));
+    let mut routes = routes.layer(stack);
+    if telemetry::counts() {
+        routes = routes.layer(from_fn(metrics::record));
+    }
+    // Around the router, because a path is completed before it is matched.
+    Router::new().fallback_service(
+        ServiceBuilder::new()
+            // Within the outer router, which sets a length last.
+            .map_response(without_length)
+            .map_request(path::complete)
+            .service(routes),
+    )
+}
+
+/// What may answer a request before its route does. One layer, because each costs a copy of all that is within it.
+struct Gate {
+    cors: Cors,
+    hosts: HostCheck,
+    admission: Admission,
+}
+
+/// Answers preflights, refuses requests for other hosts, and runs the rest as far as the server's limits allow. A preflight is
+/// about an origin, not about a resource, so its host does not matter.
+async fn check(State(gate): State<Arc<Gate>>, request: Request, next: Next) -> Response {
+    if let Some(answer) = gate.cors.preflight(&request) {
+        return gate.cors.share(None, answer.await).await;
+    }
+    let origin = cors::origin_of(&request);
+    let is_behind_tls = client::is_behind_tls(&request);
+    let allowed = check_query(request.uri().query().unwrap_or_default());
+    let response = match allowed.and_then(|()| gate.hosts.check(&request)) {
+        Ok(()) => gate.admission.run(request, next).await,
+        Err(refusal) => refusal.into_response(),
+    };
+    let mut response = gate.cors.share(origin, response).await;
+    if is_behind_tls {
+        security_headers::add_hsts(&mut response);
+    }
+    response
+}
+
+/// Describes the metrics of the middleware.
+pub(super) fn describe_metrics() {
+    auth::describe_metrics();
+    metrics::describe_metrics();
+}
