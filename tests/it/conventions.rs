@@ -68,7 +68,7 @@ async fn ask(app: &TestApp, method: Method, path: &str) -> Answer {
 }
 
 #[tokio::test]
-async fn every_answer_of_a_resource_says_what_is_allowed_and_what_it_varies_by() {
+async fn resource_answers_have_allow_and_vary() {
     let app = app().await;
     let check = async |path: &str, allow: &str| {
         for method in methods("GET HEAD OPTIONS POST PUT PATCH DELETE TRACE PURGE") {
@@ -168,7 +168,7 @@ async fn without_the_last_slash_it_is_the_same_resource() {
 }
 
 #[tokio::test]
-async fn what_is_no_resource_is_not_found_whatever_is_asked_of_it() {
+async fn unknown_paths_are_not_found_for_any_method() {
     let app = app().await;
     for path in NOWHERE {
         for method in methods("GET POST PUT PATCH DELETE OPTIONS TRACE PURGE") {
@@ -191,7 +191,7 @@ async fn what_is_no_resource_is_not_found_whatever_is_asked_of_it() {
 }
 
 #[tokio::test]
-async fn json_is_for_everyone_who_takes_it_or_html() {
+async fn json_is_sent_for_json_html_or_any_accept() {
     let app = app().await;
     for accept in [
         "*/*",
@@ -285,7 +285,7 @@ async fn the_security_headers_are_on_every_kind_of_answer() {
 }
 
 #[tokio::test]
-async fn a_request_keeps_the_id_it_came_with_and_gets_one_if_that_cannot_be_shown() {
+async fn usable_request_id_is_kept_and_others_are_replaced() {
     let app = TestApp::start().await;
     let answered = async |id: &str| {
         let answer = send(

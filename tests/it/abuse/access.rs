@@ -43,7 +43,7 @@ async fn count(target: &Target, sql: &'static str) -> usize {
 }
 
 #[tokio::test]
-async fn who_logs_in_from_a_known_address_gets_in_while_strangers_guess() {
+async fn known_address_logs_in_while_strangers_guess() {
     let target = Target::start(BEHIND_PROXY).await;
     account(&target.app, "ada", Role::Staff, None).await;
     let owner = async || send(login(&target, "203.0.113.7", "ada", PASSWORD)).await.status;

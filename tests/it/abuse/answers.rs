@@ -6,7 +6,7 @@ use super::{PEAK, Target, size};
 use crate::support::app::{client, send};
 
 #[tokio::test]
-async fn script_that_many_ask_for_and_do_not_read_is_in_memory_once() {
+async fn unread_script_is_in_memory_once() {
     let target = Target::start(&[]).await;
     let request =
         "GET /api/docs/swagger-ui-bundle.js HTTP/1.1\r\nhost: localhost\r\naccept-encoding: gzip\r\n\r\n";
@@ -19,7 +19,7 @@ async fn script_that_many_ask_for_and_do_not_read_is_in_memory_once() {
 }
 
 #[tokio::test]
-async fn long_list_that_many_ask_for_and_do_not_read_takes_bounded_memory() {
+async fn unread_long_lists_take_bounded_memory() {
     let target = Target::start(&[]).await;
     let category = target.app.category("Lamps").await;
     for number in 0..20 {

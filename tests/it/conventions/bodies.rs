@@ -82,7 +82,7 @@ async fn a_body_of_another_type_is_unsupported() {
 }
 
 #[tokio::test]
-async fn what_is_no_json_is_refused_with_its_place() {
+async fn invalid_json_is_refused_with_its_position() {
     let app = app().await;
     for (method, path) in writes() {
         app.send_text(method, path, r#"{"name": "Lamps",}"#)
@@ -123,7 +123,7 @@ async fn what_is_no_json_is_refused_with_its_place() {
 }
 
 #[tokio::test]
-async fn json_may_nest_hundreds_of_levels_deep_though_no_field_does() {
+async fn json_may_nest_hundreds_of_levels() {
     let app = TestApp::start().await;
     let deep = format!("{}{}", "[".repeat(800), "]".repeat(800));
     app.post_text("/api/categories/", format!(r#"{{"name":{deep}}}"#))
@@ -159,7 +159,7 @@ async fn json_that_is_no_object_is_told_its_type() {
 }
 
 #[tokio::test]
-async fn names_that_no_field_has_are_ignored_whatever_they_are() {
+async fn unknown_fields_are_ignored() {
     let app = TestApp::start().await;
     for body in [
         r#"{"name":"a","":1,"x":{"y":[null]}}"#,
@@ -172,7 +172,7 @@ async fn names_that_no_field_has_are_ignored_whatever_they_are() {
 }
 
 #[tokio::test]
-async fn a_mebibyte_is_received_and_not_a_byte_more() {
+async fn body_limit_is_one_mebibyte() {
     let app = app().await;
     let body = |length: usize| {
         let fields = json!({ "title": "Big", "price": "1", "category_id": 1, "description": "" }).to_string();

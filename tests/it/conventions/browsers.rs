@@ -243,7 +243,7 @@ async fn host_in_the_request_line_counts_before_the_header() {
 }
 
 #[tokio::test]
-async fn probes_are_answered_whatever_host_they_name() {
+async fn probes_are_answered_for_any_host() {
     let app = TestApp::start().await;
     for path in ["/health/", "/health/ready/", "/health", "/health/ready"] {
         for head in [

@@ -96,7 +96,7 @@ async fn a_walk_through_a_search_keeps_to_what_is_searched_for() {
 }
 
 #[tokio::test]
-async fn a_step_has_up_to_twenty_rows_and_no_count_and_says_where_the_next_one_is() {
+async fn cursor_page_has_twenty_rows_no_count_and_a_next_link() {
     let app = TestApp::start().await;
     for list in LISTS {
         app.get(&format!("{list}?cursor="))
@@ -144,7 +144,7 @@ async fn a_step_has_up_to_twenty_rows_and_no_count_and_says_where_the_next_one_i
 }
 
 #[tokio::test]
-async fn what_is_written_before_the_cursor_shifts_nothing_and_what_is_written_behind_it_appears() {
+async fn cursor_skips_new_rows_before_it_and_shows_those_after_it() {
     let app = TestApp::start().await;
     for (list, name) in [
         (STORES, "name"),

@@ -148,7 +148,7 @@ async fn links_repeat_the_parameters_sorted_and_encoded_anew() {
 }
 
 #[tokio::test]
-async fn links_name_the_host_that_was_asked_and_the_scheme_that_a_proxy_says() {
+async fn links_use_the_requested_host_and_the_proxys_scheme() {
     let hosts = || HttpSettings {
         allowed_hosts: "*".parse().unwrap(),
         ..production()

@@ -159,7 +159,7 @@ async fn a_refused_deletion_says_first_that_the_record_was_changed() {
 }
 
 #[tokio::test]
-async fn a_key_bound_to_a_store_has_the_same_tags_and_learns_of_no_other() {
+async fn bound_key_sees_the_same_tags_of_its_own_store_only() {
     let app = TestApp::start().await;
     for number in 1..=2 {
         record(&app, "inventory", number).await;
@@ -241,7 +241,7 @@ const MEANWHILE: [(&str, &str, &str); 4] = [
 ];
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_write_that_waits_for_the_record_compares_it_as_it_is_afterwards() {
+async fn waiting_write_compares_the_record_after_the_lock() {
     let app = TestApp::start().await;
     app.product("Lamp", "1.00").await;
     let mut blocker = PgConnection::connect(&app.database_url).await.unwrap();

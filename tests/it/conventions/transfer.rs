@@ -81,7 +81,7 @@ async fn describe(app: &TestApp, description: &str) -> Answer {
 }
 
 #[tokio::test]
-async fn what_a_client_has_already_is_not_sent_again() {
+async fn known_tag_is_answered_with_304() {
     let app = app().await;
     for path in LISTS.iter().chain(&READ_ONLY).chain(&DETAILS) {
         let origin = ("origin", "http://localhost:3000");
@@ -104,7 +104,7 @@ async fn what_a_client_has_already_is_not_sent_again() {
 }
 
 #[tokio::test]
-async fn what_has_changed_is_sent_under_a_new_tag() {
+async fn changed_answer_has_a_new_tag() {
     let app = app().await;
     let paths = ["/api/categories/1/", "/api/categories/"];
     let mut tags = Vec::new();
@@ -253,7 +253,7 @@ async fn a_compressed_answer_holds_the_same_and_says_so() {
 }
 
 #[tokio::test]
-async fn what_is_small_is_sent_as_it_is() {
+async fn small_answer_is_not_compressed() {
     let app = app().await;
     let empty = describe(&app, "").await.text.len();
     for (size, is_packed) in [(1023, false), (1024, true)] {
@@ -274,7 +274,7 @@ async fn what_is_small_is_sent_as_it_is() {
 }
 
 #[tokio::test]
-async fn only_who_would_rather_have_gzip_gets_it() {
+async fn gzip_is_sent_only_if_preferred() {
     let app = app_with_long_text().await;
     for (asked, gzip) in [
         ("gzip", true),
@@ -321,7 +321,7 @@ async fn only_who_would_rather_have_gzip_gets_it() {
 }
 
 #[tokio::test]
-async fn what_was_written_is_answered_as_it_is_however_long() {
+async fn answers_to_writes_are_never_compressed() {
     let app = app_with_long_text().await;
     let gzip = ("accept-encoding", "gzip");
     for method in methods("PUT PATCH") {
@@ -338,7 +338,7 @@ async fn what_was_written_is_answered_as_it_is_however_long() {
 }
 
 #[tokio::test]
-async fn the_page_to_try_the_api_and_its_scripts_are_sent_once_and_short() {
+async fn api_docs_are_compressed_and_cached() {
     let app = TestApp::start().await;
     for path in ["/api/docs/swagger-ui-bundle.js", "/api/openapi.json"] {
         let plain = ask(&app, Method::GET, path).await;
@@ -361,7 +361,7 @@ async fn the_page_to_try_the_api_and_its_scripts_are_sent_once_and_short() {
 }
 
 #[tokio::test]
-async fn an_answer_that_the_client_has_counts_as_a_request_like_any_other() {
+async fn not_modified_answers_count_against_the_rate_limit() {
     let app = TestApp::start_with(HttpSettings {
         rate_limit_enabled: true,
         ..production()

@@ -42,7 +42,7 @@ async fn ask_for(path: &str, address: SocketAddr) -> TcpStream {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn long_answers_share_their_memory_and_short_ones_need_none() {
+async fn long_answers_are_limited_and_short_ones_are_not() {
     let limits = Limits {
         admission: room_for_one(),
         ..Limits::default()
@@ -75,7 +75,7 @@ async fn long_answers_share_their_memory_and_short_ones_need_none() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn client_that_takes_an_answer_in_drops_is_left_and_its_memory_given_back() {
+async fn slow_reader_is_cut_off_and_its_memory_released() {
     let limits = Limits {
         sending: SHORT * 4,
         admission: room_for_one(),
@@ -100,7 +100,7 @@ async fn client_that_takes_an_answer_in_drops_is_left_and_its_memory_given_back(
 }
 
 #[tokio::test]
-async fn answers_beyond_those_being_compressed_are_sent_as_they_are() {
+async fn answers_beyond_the_compression_limit_are_sent_plain() {
     for (compressions, coding) in [(1, "gzip"), (0, "")] {
         let limits = Limits {
             admission: AdmissionLimits {

@@ -35,7 +35,7 @@ fn assert_too_slow((head, body): &(String, String)) {
 }
 
 #[tokio::test]
-async fn a_body_that_stops_coming_is_not_waited_for() {
+async fn stalled_body_is_refused_with_408() {
     let app = start(AdmissionLimits {
         body_pause: SHORT,
         ..AdmissionLimits::default()
@@ -53,7 +53,7 @@ async fn a_body_that_stops_coming_is_not_waited_for() {
 }
 
 #[tokio::test]
-async fn a_body_that_comes_in_drops_is_not_waited_for() {
+async fn slow_body_is_refused_with_408() {
     let app = start(AdmissionLimits {
         body_total: SHORT * 4,
         ..AdmissionLimits::default()
@@ -89,7 +89,7 @@ impl Answered {
 }
 
 #[tokio::test]
-async fn who_sends_slowly_takes_no_place_from_others() {
+async fn slow_sender_does_not_block_other_requests() {
     let app = start(AdmissionLimits {
         requests: 1,
         pooled: 1,
@@ -109,7 +109,7 @@ async fn who_sends_slowly_takes_no_place_from_others() {
 }
 
 #[tokio::test]
-async fn long_bodies_share_their_memory_and_short_ones_need_none() {
+async fn long_bodies_are_limited_and_short_ones_are_not() {
     const LONG: usize = 90_000;
     let app = start(AdmissionLimits {
         body_bytes: 100_000,
@@ -146,7 +146,7 @@ async fn long_bodies_share_their_memory_and_short_ones_need_none() {
 }
 
 #[tokio::test]
-async fn a_refusal_reaches_who_is_still_sending() {
+async fn refusal_reaches_a_client_that_is_still_sending() {
     let app = start(AdmissionLimits::default()).await;
     for _ in 0..20 {
         let large = json!({ "name": "x".repeat(1_500_000) });

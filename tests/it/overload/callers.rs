@@ -15,7 +15,7 @@ use super::waiting;
 use crate::support::app::{Answer, client, production, send};
 
 #[tokio::test]
-async fn one_caller_leaves_places_and_connections_to_others() {
+async fn one_client_cannot_use_the_whole_pool() {
     let limits = Limits {
         admission: AdmissionLimits {
             client_pooled: 3,
@@ -28,7 +28,7 @@ async fn one_caller_leaves_places_and_connections_to_others() {
         trusted_proxies: "127.0.0.1".parse().unwrap(),
         ..production()
     };
-    let (routes, door) = waiting();
+    let (routes, gate) = waiting();
     let stop = Arc::new(Stop::default());
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
@@ -47,17 +47,17 @@ async fn one_caller_leaves_places_and_connections_to_others() {
     let status = |answer: Answer| answer.status.as_u16();
 
     let at_work = [tokio::spawn(ask("192.0.2.1")), tokio::spawn(write("192.0.2.1"))];
-    door.has(2).await;
+    gate.has(2).await;
     // One more may wait; of two, the other is refused.
     let (Either::Left((refused, waits)) | Either::Right((refused, waits))) =
         select(tokio::spawn(ask("192.0.2.1")), tokio::spawn(ask("192.0.2.1"))).await;
     assert_eq!(status(refused.unwrap()), 503);
     // An IPv6 network is one caller, too.
     let others = [tokio::spawn(ask("2001:db8::1")), tokio::spawn(ask("2001:db8::2"))];
-    door.has(2).await;
+    gate.has(2).await;
     assert!(!waits.is_finished());
-    door.release(5);
-    door.has(1).await;
+    gate.release(5);
+    gate.has(1).await;
     for answer in at_work.into_iter().chain(others).chain([waits]) {
         assert_eq!(status(answer.await.unwrap()), 204);
     }

@@ -49,7 +49,7 @@ async fn slow_heads_are_cut_off_and_free_their_connections() {
 }
 
 #[tokio::test]
-async fn a_connection_is_closed_that_says_nothing_or_does_not_come_to_an_end() {
+async fn silent_and_unfinished_heads_are_closed() {
     let limits = Limits {
         head: SHORT,
         ..Limits::default()
@@ -67,30 +67,30 @@ async fn a_connection_is_closed_that_says_nothing_or_does_not_come_to_an_end() {
 }
 
 #[tokio::test]
-async fn a_request_that_is_worked_on_is_not_hurried() {
+async fn head_timeout_does_not_apply_to_a_running_request() {
     let limits = Limits {
         head: SHORT,
         stall: SHORT,
         ..Limits::default()
     };
-    let (routes, door) = waiting();
+    let (routes, gate) = waiting();
     let served = Served::start(routes, limits).await;
     let mut patient = Raw::open(served.address).await;
     patient.get("/wait/").await;
-    door.has(1).await;
+    gate.has(1).await;
     // One that came later has gone.
     Raw::open(served.address).await.closed().await;
-    door.release(1);
+    gate.release(1);
     assert!(patient.answer().await.0.starts_with("http/1.1 204"));
 }
 
 #[tokio::test]
-async fn who_finds_no_room_is_told_so_and_finds_it_later() {
+async fn connection_beyond_the_limit_is_refused_with_503() {
     let limits = Limits {
         connections: 2,
         ..Limits::default()
     };
-    let (routes, door) = waiting();
+    let (routes, gate) = waiting();
     let served = Served::start(routes, limits).await;
     let mut inside = Vec::new();
     for _ in 0..2 {
@@ -98,7 +98,7 @@ async fn who_finds_no_room_is_told_so_and_finds_it_later() {
         raw.get("/wait/").await;
         inside.push(raw);
     }
-    door.has(2).await;
+    gate.has(2).await;
     let mut refused = Raw::open(served.address).await;
     let (head, body) = refused.answer().await;
     assert!(
@@ -113,7 +113,7 @@ async fn who_finds_no_room_is_told_so_and_finds_it_later() {
     );
     refused.closed().await;
 
-    door.release(2);
+    gate.release(2);
     for raw in &mut inside {
         assert!(raw.answer().await.0.starts_with("http/1.1 204"));
     }
@@ -152,7 +152,7 @@ async fn slow_bodies_are_cut_off_and_free_their_connections() {
 }
 
 #[tokio::test]
-async fn a_head_that_is_too_long_is_refused() {
+async fn oversized_head_is_refused_with_431() {
     let served = Served::start(waiting().0, Limits::default()).await;
     let long = format!("x-long: {}\r\n", "x".repeat(70_000));
     let many = (0..101).fold(String::new(), |head, n| format!("{head}x-{n}: 1\r\n"));
@@ -166,7 +166,7 @@ async fn a_head_that_is_too_long_is_refused() {
 }
 
 #[tokio::test]
-async fn who_takes_nothing_of_an_answer_is_left() {
+async fn stalled_reader_is_closed() {
     let limits = Limits {
         stall: SHORT,
         ..Limits::default()
@@ -187,7 +187,7 @@ async fn who_takes_nothing_of_an_answer_is_left() {
 }
 
 #[tokio::test]
-async fn a_connection_that_fails_takes_no_other_with_it() {
+async fn failing_connection_leaves_others_alone() {
     let broken = stream::once(async { panic!("in the middle of an answer") });
     let broken = Arc::new(std::sync::Mutex::new(Some(Body::from_stream(
         broken.map(|(): ()| Ok::<_, std::io::Error>("")),

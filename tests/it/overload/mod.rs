@@ -1,4 +1,4 @@
-//! More than there is room for, clients that take their time, and how a server stops.
+//! Overload, slow clients, and graceful shutdown.
 
 mod answers;
 mod bodies;
@@ -66,17 +66,17 @@ impl Served {
 }
 
 /// A route `/wait/`, each of whose requests waits for a permit, and `/quick/`, which waits for nothing.
-fn waiting() -> (Router, Arc<Door>) {
-    let door = Arc::new(Door {
+fn waiting() -> (Router, Arc<Gate>) {
+    let gate = Arc::new(Gate {
         inside: Semaphore::new(0),
         open: Semaphore::new(0),
     });
-    let shared = door.clone();
+    let shared = gate.clone();
     let wait = move || {
-        let door = shared.clone();
+        let gate = shared.clone();
         async move {
-            door.inside.add_permits(1);
-            door.open.acquire().await.unwrap().forget();
+            gate.inside.add_permits(1);
+            gate.open.acquire().await.unwrap().forget();
             StatusCode::NO_CONTENT
         }
     };
@@ -84,16 +84,16 @@ fn waiting() -> (Router, Arc<Door>) {
         .route("/wait/", any(wait))
         .route("/quick/", get(async || "quick"))
         .route("/health/", get(async || "healthy"));
-    (routes, door)
+    (routes, gate)
 }
 
 /// What the requests of `/wait/` wait at.
-struct Door {
+struct Gate {
     inside: Semaphore,
     open: Semaphore,
 }
 
-impl Door {
+impl Gate {
     /// Waits until so many more have come.
     async fn has(&self, count: u32) {
         let came = timeout(PATIENCE, self.inside.acquire_many(count)).await;

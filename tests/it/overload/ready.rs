@@ -30,7 +30,7 @@ async fn becomes(app: &TestApp, status: &str) -> Answer {
 }
 
 #[tokio::test]
-async fn a_server_is_ready_when_database_schema_and_redis_are() {
+async fn server_is_ready_when_database_schema_and_redis_are() {
     let app = TestApp::start().await;
     for path in ["/health/ready/", "/health/ready"] {
         app.get(path).await.is(200, ready());
@@ -44,7 +44,7 @@ async fn a_server_is_ready_when_database_schema_and_redis_are() {
 }
 
 #[tokio::test]
-async fn a_server_that_is_busy_is_ready_all_the_same() {
+async fn busy_server_is_ready() {
     let app = TestApp::start().await;
     let mut all = Vec::new();
     for _ in 0..8 {
@@ -54,7 +54,7 @@ async fn a_server_that_is_busy_is_ready_all_the_same() {
 }
 
 #[tokio::test]
-async fn a_schema_that_lacks_something_is_not_ready_and_a_newer_one_is() {
+async fn older_schema_is_unready_and_newer_schema_is_ready() {
     let app = TestApp::start().await;
     sqlx::query(
         "insert into _sqlx_migrations (version, description, success, checksum, execution_time)
@@ -76,7 +76,7 @@ async fn a_schema_that_lacks_something_is_not_ready_and_a_newer_one_is() {
 }
 
 #[tokio::test]
-async fn a_server_without_its_database_is_not_ready_and_is_again_with_it() {
+async fn server_is_unready_while_its_database_is_away() {
     let app = TestApp::start().await;
     app.get("/health/ready/").await.is(200, ready());
     let admin = crate::support::servers::postgres().url("postgres");
@@ -105,7 +105,7 @@ async fn a_server_without_its_database_is_not_ready_and_is_again_with_it() {
 }
 
 #[tokio::test]
-async fn a_server_without_redis_is_ready_but_says_so() {
+async fn server_without_redis_is_degraded() {
     let redis = RedisServer::start();
     let app = TestApp::start_with_redis(&redis.url(0), production(), Limits::default()).await;
     app.get("/health/ready/").await.is(200, ready());
@@ -115,7 +115,7 @@ async fn a_server_without_redis_is_ready_but_says_so() {
 }
 
 #[tokio::test]
-async fn a_server_that_is_about_to_stop_is_not_ready_but_goes_on_to_answer() {
+async fn server_about_to_stop_is_unready_but_answers() {
     let limits = Limits {
         delay: Duration::from_mins(1),
         ..Limits::default()

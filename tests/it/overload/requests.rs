@@ -25,7 +25,7 @@ fn assert_shed(answer: &Answer) {
 }
 
 #[tokio::test]
-async fn what_is_beyond_the_bound_is_refused_at_once_and_taken_on_later() {
+async fn requests_beyond_the_limit_are_refused_at_once() {
     let limits = Limits {
         admission: AdmissionLimits {
             requests: 2,
@@ -33,11 +33,11 @@ async fn what_is_beyond_the_bound_is_refused_at_once_and_taken_on_later() {
         },
         ..Limits::default()
     };
-    let (routes, door) = waiting();
+    let (routes, gate) = waiting();
     let served = Served::start(routes, limits).await;
     let ask = |path: &str| send(client().get(served.url(path)));
     let inside = tokio::spawn(join_all([ask("/wait/"), ask("/wait/")]));
-    door.has(2).await;
+    gate.has(2).await;
     for path in ["/wait/", "/quick/", "/nowhere/"] {
         assert_shed(&ask(path).await);
     }
@@ -48,7 +48,7 @@ async fn what_is_beyond_the_bound_is_refused_at_once_and_taken_on_later() {
     assert_eq!(raw.answer().await.1, TOO_MUCH);
     ask("/health/").await.is_text(200, "healthy");
 
-    door.release(2);
+    gate.release(2);
     for answer in inside.await.unwrap() {
         assert_eq!(answer.status, 204);
     }
@@ -56,7 +56,7 @@ async fn what_is_beyond_the_bound_is_refused_at_once_and_taken_on_later() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn who_waits_for_the_shared_pool_takes_no_place_from_orders() {
+async fn requests_waiting_for_the_pool_do_not_block_orders() {
     let limits = Limits {
         admission: AdmissionLimits {
             pooled: 2,
@@ -98,7 +98,7 @@ async fn who_waits_for_the_shared_pool_takes_no_place_from_orders() {
 }
 
 #[tokio::test]
-async fn reading_that_takes_too_long_is_ended() {
+async fn slow_read_is_cancelled() {
     let limits = Limits {
         reading: SHORT,
         ..Limits::default()
@@ -121,12 +121,12 @@ async fn reading_that_takes_too_long_is_ended() {
 }
 
 #[tokio::test]
-async fn writing_that_takes_long_is_not_ended_but_answered() {
+async fn slow_write_is_answered_and_goes_on() {
     let limits = Limits {
         writing: SHORT,
         ..Limits::default()
     };
-    let (routes, door) = waiting();
+    let (routes, gate) = waiting();
     let served = Served::start(routes, limits).await;
     let answer = send(client().request(Method::DELETE, served.url("/wait/"))).await;
     answer.is_text(
@@ -134,17 +134,17 @@ async fn writing_that_takes_long_is_not_ended_but_answered() {
         r#"{"detail":"The request took too long, and may still take effect. Check before retrying, or retry under the same Idempotency-Key."}"#,
     );
     assert_eq!(answer.header("retry-after"), "", "it is not safe to try again");
-    door.has(1).await;
+    gate.has(1).await;
     // It is still waiting: the server waits for it too.
     served.stop.announced.cancel();
     served.stop.draining.cancelled().await;
     assert!(!served.running.is_finished());
-    door.release(1);
+    gate.release(1);
     served.ends().await;
 }
 
 #[tokio::test]
-async fn a_panic_is_an_answer_and_says_nothing() {
+async fn panic_is_answered_with_500_without_details() {
     #[expect(unreachable_code, reason = "it is how a handler gets its type")]
     async fn broken() -> &'static str {
         panic!("a secret");

@@ -13,15 +13,15 @@ use crate::support::{
 };
 
 #[tokio::test]
-async fn silent_connections_are_closed_and_requests_under_way_are_finished() {
-    let (routes, door) = waiting();
+async fn drain_closes_idle_connections_and_finishes_requests() {
+    let (routes, gate) = waiting();
     let served = Served::start(routes, Limits::default()).await;
     let mut idle = Raw::open(served.address).await;
     idle.get("/quick/").await;
     assert_eq!(idle.answer().await.1, "quick");
     let mut busy = Raw::open(served.address).await;
     busy.get("/wait/").await;
-    door.has(1).await;
+    gate.has(1).await;
 
     served.stop.announced.cancel();
     idle.closed().await;
@@ -30,7 +30,7 @@ async fn silent_connections_are_closed_and_requests_under_way_are_finished() {
     })
     .await;
     assert!(!served.running.is_finished());
-    door.release(1);
+    gate.release(1);
     let (head, _) = busy.answer().await;
     assert!(
         head.starts_with("http/1.1 204") && head.contains("connection: close\r\n"),
@@ -41,7 +41,7 @@ async fn silent_connections_are_closed_and_requests_under_way_are_finished() {
 }
 
 #[tokio::test]
-async fn a_head_that_has_begun_is_let_in() {
+async fn head_in_progress_is_answered_during_drain() {
     let served = Served::start(waiting().0, Limits::default()).await;
     let mut halfway = Raw::open(served.address).await;
     halfway.get("/quick/").await;
@@ -59,28 +59,28 @@ async fn a_head_that_has_begun_is_let_in() {
 }
 
 #[tokio::test]
-async fn a_write_is_finished_whose_client_has_gone() {
-    let (routes, door) = waiting();
+async fn write_finishes_after_its_client_disconnects() {
+    let (routes, gate) = waiting();
     let served = Served::start(routes, Limits::default()).await;
     let request = client().request(Method::POST, served.url("/wait/"));
     let sending = tokio::spawn(request.send());
-    door.has(1).await;
+    gate.has(1).await;
     sending.abort();
     assert!(sending.await.unwrap_err().is_cancelled());
     served.stop.announced.cancel();
     served.stop.draining.cancelled().await;
     assert!(!served.running.is_finished());
-    door.release(1);
+    gate.release(1);
     served.ends().await;
 }
 
 #[tokio::test]
-async fn what_does_not_finish_is_left_in_the_end() {
+async fn drain_deadline_closes_unfinished_requests() {
     let limits = Limits {
         drain: SHORT,
         ..Limits::default()
     };
-    let (routes, door) = waiting();
+    let (routes, gate) = waiting();
     let served = Served::start(routes, limits).await;
     let mut reading = Raw::open(served.address).await;
     reading.get("/wait/").await;
@@ -88,7 +88,7 @@ async fn what_does_not_finish_is_left_in_the_end() {
     writing
         .send("POST /wait/ HTTP/1.1\r\nhost: localhost\r\ncontent-length: 0\r\n\r\n")
         .await;
-    door.has(2).await;
+    gate.has(2).await;
     served.stop.announced.cancel();
     served.ends().await;
     reading.closed().await;
@@ -96,7 +96,7 @@ async fn what_does_not_finish_is_left_in_the_end() {
 }
 
 #[tokio::test]
-async fn until_the_listener_closes_everybody_is_answered() {
+async fn requests_are_answered_until_the_listener_closes() {
     let limits = Limits {
         delay: Duration::from_mins(1),
         ..Limits::default()

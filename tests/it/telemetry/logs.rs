@@ -6,7 +6,7 @@ use super::serve;
 use crate::support::app::{TestApp, client, send};
 
 #[tokio::test]
-async fn a_failed_request_has_one_line_with_its_id_whatever_else_is_not_logged() {
+async fn failed_request_logs_one_line_with_its_id() {
     let app = TestApp::start().await;
     // Where nothing below errors is logged, the address of the server is not either.
     let mut server = serve(

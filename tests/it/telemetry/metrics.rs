@@ -19,7 +19,7 @@ use crate::support::{
 const METRICS: (&str, &str) = ("METRICS_ADDR", "127.0.0.1:0");
 
 #[tokio::test]
-async fn every_request_is_counted_by_route_method_and_status_and_other_paths_make_no_labels() {
+async fn requests_are_counted_by_route_method_and_status() {
     let app = TestApp::start().await;
     let (store, product) = (app.store("Main Store").await, app.product("Lamp", "1.50").await);
     app.stock(store, product, 3).await;
@@ -96,7 +96,7 @@ async fn every_request_is_counted_by_route_method_and_status_and_other_paths_mak
 }
 
 #[tokio::test]
-async fn a_request_is_in_flight_until_its_client_leaves_and_counted_then() {
+async fn abandoned_request_is_counted_when_its_client_leaves() {
     let app = TestApp::start().await;
     let mut server = serve(&app, &[METRICS]);
     let metrics = metrics_url(&mut server).await;
@@ -122,7 +122,7 @@ async fn a_request_is_in_flight_until_its_client_leaves_and_counted_then() {
 }
 
 #[tokio::test]
-async fn a_server_that_drains_can_be_watched() {
+async fn draining_server_serves_metrics() {
     let app = TestApp::start().await;
     let mut server = serve(&app, &[METRICS]);
     let metrics = metrics_url(&mut server).await;
@@ -142,7 +142,7 @@ async fn a_server_that_drains_can_be_watched() {
 }
 
 #[tokio::test]
-async fn requests_that_no_limit_could_be_kept_for_are_counted_as_such() {
+async fn requests_without_a_working_limiter_are_counted() {
     let app = TestApp::start().await;
     let settings = [
         METRICS,
@@ -165,7 +165,7 @@ async fn requests_that_no_limit_could_be_kept_for_are_counted_as_such() {
 }
 
 #[tokio::test]
-async fn nothing_but_get_of_metrics_is_answered_and_silent_clients_do_not_matter() {
+async fn metrics_listener_answers_get_despite_silent_clients() {
     let app = TestApp::start().await;
     let mut server = serve(&app, &[METRICS]);
     let metrics = metrics_url(&mut server).await;
@@ -198,7 +198,7 @@ async fn nothing_but_get_of_metrics_is_answered_and_silent_clients_do_not_matter
 }
 
 #[tokio::test]
-async fn a_worker_has_metrics_too_and_an_address_that_is_taken_is_said_so() {
+async fn worker_serves_metrics_and_reports_a_taken_address() {
     let app = TestApp::start().await;
     let mut command = afforo(&["worker"]);
     on(&mut command, &app.database_url, app.redis.url());

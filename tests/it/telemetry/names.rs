@@ -5,7 +5,7 @@ use std::{collections::BTreeSet, fs};
 use crate::architecture;
 
 #[test]
-fn what_is_counted_is_described_and_what_is_described_is_counted() {
+fn recorded_and_described_metrics_are_the_same() {
     for kind in ["counter", "gauge", "histogram"] {
         let counted = named_in_source(&format!("{kind}!("), "describe_");
         let described = named_in_source(&format!("describe_{kind}!("), "\0");
@@ -15,7 +15,7 @@ fn what_is_counted_is_described_and_what_is_described_is_counted() {
 }
 
 #[test]
-fn the_documentation_has_a_row_for_every_metric_and_no_other() {
+fn documentation_lists_exactly_the_metrics() {
     let documented: BTreeSet<String> = read("docs/OBSERVABILITY.md")
         .lines()
         .filter_map(|line| line.strip_prefix("| `afforo_")?.split_once('`'))

@@ -27,7 +27,7 @@ const TRACE: &str = "0af7651916cd43dd8448eb211c80319c";
 const PARENT: &str = "b7ad6b7169203331";
 
 #[tokio::test]
-async fn a_request_becomes_a_span_of_the_trace_that_its_client_names() {
+async fn request_joins_the_trace_of_its_client() {
     let app = TestApp::start().await;
     let collector = Collector::start().await;
     let mut server = serve(
@@ -88,7 +88,7 @@ async fn a_request_becomes_a_span_of_the_trace_that_its_client_names() {
 }
 
 #[tokio::test]
-async fn an_order_has_a_span_for_its_transaction_and_one_for_the_job_that_confirms_it() {
+async fn placement_and_confirmation_of_an_order_have_spans() {
     let app = TestApp::start().await;
     let collector = Collector::start().await;
     let (store, product) = (app.store("Main Store").await, app.product("Lamp", "1.50").await);
@@ -118,7 +118,7 @@ async fn an_order_has_a_span_for_its_transaction_and_one_for_the_job_that_confir
 }
 
 #[tokio::test]
-async fn a_collector_that_hangs_or_is_away_costs_a_line_in_the_log_and_no_request() {
+async fn unavailable_collector_costs_a_log_line_and_no_request() {
     let app = TestApp::start().await;
     // It takes connections, and never answers.
     let hanging = TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -150,7 +150,7 @@ async fn a_collector_that_hangs_or_is_away_costs_a_line_in_the_log_and_no_reques
 }
 
 #[tokio::test]
-async fn a_log_line_names_the_trace_of_its_request() {
+async fn log_line_names_the_trace_of_its_request() {
     let app = TestApp::start().await;
     let collector = Collector::start().await;
     let mut server = serve(&app, &[("OTEL_EXPORTER_OTLP_ENDPOINT", &collector.url())]);
