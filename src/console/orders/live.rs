@@ -156,9 +156,7 @@ struct Known {
 impl Known {
     /// Knows all that there is.
     async fn begin(db: &PgPool) -> sqlx::Result<Self> {
-        let latest = sqlx::query_scalar!("select id from orders order by id desc limit $1", REMEMBERED)
-            .fetch_all(db)
-            .await?;
+        let latest = queries::latest_ids(db, REMEMBERED).await?;
         let all = (latest.len() as u64) < REMEMBERED.unsigned_abs();
         let floor = latest.last().filter(|_| !all).copied().unwrap_or(0);
         let now = Instant::now();
@@ -168,9 +166,7 @@ impl Known {
 
     /// Orders that were not seen before, the oldest first.
     async fn new_orders(&mut self, db: &PgPool) -> sqlx::Result<Vec<Row>> {
-        let above = sqlx::query_scalar!("select id from orders where id > $1 order by id", self.floor)
-            .fetch_all(db)
-            .await?;
+        let above = queries::ids_above(db, self.floor).await?;
         let mut new: Vec<i64> = above
             .into_iter()
             .filter(|id| !self.seen.contains_key(id))

@@ -266,3 +266,17 @@ pub async fn count(db: impl PgExecutor<'_>, filter: &Filter) -> sqlx::Result<Opt
     .await
     .map(Some)
 }
+
+/// The ids of the latest orders, the latest first.
+pub async fn latest_ids(db: impl PgExecutor<'_>, limit: i64) -> sqlx::Result<Vec<i64>> {
+    sqlx::query_scalar!("select id from orders order by id desc limit $1", limit)
+        .fetch_all(db)
+        .await
+}
+
+/// The ids of all orders above one, the oldest first.
+pub async fn ids_above(db: impl PgExecutor<'_>, floor: i64) -> sqlx::Result<Vec<i64>> {
+    sqlx::query_scalar!("select id from orders where id > $1 order by id", floor)
+        .fetch_all(db)
+        .await
+}

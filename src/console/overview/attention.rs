@@ -6,6 +6,7 @@ use chrono::{DateTime, Utc};
 use sqlx::PgPool;
 use tokio::time::timeout;
 
+use super::statistics;
 use crate::{
     auth::Stores,
     console::{
@@ -139,21 +140,7 @@ async fn in_vain(db: &PgPool, stores: &Stores, since: DateTime<Utc>) -> sqlx::Re
     };
     let range = Range::of(db, &rejected).await?;
     let lately = queries::ids(db, &rejected, range, false, REJECTIONS).await?;
-    let rows = sqlx::query!(
-        r#"with asked as materialized (
-               select store_id, r ->> 'product_id' as product, count(*) as times
-               from orders, json_array_elements(rejections) r
-               where orders.id = any($1) and r ->> 'code' = 'insufficient_stock' group by 1, 2
-           )
-           select i.id, i.product_title, s.name as store_name, asked.times as "times!"
-           from asked join inventory i on i.store_id = asked.store_id and i.product_id = asked.product::bigint
-               join store s on s.id = i.store_id join product p on p.id = i.product_id
-           where i.quantity = 0 and p.is_active and s.is_active order by asked.times desc, i.id limit $2"#,
-        &lately,
-        NAMED
-    )
-    .fetch_all(db)
-    .await?;
+    let rows = statistics::missing(db, &lately, NAMED).await?;
     Ok(rows
         .into_iter()
         .map(|row| {

@@ -10,6 +10,7 @@ use chrono::{DateTime, NaiveTime, SubsecRound, TimeDelta, Timelike, Utc};
 use rust_decimal::Decimal;
 use sqlx::PgPool;
 
+use super::statistics;
 use crate::{auth::Stores, money::Money};
 
 /// How many hours are shown, the current one included.
@@ -83,12 +84,20 @@ impl Hours {
     pub async fn read(&self, db: &PgPool, now: DateTime<Utc>, stores: &Stores) -> sqlx::Result<Recent> {
         let first = hour_of(now) - TimeDelta::hours(SHOWN - 1);
         let since = self.known().since(first, now);
-        let read = by_hour_and_store(db, since).await?;
+        let read = statistics::by_hour_and_store(db, since).await?;
         let mut known = self.known();
         known
             .orders
             .retain(|(hour, _), _| *hour >= first && *hour < since);
-        known.orders.extend(read);
+        known.orders.extend(read.into_iter().map(|row| {
+            let orders = Orders {
+                placed: row.placed,
+                confirmed: row.confirmed,
+                rejected: row.rejected,
+                revenue: row.revenue,
+            };
+            ((row.hour, row.store_id), orders)
+        }));
         known.settled = Some(hour_of(now - SETTLED_AFTER));
         if since == first {
             known.whole = Some(now);
@@ -134,31 +143,6 @@ impl Known {
 fn hour_of(moment: DateTime<Utc>) -> DateTime<Utc> {
     let full = moment.with_minute(0).and_then(|moment| moment.with_second(0));
     full.unwrap_or(moment).trunc_subsecs(0)
-}
-
-async fn by_hour_and_store(
-    db: &PgPool,
-    since: DateTime<Utc>,
-) -> sqlx::Result<Vec<((DateTime<Utc>, i64), Orders)>> {
-    sqlx::query!(
-        r#"select date_trunc('hour', created_at, 'UTC') as "hour!", store_id, count(*) as "placed!",
-               count(*) filter (where status = 'CONFIRMED') as "confirmed!",
-               count(*) filter (where status = 'REJECTED') as "rejected!",
-               coalesce(sum(total_amount) filter (where status = 'CONFIRMED'), 0) as "revenue!"
-           from orders where created_at >= $1 group by 1, 2"#,
-        since
-    )
-    .map(|row| {
-        let orders = Orders {
-            placed: row.placed,
-            confirmed: row.confirmed,
-            rejected: row.rejected,
-            revenue: row.revenue,
-        };
-        ((row.hour, row.store_id), orders)
-    })
-    .fetch_all(db)
-    .await
 }
 
 #[cfg(test)]

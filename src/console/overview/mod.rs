@@ -2,6 +2,7 @@
 
 mod attention;
 mod hours;
+mod statistics;
 
 use askama::Template;
 use axum::{Extension, Router, extract::State, response::Response, routing::get};

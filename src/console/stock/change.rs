@@ -8,8 +8,8 @@ use axum::{
 use sqlx::PgPool;
 
 use super::{
-    SECTION,
-    detail::{self, Stock},
+    SECTION, detail,
+    queries::Stock,
     rows::{StockRows, left},
 };
 use crate::{

@@ -10,6 +10,7 @@ use crate::{
         low::{self, LowStock, OfStore},
         query::{PAGE_SIZE, Query},
     },
+    money::Money,
     product::text::push_words,
 };
 
@@ -337,5 +338,53 @@ async fn rows(db: impl PgExecutor<'_>, ids: &[i64]) -> sqlx::Result<Vec<Row>> {
         ids
     )
     .fetch_all(db)
+    .await
+}
+
+/// What a store has of a product.
+#[derive(Debug)]
+pub struct Stock {
+    /// Its id.
+    pub id: i64,
+    /// Where it is.
+    pub store_id: i64,
+    /// What that is called.
+    pub store_name: String,
+    /// What it is.
+    pub product_id: i64,
+    /// What that is called.
+    pub product_title: String,
+    /// Whether it may be ordered.
+    pub is_active: bool,
+    /// What a piece costs.
+    pub price: Money,
+    /// What the product is sorted into.
+    pub category_name: String,
+    /// How many pieces there are.
+    pub quantity: i64,
+    /// From how many pieces downwards that is low.
+    pub low_stock_threshold: i64,
+    /// Whether it is.
+    pub is_low: bool,
+    /// When it was first there.
+    pub created_at: DateTime<Utc>,
+    /// When it was last written.
+    pub updated_at: DateTime<Utc>,
+}
+
+/// The stock of that id, if it is in one of `stores`.
+pub async fn get(db: impl PgExecutor<'_>, id: i64, stores: Option<&[i64]>) -> sqlx::Result<Option<Stock>> {
+    sqlx::query_as!(
+        Stock,
+        r#"select i.id, i.store_id, s.name as store_name, i.product_id, i.product_title, p.is_active,
+               p.price as "price: Money", c.name as category_name, i.quantity::bigint as "quantity!",
+               i.low_stock_threshold::bigint as "low_stock_threshold!", i.is_low as "is_low!", i.created_at, i.updated_at
+           from inventory i join store s on s.id = i.store_id join product p on p.id = i.product_id
+               join category c on c.id = p.category_id
+           where i.id = $1 and ($2::bigint[] is null or i.store_id = any($2))"#,
+        id,
+        stores
+    )
+    .fetch_optional(db)
     .await
 }
