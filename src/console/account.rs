@@ -17,13 +17,13 @@ use super::{
     confirm::Confirm,
     error::ConsoleError,
     form::Form,
+    format::Moment,
     login::too_often,
     new_password,
     operator::Operator,
     page::{Frame, render},
     query::Query,
     session::{Current, SessionCookie, Visitor},
-    show::Moment,
     state::Console,
 };
 use crate::auth::{
@@ -107,7 +107,7 @@ async fn change_password(
     mut form: Form,
 ) -> Result<Response, ConsoleError> {
     let db = &console.app.database.pool;
-    new_password::blame(&mut form, &account.username, &account.email);
+    new_password::check(&mut form, &account.username, &account.email);
     let mut status = StatusCode::BAD_REQUEST;
     if form.is_good() {
         let current = SecretString::from(form.text("current"));
@@ -120,10 +120,10 @@ async fn change_password(
                 db::commit(tx).await?;
                 return Ok(Redirect::to("/admin/account/?done=password-changed").into_response());
             }
-            Proof::Wrong => form.blame("current", "This is not your password."),
+            Proof::Wrong => form.add_error("current", "This is not your password."),
             Proof::TooOften(seconds) => {
                 status = StatusCode::TOO_MANY_REQUESTS;
-                form.blame("current", too_often(seconds));
+                form.add_error("current", too_often(seconds));
             }
         }
     }

@@ -9,7 +9,7 @@ use super::{
 };
 
 /// What goes along with something that is deleted, in a sentence; or why it cannot be.
-pub type Fate = Result<String, &'static str>;
+pub type DeletePreview = Result<String, &'static str>;
 
 /// A question, and the form that says yes.
 #[derive(Template)]
@@ -45,7 +45,7 @@ impl IntoResponse for Confirm {
 pub fn pieces(number: i64, one: &str, many: &str) -> String {
     format!(
         "{} {}",
-        super::show::count(number),
+        super::format::count(number),
         if number == 1 { one } else { many }
     )
 }

@@ -16,8 +16,8 @@ use super::{
     audit::{self, LatestChange},
     error::ConsoleError,
     form::{FieldKind, Form, check},
+    format,
     page::{Frame, render},
-    show,
 };
 use crate::http::{FormFields, Precondition};
 

@@ -51,14 +51,14 @@ pub struct Form {
     fields: Vec<(String, String)>,
     key: String,
     refusal: Option<ApiError>,
-    faults: Vec<(&'static str, String)>,
+    errors: Vec<(&'static str, String)>,
 }
 
 /// Without what was typed, which may be a password.
 impl fmt::Debug for Form {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Form")
-            .field("faults", &self.faults)
+            .field("errors", &self.errors)
             .finish_non_exhaustive()
     }
 }
@@ -73,7 +73,7 @@ impl Form {
                 .collect(),
             key: Uuid::now_v7().to_string(),
             refusal: None,
-            faults: Vec::new(),
+            errors: Vec::new(),
         }
     }
 
@@ -84,13 +84,13 @@ impl Form {
     }
 
     /// Adds an error of a field; of the form as a whole, if the name of the field is blank.
-    pub fn blame(&mut self, field: &'static str, sentence: impl Into<String>) {
-        self.faults.push((field, sentence.into()));
+    pub fn add_error(&mut self, field: &'static str, sentence: impl Into<String>) {
+        self.errors.push((field, sentence.into()));
     }
 
     /// Whether nothing was said to be wrong.
     pub fn is_good(&self) -> bool {
-        self.refusal.is_none() && self.faults.is_empty()
+        self.refusal.is_none() && self.errors.is_empty()
     }
 
     /// The same, after a command refused it: it is shown again, with what is wrong. What the form is about may be gone by now.
@@ -169,7 +169,7 @@ impl Form {
     }
 
     /// Whether the box with this value is checked, of several with the same name.
-    pub fn holds(&self, name: &str, value: &str) -> bool {
+    pub fn contains(&self, name: &str, value: &str) -> bool {
         self.all(name).any(|known| known == value)
     }
 
@@ -204,14 +204,14 @@ impl Form {
             Some(ApiError::Invalid(errors)) => errors.of(name).map(FieldErrors::text),
             _ => None,
         };
-        let faults = self.faults.iter().filter(|(field, _)| *field == name);
-        let faults = faults.map(|(_, sentence)| sentence.clone());
-        of_command.into_iter().chain(faults).collect::<Vec<_>>().join(" ")
+        let errors = self.errors.iter().filter(|(field, _)| *field == name);
+        let errors = errors.map(|(_, sentence)| sentence.clone());
+        of_command.into_iter().chain(errors).collect::<Vec<_>>().join(" ")
     }
 
     /// What stands above the form: why it was refused. Blank where it was not.
     #[must_use]
-    pub fn alarm(&self) -> String {
+    pub fn summary_error(&self) -> String {
         let of_whole = match &self.refusal {
             None => self.error(""),
             Some(ApiError::Invalid(_)) => self.error("non_field_errors"),
@@ -265,7 +265,7 @@ impl<S: Send + Sync> FromRequest<S> for Form {
             fields,
             key: key.unwrap_or_else(|| Uuid::now_v7().to_string()),
             refusal: None,
-            faults: Vec::new(),
+            errors: Vec::new(),
         })
     }
 }
@@ -329,7 +329,7 @@ mod tests {
             ("0", "Too low.")
         );
         assert_eq!(
-            form.alarm(),
+            form.summary_error(),
             "Nothing was changed: see what is said at the fields."
         );
         assert_eq!((form.error("title").as_str(), form.key()), ("", "k"));
@@ -339,7 +339,10 @@ mod tests {
             "Idempotency-Key was used for another request.",
         );
         let form = form.refused(taken).unwrap();
-        assert_eq!(form.alarm(), "Idempotency-Key was used for another request.");
+        assert_eq!(
+            form.summary_error(),
+            "Idempotency-Key was used for another request."
+        );
         assert_ne!(form.key(), "k");
 
         let gone = form.refused(ApiError::NotFound("Product"));

@@ -93,7 +93,7 @@ async fn as_page(response: Response) -> Response {
         wait_text(seconds.unwrap_or(1))
     );
     let mut form = Form::of([]);
-    form.blame("", sentence);
+    form.add_error("", sentence);
     let page = page(&form, "/admin/", false);
     (limited, page).into_response()
 }
@@ -113,7 +113,7 @@ async fn log_in(
     Ok(match console.logins.log_in(&credentials, &visit).await? {
         Login::Done(token) => (cookie.give(jar, &token), Redirect::to(&next)).into_response(),
         Login::Wrong => {
-            form.blame("", WRONG);
+            form.add_error("", WRONG);
             page(&form, &next, false)
         }
         Login::TooOften(seconds) => refused(form, &next, seconds),
@@ -122,7 +122,7 @@ async fn log_in(
 
 /// 429, with the form of the login.
 fn refused(mut form: Form, next: &str, seconds: i64) -> Response {
-    form.blame("", too_often(seconds));
+    form.add_error("", too_often(seconds));
     let wait = [(header::RETRY_AFTER, seconds.to_string())];
     (StatusCode::TOO_MANY_REQUESTS, wait, page(&form, next, false)).into_response()
 }

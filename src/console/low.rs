@@ -5,7 +5,7 @@ use std::borrow::Borrow;
 
 use sqlx::{FromRow, PgExecutor, QueryBuilder};
 
-use super::show;
+use super::format;
 
 /// What stock `i` has to be to count; it is looked for among what is low, which has an index of its own.
 pub const COUNTS: &str = " and i.is_low
@@ -83,6 +83,6 @@ impl LowStock {
 
     fn shown(&self, rows: i64) -> String {
         let more = if self.is_cut_off { "+" } else { "" };
-        format!("{}{more}", show::count(rows))
+        format!("{}{more}", format::count(rows))
     }
 }

@@ -14,44 +14,44 @@
 //! | `edit` | which fields of a form were changed, and conflicts with changes of others |
 //! | `resource` | what the pages of categories, products and stores share |
 //! | `chart` | charts as SVG |
-//! | `choices` | what controls offer to choose from |
+//! | `options` | what controls offer to choose from |
 //! | `low` | low and empty stock, as all pages count it |
 //! | `page` | the frame around a page, and its refusals |
 //! | `query` | the query of a list: page, sort, filters, and links that change one of them |
-//! | `show` | how moments, amounts and texts are shown |
+//! | `format` | timestamps, amounts and texts as pages show them |
 //! | `assets` | style sheet, scripts, icon |
 
 mod access;
 mod account;
 mod assets;
 mod audit;
+mod bulk;
 mod categories;
 mod chart;
-mod choices;
 mod confirm;
 mod edit;
 mod error;
 mod flash;
 mod form;
+mod format;
 mod jobs;
-mod leave;
 mod login;
 mod low;
 mod new_password;
 mod operator;
+mod options;
 mod orders;
 mod overview;
 mod page;
 mod products;
 mod query;
 mod resource;
-mod selected;
 mod session;
 mod setup;
-mod show;
 mod state;
 mod stock;
 mod stores;
+mod stream_guard;
 mod system;
 mod timespan;
 
@@ -90,7 +90,7 @@ pub fn router(console: Console, logins: RateLimitLayer) -> Router<AppState> {
         .merge(system::router())
         .merge(orders::router())
         .merge(stock::router())
-        .merge(selected::router())
+        .merge(bulk::router())
         .merge(access::router())
         .merge(account::router())
         .route("/admin/{*path}", any(async || ConsoleError::NotFound))

@@ -10,12 +10,12 @@ pub fn of(form: &Form) -> SecretString {
     form.text("password").into()
 }
 
-/// Says what is wrong with it.
-pub fn blame(form: &mut Form, username: &str, email: &str) {
+/// Adds the errors of a new password.
+pub fn check(form: &mut Form, username: &str, email: &str) {
     for sentence in password::weaknesses(&of(form), username, email) {
-        form.blame("password", sentence);
+        form.add_error("password", sentence);
     }
     if form.text("password") != form.text("again") {
-        form.blame("again", "The two passwords differ.");
+        form.add_error("again", "The two passwords differ.");
     }
 }

@@ -12,7 +12,7 @@ use serde_json::Value;
 use sqlx::PgPool;
 
 use super::{
-    confirm::{Confirm, Fate},
+    confirm::{Confirm, DeletePreview},
     edit::{self, Edit, Field},
     error::ConsoleError,
     flash,
@@ -60,7 +60,7 @@ pub trait Resource: Send + Sync + 'static {
     fn delete(context: &CommandContext, id: i64) -> impl Future<Output = Result<(), ApiError>> + Send;
 
     /// What goes with a record that is deleted, or why it cannot be.
-    fn fate(db: &PgPool, id: i64) -> impl Future<Output = sqlx::Result<Fate>> + Send;
+    fn delete_preview(db: &PgPool, id: i64) -> impl Future<Output = sqlx::Result<DeletePreview>> + Send;
 
     /// What a value of a field stands for, where that is not the value itself.
     fn name(_db: &PgPool, field: &Field, value: String) -> impl Future<Output = sqlx::Result<String>> + Send {
@@ -335,7 +335,7 @@ async fn question<R: Editable>(
         instead: None,
         form,
     };
-    match R::fate(db, id).await? {
+    match R::delete_preview(db, id).await? {
         Ok(along) => page.effects = vec![along, "This cannot be undone.".to_owned()],
         Err(obstacle) => {
             page.obstacle = obstacle.to_owned();

@@ -79,9 +79,9 @@ async fn create(
         is_active: true,
     };
     for (field, sentence) in fields.faults() {
-        form.blame(field, sentence);
+        form.add_error(field, sentence);
     }
-    new_password::blame(&mut form, &fields.username, &fields.email);
+    new_password::check(&mut form, &fields.username, &fields.email);
     if !form.is_good() {
         return Ok(page(&form));
     }

@@ -27,10 +27,10 @@ use crate::{
         error::ConsoleError,
         flash::redirect_with_flash,
         form::Form,
+        format::Moment,
         new_password,
         page::{Frame, Id, render},
         query::{Head, PAGE_SIZE, Pager, Query},
-        show::Moment,
         state::Console,
     },
     db,
@@ -132,7 +132,7 @@ async fn blank(State(db): State<PgPool>, me: Superuser) -> Result<Response, Cons
 
 async fn create(State(db): State<PgPool>, me: Superuser, mut form: Form) -> Result<Response, ConsoleError> {
     let fields = read(&db, &mut form).await?;
-    new_password::blame(&mut form, &fields.username, &fields.email);
+    new_password::check(&mut form, &fields.username, &fields.email);
     if form.is_good() {
         let hash = password::hash(&new_password::of(&form)).await?;
         let mut tx = db.begin().await?;
@@ -167,7 +167,7 @@ async fn change(
     let is_own = id == me.0.account_id;
     let gives_up = fields.role != Role::Superuser || !fields.is_active;
     if is_own && gives_up && !form.is_checked("sure") {
-        form.blame(
+        form.add_error(
             "sure",
             "This is your own account: you would lose access to this page.",
         );
@@ -175,12 +175,12 @@ async fn change(
     let renews = !form.text("password").is_empty() || !form.text("again").is_empty();
     if renews && is_own {
         // There the current one is asked for: whoever is just at this desk does not know it.
-        form.blame(
+        form.add_error(
             "password",
             "Change your own password on the page of your account.",
         );
     } else if renews {
-        new_password::blame(&mut form, &fields.username, &fields.email);
+        new_password::check(&mut form, &fields.username, &fields.email);
     }
     if form.is_good() {
         let hash = if renews {
@@ -306,7 +306,7 @@ fn question(me: &Superuser, account: &Account, form: Form) -> Confirm {
 async fn read(db: &PgPool, form: &mut Form) -> Result<AccountFields, ConsoleError> {
     let role = form.text("role").parse::<Role>();
     if let Err(error) = role {
-        form.blame("role", format!("{error}."));
+        form.add_error("role", format!("{error}."));
     }
     let fields = AccountFields {
         username: form.text("username").trim().to_owned(),
@@ -316,7 +316,7 @@ async fn read(db: &PgPool, form: &mut Form) -> Result<AccountFields, ConsoleErro
         is_active: form.is_checked("active"),
     };
     for (field, sentence) in fields.faults() {
-        form.blame(field, sentence);
+        form.add_error(field, sentence);
     }
     Ok(fields)
 }
@@ -326,8 +326,8 @@ fn refuse(form: &mut Form, why: NotDone) -> Result<(), ConsoleError> {
     match why {
         NotDone::Database(error) => return Err(error.into()),
         NotDone::Gone => return Err(ConsoleError::NotFound),
-        NotDone::Taken => form.blame("username", why.to_string()),
-        NotDone::LastSuperuser | NotDone::NotFirst | NotDone::Conflict => form.blame("", why.to_string()),
+        NotDone::Taken => form.add_error("username", why.to_string()),
+        NotDone::LastSuperuser | NotDone::NotFirst | NotDone::Conflict => form.add_error("", why.to_string()),
     }
     Ok(())
 }

@@ -24,9 +24,9 @@ use crate::{
         error::ConsoleError,
         flash::redirect_with_flash,
         form::Form,
+        format::Moment,
         page::{Frame, Id, render},
         query::{Head, PAGE_SIZE, Pager, Query},
-        show::Moment,
         state::Console,
     },
     db,
@@ -165,17 +165,17 @@ async fn create(
 async fn read(db: &PgPool, form: &mut Form) -> Result<NewKey, ConsoleError> {
     let name = form.text("name").trim().to_owned();
     if name.is_empty() {
-        form.blame("name", "A key needs a name: which program has it?");
+        form.add_error("name", "A key needs a name: which program has it?");
     } else if !api_key::is_name(&name) {
-        form.blame("name", "A name has at most 100 characters, on one line.");
+        form.add_error("name", "A name has at most 100 characters, on one line.");
     }
     let scopes: Vec<Scope> = form.all("scope").filter_map(|scope| scope.parse().ok()).collect();
     if scopes.is_empty() {
-        form.blame("scopes", "Choose what the key is good for.");
+        form.add_error("scopes", "Choose what the key is good for.");
     }
     let stores = stores::read(db, form).await?;
     if stores.as_ref().is_some_and(Vec::is_empty) {
-        form.blame(
+        form.add_error(
             "stores",
             "Choose the stores that the key is bound to, or let it see all of them.",
         );
@@ -183,7 +183,7 @@ async fn read(db: &PgPool, form: &mut Form) -> Result<NewKey, ConsoleError> {
     let known = TERMS.iter().find(|(days, _)| *days == form.text("term"));
     let days = known.and_then(|(days, _)| days.parse::<u64>().ok());
     if known.is_none() {
-        form.blame("term", "Choose how long it is to be good.");
+        form.add_error("term", "Choose how long it is to be good.");
     }
     let now = db::now(db).await?;
     Ok(NewKey {

@@ -5,9 +5,9 @@ use std::collections::HashMap;
 use sqlx::PgExecutor;
 
 use crate::console::{
-    choices::{self, Named},
     edit,
     form::Form,
+    options::{self, Named},
 };
 
 /// How many stores are offered as boxes. The others are bound by their ids.
@@ -87,7 +87,7 @@ pub async fn offer(db: impl PgExecutor<'_>, form: &Form) -> sqlx::Result<Offer> 
         name: store.name,
         location: store.location,
     });
-    let named = choices::told_apart(named.collect()).into_iter();
+    let named = options::told_apart(named.collect()).into_iter();
     let stores = named.zip(active).map(|(store, is_active)| Offered {
         id: store.id.to_string(),
         name: store.name,
@@ -149,7 +149,7 @@ pub async fn read(db: impl PgExecutor<'_>, form: &mut Form) -> sqlx::Result<Opti
     for text in texts {
         match text.parse::<i64>() {
             Ok(id) => ids.push(id),
-            Err(_) => form.blame("stores", format!("“{text}” is no store's id.")),
+            Err(_) => form.add_error("stores", format!("“{text}” is no store's id.")),
         }
     }
     ids.sort_unstable();
@@ -157,7 +157,7 @@ pub async fn read(db: impl PgExecutor<'_>, form: &mut Form) -> sqlx::Result<Opti
     let there = sqlx::query_scalar!("select id from store where id = any($1)", &ids);
     let there = there.fetch_all(db).await?;
     for id in ids.iter().filter(|id| !there.contains(id)) {
-        form.blame("stores", format!("There is no store {id}."));
+        form.add_error("stores", format!("There is no store {id}."));
     }
     Ok(Some(ids))
 }

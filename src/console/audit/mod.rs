@@ -12,10 +12,10 @@ use sqlx::PgPool;
 
 use super::{
     error::ConsoleError,
+    format,
     operator::Operator,
     page::{Frame, Id, render},
     query::Query,
-    show,
     state::Console,
 };
 use crate::auth::Scope;

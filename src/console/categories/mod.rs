@@ -8,15 +8,15 @@ use sqlx::PgPool;
 
 use super::{
     audit::{self, Entry},
-    confirm::{Fate, pieces},
+    confirm::{DeletePreview, pieces},
     edit::Field,
     error::ConsoleError,
     form::Form,
+    format,
     operator::Operator,
     page::{Frame, Id, render},
     query::{Head, Pager, Query},
     resource::{Editable, Resource, ask, blank, create, delete, edit, save},
-    show,
     state::Console,
 };
 use crate::{
@@ -135,7 +135,7 @@ impl Resource for Categories {
         commands::delete(context, id, &Unconditional).await
     }
 
-    async fn fate(db: &PgPool, id: i64) -> sqlx::Result<Fate> {
+    async fn delete_preview(db: &PgPool, id: i64) -> sqlx::Result<DeletePreview> {
         let takes = queries::takes(db, id).await?;
         if takes.ordered {
             return Ok(Err(

@@ -7,17 +7,17 @@ use sqlx::PgPool;
 
 use super::{
     SECTION,
-    glance::answered,
     letters::{self, Letter},
     queries,
+    snapshot::answered,
 };
 use crate::{
     console::{
         error::ConsoleError,
+        format,
         operator::Operator,
         page::{Frame, render},
         query::Query,
-        show,
         state::Console,
     },
     worker::{Queues, dead_letters::LetterId},

@@ -3,11 +3,11 @@
 //! PostgreSQL knows what is owed, Redis has the jobs. A page waits for Redis only so long, and without it shows what
 //! PostgreSQL has.
 
-mod act;
-mod glance;
+mod actions;
 mod letters;
 mod list;
 mod queries;
+mod snapshot;
 
 use std::borrow::Borrow;
 
@@ -22,10 +22,10 @@ use axum::{
 use super::{
     error::ConsoleError,
     form::Form,
+    format,
     operator::Operator,
     page::{Frame, render},
     query::Query,
-    show,
     state::Console,
 };
 use crate::{
@@ -33,8 +33,8 @@ use crate::{
     db,
     worker::{COUNTED, Owed},
 };
-use glance::{Counted, Glance, Plan};
 use letters::Letter;
+use snapshot::{Counted, Glance, Plan};
 
 const SECTION: &str = "/admin/jobs/";
 /// Dead letters that the page shows.
@@ -44,10 +44,10 @@ pub fn router() -> Router<Console> {
     Router::new()
         .route("/admin/jobs/", get(overview))
         .route("/admin/jobs/list/", get(list::show))
-        .route("/admin/jobs/retry/", post(act::retry))
-        .route("/admin/jobs/retry-all/", post(act::retry_all))
-        .route("/admin/jobs/drop/", get(act::ask).post(act::discard))
-        .route("/admin/jobs/run/", post(act::run))
+        .route("/admin/jobs/retry/", post(actions::retry))
+        .route("/admin/jobs/retry-all/", post(actions::retry_all))
+        .route("/admin/jobs/drop/", get(actions::ask).post(actions::discard))
+        .route("/admin/jobs/run/", post(actions::run))
 }
 
 #[derive(Template)]
@@ -74,9 +74,9 @@ impl Page {
         let letters = self.letters.len() + self.more;
         let dead = i64::try_from(letters).unwrap_or(i64::MAX);
         if self.redis {
-            show::count(dead)
+            format::count(dead)
         } else {
-            format!("≥ {}", show::count(dead))
+            format!("≥ {}", format::count(dead))
         }
     }
 }
@@ -88,10 +88,10 @@ async fn overview(
 ) -> Result<Response, ConsoleError> {
     let db = &console.app.database.pool;
     let now = db::now(db).await?;
-    let scheduled = glance::scheduled(db, now).await?;
+    let scheduled = snapshot::scheduled(db, now).await?;
     let (glance, owed) = tokio::join!(
         Glance::take(&console.queues, scheduled),
-        glance::owed(db, &operator)
+        snapshot::owed(db, &operator)
     );
     let mut letters = letters::visible(db, &operator, glance.dead).await?;
     let more = letters.len().saturating_sub(LETTERS);
@@ -117,7 +117,7 @@ async fn overview(
 /// Counting ends somewhere.
 fn counted(rows: impl Borrow<i64>) -> String {
     let rows = *rows.borrow();
-    let shown = show::count(rows);
+    let shown = format::count(rows);
     if rows < COUNTED {
         shown
     } else {

@@ -17,11 +17,11 @@ use super::queries::{self, Filter, Range, Row};
 use crate::{
     console::{
         error::ConsoleError,
-        leave::{Leave, Place, Places},
         operator::Operator,
         query::Query,
         session::Visitor,
         state::Console,
+        stream_guard::{StreamGuard, StreamLimit, StreamPermit},
     },
     db,
     timestamp::Timestamp,
@@ -46,11 +46,11 @@ const COLUMNS: [&str; 8] = [
 
 /// Exports at a time, in all and of one account: each of them keeps a connection to the database busy.
 #[derive(Clone)]
-pub struct Exports(Places);
+pub struct Exports(StreamLimit);
 
 impl Default for Exports {
     fn default() -> Self {
-        Self(Places::new(4, 2))
+        Self(StreamLimit::new(4, 2))
     }
 }
 
@@ -78,7 +78,7 @@ pub async fn download(
     );
     let reading = Reading {
         _place: place,
-        leave: Leave::of(db.clone(), visitor, &operator),
+        guard: StreamGuard::of(db.clone(), visitor, &operator),
         db,
         filter,
         range,
@@ -95,8 +95,8 @@ pub async fn download(
 }
 
 struct Reading {
-    _place: Place,
-    leave: Leave,
+    _place: StreamPermit,
+    guard: StreamGuard,
     db: PgPool,
     filter: Filter,
     range: Range,
@@ -130,7 +130,7 @@ impl Reading {
         if self.draining.is_cancelled() {
             return Err(io::Error::other("the server stops"));
         }
-        if !self.leave.holds().await.map_err(io::Error::other)? {
+        if !self.guard.holds().await.map_err(io::Error::other)? {
             return Err(io::Error::other("whoever asked may not have it any more"));
         }
         let ascending = self.filter.oldest_first;

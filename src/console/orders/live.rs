@@ -28,11 +28,11 @@ use tokio_util::sync::CancellationToken;
 use super::queries::{self, Filter, Range, Row};
 use crate::console::{
     error::ConsoleError,
-    leave::{Leave, Place, Places},
     operator::Operator,
     query::Query,
     session::Visitor,
     state::Console,
+    stream_guard::{StreamGuard, StreamLimit, StreamPermit},
 };
 
 /// Between two looks.
@@ -72,7 +72,7 @@ struct Fresh<'a> {
 pub struct Live(Arc<Inner>);
 
 struct Inner {
-    places: Places,
+    places: StreamLimit,
     /// Of the task that looks, while there is one.
     news: Mutex<Option<broadcast::Sender<Arc<Vec<News>>>>>,
 }
@@ -80,7 +80,7 @@ struct Inner {
 impl Default for Live {
     fn default() -> Self {
         Self(Arc::new(Inner {
-            places: Places::new(LISTENERS, OF_ACCOUNT),
+            places: StreamLimit::new(LISTENERS, OF_ACCOUNT),
             news: Mutex::default(),
         }))
     }
@@ -227,8 +227,8 @@ pub async fn stream(
         highest: 0,
         _place: place,
     };
-    let leave = Leave::of(db, visitor, &operator);
-    tokio::spawn(listener.pass_on(leave, draining));
+    let guard = StreamGuard::of(db, visitor, &operator);
+    tokio::spawn(listener.pass_on(guard, draining));
     let keep_alive = KeepAlive::new().interval(SIGN_OF_LIFE);
     // A proxy that gathers what comes would keep it to itself.
     let unbuffered = [(HeaderName::from_static("x-accel-buffering"), "no")];
@@ -251,10 +251,10 @@ async fn missed(db: &PgPool, filter: &Filter, last: i64) -> sqlx::Result<Vec<New
 }
 
 /// When the session has ended, or the account is granted something else.
-async fn ends(leave: &Leave) {
+async fn ends(guard: &StreamGuard) {
     loop {
         sleep(ASK_EVERY).await;
-        match leave.holds().await {
+        match guard.holds().await {
             Ok(true) => {}
             Ok(false) => return,
             Err(error) => tracing::debug!(%error, "whether a session goes on could not be asked"),
@@ -270,12 +270,12 @@ struct Listener {
     events: mpsc::Sender<Event>,
     /// Of the orders that it was told of.
     highest: i64,
-    _place: Place,
+    _place: StreamPermit,
 }
 
 impl Listener {
     /// Until the listener goes or may not listen any more, or the server stops.
-    async fn pass_on(mut self, leave: Leave, draining: CancellationToken) {
+    async fn pass_on(mut self, guard: StreamGuard, draining: CancellationToken) {
         let hello = Event::default().retry(COME_BACK_AFTER).comment("listening");
         if self.events.send(hello).await.is_err() {
             return;
@@ -285,7 +285,7 @@ impl Listener {
             () = self.tell() => {}
             () = gone.closed() => {}
             () = draining.cancelled() => {}
-            () = ends(&leave) => {}
+            () = ends(&guard) => {}
         }
     }
 

@@ -1,9 +1,9 @@
 //! `/admin/orders/`: the list of orders, live at the top.
 
-mod by_hand;
 mod detail;
 mod export;
 mod live;
+mod manual_order;
 pub mod queries;
 
 use askama::Template;
@@ -12,9 +12,9 @@ use chrono::{DateTime, Utc};
 use sqlx::PgPool;
 
 use super::{
-    choices::{self, Choice},
     error::ConsoleError,
     operator::Operator,
+    options::{self, Choice},
     page::{Frame, render},
     query::{Head, PAGE_SIZE, Pager, Query},
     state::Console,
@@ -48,8 +48,11 @@ pub fn router() -> Router<Console> {
         .route("/admin/orders/", get(list))
         .route("/admin/orders/live/", get(live::stream))
         .route("/admin/orders/export/", get(export::download))
-        .route("/admin/orders/new/", get(by_hand::show).post(by_hand::place))
-        .route("/admin/orders/new/products/", get(by_hand::found))
+        .route(
+            "/admin/orders/new/",
+            get(manual_order::show).post(manual_order::place),
+        )
+        .route("/admin/orders/new/products/", get(manual_order::found))
         .route("/admin/orders/{id}/", get(detail::show))
         .route("/admin/orders/{id}/json/", get(detail::json))
         .layer(Extension(live::Live::default()))
@@ -72,7 +75,7 @@ async fn list(
     let sorted = query.sort(&["-placed"]);
     Ok(render(&Page {
         frame: Frame::new(&operator, SECTION, "Orders"),
-        stores: choices::stores(&db, granted).await?,
+        stores: options::stores(&db, granted).await?,
         heads: heads(&query, sorted),
         rows,
         pager,

@@ -10,8 +10,8 @@ use super::statistics;
 use crate::{
     auth::Stores,
     console::{
+        format::count,
         orders::queries::{self, Filter, Range},
-        show::count,
     },
     worker::{Owed, Queues},
 };

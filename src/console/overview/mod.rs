@@ -1,7 +1,7 @@
 //! `/admin/`: how things stand.
 
 mod attention;
-mod hours;
+mod hourly;
 mod statistics;
 
 use askama::Template;
@@ -12,6 +12,7 @@ use sqlx::PgPool;
 use super::{
     chart::{self, Bar},
     error::ConsoleError,
+    format::{amount, count},
     low::LowStock,
     operator::Operator,
     orders::{
@@ -20,7 +21,6 @@ use super::{
     },
     page::{Frame, render},
     query::Query,
-    show::{amount, count},
     state::Console,
 };
 use crate::{
@@ -29,7 +29,7 @@ use crate::{
     worker::{self, Owed},
 };
 use attention::{Concern, Jobs};
-use hours::{Hours, Orders, Recent};
+use hourly::{Hours, Orders, Recent};
 
 /// Orders of the feed.
 const LATEST: i64 = 10;

@@ -8,12 +8,12 @@ use super::{SECTION, categories, queries};
 use crate::{
     auth::Stores,
     console::{
-        choices::Choice,
-        confirm::{Fate, pieces},
+        confirm::{DeletePreview, pieces},
         edit::{self, Field},
         error::ConsoleError,
         form::Form,
         operator::Operator,
+        options::Choice,
         page::{Frame, render},
         query::Query,
         resource::{Editable, Editor, Resource},
@@ -60,7 +60,7 @@ impl Resource for Products {
         commands::delete(context, id, &Unconditional).await
     }
 
-    async fn fate(db: &PgPool, id: i64) -> sqlx::Result<Fate> {
+    async fn delete_preview(db: &PgPool, id: i64) -> sqlx::Result<DeletePreview> {
         let takes = queries::takes(db, id).await?;
         if takes.ordered {
             return Ok(Err("It was ordered, so it cannot be deleted: orders tell of it."));

@@ -14,13 +14,13 @@ use sqlx::PgPool;
 
 use super::{
     audit::{self, Entry},
-    choices::{self, Choice},
     error::ConsoleError,
+    format,
     operator::Operator,
+    options::{self, Choice},
     page::{Frame, Id, render},
     query::{Head, Pager, Query},
     resource::{activate, ask, blank, create, deactivate, delete, edit, save},
-    show,
     state::Console,
 };
 use crate::http::ScanLimit;
@@ -104,8 +104,8 @@ async fn list(
 
 /// Categories to choose from; `None` where they are too many to offer, and the one that is meant may not be among them.
 async fn categories(db: &PgPool) -> sqlx::Result<Option<Vec<Choice>>> {
-    let offered = choices::categories(db).await?;
-    Ok(Some(offered).filter(|offered| !choices::are_cut_off(offered)))
+    let offered = options::categories(db).await?;
+    Ok(Some(offered).filter(|offered| !options::are_cut_off(offered)))
 }
 
 #[derive(Template)]

@@ -17,9 +17,9 @@ use axum::{
 use sqlx::PgPool;
 
 use super::{
-    choices::{self, Choice},
     error::ConsoleError,
     operator::Operator,
+    options::{self, Choice},
     page::{Frame, render},
     query::{Head, Pager, Query},
     state::Console,
@@ -73,8 +73,8 @@ async fn list(
     let left_out = ended(&mut pager, &filter, &query);
     Ok(render(&Page {
         frame: Frame::new(&operator, SECTION, "Stock").after(&query),
-        stores: choices::stores(&db, granted).await?,
-        categories: choices::categories(&db).await?,
+        stores: options::stores(&db, granted).await?,
+        categories: options::categories(&db).await?,
         heads: heads(&query, &filter),
         rows,
         pager,

@@ -9,11 +9,11 @@ use super::SECTION;
 use crate::{
     auth::Scope,
     console::{
-        choices::{self, Choice, FoundProduct},
         error::ConsoleError,
         flash,
         form::{FieldKind, Form},
         operator::Operator,
+        options::{self, Choice, FoundProduct},
         page::{Frame, render},
         query::Query,
         state::{Console, Created},
@@ -101,7 +101,7 @@ pub async fn create(
     let frame = Frame::new(&operator, SECTION, TITLE);
     for (field, sentence) in MISSING {
         if form.text(field).is_empty() {
-            form.blame(field, sentence);
+            form.add_error(field, sentence);
         }
     }
     if !form.is_good() {
@@ -138,7 +138,7 @@ async fn page(
 ) -> Result<Response, ConsoleError> {
     let page = Page {
         frame,
-        stores: choices::stores(&console.app.database.pool, &operator.caller.grant.stores).await?,
+        stores: options::stores(&console.app.database.pool, &operator.caller.grant.stores).await?,
         found: find(&console.app, operator, &form).await?,
         form,
     };
@@ -151,11 +151,11 @@ async fn find(app: &AppState, operator: &Operator, form: &Form) -> Result<Found,
     let store = store.filter(|store| operator.caller.grant.stores.contains(*store));
     let search = form.text("q").trim().to_owned();
     let mut products = match store {
-        Some(store) if !search.is_empty() => choices::products(app, store, &search, false).await?,
+        Some(store) if !search.is_empty() => options::products(app, store, &search, false).await?,
         _ => Vec::new(),
     };
     let chosen = match form.text("product_id").parse() {
-        Ok(id) => choices::products_by_id(&app.database.pool, store, &[id])
+        Ok(id) => options::products_by_id(&app.database.pool, store, &[id])
             .await?
             .pop(),
         Err(_) => None,

@@ -6,7 +6,7 @@ use super::SECTION;
 use crate::{
     auth::{Scope, Stores},
     console::{
-        confirm::{Fate, pieces},
+        confirm::{DeletePreview, pieces},
         edit::Field,
         operator::Operator,
         resource::Resource,
@@ -53,7 +53,7 @@ impl Resource for StockRows {
         commands::delete(context, id, &Unconditional).await
     }
 
-    async fn fate(db: &PgPool, id: i64) -> sqlx::Result<Fate> {
+    async fn delete_preview(db: &PgPool, id: i64) -> sqlx::Result<DeletePreview> {
         let row = inventory::get(db, id).await?;
         Ok(Ok(left(row.map_or(0, |row| row.quantity.into()))))
     }

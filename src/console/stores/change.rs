@@ -6,7 +6,7 @@ use super::{SECTION, queries};
 use crate::{
     auth::{Scope, Stores as Granted},
     console::{
-        confirm::{Fate, pieces},
+        confirm::{DeletePreview, pieces},
         edit::Field,
         form::Form,
         operator::Operator,
@@ -54,7 +54,7 @@ impl Resource for Stores {
         commands::delete(context, id, &Unconditional).await
     }
 
-    async fn fate(db: &PgPool, id: i64) -> sqlx::Result<Fate> {
+    async fn delete_preview(db: &PgPool, id: i64) -> sqlx::Result<DeletePreview> {
         let takes = queries::takes(db, id).await?;
         if takes.ordered {
             return Ok(Err("It has orders, so it cannot be deleted."));

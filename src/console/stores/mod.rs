@@ -15,12 +15,12 @@ use sqlx::PgPool;
 use super::{
     audit::{self, Entry},
     error::ConsoleError,
+    format,
     low::LowStock,
     operator::Operator,
     page::{Frame, Id, render},
     query::{Head, Pager, Query},
     resource::{activate, ask, blank, create, deactivate, delete, edit, save},
-    show,
     state::Console,
 };
 use crate::auth::Scope;

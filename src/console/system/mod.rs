@@ -10,9 +10,9 @@ use chrono::{DateTime, Utc};
 
 use super::{
     error::ConsoleError,
+    format,
     operator::Operator,
     page::{Frame, render},
-    show,
     state::Console,
 };
 use crate::auth::Scope;

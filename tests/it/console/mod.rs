@@ -2,7 +2,7 @@
 
 mod accounts;
 mod audit;
-mod by_hand;
+mod bulk;
 mod categories;
 mod conflicts;
 mod filters;
@@ -12,6 +12,7 @@ mod live;
 mod login;
 mod low;
 mod manners;
+mod manual_order;
 mod matrix;
 mod movements;
 mod orders;
@@ -19,7 +20,6 @@ mod out_of_order;
 mod overview;
 mod own_account;
 mod products;
-mod selected;
 mod setup;
 mod stock;
 mod stores;

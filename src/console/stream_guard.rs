@@ -1,4 +1,4 @@
-//! Answers that go on for long: how many there may be, and whether whoever gets one may still have it.
+//! Long responses: a limit on how many run at a time, and a check that the operator may still read them.
 
 use std::{
     collections::HashMap,
@@ -10,23 +10,23 @@ use sqlx::PgPool;
 use super::{operator::Operator, session::Visitor};
 use crate::auth::{Grant, TokenHash, session};
 
-/// How many may go on at a time. Clones count together.
+/// A limit on streams that run at a time. Clones share the count.
 #[derive(Clone, Debug)]
-pub struct Places {
+pub struct StreamLimit {
     in_all: usize,
     of_account: usize,
     taken: Arc<Mutex<HashMap<i64, usize>>>,
 }
 
-/// One of them, given back when it is dropped.
+/// The permit of one stream, released when it is dropped.
 #[derive(Debug)]
-pub struct Place {
-    places: Places,
+pub struct StreamPermit {
+    places: StreamLimit,
     account: i64,
 }
 
-impl Places {
-    /// So many in all, and so many of one account.
+impl StreamLimit {
+    /// Allows `in_all` streams, of which one account has `of_account` at most.
     #[must_use]
     pub fn new(in_all: usize, of_account: usize) -> Self {
         Self {
@@ -36,9 +36,9 @@ impl Places {
         }
     }
 
-    /// A place, if there is one for this account.
+    /// A permit, unless the limit is reached.
     #[must_use]
-    pub fn take(&self, account: i64) -> Option<Place> {
+    pub fn take(&self, account: i64) -> Option<StreamPermit> {
         let mut taken = self.lock();
         let in_all: usize = taken.values().sum();
         let own = taken.get(&account).copied().unwrap_or(0);
@@ -46,7 +46,7 @@ impl Places {
             return None;
         }
         taken.insert(account, own + 1);
-        Some(Place {
+        Some(StreamPermit {
             places: self.clone(),
             account,
         })
@@ -57,7 +57,7 @@ impl Places {
     }
 }
 
-impl Drop for Place {
+impl Drop for StreamPermit {
     fn drop(&mut self) {
         let mut taken = self.places.lock();
         if let Some(own) = taken.get_mut(&self.account) {
@@ -69,16 +69,16 @@ impl Drop for Place {
     }
 }
 
-/// An operator's leave to have what was granted when the answer began.
+/// Checks that the session and the grant of an operator are as they were when the response began.
 #[derive(Debug)]
-pub struct Leave {
+pub struct StreamGuard {
     db: PgPool,
     session: Option<TokenHash>,
     grant: Arc<Grant>,
 }
 
-impl Leave {
-    /// Of whoever asked.
+impl StreamGuard {
+    /// The guard of a request.
     #[must_use]
     pub fn of(db: PgPool, Visitor(visitor): Visitor, operator: &Operator) -> Self {
         Self {
@@ -104,7 +104,7 @@ mod tests {
 
     #[test]
     fn places_are_counted_in_all_and_of_each_account_and_given_back() {
-        let places = Places::new(3, 2);
+        let places = StreamLimit::new(3, 2);
         let [one, two] = [1, 1].map(|account| places.take(account).unwrap());
         assert!(places.take(1).is_none());
         let three = places.take(2).unwrap();

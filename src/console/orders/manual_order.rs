@@ -11,11 +11,11 @@ use super::SECTION;
 use crate::{
     auth::Scope,
     console::{
-        choices::{self, Choice, FoundProduct},
         error::ConsoleError,
         flash,
         form::Form,
         operator::Operator,
+        options::{self, Choice, FoundProduct},
         page::{Frame, render},
         query::Query,
         state::{Console, Created},
@@ -230,7 +230,7 @@ async fn page(
         Some(error) => form.refused(error)?,
         None => form,
     };
-    let stores = choices::open_stores(db, &operator.caller.grant.stores).await?;
+    let stores = options::open_stores(db, &operator.caller.grant.stores).await?;
     if let [only] = &stores[..] {
         draft.store = Some(only.id);
     }
@@ -254,7 +254,7 @@ async fn page(
 async fn find(app: &AppState, operator: &Operator, draft: &Draft) -> Result<Vec<FoundProduct>, ConsoleError> {
     match draft.store {
         Some(store) if operator.caller.grant.stores.contains(store) && !draft.search.is_empty() => {
-            choices::products(app, store, &draft.search, true).await
+            options::products(app, store, &draft.search, true).await
         }
         _ => Ok(Vec::new()),
     }
@@ -262,7 +262,7 @@ async fn find(app: &AppState, operator: &Operator, draft: &Draft) -> Result<Vec<
 
 async fn lines(db: &PgPool, draft: &Draft, errors: Vec<String>) -> sqlx::Result<Vec<Line>> {
     let products: Vec<i64> = draft.lines.iter().map(|(product, _)| *product).collect();
-    let known = choices::products_by_id(db, draft.store, &products).await?;
+    let known = options::products_by_id(db, draft.store, &products).await?;
     let known: HashMap<i64, _> = known.into_iter().map(|product| (product.id, product)).collect();
     let mut errors = errors.into_iter();
     let line = |(product_id, quantity): &(i64, String)| {

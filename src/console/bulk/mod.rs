@@ -15,7 +15,7 @@ use sqlx::PgPool;
 
 use super::{
     categories::Categories,
-    confirm::Fate,
+    confirm::DeletePreview,
     error::ConsoleError,
     flash,
     form::Form,
@@ -77,7 +77,7 @@ struct Selection {
 }
 
 #[derive(Template)]
-#[template(path = "selected.html")]
+#[template(path = "bulk.html")]
 struct Page {
     frame: Frame,
     selection: Selection,
@@ -85,7 +85,7 @@ struct Page {
     back: Back,
     rows: Vec<Row>,
     /// What becomes of each, where that is more than is said of all.
-    fates: Vec<Fate>,
+    previews: Vec<DeletePreview>,
     /// Of those that it was done to, how many; `None` before it is.
     done: Option<usize>,
     /// What it was not done to, each with the reason.
@@ -101,10 +101,10 @@ async fn ask(operator: Operator, query: Query, State(db): State<PgPool>) -> Resu
     operator.require(selection.kind.may_be_written(&operator))?;
     let granted = &operator.caller.grant.stores;
     let rows = queries::rows(&db, selection.kind, &selection.ids, granted).await?;
-    let mut fates = Vec::new();
+    let mut previews = Vec::new();
     if selection.act == Act::Delete {
         for row in &rows {
-            fates.push(selection.kind.fate(row.id, &db).await?);
+            previews.push(selection.kind.delete_preview(row.id, &db).await?);
         }
     }
     let title = format!("{} what was checked?", selection.act.label());
@@ -113,7 +113,7 @@ async fn ask(operator: Operator, query: Query, State(db): State<PgPool>) -> Resu
         back: Back::of(selection.kind, query.text("list")),
         selection,
         rows,
-        fates,
+        previews,
         done: None,
         refused: Vec::new(),
     }))
@@ -156,7 +156,7 @@ async fn act(
         selection,
         back,
         rows,
-        fates: Vec::new(),
+        previews: Vec::new(),
         refused,
     };
     Ok(render(&page).into_response())
@@ -173,14 +173,16 @@ fn reason(error: &ApiError) -> String {
 
 impl Page {
     /// What was checked, each with what becomes of it.
-    fn told(&self) -> impl Iterator<Item = (&Row, Option<&Fate>)> {
-        let fates = self.fates.iter().map(Some).chain(std::iter::repeat(None));
-        self.rows.iter().zip(fates)
+    fn told(&self) -> impl Iterator<Item = (&Row, Option<&DeletePreview>)> {
+        let previews = self.previews.iter().map(Some).chain(std::iter::repeat(None));
+        self.rows.iter().zip(previews)
     }
 
     /// Those of it that nothing keeps from being done.
     fn able(&self) -> Vec<&Row> {
-        let able = self.told().filter(|(_, fate)| !matches!(fate, Some(Err(_))));
+        let able = self
+            .told()
+            .filter(|(_, delete_preview)| !matches!(delete_preview, Some(Err(_))));
         able.map(|(row, _)| row).collect()
     }
 }
@@ -260,12 +262,12 @@ impl Kind {
     }
 
     /// What becomes of one that is deleted.
-    async fn fate(self, id: i64, db: &PgPool) -> sqlx::Result<Fate> {
+    async fn delete_preview(self, id: i64, db: &PgPool) -> sqlx::Result<DeletePreview> {
         match self {
-            Self::Categories => Categories::fate(db, id).await,
-            Self::Products => Products::fate(db, id).await,
-            Self::Stores => Stores::fate(db, id).await,
-            Self::Stock => StockRows::fate(db, id).await,
+            Self::Categories => Categories::delete_preview(db, id).await,
+            Self::Products => Products::delete_preview(db, id).await,
+            Self::Stores => Stores::delete_preview(db, id).await,
+            Self::Stock => StockRows::delete_preview(db, id).await,
         }
     }
 
