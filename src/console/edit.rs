@@ -15,7 +15,7 @@ use sqlx::PgPool;
 use super::{
     audit::{self, LatestChange},
     error::ConsoleError,
-    form::{FieldKind, Form, check},
+    form::{FieldKind, Form, check, with_point},
     format,
     page::{Frame, render},
 };
@@ -58,6 +58,14 @@ impl Field {
         }
     }
 
+    /// An amount.
+    pub const fn amount(name: &'static str, label: &'static str, pointer: &'static str) -> Self {
+        Self {
+            kind: FieldKind::Amount,
+            ..Self::text(name, label, pointer, 20)
+        }
+    }
+
     /// A checkbox.
     pub const fn checkbox(name: &'static str, label: &'static str, pointer: &'static str) -> Self {
         Self {
@@ -80,6 +88,7 @@ impl Field {
     pub fn typed(&self, form: &Form) -> String {
         match self.kind {
             FieldKind::Checkbox => check(form.is_checked(self.name)),
+            FieldKind::Amount => with_point(form.text(self.name)).into_owned(),
             FieldKind::Text | FieldKind::Optional => form.text(self.name).to_owned(),
         }
     }

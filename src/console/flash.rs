@@ -4,7 +4,8 @@ use axum::response::{IntoResponse, Redirect, Response};
 
 use super::query::Query;
 
-/// What the previous request did, by the word in `done=`: a page shows no text that comes with its address.
+/// What the previous request did, by the word in `done=`: a page shows no text that comes with its address. Where the text is
+/// blank, the page has its own.
 const NOTICES: &[(&str, &str)] = &[
     ("created", "Created."),
     ("saved", "Saved."),
@@ -18,10 +19,7 @@ const NOTICES: &[(&str, &str)] = &[
     ),
     ("session-ended", "The session was ended."),
     ("confirmed", "The order was placed and confirmed."),
-    (
-        "rejected",
-        "The order was placed, and rejected: no stock was taken.",
-    ),
+    ("rejected", ""),
     ("moved", "The stock was changed, and the ledger tells of it."),
     ("retried", "It is tried again."),
     ("all-retried", "All of them are tried again."),
@@ -41,12 +39,17 @@ const NOTICES: &[(&str, &str)] = &[
 #[must_use]
 pub fn notice(done: &str) -> Option<String> {
     let known = NOTICES.iter().find(|(word, _)| *word == done);
-    known.map(|(_, text)| (*text).to_owned())
+    known
+        .map(|(_, text)| (*text).to_owned())
+        .filter(|text| !text.is_empty())
 }
 
 /// Goes on to a page, which says what was done.
 pub fn redirect_with_flash(path: &str, word: &'static str) -> Response {
-    debug_assert!(notice(word).is_some(), "`{word}` is in the table of notices");
+    debug_assert!(
+        NOTICES.iter().any(|(known, _)| *known == word),
+        "`{word}` is in the table of notices"
+    );
     let separator = match path.split_once('?') {
         None => "?",
         Some((_, "")) => "",

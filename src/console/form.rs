@@ -1,6 +1,9 @@
 //! Forms: what was typed, and what is wrong with it.
 
-use std::fmt::{self, Display};
+use std::{
+    borrow::Cow,
+    fmt::{self, Display},
+};
 
 use axum::{
     extract::{FromRequest, Request},
@@ -42,8 +45,20 @@ pub enum FieldKind {
     Text,
     /// The same, but left out where it is blank.
     Optional,
+    /// An amount, which may have a decimal comma.
+    Amount,
     /// A checkbox, which is a boolean.
     Checkbox,
+}
+
+/// An amount with a decimal point, if it has a decimal comma. Other commas may separate thousands: they stay, as errors.
+pub fn with_point(amount: &str) -> Cow<'_, str> {
+    match amount.split_once(',') {
+        Some((whole, decimals)) if decimals.len() <= 2 && !whole.contains('.') => {
+            format!("{whole}.{decimals}").into()
+        }
+        _ => amount.into(),
+    }
 }
 
 /// What is typed into a form, and what was said of it. Templates show both.
@@ -140,6 +155,7 @@ impl Form {
             FieldKind::Checkbox => source.checkbox(name, self.is_checked(name)),
             FieldKind::Optional if self.text(name).trim().is_empty() => source,
             FieldKind::Text | FieldKind::Optional => source.text(name, self.text(name)),
+            FieldKind::Amount => source.text(name, with_point(self.text(name))),
         }
     }
 
@@ -347,5 +363,11 @@ mod tests {
 
         let gone = form.refused(ApiError::NotFound("Product"));
         assert!(matches!(gone, Err(ConsoleError::NotFound)));
+    }
+
+    #[test]
+    fn a_decimal_comma_is_a_point_and_other_commas_stay() {
+        let read = ["12,50", "12,5", "12.50", "1,000", "1.000,50", "1,2,3"].map(with_point);
+        assert_eq!(read, ["12.50", "12.5", "12.50", "1,000", "1.000,50", "1,2,3"]);
     }
 }

@@ -77,8 +77,8 @@ pub struct FormFields<'a>(Vec<(&'static str, Value<'a>)>);
 impl<'a> FormFields<'a> {
     /// Adds a text.
     #[must_use]
-    pub fn text(mut self, name: &'static str, text: &'a str) -> Self {
-        self.0.push((name, Value::from(text)));
+    pub fn text(mut self, name: &'static str, text: impl Into<Cow<'a, str>>) -> Self {
+        self.0.push((name, Value::Text(text.into())));
         self
     }
 
@@ -106,12 +106,6 @@ impl<'a> FormFields<'a> {
     pub(super) fn get(&self, name: &str) -> Option<Value<'a>> {
         let field = self.0.iter().find(|(known, _)| *known == name);
         field.map(|(_, value)| value.clone())
-    }
-}
-
-impl<'a> From<&'a str> for Value<'a> {
-    fn from(text: &'a str) -> Self {
-        Self::Text(text.into())
     }
 }
 

@@ -102,10 +102,13 @@ async fn ask(operator: Operator, query: Query, State(db): State<PgPool>) -> Resu
     let granted = &operator.caller.grant.stores;
     let rows = queries::rows(&db, selection.kind, &selection.ids, granted).await?;
     let mut previews = Vec::new();
-    if selection.act == Act::Delete {
-        for row in &rows {
-            previews.push(selection.kind.delete_preview(row.id, &db).await?);
-        }
+    for row in &rows {
+        previews.push(match selection.act {
+            Act::Delete => selection.kind.delete_preview(row.id, &db).await?,
+            act if act.changes(row) => Ok(String::new()),
+            Act::Activate => Err("It is active already."),
+            Act::Deactivate => Err("It is inactive already."),
+        });
     }
     let title = format!("{} what was checked?", selection.act.label());
     Ok(render(&Page {
@@ -134,6 +137,10 @@ async fn act(
         granted,
     )
     .await?;
+    let rows: Vec<Row> = rows
+        .into_iter()
+        .filter(|row| selection.act.changes(row))
+        .collect();
     let back = Back::of(selection.kind, form.text("list"));
     let context = console.context(&operator);
     let mut refused = Vec::new();
@@ -277,6 +284,15 @@ impl Kind {
 }
 
 impl Act {
+    /// Whether it makes a difference to a row.
+    fn changes(self, row: &Row) -> bool {
+        match self {
+            Self::Delete => true,
+            Self::Activate => row.is_active != Some(true),
+            Self::Deactivate => row.is_active != Some(false),
+        }
+    }
+
     async fn run<R: Resource>(self, id: i64, context: &CommandContext) -> Result<(), ApiError> {
         match self {
             Self::Delete => R::delete(context, id).await,

@@ -10,6 +10,8 @@ use crate::auth::Stores;
 pub struct Row {
     pub id: i64,
     pub name: String,
+    /// `None` for what is neither active nor inactive.
+    pub is_active: Option<bool>,
 }
 
 /// What was checked and is there, by name.
@@ -20,16 +22,22 @@ pub async fn rows(db: &PgPool, kind: Kind, ids: &[i64], granted: &Stores) -> sql
         };
     }
     match kind {
-        Kind::Categories => named!("select id, name from category where id = any($1) order by name, id"),
+        Kind::Categories => named!(
+            r#"select id, name, null::boolean as is_active from category where id = any($1) order by name, id"#
+        ),
         Kind::Products => {
-            named!("select id, title as name from product where id = any($1) order by title, id")
+            named!(
+                r#"select id, title as name, is_active as "is_active?" from product where id = any($1) order by title, id"#
+            )
         }
-        Kind::Stores => named!("select id, name from store where id = any($1) order by name, id"),
+        Kind::Stores => named!(
+            r#"select id, name, is_active as "is_active?" from store where id = any($1) order by name, id"#
+        ),
         Kind::Stock => {
             let granted = granted.as_sql_param();
             sqlx::query_as!(
                 Row,
-                r#"select i.id, i.product_title || ', ' || s.name as "name!"
+                r#"select i.id, i.product_title || ', ' || s.name as "name!", null::boolean as is_active
                    from inventory i join store s on s.id = i.store_id
                    where i.id = any($1) and ($2::bigint[] is null or i.store_id = any($2))
                    order by i.product_title, s.name, i.id"#,

@@ -30,6 +30,8 @@ struct Page {
     rejected: Vec<Rejected>,
     steps: Vec<Step>,
     entries: Vec<Entry>,
+    /// Where an order that was just rejected can be edited; blank for any other.
+    again: String,
 }
 
 /// An item that the order was rejected for, and how that stands now.
@@ -78,7 +80,11 @@ pub async fn show(
     let steps = steps(&db, &order).await?;
     let entries = entries(&db, order.id).await?;
     let frame = Frame::new(&operator, SECTION, format!("Order {}", order.id));
+    let is_new = query.has("done", "rejected") && order.status == Status::Rejected;
+    let lines = Query::from(query.text("again").trim_start_matches('?'));
+    let again = format!("{SECTION}new/{}", lines.here());
     Ok(render(&Page {
+        again: if is_new { again } else { String::new() },
         frame: frame.after(&query),
         order,
         rejected,

@@ -129,6 +129,19 @@ impl Draft {
     }
 }
 
+impl Draft {
+    /// The query of the page with the same store and lines.
+    fn query(&self) -> String {
+        let mut query = form_urlencoded::Serializer::for_suffix(String::from("?"), 1);
+        query.extend_pairs(self.store.map(|store| ("store", store.to_string())));
+        for (product, quantity) in &self.lines {
+            query.append_pair("product", &product.to_string());
+            query.append_pair("quantity", quantity);
+        }
+        query.finish()
+    }
+}
+
 /// What the command reads: it judges the quantities as they were typed.
 fn source(form: &Form) -> FormFields<'_> {
     let lines = form.all("product").zip(form.all("quantity"));
@@ -196,12 +209,13 @@ pub async fn place(
     let purpose = ("order", &["store", "product", "quantity"][..]);
     match console.create(&operator, &form, purpose, command).await {
         Ok(Created { id, status }) => {
-            let word = if status == "CONFIRMED" {
-                "confirmed"
+            let page = format!("{SECTION}{id}/");
+            Ok(if status == "CONFIRMED" {
+                flash::redirect_with_flash(&page, "confirmed")
             } else {
-                "rejected"
-            };
-            Ok(flash::redirect_with_flash(&format!("{SECTION}{id}/"), word))
+                let again = Query::default().with("again", draft.query());
+                flash::redirect_with_flash(&(page + &again), "rejected")
+            })
         }
         Err(error) => page(&console, &operator, draft, form, Some(error)).await,
     }

@@ -32,7 +32,7 @@ impl Resource for Products {
     const FIELDS: &'static [Field] = &[
         Field::text("title", "Title", "/title", 200),
         Field::text("description", "Description", "/description", u32::MAX),
-        Field::text("price", "Price", "/price", 20),
+        Field::amount("price", "Price", "/price"),
         Field::text("category_id", "Category", "/category/id", 20),
         Field::checkbox("is_active", "Active: it can be found and ordered", "/is_active"),
     ];

@@ -165,3 +165,33 @@ async fn stock_is_made_one_after_another_and_leads_back_to_its_list() {
         "/admin/stock/?state=out&done=deleted"
     );
 }
+
+#[tokio::test]
+async fn rows_that_would_not_change_are_named_and_left_alone() {
+    let app = TestApp::start().await;
+    let (off, on) = (app.product("Off", "1.00").await, app.product("On", "1.00").await);
+    app.patch(
+        &format!("/api/products/{off}/"),
+        &serde_json::json!({ "is_active": false }),
+    )
+    .await;
+    let before = app.get(&format!("/api/products/{off}/")).await.body;
+    let desk = Desk::of(&app, "staff", None).await;
+    let query = format!("?of=products&do=deactivate&id={off}&id={on}");
+    let asked = text_of(&desk.html(&format!("/admin/selected/{query}")).await);
+    assert!(
+        asked.contains("Off Stays It is inactive already.") && asked.contains("Deactivate 1"),
+        "{asked}"
+    );
+    let (off_id, on_id) = (off.to_string(), on.to_string());
+    let form = [
+        ("of", "products"),
+        ("do", "deactivate"),
+        ("id", &*off_id),
+        ("id", &*on_id),
+    ];
+    led(&desk.post("/admin/selected/", &form).await);
+    assert_eq!(app.get(&format!("/api/products/{off}/")).await.body, before);
+    let again = desk.post("/admin/selected/", &form).await;
+    assert!(led(&again).ends_with("done=none"), "nothing is left to do");
+}

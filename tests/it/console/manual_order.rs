@@ -68,8 +68,27 @@ async fn an_order_is_written_by_hand_line_by_line() {
     let lines = [("store", store.as_str()), ("product", &chair), ("quantity", "1")];
     let answer = browser.post("/admin/orders/new/", &lines).await;
     let there = answer.header("location").to_owned();
-    assert!(there.ends_with("/?done=rejected"), "{there}");
-    assert!(browser.page(&there).await.contains("Why it was rejected"));
+    assert!(there.ends_with("&done=rejected"), "{there}");
+    let page = browser.page(&there).await;
+    assert!(
+        page.contains("Chair: 1 asked, 0 available.") && !page.contains(r#"class="notice""#),
+        "{page}"
+    );
+    let again = page.split("Edit and try again").next().unwrap();
+    let again = again
+        .rsplit(r#"href=""#)
+        .next()
+        .unwrap()
+        .split('"')
+        .next()
+        .unwrap();
+    let draft = browser.page(&again.replace("&#38;", "&")).await;
+    assert!(
+        draft.contains(&format!(r#"name="product" value="{chair}""#)) && draft.contains(r#"value="1""#),
+        "the lines are kept: {again} {draft}"
+    );
+    let later = there.split('?').next().unwrap();
+    assert!(!browser.page(later).await.contains("Edit and try again"));
 }
 
 #[tokio::test]

@@ -115,6 +115,11 @@ async fn what_is_wrong_stands_at_its_field_and_what_was_typed_stays() {
     assert!(html.contains("object does not exist."), "{html}");
     assert_eq!(html.matches("</textarea>").count(), 1);
     assert!(!html.contains("checked"), "it was not checked");
+    let focused: Vec<&str> = html.split(" autofocus").collect();
+    assert!(
+        focused.len() > 1 && focused[0].rsplit('<').next().unwrap().contains(r#"id="price""#),
+        "the first field with an error has the focus: {html}"
+    );
 }
 
 #[tokio::test]
@@ -371,4 +376,19 @@ async fn a_product_needs_a_category_and_may_be_one_of_several() {
     let next = desk.html(&next).await;
     assert!(next.contains("Created.") && next.contains(&format!(r#"value="{category}" selected"#)));
     assert!(!desk.html("/admin/products/1/edit/").await.contains("add another"));
+}
+
+#[tokio::test]
+async fn a_price_may_have_a_decimal_comma() {
+    let app = TestApp::start().await;
+    let category = app.category("Tools").await.to_string();
+    let desk = Desk::of(&app, "staff", None).await;
+    let mut fields = [("title", "Saw"), ("price", "12,50"), ("category_id", &*category)];
+    led(&desk.post("/admin/products/new/", &fields).await);
+    assert_eq!(app.get("/api/products/1/").await.body["price"], "12.50");
+    fields[1].1 = "13,5";
+    led(&desk.post("/admin/products/1/edit/", &fields).await);
+    assert_eq!(app.get("/api/products/1/").await.body["price"], "13.50");
+    fields[1].1 = "1,000";
+    assert_eq!(desk.post("/admin/products/1/edit/", &fields).await.status, 400);
 }
