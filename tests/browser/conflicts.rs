@@ -11,14 +11,20 @@ async fn a_conflict_is_decided_with_and_without_javascript() {
     let mut browser = shop.enter().await;
     browser.expects("status of 409");
     let path = format!("/api/products/{lamp}/");
-    for (theirs, choice, stays) in [("59.90", "Use mine", "39.90"), ("69.90", "Keep theirs", "69.90")] {
+    for (mine, theirs, choice, stays) in [
+        ("39.90", "59.90", "Use mine", "39.90"),
+        ("29.90", "69.90", "Keep theirs", "69.90"),
+    ] {
         browser.goto(&format!("/admin/products/{lamp}/edit/")).await;
-        browser.fill("Price", "39.90").await;
+        browser.fill("Price", mine).await;
         browser.fill("Title", &format!("Lamp, {choice}")).await;
         shop.app.patch(&path, &json!({ "price": theirs })).await;
         browser.click("Save").await;
         browser.sees(&format!("Keep theirs: {theirs}")).await;
-        browser.is_sound().await;
+        if choice == "Use mine" {
+            // It runs a script in the page.
+            browser.is_sound().await;
+        }
         browser.tick(choice).await;
         browser.click("Save").await;
         browser.arrives_at(&format!("/admin/products/{lamp}/")).await;
