@@ -17,7 +17,7 @@ use sqlx::PgPool;
 use tokio::time::Instant;
 
 use super::{
-    Failures, Grant, Secret,
+    FailureLimiter, Grant, Secret,
     api_key::{self, State},
     key_lookup::{Key, KeyLookup},
 };
@@ -30,7 +30,7 @@ const STALE: Duration = Duration::from_secs(4);
 const UNISSUED: Duration = Duration::from_secs(10);
 /// Keys that are remembered, at most; and as many texts that are of none.
 const MOST_KEYS: usize = 10_000;
-/// Failures of one address within a minute that are answered as such.
+/// FailureLimiter of one address within a minute that are answered as such.
 const MOST_FAILURES: usize = 20;
 
 /// Why a key does not let in.
@@ -51,7 +51,7 @@ pub enum KeyError {
 pub struct Keyring {
     db: PgPool,
     signing_key: hmac::Key,
-    failures: Failures,
+    failures: FailureLimiter,
     lookup: KeyLookup,
     known: Mutex<HashMap<i64, Entry>>,
     /// Hashes of whole texts with a right checksum whose key does not exist, and when that was found. Nobody can send the text
@@ -76,7 +76,7 @@ impl Keyring {
             lookup: KeyLookup::new(db.clone()),
             db,
             signing_key: api_key::signing_key(secret),
-            failures: Failures::new(MOST_FAILURES, Duration::from_mins(1)),
+            failures: FailureLimiter::new(MOST_FAILURES, Duration::from_mins(1)),
             known: Mutex::default(),
             unissued: Mutex::default(),
         }
@@ -113,7 +113,7 @@ impl Keyring {
     /// How long an address has to wait that failed too often before. Otherwise this failure is counted.
     fn too_often(&self, address: Option<IpAddr>) -> Option<Duration> {
         let (address, now) = (address?, Instant::now());
-        let wait = self.failures.must_wait(address, now);
+        let wait = self.failures.retry_after(address, now);
         if wait.is_none() {
             self.failures.count(address, now);
         }
@@ -138,7 +138,7 @@ impl Keyring {
             return Ok(None);
         }
         let is_suspect =
-            !is_known && address.is_some_and(|from| self.failures.must_wait(from, now).is_some());
+            !is_known && address.is_some_and(|from| self.failures.retry_after(from, now).is_some());
         let found = if is_suspect {
             self.lookup.find_gathered(id).await?
         } else {

@@ -1,6 +1,6 @@
-//! Logging in and out, and what is written down of it.
+//! Login and logout, with audit entries.
 //!
-//! Whether an account does not exist, is not active, or has another password: the answer is the same, and takes as long.
+//! A login to an unknown or inactive account, or with a wrong password, gets the same answer after the same time.
 
 use std::{net::IpAddr, time::Duration};
 
@@ -9,11 +9,11 @@ use sqlx::PgPool;
 use tokio::{sync::Semaphore, time::Instant};
 
 use super::{
-    Account, Failures, HashError, PasswordHash, ThrottleCache, Token, TokenHash, account,
-    attempt::{self, Attempt, Throttle},
+    Account, FailureLimiter, HashError, PasswordHash, ThrottleCache, Token, TokenHash, account,
+    accounts::NOTHING,
     login_audit::LoginAudit,
+    login_throttle::{self, Attempt, Throttle},
     password::{self, Queue},
-    register::NOTHING,
     session,
 };
 use crate::{
@@ -23,7 +23,7 @@ use crate::{
 };
 use redis_rate_limit::client_key;
 
-/// What somebody types to log in.
+/// The input of a login.
 #[derive(Clone, Debug)]
 pub struct Credentials {
     /// The name of an account.
@@ -33,32 +33,32 @@ pub struct Credentials {
 }
 
 impl Credentials {
-    /// PostgreSQL has no texts with a zero in them.
+    /// PostgreSQL has no NUL characters in text.
     fn username(&self) -> String {
         self.username.replace('\0', "\u{fffd}")
     }
 
-    /// What attempts are counted under.
+    /// The key of the throttle.
     fn counted(&self) -> String {
         self.username().chars().take(150).collect()
     }
 }
 
-/// Where a login comes from.
+/// The client of a login.
 #[derive(Clone, Debug)]
-pub struct Visit {
+pub struct ClientInfo {
     /// The client's address.
     pub address: Option<IpAddr>,
     /// The request, by `X-Request-Id`.
     pub request_id: Option<String>,
-    /// What the browser calls itself.
+    /// The `User-Agent` header.
     pub user_agent: String,
-    /// The session that the browser has had until now.
+    /// The current session of the browser.
     pub token: Option<TokenHash>,
 }
 
-impl Visit {
-    /// Under whose name something is written down that this visitor does.
+impl ClientInfo {
+    /// The context of audit entries about this client.
     #[must_use]
     pub fn audit_context(&self, actor: Actor) -> AuditContext {
         AuditContext {
@@ -72,54 +72,54 @@ impl Visit {
     #[must_use]
     pub fn from(&self) -> String {
         let address = self.address.map(|address| address.to_string());
-        address.unwrap_or_else(|| attempt::UNKNOWN.to_owned())
+        address.unwrap_or_else(|| login_throttle::UNKNOWN.to_owned())
     }
 
-    /// What its attempts are counted under: whoever has an IPv6 network has all its addresses.
+    /// The key of the throttle: an IPv4 address or an IPv6 network.
     fn key(&self) -> String {
         self.address.map_or_else(|| self.from(), client_key)
     }
 }
 
-/// What came of an attempt to log in.
+/// The outcome of a login.
 #[derive(Debug)]
 pub enum Login {
-    /// There is a session.
+    /// A session was started.
     Done(Token),
-    /// Username or password are wrong; which of them is not told.
+    /// The username or the password is wrong.
     Wrong,
-    /// Too many attempts have failed; the next may follow in so many seconds.
+    /// Too many attempts failed. The next is allowed after this number of seconds.
     TooOften(i64),
 }
 
-/// Whether somebody knows a password.
+/// Whether a password is right.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Proof {
-    /// They do.
+    /// It is right.
     Right,
-    /// They do not.
+    /// It is wrong.
     Wrong,
-    /// Too many attempts have failed; the next may follow in so many seconds.
+    /// Too many attempts failed. The next is allowed after this number of seconds.
     TooOften(i64),
 }
 
-/// What a password was found to be; the account, where the username is that of one.
+/// The outcome of a password check, with the account if the username exists.
 enum Judged {
     Right(i64, PasswordHash),
     Wrong(Option<i64>),
     TooOften(i64),
 }
 
-/// An attempt that was counted, with the account that it names.
+/// A counted attempt, with the account of its username.
 struct Counted {
     queue: Queue,
     account: Option<(i64, PasswordHash)>,
 }
 
-/// Why nothing came of it.
+/// Why a login could not be decided.
 #[derive(Debug, thiserror::Error)]
 pub enum LoginError {
-    /// The password could not be looked at.
+    /// The password could not be checked.
     #[error(transparent)]
     Password(#[from] HashError),
     /// The database failed.
@@ -127,22 +127,22 @@ pub enum LoginError {
     Database(#[from] sqlx::Error),
 }
 
-/// The door of the console.
+/// Login and logout of the console.
 #[derive(Debug)]
-pub struct Logins {
+pub struct LoginService {
     db: PgPool,
     throttled: ThrottleCache,
-    /// Attempts that are counted at a time: each needs a pooled connection, on which it may wait for others of its kind.
+    /// Attempts that are counted at the same time. Each holds a pooled connection while it waits for its lock.
     counting: Semaphore,
-    refused: Failures,
+    refused: FailureLimiter,
     audit: LoginAudit,
 }
 
-/// Log lines about failed and refused logins, a minute and address.
+/// Log lines about failed and refused logins, per minute and address.
 static FAILURES: LineLimit = LineLimit::new(10);
 
-impl Logins {
-    /// The door of a console whose accounts are in this database.
+impl LoginService {
+    /// A service on the accounts of this database.
     #[must_use]
     pub fn new(db: PgPool) -> Self {
         let connections = usize::try_from(db.options().get_max_connections()).unwrap_or(1);
@@ -151,65 +151,67 @@ impl Logins {
             db,
             throttled: ThrottleCache::default(),
             counting: Semaphore::new((connections / 4).max(1)),
-            refused: Failures::new(1, Duration::from_mins(1)),
+            refused: FailureLimiter::new(1, Duration::from_mins(1)),
         }
     }
 
-    /// The seconds for which an address has to wait, as far as this process knows: asked before anything of a login is read.
+    /// The seconds that an address must wait, as far as this process knows. Checked before a login is read.
     #[must_use]
-    pub fn address_wait(&self, visit: &Visit) -> Option<i64> {
-        self.throttled.address_wait(&visit.key(), Instant::now())
+    pub fn address_wait(&self, client: &ClientInfo) -> Option<i64> {
+        self.throttled.address_wait(&client.key(), Instant::now())
     }
 
-    /// Begins a session for whoever knows the password, and ends the one that the browser has had.
-    pub async fn log_in(&self, credentials: &Credentials, visit: &Visit) -> Result<Login, LoginError> {
-        match self.judge(credentials, visit, None).await? {
+    /// Checks the password, starts a session, and ends the previous session of the browser.
+    pub async fn log_in(&self, credentials: &Credentials, client: &ClientInfo) -> Result<Login, LoginError> {
+        match self.judge(credentials, client, None).await? {
             Judged::TooOften(seconds) => return Ok(Login::TooOften(seconds)),
             Judged::Right(id, hash) => {
-                if let Some(token) = self.let_in(id, &hash, credentials, visit).await? {
+                if let Some(token) = self.start_session(id, &hash, credentials, client).await? {
                     return Ok(Login::Done(token));
                 }
-                // It is not active, which nobody is told.
-                self.note_failure(Some(id), credentials, visit).await?;
+                // The account is inactive. The client must not learn that.
+                self.note_failure(Some(id), credentials, client).await?;
             }
-            Judged::Wrong(id) => self.note_failure(id, credentials, visit).await?,
+            Judged::Wrong(id) => self.note_failure(id, credentials, client).await?,
         }
         Ok(Login::Wrong)
     }
 
-    /// Makes sure that whoever is logged in knows the password of the account, and is not just at its owner's desk.
+    /// Checks the password of a logged-in operator again, before sensitive changes.
     pub async fn prove(
         &self,
         account: &Account,
         password: SecretString,
-        visit: &Visit,
+        client: &ClientInfo,
     ) -> Result<Proof, LoginError> {
         let credentials = Credentials {
             username: account.username.clone(),
             password,
         };
-        Ok(match self.judge(&credentials, visit, Some(Queue::Known)).await? {
-            Judged::TooOften(seconds) => Proof::TooOften(seconds),
-            Judged::Right(id, _) if id == account.id => {
-                attempt::forget(&self.db, &credentials.counted(), &visit.key()).await?;
-                self.throttled.forget(&credentials.counted(), &visit.key());
-                Proof::Right
-            }
-            Judged::Right(..) | Judged::Wrong(_) => {
-                self.note_failure(Some(account.id), &credentials, visit).await?;
-                Proof::Wrong
-            }
-        })
+        Ok(
+            match self.judge(&credentials, client, Some(Queue::Known)).await? {
+                Judged::TooOften(seconds) => Proof::TooOften(seconds),
+                Judged::Right(id, _) if id == account.id => {
+                    login_throttle::forget(&self.db, &credentials.counted(), &client.key()).await?;
+                    self.throttled.remove(&credentials.counted(), &client.key());
+                    Proof::Right
+                }
+                Judged::Right(..) | Judged::Wrong(_) => {
+                    self.note_failure(Some(account.id), &credentials, client).await?;
+                    Proof::Wrong
+                }
+            },
+        )
     }
 
-    /// Compares a password. That is counted before it is done. It waits in the queue that is given, or in that of its address.
+    /// Counts the attempt, then checks the password. It waits in `queue`, or else in the queue of its address.
     async fn judge(
         &self,
         credentials: &Credentials,
-        visit: &Visit,
+        client: &ClientInfo,
         queue: Option<Queue>,
     ) -> Result<Judged, LoginError> {
-        let counted = match self.count(credentials, visit).await? {
+        let counted = match self.count(credentials, client).await? {
             Ok(counted) => counted,
             Err(seconds) => return Ok(Judged::TooOften(seconds)),
         };
@@ -218,9 +220,9 @@ impl Logins {
         let is_right = match password::is_password(&credentials.password, hash, queue).await {
             Ok(is_right) => is_right,
             Err(error) => {
-                // Strangers who fill their queue are throttled for it.
+                // An attempt that found the queue of unknown clients full still counts.
                 if queue == Queue::Known {
-                    attempt::take_back(&self.db, &credentials.counted(), &visit.key()).await?;
+                    login_throttle::uncount(&self.db, &credentials.counted(), &client.key()).await?;
                 }
                 return Err(error.into());
             }
@@ -232,11 +234,11 @@ impl Logins {
     }
 
     /// Ends a session.
-    pub async fn log_out(&self, account: &Account, visit: &Visit) -> sqlx::Result<()> {
-        let Some(token) = &visit.token else { return Ok(()) };
+    pub async fn log_out(&self, account: &Account, client: &ClientInfo) -> sqlx::Result<()> {
+        let Some(token) = &client.token else { return Ok(()) };
         let mut tx = self.db.begin().await?;
         session::end(&mut *tx, token).await?;
-        let audit_context = visit.audit_context(account.actor());
+        let audit_context = client.audit_context(account.actor());
         audit::record(
             &mut *tx,
             &audit_context,
@@ -248,10 +250,14 @@ impl Logins {
         db::commit(tx).await
     }
 
-    /// Counts an attempt, or gives the seconds until one may follow. Throttled ones are refused from memory; while others are
-    /// counted, the rest wait without a connection.
-    async fn count(&self, credentials: &Credentials, visit: &Visit) -> sqlx::Result<Result<Counted, i64>> {
-        let (username, address) = (credentials.counted(), visit.key());
+    /// Counts an attempt, or returns the seconds to wait. Known throttles are answered from memory. Attempts wait for the
+    /// permit without a connection.
+    async fn count(
+        &self,
+        credentials: &Credentials,
+        client: &ClientInfo,
+    ) -> sqlx::Result<Result<Counted, i64>> {
+        let (username, address) = (credentials.counted(), client.key());
         let known_throttle = || self.throttled.wait(&username, &address, Instant::now());
         if let Some(seconds) = known_throttle() {
             return Ok(Err(seconds));
@@ -261,10 +267,10 @@ impl Logins {
             return Ok(Err(seconds));
         }
         let mut tx = self.db.begin().await?;
-        let attempt = attempt::count(&mut tx, &username, &address).await?;
+        let attempt = login_throttle::count(&mut tx, &username, &address).await?;
         let account = match attempt {
             Attempt::Counted { .. } => account::password_of(&mut *tx, &credentials.username()).await?,
-            Attempt::KeyError(_) => None,
+            Attempt::Throttled(_) => None,
         };
         db::commit(tx).await?;
         let throttle: Throttle = match attempt {
@@ -272,34 +278,35 @@ impl Logins {
                 let queue = if is_known { Queue::Known } else { Queue::Unknown };
                 return Ok(Ok(Counted { queue, account }));
             }
-            Attempt::KeyError(throttle) => throttle,
+            Attempt::Throttled(throttle) => throttle,
         };
         let seconds = throttle.seconds();
-        self.throttled.keep(&username, &address, throttle, Instant::now());
+        self.throttled
+            .store(&username, &address, throttle, Instant::now());
         drop(permit);
-        self.note_refusal(visit).await?;
+        self.note_refusal(client).await?;
         Ok(Err(seconds))
     }
 
-    async fn let_in(
+    async fn start_session(
         &self,
         id: i64,
         hash: &PasswordHash,
         credentials: &Credentials,
-        visit: &Visit,
+        client: &ClientInfo,
     ) -> sqlx::Result<Option<Token>> {
         let mut tx = self.db.begin().await?;
         let Some(account) = account::note_login(&mut *tx, id, hash).await? else {
             return Ok(None);
         };
-        if let Some(token) = &visit.token {
+        if let Some(token) = &client.token {
             session::end(&mut *tx, token).await?;
         }
         let token = Token::random();
-        session::begin(&mut *tx, id, &token, &visit.from(), &visit.user_agent).await?;
-        session::forget_ended(&mut *tx).await?;
-        attempt::forget(&mut *tx, &credentials.counted(), &visit.key()).await?;
-        let audit_context = visit.audit_context(account.actor());
+        session::begin(&mut *tx, id, &token, &client.from(), &client.user_agent).await?;
+        session::delete_expired(&mut *tx).await?;
+        login_throttle::forget(&mut *tx, &credentials.counted(), &client.key()).await?;
+        let audit_context = client.audit_context(account.actor());
         audit::record(
             &mut *tx,
             &audit_context,
@@ -309,7 +316,7 @@ impl Logins {
         )
         .await?;
         db::commit(tx).await?;
-        self.throttled.forget(&credentials.counted(), &visit.key());
+        self.throttled.remove(&credentials.counted(), &client.key());
         Ok(Some(token))
     }
 
@@ -317,39 +324,39 @@ impl Logins {
         &self,
         account: Option<i64>,
         credentials: &Credentials,
-        visit: &Visit,
+        client: &ClientInfo,
     ) -> sqlx::Result<()> {
-        // What no account is called may be a password that was typed into the wrong field.
+        // An unknown username may be a password in the wrong field, so it is not logged.
         let username = account.map(|_| credentials.counted());
-        if let Some(left_out) = FAILURES.admit(visit.address) {
-            tracing::warn!(username, address = visit.from(), left_out, "a login failed");
+        if let Some(left_out) = FAILURES.admit(client.address) {
+            tracing::warn!(username, address = client.from(), left_out, "a login failed");
         }
-        attempt::forget_old(&self.db).await?;
+        login_throttle::delete_expired(&self.db).await?;
         self.audit
-            .record("login.failed", account, username.as_deref(), visit)
+            .record("login.failed", account, username.as_deref(), client)
             .await
     }
 
-    /// Notes that logins are refused, once a minute for each address.
-    async fn note_refusal(&self, visit: &Visit) -> sqlx::Result<()> {
+    /// Logs refused logins once a minute for each address.
+    async fn note_refusal(&self, client: &ClientInfo) -> sqlx::Result<()> {
         let now = Instant::now();
-        if let Some(address) = visit.address {
-            if self.refused.must_wait(address, now).is_some() {
+        if let Some(address) = client.address {
+            if self.refused.retry_after(address, now).is_some() {
                 return Ok(());
             }
             self.refused.count(address, now);
         }
-        if let Some(left_out) = FAILURES.admit(visit.address) {
+        if let Some(left_out) = FAILURES.admit(client.address) {
             tracing::warn!(
-                address = visit.from(),
+                address = client.from(),
                 left_out,
                 "logins are refused: too many have failed"
             );
         }
-        self.audit.record("login.throttled", None, None, visit).await
+        self.audit.record("login.throttled", None, None, client).await
     }
 
-    /// Writes to the audit log how many failed and refused logins it was spared in this hour; the hour's end does so by itself.
+    /// Writes the number of omitted entries of this hour to the audit log now. Otherwise the end of the hour does it.
     pub async fn write_omitted(&self) -> sqlx::Result<()> {
         self.audit.write_count().await
     }

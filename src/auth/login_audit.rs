@@ -10,7 +10,7 @@ use serde::Serialize;
 use sqlx::PgPool;
 use tokio::time::{Instant, sleep_until};
 
-use super::login::Visit;
+use super::login::ClientInfo;
 use crate::audit::{self, Actor, AuditContext};
 
 /// Entries in an hour of the clock, on all servers together; a few more where several are written at the same time.
@@ -56,7 +56,7 @@ impl LoginAudit {
         action: &'static str,
         account: Option<i64>,
         username: Option<&str>,
-        visit: &Visit,
+        client: &ClientInfo,
     ) -> sqlx::Result<()> {
         if self.is_omitted() {
             return Ok(());
@@ -66,7 +66,7 @@ impl LoginAudit {
             return Ok(());
         }
         let subject = account.map(|id| format!("account:{id}"));
-        let audit_context = visit.audit_context(Actor::Anyone);
+        let audit_context = client.audit_context(Actor::Anyone);
         let typed = username.map(|username| Typed { username });
         audit::record(&self.db, &audit_context, action, subject, (None, typed.as_ref())).await
     }

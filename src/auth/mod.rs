@@ -1,16 +1,16 @@
-//! Who may do what: scopes and stores, the grants that hold them, the keys of programs and the accounts of people.
+//! Access: scopes, stores and grants, API keys for programs, accounts and sessions for people.
 
 pub mod account;
+pub mod accounts;
 pub mod api_key;
-pub mod attempt;
-mod failures;
+mod failure_limiter;
 mod grant;
 mod key_lookup;
 mod keyring;
 pub mod login;
 mod login_audit;
+pub mod login_throttle;
 pub mod password;
-pub mod register;
 mod role;
 mod scope;
 mod secret;
@@ -20,7 +20,7 @@ mod throttle_cache;
 
 pub use crate::audit::Actor;
 pub use account::{Account, AccountFields};
-pub use failures::Failures;
+pub use failure_limiter::FailureLimiter;
 pub use grant::{Grant, Stores};
 pub use keyring::{KeyError, Keyring};
 pub use password::{HashError, PasswordHash};

@@ -193,7 +193,7 @@ pub async fn end_all(db: impl PgExecutor<'_>, account: i64, kept: Option<&TokenH
 }
 
 /// Forgets sessions whose time is over.
-pub async fn forget_ended(db: impl PgExecutor<'_>) -> sqlx::Result<()> {
+pub async fn delete_expired(db: impl PgExecutor<'_>) -> sqlx::Result<()> {
     sqlx::query!(
         "delete from session where token_hash in (
              select token_hash from session where expires_at < now() limit 1000 for update skip locked)"

@@ -1,4 +1,4 @@
-//! Logins that PostgreSQL refused lately: the server refuses their like from memory, without a connection.
+//! Recent refusals of logins by PostgreSQL, repeated from memory without a connection.
 
 use std::{
     collections::HashMap,
@@ -8,15 +8,15 @@ use std::{
 
 use tokio::time::Instant;
 
-use super::attempt::Throttle;
+use super::login_throttle::Throttle;
 
-/// How long a refusal is repeated from memory. Then PostgreSQL is asked again: a login that succeeded on another server may
-/// have ended the throttle.
+/// How long a refusal is repeated from memory. Then PostgreSQL decides again, because a login on another server may have
+/// ended the throttle.
 const RECHECK: Duration = Duration::from_secs(10);
-/// Addresses, pairs and usernames in the table together.
-const MOST_ENTRIES: usize = 10_000;
+/// Maximum number of addresses, pairs and usernames in the table.
+const MAX_ENTRIES: usize = 10_000;
 
-/// Throttles in process memory, each for [`RECHECK`] at most. PostgreSQL decides; this only repeats what it decided.
+/// Refusals in process memory, each for at most [`RECHECK`]. PostgreSQL decides; the cache repeats its decisions.
 #[derive(Debug, Default)]
 pub struct ThrottleCache(Mutex<HashMap<Key, Entry>>);
 
@@ -26,20 +26,20 @@ enum Key {
     Address(String),
     /// Logins to a username from an address.
     Pair(String, String),
-    /// Logins to a username, but from the addresses of its entry.
+    /// Logins to a username, except from the known addresses of the entry.
     Username(String),
 }
 
 #[derive(Debug)]
 struct Entry {
-    /// When one more attempt may follow.
+    /// When the next attempt is allowed.
     until: Instant,
     recheck_at: Instant,
     known_addresses: Vec<String>,
 }
 
 impl ThrottleCache {
-    /// The seconds for which an address has to wait, whatever the username.
+    /// The seconds that an address must wait, for any username.
     #[must_use]
     pub fn address_wait(&self, address: &str, now: Instant) -> Option<i64> {
         let entries = self.lock();
@@ -47,7 +47,7 @@ impl ThrottleCache {
         entry.wait(now)
     }
 
-    /// The seconds for which logins to a username from an address have to wait.
+    /// The seconds that logins to a username from an address must wait.
     #[must_use]
     pub fn wait(&self, username: &str, address: &str, now: Instant) -> Option<i64> {
         let of_address = self.address_wait(address, now);
@@ -61,17 +61,17 @@ impl ThrottleCache {
         of_address.max(of_pair).max(of_username)
     }
 
-    /// Keeps a refusal of PostgreSQL.
-    pub fn keep(&self, username: &str, address: &str, throttle: Throttle, now: Instant) {
+    /// Stores a refusal of PostgreSQL.
+    pub fn store(&self, username: &str, address: &str, throttle: Throttle, now: Instant) {
         let pair = Key::Pair(username.to_owned(), address.to_owned());
         let mut entries = self.lock();
         let mut insert = |key, seconds: Option<i64>, known_addresses| {
             let Some(seconds) = seconds else { return };
-            if entries.len() >= MOST_ENTRIES {
+            if entries.len() >= MAX_ENTRIES {
                 entries.retain(|_, entry| entry.recheck_at > now);
             }
-            // A full table costs a question to PostgreSQL, and changes no answer.
-            if entries.len() < MOST_ENTRIES {
+            // With a full table PostgreSQL decides. The answer is the same.
+            if entries.len() < MAX_ENTRIES {
                 let left = Duration::from_secs(u64::try_from(seconds).unwrap_or_default());
                 let entry = Entry {
                     until: now + left,
@@ -92,8 +92,8 @@ impl ThrottleCache {
         }
     }
 
-    /// Forgets what holds back a username from an address: it has logged in.
-    pub fn forget(&self, username: &str, address: &str) {
+    /// Removes the refusals of a username and an address after a successful login.
+    pub fn remove(&self, username: &str, address: &str) {
         let mut entries = self.lock();
         entries.remove(&Key::Address(address.to_owned()));
         entries.remove(&Key::Pair(username.to_owned(), address.to_owned()));
@@ -126,50 +126,46 @@ mod tests {
     }
 
     #[test]
-    fn a_refusal_is_repeated_until_postgresql_is_asked_again() {
+    fn refusal_is_repeated_until_the_recheck() {
         let (cache, now) = (ThrottleCache::default(), Instant::now());
-        cache.keep("ada", "192.0.2.1", throttle(Some(900), None, None), now);
+        cache.store("ada", "192.0.2.1", throttle(Some(900), None, None), now);
         let after = |seconds| now + Duration::from_secs(seconds);
         assert_eq!(cache.address_wait("192.0.2.1", after(1)), Some(900));
         assert_eq!(cache.wait("eve", "192.0.2.1", after(1)), Some(900));
         assert_eq!(cache.address_wait("192.0.2.2", after(1)), None);
         assert_eq!(cache.address_wait("192.0.2.1", now + RECHECK), None);
-        cache.keep("ada", "192.0.2.1", throttle(Some(2), None, None), now);
+        cache.store("ada", "192.0.2.1", throttle(Some(2), None, None), now);
         assert_eq!(cache.address_wait("192.0.2.1", after(2)), None);
     }
 
     #[test]
-    fn each_kind_of_throttle_holds_back_what_it_is_about() {
+    fn each_kind_of_refusal_applies_to_its_key() {
         let (cache, now) = (ThrottleCache::default(), Instant::now());
-        cache.keep("ada", "192.0.2.1", throttle(None, Some(60), None), now);
+        cache.store("ada", "192.0.2.1", throttle(None, Some(60), None), now);
         assert!(cache.wait("ada", "192.0.2.1", now).is_some());
         assert_eq!(cache.wait("eve", "192.0.2.1", now), None);
         assert_eq!(cache.wait("ada", "192.0.2.2", now), None);
-        cache.keep("ada", "192.0.2.3", throttle(None, None, Some(60)), now);
+        cache.store("ada", "192.0.2.3", throttle(None, None, Some(60)), now);
         assert!(cache.wait("ada", "192.0.2.4", now).is_some());
-        assert_eq!(
-            cache.wait("ada", "192.0.2.9", now),
-            None,
-            "its owner is known there"
-        );
-        cache.forget("ada", "192.0.2.1");
+        assert_eq!(cache.wait("ada", "192.0.2.9", now), None, "the address is known");
+        cache.remove("ada", "192.0.2.1");
         assert_eq!(cache.wait("ada", "192.0.2.1", now), None);
     }
 
     #[test]
-    fn the_table_is_bounded() {
+    fn table_is_bounded() {
         let (cache, now) = (ThrottleCache::default(), Instant::now());
-        for number in 0..MOST_ENTRIES + 10 {
-            cache.keep(
+        for number in 0..MAX_ENTRIES + 10 {
+            cache.store(
                 &number.to_string(),
                 "192.0.2.1",
                 throttle(None, Some(60), None),
                 now,
             );
         }
-        assert_eq!(cache.lock().len(), MOST_ENTRIES);
+        assert_eq!(cache.lock().len(), MAX_ENTRIES);
         let later = now + RECHECK;
-        cache.keep("ada", "192.0.2.1", throttle(None, Some(60), None), later);
+        cache.store("ada", "192.0.2.1", throttle(None, Some(60), None), later);
         assert!(cache.wait("ada", "192.0.2.1", later).is_some());
     }
 }

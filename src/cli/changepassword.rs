@@ -9,10 +9,10 @@ use clap::Args;
 use secrecy::SecretString;
 use sqlx::Connection;
 
-use super::{Failure, Settings, accounts};
+use super::{Failure, Settings, prompt};
 use crate::{
     audit::AuditContext,
-    auth::{account, password, register},
+    auth::{account, accounts, password},
 };
 
 /// How often a password that is not good enough is asked for again.
@@ -27,17 +27,17 @@ pub(super) struct ChangePassword {
 
 impl ChangePassword {
     pub async fn run(self, settings: &Settings) -> Result<(), Failure> {
-        let mut connection = accounts::connect(settings).await?;
+        let mut connection = prompt::connect(settings).await?;
         let username = self.username.or_else(|| env::var("USER").ok());
         let username = username.ok_or("say whose password: afforo changepassword USERNAME")?;
         let account = account::named(&mut connection, &username).await?;
         let account = account.ok_or_else(|| format!("user '{username}' does not exist"))?;
         writeln!(io::stderr(), "Changing password for user '{username}'")?;
         let password = if io::stdin().is_terminal() {
-            accounts::ask_password(&account.username, &account.email, Some(ATTEMPTS))?
+            prompt::ask_password(&account.username, &account.email, Some(ATTEMPTS))?
         } else {
             // One line, from whatever program knows it.
-            let password = SecretString::from(accounts::read_line()?);
+            let password = SecretString::from(prompt::read_line()?);
             let wrong = password::weaknesses(&password, &account.username, &account.email);
             if !wrong.is_empty() {
                 return Err(wrong.join(" ").into());
@@ -46,7 +46,7 @@ impl ChangePassword {
         };
         let hash = password::hash(&password).await?;
         let mut tx = connection.begin().await?;
-        register::change_password(&mut tx, &account, &hash, None, &AuditContext::system()).await?;
+        accounts::change_password(&mut tx, &account, &hash, None, &AuditContext::system()).await?;
         tx.commit().await?;
         connection.close().await?;
         writeln!(

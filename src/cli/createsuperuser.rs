@@ -9,10 +9,10 @@ use clap::Args;
 use secrecy::SecretString;
 use sqlx::{Connection, PgConnection};
 
-use super::{Failure, Settings, accounts};
+use super::{Failure, Settings, prompt};
 use crate::{
     audit::AuditContext,
-    auth::{AccountFields, Role, account, password, register},
+    auth::{AccountFields, Role, account, accounts, password},
 };
 
 /// What `afforo createsuperuser` is told.
@@ -32,7 +32,7 @@ pub(super) struct CreateSuperuser {
 
 impl CreateSuperuser {
     pub async fn run(self, settings: &Settings) -> Result<(), Failure> {
-        let mut connection = accounts::connect(settings).await?;
+        let mut connection = prompt::connect(settings).await?;
         if !self.noinput && !io::stdin().is_terminal() {
             return Err(
                 "there is no terminal to ask at: use --noinput with DJANGO_SUPERUSER_USERNAME, \
@@ -47,7 +47,7 @@ impl CreateSuperuser {
         };
         let hash = password::hash(&password).await?;
         let mut tx = connection.begin().await?;
-        register::create(&mut tx, &fields, &hash, &AuditContext::system()).await?;
+        accounts::create(&mut tx, &fields, &hash, &AuditContext::system()).await?;
         tx.commit().await?;
         connection.close().await?;
         writeln!(io::stdout(), "Superuser created successfully.")?;
@@ -82,12 +82,12 @@ impl CreateSuperuser {
         loop {
             fields.username = match given.take() {
                 Some(username) => username,
-                None => accounts::ask("Username: ")?,
+                None => prompt::ask("Username: ")?,
             };
             let taken = account::named(&mut *connection, &fields.username)
                 .await?
                 .is_some();
-            let taken = taken.then(|| register::NotDone::Taken.to_string());
+            let taken = taken.then(|| accounts::AccountError::Taken.to_string());
             if !complained(&fields, "username", taken)? {
                 break;
             }
@@ -96,13 +96,13 @@ impl CreateSuperuser {
         loop {
             fields.email = match given.take() {
                 Some(email) => email,
-                None => accounts::ask("Email address: ")?,
+                None => prompt::ask("Email address: ")?,
             };
             if !complained(&fields, "email", None)? {
                 break;
             }
         }
-        let password = accounts::ask_password(&fields.username, &fields.email, None)?;
+        let password = prompt::ask_password(&fields.username, &fields.email, None)?;
         Ok((fields, password))
     }
 }

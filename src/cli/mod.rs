@@ -1,6 +1,5 @@
 //! The command line: one file a subcommand.
 
-mod accounts;
 mod apikey;
 mod changepassword;
 mod check;
@@ -14,6 +13,7 @@ mod metrics;
 mod migrate;
 mod openapi;
 mod patience;
+mod prompt;
 mod secret_key;
 mod seed;
 mod serve;

@@ -27,9 +27,9 @@ use super::{
     state::Console,
 };
 use crate::auth::{
-    Account, TokenHash,
-    login::{Proof, Visit},
-    password, register,
+    Account, TokenHash, accounts,
+    login::{ClientInfo, Proof},
+    password,
     session::{self as sessions, Session},
 };
 use crate::db;
@@ -83,7 +83,7 @@ async fn page(
     db: &PgPool,
     frame: Frame,
     account: &Account,
-    visit: &Visit,
+    visit: &ClientInfo,
     form: &Form,
 ) -> Result<Response, ConsoleError> {
     let sessions = sessions::list(db, account.id).await?;
@@ -116,7 +116,7 @@ async fn change_password(
                 let hash = password::hash(&new_password::of(&form)).await?;
                 let (mut tx, audit_context) = (db.begin().await?, operator.caller.audit_context());
                 let kept = visit.token.as_ref();
-                register::change_password(&mut tx, &account, &hash, kept, &audit_context).await?;
+                accounts::change_password(&mut tx, &account, &hash, kept, &audit_context).await?;
                 db::commit(tx).await?;
                 return Ok(Redirect::to("/admin/account/?done=password-changed").into_response());
             }
@@ -139,7 +139,7 @@ async fn end_session(
 ) -> Result<Response, ConsoleError> {
     let session = TokenHash::of_text(form.text("session")).ok_or(ConsoleError::NotFound)?;
     let mut tx = db.begin().await?;
-    register::end_session(&mut tx, &account, &session, &operator.caller.audit_context()).await?;
+    accounts::end_session(&mut tx, &account, &session, &operator.caller.audit_context()).await?;
     db::commit(tx).await?;
     Ok(Redirect::to("/admin/account/?done=session-ended").into_response())
 }
@@ -168,13 +168,13 @@ async fn log_out_everywhere(
     jar: SignedCookieJar,
 ) -> Result<Response, ConsoleError> {
     let mut tx = console.app.database.pool.begin().await?;
-    register::log_out_everywhere(&mut tx, &account, &operator.caller.audit_context()).await?;
+    accounts::log_out_everywhere(&mut tx, &account, &operator.caller.audit_context()).await?;
     db::commit(tx).await?;
     Ok((cookie.take(jar), Redirect::to("/admin/login/")).into_response())
 }
 
 impl Row {
-    fn of(session: Session, visit: &Visit) -> Self {
+    fn of(session: Session, visit: &ClientInfo) -> Self {
         Self {
             name: session.token_hash.to_string(),
             browser: browser(&session.user_agent),

@@ -20,7 +20,7 @@ use form_urlencoded::byte_serialize;
 
 use super::{error::ConsoleError, operator::Operator, page, state::Console};
 use crate::{
-    auth::{Account, Token, TokenHash, login::Visit, session},
+    auth::{Account, Token, TokenHash, login::ClientInfo, session},
     http::{Caller, Client, REQUEST_ID, Scheme},
 };
 
@@ -53,7 +53,7 @@ impl<S: Sync> OptionalFromRequestParts<S> for Current {
 
 /// Where a request comes from.
 #[derive(Clone, Debug)]
-pub struct Visitor(pub Visit);
+pub struct Visitor(pub ClientInfo);
 
 impl<S: Sync> FromRequestParts<S> for Visitor {
     type Rejection = StatusCode;
@@ -185,7 +185,7 @@ pub async fn read(State(console): State<Console>, mut request: Request, next: Ne
     page::error_page(next.run(request).await, Some(&operator))
 }
 
-fn visit(request: &Request, token: Option<TokenHash>) -> Visit {
+fn visit(request: &Request, token: Option<TokenHash>) -> ClientInfo {
     let client = request.extensions().get::<Client>();
     let text = |name: HeaderName| {
         let value = request.headers().get(name);
@@ -193,7 +193,7 @@ fn visit(request: &Request, token: Option<TokenHash>) -> Visit {
     };
     let mut user_agent = text(header::USER_AGENT).unwrap_or_default();
     user_agent.truncate(user_agent.floor_char_boundary(USER_AGENT_LIMIT));
-    Visit {
+    ClientInfo {
         address: client.and_then(|client| client.address),
         request_id: text(REQUEST_ID),
         user_agent,
@@ -201,7 +201,7 @@ fn visit(request: &Request, token: Option<TokenHash>) -> Visit {
     }
 }
 
-async fn account_of(console: &Console, visit: &Visit) -> sqlx::Result<Option<Account>> {
+async fn account_of(console: &Console, visit: &ClientInfo) -> sqlx::Result<Option<Account>> {
     let Some(token) = &visit.token else {
         return Ok(None);
     };
@@ -215,7 +215,7 @@ async fn account_of(console: &Console, visit: &Visit) -> sqlx::Result<Option<Acc
     Ok(Some(account))
 }
 
-fn operator(account: &Account, visit: &Visit) -> Operator {
+fn operator(account: &Account, visit: &ClientInfo) -> Operator {
     Operator {
         account_id: account.id,
         username: Arc::from(account.username.as_str()),

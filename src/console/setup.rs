@@ -23,10 +23,9 @@ use crate::{
     audit::Actor,
     auth::{
         AccountFields, Role,
-        login::{Credentials, Login, Visit},
-        password,
-        register::{self, NotDone},
-        setup,
+        accounts::{self, AccountError},
+        login::{ClientInfo, Credentials, Login},
+        password, setup,
     },
     db,
     telemetry::LineLimit,
@@ -104,13 +103,13 @@ async fn create_first(
     console: &Console,
     fields: &AccountFields,
     credentials: &Credentials,
-    visit: &Visit,
+    visit: &ClientInfo,
 ) -> Result<bool, ConsoleError> {
     let hash = password::hash(&credentials.password).await?;
     let mut tx = console.app.database.pool.begin().await?;
-    match register::create_first(&mut tx, fields, &hash, &visit.audit_context(Actor::Anyone)).await {
+    match accounts::create_first(&mut tx, fields, &hash, &visit.audit_context(Actor::Anyone)).await {
         Ok(_) => db::commit(tx).await?,
-        Err(NotDone::Database(error)) => return Err(error.into()),
+        Err(AccountError::Database(error)) => return Err(error.into()),
         Err(_) => return Ok(false),
     }
     Ok(true)

@@ -10,7 +10,7 @@ use sqlx::PgPool;
 
 use super::{form::Form, operator::Operator};
 use crate::{
-    auth::{Secret, login::Logins},
+    auth::{Secret, login::LoginService},
     db,
     http::{ApiError, AppState, CommandContext, IdempotencyKey, IdempotencyStore, Keyed, ScanLimit},
     order::GroupCommit,
@@ -33,7 +33,7 @@ pub struct Console {
     /// Development: cookies may be sent in the clear.
     pub debug: bool,
     /// The door.
-    pub logins: Arc<Logins>,
+    pub logins: Arc<LoginService>,
     /// The settings of this server by their variables' names, secrets masked.
     pub configuration: Arc<[(String, String)]>,
     /// Since when this server runs.

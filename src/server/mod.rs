@@ -23,7 +23,7 @@ use utoipa_axum::{
 };
 
 use crate::{
-    auth::{Keyring, Secret, login::Logins},
+    auth::{Keyring, Secret, login::LoginService},
     category,
     config::{HttpSettings, RateLimit, RedisSettings},
     console::{self, Console},
@@ -136,7 +136,7 @@ pub fn app(
         queues: Queues::new(redis)?,
         secret,
         debug: http.debug,
-        logins: Arc::new(Logins::new(state.database.pool.clone())),
+        logins: Arc::new(LoginService::new(state.database.pool.clone())),
         configuration,
         started: SystemTime::now().into(),
     };

@@ -17,8 +17,8 @@ use crate::{
     auth::{
         Account, AccountFields, Role,
         account::{self, Filter},
+        accounts::{self, AccountError},
         password,
-        register::{self, NotDone},
     },
     console::{
         audit::{self, Entry},
@@ -136,7 +136,7 @@ async fn create(State(db): State<PgPool>, me: Superuser, mut form: Form) -> Resu
     if form.is_good() {
         let hash = password::hash(&new_password::of(&form)).await?;
         let mut tx = db.begin().await?;
-        match register::create(&mut tx, &fields, &hash, &me.0.caller.audit_context()).await {
+        match accounts::create(&mut tx, &fields, &hash, &me.0.caller.audit_context()).await {
             Ok(_) => {
                 db::commit(tx).await?;
                 return Ok(redirect_with_flash(SECTION, "created"));
@@ -192,16 +192,16 @@ async fn change(
         let mut tx = db.begin().await?;
         let edit = Edit::new(&mut form, FIELDS);
         let fields_of = |before: &Account| edited(&edit, &fields, before);
-        let changed = register::change(&mut tx, id, fields_of, &audit_context).await;
+        let changed = accounts::change(&mut tx, id, fields_of, &audit_context).await;
         match changed {
             Ok(account) => {
                 if let Some(hash) = hash {
-                    register::change_password(&mut tx, &account, &hash, None, &audit_context).await?;
+                    accounts::change_password(&mut tx, &account, &hash, None, &audit_context).await?;
                 }
                 db::commit(tx).await?;
                 return Ok(redirect_with_flash(SECTION, "saved"));
             }
-            Err(NotDone::Conflict) => {
+            Err(AccountError::Conflict) => {
                 drop(tx);
                 return conflict(&db, &me, id, form).await;
             }
@@ -212,9 +212,9 @@ async fn change(
 }
 
 /// The fields of an account, with those that were changed as they were typed.
-fn edited(edit: &Edit<'_>, typed: &AccountFields, before: &Account) -> Result<AccountFields, NotDone> {
+fn edited(edit: &Edit<'_>, typed: &AccountFields, before: &Account) -> Result<AccountFields, AccountError> {
     if !edit.permits(before) {
-        return Err(NotDone::Conflict);
+        return Err(AccountError::Conflict);
     }
     let fields = AccountFields {
         username: pick(edit.is_changed("username"), &typed.username, &before.username),
@@ -227,7 +227,7 @@ fn edited(edit: &Edit<'_>, typed: &AccountFields, before: &Account) -> Result<Ac
     if fields.faults().is_empty() {
         Ok(fields)
     } else {
-        Err(NotDone::Conflict)
+        Err(AccountError::Conflict)
     }
 }
 
@@ -266,7 +266,7 @@ async fn delete(
 ) -> Result<Response, ConsoleError> {
     let account = account::get(&db, id).await?.ok_or(ConsoleError::NotFound)?;
     let mut tx = db.begin().await?;
-    match register::delete(&mut tx, id, &me.0.caller.audit_context()).await {
+    match accounts::delete(&mut tx, id, &me.0.caller.audit_context()).await {
         Ok(_) => {
             db::commit(tx).await?;
             Ok(redirect_with_flash(SECTION, "deleted"))
@@ -322,12 +322,12 @@ async fn read(db: &PgPool, form: &mut Form) -> Result<AccountFields, ConsoleErro
 }
 
 /// Says why nothing was done.
-fn refuse(form: &mut Form, why: NotDone) -> Result<(), ConsoleError> {
+fn refuse(form: &mut Form, why: AccountError) -> Result<(), ConsoleError> {
     match why {
-        NotDone::Database(error) => return Err(error.into()),
-        NotDone::Gone => return Err(ConsoleError::NotFound),
-        NotDone::Taken => form.add_error("username", why.to_string()),
-        NotDone::LastSuperuser | NotDone::NotFirst | NotDone::Conflict => form.add_error("", why.to_string()),
+        AccountError::Database(error) => return Err(error.into()),
+        AccountError::NotFound => return Err(ConsoleError::NotFound),
+        AccountError::Taken => form.add_error("username", why.to_string()),
+        AccountError::LastSuperuser | AccountError::NotFirst | AccountError::Conflict => form.add_error("", why.to_string()),
     }
     Ok(())
 }

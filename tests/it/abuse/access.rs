@@ -1,4 +1,4 @@
-//! Logins, keys and queries of strangers, while people log in and clients read.
+//! LoginService, keys and queries of strangers, while people log in and clients read.
 
 use std::collections::HashMap;
 

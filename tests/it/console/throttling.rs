@@ -3,7 +3,7 @@
 use afforo::{
     auth::{
         Role,
-        login::{Credentials, Login, Logins, Visit},
+        login::{ClientInfo, Credentials, Login, LoginService},
     },
     config::{HttpSettings, RateSettings},
 };
@@ -117,13 +117,16 @@ async fn strangers_add_a_bounded_number_of_entries_and_then_a_count() {
         "insert into audit_log (at, action) select now() + interval '1 minute', 'login.failed' from generate_series(1, 239) n",
     )
     .await;
-    let servers = [Logins::new(app.pool.clone()), Logins::new(app.pool.clone())];
-    let fail = async |server: &Logins, number: u8| {
+    let servers = [
+        LoginService::new(app.pool.clone()),
+        LoginService::new(app.pool.clone()),
+    ];
+    let fail = async |server: &LoginService, number: u8| {
         let credentials = Credentials {
             username: "nobody".to_owned(),
             password: "a guess".into(),
         };
-        let visit = Visit {
+        let visit = ClientInfo {
             address: Some([192, 0, 2, number].into()),
             request_id: None,
             user_agent: String::new(),

@@ -1,26 +1,26 @@
-//! What is done to accounts, by which rules, and what is written down of it. The caller commits.
+//! Commands on accounts: rules, changes and audit entries. The caller commits.
 
 use sqlx::PgConnection;
 
 use super::{Account, AccountFields, PasswordHash, Role, TokenHash, account, session};
 use crate::audit::{self, AuditContext};
 
-/// Why nothing was done.
+/// Why a command failed.
 #[derive(Debug, thiserror::Error)]
-pub enum NotDone {
-    /// There is an account of that name.
+pub enum AccountError {
+    /// Another account has this username.
     #[error("That username is already taken.")]
     Taken,
-    /// Nobody could look after accounts any more.
+    /// No active superuser would be left.
     #[error("This is the last active superuser: make another one first.")]
     LastSuperuser,
-    /// There is no such account.
+    /// The account does not exist.
     #[error("There is no such account.")]
-    Gone,
-    /// There are accounts already, so none is the first.
+    NotFound,
+    /// The first account exists already.
     #[error("There are accounts already.")]
     NotFirst,
-    /// Somebody else has changed the same meanwhile.
+    /// A concurrent change conflicts with this one.
     #[error("This account was changed meanwhile.")]
     Conflict,
     /// The database failed.
@@ -28,7 +28,7 @@ pub enum NotDone {
     Database(sqlx::Error),
 }
 
-impl From<sqlx::Error> for NotDone {
+impl From<sqlx::Error> for AccountError {
     fn from(error: sqlx::Error) -> Self {
         if account::is_taken(&error) {
             Self::Taken
@@ -38,29 +38,29 @@ impl From<sqlx::Error> for NotDone {
     }
 }
 
-/// Makes an account.
+/// Creates an account.
 pub async fn create(
     tx: &mut PgConnection,
     fields: &AccountFields,
     password: &PasswordHash,
     audit_context: &AuditContext,
-) -> Result<Account, NotDone> {
+) -> Result<Account, AccountError> {
     let made = account::create(&mut *tx, fields, password).await?;
     let change = (None, Some(&made));
     audit::record(tx, audit_context, "account.created", Some(made.subject()), change).await?;
     Ok(made)
 }
 
-/// Makes the first account, which signs for itself.
+/// Creates the first account, which is its own actor in the audit log.
 pub async fn create_first(
     tx: &mut PgConnection,
     fields: &AccountFields,
     password: &PasswordHash,
     audit_context: &AuditContext,
-) -> Result<Account, NotDone> {
+) -> Result<Account, AccountError> {
     account::lock(&mut *tx).await?;
     if account::exist(&mut *tx).await? {
-        return Err(NotDone::NotFirst);
+        return Err(AccountError::NotFirst);
     }
     let made = account::create(&mut *tx, fields, password).await?;
     let audit_context = AuditContext {
@@ -79,22 +79,21 @@ pub async fn create_first(
     Ok(made)
 }
 
-/// Changes an account. One that is not active any more has no sessions either. `fields_of` makes the fields to write of the
-/// account as it is under the lock.
+/// Changes an account. Deactivating it ends its sessions. `fields_of` returns the new fields for the locked account.
 pub async fn change(
     tx: &mut PgConnection,
     id: i64,
-    fields_of: impl FnOnce(&Account) -> Result<AccountFields, NotDone>,
+    fields_of: impl FnOnce(&Account) -> Result<AccountFields, AccountError>,
     audit_context: &AuditContext,
-) -> Result<Account, NotDone> {
+) -> Result<Account, AccountError> {
     account::lock(&mut *tx).await?;
-    let before = account::get(&mut *tx, id).await?.ok_or(NotDone::Gone)?;
+    let before = account::get(&mut *tx, id).await?.ok_or(AccountError::NotFound)?;
     let fields = fields_of(&before)?;
     if fields.role != Role::Superuser || !fields.is_active {
         keep_a_superuser(tx, &before).await?;
     }
     let after = account::update(&mut *tx, id, &fields).await?;
-    let after = after.ok_or(NotDone::Gone)?;
+    let after = after.ok_or(AccountError::NotFound)?;
     if after != before {
         let change = (Some(&before), Some(&after));
         audit::record(
@@ -112,7 +111,7 @@ pub async fn change(
     Ok(after)
 }
 
-/// Gives an account another password, and ends its sessions, but for the one from which that is done.
+/// Changes the password, and ends all sessions except `kept`.
 pub async fn change_password(
     tx: &mut PgConnection,
     account: &Account,
@@ -126,14 +125,14 @@ pub async fn change_password(
     audit::record(tx, audit_context, "password.changed", subject, NOTHING).await
 }
 
-/// Deletes an account, with its sessions. What it has done stays written down under its name.
+/// Deletes an account with its sessions. Its audit entries stay.
 pub async fn delete(
     tx: &mut PgConnection,
     id: i64,
     audit_context: &AuditContext,
-) -> Result<Account, NotDone> {
+) -> Result<Account, AccountError> {
     account::lock(&mut *tx).await?;
-    let before = account::get(&mut *tx, id).await?.ok_or(NotDone::Gone)?;
+    let before = account::get(&mut *tx, id).await?.ok_or(AccountError::NotFound)?;
     keep_a_superuser(tx, &before).await?;
     account::delete(&mut *tx, id).await?;
     let change = (Some(&before), None);
@@ -148,16 +147,16 @@ pub async fn delete(
     Ok(before)
 }
 
-/// Refuses to lose the last one who can look after accounts. Accounts are locked, so none goes at the same time.
-async fn keep_a_superuser(tx: &mut PgConnection, account: &Account) -> Result<(), NotDone> {
+/// Fails if no other active superuser is left. The lock on accounts prevents concurrent changes.
+async fn keep_a_superuser(tx: &mut PgConnection, account: &Account) -> Result<(), AccountError> {
     let is_one = account.role == Role::Superuser && account.is_active;
     if is_one && !account::is_dispensable(tx, account.id).await? {
-        return Err(NotDone::LastSuperuser);
+        return Err(AccountError::LastSuperuser);
     }
     Ok(())
 }
 
-/// Ends all sessions of an account, this one included.
+/// Ends all sessions of an account.
 pub async fn log_out_everywhere(
     tx: &mut PgConnection,
     account: &Account,
@@ -182,5 +181,5 @@ pub async fn end_session(
     audit::record(tx, audit_context, "session.ended", subject, NOTHING).await
 }
 
-/// There is nothing to tell but that it was done.
+/// An audit entry without a record before or after.
 pub(super) const NOTHING: (Option<&()>, Option<&()>) = (None, None);

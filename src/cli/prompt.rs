@@ -1,4 +1,4 @@
-//! What the subcommands about accounts share: the database, and questions.
+//! Prompts and the database connection of the subcommands for accounts.
 
 use std::io::{self, BufRead, Write};
 
@@ -8,7 +8,7 @@ use sqlx::PgConnection;
 use super::{Failure, Settings};
 use crate::{auth::password, db};
 
-/// Connects, and makes sure that there are accounts to be made.
+/// Connects, and checks that the schema has accounts.
 pub(super) async fn connect(settings: &Settings) -> Result<PgConnection, Failure> {
     use sqlx::Connection;
     let options = db::connect_options(settings.database.url()?)?;

@@ -1,49 +1,49 @@
-//! Attempts to log in. Each is counted before its password is looked at, so that many guesses at a time are as many as one
-//! after another; one that succeeds counts no more.
+//! The throttle of logins. Each attempt is counted before its password is checked, so that parallel guesses count like
+//! sequential ones. A successful login deletes its attempts.
 
 use sqlx::{PgConnection, PgExecutor};
 
 use redis_rate_limit::client_key;
 
-/// Attempts in 15 minutes from an address, for a username from an address, and for a username from everywhere. The last does
-/// not hold back an address from which somebody has logged in under that name lately: strangers could keep them out.
-const OF_ADDRESS: i32 = 20;
-const OF_BOTH: i32 = 5;
-const OF_USERNAME: i32 = 50;
+/// Attempts in 15 minutes: from an address, for a username from an address, and for a username from all addresses. The last
+/// limit spares addresses from which the account logged in recently. Otherwise strangers could lock its owner out.
+const ADDRESS_LIMIT: i32 = 20;
+const PAIR_LIMIT: i32 = 5;
+const USERNAME_LIMIT: i32 = 50;
 
-/// What is counted where the address of a client is not known.
+/// The key of clients whose address is unknown.
 pub const UNKNOWN: &str = "unknown";
 
-/// Addresses from which an account is known to log in, at most: beyond it PostgreSQL is asked each time.
-const MOST_KNOWN_ADDRESSES: i64 = 1000;
+/// Maximum number of known addresses of an account. With more, PostgreSQL decides each attempt.
+const MAX_KNOWN_ADDRESSES: i64 = 1000;
 
-/// Whether a password may be looked at.
+/// Whether a password may be checked.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Attempt {
-    /// It may, and it was counted.
+    /// It may. The attempt was counted.
     Counted {
-        /// Whether the account has logged in from this address lately.
+        /// Whether the account logged in from this address recently.
         is_known: bool,
     },
-    /// There were too many.
-    KeyError(Throttle),
+    /// There were too many attempts.
+    Throttled(Throttle),
 }
 
-/// What holds back an attempt: the seconds until one more may follow, for each bound that was reached.
+/// The limits that an attempt exceeds, with the seconds until the next attempt is allowed.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Throttle {
-    /// For the address.
+    /// The limit of the address.
     pub address: Option<i64>,
-    /// For the username from the address.
+    /// The limit of the username from the address.
     pub pair: Option<i64>,
-    /// For the username from everywhere else than `known_addresses`.
+    /// The limit of the username from other addresses than `known_addresses`.
     pub username: Option<i64>,
-    /// From where the account has logged in lately, as attempts are counted; unknown where those are too many.
+    /// Keys of the addresses from which the account logged in recently. None if there are too many.
     pub known_addresses: Option<Vec<String>>,
 }
 
 impl Throttle {
-    /// The seconds until one more attempt may follow.
+    /// The seconds until the next attempt is allowed.
     #[must_use]
     pub fn seconds(&self) -> i64 {
         self.address
@@ -54,11 +54,11 @@ impl Throttle {
     }
 }
 
-/// Counts an attempt, unless there were too many. The caller commits before the password is looked at.
+/// Counts an attempt unless a limit is exceeded. The caller commits before the password is checked.
 ///
-/// `address` is an IPv4 address or an IPv6 network, or what is said where there is none.
+/// `address` is an IPv4 address, an IPv6 network, or [`UNKNOWN`].
 pub async fn count(connection: &mut PgConnection, username: &str, address: &str) -> sqlx::Result<Attempt> {
-    // Whoever counts the same attempts waits, so that none is counted twice or missed. Always in this order.
+    // Locks serialise attempts with the same key, so that each is counted once. The order of locks is fixed.
     for (kind, key) in [("address", address), ("username", username)] {
         sqlx::query!(
             "select pg_advisory_xact_lock(hashtext($1), hashtext($2))",
@@ -97,9 +97,9 @@ pub async fn count(connection: &mut PgConnection, username: &str, address: &str)
            from free"#,
         username,
         address,
-        OF_ADDRESS,
-        OF_BOTH,
-        OF_USERNAME,
+        ADDRESS_LIMIT,
+        PAIR_LIMIT,
+        USERNAME_LIMIT,
         address != UNKNOWN
     )
     .fetch_one(&mut *connection)
@@ -114,7 +114,7 @@ pub async fn count(connection: &mut PgConnection, username: &str, address: &str)
         if throttle.username.is_some() {
             throttle.known_addresses = known_addresses(&mut *connection, username).await?;
         }
-        return Ok(Attempt::KeyError(throttle));
+        return Ok(Attempt::Throttled(throttle));
     }
     sqlx::query!(
         "insert into login_attempt (username, address, at) values ($1, $2, clock_timestamp())",
@@ -128,7 +128,7 @@ pub async fn count(connection: &mut PgConnection, username: &str, address: &str)
     })
 }
 
-/// From where the account of a username has logged in lately; `None` where those are too many.
+/// Keys of the addresses from which an account logged in recently; `None` if there are too many.
 async fn known_addresses(connection: &mut PgConnection, username: &str) -> sqlx::Result<Option<Vec<String>>> {
     let found = sqlx::query_scalar!(
         r#"select distinct l.address as "address!" from account a join audit_log l on l.subject = 'account:' || a.id
@@ -136,11 +136,11 @@ async fn known_addresses(connection: &mut PgConnection, username: &str) -> sqlx:
                and l.address is not null
            limit $2"#,
         username,
-        MOST_KNOWN_ADDRESSES
+        MAX_KNOWN_ADDRESSES
     )
     .fetch_all(connection)
     .await?;
-    let all_are_found = i64::try_from(found.len()).is_ok_and(|found| found < MOST_KNOWN_ADDRESSES);
+    let all_are_found = i64::try_from(found.len()).is_ok_and(|found| found < MAX_KNOWN_ADDRESSES);
     let keys = found
         .iter()
         .filter_map(|address| address.parse().ok())
@@ -148,8 +148,8 @@ async fn known_addresses(connection: &mut PgConnection, username: &str) -> sqlx:
     Ok(all_are_found.then(|| keys.collect()))
 }
 
-/// Takes back the latest attempt: its password was not looked at after all.
-pub async fn take_back(db: impl PgExecutor<'_>, username: &str, address: &str) -> sqlx::Result<()> {
+/// Deletes the latest attempt, because its password was not checked.
+pub async fn uncount(db: impl PgExecutor<'_>, username: &str, address: &str) -> sqlx::Result<()> {
     sqlx::query!(
         "delete from login_attempt
          where id = (select max(id) from login_attempt where username = $1 and address = $2)",
@@ -161,7 +161,7 @@ pub async fn take_back(db: impl PgExecutor<'_>, username: &str, address: &str) -
     .map(drop)
 }
 
-/// Forgets the attempts of a username from an address: one has succeeded.
+/// Deletes the attempts of a username from an address after a successful login.
 pub async fn forget(db: impl PgExecutor<'_>, username: &str, address: &str) -> sqlx::Result<()> {
     sqlx::query!(
         "delete from login_attempt where username = $1 and address = $2",
@@ -173,8 +173,8 @@ pub async fn forget(db: impl PgExecutor<'_>, username: &str, address: &str) -> s
     .map(drop)
 }
 
-/// Forgets attempts that hold back nobody any more.
-pub async fn forget_old(db: impl PgExecutor<'_>) -> sqlx::Result<()> {
+/// Deletes attempts that are older than the window.
+pub async fn delete_expired(db: impl PgExecutor<'_>) -> sqlx::Result<()> {
     sqlx::query!(
         "delete from login_attempt where id in (
              select id from login_attempt where at < now() - interval '15 minutes' limit 1000 for update skip locked)"
