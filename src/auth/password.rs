@@ -1,4 +1,4 @@
-//! Passwords: what makes one good enough, and its hash, which is all that is kept of it.
+//! Password rules and hashes.
 
 use std::{
     fmt,
@@ -12,90 +12,40 @@ use argon2::{
 };
 use secrecy::{ExposeSecret, SecretString};
 use tokio::{sync::Semaphore, task::spawn_blocking};
+use zxcvbn::{Score, zxcvbn};
 
-/// Characters that a password has at least.
-const SHORTEST: usize = 10;
-/// Bytes that it has at most.
-const LONGEST: usize = 1024;
-/// Passwords that are hashed or may wait for it, by [`Queue`].
-const MOST_UNKNOWN: usize = 48;
-const MOST_KNOWN: usize = 16;
+/// Minimum length in characters.
+const MIN_CHARS: usize = 10;
+/// Maximum length in bytes.
+const MAX_BYTES: usize = 1024;
+/// Maximum number of passwords that are hashed or wait, by [`Queue`].
+const MAX_UNKNOWN: usize = 48;
+const MAX_KNOWN: usize = 16;
 
-/// Those of the commonest passwords that are long enough to get this far.
-const COMMONEST: [&str; 48] = [
-    "0123456789",
-    "0987654321",
-    "1111111111",
-    "1122334455",
-    "11111111111",
-    "12345678910",
-    "1234567890",
-    "12345678900",
-    "123456789a",
-    "1234567890q",
-    "1234512345",
-    "1q2w3e4r5t",
-    "1q2w3e4r5t6y",
-    "1qaz2wsx3edc",
-    "9876543210",
-    "a123456789",
-    "abc1234567",
-    "abcdefghij",
-    "administrator",
-    "admin12345",
-    "admin123456",
-    "asdfghjkl123",
-    "asdfghjkl;",
-    "basketball",
-    "bismillah1",
-    "changeme123",
-    "changeme1234",
-    "christopher",
-    "iloveyou12",
-    "iloveyou123",
-    "letmein123",
-    "letmein1234",
-    "loveyou123",
-    "manchester",
-    "passw0rd123",
-    "password01",
-    "password12",
-    "password123",
-    "password1234",
-    "password12345",
-    "password123!",
-    "princess123",
-    "q1w2e3r4t5",
-    "q1w2e3r4t5y6",
-    "qwerty12345",
-    "qwerty123456",
-    "qwertyuiop",
-    "welcome123",
-];
-
-/// A password that nobody has, hashed as all are: whoever names an account that does not exist waits for it as long.
-const NOBODYS: &str =
+/// The hash of a password that no account has. Checking it takes as long as for an account that exists.
+const DUMMY_HASH: &str =
     "$argon2id$v=19$m=19456,t=2,p=1$Ys6UZ0Q0kQjsZJv8w8g93A$YkRQ3YRGqCHqKFHNUa8Es5D74lkx74b2dcaOptZAFjU";
 
-/// Says what is wrong with a new password, a sentence each; nothing, if it is good enough.
+/// The rules that a new password breaks, one sentence each.
 #[must_use]
 pub fn weaknesses(password: &SecretString, username: &str, email: &str) -> Vec<&'static str> {
     let password = password.expose_secret();
     let lower = password.to_lowercase();
     let is = |text: &str| !text.is_empty() && text.to_lowercase() == lower;
+    let (is_short, is_long) = (password.chars().count() < MIN_CHARS, password.len() > MAX_BYTES);
     let rules = [
         (
-            password.chars().count() < SHORTEST,
+            is_short,
             "This password is too short: it needs at least 10 characters.",
         ),
         (
-            password.len() > LONGEST,
+            is_long,
             "This password is too long: it may have at most 1024 bytes.",
         ),
         (is(username), "This password is the username."),
         (is(email), "This password is the email address."),
         (
-            COMMONEST.contains(&lower.as_str()),
+            !is_short && !is_long && is_guessable(password, username, email),
             "This password is one of the commonest: it would be guessed first.",
         ),
     ];
@@ -103,18 +53,23 @@ pub fn weaknesses(password: &SecretString, username: &str, email: &str) -> Vec<&
     broken.map(|(_, sentence)| sentence).collect()
 }
 
-/// What is kept of a password: an Argon2id hash, as a text that names its parameters and its salt.
+/// Whether a guesser who knows the account and common passwords finds it within a million guesses.
+fn is_guessable(password: &str, username: &str, email: &str) -> bool {
+    zxcvbn(password, &[username, email]).score() < Score::Two
+}
+
+/// The stored form of a password: an Argon2id hash, as text with its parameters and salt.
 #[derive(Clone)]
 pub struct PasswordHash(String);
 
 impl PasswordHash {
-    /// As it stands in its column.
+    /// Reads the column.
     #[must_use]
     pub fn of_column(text: String) -> Self {
         Self(text)
     }
 
-    /// For its column.
+    /// The value of the column.
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0
@@ -127,23 +82,23 @@ impl fmt::Debug for PasswordHash {
     }
 }
 
-/// Why a password was neither hashed nor compared.
+/// Why a password was not hashed or checked.
 #[derive(Debug, thiserror::Error)]
 pub enum HashError {
-    /// Too many wait for that already.
+    /// Too many passwords wait already.
     #[error("too many passwords wait to be hashed")]
     Busy,
-    /// It could not be done.
+    /// Hashing failed.
     #[error("a password could not be hashed: {0}")]
     Failed(String),
 }
 
-/// Who waits for a password to be hashed. Each has places of its own, so that strangers cannot take those of others.
+/// The queue of a password. Each queue has its own limit, so that unknown clients cannot block known ones.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Queue {
-    /// Who is logged in, or logs in from an address from which the account has logged in lately.
+    /// Clients that are logged in, or whose address the account used recently.
     Known,
-    /// Anyone else.
+    /// All other clients.
     Unknown,
 }
 
@@ -159,18 +114,18 @@ pub async fn hash(password: &SecretString) -> Result<PasswordHash, HashError> {
     hashed.await?
 }
 
-/// Whether `password` is the one with this hash. It is no one's where there is no hash, and that takes as long.
+/// Whether `password` has this hash. Without a hash the answer is no, after the same time.
 pub async fn is_password(
     password: &SecretString,
     hash: Option<PasswordHash>,
     queue: Queue,
 ) -> Result<bool, HashError> {
-    if password.expose_secret().len() > LONGEST {
+    if password.expose_secret().len() > MAX_BYTES {
         return Ok(false);
     }
     let password = password.clone();
     let compared = THREADS.run(queue, move || {
-        let text = hash.as_ref().map_or(NOBODYS, PasswordHash::as_str);
+        let text = hash.as_ref().map_or(DUMMY_HASH, PasswordHash::as_str);
         let parsed = phc::PasswordHash::new(text).map_err(|error| HashError::Failed(error.to_string()))?;
         let verified = Argon2::default().verify_password(password.expose_secret().as_bytes(), &parsed);
         Ok(verified.is_ok() && hash.is_some())
@@ -178,17 +133,17 @@ pub async fn is_password(
     compared.await?
 }
 
-/// One core is left to everything else, where there are several.
+/// One core stays free for other work, if there are several.
 static THREADS: LazyLock<Threads> = LazyLock::new(|| {
     let cores = thread::available_parallelism().map_or(1, usize::from);
     Threads::new(cores.saturating_sub(1).max(1))
 });
 
-/// Threads beside the runtime for what keeps a core busy for a while, and the queues of those that wait for one.
+/// Threads for hashing beside the runtime, with their queues.
 struct Threads {
     free: Arc<Semaphore>,
-    /// Held by an unknown caller that is at work or next: there are as many as threads, so that a known caller waits for the
-    /// work that is under way, never for the queue of unknown callers.
+    /// Held by unknown callers that run or are next, one for each thread. So a known caller waits for running work only, not
+    /// for the queue of unknown callers.
     unknown_front: Arc<Semaphore>,
     unknown_places: Arc<Semaphore>,
     known_places: Arc<Semaphore>,
@@ -200,8 +155,8 @@ impl Threads {
         Self {
             free: permits(count),
             unknown_front: permits(count),
-            unknown_places: permits(MOST_UNKNOWN),
-            known_places: permits(MOST_KNOWN),
+            unknown_places: permits(MAX_UNKNOWN),
+            known_places: permits(MAX_KNOWN),
         }
     }
 
@@ -221,7 +176,7 @@ impl Threads {
             None => None,
         };
         let thread = self.free.clone().acquire_owned().await.map_err(busy)?;
-        // Whoever gives up waiting does not end the work, so the permits go with it.
+        // A caller that stops waiting does not stop the work, so the work holds the permits.
         let worked = spawn_blocking(move || {
             let done = work();
             drop((thread, front, place));
@@ -236,7 +191,7 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn a_hash_is_of_one_password_and_like_no_other() {
+    async fn hash_verifies_its_password_only() {
         let password = SecretString::from("correct horse battery");
         let (first, second) = (hash(&password).await.unwrap(), hash(&password).await.unwrap());
         assert_ne!(first.as_str(), second.as_str());
@@ -251,15 +206,15 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn nobodys_password_takes_what_all_take() {
+    async fn dummy_hash_has_the_parameters_of_a_real_one() {
         let parameters = |hash: &str| hash.rsplitn(3, '$').nth(2).map(str::to_owned);
         let made = hash(&"long enough".into()).await.unwrap();
-        assert_eq!(parameters(made.as_str()), parameters(NOBODYS));
-        assert_eq!(made.as_str().len(), NOBODYS.len());
+        assert_eq!(parameters(made.as_str()), parameters(DUMMY_HASH));
+        assert_eq!(made.as_str().len(), DUMMY_HASH.len());
     }
 
     #[test]
-    fn every_weakness_is_said() {
+    fn every_broken_rule_is_reported() {
         let said = |password: &str| weaknesses(&password.into(), "administrator", "me@shop.example");
         assert_eq!(said("a good one, this"), <[&str; 0]>::default());
         assert_eq!(said("ten chars!"), <[&str; 0]>::default());
@@ -278,14 +233,31 @@ mod tests {
                 "This password is one of the commonest: it would be guessed first."
             ]
         );
-        assert_eq!(said("Me@Shop.example"), ["This password is the email address."]);
-        assert_eq!(said(COMMONEST[7]).len(), 1);
-        let long = COMMONEST.iter().all(|password| password.len() >= SHORTEST);
-        assert!(long, "shorter ones are refused anyway");
+        assert_eq!(said("Me@Shop.example")[0], "This password is the email address.");
+        for common in [
+            "1234567890",
+            "9876543210",
+            "1111111111",
+            "password123",
+            "Password1234",
+            "passw0rd123",
+            "qwertyuiop",
+            "1q2w3e4r5t6y",
+            "1qaz2wsx3edc",
+            "iloveyou123",
+            "letmein1234",
+            "changeme123",
+            "asdfghjkl123",
+            "manchester",
+            "christopher",
+            "abcdefghij",
+        ] {
+            assert_eq!(said(common).len(), 1, "{common}");
+        }
     }
 
     #[tokio::test]
-    async fn known_callers_pass_unknown_ones_that_wait() {
+    async fn known_callers_overtake_waiting_unknown_ones() {
         let threads = Arc::new(Threads::new(1));
         let order = Arc::new(std::sync::Mutex::new(Vec::new()));
         let (release, released) = std::sync::mpsc::channel::<()>();
@@ -303,14 +275,14 @@ mod tests {
         };
         let mut running = vec![start(Queue::Unknown, "first", Some(released))];
         began.notified().await;
-        running.extend((1..MOST_UNKNOWN).map(|_| start(Queue::Unknown, "unknown", None)));
+        running.extend((1..MAX_UNKNOWN).map(|_| start(Queue::Unknown, "unknown", None)));
         while threads.unknown_places.available_permits() > 0 {
             tokio::task::yield_now().await;
         }
         let one_too_many = threads.run(Queue::Unknown, || ()).await;
         assert!(matches!(one_too_many, Err(HashError::Busy)));
         running.push(start(Queue::Known, "known", None));
-        while threads.known_places.available_permits() == MOST_KNOWN {
+        while threads.known_places.available_permits() == MAX_KNOWN {
             tokio::task::yield_now().await;
         }
         release.send(()).unwrap();
@@ -318,7 +290,7 @@ mod tests {
             task.await.unwrap().unwrap();
         }
         let order = order.lock().unwrap();
-        assert_eq!(order.len(), MOST_UNKNOWN + 1);
+        assert_eq!(order.len(), MAX_UNKNOWN + 1);
         assert_eq!(order[..2], ["first", "known"]);
     }
 }
