@@ -16,7 +16,7 @@ use crate::{
     db, store,
 };
 
-/// What `afforo apikey` is told.
+/// Arguments of `afforo apikey`.
 #[derive(Args, Debug)]
 pub(super) struct ApiKeys {
     #[command(subcommand)]

@@ -18,7 +18,7 @@ use crate::{
 /// How often a password that is not good enough is asked for again.
 const ATTEMPTS: u32 = 3;
 
-/// What `afforo changepassword` is told.
+/// Arguments of `afforo changepassword`.
 #[derive(Args, Debug)]
 pub(super) struct ChangePassword {
     /// Whose password; the name of whoever runs this, unless it is given

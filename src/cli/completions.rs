@@ -5,7 +5,7 @@ use clap_complete::Shell;
 
 use super::{Failure, print};
 
-/// What `afforo completions` is told.
+/// Arguments of `afforo completions`.
 #[derive(Args, Debug)]
 pub(super) struct Completions {
     /// The shell to complete for

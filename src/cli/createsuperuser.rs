@@ -15,7 +15,7 @@ use crate::{
     auth::{AccountFields, Role, account, accounts, password},
 };
 
-/// What `afforo createsuperuser` is told.
+/// Arguments of `afforo createsuperuser`.
 #[derive(Args, Debug)]
 pub(super) struct CreateSuperuser {
     /// Name to log in with, letters, digits and @ . + - _

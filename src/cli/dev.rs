@@ -13,7 +13,7 @@ use tokio::task::spawn_blocking;
 use super::{Failure, Settings, secret_key, seed, serve};
 use crate::{
     auth::{Secret, setup},
-    config::{ListenSettings, OverloadSettings, WorkerSettings, made_up_secret_key},
+    config::{CapacitySettings, ListenSettings, WorkerSettings, random_secret_key},
     seed::Plan,
     shutdown::Signals,
 };
@@ -22,7 +22,7 @@ use devstack::{self, DevstackError, Postgres, Redis};
 /// The database on the private PostgreSQL.
 const DATABASE: &str = "afforo";
 
-/// What `afforo dev` is told.
+/// Arguments of `afforo dev`.
 #[derive(Args, Debug)]
 pub(super) struct Dev {
     #[command(flatten)]
@@ -34,7 +34,7 @@ pub(super) struct Dev {
     #[arg(long, conflicts_with = "reset")]
     ephemeral: bool,
     #[command(flatten)]
-    overload: OverloadSettings,
+    capacity: CapacitySettings,
     #[command(flatten)]
     worker: WorkerSettings,
 }
@@ -50,8 +50,7 @@ impl Dev {
         let dir = data_dir()?;
         let servers = Servers::start(&self, &dir, &mut settings).await?;
         if makes_up_secret && !self.ephemeral {
-            settings.http.secret_key =
-                Some(devstack::load_or_create_secret(&dir, made_up_secret_key)?.into());
+            settings.http.secret_key = Some(devstack::load_or_create_secret(&dir, random_secret_key)?.into());
         }
         secret_key::check(&settings).await?;
         serve::migrate(&settings).await?;
@@ -61,7 +60,7 @@ impl Dev {
         let first = First::of(&settings).await?;
         banner(listener.local_addr()?, &servers, first)?;
         let worker = Some(&self.worker);
-        let served = serve::serve(&settings, &self.overload, listener, worker, shutdown).await;
+        let served = serve::serve(&settings, &self.capacity, listener, worker, shutdown).await;
         servers.stop().await;
         served
     }

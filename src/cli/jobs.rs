@@ -12,12 +12,12 @@ use crate::{
     db::Database,
     worker::{
         self, Queues,
-        dead_letters::{self, DeadLetter, Dropped, LetterId, RetryError},
+        dead_letters::{self, DeadLetter, DeadLetterId, Dropped, RetryError},
     },
 };
 use apalis_redis_queue::{Counts, QueueError};
 
-/// What `afforo jobs` is told.
+/// Arguments of `afforo jobs`.
 #[derive(Args, Debug)]
 #[command(
     after_help = "Exit codes: 0 done, 1 for a failure or an unknown id, 3 if Redis did not answer: then only what PostgreSQL has was shown, retried or dropped."
@@ -39,7 +39,7 @@ enum Command {
     Retry {
         /// Which of it, as `afforo jobs dead` shows it
         #[arg(value_name = "ID", required_unless_present = "all")]
-        ids: Vec<LetterId>,
+        ids: Vec<DeadLetterId>,
         /// All of it
         #[arg(long, conflicts_with = "ids")]
         all: bool,
@@ -48,7 +48,7 @@ enum Command {
     Drop {
         /// Which of it, as `afforo jobs dead` shows it
         #[arg(value_name = "ID", required = true)]
-        ids: Vec<LetterId>,
+        ids: Vec<DeadLetterId>,
     },
     /// Count what waits, runs and is dead
     #[command(visible_alias = "counts")]
@@ -106,7 +106,7 @@ async fn dead(db: &PgPool, queues: &Queues, as_json: bool) -> Result<ExitCode, F
     Ok(code)
 }
 
-async fn retry(db: &PgPool, queues: &Queues, ids: &[LetterId], all: bool) -> Result<ExitCode, Failure> {
+async fn retry(db: &PgPool, queues: &Queues, ids: &[DeadLetterId], all: bool) -> Result<ExitCode, Failure> {
     if all {
         let retried = dead_letters::retry_database(db).await?;
         let (jobs, code) = asked(dead_letters::retry_queues(queues).await);
@@ -132,7 +132,7 @@ async fn retry(db: &PgPool, queues: &Queues, ids: &[LetterId], all: bool) -> Res
     Ok(code)
 }
 
-async fn discard(db: &PgPool, queues: &Queues, ids: &[LetterId]) -> Result<ExitCode, Failure> {
+async fn discard(db: &PgPool, queues: &Queues, ids: &[DeadLetterId]) -> Result<ExitCode, Failure> {
     let mut code = ExitCode::SUCCESS;
     for id in ids {
         let said = match dead_letters::discard(db, queues, id).await {

@@ -1,4 +1,4 @@
-//! `/metrics`: what each room counts, under one roof.
+//! `/metrics`: the metrics of all modules.
 
 use tokio::net::TcpListener;
 
@@ -8,7 +8,7 @@ use crate::{
     http, order, server, telemetry, worker,
 };
 
-/// Opens `/metrics` where the settings ask for it; else nothing is counted.
+/// Opens `/metrics` if the settings have an address. Otherwise metrics are off.
 pub(super) async fn open(settings: &Settings, database: &Database) -> Result<(), Failure> {
     let Some(address) = settings.telemetry.metrics_addr.0 else {
         return Ok(());
@@ -23,7 +23,7 @@ pub(super) async fn open(settings: &Settings, database: &Database) -> Result<(),
     Ok(())
 }
 
-/// Every room that counts anything says what.
+/// Describes the metrics of all modules.
 fn describe_metrics() {
     db::describe_metrics();
     redis_rate_limit::describe_metrics();

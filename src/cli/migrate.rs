@@ -5,23 +5,23 @@ use std::{io::Write, process::ExitCode};
 use clap::Args;
 use sqlx::{Connection, PgConnection};
 
-use super::{Failure, Settings, patience::Patience};
+use super::{Failure, Settings, wait_for::WaitFor};
 use crate::db::{self, Migrated, Versions};
 
-/// What `afforo migrate` is told.
+/// Arguments of `afforo migrate`.
 #[derive(Args, Debug)]
 pub(super) struct Migrate {
     /// Change nothing; exit with 1 and name them if migrations are missing
     #[arg(long)]
     check: bool,
     #[command(flatten)]
-    patience: Patience,
+    wait_for: WaitFor,
 }
 
 impl Migrate {
     pub async fn run(self, settings: &Settings) -> Result<ExitCode, Failure> {
         let url = settings.database.url()?;
-        self.patience.wait(url).await?;
+        self.wait_for.wait(url).await?;
         let mut out = std::io::stdout();
         if self.check {
             let mut connection = PgConnection::connect_with(&db::connect_options(url)?).await?;

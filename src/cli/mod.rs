@@ -12,11 +12,11 @@ mod jobs;
 mod metrics;
 mod migrate;
 mod openapi;
-mod patience;
 mod prompt;
 mod secret_key;
 mod seed;
 mod serve;
+mod wait_for;
 mod worker;
 
 use std::{

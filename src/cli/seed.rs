@@ -16,7 +16,7 @@ use crate::{
     seed::{self, Plan, Progress},
 };
 
-/// What `afforo seed` is told.
+/// Arguments of `afforo seed`.
 #[derive(Args, Debug)]
 pub(super) struct Seed {
     /// Delete all data first, orders included; accounts, API keys and the audit log stay, and ids go on

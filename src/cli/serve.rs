@@ -7,9 +7,9 @@ use sqlx::{Connection, PgConnection};
 use tokio::{net::TcpListener, sync::Notify, time::timeout};
 use tokio_util::sync::CancellationToken;
 
-use super::{Failure, Settings, configuration, metrics, patience::Patience, secret_key, worker::outside};
+use super::{Failure, Settings, configuration, metrics, secret_key, wait_for::WaitFor};
 use crate::{
-    config::{ApiAuth, HttpSettings, ListenSettings, OverloadSettings, WorkerSettings},
+    config::{ApiAuth, CapacitySettings, HttpSettings, ListenSettings, WorkerSettings},
     db::{self, Database, Migrated, Versions},
     http::{AppState, ScanLimit},
     server::{self, Limits},
@@ -17,11 +17,10 @@ use crate::{
     worker,
 };
 
-/// How long the connections to the database may take to come back when everything has ended: what they were busy with was
-/// waited for before.
-const CLOSE_WITHIN: Duration = Duration::from_secs(3);
+/// How long the database pools may take to close after all requests and jobs have ended.
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(3);
 
-/// What `afforo serve` is told.
+/// Arguments of `afforo serve`.
 #[derive(Args, Debug)]
 pub(super) struct Serve {
     #[command(flatten)]
@@ -29,13 +28,13 @@ pub(super) struct Serve {
     /// Run the background worker in the same process
     #[arg(long)]
     with_worker: bool,
-    /// Bring the schema of the database up to date first
+    /// Apply migrations first
     #[arg(long)]
     migrate: bool,
     #[command(flatten)]
-    patience: Patience,
+    wait_for: WaitFor,
     #[command(flatten)]
-    overload: OverloadSettings,
+    capacity: CapacitySettings,
     #[command(flatten)]
     worker: WorkerSettings,
 }
@@ -46,7 +45,7 @@ impl Serve {
         let address = self.listen.address();
         settings.http.check_address(address)?;
         let url = settings.database.url()?;
-        self.patience.wait(url).await?;
+        self.wait_for.wait(url).await?;
         secret_key::check(&settings).await?;
         if self.migrate {
             migrate(&settings).await?;
@@ -56,11 +55,11 @@ impl Serve {
         let worker = self.with_worker.then_some(&self.worker);
         let shutdown = signals.graceful();
         let listener = bind(address).await?;
-        serve(&settings, &self.overload, listener, worker, shutdown).await
+        serve(&settings, &self.capacity, listener, worker, shutdown).await
     }
 }
 
-/// Migrates, and logs what there was to do.
+/// Applies migrations, and logs the result.
 pub(super) async fn migrate(settings: &Settings) -> Result<(), Failure> {
     match db::migrate(settings.database.url()?).await? {
         Migrated::Applied(migrations) => tracing::info!(migrations, "schema brought up to date"),
@@ -70,7 +69,7 @@ pub(super) async fn migrate(settings: &Settings) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Says what is wrong with the schema, as far as the database can be asked: a server starts without it.
+/// Warns about a schema that does not match. A server also starts while the database is down.
 async fn compare_schema(url: String) {
     let compared = async {
         let mut connection = PgConnection::connect_with(&db::connect_options(&url)?).await?;
@@ -85,11 +84,11 @@ async fn compare_schema(url: String) {
             }
             warn_of_newer(&unknown);
         }
-        Err(error) => tracing::warn!(%error, "the database does not answer; serving goes on until it does"),
+        Err(error) => tracing::warn!(%error, "the database does not answer; requests fail until it does"),
     }
 }
 
-/// A newer schema is served on: migrations are made to be safe beside the release before.
+/// A newer schema is fine: each migration works with the release before.
 fn warn_of_newer(unknown: &[String]) {
     if !unknown.is_empty() {
         let unknown = unknown.join(", ");
@@ -97,14 +96,14 @@ fn warn_of_newer(unknown: &[String]) {
     }
 }
 
-/// Closes the connections to the database, in bounded time.
+/// Closes the database pools, in bounded time.
 pub(super) async fn close(database: &Database) {
-    if timeout(CLOSE_WITHIN, database.close()).await.is_err() {
+    if timeout(CLOSE_TIMEOUT, database.close()).await.is_err() {
         tracing::warn!("some connections to the database are still busy");
     }
 }
 
-/// Says so wherever anybody may change everything: what is wanted on a developer's machine may have been forgotten elsewhere.
+/// Warns if the API needs no key: intended for development, a mistake elsewhere.
 fn warn_if_open(http: &HttpSettings, address: SocketAddr) {
     if http.api_auth() == ApiAuth::Off {
         let why = match http.api_auth.0 {
@@ -112,28 +111,31 @@ fn warn_if_open(http: &HttpSettings, address: SocketAddr) {
             None => "DEBUG is on",
         };
         tracing::warn!(
-            "the API is open, since {why}: whoever reaches {address} may change stock, prices and orders"
+            "the API is open, because {why}: every client that reaches {address} can change stock, prices and orders"
         );
     }
 }
 
-/// Takes the address; requests wait from now on.
+/// Binds the address. Connections wait from now on.
 pub(super) async fn bind(address: SocketAddr) -> Result<TcpListener, Failure> {
     TcpListener::bind(address).await.map_err(|error| {
         format!("cannot listen on {address}: {error}; is another server running there?").into()
     })
 }
 
-/// Serves until `shutdown`, with a worker if it is given the settings of one.
+/// Serves until `shutdown`, with a worker if `worker` has its settings.
 pub(super) async fn serve(
     settings: &Settings,
-    overload: &OverloadSettings,
+    capacity: &CapacitySettings,
     listener: TcpListener,
     worker: Option<&WorkerSettings>,
     shutdown: CancellationToken,
 ) -> Result<(), Failure> {
     let worker = worker
-        .map(|worker| Ok::<_, Failure>((worker.concurrency, outside(&worker.delivery)?)))
+        .map(|settings| {
+            let notifiers = worker::Notifiers::from_settings(&settings.delivery)?;
+            Ok::<_, Failure>((settings.concurrency, notifiers))
+        })
         .transpose()?;
     let sizes = &settings.database;
     let database = Database::new(sizes.url()?, sizes.database_pool_size, sizes.placement_pool_size)?;
@@ -146,21 +148,21 @@ pub(super) async fn serve(
         stop: Arc::new(Stop::on(shutdown.clone())),
         scans: ScanLimit::default(),
     };
-    let limits = Limits::new(overload, sizes.database_pool_size);
+    let limits = Limits::new(capacity, sizes.database_pool_size);
     let configuration = configuration::effective(settings)?.into();
     let app = server::app(state, &settings.http, &settings.redis, limits, configuration)?;
     let address = listener.local_addr()?;
     warn_if_open(&settings.http, address);
     tracing::info!("listening on http://{address}");
 
-    // Whichever ends first ends the other.
+    // The first to end stops the other.
     let server = async {
         let outcome = server::run(listener, app).await;
         shutdown.cancel();
         outcome.map_err(Failure::from)
     };
     let worker = async {
-        let Some((concurrency, outside)) = worker else {
+        let Some((concurrency, notifiers)) = worker else {
             return Ok(());
         };
         let db = database.pool.clone();
@@ -168,7 +170,7 @@ pub(super) async fn serve(
             db,
             &settings.redis,
             concurrency,
-            outside,
+            notifiers,
             order_confirmed,
             shutdown.clone(),
         )

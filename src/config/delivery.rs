@@ -59,7 +59,7 @@ pub struct DeliverySettings {
 
 /// What keeps confirmations from being delivered, known at the start.
 #[derive(Debug, thiserror::Error)]
-pub enum DeliveryError {
+pub enum DeliverySettingsError {
     /// E-mail cannot go out like that.
     #[error(transparent)]
     Email(#[from] EmailError),
@@ -73,12 +73,12 @@ pub enum DeliveryError {
 
 impl DeliverySettings {
     /// How e-mail goes out; `None` unless somebody is to get it.
-    pub fn email(&self) -> Result<Option<Email>, DeliveryError> {
+    pub fn email(&self) -> Result<Option<Email>, DeliverySettingsError> {
         if self.confirmation_email_to.trim().is_empty() {
             return Ok(None);
         }
         let encryption = match (self.email_use_tls, self.email_use_ssl) {
-            (true, true) => return Err(DeliveryError::BothEncryptions),
+            (true, true) => return Err(DeliverySettingsError::BothEncryptions),
             (true, false) => Encryption::StartTls,
             (false, true) => Encryption::Tls,
             (false, false) => Encryption::None,
@@ -100,7 +100,7 @@ impl DeliverySettings {
     }
 
     /// Where webhooks go; `None` unless there is a URL.
-    pub fn webhook(&self) -> Result<Option<Webhook>, DeliveryError> {
+    pub fn webhook(&self) -> Result<Option<Webhook>, DeliverySettingsError> {
         let (mut url, mut secret) = (self.webhook_url.clone(), self.webhook_secret.clone());
         unset_if_blank(&mut url);
         unset_if_blank(&mut secret);

@@ -4,9 +4,9 @@
 //! Names and meanings are those that operators of the original know.
 
 mod access;
+mod capacity;
 mod delivery;
 mod names;
-mod overload;
 mod rates;
 mod telemetry;
 
@@ -20,9 +20,9 @@ use sqlx::postgres::PgConnectOptions;
 use redis_rate_limit::TrustedProxies;
 
 pub use access::{ApiAuth, ApiAuthSetting, NotAnApiAuth};
-pub use delivery::{DeliveryError, DeliverySettings};
+pub use capacity::CapacitySettings;
+pub use delivery::{DeliverySettings, DeliverySettingsError};
 pub use names::{AllowedHosts, AllowedOrigins, NeverMatches};
-pub use overload::OverloadSettings;
 pub use rates::{NotARateLimit, RateLimit, RateSettings};
 pub use telemetry::{LogSettings, MetricsAddress, TelemetrySettings};
 
@@ -203,7 +203,7 @@ impl HttpSettings {
             return Ok(());
         }
         if self.debug {
-            self.secret_key = Some(made_up_secret_key().into());
+            self.secret_key = Some(random_secret_key().into());
             return Ok(());
         }
         let key = self.secret_key.as_ref().map(|key| key.expose_secret().trim());
@@ -217,7 +217,7 @@ impl HttpSettings {
 
 /// A secret key that nobody knows.
 #[must_use]
-pub fn made_up_secret_key() -> String {
+pub fn random_secret_key() -> String {
     let letters = rand::rng().sample_iter(Alphanumeric).take(50);
     letters.map(char::from).collect()
 }

@@ -1,19 +1,19 @@
-//! How long to wait before a message is sent again.
+//! The pauses between attempts to deliver a message.
 
 use std::time::Duration;
 
 use rand::Rng;
 
-use super::Again;
+use super::RetryPolicy;
 
-/// Attempts and the pauses between them.
+/// The number of attempts and the pauses between them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Backoff {
-    /// After the first failure. Each further pause is four times as long.
+    /// Pause after the first failure. Each further pause is four times as long.
     pub first: Duration,
-    /// No pause is longer, not even one that the receiver asks for.
+    /// Longest pause, also if the receiver asks for a longer one.
     pub longest: Duration,
-    /// How often a message is sent before it is given up.
+    /// Attempts after which a delivery is dead.
     pub attempts: i32,
 }
 
@@ -31,18 +31,18 @@ impl Default for Backoff {
 impl Backoff {
     /// The pause after attempt number `attempt` failed; `None` if that was the last.
     ///
-    /// It is up to a fifth shorter or longer than the rule says, so that what failed together does not come back together.
+    /// A random factor between 0.8 and 1.2 spreads messages that failed at the same time.
     #[must_use]
-    pub fn pause(&self, attempt: i32, again: Again) -> Option<Duration> {
-        if attempt >= self.attempts || again == Again::Never {
+    pub fn pause(&self, attempt: i32, retry: RetryPolicy) -> Option<Duration> {
+        if attempt >= self.attempts || retry == RetryPolicy::Never {
             return None;
         }
         let times = 4_u32.saturating_pow(u32::try_from(attempt - 1).unwrap_or(0));
         let pause = self.first.saturating_mul(times).min(self.longest);
         let pause = pause.mul_f64(rand::rng().random_range(0.8..1.2));
-        Some(match again {
-            Again::After(asked) => pause.max(asked.min(self.longest)),
-            Again::Later | Again::Never => pause,
+        Some(match retry {
+            RetryPolicy::After(asked) => pause.max(asked.min(self.longest)),
+            RetryPolicy::Later | RetryPolicy::Never => pause,
         })
     }
 }
@@ -52,10 +52,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn pauses_grow_to_the_longest_and_end_after_the_last_attempt() {
+    fn pauses_grow_and_end_after_the_last_attempt() {
         let backoff = Backoff::default();
         let within = |attempt, seconds: u64| {
-            let pause = backoff.pause(attempt, Again::Later).unwrap();
+            let pause = backoff.pause(attempt, RetryPolicy::Later).unwrap();
             let rule = Duration::from_secs(seconds);
             assert!(
                 pause >= rule.mul_f64(0.79) && pause <= rule.mul_f64(1.21),
@@ -65,22 +65,22 @@ mod tests {
         for (attempt, seconds) in [(1, 10), (2, 40), (3, 160), (6, 10_240), (7, 21_600), (9, 21_600)] {
             within(attempt, seconds);
         }
-        assert_eq!(backoff.pause(10, Again::Later), None);
-        assert_eq!(backoff.pause(1, Again::Never), None);
+        assert_eq!(backoff.pause(10, RetryPolicy::Later), None);
+        assert_eq!(backoff.pause(1, RetryPolicy::Never), None);
     }
 
     #[test]
-    fn a_receiver_may_ask_for_a_longer_pause_within_reason() {
+    fn receiver_can_ask_for_a_longer_pause_up_to_the_longest() {
         let backoff = Backoff::default();
         let asked = |seconds| {
             backoff
-                .pause(1, Again::After(Duration::from_secs(seconds)))
+                .pause(1, RetryPolicy::After(Duration::from_secs(seconds)))
                 .unwrap()
         };
         assert_eq!(asked(600), Duration::from_mins(10));
         assert!(
             asked(1) >= Duration::from_secs(8),
-            "never sooner than the rule says"
+            "never shorter than the backoff"
         );
         assert_eq!(asked(1_000_000), Duration::from_hours(6));
     }

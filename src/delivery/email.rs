@@ -1,4 +1,4 @@
-//! E-mail by SMTP, each on a connection of its own.
+//! E-mail by SMTP, with one connection for each message.
 
 use std::time::Duration;
 
@@ -17,67 +17,69 @@ use lettre::{
 use rustls::pki_types::ServerName;
 use secrecy::{ExposeSecret, SecretString};
 
-use super::{Again, Undelivered};
+use super::{DeliveryError, RetryPolicy};
 
-/// How long a server may take to say goodbye, after it has taken a letter.
-const GOODBYE: Duration = Duration::from_secs(5);
+/// How long the server may take to answer QUIT after it accepted a message.
+const QUIT_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// How e-mail gets to its server, and from whom to whom it goes.
+/// SMTP server, sender and recipients.
 #[derive(Clone, Debug)]
 pub struct EmailConfig {
     /// Name or address of the SMTP server.
     pub host: String,
-    /// Its port.
+    /// Port of the server.
     pub port: u16,
-    /// Who we are to it; anonymous if blank.
+    /// User name; no login if blank.
     pub user: String,
-    /// Our password there.
+    /// Password of the user.
     pub password: SecretString,
-    /// How the connection is kept secret.
+    /// Encryption of the connection.
     pub encryption: Encryption,
-    /// How long a delivery may take.
+    /// Timeout of a delivery.
     pub timeout: Duration,
-    /// The sender.
+    /// Sender address.
     pub from: String,
-    /// Who is told of confirmed orders: addresses, comma-separated.
+    /// Recipient addresses, comma-separated.
     pub to: String,
 }
 
-/// How a connection to an SMTP server is kept secret.
+/// Encryption of a connection to an SMTP server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Encryption {
-    /// Not at all.
+    /// None.
     None,
-    /// By STARTTLS, and not without.
+    /// Required STARTTLS.
     StartTls,
-    /// By TLS from the first byte.
+    /// TLS from the first byte.
     Tls,
 }
 
 /// Why e-mail cannot be set up.
 #[derive(Debug, thiserror::Error)]
 pub enum EmailError {
-    /// The sender is no address.
-    #[error("DEFAULT_FROM_EMAIL is no address such as `Shop <shop@example.com>`")]
+    /// The sender is not an address.
+    #[error("DEFAULT_FROM_EMAIL must be an address such as `Shop <shop@example.com>`")]
     From,
-    /// The receivers are no addresses.
+    /// The recipients are not addresses.
     #[error(
-        "CONFIRMATION_EMAIL_TO is no list of addresses such as `orders@example.com, Ann <ann@example.com>`"
+        "CONFIRMATION_EMAIL_TO must be a list of addresses such as `orders@example.com, Ann <ann@example.com>`"
     )]
     To,
-    /// The server has no name.
-    #[error("EMAIL_HOST is no name or address of a server such as smtp.example.com; its port is EMAIL_PORT")]
+    /// The server name is not usable.
+    #[error(
+        "EMAIL_HOST must be the name or address of a server such as smtp.example.com; set its port in EMAIL_PORT"
+    )]
     Host,
 }
 
-/// A letter, in plain text.
+/// A plain-text message.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Letter {
-    /// What it is about, in a line.
+pub struct EmailMessage {
+    /// The subject line.
     pub subject: String,
-    /// What it says.
+    /// The text.
     pub text: String,
-    /// Its date.
+    /// The `Date` header.
     pub date: DateTime<Utc>,
 }
 
@@ -93,7 +95,7 @@ pub struct Email {
 }
 
 impl Email {
-    /// Nothing is connected before the first letter.
+    /// Connects only when a message is sent.
     pub fn new(config: &EmailConfig) -> Result<Self, EmailError> {
         let from: Mailbox = config.from.trim().parse().map_err(|_| EmailError::From)?;
         let to: Mailboxes = config.to.trim().parse().map_err(|_| EmailError::To)?;
@@ -119,25 +121,25 @@ impl Email {
         })
     }
 
-    /// Sends a letter under an id that is the same with every attempt. The server's answer to its text acknowledges it.
-    pub async fn send(&self, id: &str, letter: Letter) -> Result<(), Undelivered> {
-        let message = self.message(id, letter).map_err(|error| Undelivered {
+    /// Sends a message. `id` is the same for every attempt. The server's answer to DATA acknowledges it.
+    pub async fn send(&self, id: &str, message: EmailMessage) -> Result<(), DeliveryError> {
+        let message = self.message(id, message).map_err(|error| DeliveryError {
             reason: error.to_string(),
-            again: Again::Never,
+            retry: RetryPolicy::Never,
         })?;
-        match tokio::time::timeout(self.timeout, self.hand_over(&message)).await {
+        match tokio::time::timeout(self.timeout, self.transmit(&message)).await {
             Ok(Ok(())) => Ok(()),
             Ok(Err(error)) => Err(judge(&error)),
-            Err(_) => Err(Undelivered::later(&format!(
+            Err(_) => Err(DeliveryError::later(&format!(
                 "the server did not take it within {} s",
                 self.timeout.as_secs_f32()
             ))),
         }
     }
 
-    /// Ends with the server's answer to the text. The transport of lettre waits for its goodbye too: a server that is slow
-    /// to say it would be sent again what it has.
-    async fn hand_over(&self, message: &Message) -> Result<(), SmtpError> {
+    /// Ends with the server's answer to DATA. The transport of lettre also waits for the answer to QUIT: if that is slow,
+    /// an accepted message would be sent again.
+    async fn transmit(&self, message: &Message) -> Result<(), SmtpError> {
         let us = ClientId::default();
         let wrapper = match &self.tls {
             Tls::Wrapper(tls) => Some(tls.clone()),
@@ -154,22 +156,22 @@ impl Email {
         }
         connection.send(message.envelope(), &message.formatted()).await?;
         tokio::spawn(async move {
-            let _no_matter = tokio::time::timeout(GOODBYE, connection.quit()).await;
+            let _ignored = tokio::time::timeout(QUIT_TIMEOUT, connection.quit()).await;
         });
         Ok(())
     }
 
-    fn message(&self, id: &str, letter: Letter) -> Result<Message, lettre::error::Error> {
+    fn message(&self, id: &str, email: EmailMessage) -> Result<Message, lettre::error::Error> {
         let mut message = Message::builder()
             .message_id(Some(format!("<{id}@{}>", self.from.email.domain())))
             .from(self.from.clone())
-            .subject(one_line(&letter.subject))
-            .date(letter.date.into())
+            .subject(one_line(&email.subject))
+            .date(email.date.into())
             .header(ContentType::TEXT_PLAIN);
         for receiver in self.to.iter() {
             message = message.to(receiver.clone());
         }
-        message.body(letter.text)
+        message.body(email.text)
     }
 }
 
@@ -179,7 +181,7 @@ impl std::fmt::Debug for Email {
     }
 }
 
-/// A text as one line: what a client called a product must not become a header, or a line of a letter.
+/// A text as one line, so that a name from a client cannot add a header or a line.
 #[must_use]
 pub fn one_line(text: &str) -> String {
     text.chars()
@@ -187,7 +189,7 @@ pub fn one_line(text: &str) -> String {
         .collect()
 }
 
-fn judge(error: &SmtpError) -> Undelivered {
+fn judge(error: &SmtpError) -> DeliveryError {
     // What a server says about who we are (535 and its like) is about our settings, which somebody may mend.
     let for_good = error.status().is_some_and(|code| {
         code.severity == Severity::PermanentNegativeCompletion && code.category != Category::Unspecified3
@@ -201,8 +203,12 @@ fn judge(error: &SmtpError) -> Undelivered {
         }
         cause = error.source();
     }
-    Undelivered {
+    DeliveryError {
         reason: one_line(&reason),
-        again: if for_good { Again::Never } else { Again::Later },
+        retry: if for_good {
+            RetryPolicy::Never
+        } else {
+            RetryPolicy::Later
+        },
     }
 }

@@ -1,14 +1,13 @@
-//! Messages about confirmed orders to somebody outside: what is to be delivered, by which channel, and how it went.
+//! Deliveries: messages about confirmed orders by e-mail and webhook.
 //!
-//! A row of `delivery` commits with the confirmation that it tells of. It is handed out on lease, and each hand-out is
-//! used once: [`begin`] counts the attempt and keeps everybody else from sending for as long as that may take. The pauses
-//! between attempts are kept in PostgreSQL, so that losing Redis loses none of it. A message that the receiver has
-//! acknowledged is not sent again, unless the worker is killed between the acknowledgement and [`delivered`]; it then
-//! carries the same id.
+//! A row of `delivery` commits with its confirmation. A relay claims it on lease, and [`begin`] uses a claim once: it counts
+//! the attempt, and blocks other workers while the message is sent. PostgreSQL stores the pauses between attempts, so losing
+//! Redis loses none. An acknowledged message is not sent again, unless the worker is killed before [`delivered`]. Then it is
+//! sent under the same id.
 
 mod backoff;
 mod email;
-mod message;
+mod job;
 mod webhook;
 
 use std::time::Duration;
@@ -17,24 +16,24 @@ use chrono::{DateTime, Utc};
 use sqlx::PgExecutor;
 
 pub use backoff::Backoff;
-pub use email::{Email, EmailConfig, EmailError, Encryption, Letter, one_line};
-pub use message::Deliver;
+pub use email::{Email, EmailConfig, EmailError, EmailMessage, Encryption, one_line};
+pub use job::Deliver;
 pub use webhook::{Webhook, WebhookError};
 
-/// A way to the outside.
+/// A channel of deliveries.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Channel {
     /// An e-mail, by SMTP.
     Email,
-    /// A signed request, as the Standard Webhooks say.
+    /// A signed request as Standard Webhooks define it.
     Webhook,
 }
 
 impl Channel {
-    /// All there are.
+    /// All channels.
     pub const ALL: [Self; 2] = [Self::Email, Self::Webhook];
 
-    /// Its name in the database, and in metrics.
+    /// The name in the database and in metrics.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
@@ -44,38 +43,38 @@ impl Channel {
     }
 }
 
-/// Why a message did not arrive, said as what to do about it. Its text holds no secrets: it is logged, and kept.
+/// Why a message was not delivered, and whether to retry. The text is logged and stored, so it contains no secrets.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{reason}")]
-pub struct Undelivered {
-    /// What went wrong.
+pub struct DeliveryError {
+    /// The reason.
     pub reason: String,
     /// Whether it may go better later.
-    pub again: Again,
+    pub retry: RetryPolicy,
 }
 
 /// Whether and when to send a message again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Again {
-    /// After the pause that is due to the number of attempts.
+pub enum RetryPolicy {
+    /// After the backoff pause.
     Later,
-    /// The same, but not before this.
+    /// After the backoff pause, and not before this.
     After(Duration),
-    /// The receiver will never have it.
+    /// The receiver will never accept it.
     Never,
 }
 
-impl Undelivered {
+impl DeliveryError {
     fn later(reason: &impl ToString) -> Self {
         Self {
             reason: reason.to_string(),
-            again: Again::Later,
+            retry: RetryPolicy::Later,
         }
     }
 }
 
-/// Hands out up to `limit` deliveries of a channel that are due, for as long as `lease`. Like the outbox's claim, it need
-/// not survive a crash of PostgreSQL.
+/// Claims up to `limit` due deliveries of a channel for the time of `lease`. Like a claim of the outbox, it may be lost in a
+/// crash of PostgreSQL.
 pub async fn claim(
     db: impl PgExecutor<'_>,
     channel: Channel,
@@ -105,8 +104,8 @@ pub async fn claim(
     Ok(jobs)
 }
 
-/// Gives deliveries back that were claimed but could not be handed on. What was begun all the same, because the queue had
-/// taken it without being able to say so, keeps its lease or its pause.
+/// Releases claimed deliveries that could not be queued. A delivery that was begun keeps its lease or pause: the queue took
+/// its job, but the answer was lost.
 pub async fn release(db: impl PgExecutor<'_>, jobs: &[Deliver]) -> sqlx::Result<()> {
     let ids: Vec<i64> = jobs.iter().map(Deliver::delivery_id).collect();
     let attempts: Vec<i32> = jobs.iter().map(Deliver::attempts).collect();
@@ -121,12 +120,12 @@ pub async fn release(db: impl PgExecutor<'_>, jobs: &[Deliver]) -> sqlx::Result<
     .map(drop)
 }
 
-/// A delivery that may be sent now.
+/// An attempt that was begun.
 #[derive(Clone, Debug)]
 pub struct Begun {
-    /// The order that it tells of.
+    /// The order of the message.
     pub order_id: i64,
-    /// The message's id, the same with every attempt.
+    /// The id of the message, the same for every attempt.
     pub message_id: String,
     /// When the order was confirmed.
     pub created_at: DateTime<Utc>,
@@ -136,9 +135,7 @@ pub struct Begun {
     pub attempt: i32,
 }
 
-/// Begins an attempt. `None` if the hand-out was used before, or it is over: by then nothing is to be sent.
-///
-/// Nobody else may send it for as long as `lease`.
+/// Begins an attempt for the time of `lease`. `None` if the claim was used before or has ended: then nothing is sent.
 pub async fn begin(
     db: impl PgExecutor<'_>,
     job: &Deliver,
@@ -160,7 +157,7 @@ pub async fn begin(
     .await
 }
 
-/// Notes that the receiver has acknowledged a message.
+/// Records that the receiver acknowledged a message.
 pub async fn delivered(db: impl PgExecutor<'_>, id: i64) -> sqlx::Result<()> {
     sqlx::query!(
         "update delivery set delivered_at = now(), due_at = null, dead_at = null, error = null
@@ -172,7 +169,7 @@ pub async fn delivered(db: impl PgExecutor<'_>, id: i64) -> sqlx::Result<()> {
     .map(drop)
 }
 
-/// Notes that attempt number `attempt` failed: the next one is due after `pause`, or without one it was the last.
+/// Records that attempt number `attempt` failed. The next is due after `pause`; without a pause the delivery is dead.
 pub async fn failed(
     db: impl PgExecutor<'_>,
     id: i64,
@@ -194,19 +191,18 @@ pub async fn failed(
     .map(drop)
 }
 
-/// How many deliveries of a channel stand how.
+/// The number of open and dead deliveries of a channel.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Depth {
     /// The channel.
     pub channel: String,
     /// Not delivered yet.
     pub waiting: i64,
-    /// Given up.
+    /// Dead.
     pub dead: i64,
 }
 
-/// Counts what waits and what is dead, by channel and up to `most`; channels without any are left out. It reads no row that
-/// arrived.
+/// Counts open and dead deliveries by channel, up to `most` each. Channels without any are left out. Reads no delivered rows.
 pub async fn depth(db: impl PgExecutor<'_>, most: i64) -> sqlx::Result<Vec<Depth>> {
     let channels = Channel::ALL.map(Channel::as_str);
     sqlx::query_as!(
@@ -227,24 +223,24 @@ pub async fn depth(db: impl PgExecutor<'_>, most: i64) -> sqlx::Result<Vec<Depth
     .await
 }
 
-/// A delivery that was given up.
+/// A dead delivery.
 #[derive(Clone, Debug)]
 pub struct Dead {
-    /// Which it is.
+    /// The id of the delivery.
     pub id: i64,
-    /// The order that it tells of.
+    /// The order of the message.
     pub order_id: i64,
-    /// By which channel.
+    /// The channel.
     pub channel: String,
-    /// How often it was sent.
+    /// Number of attempts.
     pub attempts: i32,
-    /// What went wrong last.
+    /// The error of the last attempt.
     pub error: Option<String>,
-    /// Since when it is dead.
+    /// When it became dead.
     pub dead_at: DateTime<Utc>,
 }
 
-/// Deliveries that were given up, the latest first.
+/// Dead deliveries, newest first.
 pub async fn dead(db: impl PgExecutor<'_>, limit: i64) -> sqlx::Result<Vec<Dead>> {
     sqlx::query_as!(
         Dead,
@@ -256,8 +252,7 @@ pub async fn dead(db: impl PgExecutor<'_>, limit: i64) -> sqlx::Result<Vec<Dead>
     .await
 }
 
-/// Makes deliveries that were given up due at once, with all their attempts; without an id, all of them. Returns how many
-/// there were.
+/// Makes a dead delivery, or all without an id, due at once with all attempts. Returns their number.
 pub async fn revive(db: impl PgExecutor<'_>, id: Option<i64>) -> sqlx::Result<u64> {
     sqlx::query!(
         "update delivery set due_at = now(), attempts = 0, dead_at = null
@@ -269,7 +264,7 @@ pub async fn revive(db: impl PgExecutor<'_>, id: Option<i64>) -> sqlx::Result<u6
     .map(|done| done.rows_affected())
 }
 
-/// Forgets a delivery that was given up; `false` if there is none of that id.
+/// Deletes a dead delivery; `false` if there is none with this id.
 pub async fn drop_dead(db: impl PgExecutor<'_>, id: i64) -> sqlx::Result<bool> {
     sqlx::query!("delete from delivery where id = $1 and dead_at is not null", id)
         .execute(db)
@@ -277,7 +272,7 @@ pub async fn drop_dead(db: impl PgExecutor<'_>, id: i64) -> sqlx::Result<bool> {
         .map(|done| done.rows_affected() > 0)
 }
 
-/// Deletes up to `limit` deliveries that arrived longer ago than `age`. Returns how many.
+/// Deletes up to `limit` messages delivered longer ago than `age`. Returns their number.
 pub async fn purge(db: impl PgExecutor<'_>, age: Duration, limit: i64) -> sqlx::Result<u64> {
     sqlx::query!(
         "delete from delivery where id = any(array(

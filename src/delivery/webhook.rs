@@ -1,4 +1,4 @@
-//! Webhooks as <https://www.standardwebhooks.com> has them: an id, a time, and a signature over both and the body.
+//! Webhooks by <https://www.standardwebhooks.com>: an id, a timestamp, and a signature over both and the body.
 
 use std::{sync::Arc, time::Duration};
 
@@ -11,13 +11,13 @@ use reqwest::{
 use ring::hmac;
 use secrecy::{ExposeSecret, SecretString};
 
-use super::{Again, Undelivered};
+use super::{DeliveryError, RetryPolicy};
 use crate::http_client;
 
 /// From the DNS lookup to the headers of the response.
 const TIMEOUT: Duration = Duration::from_secs(15);
 
-/// The one receiver of webhooks.
+/// The receiver of webhooks.
 #[derive(Clone)]
 pub struct Webhook {
     client: Client,
@@ -26,24 +26,24 @@ pub struct Webhook {
     timeout: Duration,
 }
 
-/// Why a webhook cannot be set up. The values stay out of the message: both may be secret.
+/// Why a webhook cannot be set up. The text has no values, because both may be secret.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum WebhookError {
-    /// Not an address that a webhook can go to.
+    /// The URL is not usable.
     #[error(
-        "WEBHOOK_URL is no URL such as https://shop.example.com/hooks, without user and password, on a port there is"
+        "WEBHOOK_URL must be a URL such as https://shop.example.com/hooks, without user, password and port 0"
     )]
     Url,
     /// The TLS library cannot be set up.
     #[error("the HTTP client for webhooks cannot be set up")]
     Client,
-    /// Nothing to sign with.
-    #[error("WEBHOOK_SECRET is no `whsec_` with 24 to 64 bytes in base64 after it")]
+    /// The secret is not usable.
+    #[error("WEBHOOK_SECRET must be `whsec_` and 24 to 64 bytes in base64")]
     Secret,
 }
 
 impl Webhook {
-    /// A receiver at a URL, which shares a secret with us: `whsec_` and base64.
+    /// A receiver at `url` that shares `secret`: `whsec_` and base64.
     pub fn new(url: &SecretString, secret: &SecretString) -> Result<Self, WebhookError> {
         let url = Url::parse(url.expose_secret().trim())
             .ok()
@@ -67,15 +67,14 @@ impl Webhook {
         })
     }
 
-    /// The same with another patience than 15 s.
+    /// Sets the timeout of a request; 15 s by default.
     #[must_use]
     pub fn with_timeout(self, timeout: Duration) -> Self {
         Self { timeout, ..self }
     }
 
-    /// Sends a JSON body under an id that is the same with every attempt, at the time `now`. Any status of 200 to 299
-    /// acknowledges it.
-    pub async fn send(&self, id: &str, now: DateTime<Utc>, body: Vec<u8>) -> Result<(), Undelivered> {
+    /// Sends a JSON body. `id` is the same for every attempt. A status of 200 to 299 acknowledges it.
+    pub async fn send(&self, id: &str, now: DateTime<Utc>, body: Vec<u8>) -> Result<(), DeliveryError> {
         let timestamp = now.timestamp();
         let request = self
             .client
@@ -89,11 +88,11 @@ impl Webhook {
         match request.send().await {
             // The body is not read: the status decides.
             Ok(response) => judge(response.status(), response.headers(), now),
-            Err(error) if error.is_timeout() => Err(Undelivered::later(&format!(
+            Err(error) if error.is_timeout() => Err(DeliveryError::later(&format!(
                 "no answer within {} s",
                 self.timeout.as_secs_f32()
             ))),
-            Err(error) => Err(Undelivered::later(&http_client::reason(error))),
+            Err(error) => Err(DeliveryError::later(&http_client::reason(error))),
         }
     }
 
@@ -111,27 +110,27 @@ impl std::fmt::Debug for Webhook {
     }
 }
 
-fn judge(status: StatusCode, headers: &HeaderMap, now: DateTime<Utc>) -> Result<(), Undelivered> {
+fn judge(status: StatusCode, headers: &HeaderMap, now: DateTime<Utc>) -> Result<(), DeliveryError> {
     if status.is_success() {
         return Ok(());
     }
-    let again = match status {
-        // The receiver wants no more of it, ever.
-        StatusCode::GONE => Again::Never,
+    let retry = match status {
+        // The receiver never wants this message again.
+        StatusCode::GONE => RetryPolicy::Never,
         StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE => headers
             .get(RETRY_AFTER)
             .and_then(|value| retry_after(value.to_str().ok()?, now))
-            .map_or(Again::Later, Again::After),
-        _ => Again::Later,
+            .map_or(RetryPolicy::Later, RetryPolicy::After),
+        _ => RetryPolicy::Later,
     };
     let not_followed = if status.is_redirection() {
         ", and redirects are not followed"
     } else {
         ""
     };
-    Err(Undelivered {
+    Err(DeliveryError {
         reason: format!("the receiver answered {}{not_followed}", status.as_u16()),
-        again,
+        retry,
     })
 }
 
@@ -153,7 +152,7 @@ mod tests {
     }
 
     #[test]
-    fn the_signature_is_that_of_the_specification() {
+    fn signature_matches_the_reference_example() {
         // The example of the reference implementations.
         let webhook = webhook("https://example.com", "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw").unwrap();
         assert_eq!(
@@ -167,7 +166,7 @@ mod tests {
     }
 
     #[test]
-    fn only_addresses_and_secrets_that_can_be_used_are_taken() {
+    fn unusable_urls_and_secrets_are_refused() {
         let secret = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
         for url in [
             "http://127.0.0.1:8080/hook?key=1",
@@ -205,7 +204,7 @@ mod tests {
     }
 
     #[test]
-    fn a_receiver_says_when_in_seconds_or_as_a_date() {
+    fn retry_after_is_seconds_or_a_date() {
         let now = DateTime::parse_from_rfc3339("2026-03-01T12:00:00Z")
             .unwrap()
             .to_utc();

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::AdmissionLimits;
-use crate::config::OverloadSettings;
+use crate::config::CapacitySettings;
 
 /// How long a server bears with a client, and how much it takes on.
 #[derive(Clone, Copy, Debug)]
@@ -53,7 +53,7 @@ impl Default for Limits {
 impl Limits {
     /// The limits that are set, for a shared pool of so many connections.
     #[must_use]
-    pub fn new(settings: &OverloadSettings, pool_size: u32) -> Self {
+    pub fn new(settings: &CapacitySettings, pool_size: u32) -> Self {
         /// With statements of 30 ms, the last of so many waits for two seconds; a wait for a connection ends after five.
         const WAITING_FOR_A_CONNECTION: u32 = 64;
         let count = |setting| usize::try_from(setting).unwrap_or(usize::MAX);

@@ -1,63 +1,61 @@
-//! What is owed to confirmed orders: a row for the orders of each transaction whose confirmations have not been written.
+//! The outbox: a row for the orders of each transaction whose confirmations have not been written.
 //!
-//! The row commits with the orders. It is handed out on lease, and leaves together with the insert of the confirmations.
-//! Until then it falls due again, so neither a lost queue nor a lost worker loses a confirmation. A row that was handed out
-//! [`HANDOUTS`] times in vain is a dead letter: it stays, for somebody to look at.
+//! The row commits with the orders. A relay claims it on lease, and the insert of the confirmations deletes it. Until then
+//! it becomes due again, so neither a lost queue nor a lost worker loses a confirmation. After [`MAX_ATTEMPTS`] attempts the
+//! row is a dead letter, and stays until an operator retries it. Attempts are counted in the column `handouts`.
 
-mod message;
+mod job;
 
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use sqlx::PgExecutor;
 
-pub use message::{ConfirmOrders, UnknownVersion};
+pub use job::{ConfirmOrders, UnknownVersion};
 
-/// How often a row is handed out before it is dead: once, and ten times more.
-pub const HANDOUTS: i32 = 11;
+/// Attempts after which a row is dead: the first and ten retries.
+pub const MAX_ATTEMPTS: i32 = 11;
 
-/// What a claim found.
+/// The result of a claim.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Claim {
-    /// The rows that are handed out, in the order in which they were written.
+    /// The claimed rows, oldest first.
     pub rows: Vec<Row>,
-    /// Orders of rows that had been handed out as often as they may be. They are dead from now on.
-    pub given_up: Vec<i64>,
+    /// Orders of rows that have no attempts left and are dead now.
+    pub dead: Vec<i64>,
 }
 
-/// A row that was handed out.
+/// A claimed row.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Row {
-    /// Which row it is.
+    /// The id of the row.
     pub id: i64,
-    /// How many orders it is about.
+    /// The number of its orders.
     pub orders: usize,
-    /// How often it was handed out, this time included.
-    pub handouts: i32,
+    /// Number of attempts, including this one.
+    pub attempts: i32,
 }
 
 /// Which rows a claim takes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Which {
-    /// Only such as were never handed out.
+    /// Rows without an attempt.
     New,
-    /// Also such as were, and whose lease ran out.
+    /// Also rows whose lease expired.
     All,
 }
 
-/// Hands out up to `limit` rows that are due, the oldest first, for as long as `lease`. Nobody else is given them within
-/// that time.
+/// Claims up to `limit` due rows for the time of `lease`, oldest first.
 ///
-/// The claim need not survive a crash of PostgreSQL: rows that are due again are confirmed once all the same. So its commit
-/// does not wait for the disk.
+/// The commit does not wait for the disk. A crash of PostgreSQL may lose the claim: then rows are due again, and confirmed
+/// once all the same.
 pub async fn claim(
     db: impl PgExecutor<'_>,
     which: Which,
     limit: i64,
     lease: Duration,
 ) -> sqlx::Result<Claim> {
-    // Rows are named by an array, not joined: a join that was planned while the table was empty would read all of it
-    // for each of its rows once it is not.
+    // An array instead of a join: a join planned while the table is empty reads the whole table for each row later.
     let mut rows = sqlx::query!(
         r#"with due as (
              select id from outbox where due_at <= now() and dead_at is null and (handouts = 0 or $3)
@@ -73,7 +71,7 @@ pub async fn claim(
         limit,
         lease.as_secs_f64(),
         which == Which::All,
-        HANDOUTS,
+        MAX_ATTEMPTS,
     )
     .fetch_all(db)
     .await?;
@@ -81,18 +79,18 @@ pub async fn claim(
     let mut claim = Claim::default();
     for row in rows {
         match row.given_up {
-            Some(orders) => claim.given_up.extend(orders),
+            Some(orders) => claim.dead.extend(orders),
             None => claim.rows.push(Row {
                 id: row.id,
                 orders: usize::try_from(row.orders).unwrap_or_default(),
-                handouts: row.handouts,
+                attempts: row.handouts,
             }),
         }
     }
     Ok(claim)
 }
 
-/// Gives rows back that were claimed but could not be handed on: they are due at once, and the hand-out does not count.
+/// Releases claimed rows that could not be queued. They are due at once, and the attempt does not count.
 pub async fn release(db: impl PgExecutor<'_>, rows: &[i64]) -> sqlx::Result<()> {
     sqlx::query!(
         "update outbox set due_at = now(), handouts = greatest(handouts - 1, 0) where id = any($1) and dead_at is null",
@@ -103,10 +101,8 @@ pub async fn release(db: impl PgExecutor<'_>, rows: &[i64]) -> sqlx::Result<()> 
     .map(drop)
 }
 
-/// Settles what rows owe: writes the confirmations of their orders, and for each of those a delivery by each of `channels`,
-/// and removes the rows, all in one statement. Returns the orders that had not been confirmed before.
-///
-/// Rows that are gone owe nothing any more, whatever a message in Redis says.
+/// Writes the confirmations of the rows' orders and their deliveries by `channels`, and deletes the rows, in one
+/// statement. Returns the orders that were not confirmed before. Rows that do not exist any more are ignored.
 pub async fn settle(
     db: impl PgExecutor<'_>,
     outbox_ids: &[i64],
@@ -133,7 +129,7 @@ pub async fn settle(
     .await
 }
 
-/// Notes why a row could not be settled. Returns the orders that it is about.
+/// Records why a row could not be settled. Returns its orders.
 pub async fn note_failure(db: impl PgExecutor<'_>, row: i64, error: &str) -> sqlx::Result<Vec<i64>> {
     sqlx::query_scalar!(
         "update outbox set error = $2 where id = $1 returning order_ids",
@@ -145,9 +141,8 @@ pub async fn note_failure(db: impl PgExecutor<'_>, row: i64, error: &str) -> sql
     .map(Option::unwrap_or_default)
 }
 
-/// Notes why rows could not be settled, where they are not to blame: the hand-out does not count. They are due when their
-/// lease has run out.
-pub async fn excuse(db: impl PgExecutor<'_>, rows: &[i64], error: &str) -> sqlx::Result<()> {
+/// Records a failure that the rows did not cause, without counting the attempt. They are due when their lease expires.
+pub async fn uncount(db: impl PgExecutor<'_>, rows: &[i64], error: &str) -> sqlx::Result<()> {
     sqlx::query!(
         "update outbox set error = $2, handouts = greatest(handouts - 1, 0) where id = any($1) and dead_at is null",
         rows,
@@ -158,18 +153,18 @@ pub async fn excuse(db: impl PgExecutor<'_>, rows: &[i64], error: &str) -> sqlx:
     .map(drop)
 }
 
-/// How much is owed.
+/// The size of the outbox.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Depth {
-    /// Rows, but for the dead ones.
+    /// Rows, without dead ones.
     pub rows: i64,
-    /// Age of the first of them in seconds; 0 without one.
+    /// Age of the oldest row in seconds; 0 without one.
     pub oldest_seconds: f64,
-    /// Rows that were given up.
+    /// Dead rows.
     pub dead: i64,
 }
 
-/// Measures how much is owed; rows are counted up to `most`, so that the measuring costs no more the longer the backlog is.
+/// Measures the outbox. Counting stops at `most` rows, so that a long backlog is not slower to measure.
 pub async fn depth(db: impl PgExecutor<'_>, most: i64) -> sqlx::Result<Depth> {
     sqlx::query_as!(
         Depth,
@@ -186,26 +181,26 @@ pub async fn depth(db: impl PgExecutor<'_>, most: i64) -> sqlx::Result<Depth> {
     .await
 }
 
-/// A row that was given up.
+/// A dead row.
 #[derive(Clone, Debug)]
 pub struct DeadRow {
-    /// Which row it is.
+    /// The id of the row.
     pub id: i64,
-    /// The orders that it owes their confirmations.
+    /// Its orders, which have no confirmation.
     pub order_ids: Vec<i64>,
-    /// How often it was handed out.
-    pub handouts: i32,
-    /// What went wrong last, as far as a worker lived to tell.
+    /// Number of attempts.
+    pub attempts: i32,
+    /// The error of the last attempt, unless its worker crashed.
     pub error: Option<String>,
-    /// Since when it is dead.
+    /// When it became dead.
     pub dead_at: DateTime<Utc>,
 }
 
-/// Rows that were given up, the latest first.
+/// Dead rows, newest first.
 pub async fn dead(db: impl PgExecutor<'_>, limit: i64) -> sqlx::Result<Vec<DeadRow>> {
     sqlx::query_as!(
         DeadRow,
-        r#"select id, order_ids, handouts, error, dead_at as "dead_at!" from outbox
+        r#"select id, order_ids, handouts as attempts, error, dead_at as "dead_at!" from outbox
            where dead_at is not null order by dead_at desc, id desc limit $1"#,
         limit
     )
@@ -213,8 +208,7 @@ pub async fn dead(db: impl PgExecutor<'_>, limit: i64) -> sqlx::Result<Vec<DeadR
     .await
 }
 
-/// Makes rows that were given up due at once, with all their hand-outs; without an id, all of them. Returns how many there
-/// were.
+/// Makes a dead row, or all without an id, due at once with all attempts. Returns their number.
 pub async fn revive(db: impl PgExecutor<'_>, id: Option<i64>) -> sqlx::Result<u64> {
     sqlx::query!(
         "update outbox set due_at = now(), handouts = 0, dead_at = null
@@ -226,15 +220,14 @@ pub async fn revive(db: impl PgExecutor<'_>, id: Option<i64>) -> sqlx::Result<u6
     .map(|done| done.rows_affected())
 }
 
-/// The row that this connection wrote last, for who settles at once what it has just placed. Fails if it wrote none.
+/// The row that this connection wrote last. Fails if it wrote none.
 pub async fn last_written(db: impl PgExecutor<'_>) -> sqlx::Result<i64> {
     sqlx::query_scalar!(r#"select currval('outbox_id_seq') as "id!""#)
         .fetch_one(db)
         .await
 }
 
-/// Removes rows whose orders have their confirmations already: leftovers of a restored backup or of another version of the
-/// worker. Returns how many there were.
+/// Deletes rows whose orders are confirmed already, such as after restoring a backup. Returns their number.
 pub async fn clean_up(db: impl PgExecutor<'_>) -> sqlx::Result<u64> {
     sqlx::query!(
         "delete from outbox where not exists (

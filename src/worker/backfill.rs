@@ -1,31 +1,31 @@
-//! Looks at products that are older than what the search reads, once, apart from the queue: it needs no Redis.
+//! Prepares products that are older than the search index, once. It runs outside the queue, so it needs no Redis.
 
 use std::time::Duration;
 
 use sqlx::PgPool;
 use tokio_util::sync::CancellationToken;
 
-use super::steps::overdue;
+use super::poll::shutdown_timeout;
 use crate::{db, product::backfill};
 
-/// Between two portions, so that they take little from what else is done.
+/// Pause between batches, so that they slow other work little.
 const PAUSE: Duration = Duration::from_millis(50);
-/// After a failure.
+/// Pause after a failure.
 const RETRY: Duration = Duration::from_secs(10);
 
-/// Works through the products until all were looked at, or until `shutdown`.
+/// Prepares all products, or stops at `shutdown`.
 pub(super) async fn fold_products(db: PgPool, shutdown: CancellationToken) {
     let mut portions = 0;
     loop {
         let portion = tokio::select! {
             portion = db::with_timeout(backfill::fold_portion(&db)) => portion,
-            () = overdue(&shutdown) => return,
+            () = shutdown_timeout(&shutdown) => return,
         };
         let pause = match portion {
             Ok(false) => break,
             Ok(true) => PAUSE,
             Err(error) => {
-                tracing::warn!(%error, "products cannot be prepared for the search; trying again");
+                tracing::warn!(%error, "products cannot be prepared for the search; retrying");
                 RETRY
             }
         };

@@ -1,8 +1,8 @@
-//! The job that confirms orders: it writes their confirmations and logs them. Running it again confirms nothing twice.
+//! The job that confirms orders: it writes and logs their confirmations. Running it again confirms no order twice.
 
 use sqlx::{Executor, PgPool};
 
-use super::{Outside, failed};
+use super::{Notifiers, failed};
 use crate::{
     db,
     order::{self, ConfirmedOrder},
@@ -10,23 +10,23 @@ use crate::{
 };
 use apalis_redis_queue::{JobContext, JobError};
 
-/// Where confirmations are written, and who is told of them.
+/// The database and the receivers of confirmations.
 #[derive(Clone)]
 pub(super) struct Confirm {
     pub db: PgPool,
-    pub outside: Outside,
+    pub notifiers: Notifiers,
 }
 
-/// How long each row is waited for where rows are settled one by one: those that are locked hold up the rest.
+/// Lock timeout for settling rows one by one: a locked row must not delay the others.
 const LOCK_TIMEOUT: &str = "set local lock_timeout = '100ms'";
 
-/// Rows that could not be settled, though others could.
+/// Rows that could not be settled while others could.
 #[derive(Debug, thiserror::Error)]
 #[error("orders {order_ids:?} not confirmed, outbox rows {locked:?} locked: {error}")]
 struct Refused {
-    /// Orders whose confirmation PostgreSQL refused to take.
+    /// Orders whose confirmation PostgreSQL refused.
     order_ids: Vec<i64>,
-    /// Rows that somebody else has locked, or whose confirmations.
+    /// Rows that are locked, or whose confirmations are.
     locked: Vec<i64>,
     error: sqlx::Error,
 }
@@ -41,7 +41,7 @@ impl Confirm {
                 Ok(None) => return Ok(()),
                 Ok(Some(refused)) => {
                     if is_last {
-                        self.excuse(&refused.locked, &refused.error).await;
+                        self.uncount(&refused.locked, &refused.error).await;
                     }
                     return failed(&context, refused);
                 }
@@ -51,20 +51,19 @@ impl Confirm {
         };
         db::note(&error);
         if is_last && db::is_transient(&error) {
-            self.excuse(owing, &error).await;
+            self.uncount(owing, &error).await;
         }
         failed(&context, error)
     }
 
-    /// Gives a hand-out back: however long PostgreSQL is unwell, no row is dead of that.
-    async fn excuse(&self, rows: &[i64], error: &sqlx::Error) {
-        let excused = outbox::excuse(&self.db, rows, &error.to_string()).await;
-        excused.unwrap_or_else(|error| tracing::debug!(%error, "a hand-out could not be given back"));
+    /// Does not count the attempt: an outage of PostgreSQL must not make a row dead.
+    async fn uncount(&self, rows: &[i64], error: &sqlx::Error) {
+        let uncounted = outbox::uncount(&self.db, rows, &error.to_string()).await;
+        uncounted.unwrap_or_else(|error| tracing::debug!(%error, "an attempt could not be uncounted"));
     }
 
-    /// Settles rows one by one: one that cannot be settled must not keep the others from it. Returns what was refused or is
-    /// locked, if anything is. Without a connection, or while PostgreSQL is unwell, the next row would fare no better than this
-    /// one, so that ends it.
+    /// Settles rows one by one, so that a bad row does not fail the others. Returns the refused and locked rows, if any. Ends
+    /// with the first error that is not about a row, such as a lost connection.
     async fn settle_each(&self, rows: &[i64]) -> sqlx::Result<Option<Refused>> {
         let (mut order_ids, mut locked, mut last) = (Vec::new(), Vec::new(), None);
         for row in rows {
@@ -89,7 +88,7 @@ impl Confirm {
     }
 
     async fn settle_together(&self, rows: &[i64]) -> sqlx::Result<()> {
-        let confirmed = outbox::settle(&self.db, rows, &self.outside.channels()).await?;
+        let confirmed = outbox::settle(&self.db, rows, &self.notifiers.channels()).await?;
         self.tell(&confirmed).await;
         Ok(())
     }
@@ -97,28 +96,28 @@ impl Confirm {
     async fn settle_alone(&self, row: i64) -> sqlx::Result<()> {
         let mut tx = self.db.begin().await?;
         tx.execute(LOCK_TIMEOUT).await?;
-        let confirmed = outbox::settle(&mut *tx, &[row], &self.outside.channels()).await?;
+        let confirmed = outbox::settle(&mut *tx, &[row], &self.notifiers.channels()).await?;
         db::commit(tx).await?;
         self.tell(&confirmed).await;
         Ok(())
     }
 
-    /// Tells of orders that were confirmed. They are, whatever becomes of the reading.
+    /// Wakes the delivery relays, and logs the confirmed orders. A failure to read them changes nothing.
     async fn tell(&self, confirmed: &[i64]) {
         if confirmed.is_empty() {
             return;
         }
-        self.outside.wake();
+        self.notifiers.wake();
         match order::confirmed(&self.db, confirmed).await {
             Ok(orders) => orders.iter().for_each(log),
             Err(error) => {
-                tracing::warn!(order_ids = ?confirmed, %error, "orders confirmed, but not read for the log");
+                tracing::warn!(order_ids = ?confirmed, %error, "orders confirmed, but they could not be read for the log");
             }
         }
     }
 }
 
-/// Whether PostgreSQL refused what a row says, or waited for it, so that another row may do better.
+/// Whether the error is about this row (refused or locked), so that another row may succeed.
 fn is_of_the_row(error: &sqlx::Error) -> bool {
     let passing = db::is_transient(error) && !db::is_lock_timeout(error);
     matches!(error, sqlx::Error::Database(_)) && !passing

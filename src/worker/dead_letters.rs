@@ -14,7 +14,7 @@ pub const LISTED: u16 = 1000;
 
 /// Names a dead letter: `outbox:12`, `delivery:34`, or a queue and the id of its job, such as `periodic:tidy-up-1700000000`.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum LetterId {
+pub enum DeadLetterId {
     /// A row of the outbox.
     Outbox(i64),
     /// A delivery.
@@ -31,9 +31,9 @@ pub enum LetterId {
 /// A text that names no dead letter.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("expected an id such as outbox:12, delivery:34 or periodic:ID, as `afforo jobs dead` shows them")]
-pub struct NotALetter;
+pub struct InvalidDeadLetterId;
 
-impl fmt::Display for LetterId {
+impl fmt::Display for DeadLetterId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Outbox(id) => write!(f, "outbox:{id}"),
@@ -43,16 +43,16 @@ impl fmt::Display for LetterId {
     }
 }
 
-impl FromStr for LetterId {
-    type Err = NotALetter;
+impl FromStr for DeadLetterId {
+    type Err = InvalidDeadLetterId;
 
-    fn from_str(text: &str) -> Result<Self, NotALetter> {
-        let (kind, id) = text.split_once(':').ok_or(NotALetter)?;
-        let number = || id.parse().map_err(|_| NotALetter);
+    fn from_str(text: &str) -> Result<Self, InvalidDeadLetterId> {
+        let (kind, id) = text.split_once(':').ok_or(InvalidDeadLetterId)?;
+        let number = || id.parse().map_err(|_| InvalidDeadLetterId);
         Ok(match kind {
             "outbox" => Self::Outbox(number()?),
             "delivery" => Self::Delivery(number()?),
-            "" => return Err(NotALetter),
+            "" => return Err(InvalidDeadLetterId),
             queue => Self::Job {
                 queue: queue.to_owned(),
                 id: id.to_owned(),
@@ -65,7 +65,7 @@ impl FromStr for LetterId {
 #[derive(Clone, Debug)]
 pub struct DeadLetter {
     /// Its name.
-    pub id: LetterId,
+    pub id: DeadLetterId,
     /// The orders that it is about; none for a job, which names rows.
     pub orders: Vec<i64>,
     /// How often it was tried.
@@ -81,15 +81,15 @@ pub async fn in_database(db: &PgPool) -> sqlx::Result<Vec<DeadLetter>> {
     let unsaid = || "no worker lived to say".to_owned();
     let rows = outbox::dead(db, LISTED.into()).await?;
     let rows = rows.into_iter().map(|row| DeadLetter {
-        id: LetterId::Outbox(row.id),
+        id: DeadLetterId::Outbox(row.id),
         orders: row.order_ids,
-        attempts: row.handouts.into(),
+        attempts: row.attempts.into(),
         error: row.error.unwrap_or_else(unsaid),
         since: row.dead_at,
     });
     let deliveries = delivery::dead(db, LISTED.into()).await?;
     let deliveries = deliveries.into_iter().map(|dead| DeadLetter {
-        id: LetterId::Delivery(dead.id),
+        id: DeadLetterId::Delivery(dead.id),
         orders: vec![dead.order_id],
         attempts: dead.attempts.into(),
         error: format!("{}: {}", dead.channel, dead.error.unwrap_or_else(unsaid)),
@@ -103,7 +103,7 @@ pub async fn in_queues(queues: &Queues) -> Result<Vec<DeadLetter>, QueueError> {
     let mut letters = Vec::new();
     for queue in queues.all() {
         let letter = |job: DeadJob| DeadLetter {
-            id: LetterId::Job {
+            id: DeadLetterId::Job {
                 queue: queue.name().to_owned(),
                 id: job.id,
             },
@@ -129,11 +129,11 @@ pub enum RetryError {
 }
 
 /// Tries a letter again, with all its attempts; `false` if there is none of that name.
-pub async fn retry(db: &PgPool, queues: &Queues, letter: &LetterId) -> Result<bool, RetryError> {
+pub async fn retry(db: &PgPool, queues: &Queues, letter: &DeadLetterId) -> Result<bool, RetryError> {
     Ok(match letter {
-        LetterId::Outbox(id) => outbox::revive(db, Some(*id)).await? > 0,
-        LetterId::Delivery(id) => delivery::revive(db, Some(*id)).await? > 0,
-        LetterId::Job { queue, id } => match named(queues, queue) {
+        DeadLetterId::Outbox(id) => outbox::revive(db, Some(*id)).await? > 0,
+        DeadLetterId::Delivery(id) => delivery::revive(db, Some(*id)).await? > 0,
+        DeadLetterId::Job { queue, id } => match named(queues, queue) {
             Some(queue) => queue.retry(id).await?,
             None => false,
         },
@@ -152,11 +152,11 @@ pub enum Dropped {
 }
 
 /// Drops a letter for good.
-pub async fn discard(db: &PgPool, queues: &Queues, letter: &LetterId) -> Result<Dropped, RetryError> {
+pub async fn discard(db: &PgPool, queues: &Queues, letter: &DeadLetterId) -> Result<Dropped, RetryError> {
     let dropped = match letter {
-        LetterId::Outbox(_) => return Ok(Dropped::Owed),
-        LetterId::Delivery(id) => delivery::drop_dead(db, *id).await?,
-        LetterId::Job { queue, id } => match named(queues, queue) {
+        DeadLetterId::Outbox(_) => return Ok(Dropped::Owed),
+        DeadLetterId::Delivery(id) => delivery::drop_dead(db, *id).await?,
+        DeadLetterId::Job { queue, id } => match named(queues, queue) {
             Some(queue) => queue.remove(id).await?,
             None => false,
         },

@@ -1,7 +1,7 @@
-//! Deliveries: claims those that are due, pushes a job for each, and sends what the job asks for.
+//! Deliveries: a relay claims due ones and pushes a job for each, and the job sends the message.
 //!
-//! Each channel has its relay, its queue and its jobs, so that a receiver that is slow holds up nobody else. While a message
-//! is under way, no connection to the database is held.
+//! Each channel has its own relay, queue and jobs, so that a slow receiver delays only its channel. No database connection is
+//! held while a message is sent.
 
 use std::{sync::Arc, time::Duration};
 
@@ -13,35 +13,34 @@ use uuid::Uuid;
 
 use super::{
     failed,
-    letters::{letter, notice},
+    messages::{email, webhook_body},
+    poll::{NextPoll, PollTask, RelayError, poll_until_shutdown},
     queue_config,
-    steps::{Pace, RelayError, Steps, keep_stepping},
 };
 use crate::{
-    config::RedisSettings,
+    config::{DeliverySettings, DeliverySettingsError, RedisSettings},
     db,
-    delivery::{self, Again, Backoff, Begun, Channel, Deliver, Email, Undelivered, Webhook},
+    delivery::{self, Backoff, Begun, Channel, Deliver, DeliveryError, Email, RetryPolicy, Webhook},
     order,
 };
 use apalis_redis_queue::{JobContext, JobError, Queue, QueueConfig};
 
-/// Jobs of a channel that are in Redis at a time; the rest waits in PostgreSQL.
+/// Maximum number of jobs of a channel in Redis. Further deliveries wait in PostgreSQL.
 const BACKLOG: u64 = 256;
-/// How long it is tried to note that a message arrived. Not to note it means to send it again.
-const INSIST_FOR: Duration = Duration::from_mins(1);
-/// Between two tries.
-const INSIST_EVERY: Duration = Duration::from_millis(500);
+/// How long the worker retries to record a delivered message. Otherwise it would be sent again.
+const RECORD_TIMEOUT: Duration = Duration::from_mins(1);
+/// Pause between these retries.
+const RECORD_RETRY_PAUSE: Duration = Duration::from_millis(500);
 
-/// The times of deliveries.
+/// Leases and backoff of deliveries.
 #[derive(Clone, Copy, Debug)]
 pub struct Times {
-    /// How long a delivery may wait in the queue before it is handed out again. A job that comes late is not carried out,
-    /// so a short time costs little, and it is how long a delivery is late that Redis forgot.
+    /// How long a delivery may wait in the queue before it is claimed again. Late jobs are ignored, so a short time costs
+    /// little. It bounds the delay of deliveries that Redis lost.
     pub queued: Duration,
-    /// How long a delivery may be under way before it is taken for lost with its worker. It is more than it takes to send
-    /// it and to note that.
+    /// How long an attempt may take before it counts as lost. It is longer than sending and recording takes.
     pub sending: Duration,
-    /// When it is sent again.
+    /// The pauses between attempts.
     pub backoff: Backoff,
 }
 
@@ -55,20 +54,20 @@ impl Default for Times {
     }
 }
 
-/// Who is told of confirmed orders: nobody, unless configured.
+/// The configured receivers of confirmed orders.
 #[derive(Clone, Debug, Default)]
-pub struct Outside {
-    /// By e-mail.
+pub struct Notifiers {
+    /// E-mail.
     pub email: Option<Email>,
-    /// By webhook.
+    /// Webhook.
     pub webhook: Option<Webhook>,
-    /// The times of deliveries.
+    /// Leases and backoff.
     pub times: Times,
     written: Arc<Notify>,
 }
 
-impl Outside {
-    /// Tells those that are given.
+impl Notifiers {
+    /// Notifies the given receivers.
     #[must_use]
     pub fn new(email: Option<Email>, webhook: Option<Webhook>) -> Self {
         Self {
@@ -78,14 +77,19 @@ impl Outside {
         }
     }
 
-    /// The channels that are configured.
+    /// The receivers that the settings name.
+    pub fn from_settings(settings: &DeliverySettings) -> Result<Self, DeliverySettingsError> {
+        Ok(Self::new(settings.email()?, settings.webhook()?))
+    }
+
+    /// The senders of the configured channels.
     pub(super) fn configured(&self) -> Vec<Sender> {
         let email = self.email.clone().map(Sender::Email);
         let webhook = self.webhook.clone().map(Sender::Webhook);
         email.into_iter().chain(webhook).collect()
     }
 
-    /// Their names.
+    /// The names of the configured channels.
     pub(super) fn channels(&self) -> Vec<&'static str> {
         let email = self.email.is_some().then_some(Channel::Email);
         let webhook = self.webhook.is_some().then_some(Channel::Webhook);
@@ -93,36 +97,35 @@ impl Outside {
         channels.map(Channel::as_str).collect()
     }
 
-    /// Tells the relays that there is something to deliver.
+    /// Wakes the relays after deliveries were written.
     pub(super) fn wake(&self) {
         self.written.notify_waiters();
     }
 }
 
-/// The queue of a channel. Its jobs note in PostgreSQL how they went: only what keeps them from that is tried again by the
-/// queue.
+/// The queue of a channel. PostgreSQL stores the result of an attempt, so the queue retries only failures to store it.
 pub(super) fn queue(redis: &RedisSettings, channel: Channel) -> QueueConfig {
     QueueConfig {
-        // More than sending may take, together with what is read before and noted afterwards.
+        // Longer than reading, sending and recording together.
         job_timeout: Duration::from_secs(150),
         ..queue_config(redis, &format!("deliver-{}", channel.as_str()))
     }
 }
 
-/// Hands deliveries of a channel that are due to its queue.
+/// Queues due deliveries of a channel.
 pub struct DeliveryRelay {
-    /// Where deliveries are.
+    /// The database.
     pub db: PgPool,
     /// The channel's queue.
     pub queue: Queue<Deliver>,
     /// The channel.
     pub channel: Channel,
-    /// How long what was handed out is not handed out again.
+    /// How long a delivery stays claimed.
     pub lease: Duration,
 }
 
 impl DeliveryRelay {
-    /// Claims as much as the queue should hold, and pushes a job for each. Returns how many.
+    /// Claims deliveries up to the backlog, and pushes a job for each. Returns their number.
     pub async fn step(&self) -> Result<usize, RelayError> {
         let counts = self.queue.counts().await?;
         let room = BACKLOG.saturating_sub(counts.ready + counts.delayed + counts.running);
@@ -143,25 +146,25 @@ impl DeliveryRelay {
         Ok(jobs.len())
     }
 
-    /// Steps until `shutdown`, whatever fails meanwhile.
-    pub(super) async fn run(&self, outside: &Outside, shutdown: &CancellationToken) {
-        keep_stepping(self, &outside.written, shutdown).await;
+    /// Polls until `shutdown`.
+    pub(super) async fn run(&self, notifiers: &Notifiers, shutdown: &CancellationToken) {
+        poll_until_shutdown(self, &notifiers.written, shutdown).await;
     }
 }
 
-impl Steps for DeliveryRelay {
-    const WHAT: &'static str = "deliveries";
+impl PollTask for DeliveryRelay {
+    const NAME: &'static str = "deliveries";
 
-    async fn take(&self) -> Result<Pace, RelayError> {
+    async fn poll(&self) -> Result<NextPoll, RelayError> {
         Ok(if self.step().await? > 0 {
-            Pace::Gather
+            NextPoll::Gather
         } else {
-            Pace::Wait
+            NextPoll::Wait
         })
     }
 }
 
-/// What sends the messages of a channel.
+/// The sender of a channel.
 #[derive(Clone, Debug)]
 pub(super) enum Sender {
     Email(Email),
@@ -176,14 +179,14 @@ impl Sender {
         }
     }
 
-    async fn send(&self, order: &order::Order, begun: &Begun) -> Result<(), Undelivered> {
+    async fn send(&self, order: &order::Order, begun: &Begun) -> Result<(), DeliveryError> {
         let id = &begun.message_id;
         match self {
-            Self::Email(email) => email.send(id, letter(order, begun.created_at)).await,
+            Self::Email(email) => email.send(id, self::email(order, begun.created_at)).await,
             Self::Webhook(webhook) => {
-                let body = notice(order, begun.created_at).map_err(|error| Undelivered {
+                let body = webhook_body(order, begun.created_at).map_err(|error| DeliveryError {
                     reason: error.to_string(),
-                    again: Again::Never,
+                    retry: RetryPolicy::Never,
                 })?;
                 webhook.send(id, begun.now, body).await
             }
@@ -191,7 +194,7 @@ impl Sender {
     }
 }
 
-/// Sends what a job asks for, and notes how that went.
+/// Sends the message of a job, and records the result.
 pub(super) async fn run(
     db: PgPool,
     sender: Sender,
@@ -211,14 +214,14 @@ async fn deliver(db: &PgPool, sender: &Sender, times: Times, job: &Deliver) -> s
     };
     let sent = match order::get(db, begun.order_id).await? {
         Some(order) => sender.send(&order, &begun).await,
-        None => Err(Undelivered {
-            reason: "there is no such order".to_owned(),
-            again: Again::Never,
+        None => Err(DeliveryError {
+            reason: "the order does not exist".to_owned(),
+            retry: RetryPolicy::Never,
         }),
     };
     let pause = match &sent {
         Ok(()) => None,
-        Err(undelivered) => times.backoff.pause(begun.attempt, undelivered.again),
+        Err(error) => times.backoff.pause(begun.attempt, error.retry),
     };
     let outcome = match (&sent, pause) {
         (Ok(()), _) => "delivered",
@@ -227,44 +230,44 @@ async fn deliver(db: &PgPool, sender: &Sender, times: Times, job: &Deliver) -> s
     };
     counter!("afforo_deliveries_total", "channel" => channel.as_str(), "outcome" => outcome).increment(1);
     log(channel, &begun, &sent, pause);
-    note(db, job, &begun, &sent, pause).await
+    record(db, job, &begun, &sent, pause).await
 }
 
-/// Writes down how an attempt went; that it succeeded, with some insistence.
-async fn note(
+/// Records the result of an attempt. Retries for a delivered message.
+async fn record(
     db: &PgPool,
     job: &Deliver,
     begun: &Begun,
-    sent: &Result<(), Undelivered>,
+    sent: &Result<(), DeliveryError>,
     pause: Option<Duration>,
 ) -> sqlx::Result<()> {
     let id = job.delivery_id();
-    if let Err(undelivered) = sent {
-        return delivery::failed(db, id, begun.attempt, &undelivered.reason, pause).await;
+    if let Err(error) = sent {
+        return delivery::failed(db, id, begun.attempt, &error.reason, pause).await;
     }
     let started = Instant::now();
     loop {
         match delivery::delivered(db, id).await {
-            Err(error) if started.elapsed() < INSIST_FOR => {
-                tracing::debug!(order_id = begun.order_id, %error, "that a message arrived cannot be noted; trying on");
-                tokio::time::sleep(INSIST_EVERY).await;
+            Err(error) if started.elapsed() < RECORD_TIMEOUT => {
+                tracing::debug!(order_id = begun.order_id, %error, "cannot record a delivered message; retrying");
+                tokio::time::sleep(RECORD_RETRY_PAUSE).await;
             }
             noted => return noted,
         }
     }
 }
 
-fn log(channel: Channel, begun: &Begun, sent: &Result<(), Undelivered>, pause: Option<Duration>) {
+fn log(channel: Channel, begun: &Begun, sent: &Result<(), DeliveryError>, pause: Option<Duration>) {
     let (channel, order_id, attempt) = (channel.as_str(), begun.order_id, begun.attempt);
     match (sent, pause) {
         (Ok(()), _) => tracing::info!(channel, order_id, attempt, "confirmation delivered"),
         (Err(error), Some(pause)) => {
             let pause_s = pause.as_secs();
-            tracing::warn!(channel, order_id, attempt, %error, pause_s, "confirmation not delivered; it is tried again");
+            tracing::warn!(channel, order_id, attempt, %error, pause_s, "confirmation not delivered; retrying later");
         }
         (Err(error), None) => tracing::error!(
             channel, order_id, attempt, %error,
-            "confirmation given up: `afforo jobs retry` tries again"
+            "delivery is dead: see `afforo jobs retry`"
         ),
     }
 }

@@ -1,4 +1,4 @@
-//! How much waits, runs and is dead, published as gauges.
+//! Gauges of waiting, running and dead work.
 
 use std::time::Duration;
 
@@ -10,47 +10,46 @@ use tokio_util::sync::CancellationToken;
 use super::Queues;
 use crate::{db, delivery, outbox};
 
-/// Between two readings.
+/// Time between readings.
 const READ_EVERY: Duration = Duration::from_secs(5);
 
-/// Rows of a kind are counted up to here: more than that is late in any case, and reading it would make it later.
+/// Counting stops at this number of rows, because counting a long backlog would slow it further.
 pub const COUNTED: i64 = 100_000;
 
-/// Describes what the worker publishes. What its queues publish, [`apalis_redis_queue::describe_metrics`] does.
+/// Describes the metrics of the worker. [`apalis_redis_queue::describe_metrics`] describes those of its queues.
 pub fn describe_metrics() {
     describe_gauge!(
         "afforo_outbox_rows",
-        "Rows of the outbox that owe confirmations, but for the dead ones; 100000 stands for all above"
+        "Rows of the outbox whose orders are not confirmed, without dead ones; counting stops at 100000"
     );
     describe_gauge!(
         "afforo_outbox_oldest_seconds",
         Unit::Seconds,
-        "Age of the first of these rows, 0 without one; while it cannot be read, the most that it may be by now"
+        "Age of the oldest of these rows, 0 without one; while it cannot be read, an upper bound"
     );
     describe_gauge!(
         "afforo_deliveries_waiting",
-        "Deliveries by channel that have not arrived yet; 100000 stands for all above"
+        "Open deliveries by channel; counting stops at 100000"
     );
     describe_gauge!("afforo_queue_jobs", "Jobs in Redis by queue and state");
     describe_gauge!(
         "afforo_dead_letters",
-        "What was given up by kind: rows of the outbox, deliveries, jobs in Redis"
+        "Dead letters by kind: rows of the outbox, deliveries, jobs in Redis"
     );
     describe_counter!(
         "afforo_deliveries_total",
-        "Attempts to deliver by channel, and what came of them"
+        "Delivery attempts by channel and outcome"
     );
 }
 
-/// The age of the first row that owes anything, as it was last read.
+/// The age of the oldest row at the last reading.
 struct Oldest {
     seconds: f64,
     read: Instant,
 }
 
-/// Reads and publishes until `shutdown`. That something cannot be read is logged by those who need it for their work. It
-/// keeps its last value then, but for the age of what is owed: that grows on, or nobody would be told of a worker that
-/// cannot reach its database.
+/// Reads and publishes until `shutdown`. A gauge that cannot be read keeps its last value. Only the age of the oldest row
+/// grows on, so that alerts fire for a worker that cannot reach its database.
 pub async fn keep_current(db: PgPool, queues: Queues, shutdown: CancellationToken) {
     let mut oldest = Oldest {
         seconds: 0.0,
@@ -112,7 +111,7 @@ async fn publish(db: &PgPool, queues: &Queues, oldest: &mut Oldest) {
     gauge!("afforo_dead_letters", "kind" => "job").set(dead as f64);
 }
 
-/// What PostgreSQL knows to be owed.
+/// Open confirmations and deliveries.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Owed {
     /// Confirmations.
@@ -121,7 +120,7 @@ pub struct Owed {
     pub deliveries: Vec<delivery::Depth>,
 }
 
-/// Measures what is owed, up to [`COUNTED`] of each kind.
+/// Measures the open work, up to [`COUNTED`] rows of each kind.
 pub async fn owed(db: &PgPool) -> sqlx::Result<Owed> {
     Ok(Owed {
         outbox: outbox::depth(db, COUNTED).await?,

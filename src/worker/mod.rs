@@ -1,16 +1,16 @@
-//! The background worker: it confirms orders and keeps house. Any number of them may run beside each other.
+//! The background worker: confirmations, deliveries, periodic jobs. Any number of workers may run at the same time.
 
 mod backfill;
+mod compact_counters;
 mod confirm_orders;
 pub mod dead_letters;
 mod deliver;
 mod gauges;
-mod letters;
+mod messages;
 mod periodic;
+mod poll;
 mod relay;
 mod schedule;
-mod steps;
-mod tallies;
 
 use std::{error::Error, sync::Arc, time::Duration};
 
@@ -27,45 +27,45 @@ use crate::{
 };
 use apalis_redis_queue::{self, Counts, JobContext, JobError, Payload, Queue, QueueConfig, QueueError};
 use confirm_orders::Confirm;
-pub use deliver::{DeliveryRelay, Outside, Times};
+pub use deliver::{DeliveryRelay, Notifiers, Times};
 pub use gauges::{COUNTED, Owed, describe_metrics, keep_current as measure, owed};
 pub use periodic::PeriodicJob;
+pub use poll::RelayError;
 pub use relay::{Relay, Relayed};
 pub use schedule::{RunError, Scheduled, run_now, scheduled};
-pub use steps::RelayError;
 
-/// Messages of a channel that are sent at the same time.
-const SENT_AT_A_TIME: usize = 8;
+/// Messages of a channel that are sent concurrently.
+const DELIVERY_CONCURRENCY: usize = 8;
 
 /// Why a worker cannot start.
 #[derive(Debug, thiserror::Error)]
 pub enum WorkerError {
-    /// The Redis URL is no such thing.
+    /// The Redis URL is invalid.
     #[error("REDIS_URL: {0}")]
     Pool(#[from] deadpool_redis::CreatePoolError),
-    /// The same, as the queue sees it.
+    /// The Redis URL is invalid for the queue.
     #[error("REDIS_URL: {0}")]
     Queue(#[from] apalis_redis_queue::QueueError),
-    /// A schedule is not written as it should be.
+    /// A schedule is invalid.
     #[error("schedule: {0}")]
     Schedule(#[from] cron::error::Error),
 }
 
-/// The queues that a worker works on.
+/// The queues of a worker.
 #[derive(Clone)]
 pub struct Queues {
-    /// Confirmations that are due.
+    /// Due confirmations.
     pub confirmations: Queue<ConfirmOrders>,
-    /// Work that is done at its time.
+    /// Periodic jobs.
     pub periodic: Queue<PeriodicJob>,
-    /// E-mail that is due.
+    /// Due e-mail.
     pub emails: Queue<Deliver>,
-    /// Webhooks that are due.
+    /// Due webhooks.
     pub webhooks: Queue<Deliver>,
 }
 
 impl Queues {
-    /// Makes the queues; connections are opened when they are first needed.
+    /// Creates the queues. Connections are opened at their first use.
     pub fn new(redis: &RedisSettings) -> Result<Self, WorkerError> {
         let mut config = Config::from_url(redis.url());
         let size = usize::try_from(redis.redis_pool_size).unwrap_or(usize::MAX);
@@ -88,7 +88,7 @@ impl Queues {
         }
     }
 
-    /// All of them, for who looks after jobs whatever they carry.
+    /// All queues without their payload types, for monitoring.
     #[must_use]
     pub fn all(&self) -> Vec<Queue<serde_json::Value>> {
         vec![
@@ -99,10 +99,10 @@ impl Queues {
         ]
     }
 
-    /// How many jobs of each queue are in which state.
+    /// The number of jobs of each queue in each state.
     pub async fn counts(&self) -> Result<Vec<(String, Counts)>, QueueError> {
         let mut counted = Vec::new();
-        // One by one: together they would take the connections of those who push.
+        // One after the other, to leave connections for producers.
         for queue in self.all() {
             counted.push((queue.name().to_owned(), queue.counts().await?));
         }
@@ -118,7 +118,7 @@ fn queue_config(redis: &RedisSettings, name: &str) -> QueueConfig {
 }
 
 fn confirmations(redis: &RedisSettings) -> QueueConfig {
-    // What still fails by the end of a row's lease is asked for anew: its job need not outlast that.
+    // After the lease of a row its job is pushed again, so more attempts are not needed.
     QueueConfig {
         max_attempts: 4,
         ..queue_config(redis, "confirm-orders")
@@ -126,30 +126,30 @@ fn confirmations(redis: &RedisSettings) -> QueueConfig {
 }
 
 fn periodic(redis: &RedisSettings) -> QueueConfig {
-    // The id of a run stays known for longer than the clocks of two schedulers may differ.
+    // The id of a run stays known for longer than the clocks of schedulers differ.
     QueueConfig {
         keep_done: Duration::from_hours(1),
         ..queue_config(redis, "periodic")
     }
 }
 
-/// How a job of a row ends that failed. The row falls due again: after the last attempt, a dead job beside it would say
-/// nothing more, and come back at the wrong time.
+/// The result of a failed job of rows. After the last attempt the job is done, not dead: its rows become due again and
+/// cause a new job.
 fn failed(context: &JobContext, error: impl Error + Send + Sync + 'static) -> Result<(), JobError> {
     if context.attempt < context.max_attempts {
         return Err(JobError::retry(error));
     }
-    tracing::warn!(task_id = context.task_id, %error, "job failed; what it was for is asked for again");
+    tracing::warn!(task_id = context.task_id, %error, "job failed; its rows will be queued again");
     Ok(())
 }
 
-/// Runs relays, jobs and schedule until `shutdown`, then lets the jobs that run finish. `order_confirmed` wakes the relay,
-/// where orders are placed in this process; `outside` is told of confirmations.
+/// Runs relays, jobs and schedules until `shutdown`, then waits for running jobs. `order_confirmed` wakes the relay when
+/// this process places an order.
 pub async fn run(
     db: PgPool,
     redis: &RedisSettings,
     concurrency: u16,
-    outside: Outside,
+    notifiers: Notifiers,
     order_confirmed: Arc<Notify>,
     shutdown: CancellationToken,
 ) -> Result<(), WorkerError> {
@@ -166,40 +166,44 @@ pub async fn run(
         parts.spawn(schedule.run(queues.periodic.clone(), shutdown.clone()));
     }
     parts.spawn(backfill::fold_products(db.clone(), shutdown.clone()));
-    parts.spawn(tallies::keep_short(db.clone(), shutdown.clone()));
+    parts.spawn(compact_counters::run(db.clone(), shutdown.clone()));
     if telemetry::counts() {
         parts.spawn(measure(db.clone(), queues.clone(), shutdown.clone()));
     }
 
     let confirm = Confirm {
         db: db.clone(),
-        outside: outside.clone(),
+        notifiers: notifiers.clone(),
     };
     let handler = move |job, context| confirm.clone().run(job, context);
     parts.work(&url, confirmations(redis), concurrency.into(), handler, &shutdown);
-    for sender in outside.configured() {
+    for sender in notifiers.configured() {
         let relay = DeliveryRelay {
             db: db.clone(),
             queue: queues.of(sender.channel()).clone(),
             channel: sender.channel(),
-            lease: outside.times.queued,
+            lease: notifiers.times.queued,
         };
-        let (told, stop) = (outside.clone(), shutdown.clone());
+        let (told, stop) = (notifiers.clone(), shutdown.clone());
         parts.spawn(async move { relay.run(&told, &stop).await });
-        let (db, times, queue) = (db.clone(), outside.times, deliver::queue(redis, sender.channel()));
+        let (db, times, queue) = (
+            db.clone(),
+            notifiers.times,
+            deliver::queue(redis, sender.channel()),
+        );
         let handler = move |job, context| deliver::run(db.clone(), sender.clone(), times, job, context);
-        parts.work(&url, queue, SENT_AT_A_TIME, handler, &shutdown);
+        parts.work(&url, queue, DELIVERY_CONCURRENCY, handler, &shutdown);
     }
     let handler = move |job, context| periodic::run(db.clone(), job, context);
     parts.work(&url, periodic(redis), 1, handler, &shutdown);
 
-    tracing::info!(concurrency, channels = ?outside.channels(), "worker started");
+    tracing::info!(concurrency, channels = ?notifiers.channels(), "worker started");
     parts.end().await?;
     tracing::info!("worker stopped");
     Ok(())
 }
 
-/// The parts of a worker, which run beside each other.
+/// The concurrent parts of a worker.
 #[derive(Default)]
 struct Parts(JoinSet<Result<(), WorkerError>>);
 
@@ -225,13 +229,13 @@ impl Parts {
         );
     }
 
-    /// Waits for the end of all.
+    /// Waits for all parts.
     async fn end(mut self) -> Result<(), WorkerError> {
         while let Some(part) = self.0.join_next().await {
             match part {
                 Ok(Ok(())) => {}
                 Ok(Err(error)) => return Err(error),
-                // A part that panics takes the worker with it, and with that the process: better seen than limping.
+                // A panic ends the whole process: a worker that lacks a part would fail unnoticed.
                 Err(error) => std::panic::resume_unwind(error.into_panic()),
             }
         }

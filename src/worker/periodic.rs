@@ -1,4 +1,4 @@
-//! Work that is done at its time: each run is a job, so that of several schedulers only one has it done.
+//! Periodic jobs. Each run is a job with a unique id, so that several schedulers cause one run.
 
 use std::time::Duration;
 
@@ -9,29 +9,29 @@ use sqlx::PgPool;
 use crate::{db, delivery, idempotency, order::maintenance, outbox};
 use apalis_redis_queue::{JobContext, JobError};
 
-/// So many that none of the deletions takes long.
-const KEYS_AT_A_TIME: i64 = 2000;
-/// How long it stays known that a message arrived.
+/// Batch size of deletions of idempotency keys, so that each is short.
+const KEY_BATCH: i64 = 2000;
+/// How long delivered messages are kept.
 const KEEP_DELIVERED: Duration = Duration::from_hours(30 * 24);
-/// Deliveries of which the same is true.
-const DELIVERIES_AT_A_TIME: i64 = 5000;
+/// Batch size of deletions of deliveries.
+const DELIVERY_BATCH: i64 = 5000;
 
-/// A run of something periodic: a wire format, so variants may be added but not changed.
+/// A periodic job. It is a wire format: variants may be added but not changed.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "job", rename_all = "snake_case")]
 pub enum PeriodicJob {
     /// Reject orders that were left undecided.
     RejectStuckOrders,
-    /// Report on the orders of a day in UTC, and of days before that nobody reported on.
+    /// Report on the orders of a day in UTC, and of earlier days without a report.
     DailyOrderReport {
         /// The day.
         day: NaiveDate,
     },
-    /// Remove outbox rows that are owed nothing any more.
+    /// Remove outbox rows whose orders are confirmed.
     CleanUpOutbox,
-    /// Forget the answers that were kept for a day.
+    /// Remove idempotency keys after a day.
     PurgeIdempotencyKeys,
-    /// Remove deliveries that arrived long ago.
+    /// Remove old delivered messages.
     PurgeDeliveries,
 }
 
@@ -84,7 +84,7 @@ async fn clean_up_outbox(db: &PgPool) -> sqlx::Result<()> {
 }
 
 async fn purge_idempotency_keys(db: &PgPool) -> sqlx::Result<()> {
-    let keys = in_portions(KEYS_AT_A_TIME, |limit| idempotency::purge(db, limit)).await?;
+    let keys = in_batches(KEY_BATCH, |limit| idempotency::purge(db, limit)).await?;
     if keys > 0 {
         tracing::info!(keys, "idempotency keys forgotten after a day");
     }
@@ -92,24 +92,21 @@ async fn purge_idempotency_keys(db: &PgPool) -> sqlx::Result<()> {
 }
 
 async fn purge_deliveries(db: &PgPool) -> sqlx::Result<()> {
-    let rows = in_portions(DELIVERIES_AT_A_TIME, |limit| {
-        delivery::purge(db, KEEP_DELIVERED, limit)
-    })
-    .await?;
+    let rows = in_batches(DELIVERY_BATCH, |limit| delivery::purge(db, KEEP_DELIVERED, limit)).await?;
     if rows > 0 {
         tracing::info!(rows, "deliveries removed that arrived long ago");
     }
     Ok(())
 }
 
-/// Deletes up to `limit` at a time, until there is less. Returns how much it was.
-async fn in_portions<F: Future<Output = sqlx::Result<u64>>>(
+/// Deletes batches of `limit` until one is smaller. Returns the total.
+async fn in_batches<F: Future<Output = sqlx::Result<u64>>>(
     limit: i64,
-    portion: impl Fn(i64) -> F,
+    batch: impl Fn(i64) -> F,
 ) -> sqlx::Result<u64> {
     let mut deleted = 0;
     loop {
-        let rows = portion(limit).await?;
+        let rows = batch(limit).await?;
         deleted += rows;
         if rows < limit.unsigned_abs() {
             return Ok(deleted);

@@ -1,8 +1,8 @@
-//! From the outbox to the queue: claims orders whose confirmation is due, and pushes jobs for them.
+//! The relay from the outbox to the queue: it claims due rows and pushes jobs for them.
 //!
-//! Redis is never touched while a transaction is open. What is claimed stays claimed for [`LEASE`]: if it has not been
-//! confirmed by then, whatever became of its job, it is due again. An outage of Redis costs no row a hand-out: it is noticed
-//! before anything is claimed, or else what was claimed is given back.
+//! No transaction is open while Redis is called. A claim lasts for [`LEASE`]; rows that are not confirmed by then are due
+//! again. An outage of Redis costs no attempt: the relay asks the queue before it claims, and releases rows that it cannot
+//! push.
 
 use std::time::Duration;
 
@@ -11,35 +11,35 @@ use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
-use super::steps::{Pace, RelayError, Steps, keep_stepping};
+use super::poll::{NextPoll, PollTask, RelayError, poll_until_shutdown};
 use crate::outbox::{self, ConfirmOrders, Which};
 use apalis_redis_queue::Queue;
 
-/// How long a confirmation may take before it is asked for again.
+/// How long a row stays claimed.
 const LEASE: Duration = Duration::from_mins(1);
-/// Rows of the outbox that one job settles at most. Each is about the orders of one transaction.
-const ROWS_A_JOB: u16 = 200;
-/// Jobs that may wait in the queue. Beyond that the outbox is the better place to wait: it has no leases that run out.
+/// Maximum number of rows in a job. Each row has the orders of one transaction.
+const ROWS_PER_JOB: u16 = 200;
+/// Maximum number of waiting jobs. Further rows wait in the outbox, where no lease expires.
 const BACKLOG: u64 = 100;
-/// A row that was handed out more often is a job of its own, so that it takes no others down with it.
-const TOGETHER: i32 = 2;
+/// A row with more attempts gets its own job, so that it cannot fail other rows.
+const MAX_SHARED_ATTEMPTS: i32 = 2;
 
-/// Hands confirmations that are due to the queue.
+/// Queues due confirmations.
 pub struct Relay {
     db: PgPool,
     queue: Queue<ConfirmOrders>,
 }
 
-/// What a step of the relay found.
+/// The result of a poll.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Relayed {
-    /// So many orders, handed to the queue.
+    /// This number of orders was queued.
     Orders(usize),
-    /// So many orders, in as many rows as a job settles: more may be due.
+    /// This number of orders was queued, in a full job: more may be due.
     Full(usize),
     /// Nothing was due.
     Nothing,
-    /// So many jobs wait in the queue that nothing was claimed.
+    /// Nothing was claimed, because too many jobs wait.
     Backlog,
 }
 
@@ -50,25 +50,25 @@ impl Relay {
         Self { db, queue }
     }
 
-    /// Claims what is due, up to one job's worth, and pushes it.
+    /// Claims due rows for up to one job, and pushes it.
     pub async fn step(&self) -> Result<Relayed, RelayError> {
         let waiting = self.queue.counts().await?.ready;
         if waiting >= BACKLOG {
             return Ok(Relayed::Backlog);
         }
-        // While jobs wait, the job of a row whose lease ran out may be one of them. To ask for it again would help nobody,
-        // and cost the row a hand-out.
+        // While jobs wait, one of them may be the job of a row whose lease expired. Claiming that row again would waste an
+        // attempt.
         let which = if waiting == 0 { Which::All } else { Which::New };
-        let claim = outbox::claim(&self.db, which, ROWS_A_JOB.into(), LEASE).await?;
-        if !claim.given_up.is_empty() {
+        let claim = outbox::claim(&self.db, which, ROWS_PER_JOB.into(), LEASE).await?;
+        if !claim.dead.is_empty() {
             tracing::error!(
-                order_ids = ?claim.given_up,
-                handouts = outbox::HANDOUTS,
-                "confirmations given up: `afforo jobs dead` says why, `afforo jobs retry` tries again"
+                order_ids = ?claim.dead,
+                attempts = outbox::MAX_ATTEMPTS,
+                "confirmations are dead: see `afforo jobs dead`, then `afforo jobs retry`"
             );
         }
         if claim.rows.is_empty() {
-            return Ok(if claim.given_up.is_empty() {
+            return Ok(if claim.dead.is_empty() {
                 Relayed::Nothing
             } else {
                 Relayed::Orders(0)
@@ -80,7 +80,7 @@ impl Relay {
             return Err(error);
         }
         let orders = claim.rows.iter().map(|row| row.orders).sum();
-        Ok(if claim.rows.len() < ROWS_A_JOB.into() {
+        Ok(if claim.rows.len() < ROWS_PER_JOB.into() {
             Relayed::Orders(orders)
         } else {
             Relayed::Full(orders)
@@ -88,11 +88,12 @@ impl Relay {
     }
 
     async fn push(&self, rows: &[outbox::Row]) -> Result<(), RelayError> {
-        let (together, alone): (Vec<_>, Vec<_>) = rows.iter().partition(|row| row.handouts <= TOGETHER);
-        let together: Vec<i64> = together.into_iter().map(|row| row.id).collect();
-        let alone = alone.into_iter().map(|row| vec![row.id]);
-        let jobs: Vec<(String, ConfirmOrders)> = alone
-            .chain((!together.is_empty()).then_some(together))
+        let (shared, single): (Vec<_>, Vec<_>) =
+            rows.iter().partition(|row| row.attempts <= MAX_SHARED_ATTEMPTS);
+        let shared: Vec<i64> = shared.into_iter().map(|row| row.id).collect();
+        let single = single.into_iter().map(|row| vec![row.id]);
+        let jobs: Vec<(String, ConfirmOrders)> = single
+            .chain((!shared.is_empty()).then_some(shared))
             .map(|rows| (Uuid::now_v7().to_string(), ConfirmOrders::new(rows)))
             .collect();
         let jobs: Vec<(&str, &ConfirmOrders)> = jobs.iter().map(|(id, job)| (id.as_str(), job)).collect();
@@ -100,20 +101,20 @@ impl Relay {
         Ok(())
     }
 
-    /// Steps until `shutdown`, whatever fails meanwhile.
+    /// Polls until `shutdown`.
     pub async fn run(&self, wake: &Notify, shutdown: &CancellationToken) {
-        keep_stepping(self, wake, shutdown).await;
+        poll_until_shutdown(self, wake, shutdown).await;
     }
 }
 
-impl Steps for Relay {
-    const WHAT: &'static str = "confirmations";
+impl PollTask for Relay {
+    const NAME: &'static str = "confirmations";
 
-    async fn take(&self) -> Result<Pace, RelayError> {
+    async fn poll(&self) -> Result<NextPoll, RelayError> {
         Ok(match self.step().await? {
-            Relayed::Full(_) => Pace::Now,
-            Relayed::Orders(_) | Relayed::Backlog => Pace::Gather,
-            Relayed::Nothing => Pace::Wait,
+            Relayed::Full(_) => NextPoll::Now,
+            Relayed::Orders(_) | Relayed::Backlog => NextPoll::Gather,
+            Relayed::Nothing => NextPoll::Wait,
         })
     }
 }

@@ -11,7 +11,7 @@ use std::sync::Arc;
 use afforo::{
     config::RedisSettings,
     outbox::ConfirmOrders,
-    worker::{self, Outside, Queues, WorkerError},
+    worker::{self, Notifiers, Queues, WorkerError},
 };
 use apalis_redis_queue::Counts;
 use rustix::process::Signal;
@@ -196,11 +196,11 @@ impl Worker {
     }
 
     pub fn start_on(app: &TestApp, redis: &RedisSettings) -> Self {
-        let outside = Outside::default();
+        let notifiers = Notifiers::default();
         let shutdown = CancellationToken::new();
         let (db, redis, told) = (app.pool.clone(), redis.clone(), app.order_confirmed.clone());
         let stop = shutdown.clone();
-        let task = tokio::spawn(async move { worker::run(db, &redis, 4, outside, told, stop).await });
+        let task = tokio::spawn(async move { worker::run(db, &redis, 4, notifiers, told, stop).await });
         Self { shutdown, task }
     }
 

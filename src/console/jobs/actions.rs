@@ -18,13 +18,13 @@ use crate::{
     db,
     worker::{
         self, RunError,
-        dead_letters::{self, Dropped, LetterId, RetryError},
+        dead_letters::{self, DeadLetterId, Dropped, RetryError},
     },
 };
 use apalis_redis_queue::QueueError;
 
 /// The letter that a request names, if the operator may see it.
-async fn named(db: &PgPool, operator: &Operator, query: &Query) -> Result<LetterId, ConsoleError> {
+async fn named(db: &PgPool, operator: &Operator, query: &Query) -> Result<DeadLetterId, ConsoleError> {
     let letter = query.text("letter").parse().map_err(|_| ConsoleError::NotFound)?;
     if letters::is_visible(db, operator, &letter).await? {
         Ok(letter)
@@ -82,8 +82,8 @@ pub async fn ask(
     Ok(question(&operator, &letter).into_response())
 }
 
-fn question(operator: &Operator, letter: &LetterId) -> Confirm {
-    let is_owed = matches!(letter, LetterId::Outbox(_));
+fn question(operator: &Operator, letter: &DeadLetterId) -> Confirm {
+    let is_owed = matches!(letter, DeadLetterId::Outbox(_));
     let obstacle =
         "It owes orders their confirmation, and stays. Mend what keeps them from it, and try it again.";
     Confirm {

@@ -9,7 +9,7 @@ use super::queries;
 use crate::{
     auth::Stores,
     console::{operator::Operator, query::Query},
-    worker::dead_letters::{self, DeadLetter, LetterId},
+    worker::dead_letters::{self, DeadLetter, DeadLetterId},
 };
 
 /// Orders of a letter that are named.
@@ -18,7 +18,7 @@ const NAMED: usize = 3;
 /// A dead letter.
 #[derive(Debug)]
 pub struct Letter {
-    pub id: LetterId,
+    pub id: DeadLetterId,
     pub orders: Vec<i64>,
     pub attempts: i64,
     pub error: String,
@@ -30,9 +30,9 @@ impl Letter {
     #[must_use]
     pub fn kind(&self) -> &str {
         match &self.id {
-            LetterId::Outbox(_) => "Confirmation",
-            LetterId::Delivery(_) => "Delivery",
-            LetterId::Job { queue, .. } => queue,
+            DeadLetterId::Outbox(_) => "Confirmation",
+            DeadLetterId::Delivery(_) => "Delivery",
+            DeadLetterId::Job { queue, .. } => queue,
         }
     }
 
@@ -57,12 +57,12 @@ impl Letter {
     /// Whether it may be dropped: confirmations are owed, and stay.
     #[must_use]
     pub fn may_go(&self) -> bool {
-        !matches!(self.id, LetterId::Outbox(_))
+        !matches!(self.id, DeadLetterId::Outbox(_))
     }
 }
 
 /// How forms and links name a letter.
-pub fn query(letter: &LetterId) -> String {
+pub fn query(letter: &DeadLetterId) -> String {
     Query::default().with("letter", letter)
 }
 
@@ -102,7 +102,7 @@ pub async fn visible(db: &PgPool, operator: &Operator, jobs: Vec<DeadLetter>) ->
 }
 
 /// Whether an operator may see a letter. One that is not there is seen by who sees all: that it is gone is no secret.
-pub async fn is_visible(db: &PgPool, operator: &Operator, letter: &LetterId) -> sqlx::Result<bool> {
+pub async fn is_visible(db: &PgPool, operator: &Operator, letter: &DeadLetterId) -> sqlx::Result<bool> {
     let Stores::Only(stores) = &operator.caller.grant.stores else {
         return Ok(true);
     };

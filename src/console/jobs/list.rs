@@ -20,7 +20,7 @@ use crate::{
         query::Query,
         state::Console,
     },
-    worker::{Queues, dead_letters::LetterId},
+    worker::{Queues, dead_letters::DeadLetterId},
 };
 use apalis_redis_queue::{JobInfo, QueueError, State as JobState};
 
@@ -110,7 +110,7 @@ async fn in_queues(queues: &Queues, state: JobState, only: Option<&str>) -> Resu
             continue;
         }
         let letter = |job: &JobInfo| match state {
-            JobState::Dead => letters::query(&LetterId::Job {
+            JobState::Dead => letters::query(&DeadLetterId::Job {
                 queue: queue.name().to_owned(),
                 id: job.id.clone(),
             }),

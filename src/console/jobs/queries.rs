@@ -3,7 +3,7 @@
 use chrono::{DateTime, Utc};
 use sqlx::{PgExecutor, PgPool};
 
-use crate::worker::dead_letters::LetterId;
+use crate::worker::dead_letters::DeadLetterId;
 
 /// Those of some orders that belong to some stores.
 pub async fn of_stores(db: impl PgExecutor<'_>, orders: &[i64], stores: &[i64]) -> sqlx::Result<Vec<i64>> {
@@ -17,15 +17,15 @@ pub async fn of_stores(db: impl PgExecutor<'_>, orders: &[i64], stores: &[i64]) 
 }
 
 /// The orders that a dead letter is about; none where there is no such letter, or it is a job, which names rows.
-pub async fn orders_of(db: &PgPool, letter: &LetterId) -> sqlx::Result<Vec<i64>> {
+pub async fn orders_of(db: &PgPool, letter: &DeadLetterId) -> sqlx::Result<Vec<i64>> {
     match letter {
-        LetterId::Outbox(id) => sqlx::query_scalar!(
+        DeadLetterId::Outbox(id) => sqlx::query_scalar!(
             r#"select unnest(order_ids) as "order_id!" from outbox where id = $1 and dead_at is not null"#,
             id
         )
         .fetch_all(db)
         .await,
-        LetterId::Delivery(id) => {
+        DeadLetterId::Delivery(id) => {
             sqlx::query_scalar!(
                 "select order_id from delivery where id = $1 and dead_at is not null",
                 id
@@ -33,7 +33,7 @@ pub async fn orders_of(db: &PgPool, letter: &LetterId) -> sqlx::Result<Vec<i64>>
             .fetch_all(db)
             .await
         }
-        LetterId::Job { .. } => Ok(Vec::new()),
+        DeadLetterId::Job { .. } => Ok(Vec::new()),
     }
 }
 

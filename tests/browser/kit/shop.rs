@@ -2,7 +2,7 @@
 
 use afforo::{
     auth::Role,
-    worker::{self, Outside},
+    worker::{self, Notifiers},
 };
 use serde_json::json;
 use sqlx::PgPool;
@@ -35,7 +35,7 @@ impl Shop {
             app.order_confirmed.clone(),
             stop.clone(),
         );
-        tokio::spawn(async move { worker::run(pool, &redis, 2, Outside::default(), told, token).await });
+        tokio::spawn(async move { worker::run(pool, &redis, 2, Notifiers::default(), told, token).await });
         Self {
             pool: app.pool.clone(),
             app,

@@ -124,13 +124,13 @@ async fn development_mode_is_refused_where_others_can_reach_it() {
 }
 
 #[tokio::test]
-async fn an_open_api_is_said_at_every_start() {
+async fn open_api_is_logged_at_every_start() {
     let app = TestApp::start().await;
     for (settings, said) in [
-        (&[][..], Some("since DEBUG is on: whoever reaches 127.0.0.1:")),
+        (&[][..], Some("because DEBUG is on: every client that reaches 127.0.0.1:")),
         (
             &[("API_AUTH", "off")],
-            Some("since API_AUTH=off: whoever reaches 127.0.0.1:"),
+            Some("because API_AUTH=off: every client that reaches 127.0.0.1:"),
         ),
         (&[("API_AUTH", "all")], None),
         (&[("DEBUG", "False"), ("SECRET_KEY", SECRET_KEY)], None),

@@ -45,7 +45,7 @@ async fn a_worker_that_is_killed_while_it_sends_has_it_sent_again_under_the_same
     let due = "update delivery set due_at = now() where due_at is not null";
     sqlx::query(due).execute(&app.pool).await.unwrap();
     eventually("it is refused", async || receiver.requests().len() == 2).await;
-    worker.says("confirmation not delivered; it is tried again").await;
+    worker.says("confirmation not delivered; retrying later").await;
     eventually("it is delivered", async || {
         sqlx::query(due).execute(&app.pool).await.unwrap();
         all_delivered(&app.pool, 1).await

@@ -11,7 +11,7 @@ use std::{sync::Arc, time::Duration};
 
 use afforo::{
     delivery::{Backoff, Email, EmailConfig, Encryption, Webhook},
-    worker::{self, Outside, Times, WorkerError},
+    worker::{self, Notifiers, Times, WorkerError},
 };
 use http_receiver::HttpReceiver;
 use smtp_receiver::SmtpReceiver;
@@ -70,12 +70,12 @@ impl Worker {
     }
 
     fn start_with(app: &TestApp, email: Option<Email>, webhook: Option<Webhook>, times: Times) -> Self {
-        let mut outside = Outside::new(email, webhook);
-        outside.times = times;
+        let mut notifiers = Notifiers::new(email, webhook);
+        notifiers.times = times;
         let shutdown = CancellationToken::new();
         let (db, redis, stop) = (app.pool.clone(), app.redis.clone(), shutdown.clone());
         let told = Arc::new(Notify::new());
-        let task = tokio::spawn(async move { worker::run(db, &redis, 4, outside, told, stop).await });
+        let task = tokio::spawn(async move { worker::run(db, &redis, 4, notifiers, told, stop).await });
         Self { shutdown, task }
     }
 

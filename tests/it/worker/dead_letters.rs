@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use afforo::{
-    outbox::{self, ConfirmOrders, HANDOUTS},
+    outbox::{self, ConfirmOrders, MAX_ATTEMPTS},
     worker::{PeriodicJob, Relay, Relayed, dead_letters},
 };
 use apalis_redis_queue::Pushed;
@@ -63,7 +63,10 @@ async fn a_row_that_cannot_be_settled_takes_no_other_down_and_ends_as_a_dead_let
         "its row says it all"
     );
     let dead = outbox::dead(&app.pool, 10).await.unwrap().remove(0);
-    assert_eq!((dead.order_ids.as_slice(), dead.handouts), (&[3][..], HANDOUTS));
+    assert_eq!(
+        (dead.order_ids.as_slice(), dead.attempts),
+        (&[3][..], MAX_ATTEMPTS)
+    );
 
     let said = jobs(&app, &["dead"]).await;
     assert_eq!((said.code, said.err.as_str()), (Some(0), ""));
@@ -97,7 +100,7 @@ async fn a_row_is_handed_out_eleven_times_and_then_given_up_once() {
     let queues = afforo::worker::Queues::new(&super::faults::settings(&redis)).unwrap();
     let relay = Relay::new(app.pool.clone(), queues.confirmations.clone());
     orders(&app, 1).await;
-    for _ in 0..HANDOUTS {
+    for _ in 0..MAX_ATTEMPTS {
         assert_eq!(relay.step().await.unwrap(), Relayed::Orders(1));
         assert_eq!(relay.step().await.unwrap(), Relayed::Nothing);
         // Redis loses its job each time.
@@ -113,7 +116,7 @@ async fn a_row_is_handed_out_eleven_times_and_then_given_up_once() {
         claim.unwrap()
     };
     let last = claim().await;
-    assert_eq!((last.rows.len(), last.given_up), (0, vec![1]));
+    assert_eq!((last.rows.len(), last.dead), (0, vec![1]));
     execute(&app.pool, "update outbox set due_at = now()").await;
     assert_eq!(claim().await, outbox::Claim::default());
 }

@@ -1,17 +1,17 @@
-//! The job that a relay hands to a worker: a wire format. Old messages may still be queued when a new version starts.
+//! The job that a relay queues. It is a wire format: a new version may find jobs of the version before.
 
 use serde::{Deserialize, Serialize};
 
-/// Asks to send one message. What it says is read when the job runs.
+/// Sends one message. The job reads its content when it runs.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Deliver {
     delivery_id: i64,
-    /// How often it had been sent when it was handed out: a message that comes late asks for nothing any more.
+    /// Number of attempts before this one. A job that comes late does not match, and is ignored.
     attempts: i32,
 }
 
 impl Deliver {
-    /// A message of the current version.
+    /// A job of the current version.
     #[must_use]
     pub fn new(delivery_id: i64, attempts: i32) -> Self {
         Self {
@@ -26,7 +26,7 @@ impl Deliver {
         self.delivery_id
     }
 
-    /// The attempts before.
+    /// Number of attempts before this one.
     #[must_use]
     pub fn attempts(&self) -> i32 {
         self.attempts

@@ -1,4 +1,4 @@
-//! `--wait-for`: patience with a database that is about to come.
+//! `--wait-for`: wait for a database that is still starting.
 
 use std::time::Duration;
 
@@ -7,22 +7,22 @@ use clap::Args;
 use super::Failure;
 use crate::db;
 
-/// How long a database that is away is waited for.
+/// How long to wait for the database.
 #[derive(Args, Clone, Copy, Debug)]
-pub(super) struct Patience {
-    /// Wait so long at first for a database that cannot be reached
+pub(super) struct WaitFor {
+    /// Wait up to this long for the database at the start
     #[arg(long, value_name = "SECONDS", default_value_t = 0)]
     wait_for: u32,
 }
 
-impl Patience {
-    /// Waits, if it was asked for.
+impl WaitFor {
+    /// Waits until the database answers.
     pub async fn wait(self, url: &str) -> Result<(), Failure> {
         if self.wait_for == 0 {
             return Ok(());
         }
-        let patience = Duration::from_secs(self.wait_for.into());
-        let waited = db::wait(url, patience).await;
+        let limit = Duration::from_secs(self.wait_for.into());
+        let waited = db::wait(url, limit).await;
         waited.map_err(|error| {
             let text = super::with_causes(&error);
             format!(

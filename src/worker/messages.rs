@@ -1,4 +1,4 @@
-//! What is said of a confirmed order: as a letter to people, as a notice to programs.
+//! The messages about a confirmed order: an e-mail and a webhook body.
 
 use std::fmt::Write as _;
 
@@ -6,20 +6,20 @@ use chrono::{DateTime, Utc};
 use serde::Serialize;
 
 use crate::{
-    delivery::{Letter, one_line},
+    delivery::{EmailMessage, one_line},
     order::Order,
     timestamp::Timestamp,
 };
 
-/// The letter to people.
-pub(super) fn letter(order: &Order, confirmed_at: DateTime<Utc>) -> Letter {
+/// The e-mail.
+pub(super) fn email(order: &Order, confirmed_at: DateTime<Utc>) -> EmailMessage {
     let store = one_line(&order.store.name);
     let mut text = format!(
         "Order {} at {store} is confirmed.\n\nPlaced: {}\n\n",
         order.id, order.created_at
     );
     for item in &order.items {
-        // Writing to a text never fails.
+        // Writing to a string never fails.
         let _ = writeln!(
             text,
             "{} x {}, {} each: {}",
@@ -30,22 +30,22 @@ pub(super) fn letter(order: &Order, confirmed_at: DateTime<Utc>) -> Letter {
         );
     }
     let _ = writeln!(text, "\nTotal: {}", order.total_amount);
-    Letter {
+    EmailMessage {
         subject: format!("Order {} confirmed: {} at {store}", order.id, order.total_amount),
         text,
         date: confirmed_at,
     }
 }
 
-/// The notice to programs: a body in JSON.
-pub(super) fn notice(order: &Order, confirmed_at: DateTime<Utc>) -> serde_json::Result<Vec<u8>> {
+/// The JSON body of the webhook.
+pub(super) fn webhook_body(order: &Order, confirmed_at: DateTime<Utc>) -> serde_json::Result<Vec<u8>> {
     #[derive(Serialize)]
-    struct Notice<'a> {
+    struct Body<'a> {
         r#type: &'static str,
         timestamp: Timestamp,
         data: &'a Order,
     }
-    serde_json::to_vec(&Notice {
+    serde_json::to_vec(&Body {
         r#type: "order.confirmed",
         timestamp: Timestamp(confirmed_at),
         data: order,

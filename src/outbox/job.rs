@@ -1,12 +1,11 @@
-//! The job that a relay hands to a worker: a wire format. Old messages may still be queued when a new version starts.
+//! The job that a relay queues. It is a wire format: a new version may find jobs of the version before.
 
 use serde::{Deserialize, Serialize};
 
 /// The version that this program writes. Version 1 named orders.
 const VERSION: u8 = 2;
 
-/// Asks for the confirmations that some rows of the outbox owe. What is to be said of the orders is read when the job
-/// runs. Running it again confirms nothing twice.
+/// Confirms the orders of some rows of the outbox. Running it again confirms no order twice.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ConfirmOrders {
     version: u8,
@@ -15,7 +14,7 @@ pub struct ConfirmOrders {
 }
 
 impl ConfirmOrders {
-    /// A message of the current version.
+    /// A job of the current version.
     #[must_use]
     pub fn new(outbox_ids: Vec<i64>) -> Self {
         Self {
@@ -24,8 +23,7 @@ impl ConfirmOrders {
         }
     }
 
-    /// The rows of the outbox to settle. None for a message of version 1: what it asked for is asked for again when its
-    /// lease has run out.
+    /// The rows to settle. None for a job of version 1: its rows are claimed again when their lease expires.
     pub fn outbox_ids(&self) -> Result<&[i64], UnknownVersion> {
         match self.version {
             1 | VERSION => Ok(&self.outbox_ids),
@@ -34,7 +32,7 @@ impl ConfirmOrders {
     }
 }
 
-/// The message was written by a version of Afforo that this one does not know.
+/// The job was written by an unknown version of Afforo.
 #[derive(Debug, thiserror::Error)]
 #[error("message version {0} is unknown to this worker")]
 pub struct UnknownVersion(u8);
