@@ -30,7 +30,7 @@ const STALE: Duration = Duration::from_secs(4);
 const UNISSUED: Duration = Duration::from_secs(10);
 /// Keys that are remembered, at most; and as many texts that are of none.
 const MOST_KEYS: usize = 10_000;
-/// FailureLimiter of one address within a minute that are answered as such.
+/// Failures of an address per minute that get 401; further ones get 429.
 const MOST_FAILURES: usize = 20;
 
 /// Why a key does not let in.

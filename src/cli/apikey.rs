@@ -1,4 +1,4 @@
-//! `afforo apikey`: the keys of programs.
+//! `afforo apikey`: API keys for programs.
 
 use std::{fmt::Write as _, str::FromStr, time::SystemTime};
 
@@ -25,19 +25,19 @@ pub(super) struct ApiKeys {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Make a key, and print it: it is not to be had again
+    /// Create a key, and print it once
     Create {
-        /// What it is for, such as `Till 7`
+        /// Name of its user, such as `Till 7`
         #[arg(long, value_parser = name)]
         name: String,
-        /// What it is good for, comma-separated: catalog:read, catalog:write, inventory:read, inventory:write, orders:read,
+        /// Scopes, comma-separated: catalog:read, catalog:write, inventory:read, inventory:write, orders:read,
         /// orders:write, stats, admin
         #[arg(long, value_delimiter = ',', required = true)]
         scopes: Vec<Scope>,
-        /// Ids of the stores that it is bound to, comma-separated; all stores unless given
+        /// Ids of its stores, comma-separated [default: all stores]
         #[arg(long, value_delimiter = ',')]
         stores: Option<Vec<i64>>,
-        /// Until when it is good: a day such as 2027-01-31, with it, or a number of days such as 90d; for good unless given
+        /// Last day it is valid, such as 2027-01-31, or a number of days, such as 90d [default: no expiry]
         #[arg(long)]
         expires: Option<Expiry>,
     },
@@ -45,7 +45,7 @@ enum Command {
     List,
     /// Revoke a key: every server refuses it within five seconds
     Revoke {
-        /// Its id
+        /// Id of the key
         id: i64,
     },
 }
@@ -83,7 +83,7 @@ impl ApiKeys {
 }
 
 async fn create(connection: &mut PgConnection, settings: &Settings, new: &NewKey) -> Result<(), Failure> {
-    // One that is made up anew with every start would make a key that no server knows.
+    // With a random secret key no server would accept the new API key.
     let secret = settings.http.secret_key.clone();
     let secret = secret
         .filter(|_| !settings.http.has_no_secret_key())
@@ -149,7 +149,7 @@ async fn revoke(connection: &mut PgConnection, id: i64) -> Result<(), Failure> {
     }
 }
 
-/// Not a name for a key.
+/// An invalid name.
 #[derive(Debug, thiserror::Error)]
 #[error("expected 1 to {LONGEST_NAME} characters on one line, without control characters")]
 struct NotAName;
@@ -159,16 +159,16 @@ fn name(text: &str) -> Result<String, NotAName> {
     api_key::is_name(name).then(|| name.to_owned()).ok_or(NotAName)
 }
 
-/// Until when a key is good.
+/// When a key expires.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Expiry {
-    /// So many days from now.
+    /// After a number of days.
     In(u32),
-    /// To the end of this day, in UTC.
+    /// At the end of this day in UTC.
     With(NaiveDate),
 }
 
-/// Neither a day nor a number of days.
+/// A text that is neither a day nor a number of days.
 #[derive(Debug, thiserror::Error)]
 #[error("expected a day such as 2027-01-31, or a number of days from 1d to 3650d")]
 struct NotAnExpiry;

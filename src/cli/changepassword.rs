@@ -15,13 +15,13 @@ use crate::{
     auth::{account, accounts, password},
 };
 
-/// How often a password that is not good enough is asked for again.
+/// Number of attempts to enter a good password.
 const ATTEMPTS: u32 = 3;
 
 /// Arguments of `afforo changepassword`.
 #[derive(Args, Debug)]
 pub(super) struct ChangePassword {
-    /// Whose password; the name of whoever runs this, unless it is given
+    /// Username [default: the user who runs the command]
     username: Option<String>,
 }
 
@@ -36,7 +36,7 @@ impl ChangePassword {
         let password = if io::stdin().is_terminal() {
             prompt::ask_password(&account.username, &account.email, Some(ATTEMPTS))?
         } else {
-            // One line, from whatever program knows it.
+            // One line from a pipe.
             let password = SecretString::from(prompt::read_line()?);
             let wrong = password::weaknesses(&password, &account.username, &account.email);
             if !wrong.is_empty() {

@@ -8,13 +8,13 @@ use sqlx::{ConnectOptions, Connection, PgConnection};
 use super::{Failure, Settings};
 use crate::{check, db};
 
-/// What `afforo check` is told: nothing but the settings.
+/// `afforo check` has no arguments.
 #[derive(Args, Debug)]
 pub(super) struct Check {}
 
 impl Check {
     pub async fn run(self, settings: &Settings) -> Result<ExitCode, Failure> {
-        // It reads everything, which takes longer than a request may.
+        // The check reads all tables, so it needs no statement timeout.
         let options = db::connect_options(settings.database.url()?)?
             .options([("statement_timeout", "0")])
             .disable_statement_logging();

@@ -8,13 +8,13 @@ use super::{Failure, print};
 /// Arguments of `afforo completions`.
 #[derive(Args, Debug)]
 pub(super) struct Completions {
-    /// The shell to complete for
+    /// Name of the shell
     shell: Shell,
 }
 
 impl Completions {
     pub fn run(self) -> Result<(), Failure> {
-        // Not straight to the output: the generator panics where a reader has left.
+        // Into a buffer first: the generator panics on a closed pipe.
         let mut script = Vec::new();
         clap_complete::generate(self.shell, &mut super::definition(), "afforo", &mut script);
         print(&script)

@@ -1,21 +1,20 @@
-//! The settings that this process was started with, for superusers to see in the console: secrets do not leave this file.
+//! The settings of this process, for superusers in the console. Secrets do not leave this file.
 //!
-//! They are read from the definition of the command line itself, so that no setting can be forgotten. What the definition
-//! hides in its help is a secret.
+//! They are read from the definition of the command line, so that none is missing. A setting with hidden values is a secret.
 
 use clap::{Arg, ArgMatches, Command};
 
 use super::Settings;
 use crate::config::SettingsError;
 
-/// What stands in the place of a secret.
+/// The placeholder for a secret.
 const SET: &str = "set, not shown";
 const NOT_SET: &str = "not set";
 
-/// What names a secret, whether or not its definition says so.
+/// Parts of names that always mean a secret.
 const SECRET_WORDS: [&str; 4] = ["SECRET", "PASSWORD", "TOKEN", "CREDENTIAL"];
 
-/// Every setting that has a variable, by its name, as `matches` has it.
+/// Each setting with a variable, by name, with its value in `matches`.
 pub(super) fn of(definition: &Command, matches: &ArgMatches) -> Vec<(String, String)> {
     let mut settings = of_command(definition, matches);
     if let Some((name, matches)) = matches.subcommand()
@@ -28,7 +27,7 @@ pub(super) fn of(definition: &Command, matches: &ArgMatches) -> Vec<(String, Str
     settings
 }
 
-/// The same for a server: with the addresses that it uses, also where `afforo dev` has brought the servers itself.
+/// The settings of a server, with the addresses in use, including those of `afforo dev`.
 pub(super) fn effective(settings: &Settings) -> Result<Vec<(String, String)>, SettingsError> {
     let mut shown = settings.configuration.clone();
     for (name, url) in [
@@ -62,7 +61,7 @@ fn show(name: &str, hidden: bool, value: Option<&str>) -> String {
     match value {
         None => NOT_SET.to_owned(),
         Some(value) if is_secret && value.trim().is_empty() => NOT_SET.to_owned(),
-        // Where it is, without who knocks: that is what one wants to know.
+        // The address without user and password.
         Some(url) if ["DATABASE_URL", "REDIS_URL"].contains(&name) => mask(url),
         Some(_) if is_secret => SET.to_owned(),
         Some(value) if value.contains("://") => value.split(',').map(mask).collect::<Vec<_>>().join(","),
@@ -70,7 +69,7 @@ fn show(name: &str, hidden: bool, value: Option<&str>) -> String {
     }
 }
 
-/// A URL without its password and its query, either of which may let somebody in. What is no URL is not shown.
+/// A URL without password and query, which may be secret. A text that is not a URL is not shown.
 fn mask(url: &str) -> String {
     let Some((scheme, rest)) = url.split_once("://") else {
         return SET.to_owned();
@@ -79,7 +78,7 @@ fn mask(url: &str) -> String {
         Some((rest, _)) => (rest, "?…"),
         None => (rest, ""),
     };
-    // A password may have an `@` or a slash that should have been escaped: all before the last one is masked.
+    // A password may contain an unescaped `@` or slash, so everything before the last `@` is masked.
     let masked = match rest.rsplit_once('@') {
         None => rest.to_owned(),
         Some((login, place)) => match login.split_once(':') {

@@ -18,13 +18,13 @@ use crate::{
 /// Arguments of `afforo createsuperuser`.
 #[derive(Args, Debug)]
 pub(super) struct CreateSuperuser {
-    /// Name to log in with, letters, digits and @ . + - _
+    /// Username: letters, digits and @ . + - _
     #[arg(long)]
     username: Option<String>,
-    /// Email address, which may be blank
+    /// Email address; may be blank
     #[arg(long)]
     email: Option<String>,
-    /// Ask nothing: what is not given by a flag is read from `DJANGO_SUPERUSER_USERNAME`, `DJANGO_SUPERUSER_PASSWORD` and
+    /// Do not prompt: read missing values from `DJANGO_SUPERUSER_USERNAME`, `DJANGO_SUPERUSER_PASSWORD` and
     /// `DJANGO_SUPERUSER_EMAIL`
     #[arg(long, alias = "no-input")]
     noinput: bool,
@@ -117,7 +117,7 @@ fn superuser(username: String, email: String) -> AccountFields {
     }
 }
 
-/// Says what is wrong with a field, if anything is.
+/// Prints the errors of a field, if any.
 fn complained(fields: &AccountFields, name: &str, wrong: Option<String>) -> io::Result<bool> {
     let faults = fields.faults().into_iter();
     let faults = faults

@@ -27,10 +27,10 @@ const DATABASE: &str = "afforo";
 pub(super) struct Dev {
     #[command(flatten)]
     listen: ListenSettings,
-    /// Delete what earlier runs have kept, and start over
+    /// Delete the data of earlier runs first
     #[arg(long)]
     reset: bool,
-    /// Keep nothing
+    /// Keep no data after the end
     #[arg(long, conflicts_with = "reset")]
     ephemeral: bool,
     #[command(flatten)]
@@ -43,7 +43,7 @@ impl Dev {
     pub async fn run(self, mut settings: Settings, signals: Signals) -> Result<(), Failure> {
         let makes_up_secret = settings.http.debug && settings.http.has_no_secret_key();
         settings.http.require_secret_key()?;
-        // First of all: a port that is taken is known at once, and one that the system chose is known to the banner.
+        // Bind first: a port in use fails at once, and the banner knows a port that the system chose.
         let address = self.listen.address();
         settings.http.check_address(address)?;
         let listener = serve::bind(address).await?;
@@ -55,7 +55,7 @@ impl Dev {
         secret_key::check(&settings).await?;
         serve::migrate(&settings).await?;
         seed_if_empty(&settings).await?;
-        // Only now: until here Ctrl-C just ends this process, and the servers with it.
+        // From here Ctrl-C stops in order. Before, it ends this process and its servers.
         let shutdown = signals.graceful();
         let first = First::of(&settings).await?;
         banner(listener.local_addr()?, &servers, first)?;
@@ -66,14 +66,14 @@ impl Dev {
     }
 }
 
-/// The private servers; none in place of one that the environment names.
+/// The private servers. A server that the environment names is not started.
 struct Servers {
     postgres: Option<Postgres>,
     redis: Option<Redis>,
 }
 
 impl Servers {
-    /// Starts what is needed, and puts it into the settings.
+    /// Starts the needed servers, and puts their URLs into the settings.
     async fn start(dev: &Dev, dir: &Path, settings: &mut Settings) -> Result<Self, Failure> {
         let (reset, ephemeral, dir) = (dev.reset, dev.ephemeral, dir.to_owned());
         let wants_postgres = settings.database.database_url.is_none();
@@ -112,7 +112,7 @@ impl Servers {
         Ok(servers)
     }
 
-    /// Stops them in order, and waits for that.
+    /// Stops the servers and waits for their end.
     async fn stop(self) {
         let stopped = spawn_blocking(move || {
             if let Some(redis) = self.redis {
@@ -123,12 +123,12 @@ impl Servers {
             }
         });
         if let Err(error) = stopped.await {
-            tracing::error!(%error, "the private servers did not stop in order");
+            tracing::error!(%error, "the private servers did not stop cleanly");
         }
     }
 }
 
-/// Where the data are kept: `.afforo` in the clone, from whatever folder of it this is run.
+/// The data folder: `.afforo` in the root of the clone.
 fn data_dir() -> io::Result<PathBuf> {
     const NAME: &str = ".afforo";
     let here = std::env::current_dir()?;
@@ -156,7 +156,7 @@ async fn seed_if_empty(settings: &Settings) -> Result<(), Failure> {
     let empty = crate::seed::is_empty(&mut connection).await?;
     connection.close().await?;
     if empty {
-        // The same data on every machine, so that the examples of the README hold.
+        // A fixed seed, so that the examples of the README work.
         let plan = Plan {
             random_seed: Some(1),
             ..Plan::default()
@@ -167,11 +167,11 @@ async fn seed_if_empty(settings: &Settings) -> Result<(), Failure> {
     Ok(())
 }
 
-/// What one can do first.
+/// First steps for the banner.
 struct First {
-    /// The token of the link that makes the first account, as long as there is none.
+    /// The setup token, while there is no account.
     setup: Option<String>,
-    /// An order that the stock allows, as a JSON body.
+    /// The JSON body of an order that the stock allows.
     order: Option<String>,
 }
 

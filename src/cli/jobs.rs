@@ -1,4 +1,4 @@
-//! `afforo jobs`: what waits, what was given up, and how to try it again or forget it.
+//! `afforo jobs`: status of jobs; list, retry and drop dead letters.
 
 use std::{fmt::Write as _, process::ExitCode};
 
@@ -29,37 +29,37 @@ pub(super) struct Jobs {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// List what was given up: confirmations, deliveries, and jobs in Redis
+    /// List dead letters: confirmations, deliveries, and jobs in Redis
     Dead {
-        /// As JSON
+        /// Print JSON
         #[arg(long)]
         json: bool,
     },
-    /// Try again what was given up
+    /// Retry dead letters
     Retry {
-        /// Which of it, as `afforo jobs dead` shows it
+        /// Id as shown by `afforo jobs dead`
         #[arg(value_name = "ID", required_unless_present = "all")]
         ids: Vec<DeadLetterId>,
-        /// All of it
+        /// All dead letters
         #[arg(long, conflicts_with = "ids")]
         all: bool,
     },
-    /// Forget what was given up: deliveries and jobs. Confirmations are owed and stay
+    /// Drop a dead delivery or job. Dead confirmations cannot be dropped
     Drop {
-        /// Which of it, as `afforo jobs dead` shows it
+        /// Id as shown by `afforo jobs dead`
         #[arg(value_name = "ID", required = true)]
         ids: Vec<DeadLetterId>,
     },
-    /// Count what waits, runs and is dead
+    /// Count waiting, running and dead jobs
     #[command(visible_alias = "counts")]
     Status {
-        /// As JSON
+        /// Print JSON
         #[arg(long)]
         json: bool,
     },
 }
 
-/// Redis did not answer, so that half of the answer is missing.
+/// Redis did not answer, so the output is incomplete.
 const WITHOUT_REDIS: u8 = 3;
 
 impl Jobs {

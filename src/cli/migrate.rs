@@ -11,7 +11,7 @@ use crate::db::{self, Migrated, Versions};
 /// Arguments of `afforo migrate`.
 #[derive(Args, Debug)]
 pub(super) struct Migrate {
-    /// Change nothing; exit with 1 and name them if migrations are missing
+    /// Change nothing; list missing migrations and exit with 1 if there are any
     #[arg(long)]
     check: bool,
     #[command(flatten)]

@@ -1,4 +1,4 @@
-//! The command line: one file a subcommand.
+//! The command line: one file for each subcommand.
 
 mod apikey;
 mod changepassword;
@@ -35,8 +35,7 @@ use crate::{
 
 /// Inventory and orders: stock per store, and orders placed atomically against it.
 ///
-/// Every setting can be given as a flag, as an environment variable, or in a file `.env`; the flag counts first, the file
-/// last.
+/// Each setting is a flag, an environment variable, or a line in a file `.env`, in this order of precedence.
 #[derive(Debug, Parser)]
 #[command(name = "afforo", version, propagate_version = true, max_term_width = 100)]
 pub struct Cli {
@@ -46,7 +45,7 @@ pub struct Cli {
     settings: Settings,
 }
 
-/// The settings that several subcommands share.
+/// Settings that subcommands share.
 #[derive(Clone, Debug, clap::Args)]
 struct Settings {
     #[command(flatten)]
@@ -59,13 +58,13 @@ struct Settings {
     log: LogSettings,
     #[command(flatten)]
     telemetry: TelemetrySettings,
-    /// All of them by their variables' names, without secrets.
+    /// All settings by the names of their variables, without secrets.
     #[arg(skip)]
     configuration: Vec<(String, String)>,
 }
 
 impl Settings {
-    /// Checks what clap cannot: it would print the value, and these are secret.
+    /// Checks secret values here, because clap would print them.
     fn check(&mut self) -> Result<(), SettingsError> {
         self.database.check()?;
         self.redis.check()
@@ -79,25 +78,25 @@ enum Command {
     Serve(serve::Serve),
     /// Run the background worker: confirmations and periodic jobs
     Worker(worker::Worker),
-    /// Bring the schema of the database up to date
+    /// Apply database migrations
     Migrate(migrate::Migrate),
     /// Fill the database with demo data
     #[command(visible_alias = "seed_data")]
     Seed(seed::Seed),
-    /// Check the books: recount what is counted, compare stock with the ledger, orders with their confirmations
+    /// Check consistency: counters, stock against the ledger, orders against their confirmations
     Check(check::Check),
-    /// Look after jobs: what waits, what was given up, and how to try it again
+    /// Show jobs, and list, retry or drop dead letters
     Jobs(jobs::Jobs),
-    /// Make, list and revoke API keys
+    /// Create, list and revoke API keys
     #[command(name = "apikey")]
     ApiKeys(apikey::ApiKeys),
-    /// Make an account that may do everything, for the console at /admin/
+    /// Create an account with all permissions for the console at /admin/
     Createsuperuser(createsuperuser::CreateSuperuser),
-    /// Give an account another password, and end its sessions
+    /// Change the password of an account, and end its sessions
     Changepassword(changepassword::ChangePassword),
     /// Run everything on this machine, with a private PostgreSQL and Redis
     Dev(dev::Dev),
-    /// Ask a running server whether it is healthy; for containers
+    /// Check the health of a running server; for containers
     Healthcheck(healthcheck::Healthcheck),
     /// Print the OpenAPI document
     Openapi,
@@ -105,7 +104,7 @@ enum Command {
     Completions(completions::Completions),
 }
 
-/// What a subcommand failed with: it is printed with all its causes.
+/// The error of a subcommand. It is printed with its causes.
 type Failure = Box<dyn Error + Send + Sync>;
 
 /// Runs the program, and returns its exit code: 0, 1 for a failure, 2 for a wrong command line.
@@ -115,7 +114,7 @@ pub fn main() -> ExitCode {
         eprintln!("error: {error}");
         return ExitCode::from(2);
     }
-    // Variables can be set while there is one thread; all else comes after the handlers of signals, which need some.
+    // Setting variables needs a single thread. Signal handlers need the runtime, and come before everything else.
     let started = tokio::runtime::Runtime::new().and_then(|runtime| {
         let _entered = runtime.enter();
         let signals = Signals::handle()?;
@@ -157,12 +156,12 @@ pub fn main() -> ExitCode {
     if let Some(traces) = traces {
         traces.stop();
     }
-    // A thread that looks up a name may take its time.
+    // Do not wait for a thread with a slow DNS lookup.
     runtime.shutdown_background();
     code
 }
 
-/// Exports spans where the settings ask for it, and the subcommand has any: if it runs until it is told to stop.
+/// Exports spans if they are configured and the subcommand is a long-running one.
 fn export_traces(cli: &Cli) -> Result<Option<Traces>, TracesError> {
     let has_spans = matches!(
         cli.command,
@@ -200,7 +199,7 @@ async fn run(cli: Cli, signals: Signals) -> Result<ExitCode, Failure> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// A file `.env` in this folder or one above; variables that are set already stay as they are.
+/// Loads `.env` from this folder or one above. It does not override the environment.
 fn load_dotenv() -> Result<(), String> {
     match dotenvy::dotenv() {
         Ok(_) => Ok(()),
@@ -209,7 +208,7 @@ fn load_dotenv() -> Result<(), String> {
     }
 }
 
-/// Prints what was asked for. A reader that has seen enough, such as `head`, is no failure.
+/// Prints to standard output. A closed pipe, such as by `head`, is not an error.
 fn print(text: &[u8]) -> Result<(), Failure> {
     let mut out = io::stdout().lock();
     match out.write_all(text).and_then(|()| out.flush()) {

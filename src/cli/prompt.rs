@@ -19,13 +19,13 @@ pub(super) async fn connect(settings: &Settings) -> Result<PgConnection, Failure
     Ok(connection)
 }
 
-/// Asks for a line.
+/// Prompts for a line.
 pub(super) fn ask(question: &str) -> io::Result<String> {
     write!(io::stderr(), "{question}")?;
     Ok(read_line()?.trim().to_owned())
 }
 
-/// Reads a line, without its end.
+/// Reads a line without its line break.
 pub(super) fn read_line() -> io::Result<String> {
     let mut line = String::new();
     if io::stdin().lock().read_line(&mut line)? == 0 {
@@ -34,7 +34,7 @@ pub(super) fn read_line() -> io::Result<String> {
     Ok(line.trim_end_matches(['\r', '\n']).to_owned())
 }
 
-/// Asks for a new password, twice, without showing it, until it is good enough, or so many times.
+/// Prompts twice for a new password without echo, until it is good enough or `attempts` are used up.
 pub(super) fn ask_password(
     username: &str,
     email: &str,

@@ -1,4 +1,4 @@
-//! How long the secret key has to be in production.
+//! The minimum length of the secret key in production.
 
 use std::time::Duration;
 
@@ -13,13 +13,13 @@ use crate::{
 
 const ANSWER_WITHIN: Duration = Duration::from_secs(5);
 
-/// Refuses a secret key that can be guessed. Where it is in use already, a warning has to do: an upgrade must not stop a
-/// service, and a new key would end all sessions and API keys.
+/// Refuses a short secret key. If it is in use already, only warns: an upgrade must not stop a service, and a new key would
+/// end all sessions and API keys.
 pub(super) async fn check(settings: &Settings) -> Result<(), Failure> {
     if settings.http.debug || !settings.http.has_short_secret_key() {
         return Ok(());
     }
-    // A database that is away may hold what the key has signed.
+    // A database that is down may hold data that the key signed.
     if let Ok(Ok(false)) = timeout(ANSWER_WITHIN, is_in_use(settings.database.url()?)).await {
         return Err(SettingsError::ShortSecretKey.into());
     }
@@ -30,7 +30,7 @@ pub(super) async fn check(settings: &Settings) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Whether a database has what somebody would miss.
+/// Whether a database holds data that depends on the key.
 async fn is_in_use(url: &str) -> sqlx::Result<bool> {
     let mut connection = PgConnection::connect_with(&db::connect_options(url)?).await?;
     let mut is_in_use = false;

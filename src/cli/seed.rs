@@ -19,29 +19,29 @@ use crate::{
 /// Arguments of `afforo seed`.
 #[derive(Args, Debug)]
 pub(super) struct Seed {
-    /// Delete all data first, orders included; accounts, API keys and the audit log stay, and ids go on
+    /// Delete all data first, including orders; accounts, API keys and the audit log stay, and ids continue
     #[arg(long)]
     clear: bool,
     /// Do not ask before deleting
     #[arg(short, long)]
     yes: bool,
-    /// Categories to make
+    /// Number of categories
     #[arg(long, default_value_t = 12, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
     categories: u32,
-    /// Products to make
+    /// Number of products
     #[arg(long, default_value_t = 1000, value_parser = clap::value_parser!(u32).range(0..=10_000_000))]
     products: u32,
-    /// Stores to make
+    /// Number of stores
     #[arg(long, default_value_t = 25, value_parser = clap::value_parser!(u32).range(0..=100_000))]
     stores: u32,
-    /// Stock rows to make, spread evenly over the stores [default: each stocks 60 to 90 % of the products]
+    /// Number of stock rows, spread evenly over the stores [default: each store stocks 60 to 90 % of the products]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(0..=1_000_000_000))]
     inventory: Option<u32>,
-    /// Orders to place, from whatever active stores and stock there are then, over the past 30 days
+    /// Number of orders over the past 30 days, from active stores with stock
     #[arg(long, value_name = "N", default_value_t = 0, value_parser = clap::value_parser!(u32).range(0..=1_000_000_000))]
     orders: u32,
-    /// Make the same data again: a number that decides all chance. Times differ, and so does which order of several stores
-    /// comes first
+    /// Seed of the random numbers, to create the same data again. Timestamps and the sequence of orders of different stores
+    /// still differ
     #[arg(long, value_name = "N")]
     #[expect(clippy::struct_field_names, reason = "the flag is named so")]
     random_seed: Option<u64>,
@@ -69,7 +69,7 @@ impl Seed {
     }
 }
 
-/// What was made, and how quickly.
+/// The created rows and the time taken.
 pub(super) struct Filled {
     pub made: seed::Made,
     rows: u64,
@@ -93,9 +93,9 @@ impl fmt::Display for Filled {
     }
 }
 
-/// Fills a database, with a progress bar where somebody can see it.
+/// Fills a database, with a progress bar on a terminal.
 pub(super) async fn fill(url: &str, clear: bool, plan: &Plan) -> Result<Filled, Failure> {
-    // Writing demo data may take longer than a request may, and nobody wonders at it.
+    // Demo data may take longer than the statement timeout of requests.
     let options = db::connect_options(url)?
         .options([("statement_timeout", "0")])
         .disable_statement_logging();

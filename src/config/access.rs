@@ -1,23 +1,23 @@
-//! Who may use the API.
+//! Which API requests need a key.
 
 use std::str::FromStr;
 
-/// Who may use the API without a key.
+/// Which API requests need a key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ApiAuth {
-    /// Anyone; keys are not looked at.
+    /// None. Keys are ignored.
     Off,
-    /// Anyone who reads; who writes needs a key.
+    /// Writes.
     Write,
-    /// Nobody.
+    /// All.
     All,
 }
 
-/// What `API_AUTH` says; nothing where it is blank.
+/// The value of `API_AUTH`; none if it is blank.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct ApiAuthSetting(pub Option<ApiAuth>);
 
-/// Not a word for who may use the API.
+/// An unknown value of `API_AUTH`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("expected off, write or all")]
 pub struct NotAnApiAuth;

@@ -1,4 +1,4 @@
-//! Where confirmations are delivered: nowhere but to the log, unless told otherwise.
+//! Delivery of confirmations. By default they are only logged.
 
 use std::time::Duration;
 
@@ -12,67 +12,67 @@ use crate::delivery::{Email, EmailConfig, EmailError, Encryption, Webhook, Webho
 #[derive(Args, Clone, Debug)]
 #[command(next_help_heading = "Delivery of confirmations")]
 pub struct DeliverySettings {
-    /// Who gets an e-mail about each confirmed order, comma-separated; nobody unless set
+    /// E-mail recipients for each confirmed order, comma-separated; off unless set
     #[arg(long, env = "CONFIRMATION_EMAIL_TO", default_value = "")]
     pub confirmation_email_to: String,
 
-    /// SMTP server that takes e-mail
+    /// SMTP server
     #[arg(long, env = "EMAIL_HOST", default_value = "localhost")]
     pub email_host: String,
 
-    /// Its port; 587 is usual after STARTTLS, 465 with TLS from the first byte
+    /// SMTP port; usually 587 with STARTTLS, 465 with TLS from the first byte
     #[arg(long, env = "EMAIL_PORT", default_value_t = 25, value_parser = clap::value_parser!(u16).range(1..))]
     pub email_port: u16,
 
-    /// User at the SMTP server; none unless set
+    /// SMTP user; no login unless set
     #[arg(long, env = "EMAIL_HOST_USER", default_value = "")]
     pub email_host_user: String,
 
-    /// Password at the SMTP server
+    /// SMTP password
     #[arg(long, env = "EMAIL_HOST_PASSWORD", hide_env_values = true, value_parser = secret)]
     pub email_host_password: Option<SecretString>,
 
-    /// Whether to speak TLS after STARTTLS
+    /// Whether to use STARTTLS
     #[arg(long, env = "EMAIL_USE_TLS", default_value = "False", value_parser = boolean, action = clap::ArgAction::Set)]
     pub email_use_tls: bool,
 
-    /// Whether to speak TLS from the first byte
+    /// Whether to use TLS from the first byte
     #[arg(long, env = "EMAIL_USE_SSL", default_value = "False", value_parser = boolean, action = clap::ArgAction::Set)]
     pub email_use_ssl: bool,
 
-    /// Seconds that the delivery of an e-mail may take, 18 at most: a worker that stops gives it 20
+    /// Timeout of an e-mail in seconds, at most 18: a stopping worker waits 20
     #[arg(long, env = "EMAIL_TIMEOUT", default_value_t = 15, value_parser = clap::value_parser!(u16).range(1..=18))]
     pub email_timeout: u16,
 
-    /// Sender of e-mail
+    /// Sender address of e-mail
     #[arg(long, env = "DEFAULT_FROM_EMAIL", default_value = "afforo@localhost")]
     pub default_from_email: String,
 
-    /// Where a signed request goes for each confirmed order, such as `https://shop.example.com/hooks`; nowhere unless set
+    /// URL of the webhook for confirmed orders, such as `https://shop.example.com/hooks`; off unless set
     #[arg(long, env = "WEBHOOK_URL", hide_env_values = true, value_parser = secret)]
     pub webhook_url: Option<SecretString>,
 
-    /// Secret that signs these requests: `whsec_` and 24 to 64 random bytes in base64
+    /// Secret that signs webhooks: `whsec_` and 24 to 64 random bytes in base64
     #[arg(long, env = "WEBHOOK_SECRET", hide_env_values = true, value_parser = secret)]
     pub webhook_secret: Option<SecretString>,
 }
 
-/// What keeps confirmations from being delivered, known at the start.
+/// Invalid delivery settings.
 #[derive(Debug, thiserror::Error)]
 pub enum DeliverySettingsError {
-    /// E-mail cannot go out like that.
+    /// Invalid e-mail settings.
     #[error(transparent)]
     Email(#[from] EmailError),
-    /// Two ways of TLS exclude each other.
+    /// STARTTLS and TLS from the first byte exclude each other.
     #[error("EMAIL_USE_TLS and EMAIL_USE_SSL exclude each other: set one of them")]
     BothEncryptions,
-    /// Webhooks cannot go out like that.
+    /// Invalid webhook settings.
     #[error(transparent)]
     Webhook(#[from] WebhookError),
 }
 
 impl DeliverySettings {
-    /// How e-mail goes out; `None` unless somebody is to get it.
+    /// The e-mail sender; `None` without recipients.
     pub fn email(&self) -> Result<Option<Email>, DeliverySettingsError> {
         if self.confirmation_email_to.trim().is_empty() {
             return Ok(None);
@@ -99,7 +99,7 @@ impl DeliverySettings {
         Ok(Some(email))
     }
 
-    /// Where webhooks go; `None` unless there is a URL.
+    /// The webhook receiver; `None` without a URL.
     pub fn webhook(&self) -> Result<Option<Webhook>, DeliverySettingsError> {
         let (mut url, mut secret) = (self.webhook_url.clone(), self.webhook_secret.clone());
         unset_if_blank(&mut url);

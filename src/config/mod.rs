@@ -1,7 +1,7 @@
-//! Every setting, in groups: a flag over an environment variable over `.env` over a default.
+//! All settings, in groups. A flag overrides an environment variable, which overrides `.env`, which overrides the default.
 //!
-//! The documentation of a field is what `--help` prints and what `.env.example` says; a test keeps the two equal.
-//! Names and meanings are those that operators of the original know.
+//! `--help` and `.env.example` show the documentation of the fields; a test keeps them equal. Names and meanings are those of
+//! the original system.
 
 mod access;
 mod capacity;
@@ -26,16 +26,16 @@ pub use names::{AllowedHosts, AllowedOrigins, NeverMatches};
 pub use rates::{NotARateLimit, RateLimit, RateSettings};
 pub use telemetry::{LogSettings, MetricsAddress, TelemetrySettings};
 
-/// The key in `.env.example`: public, so never a secret.
+/// The key in `.env.example`. It is public, so it is not accepted in production.
 pub const EXAMPLE_SECRET_KEY: &str = "change-me";
 
-/// In characters. One of random hexadecimal digits has 128 bits then, which nobody guesses.
+/// Minimum length in characters: 128 bits as random hexadecimal digits.
 pub const SHORTEST_SECRET_KEY: usize = 32;
 
-/// The Redis of this machine.
+/// Redis on this machine.
 const DEFAULT_REDIS_URL: &str = "redis://localhost:6379/0";
 
-/// The database and the connections to it.
+/// The database and its pools.
 #[derive(Args, Clone, Debug)]
 #[command(next_help_heading = "Database")]
 pub struct DatabaseSettings {
@@ -43,18 +43,17 @@ pub struct DatabaseSettings {
     #[arg(long, env = "DATABASE_URL", hide_env_values = true, value_parser = secret, global = true)]
     pub database_url: Option<SecretString>,
 
-    /// Connections for everything but the placement of orders
+    /// Pool size for everything but the placement of orders
     #[arg(long, env = "DATABASE_POOL_SIZE", default_value_t = 8, value_parser = clap::value_parser!(u32).range(1..=1000), global = true)]
     pub database_pool_size: u32,
 
-    /// Connections that place orders, each with a lane of its own; about as many as PostgreSQL has cores
+    /// Pool size for placing orders, one lane each; about the number of cores of PostgreSQL
     #[arg(long, env = "PLACEMENT_POOL_SIZE", default_value_t = 2, value_parser = clap::value_parser!(u32).range(1..=1000), global = true)]
     pub placement_pool_size: u32,
 }
 
 impl DatabaseSettings {
-    /// Takes a blank URL for none, and makes sure that any other is one. Its text stays out of the message: it may hold
-    /// a password.
+    /// Treats a blank URL as unset, and checks any other. The error omits the URL, which may hold a password.
     pub fn check(&mut self) -> Result<(), SettingsError> {
         unset_if_blank(&mut self.database_url);
         let Some(url) = self.database_url.as_ref().map(ExposeSecret::expose_secret) else {
@@ -73,7 +72,7 @@ impl DatabaseSettings {
             .map_err(|error| SettingsError::DatabaseUrl(error.to_string()))
     }
 
-    /// The URL, or what to do about its absence.
+    /// The URL, or an error that says how to set it.
     pub fn url(&self) -> Result<&str, SettingsError> {
         self.database_url
             .as_ref()
@@ -90,17 +89,17 @@ pub struct RedisSettings {
     #[arg(long, env = "REDIS_URL", hide_env_values = true, value_parser = secret, global = true)]
     pub redis_url: Option<SecretString>,
 
-    /// Connections that queue jobs
+    /// Pool size for queueing jobs
     #[arg(long, env = "REDIS_POOL_SIZE", default_value_t = 4, value_parser = clap::value_parser!(u32).range(1..=1000), global = true)]
     pub redis_pool_size: u32,
 
-    /// What all keys begin with, where several installations share a Redis; the same for servers and workers
+    /// Prefix of all keys, if several installations share a Redis; the same for servers and workers
     #[arg(long, env = "REDIS_KEY_PREFIX", default_value = "", hide_default_value = true, value_parser = key_prefix, global = true)]
     pub redis_key_prefix: String,
 }
 
 impl RedisSettings {
-    /// Takes a blank URL for none, and makes sure that any other is one.
+    /// Treats a blank URL as unset, and checks any other.
     pub fn check(&mut self) -> Result<(), SettingsError> {
         unset_if_blank(&mut self.redis_url);
         redis::Client::open(self.url())
@@ -108,7 +107,7 @@ impl RedisSettings {
             .map_err(|error| SettingsError::RedisUrl(error.to_string()))
     }
 
-    /// The URL that is set, or the default.
+    /// The configured URL, or the default.
     #[must_use]
     pub fn url(&self) -> &str {
         self.redis_url
@@ -117,19 +116,19 @@ impl RedisSettings {
     }
 }
 
-/// How HTTP requests are answered.
+/// HTTP settings.
 #[derive(Args, Clone, Debug)]
 #[command(next_help_heading = "HTTP")]
 pub struct HttpSettings {
-    /// Development mode: a secret key is made up if none is set, and pages of this machine may read the API
+    /// Development mode: generates a secret key if none is set, and allows pages of this machine to read the API
     #[arg(long, env = "DEBUG", default_value = "True", value_parser = boolean, action = clap::ArgAction::Set, global = true)]
     pub debug: bool,
 
-    /// Key that signs what Afforo hands out, 32 characters or more; required unless DEBUG, and kept secret
+    /// Secret key that signs cookies and links, at least 32 characters; required unless DEBUG
     #[arg(long, env = "SECRET_KEY", hide_env_values = true, value_parser = secret, global = true)]
     pub secret_key: Option<SecretString>,
 
-    /// Who needs a key to use the API: `all`, who writes (`write`), or nobody (`off`); blank: `off` with DEBUG, `all` otherwise
+    /// Which API requests need a key: `all`, `write` or none (`off`); blank: `off` with DEBUG, `all` otherwise
     #[arg(
         long,
         env = "API_AUTH",
@@ -139,7 +138,7 @@ pub struct HttpSettings {
     )]
     pub api_auth: ApiAuthSetting,
 
-    /// Host names that requests may be for, comma-separated; `.example.com` includes its subdomains, `*` is any
+    /// Allowed host names of requests, comma-separated; `.example.com` includes its subdomains, `*` is any
     #[arg(
         long,
         env = "ALLOWED_HOSTS",
@@ -148,15 +147,15 @@ pub struct HttpSettings {
     )]
     pub allowed_hosts: AllowedHosts,
 
-    /// Origins whose pages may read the API, such as `https://shop.example.com`, comma-separated; with DEBUG those of this machine may
+    /// Origins whose pages may read the API, such as `https://shop.example.com`, comma-separated; with DEBUG also those of this machine
     #[arg(long, env = "CORS_ALLOWED_ORIGINS", default_value = "", global = true)]
     pub cors_allowed_origins: AllowedOrigins,
 
-    /// Whether autocomplete is limited to 20 requests a minute and client
+    /// Whether to limit autocomplete to 20 requests per minute and client
     #[arg(long, env = "RATE_LIMIT_ENABLED", default_value = "True", value_parser = boolean, action = clap::ArgAction::Set, global = true)]
     pub rate_limit_enabled: bool,
 
-    /// Addresses and networks (CIDR) of proxies whose X-Forwarded-For and X-Forwarded-Proto are believed, comma-separated
+    /// Addresses and networks (CIDR) of proxies whose X-Forwarded-For and X-Forwarded-Proto are trusted, comma-separated
     #[arg(long, env = "TRUSTED_PROXIES", default_value = "", global = true)]
     pub trusted_proxies: TrustedProxies,
 
@@ -166,21 +165,21 @@ pub struct HttpSettings {
 }
 
 impl HttpSettings {
-    /// Who may use the API.
+    /// Which requests need a key.
     #[must_use]
     pub fn api_auth(&self) -> ApiAuth {
         let unless_set = if self.debug { ApiAuth::Off } else { ApiAuth::All };
         self.api_auth.0.unwrap_or(unless_set)
     }
 
-    /// Whether none is set that is a secret: everybody can read the one in `.env.example`.
+    /// Whether no secret key is set. The public key of `.env.example` does not count.
     #[must_use]
     pub fn has_no_secret_key(&self) -> bool {
         let key = self.secret_key.as_ref().map(|key| key.expose_secret().trim());
         key.is_none_or(|key| key.is_empty() || key == EXAMPLE_SECRET_KEY)
     }
 
-    /// Whether the secret key is short enough to be guessed.
+    /// Whether the secret key is too short.
     #[must_use]
     pub fn has_short_secret_key(&self) -> bool {
         self.secret_key
@@ -188,7 +187,7 @@ impl HttpSettings {
             .is_some_and(|key| key.expose_secret().trim().chars().count() < SHORTEST_SECRET_KEY)
     }
 
-    /// Makes sure that an API which is open because nothing else was set is for this machine only.
+    /// Refuses other addresses than loopback for an API that is open by default.
     pub fn check_address(&self, address: SocketAddr) -> Result<(), SettingsError> {
         let is_local = address.ip().to_canonical().is_loopback();
         if self.debug && self.api_auth.0.is_none() && !is_local {
@@ -197,7 +196,7 @@ impl HttpSettings {
         Ok(())
     }
 
-    /// Makes sure that there is a secret key. In development one is made up, in production nothing starts without.
+    /// Requires a secret key. In development a missing one is generated.
     pub fn require_secret_key(&mut self) -> Result<(), SettingsError> {
         if !self.has_no_secret_key() {
             return Ok(());
@@ -215,21 +214,21 @@ impl HttpSettings {
     }
 }
 
-/// A secret key that nobody knows.
+/// A random secret key.
 #[must_use]
 pub fn random_secret_key() -> String {
     let letters = rand::rng().sample_iter(Alphanumeric).take(50);
     letters.map(char::from).collect()
 }
 
-/// Where the server listens.
+/// The address of the server.
 #[derive(Args, Clone, Debug)]
 pub struct ListenSettings {
-    /// Where to listen: `ADDR:PORT`, or a port on 127.0.0.1
+    /// Address to listen on: `ADDR:PORT`, or a port on 127.0.0.1
     #[arg(value_name = "ADDR:PORT", value_parser = address)]
     pub listen: Option<SocketAddr>,
 
-    /// Port on 127.0.0.1, where `ADDR:PORT` is not given
+    /// Port on 127.0.0.1, if `ADDR:PORT` is not given
     #[arg(long, env = "PORT", default_value_t = 8000)]
     pub port: u16,
 }
@@ -247,7 +246,7 @@ impl ListenSettings {
 #[derive(Args, Clone, Debug)]
 #[command(next_help_heading = "Worker")]
 pub struct WorkerSettings {
-    /// Jobs that run at the same time
+    /// Maximum number of concurrent jobs
     #[arg(short, long, env = "WORKER_CONCURRENCY", default_value_t = 4, value_parser = clap::value_parser!(u16).range(1..=1000))]
     pub concurrency: u16,
 
@@ -256,16 +255,16 @@ pub struct WorkerSettings {
     pub delivery: DeliverySettings,
 }
 
-/// A setting that stops a start.
+/// An invalid setting that prevents a start.
 #[derive(Debug, thiserror::Error)]
 pub enum SettingsError {
-    /// There is nothing to connect to.
+    /// No database is configured.
     #[error("no database: set DATABASE_URL, or run `afforo dev`, which brings its own")]
     NoDatabase,
-    /// Not an address of a PostgreSQL.
+    /// Not a PostgreSQL URL.
     #[error("DATABASE_URL is no URL such as postgres://user:password@localhost:5432/inventory_db: {0}")]
     DatabaseUrl(String),
-    /// Not an address of a Redis.
+    /// Not a Redis URL.
     #[error("REDIS_URL is no URL such as redis://localhost:6379/0: {0}")]
     RedisUrl(String),
     /// Production without a secret.
@@ -274,13 +273,13 @@ pub enum SettingsError {
          `openssl rand -hex 32` prints, or set DEBUG=True for development"
     )]
     NoSecretKey,
-    /// Production with a secret that can be guessed.
+    /// Production with a short secret.
     #[error(
         "SECRET_KEY is shorter than {SHORTEST_SECRET_KEY} characters: set it to a random text, such as \
          `openssl rand -hex 32` prints"
     )]
     ShortSecretKey,
-    /// Development mode where others can reach it.
+    /// Development mode on a public address.
     #[error(
         "DEBUG is on, so the API would be open to whoever reaches {0}: set DEBUG=False, or set API_AUTH to `all`, \
          `write` or `off` to say who needs a key"
@@ -293,7 +292,7 @@ pub enum SettingsError {
     ExampleSecretKey,
 }
 
-/// A variable that is set to nothing, as container tools do with what they were not given, is not set.
+/// Treats a blank variable as unset: container tools set missing values to blank.
 fn unset_if_blank(url: &mut Option<SecretString>) {
     if url
         .as_ref()
@@ -308,7 +307,7 @@ fn secret(text: &str) -> Result<SecretString, std::convert::Infallible> {
     Ok(SecretString::from(text))
 }
 
-/// What cannot stand in front of a key: braces would take the place of the hash tags.
+/// An invalid key prefix. Braces would replace the hash tags of keys.
 #[derive(Debug, thiserror::Error)]
 #[error("expected at most 64 visible ASCII characters without {{ and }}, such as `shop:`")]
 struct NotAKeyPrefix;
@@ -334,7 +333,7 @@ fn boolean(text: &str) -> Result<bool, NotABoolean> {
     }
 }
 
-/// Neither an address and port, nor a port.
+/// A text that is neither `ADDR:PORT` nor a port.
 #[derive(Debug, thiserror::Error)]
 #[error("expected an address and port such as 0.0.0.0:8000, or a port")]
 pub struct NotAnAddress;

@@ -1,19 +1,18 @@
-//! Hosts and origins that are set: each is brought into the form that requests have, or refused where no request could match.
+//! Configured hosts and origins. Each is normalised to the form in requests, or refused if no request could match.
 
 use std::{net::Ipv6Addr, str::FromStr, sync::Arc};
 
 use axum::http::{HeaderValue, Uri, uri::Scheme};
 
-/// Host names that requests may be for: `example.com`, `.example.com` with its subdomains, or `*`. Parsed from a list with
-/// commas.
+/// Allowed host names, parsed from a comma-separated list: `example.com`, `.example.com` with its subdomains, or `*`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AllowedHosts(Arc<[String]>);
 
-/// Origins whose pages may read answers. Parsed from a list with commas.
+/// Origins whose pages may read responses, parsed from a comma-separated list.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct AllowedOrigins(Arc<[HeaderValue]>);
 
-/// A host or an origin that no request could match, and what to write instead.
+/// A host or origin that no request could match, with advice.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("`{entry}` would never match: {advice}")]
 pub struct NeverMatches {
@@ -24,7 +23,7 @@ pub struct NeverMatches {
 const THIS_MACHINE: &str = "localhost,127.0.0.1";
 
 impl AllowedHosts {
-    /// In small letters, without ports.
+    /// In lower case, without ports.
     #[must_use]
     pub fn names(&self) -> &[String] {
         &self.0
@@ -32,7 +31,7 @@ impl AllowedHosts {
 }
 
 impl AllowedOrigins {
-    /// As browsers send them.
+    /// In the form that browsers send.
     #[must_use]
     pub fn origins(&self) -> &[HeaderValue] {
         &self.0
@@ -42,7 +41,7 @@ impl AllowedOrigins {
 impl FromStr for AllowedHosts {
     type Err = NeverMatches;
 
-    /// A blank list is that of this machine.
+    /// A blank list means this machine.
     fn from_str(list: &str) -> Result<Self, NeverMatches> {
         let list = if list.trim().is_empty() {
             THIS_MACHINE
@@ -72,7 +71,7 @@ fn each<T>(list: &str, read: impl Fn(&str) -> Result<T, String>) -> Result<Arc<[
     read.collect()
 }
 
-/// A host as it is compared with those of requests, whose ports do not matter.
+/// The normalised host, for comparison without ports.
 fn host(entry: &str) -> Result<String, String> {
     if entry == "*" {
         return Ok(entry.to_owned());
@@ -94,7 +93,7 @@ fn host(entry: &str) -> Result<String, String> {
     check_name(name.trim_start_matches('.')).map(|()| name.to_owned())
 }
 
-/// An origin as browsers write it: in small letters, without a path, and without the port that its scheme has anyway.
+/// The normalised origin: lower case, without path and default port.
 fn origin(entry: &str) -> Result<HeaderValue, String> {
     if entry == "*" {
         return Err("name each origin, such as https://shop.example".to_owned());

@@ -1,31 +1,31 @@
-//! How often one caller may ask.
+//! Rate limits per caller.
 
 use std::{num::NonZeroU32, str::FromStr};
 
 use clap::Args;
 
-/// Limits that are off unless they are set.
+/// Rate limits that are off by default.
 #[derive(Args, Clone, Copy, Debug, Default)]
 #[command(next_help_heading = "Rate limits")]
 pub struct RateSettings {
-    /// Writes a minute for each API key, or address where there is none; counted by each server; not limited unless set
+    /// Writes per minute for each API key, or address without a key; counted by each server; not limited unless set
     #[arg(long, env = "WRITE_RATE_LIMIT", default_value = "", global = true)]
     pub write_rate_limit: RateLimit,
 
-    /// Product searches in any minute for each client; not limited unless set
+    /// Product searches per minute and client; not limited unless set
     #[arg(long, env = "SEARCH_RATE_LIMIT", default_value = "", global = true)]
     pub search_rate_limit: RateLimit,
 
-    /// Logins to the console in any minute for each client, whatever comes of them; not limited unless set
+    /// Login attempts per minute and client; not limited unless set
     #[arg(long, env = "LOGIN_RATE_LIMIT", default_value = "", global = true)]
     pub login_rate_limit: RateLimit,
 }
 
-/// So many requests a minute; no limit where it is blank.
+/// Requests per minute; no limit if blank.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct RateLimit(pub Option<NonZeroU32>);
 
-/// Not a number of requests.
+/// An invalid number of requests.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("expected a number from 1 to 1000000, or nothing")]
 pub struct NotARateLimit;

@@ -1,4 +1,4 @@
-//! What the process says about itself, and where.
+//! Logs, metrics and traces.
 
 use std::{net::SocketAddr, str::FromStr};
 
@@ -7,15 +7,15 @@ use clap::Args;
 use super::{NotAnAddress, address};
 use crate::telemetry::LogFormat;
 
-/// What is logged, and how.
+/// Log settings.
 #[derive(Args, Clone, Debug)]
 #[command(next_help_heading = "Logging")]
 pub struct LogSettings {
-    /// How log lines look
+    /// Format of log lines
     #[arg(long, env = "LOG_FORMAT", default_value = "pretty", global = true)]
     pub log_format: LogFormat,
 
-    /// What is logged: a level, or directives such as `info,afforo=debug`
+    /// Log filter: a level, or directives such as `info,afforo=debug`
     #[arg(
         long,
         env = "RUST_LOG",
@@ -25,20 +25,20 @@ pub struct LogSettings {
     pub rust_log: String,
 }
 
-/// What others may watch.
+/// Metrics and traces.
 #[derive(Args, Clone, Debug)]
 #[command(next_help_heading = "Telemetry")]
 pub struct TelemetrySettings {
-    /// Where Prometheus finds `/metrics`: `ADDR:PORT`, or a port on 127.0.0.1; nowhere unless set. Not for the public
+    /// Address of `/metrics` for Prometheus: `ADDR:PORT`, or a port on 127.0.0.1; off unless set. Keep it private
     #[arg(long, env = "METRICS_ADDR", default_value = "", global = true)]
     pub metrics_addr: MetricsAddress,
 
-    /// OpenTelemetry collector that spans are exported to, such as `http://localhost:4318`; none unless set
+    /// URL of the OpenTelemetry collector for traces, such as `http://localhost:4318`; off unless set
     #[arg(long, env = "OTEL_EXPORTER_OTLP_ENDPOINT", default_value = "", global = true)]
     pub otel_exporter_otlp_endpoint: String,
 }
 
-/// Where `/metrics` is, if anywhere.
+/// The address of `/metrics`, if any.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct MetricsAddress(pub Option<SocketAddr>);
 

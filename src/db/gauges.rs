@@ -1,4 +1,4 @@
-//! How the pools are used.
+//! Metrics of the pools.
 
 use std::time::{Duration, Instant};
 
@@ -8,10 +8,10 @@ use tokio::time::MissedTickBehavior;
 
 use super::Database;
 
-/// Between two probes.
+/// Time between probes.
 const PROBE_EVERY: Duration = Duration::from_secs(5);
 
-/// Says what is counted here.
+/// Describes the metrics of the pools.
 pub fn describe_metrics() {
     describe_gauge!(
         "afforo_db_pool_connections",
@@ -28,7 +28,7 @@ pub fn describe_metrics() {
 }
 
 impl Database {
-    /// Brings the gauges of the pools up to date whenever it is called.
+    /// A function that updates the gauges of the pools.
     pub fn look(&self) -> impl Fn() + Send + Sync + 'static {
         let pools = [("main", self.pool.clone()), ("placement", self.placement.clone())];
         move || {
@@ -38,15 +38,15 @@ impl Database {
         }
     }
 
-    /// Asks for a connection now and then, as a request would, and notes how long that took. Those that place orders are not
-    /// asked for: they are with their lanes for as long as there is something to place.
+    /// Measures how long a request waits for a connection, every few seconds. It skips the placement pool, whose lanes keep
+    /// their connections while orders wait.
     pub async fn probe(self) {
         let mut times = tokio::time::interval(PROBE_EVERY);
         times.set_missed_tick_behavior(MissedTickBehavior::Delay);
         while !self.pool.is_closed() {
             times.tick().await;
             let asked = Instant::now();
-            // One that does not come took as long as it was waited for.
+            // A timeout is recorded with its full duration.
             drop(self.pool.acquire().await);
             histogram!("afforo_db_acquire_seconds", "pool" => "main").record(asked.elapsed());
         }

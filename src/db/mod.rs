@@ -1,4 +1,4 @@
-//! PostgreSQL: connections that are safe to take from a pool, and migrations that are safe to run twice at once.
+//! PostgreSQL: pools with clean connections, retries, error classification and migrations.
 
 mod failure;
 mod gauges;
@@ -20,29 +20,29 @@ pub(crate) use failure::{
 pub use gauges::describe_metrics;
 pub use migrations::{MIGRATIONS, Migrated, MigrationError, Versions, migrate, versions};
 
-/// How long a request waits for a connection before it is told to come back.
+/// How long a request waits for a connection before it gets 503.
 const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(5);
-/// A connection that was idle for longer is asked whether it still lives: nobody else would notice a silent peer.
-const ASK_AFTER_IDLE: Duration = Duration::from_secs(5);
-/// How long that answer, or the clean-up of a returned connection, may take.
-const ANSWER_WITHIN: Duration = Duration::from_secs(1);
-/// Between two attempts to reach a database that is waited for.
+/// A connection that was idle for longer is tested before use, to notice a silent peer.
+const TEST_AFTER_IDLE: Duration = Duration::from_secs(5);
+/// Timeout of that test, and of the rollback of a returned connection.
+const TEST_TIMEOUT: Duration = Duration::from_secs(1);
+/// Pause between attempts to reach a database that is starting.
 const PAUSE: Duration = Duration::from_millis(250);
 
 /// The pools of a server.
 #[derive(Clone, Debug)]
 pub struct Database {
-    /// Everything but the placement of orders.
+    /// For everything but the placement of orders.
     pub pool: PgPool,
-    /// Placement only. Its plans are made once and use the indexes: a plan that was made while the order tables were
-    /// still empty would go on to scan them row by row.
+    /// For placement only. Generic plans use the indexes: a plan made while the order tables are empty would keep scanning
+    /// them.
     pub placement: PgPool,
-    /// One connection, to ask whether the database answers: it waits for nobody's work.
+    /// One connection for readiness probes, which must not wait for other work.
     pub probe: PgPool,
 }
 
 impl Database {
-    /// Makes the pools; connections are opened when they are first needed.
+    /// Creates the pools. Connections are opened at their first use.
     ///
     /// # Errors
     /// When `url` is not a PostgreSQL URL.
@@ -51,7 +51,7 @@ impl Database {
         let placement = options.clone().options([
             ("plan_cache_mode", "force_generic_plan"),
             ("enable_seqscan", "off"),
-            // A lane that waits holds up many: whoever needs what is locked is set aside after that.
+            // A waiting lane delays many orders, so a blocked order is set aside after this time.
             ("lock_timeout", "2s"),
         ]);
         Ok(Self {
@@ -61,13 +61,13 @@ impl Database {
         })
     }
 
-    /// Closes the connections, after those in use were returned.
+    /// Closes the pools after connections in use are returned.
     pub async fn close(&self) {
         tokio::join!(self.pool.close(), self.placement.close(), self.probe.close());
     }
 }
 
-/// Options of a connection to `url`, with the limits that keep one bad statement from holding up the rest.
+/// Connection options for `url`, with timeouts so that a bad statement cannot block others.
 ///
 /// # Errors
 /// When `url` is not a PostgreSQL URL.
@@ -78,22 +78,21 @@ pub fn connect_options(url: &str) -> sqlx::Result<PgConnectOptions> {
             ("statement_timeout", "30s"),
             ("lock_timeout", "10s"),
             ("idle_in_transaction_session_timeout", "30s"),
-            // Who gave a statement up closes its connection; PostgreSQL would go on with it.
+            // PostgreSQL then ends a statement whose client closed the connection.
             ("client_connection_check_interval", "2s"),
             ("timezone", "UTC"),
-            // Compiling a plan costs more than any statement here runs.
+            // JIT compilation takes longer than the statements of this program.
             ("jit", "off"),
         ]))
 }
 
-/// A pool whose connections come back clean.
+/// A pool of clean connections.
 ///
-/// sqlx can return a connection with an open transaction to the pool when a `begin` is cancelled; what the next user
-/// then writes and is told is committed would vanish. So every connection is rolled back on its way in, and dropped
-/// when it does not answer, which also frees its place in the pool when the peer has gone silent.
+/// When a `begin` is cancelled, sqlx can return a connection with an open transaction to the pool. Acknowledged writes of the
+/// next user would then vanish. So each returned connection is rolled back, and dropped if it does not answer, which also
+/// frees the slot of a silent peer.
 ///
-/// No connection is to a server in recovery: while a failover is under way, whoever asks waits for the server that takes
-/// writes, as for one that restarts.
+/// The pool refuses servers in recovery. During a failover requests wait for the new primary, as during a restart.
 fn pool(size: u32) -> PgPoolOptions {
     PgPoolOptions::new()
         .max_connections(size)
@@ -110,28 +109,28 @@ fn pool(size: u32) -> PgPoolOptions {
         .before_acquire(|connection, meta| {
             Box::pin(async move {
                 let fit = !failure::is_replaced(meta.age);
-                Ok(fit && (meta.idle_for < ASK_AFTER_IDLE || is_alive(connection).await))
+                Ok(fit && (meta.idle_for < TEST_AFTER_IDLE || is_alive(connection).await))
             })
         })
         .after_release(|connection, _| {
-            // Alone, a rollback of nothing would be a warning in the server's log, each time.
+            // A rollback without `BEGIN` would log a warning on the server each time.
             Box::pin(async move { Ok(answers(connection.execute("BEGIN; ROLLBACK")).await) })
         })
 }
 
-/// Whether a connection still lives, and may write.
+/// Whether a connection answers and leads to a primary.
 pub(crate) async fn is_alive(connection: &mut PgConnection) -> bool {
-    let in_recovery = tokio::time::timeout(ANSWER_WITHIN, is_in_recovery(connection));
+    let in_recovery = tokio::time::timeout(TEST_TIMEOUT, is_in_recovery(connection));
     matches!(in_recovery.await, Ok(Ok(false)))
 }
 
-/// Whether a server is a standby, or not yet a primary.
+/// Whether a server is in recovery, such as a standby.
 async fn is_in_recovery(connection: &mut PgConnection) -> sqlx::Result<bool> {
     let row = connection.fetch_one("select pg_is_in_recovery()").await?;
     sqlx::Row::try_get(&row, 0)
 }
 
-/// Whether a transaction that begins now may write.
+/// Whether new transactions may write.
 ///
 /// # Errors
 /// When the server does not answer.
@@ -141,14 +140,14 @@ pub async fn takes_writes(connection: &mut PgConnection) -> sqlx::Result<bool> {
 }
 
 async fn answers<T>(question: impl Future<Output = sqlx::Result<T>>) -> bool {
-    matches!(tokio::time::timeout(ANSWER_WITHIN, question).await, Ok(Ok(_)))
+    matches!(tokio::time::timeout(TEST_TIMEOUT, question).await, Ok(Ok(_)))
 }
 
-/// A server that is silent for longer is gone: a statement that waits or works for so long it ends by itself.
+/// Timeout for a silent server. It is longer than the statement timeout, which the server enforces.
 pub(crate) const SILENCE: Duration = Duration::from_secs(45);
 
-/// Does some work, unless PostgreSQL falls silent over it: no error would ever tell of a peer that is gone. The connection that
-/// was used does not go on to anybody else: it does not answer when it is returned, and is dropped.
+/// Runs `work` with a timeout, because a lost peer causes no error. The pool drops the connection: it does not answer when it
+/// is returned.
 pub(crate) async fn with_timeout<T, E: From<sqlx::Error>>(
     work: impl Future<Output = Result<T, E>>,
 ) -> Result<T, E> {
@@ -158,31 +157,30 @@ pub(crate) async fn with_timeout<T, E: From<sqlx::Error>>(
     }
 }
 
-/// What time it is, for all servers.
+/// The time of PostgreSQL, which all servers share.
 pub async fn now(db: impl PgExecutor<'_>) -> sqlx::Result<DateTime<Utc>> {
     sqlx::query_scalar!(r#"select now() as "now!""#)
         .fetch_one(db)
         .await
 }
 
-/// How often a transaction is run again.
+/// Number of retries of a transaction.
 pub(crate) const RETRIES: usize = 4;
 
-/// Runs a transaction again that fell victim to others: a deadlock, a serialization failure, or a row that came to refer
-/// to one being deleted. After a few tries the error stands.
+/// Retries a transaction after a deadlock, a serialization failure, or a new reference to a row being deleted.
 pub async fn retry<T, F: Future<Output = sqlx::Result<T>>>(
     mut attempt: impl FnMut() -> F,
 ) -> sqlx::Result<T> {
     for _ in 0..RETRIES {
         match attempt().await {
-            Err(error) if is_retryable(&error) => tracing::debug!(%error, "trying a transaction again"),
+            Err(error) if is_retryable(&error) => tracing::debug!(%error, "retrying a transaction"),
             done => return done,
         }
     }
     attempt().await
 }
 
-/// The constraint that a statement ran into, if that is why it failed.
+/// The constraint that a statement violated, if any.
 #[must_use]
 pub fn violated_constraint(error: &sqlx::Error) -> Option<&str> {
     error
@@ -190,17 +188,17 @@ pub fn violated_constraint(error: &sqlx::Error) -> Option<&str> {
         .and_then(sqlx::error::DatabaseError::constraint)
 }
 
-/// Waits until the database takes connections.
+/// Waits until the database accepts connections.
 ///
 /// # Errors
-/// With what the last attempt failed with, when it does not within `patience`.
-pub async fn wait(url: &str, patience: Duration) -> sqlx::Result<()> {
+/// The error of the last attempt after `limit`.
+pub async fn wait(url: &str, limit: Duration) -> sqlx::Result<()> {
     let options = connect_options(url)?;
-    let end = Instant::now() + patience;
-    let mut told = false;
+    let end = Instant::now() + limit;
+    let mut logged = false;
     loop {
         let attempt = timeout_at(
-            end.max(Instant::now() + ANSWER_WITHIN),
+            end.max(Instant::now() + TEST_TIMEOUT),
             PgConnection::connect_with(&options),
         );
         let error = match attempt.await {
@@ -211,7 +209,7 @@ pub async fn wait(url: &str, patience: Duration) -> sqlx::Result<()> {
         if Instant::now() >= end {
             return Err(error);
         }
-        if !std::mem::replace(&mut told, true) {
+        if !std::mem::replace(&mut logged, true) {
             tracing::info!(%error, "waiting for the database");
         }
         sleep(PAUSE).await;

@@ -327,7 +327,9 @@ fn refuse(form: &mut Form, why: AccountError) -> Result<(), ConsoleError> {
         AccountError::Database(error) => return Err(error.into()),
         AccountError::NotFound => return Err(ConsoleError::NotFound),
         AccountError::Taken => form.add_error("username", why.to_string()),
-        AccountError::LastSuperuser | AccountError::NotFirst | AccountError::Conflict => form.add_error("", why.to_string()),
+        AccountError::LastSuperuser | AccountError::NotFirst | AccountError::Conflict => {
+            form.add_error("", why.to_string());
+        }
     }
     Ok(())
 }

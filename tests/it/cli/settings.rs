@@ -127,7 +127,10 @@ async fn development_mode_is_refused_where_others_can_reach_it() {
 async fn open_api_is_logged_at_every_start() {
     let app = TestApp::start().await;
     for (settings, said) in [
-        (&[][..], Some("because DEBUG is on: every client that reaches 127.0.0.1:")),
+        (
+            &[][..],
+            Some("because DEBUG is on: every client that reaches 127.0.0.1:"),
+        ),
         (
             &[("API_AUTH", "off")],
             Some("because API_AUTH=off: every client that reaches 127.0.0.1:"),
