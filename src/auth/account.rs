@@ -11,28 +11,28 @@ use super::{Actor, Grant, PasswordHash, Role, Stores};
 /// An account, without its password.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Account {
-    /// Its id.
+    /// Id of the account.
     pub id: i64,
-    /// What its owner types to log in; case counts.
+    /// Username, case-sensitive.
     pub username: String,
-    /// Blank, if there is none.
+    /// E-mail address; may be blank.
     pub email: String,
-    /// What it is for.
+    /// Role.
     pub role: Role,
-    /// Where; all stores, for a superuser.
+    /// Stores; `None` means all.
     pub stores: Option<Vec<i64>>,
-    /// Nobody logs in to one that is not.
+    /// Whether the account can log in.
     pub is_active: bool,
-    /// When somebody last logged in.
+    /// Time of the last login.
     #[serde(skip)]
     pub last_login_at: Option<DateTime<Utc>>,
-    /// When it was made.
+    /// Time of creation.
     #[serde(skip)]
     pub created_at: DateTime<Utc>,
 }
 
 impl Account {
-    /// What whoever is logged in with it is granted.
+    /// The grant of a logged-in user.
     #[must_use]
     pub fn grant(&self) -> Grant {
         Grant {
@@ -42,7 +42,7 @@ impl Account {
         }
     }
 
-    /// As ledger and audit log name it.
+    /// The actor in the ledger and the audit log.
     #[must_use]
     pub fn actor(&self) -> Actor {
         Actor::Account {
@@ -51,30 +51,30 @@ impl Account {
         }
     }
 
-    /// As the audit log names it where something is done to it.
+    /// The subject in the audit log.
     #[must_use]
     pub fn subject(&self) -> String {
         format!("account:{}", self.id)
     }
 }
 
-/// What an account is made from, and made into.
+/// The editable fields of an account.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AccountFields {
-    /// What its owner types to log in.
+    /// Username.
     pub username: String,
-    /// Blank, if there is none.
+    /// E-mail address; may be blank.
     pub email: String,
-    /// What it is for.
+    /// Role.
     pub role: Role,
-    /// Where; `None` is everywhere.
+    /// Stores; `None` means all.
     pub stores: Option<Vec<i64>>,
-    /// Whether one can log in.
+    /// Whether the account can log in.
     pub is_active: bool,
 }
 
 impl AccountFields {
-    /// What is wrong with them, by field, a sentence each.
+    /// The invalid fields, with one sentence each.
     #[must_use]
     pub fn faults(&self) -> Vec<(&'static str, &'static str)> {
         let mut faults = Vec::new();
@@ -105,7 +105,7 @@ impl AccountFields {
     }
 }
 
-/// Whether a text looks like an address; only mail that arrives would prove it one.
+/// Whether a text looks like an e-mail address.
 fn is_email(text: &str) -> bool {
     let parts = text.rsplit_once('@');
     text.len() <= 254
@@ -127,21 +127,21 @@ macro_rules! accounts {
     };
 }
 
-/// An account by its id.
+/// Finds an account by id.
 pub async fn get(db: impl PgExecutor<'_>, id: i64) -> sqlx::Result<Option<Account>> {
     accounts!("select * from account where id = $1", id)
         .fetch_optional(db)
         .await
 }
 
-/// An account by what its owner types.
+/// Finds an account by username.
 pub async fn named(db: impl PgExecutor<'_>, username: &str) -> sqlx::Result<Option<Account>> {
     accounts!("select * from account where username = $1", username)
         .fetch_optional(db)
         .await
 }
 
-/// What is kept of an account's password, by what its owner types, with the account's id.
+/// Finds the id and password hash of an account by username.
 pub async fn password_of(
     db: impl PgExecutor<'_>,
     username: &str,
@@ -154,14 +154,14 @@ pub async fn password_of(
     Ok(found.map(|found| (found.id, PasswordHash::of_column(found.password_hash))))
 }
 
-/// Which accounts are listed: those that are all of this, as far as it is said.
+/// A filter of the list of accounts. All given conditions apply.
 #[derive(Clone, Debug, Default)]
 pub struct Filter {
-    /// A part of the username or the email.
+    /// Part of the username or e-mail address.
     pub text: Option<String>,
-    /// What they are for.
+    /// Role.
     pub role: Option<Role>,
-    /// Whether one can log in.
+    /// Whether the account can log in.
     pub is_active: Option<bool>,
 }
 
@@ -202,7 +202,7 @@ pub async fn list(
     .await
 }
 
-/// How many accounts there are like that.
+/// The number of accounts that match a filter.
 pub async fn count(db: impl PgExecutor<'_>, filter: &Filter) -> sqlx::Result<i64> {
     sqlx::query_scalar!(
         r#"select count(*) as "count!" from account
@@ -217,15 +217,14 @@ pub async fn count(db: impl PgExecutor<'_>, filter: &Filter) -> sqlx::Result<i64
     .await
 }
 
-/// Whether there is any account.
+/// Whether any account exists.
 pub async fn exist(db: impl PgExecutor<'_>) -> sqlx::Result<bool> {
     sqlx::query_scalar!(r#"select exists (select from account) as "exist!""#)
         .fetch_one(db)
         .await
 }
 
-/// Keeps everybody else from making and changing accounts until the end of the transaction: what is found out about all of
-/// them holds until then.
+/// Locks the table against changes until the end of the transaction, so that checks of all accounts stay valid.
 pub async fn lock(db: impl PgExecutor<'_>) -> sqlx::Result<()> {
     sqlx::query!("lock table account in share row exclusive mode")
         .execute(db)
@@ -233,7 +232,7 @@ pub async fn lock(db: impl PgExecutor<'_>) -> sqlx::Result<()> {
         .map(drop)
 }
 
-/// Whether an active superuser is left without this account.
+/// Whether another active superuser exists.
 pub async fn is_dispensable(db: impl PgExecutor<'_>, id: i64) -> sqlx::Result<bool> {
     let others = sqlx::query_scalar!(
         r#"select exists (select from account where role = 'superuser' and is_active and id <> $1) as "others!""#,
@@ -242,14 +241,14 @@ pub async fn is_dispensable(db: impl PgExecutor<'_>, id: i64) -> sqlx::Result<bo
     others.fetch_one(db).await
 }
 
-/// Whether an account could not be made or renamed because there is one of that name.
+/// Whether an error says that the username is taken.
 #[must_use]
 pub fn is_taken(error: &sqlx::Error) -> bool {
     let error = error.as_database_error();
     error.is_some_and(|error| error.constraint() == Some("account_username_key"))
 }
 
-/// Makes an account. [`is_taken`] tells whether its name is the reason why not.
+/// Creates an account. On an error, [`is_taken`] says whether the username is taken.
 pub async fn create(
     db: impl PgExecutor<'_>,
     fields: &AccountFields,
@@ -269,8 +268,8 @@ pub async fn create(
     .await
 }
 
-/// Changes an account; with its next request whoever is logged in has what it has then. [`is_taken`] tells whether its name is
-/// the reason why not.
+/// Changes an account. Logged-in users get the new permissions with their next request. On an error, [`is_taken`] says
+/// whether the username is taken.
 pub async fn update(
     db: impl PgExecutor<'_>,
     id: i64,
@@ -290,7 +289,7 @@ pub async fn update(
     .await
 }
 
-/// Changes the password. Whoever does that ends the account's sessions in the same transaction.
+/// Changes the password. The caller ends the sessions of the account in the same transaction.
 pub async fn set_password(db: impl PgExecutor<'_>, id: i64, password: &PasswordHash) -> sqlx::Result<()> {
     sqlx::query!(
         "update account set password_hash = $2, updated_at = now() where id = $1",
@@ -302,7 +301,7 @@ pub async fn set_password(db: impl PgExecutor<'_>, id: i64, password: &PasswordH
     .map(drop)
 }
 
-/// Deletes an account, and its sessions with it.
+/// Deletes an account with its sessions.
 pub async fn delete(db: impl PgExecutor<'_>, id: i64) -> sqlx::Result<()> {
     sqlx::query!("delete from account where id = $1", id)
         .execute(db)
@@ -310,7 +309,7 @@ pub async fn delete(db: impl PgExecutor<'_>, id: i64) -> sqlx::Result<()> {
         .map(drop)
 }
 
-/// Notes that somebody logs in, and gives the account; `None` if it is not active, or has another password by now.
+/// Records a login and returns the account; `None` if it is inactive or its password has changed.
 pub async fn note_login(
     db: impl PgExecutor<'_>,
     id: i64,

@@ -1,4 +1,4 @@
-//! The keys of programs: `afk_<id>_<secret><crc>`, shown once, and kept as what can check them but not make them.
+//! API keys: `afk_<id>_<secret><crc>`. The text is shown once; the database has only an HMAC of it.
 
 use chrono::{DateTime, Utc};
 use rand::{CryptoRng, Rng, distr::Alphanumeric};
@@ -13,70 +13,70 @@ use crate::{
 };
 
 const PREFIX: &str = "afk_";
-/// Letters and digits of the secret: 190 bits.
+/// Length of the secret in letters and digits: 190 bits.
 const SECRET: usize = 32;
-/// Letters and digits of the checksum.
+/// Length of the checksum in letters and digits.
 const CHECKSUM: usize = 6;
-/// The longest name.
+/// Maximum length of a name.
 pub const LONGEST_NAME: usize = 100;
 
-/// Whether a key may be called so: 1 to [`LONGEST_NAME`] characters on one line, none of which controls a terminal.
+/// Whether a name is valid: 1 to [`LONGEST_NAME`] characters without control characters.
 #[must_use]
 pub fn is_name(name: &str) -> bool {
     (1..=LONGEST_NAME).contains(&name.chars().count()) && !name.chars().any(char::is_control)
 }
 
-/// What a new key is to be good for.
+/// The input for a new key.
 #[derive(Clone, Debug)]
 pub struct NewKey {
-    /// What it is called, which [`is_name`].
+    /// Name, which must pass [`is_name`].
     pub name: String,
-    /// What it is good for.
+    /// Scopes.
     pub scopes: Scopes,
-    /// Where.
+    /// Stores.
     pub stores: Stores,
-    /// Until when, if not for good.
+    /// Expiry; none for a key without expiry.
     pub expires_at: Option<DateTime<Utc>>,
 }
 
-/// A key as it is listed. Its secret is nowhere.
+/// A key in the list, without its secret.
 #[derive(Clone, Debug, Serialize)]
 pub struct ApiKey {
-    /// Its id, which stands in its text.
+    /// Id, which is part of the text.
     pub id: i64,
-    /// What it is called.
+    /// Name.
     pub name: String,
-    /// What it is good for.
+    /// Scopes.
     pub scopes: Vec<String>,
-    /// Where; `None` for everywhere.
+    /// Stores; `None` means all.
     pub stores: Option<Vec<i64>>,
-    /// When it was made.
+    /// Time of creation.
     pub created_at: Timestamp,
-    /// Until when it is good.
+    /// Expiry.
     pub expires_at: Option<Timestamp>,
-    /// Since when it is not good any more.
+    /// Time of revocation.
     pub revoked_at: Option<Timestamp>,
-    /// When it was last used, to the minute.
+    /// Time of the last use, to the minute.
     #[serde(skip)]
     pub last_used_at: Option<Timestamp>,
-    /// From which address.
+    /// Address of the last use.
     #[serde(skip)]
     pub last_used_from: Option<String>,
 }
 
-/// Whether a key is good now.
+/// The status of a key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum State {
-    /// It is.
+    /// Valid.
     Good,
-    /// Its time is over.
+    /// Expired.
     Expired,
-    /// It was revoked.
+    /// Revoked.
     Revoked,
 }
 
 impl ApiKey {
-    /// Whether it is good at `now`.
+    /// The status at `now`.
     #[must_use]
     pub fn state(&self, now: DateTime<Utc>) -> State {
         state(
@@ -101,12 +101,12 @@ pub(super) fn state(
     }
 }
 
-/// What keys are signed with.
+/// The key of the HMAC.
 pub(super) fn signing_key(secret: &Secret) -> hmac::Key {
     secret.hmac("api key")
 }
 
-/// Selects keys as they are listed.
+/// Selects keys for the list.
 macro_rules! keys {
     ($sql:literal $(+ $tail:literal)? $(, $arg:expr)*) => {
         sqlx::query_as!(
@@ -119,7 +119,7 @@ macro_rules! keys {
     };
 }
 
-/// Makes a key. Returns it with its text, which is not to be had again.
+/// Creates a key. Returns it with its text, which cannot be shown again.
 pub async fn create(
     tx: &mut PgConnection,
     secret: &Secret,
@@ -150,7 +150,7 @@ pub async fn create(
     Ok((key, text))
 }
 
-/// All keys, the newest first, those that are good before the others.
+/// All keys: valid ones first, newest first.
 pub async fn list(db: impl PgExecutor<'_>) -> sqlx::Result<Vec<ApiKey>> {
     keys!(
         "select"
@@ -160,14 +160,14 @@ pub async fn list(db: impl PgExecutor<'_>) -> sqlx::Result<Vec<ApiKey>> {
     .await
 }
 
-/// One key.
+/// Finds a key by id.
 pub async fn get(db: impl PgExecutor<'_>, id: i64) -> sqlx::Result<Option<ApiKey>> {
     keys!("select" + " from api_key where id = $1", id)
         .fetch_optional(db)
         .await
 }
 
-/// Revokes a key; `None` if there is none of that id, or it was revoked before. Servers know within five seconds.
+/// Revokes a key; `None` if it does not exist or is revoked already. All servers refuse it within five seconds.
 pub async fn revoke(
     tx: &mut PgConnection,
     id: i64,
@@ -196,7 +196,7 @@ pub async fn revoke(
     Ok(after)
 }
 
-/// The scopes of a column; what is not known any more is left out.
+/// The scopes of a column. Unknown names are ignored.
 pub(super) fn scopes(column: &[String]) -> Scopes {
     column
         .iter()
@@ -216,7 +216,7 @@ fn write(id: i64, rng: &mut impl CryptoRng) -> String {
     body + &checksum
 }
 
-/// The id in the text of a key; `None` if it is none, or was not copied whole.
+/// The id in the text of a key; `None` if the format or checksum is wrong.
 pub(super) fn read(text: &str) -> Option<i64> {
     let (body, sum) = text.split_at_checked(text.len().checked_sub(CHECKSUM)?)?;
     let (id, secret) = body.strip_prefix(PREFIX)?.split_once('_')?;
@@ -228,7 +228,7 @@ pub(super) fn read(text: &str) -> Option<i64> {
     (is_written_so && checksum(body) == sum).then_some(id)
 }
 
-/// The CRC-32 of a text in letters and digits: who copies a key short is told so without a look into the database.
+/// The CRC-32 of a text in letters and digits. It detects mistyped keys without the database.
 fn checksum(body: &str) -> String {
     const DIGITS: &[u8; 62] = b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
     let mut rest = crc32fast::hash(body.as_bytes()) as usize;

@@ -1,27 +1,27 @@
-//! What somebody has been granted.
+//! Permissions: actor, scopes and stores.
 
 use std::sync::Arc;
 
 use super::Scopes;
 use crate::audit::Actor;
 
-/// Where one may do it.
+/// A set of stores.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Stores {
-    /// In every store, also in those that are yet to open, and with what belongs to no store.
+    /// All stores, including future ones, and records without a store.
     All,
-    /// In these alone.
+    /// Only these stores.
     Only(Arc<[i64]>),
 }
 
 impl Stores {
-    /// Those of a column: null is all of them.
+    /// Reads the column: null means all.
     #[must_use]
     pub fn of_column(stores: Option<Vec<i64>>) -> Self {
         stores.map_or(Self::All, |stores| Self::Only(stores.into()))
     }
 
-    /// For a column.
+    /// The value of the column.
     #[must_use]
     pub fn as_sql_param(&self) -> Option<Vec<i64>> {
         match self {
@@ -30,7 +30,7 @@ impl Stores {
         }
     }
 
-    /// Whether all stores are among them.
+    /// Whether it includes all stores.
     #[must_use]
     pub fn are_all(&self) -> bool {
         *self == Self::All
@@ -56,19 +56,19 @@ impl Stores {
     }
 }
 
-/// What somebody has been granted.
+/// Permissions: actor, scopes and stores.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Grant {
-    /// Who that is.
+    /// The actor.
     pub actor: Actor,
-    /// What may be done.
+    /// The scopes.
     pub scopes: Scopes,
-    /// Where.
+    /// The stores.
     pub stores: Stores,
 }
 
 impl Grant {
-    /// What anyone may do while the API is open: everything.
+    /// The grant of all clients while the API is open.
     #[must_use]
     pub fn open() -> Self {
         Self {

@@ -1,4 +1,4 @@
-//! Looks API keys up in PostgreSQL: one by one, or gathered where the caller's address has failed too often.
+//! Looks up API keys in PostgreSQL: one by one, or in batches for addresses with too many failures.
 
 use std::{
     collections::HashMap,
@@ -17,33 +17,33 @@ use tokio::{sync::Semaphore, time::sleep};
 use super::{Grant, Stores, api_key};
 use crate::audit::Actor;
 
-/// For so long look-ups are gathered into one.
+/// How long look-ups are collected into a batch.
 const GATHER: Duration = Duration::from_millis(20);
 
-/// What PostgreSQL knows of a key.
+/// The stored state of a key.
 #[derive(Debug)]
 pub(super) struct Key {
     pub mac: Vec<u8>,
     pub grant: Arc<Grant>,
     pub expires_at: Option<DateTime<Utc>>,
     pub revoked_at: Option<DateTime<Utc>>,
-    /// The minute since 1970 that it was last used in, as far as that was noted.
+    /// The minute of the last recorded use, since 1970.
     pub used_in_minute: AtomicI64,
 }
 
 type Found = Arc<HashMap<i64, Arc<Key>>>;
 type Lookup = Shared<BoxFuture<'static, Result<Found, Arc<sqlx::Error>>>>;
 
-/// Looks keys up. Clones share what is gathered.
+/// Looks up keys. Clones share batches.
 #[derive(Clone, Debug)]
 pub(super) struct KeyLookup(Arc<Inner>);
 
 #[derive(Debug)]
 struct Inner {
     db: PgPool,
-    /// The look-up that is being gathered, and its ids.
+    /// The batch that is being collected, with its ids.
     gathering: Mutex<Option<(Vec<i64>, Lookup)>>,
-    /// Of those that were gathered, one at a time is under way.
+    /// One batch runs at a time.
     connection: Semaphore,
 }
 
@@ -56,13 +56,13 @@ impl KeyLookup {
         }))
     }
 
-    /// The key with this id.
+    /// Looks up one key.
     pub async fn find(&self, id: i64) -> sqlx::Result<Option<Arc<Key>>> {
         Ok(self.0.find(&[id]).await?.remove(&id))
     }
 
-    /// The same, together with other look-ups: however many there are, they take one connection, fifty times a second at most.
-    /// A key that was made before this is called is found.
+    /// Looks up a key in a batch. All batches together use one connection, at most fifty times a second. A key created before
+    /// this call is found.
     pub async fn find_gathered(&self, id: i64) -> sqlx::Result<Option<Arc<Key>>> {
         let found = {
             let mut gathering = self.0.lock();
@@ -75,7 +75,7 @@ impl KeyLookup {
         };
         match found.await {
             Ok(found) => Ok(found.get(&id).cloned()),
-            // Several requests share the error, which only one could be given.
+            // Requests share the error, which cannot be cloned.
             Err(error) => {
                 tracing::debug!(%error, "keys could not be looked up");
                 Err(sqlx::Error::PoolTimedOut)

@@ -1,5 +1,4 @@
-//! The keys that a server has seen lately: a request does not wait for the database to know its key, and a key that was
-//! revoked is known to be within four seconds.
+//! A cache of API keys, so that requests rarely wait for the database. A revoked key is refused within four seconds.
 
 use std::{
     collections::HashMap,
@@ -22,31 +21,31 @@ use super::{
     key_lookup::{Key, KeyLookup},
 };
 
-/// After this time the next request of a key looks it up again, while the others go on.
+/// After this time the next request refreshes the key in the background.
 const FRESH: Duration = Duration::from_secs(2);
-/// After this time nobody goes on without a look.
+/// After this time requests wait for a refresh.
 const STALE: Duration = Duration::from_secs(4);
-/// For so long a text is known to be of no key.
+/// How long a text without a key is remembered.
 const UNISSUED: Duration = Duration::from_secs(10);
-/// Keys that are remembered, at most; and as many texts that are of none.
+/// Maximum number of cached keys, and of remembered texts without a key.
 const MOST_KEYS: usize = 10_000;
 /// Failures of an address per minute that get 401; further ones get 429.
 const MOST_FAILURES: usize = 20;
 
-/// Why a key does not let in.
+/// Why a key is refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum KeyError {
-    /// It is no key of this house.
+    /// The key is unknown.
     Unknown,
-    /// Its time is over.
+    /// The key has expired.
     Expired,
-    /// It was revoked.
+    /// The key was revoked.
     Revoked,
-    /// Too many of them failed from this address, for as long as this.
+    /// Too many keys from this address failed. The next attempt is allowed after this time.
     TooOften(Duration),
 }
 
-/// Knows the keys.
+/// The cache of keys.
 #[derive(Debug)]
 pub struct Keyring {
     db: PgPool,
@@ -54,22 +53,22 @@ pub struct Keyring {
     failures: FailureLimiter,
     lookup: KeyLookup,
     known: Mutex<HashMap<i64, Entry>>,
-    /// Hashes of whole texts with a right checksum whose key does not exist, and when that was found. Nobody can send the text
-    /// of a key before it is made, so a new key is never among them, though its id may have been guessed.
+    /// Hashes of texts with a right checksum but without a key, and the time of that finding. The whole text is hashed, so
+    /// that a guessed id cannot block a key that is created later.
     unissued: Mutex<HashMap<[u8; 32], Instant>>,
 }
 
 #[derive(Clone, Debug)]
 struct Entry {
-    /// When somebody last went to look.
+    /// Time of the last look-up.
     asked_at: Instant,
-    /// When there was last an answer.
+    /// Time of the last answer.
     answered_at: Instant,
     key: Arc<Key>,
 }
 
 impl Keyring {
-    /// Looks keys up in `db`.
+    /// A cache of the keys in `db`.
     #[must_use]
     pub fn new(db: PgPool, secret: &Secret) -> Self {
         Self {
@@ -82,8 +81,8 @@ impl Keyring {
         }
     }
 
-    /// What a key grants, or why it does not. A good key is let in from any address: nobody is locked out by the failures of a
-    /// neighbour, or by their own of a moment ago.
+    /// The grant of a key, or why it is refused. A valid key is accepted from any address, whatever other keys from there
+    /// failed.
     pub async fn verify(
         &self,
         text: &str,
@@ -110,7 +109,7 @@ impl Keyring {
         Ok(Err(self.too_often(address).map_or(refused, KeyError::TooOften)))
     }
 
-    /// How long an address has to wait that failed too often before. Otherwise this failure is counted.
+    /// How long an address over the limit must wait. Otherwise counts this failure.
     fn too_often(&self, address: Option<IpAddr>) -> Option<Duration> {
         let (address, now) = (address?, Instant::now());
         let wait = self.failures.retry_after(address, now);
@@ -120,8 +119,8 @@ impl Keyring {
         wait
     }
 
-    /// The key with an id. What no key has is known by its text; what is not known is looked up, together with others where
-    /// the address has failed too often.
+    /// Finds a key: in the cache, else among texts without a key, else by a look-up. Addresses with too many failures share
+    /// batched look-ups.
     async fn find(&self, id: i64, text: &str, address: Option<IpAddr>) -> sqlx::Result<Option<Arc<Key>>> {
         let now = Instant::now();
         let mut is_known = false;
@@ -156,7 +155,7 @@ impl Keyring {
         Ok(Some(key))
     }
 
-    /// Remembers a key that was asked for at `now`: the answer tells of that moment at the earliest.
+    /// Caches the answer to a look-up that started at `now`.
     fn remember(&self, id: i64, key: Arc<Key>, now: Instant) {
         let mut known = self.lock();
         if known.len() >= MOST_KEYS {
@@ -165,7 +164,7 @@ impl Keyring {
                 known.clear();
             }
         }
-        // Whoever asked later knows more.
+        // A later look-up has newer data.
         if known.get(&id).is_none_or(|known| known.answered_at < now) {
             let (asked_at, answered_at) = (now, now);
             known.insert(
@@ -179,7 +178,7 @@ impl Keyring {
         }
     }
 
-    /// Notes that a key was used, once a minute; nobody waits for that.
+    /// Records the use of a key once a minute, in the background.
     fn note_use(&self, id: i64, key: &Key, address: Option<IpAddr>, now: DateTime<Utc>) {
         let (minute, noted) = (now.timestamp() / 60, key.used_in_minute.load(Ordering::Relaxed));
         let is_mine = minute > noted

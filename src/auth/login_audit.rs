@@ -1,5 +1,5 @@
-//! What strangers write to the audit log: failed and throttled logins, up to a bound, and then a count of the others. Nothing
-//! is ever deleted from that log.
+//! Audit entries about failed and throttled logins: up to a limit, then a count of the omitted ones. Entries are never deleted,
+//! so strangers must not fill the log.
 
 use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
@@ -13,10 +13,10 @@ use tokio::time::{Instant, sleep_until};
 use super::login::ClientInfo;
 use crate::audit::{self, Actor, AuditContext};
 
-/// Entries in an hour of the clock, on all servers together; a few more where several are written at the same time.
+/// Maximum number of entries per hour for all servers; slightly more if several write at the same time.
 const MOST_ENTRIES: i32 = 240;
 
-/// Writes these entries. Clones share the count.
+/// Writes the entries. Clones share the count.
 #[derive(Clone, Debug)]
 pub(super) struct LoginAudit {
     db: PgPool,
@@ -25,18 +25,18 @@ pub(super) struct LoginAudit {
 
 #[derive(Debug, Default)]
 struct Omitted {
-    /// Until when nothing is written.
+    /// Entries are omitted until this time.
     until: Option<Instant>,
     entries: u64,
 }
 
-/// What an entry has of a login that failed.
+/// The content of an entry about a failed login.
 #[derive(Serialize)]
 struct Typed<'a> {
     username: &'a str,
 }
 
-/// What an entry has of those that were left out.
+/// The content of an entry about omitted entries.
 #[derive(Serialize)]
 struct Count {
     entries: u64,
@@ -50,7 +50,7 @@ impl LoginAudit {
         }
     }
 
-    /// Writes that a login failed or was refused; to which account, and under which username, where there is such an account.
+    /// Records a failed or refused login, with account and username if the account exists.
     pub async fn record(
         &self,
         action: &'static str,
@@ -71,7 +71,7 @@ impl LoginAudit {
         audit::record(&self.db, &audit_context, action, subject, (None, typed.as_ref())).await
     }
 
-    /// Writes how many entries were left out, if any were.
+    /// Records the number of omitted entries, if any.
     pub async fn write_count(&self) -> sqlx::Result<()> {
         let omitted = std::mem::take(&mut *self.lock());
         if omitted.entries == 0 {
@@ -84,7 +84,7 @@ impl LoginAudit {
         audit::record(&self.db, &AuditContext::system(), "login.omitted", None, change).await
     }
 
-    /// Whether the bound was reached in this hour, as far as this process knows. Then the entry counts as left out.
+    /// Whether this hour is known to be full. Then the entry counts as omitted.
     fn is_omitted(&self) -> bool {
         let mut omitted = self.lock();
         let is_full = omitted.until.is_some_and(|until| Instant::now() < until);
@@ -94,7 +94,7 @@ impl LoginAudit {
         is_full
     }
 
-    /// The seconds that are left of an hour that has all its entries.
+    /// The remaining seconds of a full hour.
     async fn seconds_until_free(&self) -> sqlx::Result<Option<u64>> {
         let seconds = sqlx::query_scalar!(
             r#"select ceil(extract(epoch from date_trunc('hour', now()) + interval '1 hour' - now()))::bigint
@@ -114,7 +114,7 @@ impl LoginAudit {
             .map(|seconds| u64::try_from(seconds).unwrap_or(1).max(1)))
     }
 
-    /// Leaves entries out for the rest of the hour, this one first, and then writes their count.
+    /// Omits entries for the rest of the hour, beginning with this one, then records their count.
     fn omit_for(&self, rest: Duration) {
         let until = Instant::now() + rest;
         let mut omitted = self.lock();

@@ -1,4 +1,4 @@
-//! What the accounts of people are for.
+//! Roles of accounts.
 
 use std::{fmt, str::FromStr};
 
@@ -6,23 +6,23 @@ use serde::{Serialize, Serializer};
 
 use super::{Scope, Scopes};
 
-/// What an account is for.
+/// The role of an account.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, sqlx::Type)]
 #[sqlx(type_name = "text", rename_all = "lowercase")]
 pub enum Role {
-    /// Does everything, and looks after accounts and keys.
+    /// All permissions, including accounts and keys.
     Superuser,
-    /// Reads and writes.
+    /// Read and write.
     Staff,
-    /// Reads.
+    /// Read only.
     Viewer,
 }
 
 impl Role {
-    /// All roles, the mightiest first.
+    /// All roles, most permissions first.
     pub const ALL: [Self; 3] = [Self::Superuser, Self::Staff, Self::Viewer];
 
-    /// How it is written: `staff`.
+    /// The name, such as `staff`.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
@@ -32,7 +32,7 @@ impl Role {
         }
     }
 
-    /// What it is good for.
+    /// The scopes of the role.
     #[must_use]
     pub fn scopes(self) -> Scopes {
         match self {
@@ -58,7 +58,7 @@ impl Serialize for Role {
     }
 }
 
-/// A text that names no role.
+/// An unknown role name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("expected superuser, staff or viewer")]
 pub struct NotARole;

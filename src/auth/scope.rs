@@ -1,8 +1,8 @@
-//! What one may do with the API, apart from where.
+//! Scopes of the API.
 
 use std::{fmt, str::FromStr};
 
-/// One thing that a key may be good for.
+/// A permission.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Scope {
     /// Reads categories, products and stores.
@@ -17,14 +17,14 @@ pub enum Scope {
     OrdersRead,
     /// Places orders.
     OrdersWrite,
-    /// Reads orders in numbers.
+    /// Reads order statistics.
     Stats,
-    /// Everything, whatever may come to be.
+    /// Everything, including future scopes.
     Admin,
 }
 
 impl Scope {
-    /// All scopes, in the order in which they are listed.
+    /// All scopes, in list order.
     pub const ALL: [Self; 8] = [
         Self::CatalogRead,
         Self::CatalogWrite,
@@ -36,7 +36,7 @@ impl Scope {
         Self::Admin,
     ];
 
-    /// How it is written: `orders:write`.
+    /// The name, such as `orders:write`.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
@@ -58,7 +58,7 @@ impl fmt::Display for Scope {
     }
 }
 
-/// A part of the API, with a scope for reading it and one for writing it.
+/// A part of the API, with a read scope and a write scope.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Area {
     /// Categories, products and stores.
@@ -67,12 +67,12 @@ pub enum Area {
     Inventory,
     /// Orders.
     Orders,
-    /// Orders in numbers, which nobody writes.
+    /// Order statistics, which are read-only.
     Stats,
 }
 
 impl Area {
-    /// What a request needs that only reads, or that writes.
+    /// The scope that a read or write request needs.
     #[must_use]
     pub fn scope(self, writes: bool) -> Scope {
         match (self, writes) {
@@ -87,7 +87,7 @@ impl Area {
     }
 }
 
-/// A text that names no scope.
+/// An unknown scope name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
     "expected catalog:read, catalog:write, inventory:read, inventory:write, orders:read, orders:write, stats or admin"
@@ -103,14 +103,14 @@ impl FromStr for Scope {
     }
 }
 
-/// A set of scopes. None of them implies another, but for `admin`, which is good for everything.
+/// A set of scopes. Only `admin` implies others: all of them.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Scopes(u8);
 
 impl Scopes {
-    /// Good for everything.
+    /// All scopes.
     pub const ALL: Self = Self(u8::MAX);
-    /// Good for reading everything.
+    /// All read scopes.
     pub const READ: Self = Self(
         1 << Scope::CatalogRead as u8
             | 1 << Scope::InventoryRead as u8
@@ -118,13 +118,13 @@ impl Scopes {
             | 1 << Scope::Stats as u8,
     );
 
-    /// Whether what needs `scope` may be done.
+    /// Whether the set allows `scope`.
     #[must_use]
     pub fn allow(self, scope: Scope) -> bool {
         self.has(scope) || self.has(Scope::Admin)
     }
 
-    /// Those that were named, in order.
+    /// The named scopes, in order.
     pub fn iter(self) -> impl Iterator<Item = Scope> {
         Scope::ALL.into_iter().filter(move |scope| self.has(*scope))
     }

@@ -1,4 +1,4 @@
-//! Keys for what is signed, each derived from `SECRET_KEY` for one purpose.
+//! Keys derived from `SECRET_KEY`, one for each purpose.
 
 use ring::{
     hkdf::{HKDF_SHA256, KeyType, Salt},
@@ -6,24 +6,24 @@ use ring::{
 };
 use secrecy::{ExposeSecret, SecretString};
 
-/// `SECRET_KEY`, for purposes. Whoever changes it ends all sessions and invalidates all API keys.
+/// The secret key. Changing it ends all sessions and invalidates all API keys.
 #[derive(Clone, Debug)]
 pub struct Secret(SecretString);
 
 impl Secret {
-    /// Derives from this text.
+    /// Wraps the secret key.
     #[must_use]
     pub fn new(secret_key: SecretString) -> Self {
         Self(secret_key)
     }
 
-    /// A key that is like no other but that of the same purpose.
+    /// The HMAC key of a purpose.
     #[must_use]
     pub fn hmac(&self, purpose: &'static str) -> hmac::Key {
         hmac::Key::new(hmac::HMAC_SHA256, &self.bytes::<32>(purpose))
     }
 
-    /// So many bytes that are like no others but those of the same purpose.
+    /// Bytes derived for a purpose.
     #[must_use]
     pub fn bytes<const N: usize>(&self, purpose: &'static str) -> [u8; N] {
         let salt = Salt::new(HKDF_SHA256, b"afforo");

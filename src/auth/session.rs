@@ -1,4 +1,4 @@
-//! Sessions: who has logged in, from the login until the logout, or until one of the two times runs out that a session has.
+//! Sessions. A session ends at the logout, after 12 hours without use, or after 14 days.
 
 use std::fmt;
 
@@ -10,12 +10,12 @@ use sqlx::PgExecutor;
 
 use super::{Account, Role};
 
-/// What a browser shows for its session. It is kept nowhere else.
+/// The secret of a session. Only the browser stores it.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Token([u8; 32]);
 
 impl Token {
-    /// One that nobody can guess.
+    /// A random token.
     #[must_use]
     pub fn random() -> Self {
         let mut bytes = [0; 32];
@@ -25,20 +25,20 @@ impl Token {
         Self(bytes)
     }
 
-    /// For a cookie.
+    /// The value for a cookie.
     #[must_use]
     pub fn to_text(&self) -> String {
         URL_SAFE_NO_PAD.encode(self.0)
     }
 
-    /// From a cookie.
+    /// Reads the value of a cookie.
     #[must_use]
     pub fn of_text(text: &str) -> Option<Self> {
         let bytes = URL_SAFE_NO_PAD.decode(text).ok()?;
         bytes.try_into().ok().map(Self)
     }
 
-    /// By what its session is kept: who reads that cannot be anybody.
+    /// The stored hash. It does not allow using the session.
     #[must_use]
     pub fn hash(&self) -> TokenHash {
         TokenHash(digest(&SHA256, &self.0).as_ref().to_vec())
@@ -51,7 +51,7 @@ impl fmt::Debug for Token {
     }
 }
 
-/// Names a session.
+/// The stored hash of a token, which identifies a session.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TokenHash(Vec<u8>);
 
@@ -62,7 +62,7 @@ impl fmt::Display for TokenHash {
 }
 
 impl TokenHash {
-    /// From the text that it is shown as.
+    /// Parses the text form.
     #[must_use]
     pub fn of_text(text: &str) -> Option<Self> {
         URL_SAFE_NO_PAD.decode(text).ok().map(Self)
@@ -72,19 +72,19 @@ impl TokenHash {
 /// A session of an account.
 #[derive(Clone, Debug)]
 pub struct Session {
-    /// Its name.
+    /// The hash of its token.
     pub token_hash: TokenHash,
-    /// From where it was begun.
+    /// Address of the login.
     pub address: String,
-    /// With which browser.
+    /// User agent of the login.
     pub user_agent: String,
-    /// When.
+    /// Time of the login.
     pub created_at: DateTime<Utc>,
-    /// When it was last used, to the minute.
+    /// Time of the last use, to the minute.
     pub last_seen_at: DateTime<Utc>,
 }
 
-/// Begins a session of 14 days at most.
+/// Starts a session of at most 14 days.
 pub async fn begin(
     db: impl PgExecutor<'_>,
     account: i64,
@@ -105,7 +105,7 @@ pub async fn begin(
     .map(drop)
 }
 
-/// The account of a session that has not ended, as it is now, and whether it is time to note that the session was used.
+/// The account of an active session, and whether its use is due to be recorded.
 pub async fn account_of(db: impl PgExecutor<'_>, token: &TokenHash) -> sqlx::Result<Option<(Account, bool)>> {
     let found = sqlx::query!(
         r#"select a.id, a.username, a.email, a.role as "role: Role", a.stores, a.is_active, a.last_login_at, a.created_at,
@@ -130,7 +130,7 @@ pub async fn account_of(db: impl PgExecutor<'_>, token: &TokenHash) -> sqlx::Res
     }))
 }
 
-/// Notes that a session was used.
+/// Records the use of a session.
 pub async fn touch(db: impl PgExecutor<'_>, token: &TokenHash) -> sqlx::Result<()> {
     sqlx::query!(
         "update session set last_seen_at = now()
@@ -142,7 +142,7 @@ pub async fn touch(db: impl PgExecutor<'_>, token: &TokenHash) -> sqlx::Result<(
     .map(drop)
 }
 
-/// The sessions of an account that have not ended, the last used first; a hundred at most.
+/// The active sessions of an account, last used first; at most a hundred.
 pub async fn list(db: impl PgExecutor<'_>, account: i64) -> sqlx::Result<Vec<Session>> {
     let found = sqlx::query!(
         "select token_hash, address, user_agent, created_at, last_seen_at from session
@@ -162,7 +162,7 @@ pub async fn list(db: impl PgExecutor<'_>, account: i64) -> sqlx::Result<Vec<Ses
         .collect())
 }
 
-/// Ends a session, whosever it is.
+/// Ends a session of any account.
 pub async fn end(db: impl PgExecutor<'_>, token: &TokenHash) -> sqlx::Result<()> {
     sqlx::query!("delete from session where token_hash = $1", token.0)
         .execute(db)
@@ -170,7 +170,7 @@ pub async fn end(db: impl PgExecutor<'_>, token: &TokenHash) -> sqlx::Result<()>
         .map(drop)
 }
 
-/// Ends a session of an account, and tells whether there was one.
+/// Ends a session of an account. Returns whether it existed.
 pub async fn end_of(db: impl PgExecutor<'_>, account: i64, token: &TokenHash) -> sqlx::Result<bool> {
     let ended = sqlx::query!(
         "delete from session where token_hash = $1 and account_id = $2",
@@ -180,7 +180,7 @@ pub async fn end_of(db: impl PgExecutor<'_>, account: i64, token: &TokenHash) ->
     Ok(ended.execute(db).await?.rows_affected() > 0)
 }
 
-/// Ends the sessions of an account, but for one that is kept, if any is.
+/// Ends the sessions of an account, except `kept`.
 pub async fn end_all(db: impl PgExecutor<'_>, account: i64, kept: Option<&TokenHash>) -> sqlx::Result<()> {
     sqlx::query!(
         "delete from session where account_id = $1 and token_hash is distinct from $2",
@@ -192,7 +192,7 @@ pub async fn end_all(db: impl PgExecutor<'_>, account: i64, kept: Option<&TokenH
     .map(drop)
 }
 
-/// Forgets sessions whose time is over.
+/// Deletes expired sessions.
 pub async fn delete_expired(db: impl PgExecutor<'_>) -> sqlx::Result<()> {
     sqlx::query!(
         "delete from session where token_hash in (

@@ -1,4 +1,4 @@
-//! The link by which the first account is made: it is signed, and good for a day, while there is no account.
+//! The link that creates the first account. It is signed, and valid for a day while no account exists.
 
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use ring::hmac;
@@ -6,23 +6,23 @@ use sqlx::PgExecutor;
 
 use super::Secret;
 
-/// Seconds for which a link is good.
+/// Validity of a link in seconds.
 const GOOD_FOR: i64 = 24 * 60 * 60;
 const PURPOSE: &str = "set-up link";
 
-/// The token of a new link; `None` where there is an account already.
+/// The token of a new link; `None` if an account exists.
 pub async fn token(db: impl PgExecutor<'_>, secret: &Secret) -> sqlx::Result<Option<String>> {
     let now = now_without_accounts(db).await?;
     Ok(now.map(|now| token_at(secret, now)))
 }
 
-/// Whether the first account may be made by whoever has this token.
+/// Whether a token allows creating the first account.
 pub async fn is_open(db: impl PgExecutor<'_>, secret: &Secret, token: &str) -> sqlx::Result<bool> {
     let now = now_without_accounts(db).await?;
     Ok(now.is_some_and(|now| is_good(secret, token, now)))
 }
 
-/// The time in seconds since 1970, as long as there is no account.
+/// The time in seconds since 1970, while no account exists.
 async fn now_without_accounts(db: impl PgExecutor<'_>) -> sqlx::Result<Option<i64>> {
     sqlx::query_scalar!(
         r#"select extract(epoch from now())::bigint as "now!" where not exists (select from account)"#

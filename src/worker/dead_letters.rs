@@ -1,4 +1,4 @@
-//! What was given up, wherever it is kept, and how it is tried again.
+//! Dead letters in PostgreSQL and Redis: list, retry, drop.
 
 use std::{fmt, str::FromStr};
 
@@ -9,10 +9,10 @@ use super::Queues;
 use crate::{delivery, outbox};
 use apalis_redis_queue::{DeadJob, Queue, QueueError};
 
-/// Most letters of a kind that are listed.
+/// Maximum number of listed dead letters of a kind.
 pub const LISTED: u16 = 1000;
 
-/// Names a dead letter: `outbox:12`, `delivery:34`, or a queue and the id of its job, such as `periodic:tidy-up-1700000000`.
+/// The id of a dead letter: `outbox:12`, `delivery:34`, or queue and job id, such as `periodic:tidy-up-1700000000`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum DeadLetterId {
     /// A row of the outbox.
@@ -28,7 +28,7 @@ pub enum DeadLetterId {
     },
 }
 
-/// A text that names no dead letter.
+/// A text that is not an id of a dead letter.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("expected an id such as outbox:12, delivery:34 or periodic:ID, as `afforo jobs dead` shows them")]
 pub struct InvalidDeadLetterId;
@@ -61,22 +61,22 @@ impl FromStr for DeadLetterId {
     }
 }
 
-/// Something that was given up.
+/// A dead letter.
 #[derive(Clone, Debug)]
 pub struct DeadLetter {
-    /// Its name.
+    /// Id of the dead letter.
     pub id: DeadLetterId,
-    /// The orders that it is about; none for a job, which names rows.
+    /// Its orders; none for a job.
     pub orders: Vec<i64>,
-    /// How often it was tried.
+    /// Number of attempts.
     pub attempts: i64,
-    /// What went wrong last.
+    /// Error of the last attempt.
     pub error: String,
-    /// Since when it is dead.
+    /// When it became dead.
     pub since: DateTime<Utc>,
 }
 
-/// What PostgreSQL has, [`LISTED`] of each kind at most, the latest first.
+/// Dead letters in PostgreSQL: up to [`LISTED`] of each kind, newest first.
 pub async fn in_database(db: &PgPool) -> sqlx::Result<Vec<DeadLetter>> {
     let unsaid = || "no worker lived to say".to_owned();
     let rows = outbox::dead(db, LISTED.into()).await?;
@@ -98,7 +98,7 @@ pub async fn in_database(db: &PgPool) -> sqlx::Result<Vec<DeadLetter>> {
     Ok(rows.chain(deliveries).collect())
 }
 
-/// What the queues in Redis have, [`LISTED`] of each at most, the latest first.
+/// Dead letters in Redis: up to [`LISTED`] of each queue, newest first.
 pub async fn in_queues(queues: &Queues) -> Result<Vec<DeadLetter>, QueueError> {
     let mut letters = Vec::new();
     for queue in queues.all() {
@@ -117,18 +117,18 @@ pub async fn in_queues(queues: &Queues) -> Result<Vec<DeadLetter>, QueueError> {
     Ok(letters)
 }
 
-/// Why a letter cannot be tried again, or dropped.
+/// Why a dead letter could not be retried or dropped.
 #[derive(Debug, thiserror::Error)]
 pub enum RetryError {
-    /// PostgreSQL.
+    /// The database failed.
     #[error("database: {0}")]
     Database(#[from] sqlx::Error),
-    /// Redis.
+    /// The queue failed.
     #[error("queue: {0}")]
     Queue(#[from] QueueError),
 }
 
-/// Tries a letter again, with all its attempts; `false` if there is none of that name.
+/// Retries a dead letter with all attempts; `false` if it does not exist.
 pub async fn retry(db: &PgPool, queues: &Queues, letter: &DeadLetterId) -> Result<bool, RetryError> {
     Ok(match letter {
         DeadLetterId::Outbox(id) => outbox::revive(db, Some(*id)).await? > 0,
@@ -140,18 +140,18 @@ pub async fn retry(db: &PgPool, queues: &Queues, letter: &DeadLetterId) -> Resul
     })
 }
 
-/// What became of a letter that was to be dropped.
+/// The outcome of a drop.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Dropped {
-    /// It is no more.
+    /// It was dropped.
     Dropped,
-    /// There is none of that name.
+    /// It does not exist.
     Unknown,
-    /// It is a row of the outbox, and stays: its orders have yet to get their confirmations.
+    /// It is a row of the outbox. It stays, because its orders are not confirmed.
     Owed,
 }
 
-/// Drops a letter for good.
+/// Drops a dead letter.
 pub async fn discard(db: &PgPool, queues: &Queues, letter: &DeadLetterId) -> Result<Dropped, RetryError> {
     let dropped = match letter {
         DeadLetterId::Outbox(_) => return Ok(Dropped::Owed),
@@ -172,13 +172,12 @@ fn named(queues: &Queues, name: &str) -> Option<Queue<serde_json::Value>> {
     queues.all().into_iter().find(|queue| queue.name() == name)
 }
 
-/// Tries all letters in PostgreSQL again. Returns how many there were.
+/// Retries all dead letters in PostgreSQL. Returns their number.
 pub async fn retry_database(db: &PgPool) -> sqlx::Result<u64> {
     Ok(outbox::revive(db, None).await? + delivery::revive(db, None).await?)
 }
 
-/// Tries all dead jobs again. Returns how many there were: those that die again at once are left to the next time, or this
-/// might never end.
+/// Retries all dead jobs. Returns their number. Jobs that become dead again meanwhile are not retried, so that this ends.
 pub async fn retry_queues(queues: &Queues) -> Result<u64, QueueError> {
     let mut retried = 0;
     for queue in queues.all() {
@@ -191,7 +190,7 @@ pub async fn retry_queues(queues: &Queues) -> Result<u64, QueueError> {
             for job in &dead {
                 retried += u64::from(queue.retry(&job.id).await?);
             }
-            // Fewer than a listful, or none that could be revived: that was the last of them.
+            // A short page, or no job could be retried: this was the last page.
             if dead.len() < LISTED.into() || retried == before {
                 break;
             }

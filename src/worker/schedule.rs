@@ -1,5 +1,5 @@
-//! When periodic work is due, in UTC. Every worker runs the schedule: a run's id is made of its name and its time, so that
-//! the queue takes it once, whoever pushes it first.
+//! Schedules of periodic jobs, in UTC. Each worker runs them: the id of a run consists of its name and time, so that the queue
+//! accepts it once.
 
 use std::{
     convert::Infallible,
@@ -17,10 +17,10 @@ use uuid::Uuid;
 use super::{PeriodicJob, Queues};
 use apalis_redis_queue::{Pushed, Queue, QueueError, State};
 
-/// Before a schedule that ended by itself starts again.
+/// Pause before a schedule that ended by itself is restarted.
 const PAUSE: Duration = Duration::from_secs(1);
 
-/// One kind of periodic work.
+/// A periodic job and its schedule.
 #[derive(Clone, Debug)]
 pub(super) struct Periodic {
     name: &'static str,
@@ -28,7 +28,7 @@ pub(super) struct Periodic {
     job: fn(DateTime<Utc>) -> PeriodicJob,
 }
 
-/// Everything that is done periodically. Seconds, minutes, hours, day of month, month, day of week.
+/// All schedules: seconds, minutes, hours, day of month, month, day of week.
 pub(super) fn all() -> Result<Vec<Periodic>, cron::error::Error> {
     let periodic =
         |name, schedule, job| Schedule::from_str(schedule).map(|schedule| Periodic { name, schedule, job });
@@ -36,7 +36,7 @@ pub(super) fn all() -> Result<Vec<Periodic>, cron::error::Error> {
         periodic("reject-stuck-orders", "0 * * * * *", |_| {
             PeriodicJob::RejectStuckOrders
         })?,
-        // A day is reported once. Asking every hour makes up for a time when nobody could.
+        // A day is reported once. Hourly runs make up for outages.
         periodic("daily-order-report", "0 5 * * * *", |tick| {
             PeriodicJob::DailyOrderReport {
                 day: (tick - Days::new(1)).date_naive(),
@@ -54,23 +54,23 @@ pub(super) fn all() -> Result<Vec<Periodic>, cron::error::Error> {
     ])
 }
 
-/// Runs before now that are looked for: a worker may have been away for the last ones.
+/// Number of past runs that are looked up, because workers may have missed the latest.
 const LOOKED_BACK: usize = 5;
 
-/// Something periodic, for who looks after it.
+/// A periodic job, for monitoring.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Scheduled {
-    /// Its name.
+    /// Name of the job.
     pub name: &'static str,
-    /// When it is due, as the schedule has it.
+    /// The schedule.
     pub cron: String,
-    /// When it is due next.
+    /// Time of the next run.
     pub next: Option<DateTime<Utc>>,
-    /// Its last runs, as their times and the ids of their jobs, the latest first.
+    /// Past runs with time and job id, newest first.
     pub runs: Vec<(DateTime<Utc>, String)>,
 }
 
-/// Everything that is done periodically, as it stands at `now`.
+/// All periodic jobs at the time `now`.
 pub fn scheduled(now: DateTime<Utc>) -> Result<Vec<Scheduled>, cron::error::Error> {
     let scheduled = |periodic: Periodic| Scheduled {
         name: periodic.name,
@@ -84,7 +84,7 @@ pub fn scheduled(now: DateTime<Utc>) -> Result<Vec<Scheduled>, cron::error::Erro
 }
 
 impl Scheduled {
-    /// The last of its runs that the queue knows of, and where it stands.
+    /// The latest run that the queue knows, and its state.
     pub async fn last(&self, queues: &Queues) -> Result<Option<(DateTime<Utc>, State)>, QueueError> {
         let ids: Vec<String> = self.runs.iter().map(|(_, id)| id.clone()).collect();
         let known = queues.periodic.known(&ids).await?;
@@ -92,13 +92,13 @@ impl Scheduled {
         Ok(self.runs.iter().find_map(of))
     }
 
-    /// Adds a run that was asked for, by the id that [`run_now`] gave its job.
+    /// Adds a manual run by the id from [`run_now`].
     pub fn asked_for(&mut self, at: DateTime<Utc>, id: String) {
         let earlier = self.runs.iter().position(|(time, _)| *time <= at);
         self.runs.insert(earlier.unwrap_or(self.runs.len()), (at, id));
     }
 
-    /// When it is due, in words.
+    /// The schedule in words.
     #[must_use]
     pub fn when(&self) -> String {
         let fields: Vec<&str> = self.cron.split_whitespace().collect();
@@ -113,8 +113,7 @@ impl Scheduled {
     }
 }
 
-/// Queues a run now, for who does not want to wait, under a key that makes it one however often it is asked for. Returns the
-/// id of its job; `None` if nothing of that name is scheduled.
+/// Queues a run now. `key` makes repeated requests one run. Returns the id of its job; `None` for an unknown name.
 pub async fn run_now(
     queues: &Queues,
     name: &str,
@@ -129,24 +128,24 @@ pub async fn run_now(
     Ok(Some(id))
 }
 
-/// Why a run cannot be queued.
+/// Why a run could not be queued.
 #[derive(Debug, thiserror::Error)]
 pub enum RunError {
-    /// Redis.
+    /// The queue failed.
     #[error("queue: {0}")]
     Queue(#[from] QueueError),
-    /// The schedule itself.
+    /// The schedule is invalid.
     #[error("schedule: {0}")]
     Schedule(#[from] cron::error::Error),
 }
 
 impl Periodic {
-    /// The id of the run that is due at a time.
+    /// The id of the run at a time.
     fn id(&self, time: DateTime<Utc>) -> String {
         format!("{}-{}", self.name, time.timestamp())
     }
 
-    /// Pushes each run at its time, until `shutdown`.
+    /// Pushes each run when it is due, until `shutdown`.
     pub async fn run(self, queue: Queue<PeriodicJob>, shutdown: CancellationToken) {
         while !shutdown.is_cancelled() {
             let ticks = CronScheduler::new(self.schedule.clone());
@@ -168,7 +167,7 @@ impl Periodic {
                 })
                 .await;
             if let Err(error) = ended {
-                tracing::warn!(schedule = self.name, %error, "schedule ended by itself; it starts again");
+                tracing::warn!(schedule = self.name, %error, "schedule ended unexpectedly; restarting");
                 tokio::select! {
                     () = tokio::time::sleep(PAUSE) => {}
                     () = shutdown.cancelled() => {}
@@ -177,7 +176,7 @@ impl Periodic {
         }
     }
 
-    /// Pushes the run that is due at `tick`. Another scheduler may have done so already.
+    /// Pushes the run of `tick`. Another scheduler may have pushed it already.
     async fn push(&self, queue: &Queue<PeriodicJob>, tick: Tick) {
         let timestamp = tick.get_timestamp();
         let time = DateTime::<Utc>::from(UNIX_EPOCH + Duration::from_secs(timestamp));

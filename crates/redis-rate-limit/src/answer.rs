@@ -1,4 +1,4 @@
-//! What a client is told: the headers of every counted answer, and the 429.
+//! The headers of counted responses, and the 429.
 
 use axum::http::{
     HeaderMap, HeaderName, HeaderValue, Response, StatusCode,
@@ -20,14 +20,13 @@ const RATELIMIT: HeaderName = HeaderName::from_static("ratelimit");
 pub struct Exceeded {
     #[schema(value_type = String)]
     error: &'static str,
-    /// How many requests are allowed, and within what time.
+    /// The limit and its window.
     detail: String,
     /// Seconds until a request may pass.
     retry_after: u64,
 }
 
-/// Adds where the client stands, in the widespread `X-RateLimit-*` fields and in those of
-/// draft-ietf-httpapi-ratelimit-headers-11.
+/// Adds the quota of the client as `X-RateLimit-*` and as fields of draft-ietf-httpapi-ratelimit-headers-11.
 pub(super) fn write_headers(policy: &Policy, decision: &Decision, headers: &mut HeaderMap) {
     let Policy {
         name, limit, window, ..
@@ -48,7 +47,7 @@ pub(super) fn write_headers(policy: &Policy, decision: &Decision, headers: &mut 
     );
 }
 
-/// The 429 of a request that was turned away.
+/// The 429 response.
 pub(super) fn too_many_requests<B: From<String>>(policy: &Policy, decision: &Decision) -> Response<B> {
     let retry_after = whole_seconds(decision.reset);
     let body = Exceeded {
@@ -70,7 +69,7 @@ pub(super) fn too_many_requests<B: From<String>>(policy: &Policy, decision: &Dec
     response
 }
 
-/// Rounded up, because a client that returned a moment too early would be turned away again.
+/// Rounded up: a client that returns slightly early would get another 429.
 fn whole_seconds(duration: std::time::Duration) -> u64 {
     let seconds = duration.as_secs() + u64::from(duration.subsec_nanos() > 0);
     seconds.max(1)

@@ -1,4 +1,4 @@
-//! The layer and how it is configured.
+//! The layer and its builder.
 
 use std::{sync::Arc, time::Duration};
 
@@ -15,7 +15,7 @@ use super::{
 /// Layer that applies the [`RateLimit`] middleware.
 ///
 /// All services that come from one layer and its clones share one connection to Redis and one count. See the
-/// [module docs](super) for an example.
+/// [crate docs](crate) for an example.
 #[derive(Clone)]
 #[must_use]
 pub struct RateLimitLayer {
@@ -35,7 +35,7 @@ pub struct RateLimitBuilder {
 impl RateLimitLayer {
     /// A limiter that keeps its counts in the Redis of `client`, by default 20 requests per minute.
     ///
-    /// Nothing is connected before the first request comes.
+    /// Connects at the first request.
     pub fn builder(client: Client) -> RateLimitBuilder {
         RateLimitBuilder {
             client,
@@ -61,7 +61,7 @@ impl<S> Layer<S> for RateLimitLayer {
 }
 
 impl RateLimitBuilder {
-    /// The name of the limiter in its headers, metrics and keys. Limiters of one name share their counts.
+    /// The name of the limiter in headers, metrics and keys. Limiters with the same name share counts.
     ///
     /// # Panics
     ///
@@ -73,13 +73,13 @@ impl RateLimitBuilder {
         self
     }
 
-    /// What the limiter's keys begin with, where several installations share a Redis; by default nothing.
+    /// Prefix of the limiter's keys, if several installations share a Redis; empty by default.
     pub fn key_prefix(mut self, prefix: &str) -> Self {
         prefix.clone_into(&mut self.policy.prefix);
         self
     }
 
-    /// How many requests a client may make within any window. With 0, none.
+    /// Requests of a client per window. With 0, none pass.
     pub fn limit(mut self, requests: u32) -> Self {
         self.policy.limit = requests;
         self
@@ -99,19 +99,19 @@ impl RateLimitBuilder {
         self
     }
 
-    /// How long a request may wait for its decision before it passes uncounted; 50 ms by default.
+    /// Timeout of a decision, after which a request passes uncounted; 50 ms by default.
     pub fn timeout(mut self, timeout: Duration) -> Self {
         self.timeout = timeout;
         self
     }
 
-    /// Whose `X-Forwarded-For` is believed; by default nobody's.
+    /// Proxies whose `X-Forwarded-For` is trusted; none by default.
     pub fn trusted_proxies(mut self, proxies: TrustedProxies) -> Self {
         self.trusted_proxies = proxies;
         self
     }
 
-    /// With `false`, requests pass untouched and Redis is never called.
+    /// With `false`, requests pass unchanged and Redis is not called.
     pub fn enabled(mut self, enabled: bool) -> Self {
         self.enabled = enabled;
         self

@@ -1,9 +1,8 @@
-//! The limiter's connection to Redis, over which a request gets a decision or a failure in time.
+//! The connection of a limiter to Redis, with a circuit breaker.
 //!
-//! The state of the link is also the circuit breaker. While it is `Down`, requests are told so at once, and
-//! one task of the link's own looks for Redis every [`PAUSE`]; no request ever opens a connection. redis'
-//! `ConnectionManager` would do less: a Redis that hangs is no reason to reconnect for it, and one that is
-//! away is called by every request.
+//! While the state is `Down`, requests fail at once, and one recovery task tries to connect every [`PAUSE`]. Requests never
+//! open connections. `ConnectionManager` of the `redis` crate cannot replace this: it does not reconnect when Redis hangs,
+//! and while Redis is down each request tries to connect.
 
 use std::{
     pin::pin,
@@ -19,36 +18,35 @@ use tokio::{
 
 use super::window::{Decision, Policy};
 
-/// Between two attempts to reach a Redis that is away.
+/// Pause between attempts to connect.
 const PAUSE: Duration = Duration::from_millis(250);
 
-/// For one attempt, unless requests wait for longer. Pause and attempt together stay below the second within which limiting
-/// should be back.
+/// Minimum timeout of an attempt to connect. Pause and attempt together stay below a second.
 const CONNECT_TIMEOUT: Duration = Duration::from_millis(400);
 
 pub(super) struct Link {
     client: Client,
     policy: Policy,
-    /// How long a request may wait for its decision.
+    /// Timeout of a decision.
     budget: Duration,
     state: watch::Sender<State>,
 }
 
-/// Exactly one recovery task runs while the link is `Connecting` or `Down`, and none otherwise.
+/// One recovery task runs in the states `Connecting` and `Down`, and none in the others.
 #[derive(Clone)]
 enum State {
-    /// Nobody has asked yet. Nothing is connected before, because a layer may be built outside a runtime.
+    /// Before the first request. A layer may be built outside a runtime, so nothing connects earlier.
     Unused,
-    /// It was up a moment ago, or was never tried: worth waiting for.
+    /// The connection was up recently or is the first one: requests wait for it.
     Connecting,
     Up(Connection),
-    /// Redis is known to be away, or not to do its work.
+    /// Redis is known to be down or to refuse writes: requests pass at once.
     Down,
 }
 
 #[derive(Clone)]
 struct Connection {
-    /// Tells this connection from the one that replaced it, for failures that are noticed late.
+    /// Identifies the connection, for failures that are noticed after it was replaced.
     opened: Instant,
     redis: MultiplexedConnection,
 }
@@ -56,7 +54,7 @@ struct Connection {
 /// Why there is no decision.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum NoDecision {
-    #[error("Redis is known to be away")]
+    #[error("Redis is known to be down")]
     Down,
     #[error("Redis did not answer in time")]
     TooSlow,
@@ -78,28 +76,28 @@ impl Link {
         &self.policy
     }
 
-    /// Judges a request of `client` within the budget.
+    /// Decides about a request of `client` within the budget.
     ///
-    /// A connection that turns out to be dead, as after a restart of Redis, is replaced and the request
-    /// judged over the new one. If the first judgement was lost on its way back, the request counts twice.
-    pub(super) async fn judge(self: &Arc<Self>, client: &str) -> Result<Decision, NoDecision> {
+    /// A dead connection, such as after a restart of Redis, is replaced and the decision repeated. If the answer to the first
+    /// try was lost, the request counts twice.
+    pub(super) async fn decide(self: &Arc<Self>, client: &str) -> Result<Decision, NoDecision> {
         let deadline = Instant::now() + self.budget;
         let connection = self.connection(deadline).await?;
-        match self.judge_over(&connection, client, deadline).await {
+        match self.decide_over(&connection, client, deadline).await {
             Err(NoDecision::Redis(error)) if error.is_unrecoverable_error() => {
                 let connection = self.connection(deadline).await?;
-                self.judge_over(&connection, client, deadline).await
+                self.decide_over(&connection, client, deadline).await
             }
             result => result,
         }
     }
 
-    /// The open connection, waiting for it only while it is likely to come.
+    /// The open connection. Waits only in the state `Connecting`.
     async fn connection(self: &Arc<Self>, deadline: Instant) -> Result<Connection, NoDecision> {
         let mut states = self.state.subscribe();
         let unused = |state: &State| matches!(state, State::Unused);
         if unused(&states.borrow()) {
-            self.turn(State::Connecting, unused);
+            self.transition(State::Connecting, unused);
         }
         let settled = states.wait_for(|state| matches!(state, State::Up(_) | State::Down));
         let state = timeout_at(deadline, settled)
@@ -111,63 +109,62 @@ impl Link {
         }
     }
 
-    async fn judge_over(
+    async fn decide_over(
         self: &Arc<Self>,
         connection: &Connection,
         client: &str,
         deadline: Instant,
     ) -> Result<Decision, NoDecision> {
         let mut redis = connection.redis.clone();
-        let decision = timeout_at(deadline, self.policy.judge(&mut redis, client)).await;
+        let decision = timeout_at(deadline, self.policy.decide(&mut redis, client)).await;
         let decision = decision
             .map_err(|_| NoDecision::TooSlow)
             .and_then(|answer| Ok(answer?));
-        decision.inspect_err(|reason| self.abandon(connection, reason))
+        decision.inspect_err(|reason| self.drop_connection(connection, reason))
     }
 
-    /// Stops using a connection over which there was no decision.
-    fn abandon(self: &Arc<Self>, connection: &Connection, reason: &NoDecision) {
+    /// Stops using a connection that failed to decide.
+    fn drop_connection(self: &Arc<Self>, connection: &Connection, reason: &NoDecision) {
         let is_in_use = |state: &State| matches!(state, State::Up(now) if now.opened == connection.opened);
         let refused = matches!(reason, NoDecision::Redis(error) if !error.is_unrecoverable_error());
         if refused {
-            // Redis answers, but it is full, read-only, or wants a password. It will not change its mind at
-            // once.
-            if self.turn(State::Down, is_in_use) {
+            // Redis answers, but it is full, read-only, or needs a password. That does not change at once.
+            if self.transition(State::Down, is_in_use) {
                 self.warn(reason);
             }
-        } else if self.turn(State::Connecting, is_in_use) {
-            // The connection is dead or hangs. Redis may well be there, so the next requests wait for a new
-            // one: a single slow answer must not let everybody pass.
+        } else if self.transition(State::Connecting, is_in_use) {
+            // The connection is dead or hangs, but Redis may be up. The next requests wait for a new connection, so
+            // that a single slow answer does not suspend limiting.
             tracing::debug!(limiter = self.policy.name, %reason, "replacing the connection");
         }
     }
 
-    /// Leaves an expected state without a recovery task for one with it; says whether it did.
-    fn turn(self: &Arc<Self>, next: State, expected: impl Fn(&State) -> bool) -> bool {
+    /// Moves from an expected state to `next`, and starts the recovery task. Returns whether it did.
+    fn transition(self: &Arc<Self>, next: State, expected: impl Fn(&State) -> bool) -> bool {
         let pause = if matches!(next, State::Down) {
             PAUSE
         } else {
             Duration::ZERO
         };
-        let turned = self.state.send_if_modified(|state| {
-            let turn = expected(state);
-            if turn {
+        let changed = self.state.send_if_modified(|state| {
+            let matches = expected(state);
+            if matches {
                 *state = next;
             }
-            turn
+            matches
         });
-        if turned {
+        if changed {
             tokio::spawn(recover(Arc::downgrade(self), pause));
         }
-        turned
+        changed
     }
 
-    /// Opens a connection over which Redis is known to decide, and to do so in time.
+    /// Opens a connection, and probes that Redis decides in time.
     async fn open(&self) -> Result<Connection, NoDecision> {
-        let patience = Some(self.budget.max(CONNECT_TIMEOUT));
+        let timeout_config = Some(self.budget.max(CONNECT_TIMEOUT));
         let config = AsyncConnectionConfig::new()
-            .set_connection_timeout(patience)
-            .set_response_timeout(patience);
+            .set_connection_timeout(timeout_config)
+            .set_response_timeout(timeout_config);
         let mut redis = self
             .client
             .get_multiplexed_async_connection_with_config(&config)
@@ -180,8 +177,8 @@ impl Link {
         })
     }
 
-    /// The recovery task got no connection, or needs longer than a request should wait.
-    fn give_up(&self, reason: &NoDecision) {
+    /// Suspends limiting after the recovery task failed or took longer than a request may wait.
+    fn suspend(&self, reason: &NoDecision) {
         let before = self.state.send_replace(State::Down);
         if matches!(before, State::Connecting) {
             self.warn(reason);
@@ -197,7 +194,7 @@ impl Link {
     }
 }
 
-/// Looks for Redis until it is back or the limiter is gone.
+/// Tries to connect until Redis is back or the limiter is dropped.
 async fn recover(link: Weak<Link>, mut pause: Duration) {
     loop {
         sleep(pause).await;
@@ -206,7 +203,7 @@ async fn recover(link: Weak<Link>, mut pause: Duration) {
         let result = if let Ok(result) = timeout(link.budget, &mut attempt).await {
             result
         } else {
-            link.give_up(&NoDecision::TooSlow);
+            link.suspend(&NoDecision::TooSlow);
             attempt.await
         };
         match result {
@@ -217,7 +214,7 @@ async fn recover(link: Weak<Link>, mut pause: Duration) {
                 }
                 return;
             }
-            Err(reason) => link.give_up(&reason),
+            Err(reason) => link.suspend(&reason),
         }
         pause = PAUSE;
     }

@@ -1,4 +1,4 @@
-//! The middleware: asks for a decision, then lets the request through or answers it.
+//! The middleware: gets a decision, then passes the request on or answers 429.
 
 use std::{
     mem,
@@ -22,7 +22,7 @@ use super::{
     window::Decision,
 };
 
-/// Says what is counted here.
+/// Describes the metric of the limiter.
 pub fn describe_metrics() {
     describe_counter!(
         "afforo_rate_limit_decisions_total",
@@ -30,17 +30,15 @@ pub fn describe_metrics() {
     );
 }
 
-/// Middleware that turns away the requests of a client that asks too often.
-///
-/// See the [module docs](super) for what it answers and whom it trusts.
+/// Middleware that answers 429 to clients over the limit. See the [crate docs](crate) for responses and trusted proxies.
 #[derive(Clone)]
 pub struct RateLimit<S> {
     inner: S,
-    /// Without one, limiting is switched off.
+    /// None if limiting is off.
     limiter: Option<Arc<Limiter>>,
 }
 
-/// What all services of one layer share.
+/// The state that services of one layer share.
 pub(super) struct Limiter {
     link: Arc<Link>,
     trusted_proxies: TrustedProxies,
@@ -62,25 +60,25 @@ impl Limiter {
         }
     }
 
-    /// Whose request this is, if the server has told where it came from.
+    /// The address of the client, if the server provides it.
     fn client<B>(&self, request: &Request<B>) -> Option<IpAddr> {
         let peer = request.extensions().get::<ConnectInfo<SocketAddr>>();
         if peer.is_none() {
             self.peer_missing.call_once(|| {
                 tracing::error!(
                     limiter = self.link.policy().name,
-                    "no rate limiting: the server does not say who its peers are (ConnectInfo)"
+                    "no rate limiting: the server does not provide peer addresses (ConnectInfo)"
                 );
             });
         }
         peer.map(|ConnectInfo(peer)| self.trusted_proxies.client_address(peer.ip(), request.headers()))
     }
 
-    /// The decision about one request of `client`, or `None` if there is nobody to decide.
+    /// The decision about a request of `client`, or `None` without a client or an answer of Redis.
     async fn decide(&self, client: Option<IpAddr>) -> Option<Decision> {
         let limiter = self.link.policy().name;
         let decision = match client {
-            Some(client) => self.link.judge(&client_key(client)).await.ok(),
+            Some(client) => self.link.decide(&client_key(client)).await.ok(),
             None => None,
         };
         let said = match decision {

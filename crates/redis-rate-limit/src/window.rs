@@ -1,4 +1,4 @@
-//! The decision: an exact sliding window, judged inside Redis by one atomic script.
+//! The decision: an exact sliding window in one atomic Lua script.
 
 use std::{sync::LazyLock, time::Duration};
 
@@ -6,10 +6,10 @@ use redis::{RedisResult, Script, aio::ConnectionLike};
 
 static SCRIPT: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("window.lua")));
 
-/// How much a client may ask, under which name.
+/// The limit of a client, and the name of the limiter.
 #[derive(Clone, Debug)]
 pub(super) struct Policy {
-    /// What the keys begin with.
+    /// Prefix of the keys.
     pub prefix: String,
     /// Names the limiter in keys, headers and metrics. Printable ASCII without `"` and `\`.
     pub name: &'static str,
@@ -19,21 +19,25 @@ pub(super) struct Policy {
     pub window: Duration,
 }
 
-/// What was decided about one request, and where its client stands after it.
+/// The decision about a request, and the remaining quota of its client.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Decision {
     pub allowed: bool,
-    /// Requests that may still follow now.
+    /// Remaining requests now.
     pub remaining: u32,
     /// The time until the next counted request leaves the window; the whole window after a first request.
     pub reset: Duration,
 }
 
 impl Policy {
-    /// Judges a request of `client` and notes it if it may pass.
+    /// Decides about a request of `client`, and counts it if it passes.
     ///
-    /// The clock is Redis's own, so that any number of processes agree on the time.
-    pub(super) async fn judge(&self, redis: &mut impl ConnectionLike, client: &str) -> RedisResult<Decision> {
+    /// The script uses the clock of Redis, which all processes share.
+    pub(super) async fn decide(
+        &self,
+        redis: &mut impl ConnectionLike,
+        client: &str,
+    ) -> RedisResult<Decision> {
         let window = u64::try_from(self.window.as_millis()).unwrap_or(u64::MAX);
         let (allowed, remaining, reset): (bool, u32, u64) = SCRIPT
             .key(format!("{}rate_limit:{}:{client}", self.prefix, self.name))
@@ -48,14 +52,14 @@ impl Policy {
         })
     }
 
-    /// Goes the way of a request without counting anybody's: succeeds if Redis would really decide.
+    /// Makes a decision that counts for no client. Succeeds if Redis can decide.
     ///
-    /// A `PING` would not tell: a Redis that is full, read-only or still loading answers it.
+    /// A `PING` would not do: Redis answers it while it is full, read-only or loading.
     pub(super) async fn probe(&self, redis: &mut impl ConnectionLike) -> RedisResult<()> {
         let fleeting = Self {
             window: Duration::from_millis(1),
             ..self.clone()
         };
-        fleeting.judge(redis, "probe").await.map(drop)
+        fleeting.decide(redis, "probe").await.map(drop)
     }
 }

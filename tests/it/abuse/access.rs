@@ -1,4 +1,4 @@
-//! LoginService, keys and queries of strangers, while people log in and clients read.
+//! Logins, keys and queries of strangers, while people log in and clients read.
 
 use std::collections::HashMap;
 
