@@ -50,7 +50,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn six_digits_of_fraction_or_none() {
+    fn fraction_has_six_digits_or_is_absent() {
         let at = |nanos| Timestamp(DateTime::from_timestamp(1_705_314_600, nanos).unwrap()).to_string();
         assert_eq!(at(0), "2024-01-15T10:30:00Z");
         assert_eq!(at(120_000), "2024-01-15T10:30:00.000120Z");

@@ -341,7 +341,7 @@ mod tests {
     }
 
     #[test]
-    fn fields_are_judged_one_by_one() {
+    fn invalid_fields_are_reported_by_name() {
         assert_eq!(faults(|_| ()), <[&str; 0]>::default());
         assert_eq!(faults(|fields| fields.email = "a@b".into()).len(), 0);
         assert_eq!(

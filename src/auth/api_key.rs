@@ -247,7 +247,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_text_of_a_key_has_its_id_and_proves_that_it_is_whole() {
+    fn api_key_text_contains_its_id_and_a_checksum() {
         let text = write(12, &mut StdRng::seed_from_u64(1));
         assert!(text.starts_with("afk_12_"), "{text}");
         assert_eq!(text.len(), "afk_12_".len() + SECRET + CHECKSUM);

@@ -70,7 +70,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_address_that_fails_too_often_waits_until_its_oldest_failure_is_over() {
+    fn address_over_the_limit_waits_until_its_oldest_failure_expires() {
         let failures = FailureLimiter::new(2, Duration::from_mins(1));
         let [one, other]: [IpAddr; 2] = ["192.0.2.1", "192.0.2.2"].map(|text| text.parse().unwrap());
         let began = Instant::now();
@@ -87,7 +87,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_remembered_is_bounded() {
+    fn number_of_remembered_addresses_is_bounded() {
         let failures = FailureLimiter::new(1, Duration::from_mins(1));
         for number in 0..u32::try_from(MAX_ADDRESSES).unwrap() + 10 {
             failures.count(IpAddr::from(number.to_be_bytes()), Instant::now());

@@ -77,7 +77,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_role_is_good_for_what_it_says() {
+    fn superuser_has_all_scopes_staff_no_admin_and_viewer_reads_only() {
         let may = |role: Role, scope| role.scopes().allow(scope);
         for scope in Scope::ALL {
             let read = [

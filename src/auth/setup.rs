@@ -53,7 +53,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_link_is_good_for_a_day_and_for_nobody_elses_secret() {
+    fn setup_token_is_valid_for_one_day_and_one_secret() {
         let secret = Secret::new("ours".into());
         let token = token_at(&secret, 1000);
         assert!(is_good(&secret, &token, 1000) && is_good(&secret, &token, 1000 + GOOD_FOR - 1));

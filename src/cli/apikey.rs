@@ -199,7 +199,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_key_expires_after_days_or_with_a_day() {
+    fn expiry_is_a_number_of_days_or_a_date() {
         let now = "2026-11-23T10:00:00Z".parse().unwrap();
         let end = |text: &str| {
             text.parse::<Expiry>()

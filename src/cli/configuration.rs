@@ -100,7 +100,7 @@ mod tests {
     }
 
     #[test]
-    fn a_url_is_shown_without_what_lets_one_in() {
+    fn urls_are_shown_without_credentials() {
         let shown = [
             "postgres://ann:s3cret@db:5432/shop",
             "postgres://ann:s3/c@ret@db/shop?password=s3cret",
@@ -122,7 +122,7 @@ mod tests {
     }
 
     #[test]
-    fn every_variable_is_there_and_no_secret_is() {
+    fn configuration_lists_every_variable_without_secrets() {
         let secrets = [
             "--database-url=postgres://u:s3cret@h/d",
             "--redis-url=redis://:s3cret@h/0",

@@ -159,7 +159,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn hosts_are_brought_into_the_form_of_requests() {
+    fn host_entries_are_normalized() {
         for (entry, name) in [
             ("Shop.Example", "shop.example"),
             ("shop.example:8000", "shop.example"),
@@ -179,7 +179,7 @@ mod tests {
     }
 
     #[test]
-    fn hosts_that_no_request_could_be_for_are_refused_with_advice() {
+    fn invalid_host_entries_are_rejected_with_advice() {
         for (entry, advice) in [
             ("*.shop.example", "write `.shop.example`"),
             ("shop.*", "name each host"),
@@ -194,7 +194,7 @@ mod tests {
     }
 
     #[test]
-    fn origins_are_brought_into_the_form_of_browsers() {
+    fn origin_entries_are_normalized() {
         for (entry, origin) in [
             ("https://shop.example/", "https://shop.example"),
             ("HTTPS://Shop.Example", "https://shop.example"),
@@ -214,7 +214,7 @@ mod tests {
     }
 
     #[test]
-    fn origins_that_no_browser_sends_are_refused_with_advice() {
+    fn invalid_origin_entries_are_rejected_with_advice() {
         for (entry, advice) in [
             ("shop.example", "such as https://shop.example"),
             ("*", "name each origin"),

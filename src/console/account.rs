@@ -222,7 +222,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_browser_is_named_as_people_know_it() {
+    fn user_agent_is_shown_as_browser_and_system() {
         let edge = "Mozilla/5.0 (Windows NT 10.0; Win64; x64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/140.0.0.0 Safari/537.36 Edg/140.0.0.0";
         assert_eq!(browser(edge), "Edge on Windows");
         let phone = "Mozilla/5.0 (iPhone; CPU iPhone OS 18_0 like Mac OS X) AppleWebKit/605.1.15 (KHTML, like Gecko) Version/18.0 Mobile/15E148 Safari/604.1";

@@ -69,7 +69,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_line_stays_until_the_next_point() {
+    fn step_line_holds_its_value_until_the_next_point() {
         let points = [(10.0, 4), (15.0, 1), (20.0, 2)];
         assert_eq!(steps(&points, 4), "M0.00 0.00H50.00V75.00H100.00V50.00");
         assert_eq!(steps(&[(10.0, 4)], 4), "M0.00 0.00H100");
@@ -77,7 +77,7 @@ mod tests {
     }
 
     #[test]
-    fn the_second_part_of_a_bar_stands_on_the_first() {
+    fn second_bar_is_stacked_on_the_first() {
         let bars = stacked(&[(1, 1), (4, 0)], 4);
         let (lower, upper) = bars[0];
         assert_eq!(

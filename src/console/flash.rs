@@ -72,7 +72,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_page_says_nothing_that_comes_with_its_address() {
+    fn unknown_notice_in_the_url_is_not_shown() {
         assert_eq!(notice("saved").as_deref(), Some("Saved."));
         assert_eq!(notice("<b>sold</b>"), None);
         let there = redirect_with_flash("/admin/products/?page=2", "saved");

@@ -325,7 +325,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_is_no_form_is_refused() {
+    async fn body_of_another_content_type_is_rejected_with_400() {
         let mut request = Request::new(Bytes::from("{}"));
         let json = HeaderValue::from_static("application/json");
         request.headers_mut().insert(header::CONTENT_TYPE, json);
@@ -337,7 +337,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_refused_form_keeps_its_values_and_says_why() {
+    async fn rejected_form_keeps_its_values_and_shows_the_errors() {
         let wrong = ApiError::field("price", "Too low.");
         let form = sent("price=0&idempotency_key=k").await.refused(wrong).unwrap();
         assert_eq!(

@@ -92,7 +92,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn thousands_stand_apart() {
+    fn numbers_have_thousands_separators() {
         let shown = [0, 7, 999, 1000, -1_234_567].map(count);
         assert_eq!(shown, ["0", "7", "999", "1,000", "−1,234,567"]);
         assert_eq!([3, -3, 0].map(delta), ["+3", "−3", "0"]);
@@ -101,7 +101,7 @@ mod tests {
     }
 
     #[test]
-    fn a_moment_has_its_exact_utc() {
+    fn timestamp_shows_its_exact_utc_time_in_the_title() {
         let moment = Moment(DateTime::from_timestamp(1_705_314_600, 120_000_000).unwrap());
         assert_eq!(
             moment.to_string(),

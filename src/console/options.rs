@@ -184,7 +184,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn stores_of_the_same_name_are_told_apart() {
+    fn stores_of_the_same_name_are_shown_with_location_and_id() {
         let store = |id, name: &str, location: &str| Named {
             id,
             name: name.into(),

@@ -298,7 +298,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_link_changes_one_parameter_and_begins_at_the_first_page() {
+    fn link_changes_one_parameter_and_returns_to_page_one() {
         let query = Query::from("q=a+b&page=3&store=&sort=-name");
         assert_eq!(query.with("store", 7), "?q=a+b&sort=-name&store=7");
         assert_eq!(query.with("q", ""), "?sort=-name");
@@ -306,7 +306,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_list_leads_to_leads_back_to_it() {
+    fn return_link_keeps_the_query_of_the_list() {
         let of_list = |query: &str| Query::from(Query::from(query).back_to_list().trim_start_matches('?'));
         let (section, page) = ("/admin/stock/", "/admin/stock/7/");
         let edit = of_list("q=a%26b&page=2&done=saved");
@@ -327,7 +327,7 @@ mod tests {
     }
 
     #[test]
-    fn only_known_columns_are_sorted_by() {
+    fn sort_accepts_known_columns_only() {
         let columns = ["-created", "name"];
         assert_eq!(Query::from("sort=name").sort(&columns), ("name", false));
         assert_eq!(Query::from("sort=-name").sort(&columns), ("name", true));
@@ -336,7 +336,7 @@ mod tests {
     }
 
     #[test]
-    fn the_row_too_many_says_that_there_is_another_page() {
+    fn extra_row_indicates_a_next_page() {
         let query = Query::from("page=2&q=x");
         let mut rows: Vec<i64> = (0..=PAGE_SIZE).collect();
         let pager = query.pager(&mut rows, Some(200));

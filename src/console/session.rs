@@ -274,7 +274,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn nobody_is_sent_out_of_the_console() {
+    fn next_outside_the_console_is_rejected() {
         for page in [
             "/admin/",
             "/admin/orders/?status=PENDING&page=2",
@@ -304,7 +304,7 @@ mod tests {
     }
 
     #[test]
-    fn the_login_knows_where_to_go_on() {
+    fn login_url_contains_the_page_as_next() {
         let login = |page: &str| login_for(page.parse::<Uri>().ok().as_ref());
         assert_eq!(login("/admin/"), "/admin/login/");
         assert_eq!(

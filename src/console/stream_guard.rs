@@ -103,7 +103,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn places_are_counted_in_all_and_of_each_account_and_given_back() {
+    fn streams_are_limited_in_total_and_per_account() {
         let places = StreamLimit::new(3, 2);
         let [one, two] = [1, 1].map(|account| places.take(account).unwrap());
         assert!(places.take(1).is_none());

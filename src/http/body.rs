@@ -186,7 +186,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_json_is_refused_with_its_place() {
+    fn invalid_json_is_rejected_with_line_and_column() {
         assert_eq!(
             message(b"{\"a\":\n 1,}"),
             "key must be a string at line 2 column 4"

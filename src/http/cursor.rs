@@ -70,7 +70,7 @@ mod tests {
     }
 
     #[test]
-    fn the_longest_key_fits() {
+    fn longest_key_fits_into_a_cursor() {
         let text = "\u{1}".repeat(200);
         let cursor = encode("inventory", &(&text, &text, i64::MAX));
         assert!(decode::<Key>("inventory", &cursor).is_some(), "{}", cursor.len());

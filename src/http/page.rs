@@ -91,7 +91,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn pages_are_numbers_from_one_or_the_last() {
+    fn page_is_a_number_from_one_or_last() {
         for (page, offset) in [
             ("", Some(0)),
             ("last", Some(40)),

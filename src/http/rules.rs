@@ -199,7 +199,7 @@ mod tests {
     }
 
     #[test]
-    fn prices_are_read_as_they_are_written() {
+    fn prices_are_parsed_from_numbers_and_strings() {
         for (json, shown) in [
             ("\"10.00\"", "10.00"),
             ("10.10", "10.10"),
@@ -221,7 +221,7 @@ mod tests {
     }
 
     #[test]
-    fn a_price_that_does_not_fit_is_told_why() {
+    fn invalid_prices_are_rejected_with_drf_messages() {
         const TOTAL: &str = "Ensure that there are no more than 10 digits in total.";
         const PLACES: &str = "Ensure that there are no more than 2 decimal places.";
         const WHOLE: &str = "Ensure that there are no more than 8 digits before the decimal point.";
@@ -254,7 +254,7 @@ mod tests {
     }
 
     #[test]
-    fn integers_are_taken_from_whatever_is_one() {
+    fn integers_are_parsed_from_numbers_and_strings() {
         for (json, number) in [
             ("5", 5),
             ("1.0", 1),
@@ -322,7 +322,7 @@ mod tests {
     }
 
     #[test]
-    fn references_are_integers_or_their_digits() {
+    fn references_are_parsed_from_integers_and_digits() {
         assert_eq!(ruled(reference, "5").map(|r| r.id), Ok(5));
         assert_eq!(ruled(reference, "5.0").map(|r| r.id), Ok(5));
         assert_eq!(ruled(reference, "\"007\"").map(|r| r.id), Ok(7));
@@ -350,7 +350,7 @@ mod tests {
     }
 
     #[test]
-    fn texts_are_trimmed_before_they_are_judged() {
+    fn texts_are_trimmed_before_validation() {
         assert_eq!(ruled(text(5), "\"  abc\\u001f\""), Ok("abc".into()));
         assert_eq!(ruled(text(5), "123"), Ok("123".into()));
         assert_eq!(ruled(text(5), "\"äöüßé\""), Ok("äöüßé".into()));
@@ -371,7 +371,7 @@ mod tests {
     }
 
     #[test]
-    fn booleans_are_what_clients_write_for_them() {
+    fn booleans_are_parsed_from_common_spellings() {
         for json in ["true", "1", "1.0", "\"TRUE\"", "\"Yes\"", "\"on\""] {
             assert_eq!(ruled(boolean, json), Ok(true), "{json}");
         }

@@ -170,7 +170,7 @@ mod tests {
     }
 
     #[test]
-    fn each_letter_is_spelled_in_every_case() {
+    fn each_character_is_spelled_in_every_case() {
         assert_eq!(
             spellings("kö%"),
             expected(&[(0, "K", 1), (0, "k", 1), (1, "Ö", 2), (1, "ö", 2), (2, "%", END)])
@@ -178,7 +178,7 @@ mod tests {
     }
 
     #[test]
-    fn a_letter_may_stand_for_two_and_reach_beyond_the_end() {
+    fn one_character_may_stand_for_two_and_pass_the_end() {
         assert_eq!(
             spellings("ss"),
             expected(&[
@@ -198,7 +198,7 @@ mod tests {
     }
 
     #[test]
-    fn texts_share_their_start_and_their_end_and_no_place_between() {
+    fn texts_share_start_and_end_but_no_position_between() {
         let mut letters = Letters::default();
         letters.spell("12");
         letters.spell("345");
@@ -208,7 +208,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_begins_with_more_than_a_title_holds() {
+    fn text_longer_than_a_title_has_no_spellings() {
         let mut letters = Letters::default();
         letters.spell(&"A".repeat(601));
         assert!(letters.letter.is_empty());

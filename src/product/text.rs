@@ -158,7 +158,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_index_of_trigrams_knows_three_letters_or_the_edge_of_a_word() {
+    fn text_with_three_characters_or_a_word_edge_is_indexed() {
         for indexed in ["abc", "äöü", "a b", "ab-", "-a", "ab cd", "50%", "日本語"] {
             assert!(is_indexed(indexed), "{indexed}");
         }
@@ -168,7 +168,7 @@ mod tests {
     }
 
     #[test]
-    fn texts_that_need_more_than_upper_case_are_known() {
+    fn texts_that_upper_case_does_not_fold_are_detected() {
         for plain in ["lamp", "weiß", "Äpfel 7%", "ΣΊΣΥΦΟΣ", "한글"] {
             assert!(is_folded_by_upper_case(plain), "{plain}");
         }
@@ -191,7 +191,7 @@ mod tests {
     }
 
     #[test]
-    fn words_are_bounded_and_what_follows_is_one_phrase() {
+    fn words_beyond_the_limit_form_one_phrase() {
         let found = |text| words(text).collect::<Vec<_>>();
         assert_eq!(found("  blue\u{3000}lamp\t7 "), ["blue", "lamp", "7"]);
         assert_eq!(found(" "), [""; 0]);

@@ -207,7 +207,7 @@ mod tests {
     }
 
     #[test]
-    fn a_day_is_reported_when_it_has_ended_in_utc() {
+    fn daily_report_is_for_the_previous_utc_day() {
         let day = chrono::NaiveDate::from_ymd_opt(2026, 2, 28).unwrap();
         assert_eq!(
             job_at("2026-03-01T00:05:00Z"),
@@ -228,7 +228,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_due_is_said_in_words_with_its_last_runs() {
+    fn schedule_lists_each_job_with_its_next_and_last_runs() {
         let now = DateTime::parse_from_rfc3339("2026-03-01T12:30:10Z")
             .unwrap()
             .to_utc();
@@ -262,7 +262,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn two_schedulers_have_each_run_done_once() {
+    async fn run_scheduled_by_two_schedulers_is_done_once() {
         let redis = Redis::throwaway().unwrap();
         let config = QueueConfig::new("periodic");
         let every_second = Periodic {

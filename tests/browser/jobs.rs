@@ -8,7 +8,7 @@ const POISON: &str = "create function refuse() returns trigger language plpgsql 
      create trigger poison before insert on order_confirmation for each row execute function refuse()";
 
 #[tokio::test]
-async fn a_dead_job_is_tried_again_and_its_order_gets_its_confirmation() {
+async fn retried_dead_letter_confirms_its_order() {
     let shop = Shop::open().await;
     let (store, lamp, _) = shop.lamps(10).await;
     sqlx::raw_sql(POISON).execute(&shop.pool).await.unwrap();

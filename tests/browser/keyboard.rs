@@ -3,7 +3,7 @@
 use crate::kit::{PHONE, Shop, key};
 
 #[tokio::test]
-async fn the_first_tab_leads_past_the_menu() {
+async fn first_tab_stop_skips_the_menu() {
     let shop = Shop::open().await;
     let browser = shop.enter().await;
     browser.goto("/admin/orders/").await;
@@ -51,7 +51,7 @@ async fn the_first_tab_leads_past_the_menu() {
 }
 
 #[tokio::test]
-async fn the_menu_of_a_telephone_opens_and_closes_by_enter() {
+async fn menu_on_a_phone_opens_and_closes_with_enter() {
     let shop = Shop::open().await;
     let browser = shop.enter().await;
     browser.width(PHONE).await;

@@ -12,7 +12,7 @@ use crate::{
 };
 
 #[tokio::test]
-async fn a_key_opens_the_api_until_it_is_revoked() {
+async fn api_key_made_in_the_console_is_accepted_until_revoked() {
     let guarded = HttpSettings {
         api_auth: ApiAuthSetting(Some(ApiAuth::All)),
         ..production()

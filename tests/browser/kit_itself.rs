@@ -3,7 +3,7 @@
 use crate::{kit::Browser, support::app::TestApp};
 
 #[tokio::test]
-async fn the_description_of_the_api_needs_nobody_but_the_server() {
+async fn api_docs_load_nothing_from_other_hosts() {
     let app = TestApp::start().await;
     let browser = Browser::open(app.address).await;
     browser.goto("/api/docs/").await;
@@ -12,7 +12,7 @@ async fn the_description_of_the_api_needs_nobody_but_the_server() {
 }
 
 #[tokio::test]
-async fn complaints_and_requests_to_others_are_noticed() {
+async fn console_errors_and_foreign_requests_are_detected() {
     let app = TestApp::start().await;
     let mut browser = Browser::open(app.address).await;
     browser.expects("a fault that is expected");

@@ -8,7 +8,7 @@ use crate::{
 };
 
 #[tokio::test]
-async fn whoever_logs_in_gets_to_the_page_that_was_asked_for() {
+async fn login_leads_to_the_requested_page() {
     let shop = Shop::open().await;
     account(&shop.app, "chief", Role::Superuser, None).await;
     let mut browser = Browser::open(shop.app.address).await;
@@ -38,7 +38,7 @@ async fn whoever_logs_in_gets_to_the_page_that_was_asked_for() {
 }
 
 #[tokio::test]
-async fn a_viewer_is_offered_nothing_to_write_with() {
+async fn viewer_sees_no_write_controls() {
     let shop = Shop::open().await;
     let (store, lamp, inventory) = shop.lamps(10).await;
     shop.app.order(store, &[(lamp, 1)]).await.created();

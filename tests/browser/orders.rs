@@ -3,7 +3,7 @@
 use crate::kit::Shop;
 
 #[tokio::test]
-async fn an_order_posted_over_the_api_appears_in_the_list_without_a_reload() {
+async fn order_from_the_api_appears_in_the_list_without_reload() {
     let shop = Shop::open().await;
     let (store, lamp, _) = shop.lamps(10).await;
     let browser = shop.enter().await;
@@ -30,7 +30,7 @@ async fn an_order_posted_over_the_api_appears_in_the_list_without_a_reload() {
 }
 
 #[tokio::test]
-async fn an_order_posted_over_the_api_appears_on_the_overview_without_a_reload() {
+async fn order_from_the_api_appears_on_the_overview_without_reload() {
     let shop = Shop::open().await;
     let (store, lamp, _) = shop.lamps(10).await;
     let browser = shop.enter().await;
@@ -47,7 +47,7 @@ async fn an_order_posted_over_the_api_appears_on_the_overview_without_a_reload()
 }
 
 #[tokio::test]
-async fn times_are_in_the_viewer_s_zone_and_exact_when_pointed_at() {
+async fn times_are_local_with_exact_utc_in_the_title() {
     let shop = Shop::open().await;
     let (store, lamp, _) = shop.lamps(10).await;
     shop.app.order(store, &[(lamp, 2)]).await.created();
@@ -66,7 +66,7 @@ async fn times_are_in_the_viewer_s_zone_and_exact_when_pointed_at() {
 }
 
 #[tokio::test]
-async fn an_order_is_placed_by_hand_and_takes_its_stock() {
+async fn order_placed_in_the_console_takes_stock_and_is_confirmed() {
     let shop = Shop::open().await;
     let (_, _, inventory) = shop.lamps(10).await;
     let browser = shop.enter().await;

@@ -22,7 +22,7 @@ const SECTIONS: [&str; 11] = [
 ];
 
 #[tokio::test]
-async fn every_page_fits_a_telephone_and_has_no_barriers() {
+async fn every_page_fits_a_phone_and_is_accessible() {
     let shop = Shop::open().await;
     shop.stock_up().await;
     let browser = shop.enter().await;
@@ -38,7 +38,7 @@ async fn every_page_fits_a_telephone_and_has_no_barriers() {
 }
 
 #[tokio::test]
-async fn every_page_of_an_empty_shop_says_what_to_do() {
+async fn every_page_of_an_empty_database_says_what_to_do() {
     let shop = Shop::open().await;
     let browser = shop.enter().await;
     tour(&browser, async |path| {
@@ -75,7 +75,7 @@ pub const UNREADABLE: [(&str, &str); 4] = [
 ];
 
 #[tokio::test]
-async fn a_filter_that_cannot_be_read_says_so_without_barriers() {
+async fn invalid_filter_is_reported_accessibly() {
     let shop = Shop::open().await;
     shop.stock_up().await;
     let browser = shop.enter().await;

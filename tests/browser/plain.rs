@@ -8,7 +8,7 @@ use crate::{
 };
 
 #[tokio::test]
-async fn an_operator_without_javascript_does_a_day_s_work() {
+async fn console_works_without_javascript() {
     let shop = Shop::open().await;
     let (store, lamp, inventory) = shop.lamps(10).await;
     shop.app.order(store, &[(lamp, 900)]).await;

@@ -3,7 +3,7 @@
 use crate::kit::Shop;
 
 #[tokio::test]
-async fn stock_is_changed_with_a_reason_that_the_ledger_tells() {
+async fn stock_change_and_its_reason_appear_in_the_ledger() {
     let shop = Shop::open().await;
     let (_, _, inventory) = shop.lamps(10).await;
     let browser = shop.enter().await;
@@ -30,7 +30,7 @@ async fn stock_is_changed_with_a_reason_that_the_ledger_tells() {
 }
 
 #[tokio::test]
-async fn more_than_there_is_cannot_be_removed_and_what_was_typed_stays() {
+async fn removing_more_than_the_stock_is_rejected_and_the_form_kept() {
     let shop = Shop::open().await;
     let (_, _, inventory) = shop.lamps(10).await;
     let mut browser = shop.enter().await;

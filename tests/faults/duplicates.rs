@@ -24,7 +24,7 @@ use crate::{
 const SENDS: usize = 5;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn an_order_that_is_sent_five_times_and_more_under_its_key_is_placed_once_and_answered_to_the_byte() {
+async fn order_repeated_under_one_key_is_placed_once_with_identical_response() {
     let mut world = World::new("duplicate storm", Disk::Forgets).await;
     let (keys, kills) = (size(200, 2_000), size(2, 10));
     let pieces = i64::try_from(keys).unwrap() * 17 / 2 * 8 / 10;

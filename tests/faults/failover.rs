@@ -25,7 +25,7 @@ use crate::{
 };
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_promoted_standby_has_every_order_and_takes_the_next_ones() {
+async fn promoted_standby_has_every_order_and_accepts_new_ones() {
     let mut world = World::new("PostgreSQL fails over", Disk::Keeps).await;
     let shop = world.stock(5, 100_000_000).await;
     let mut next = standby_of(&world.postgres).await;
@@ -94,7 +94,7 @@ async fn a_promoted_standby_has_every_order_and_takes_the_next_ones() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_redis_that_becomes_a_replica_fails_no_order_and_costs_no_confirmation() {
+async fn redis_becoming_a_replica_fails_no_order_or_confirmation() {
     let mut world = World::new("Redis fails over", Disk::Forgets).await;
     let shop = world.stock(5, 100_000_000).await;
     let mut pair = RedisPair::start().await;

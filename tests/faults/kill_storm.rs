@@ -11,7 +11,7 @@ use crate::kit::{
 };
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_server_that_is_killed_again_and_again_loses_no_order_and_places_none_twice() {
+async fn repeatedly_killed_server_loses_no_order_and_places_none_twice() {
     let mut world = World::new("kill storm", Disk::Forgets).await;
     let (orders, kills) = (size(1_000, 10_000), size(4, 20));
     // Too little for all, even without those that are cut off: some are rejected.

@@ -33,7 +33,7 @@ use crate::{
 const LONGEST: u64 = 50;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn clients_that_leave_before_the_answer_leave_nothing_open_and_nothing_half_done() {
+async fn disconnecting_clients_leave_no_open_transaction_or_partial_order() {
     let mut world = World::new("clients leave after 0-50 ms", Disk::Forgets).await;
     let count = size(500, 5_000);
     let shop = world.stock(5, 100_000_000).await;

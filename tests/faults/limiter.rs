@@ -24,7 +24,7 @@ const QUOTA: usize = 20;
 const WINDOW: Duration = Duration::from_mins(1);
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn three_servers_count_a_client_once_whatever_it_says_where_it_comes_from() {
+async fn three_servers_share_one_limit_per_client_despite_forged_origins() {
     let mut world = World::new("forged origins at three servers", Disk::Forgets).await;
     world.stock(3, 1).await;
     let mut env = world.env();

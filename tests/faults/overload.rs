@@ -27,7 +27,7 @@ use crate::kit::{
 };
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn two_thousand_connections_that_dribble_leave_honest_ones_unharmed_and_are_closed() {
+async fn two_thousand_dribbling_connections_are_closed_without_harm_to_others() {
     let mut world = World::new("2,000 dribbling connections", Disk::Forgets).await;
     let (count, all) = (size(200, 2_000), size(200, 2_000));
     let shop = world.stock(5, 100_000_000).await;
@@ -111,7 +111,7 @@ async fn dribble(server: SocketAddr, mut rng: StdRng, open: Arc<AtomicUsize>) {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn ten_times_as_many_as_it_takes_on_are_refused_at_once_and_the_others_served_as_ever() {
+async fn tenfold_overload_is_refused_with_503_while_admitted_orders_succeed() {
     let mut world = World::new("10 x overload", Disk::Forgets).await;
     let (limit, all) = (32, size(500, 4_000));
     let shop = world.stock(5, 100_000_000).await;

@@ -16,7 +16,7 @@ use crate::kit::{
 };
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_database_that_crashes_five_times_loses_no_order_and_is_used_again() {
+async fn database_crashing_five_times_loses_no_order_and_is_used_again() {
     let mut world = World::new("PostgreSQL restarts", Disk::Keeps).await;
     let shop = world.stock(5, 100_000_000).await;
     let server = Program::server(&["--with-worker"], &world.env()).await;
@@ -56,7 +56,7 @@ async fn a_database_that_crashes_five_times_loses_no_order_and_is_used_again() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn backends_that_fall_silent_are_waited_for_or_replaced_and_the_pool_recovers() {
+async fn pool_recovers_from_silent_backends() {
     let mut world = World::new("backends fall silent", Disk::Forgets).await;
     let shop = world.stock(5, 100_000_000).await;
     let server = Program::server(&["--with-worker"], &world.env()).await;

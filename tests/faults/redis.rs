@@ -18,7 +18,7 @@ use crate::kit::{
 };
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_redis_that_hangs_dies_or_forgets_fails_no_order_and_costs_no_confirmation() {
+async fn hanging_killed_or_emptied_redis_fails_no_order_or_confirmation() {
     let mut world = World::new("Redis hangs, is killed, is emptied", Disk::Forgets).await;
     let shop = world.stock(5, 100_000_000).await;
     let mut env = world.env();

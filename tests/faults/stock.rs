@@ -26,7 +26,7 @@ use crate::{
 };
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn stock_that_is_set_by_hand_while_orders_take_from_it_brings_no_sold_piece_back() {
+async fn setting_stock_during_orders_never_restores_sold_units() {
     let mut world = World::new("stock is set by hand", Disk::Forgets).await;
     let (all, patchers) = (size(1_000, 10_000), 8);
     let shop = world.stock(5, 1_000).await;
@@ -97,7 +97,7 @@ async fn amid_orders(pool: &PgPool) -> usize {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn orders_of_twenty_products_in_any_order_wait_for_each_other_and_never_deadlock() {
+async fn orders_of_twenty_products_in_random_order_never_deadlock() {
     let mut world = World::new("20 items in any order", Disk::Forgets).await;
     let all = size(300, 4_000);
     let (store, products) = world.stock(30, i64::try_from(all).unwrap()).await;

@@ -15,7 +15,7 @@ use crate::kit::{
 const UNDER_WAY: usize = 8;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn workers_that_are_killed_at_work_lose_no_confirmation_and_send_none_twice() {
+async fn killed_workers_lose_no_confirmation_and_send_none_twice() {
     let mut world = World::new("worker murder", Disk::Forgets).await;
     let (all, kills) = (size(600, 6_000), size(6, 30));
     let shop = world.stock(5, 1_000_000).await;

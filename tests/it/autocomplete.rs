@@ -87,7 +87,7 @@ async fn q_is_a_literal_prefix_in_any_case() {
 }
 
 #[tokio::test]
-async fn fewer_than_three_characters_are_refused() {
+async fn fewer_than_three_characters_are_rejected_with_400() {
     let app = TestApp::start().await;
     for query in [
         "",
@@ -109,7 +109,7 @@ async fn fewer_than_three_characters_are_refused() {
 }
 
 #[tokio::test]
-async fn at_most_ten_are_suggested() {
+async fn at_most_ten_products_are_suggested() {
     let app = TestApp::start().await;
     let category = app.category("C").await;
     for number in (0..12).rev() {
@@ -124,7 +124,7 @@ async fn at_most_ten_are_suggested() {
 }
 
 #[tokio::test]
-async fn twenty_requests_a_minute_are_answered_and_every_further_one_refused() {
+async fn request_21_within_a_minute_gets_429() {
     let app = limited().await;
     let good = format!("{AUTOCOMPLETE}?q=lamp");
     for remaining in (0..20).rev() {
@@ -181,7 +181,7 @@ async fn twenty_requests_a_minute_are_answered_and_every_further_one_refused() {
 }
 
 #[tokio::test]
-async fn of_forty_requests_at_once_exactly_twenty_pass() {
+async fn exactly_20_of_40_concurrent_requests_pass() {
     let app = limited().await;
     let path = format!("{AUTOCOMPLETE}?q=lamp");
     let answers = futures::future::join_all((0..40).map(|_| app.get(&path))).await;
@@ -196,7 +196,7 @@ async fn of_forty_requests_at_once_exactly_twenty_pass() {
 }
 
 #[tokio::test]
-async fn a_client_cannot_name_itself_unless_its_peer_is_a_trusted_proxy() {
+async fn x_forwarded_for_counts_from_trusted_proxies_only() {
     let forged = async |app: &TestApp, client: u8| {
         let request = app.request(Method::GET, &format!("{AUTOCOMPLETE}?q=lamp"));
         let answer = send(request.header("x-forwarded-for", format!("203.0.113.{client}"))).await;
@@ -217,7 +217,7 @@ async fn a_client_cannot_name_itself_unless_its_peer_is_a_trusted_proxy() {
 }
 
 #[tokio::test]
-async fn nothing_is_counted_where_the_limiter_is_off() {
+async fn disabled_limiter_counts_nothing() {
     let app = TestApp::start().await;
     for _ in 0..25 {
         let answer = app.get(&format!("{AUTOCOMPLETE}?q=lamp")).await;

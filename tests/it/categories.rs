@@ -10,7 +10,7 @@ const REQUIRED: &str = r#"{"name":["This field is required."]}"#;
 const TAKEN: &str = r#"{"name":["Category with this name already exists."]}"#;
 
 #[tokio::test]
-async fn a_category_is_created_read_changed_and_deleted() {
+async fn category_is_created_read_changed_and_deleted() {
     let app = TestApp::start().await;
     let created = app
         .post(
@@ -53,7 +53,7 @@ async fn a_category_is_created_read_changed_and_deleted() {
 }
 
 #[tokio::test]
-async fn the_list_is_ordered_by_the_bytes_of_the_names() {
+async fn list_is_sorted_by_bytes_of_the_name() {
     let app = TestApp::start().await;
     app.get(LIST)
         .await
@@ -76,7 +76,7 @@ async fn the_list_is_ordered_by_the_bytes_of_the_names() {
 }
 
 #[tokio::test]
-async fn products_are_counted_whether_active_or_not() {
+async fn product_count_includes_inactive_products() {
     let app = TestApp::start().await;
     let (category, other) = (app.category("A").await, app.category("B").await);
     let product = app.product_in(category, "Lamp", "1").await;
@@ -93,7 +93,7 @@ async fn products_are_counted_whether_active_or_not() {
 }
 
 #[tokio::test]
-async fn a_name_is_text_of_one_to_a_hundred_characters() {
+async fn name_is_text_of_1_to_100_characters() {
     let app = TestApp::start().await;
     let wrong = |message: &str| format!(r#"{{"name":["{message}"]}}"#);
     let (blank, long) = (
@@ -148,7 +148,7 @@ async fn a_name_is_text_of_one_to_a_hundred_characters() {
 }
 
 #[tokio::test]
-async fn a_name_belongs_to_one_category() {
+async fn category_name_is_unique() {
     let app = TestApp::start().await;
     let (one, two) = (app.category("One").await, app.category("Two").await);
     app.post(LIST, &json!({ "name": "One" }))
@@ -183,7 +183,7 @@ async fn a_name_belongs_to_one_category() {
 }
 
 #[tokio::test]
-async fn of_many_creations_at_once_with_one_name_a_single_one_succeeds() {
+async fn one_of_several_concurrent_creations_of_a_name_succeeds() {
     let app = TestApp::start().await;
     let body = json!({ "name": "Lamps" });
     let answers = futures::future::join_all((0..12).map(|_| app.post(LIST, &body))).await;
@@ -195,7 +195,7 @@ async fn of_many_creations_at_once_with_one_name_a_single_one_succeeds() {
 }
 
 #[tokio::test]
-async fn put_needs_the_name_and_patch_does_not() {
+async fn put_requires_the_name_and_patch_does_not() {
     let app = TestApp::start().await;
     let path = format!("{LIST}{}/", app.category("Lamps").await);
     app.put(&path, &json!({})).await.is_text(400, REQUIRED);
@@ -211,7 +211,7 @@ async fn put_needs_the_name_and_patch_does_not() {
 }
 
 #[tokio::test]
-async fn a_deleted_category_takes_its_products_and_their_stock_along() {
+async fn deleting_a_category_deletes_its_products_and_their_stock() {
     let app = TestApp::start().await;
     let (category, store) = (app.category("Lamps").await, app.store("Main").await);
     let product = app.product_in(category, "Lamp", "1").await;
@@ -227,7 +227,7 @@ async fn a_deleted_category_takes_its_products_and_their_stock_along() {
 }
 
 #[tokio::test]
-async fn a_category_of_a_product_that_was_ordered_stays() {
+async fn deleting_a_category_with_ordered_products_is_rejected_with_409() {
     let app = TestApp::start().await;
     let (category, store) = (app.category("Lamps").await, app.store("Main").await);
     let product = app.product_in(category, "Lamp", "1").await;
@@ -247,7 +247,7 @@ async fn a_category_of_a_product_that_was_ordered_stays() {
 }
 
 #[tokio::test]
-async fn an_unknown_category_is_told_before_the_body_is_read() {
+async fn unknown_category_is_404_before_the_body_is_parsed() {
     let app = TestApp::start().await;
     app.category("Lamps").await;
     let digits = "9".repeat(500);

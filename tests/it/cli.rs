@@ -25,7 +25,7 @@ use crate::support::{
 };
 
 #[tokio::test]
-async fn the_help_names_every_subcommand_and_alias() {
+async fn help_names_every_subcommand_and_alias() {
     let help = run(&mut afforo(&["--help"])).await;
     assert_eq!(help.code, Some(0));
     for name in [
@@ -53,7 +53,7 @@ async fn the_help_names_every_subcommand_and_alias() {
 }
 
 #[tokio::test]
-async fn openapi_prints_the_document_that_the_server_serves() {
+async fn openapi_prints_the_served_document() {
     let printed = run(&mut afforo(&["openapi"])).await;
     assert_eq!((printed.code, printed.err.as_str()), (Some(0), ""));
     let document: serde_json::Value = serde_json::from_str(&printed.out).unwrap();
@@ -62,7 +62,7 @@ async fn openapi_prints_the_document_that_the_server_serves() {
 }
 
 #[tokio::test]
-async fn completions_are_printed_for_a_shell() {
+async fn completions_are_printed_for_bash() {
     let printed = run(&mut afforo(&["completions", "bash"])).await;
     assert_eq!(printed.code, Some(0));
     assert!(printed.out.contains("_afforo()") && printed.out.contains("healthcheck"));
@@ -73,7 +73,7 @@ async fn completions_are_printed_for_a_shell() {
 }
 
 #[tokio::test]
-async fn a_reader_that_has_seen_enough_is_no_failure() {
+async fn closed_stdout_is_not_an_error() {
     for args in [&["completions", "bash"][..], &["openapi"]] {
         let mut command = afforo(args);
         command
@@ -94,7 +94,7 @@ async fn a_reader_that_has_seen_enough_is_no_failure() {
 }
 
 #[tokio::test]
-async fn healthcheck_succeeds_against_a_server_and_fails_against_nothing() {
+async fn healthcheck_succeeds_for_a_server_and_fails_without_one() {
     let app = TestApp::start().await;
     let address = app.address.to_string();
     let healthy = run(&mut afforo(&["healthcheck", &address])).await;

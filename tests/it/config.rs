@@ -25,7 +25,7 @@ const SHOWN: &[(&str, &str)] = &[
 
 /// Set `WRITE_ENV_EXAMPLE=1` to have this test write what it expects.
 #[test]
-fn the_example_of_the_environment_says_what_the_settings_say() {
+fn env_example_matches_the_settings() {
     let example = fs::read_to_string(".env.example").unwrap();
     let (settings, rest) = example.split_at(example.find(END).unwrap_or(example.len()));
     let expected = expected();
@@ -49,7 +49,7 @@ fn every_setting_is_documented_and_has_a_flag() {
 }
 
 #[test]
-fn the_readme_names_every_setting() {
+fn readme_names_every_setting() {
     let readme = fs::read_to_string("README.md").unwrap();
     for argument in settings() {
         let name = argument.get_env().unwrap().to_string_lossy().into_owned();

@@ -138,7 +138,7 @@ async fn head_is_get_without_the_body() {
 }
 
 #[tokio::test]
-async fn without_the_last_slash_it_is_the_same_resource() {
+async fn path_without_trailing_slash_is_the_same_resource() {
     let app = app().await;
     for path in LISTS
         .iter()
@@ -240,7 +240,7 @@ async fn json_is_sent_for_json_html_or_any_accept() {
 }
 
 #[tokio::test]
-async fn the_security_headers_are_on_every_kind_of_answer() {
+async fn every_response_has_the_security_headers() {
     let app = app().await;
     let mut answers = vec![ask(&app, Method::DELETE, "/api/inventory/1/").await];
     for path in [
@@ -308,7 +308,7 @@ async fn usable_request_id_is_kept_and_others_are_replaced() {
 }
 
 #[tokio::test]
-async fn credentials_are_ignored_while_the_api_is_open() {
+async fn open_api_ignores_credentials() {
     let app = TestApp::start().await;
     for credentials in ["Bearer x", "Basic dXNlcjpwYXNz", "Basic !", "Token 1"] {
         let request = app.request(Method::GET, "/api/categories/");

@@ -21,7 +21,7 @@ async fn count(app: &TestApp, path: &str) -> i64 {
 }
 
 #[tokio::test]
-async fn whatever_is_done_by_chance_the_books_agree() {
+async fn random_operations_keep_the_check_rules() {
     let seed: u64 = rand::random();
     println!("seed {seed}");
     let mut rng = StdRng::seed_from_u64(seed);
@@ -82,7 +82,7 @@ async fn whatever_is_done_by_chance_the_books_agree() {
 }
 
 #[tokio::test]
-async fn what_others_write_is_counted_as_well() {
+async fn direct_sql_writes_are_counted() {
     let app = TestApp::start().await;
     let (store, lamp) = (app.store("Main").await, app.product("Lamp", "10.00").await);
     app.stock(store, lamp, 12).await;
@@ -107,7 +107,7 @@ async fn what_others_write_is_counted_as_well() {
 }
 
 #[tokio::test]
-async fn compacting_leaves_one_row_for_each_sum_and_none_for_nothing() {
+async fn compacting_leaves_one_row_per_counter_and_no_zeros() {
     let app = TestApp::start().await;
     let (store, lamp) = (app.store("Main").await, app.product("Lamp", "10.00").await);
     let row = app.stock(store, lamp, 12).await;
@@ -134,7 +134,7 @@ async fn compacting_leaves_one_row_for_each_sum_and_none_for_nothing() {
 }
 
 #[tokio::test]
-async fn no_answer_is_wrong_while_orders_run_and_tallies_are_compacted() {
+async fn stats_stay_correct_while_orders_run_and_counters_are_compacted() {
     let app = TestApp::start().await;
     let lamp = app.product("Lamp", "2.00").await;
     let stores = [app.store("East").await, app.store("West").await];
@@ -186,7 +186,7 @@ async fn no_answer_is_wrong_while_orders_run_and_tallies_are_compacted() {
 }
 
 #[tokio::test]
-async fn what_gathered_while_no_worker_ran_is_compacted_portion_by_portion() {
+async fn backlog_of_counter_rows_is_compacted_in_portions() {
     const GATHERED: i64 = 150_000;
     let app = TestApp::start().await;
     app.pool

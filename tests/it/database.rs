@@ -46,7 +46,7 @@ async fn writes_that_stay(pool: &PgPool, observer: &PgPool) -> i64 {
 }
 
 #[tokio::test]
-async fn a_begin_that_is_cancelled_costs_no_write_as_it_does_with_a_plain_pool() {
+async fn cancelled_begin_loses_no_write() {
     let (one, other) = (servers::database().await, servers::database().await);
     let observer = PgPool::connect(&one.url()).await.unwrap();
     let (plain, _) = pools(&one).await;
@@ -87,7 +87,7 @@ impl Drop for Silent {
 }
 
 #[tokio::test]
-async fn a_connection_whose_peer_falls_silent_gives_its_place_to_another() {
+async fn silent_connection_is_replaced_in_the_pool() {
     let database = servers::database().await;
     let (plain, ours) = pools(&database).await;
     for (pool, recovers) in [(plain, false), (ours, true)] {

@@ -164,7 +164,7 @@ fn untimed(text: &str) -> Value {
 }
 
 #[test]
-fn the_readme_has_commands_under_known_headings_only() {
+fn readme_commands_are_under_known_headings_only() {
     let known = ["Run it", "With Docker", "First requests"];
     for block in blocks("README.md").iter().filter(|block| block.is_commands()) {
         assert!(
@@ -176,7 +176,7 @@ fn the_readme_has_commands_under_known_headings_only() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn the_readme_holds_with_make_run() {
+async fn readme_commands_work_with_make_run() {
     let readme = blocks("README.md");
     let mut run_it = readme.iter().filter(|block| block.heading == "Run it");
     assert_eq!(run_it.next().unwrap().text, "make run\n");
@@ -202,7 +202,7 @@ async fn the_readme_holds_with_make_run() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn the_readme_holds_with_docker() {
+async fn readme_commands_work_with_docker() {
     let readme = blocks("README.md");
     let mut blocks = readme.iter().filter(|block| block.heading == "With Docker");
     let (start, then) = (blocks.next().unwrap(), blocks.next().unwrap());
@@ -237,7 +237,7 @@ async fn the_readme_holds_with_docker() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn the_commands_for_a_deployment_work() {
+async fn deployment_commands_work() {
     let mut admin = PgConnection::connect(&servers::postgres().url("postgres"))
         .await
         .unwrap();

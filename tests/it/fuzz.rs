@@ -86,7 +86,7 @@ async fn furnished() -> TestApp {
 }
 
 #[tokio::test]
-async fn whatever_a_body_holds_the_answer_is_no_failure_and_the_books_balance() {
+async fn random_bodies_never_cause_500_or_break_the_check_rules() {
     let app = furnished().await;
     check(write(), async |write: &Write| {
         let request = app.request(write.method.clone(), &write.path);
@@ -104,7 +104,7 @@ async fn whatever_a_body_holds_the_answer_is_no_failure_and_the_books_balance() 
 }
 
 #[tokio::test]
-async fn whatever_a_query_string_holds_the_answer_is_no_failure() {
+async fn random_query_strings_never_cause_500() {
     let app = furnished().await;
     check(query(), async |(path, query): &(String, String)| {
         is_sound(&send(app.request(Method::GET, &format!("{path}?{query}"))).await)
@@ -113,7 +113,7 @@ async fn whatever_a_query_string_holds_the_answer_is_no_failure() {
 }
 
 #[tokio::test]
-async fn whatever_comes_over_a_connection_the_server_goes_on() {
+async fn random_bytes_on_a_connection_never_stop_the_server() {
     let app = furnished().await;
     check(raw_request(), async |bytes: &Vec<u8>| {
         let mut connection = TcpStream::connect(app.address).await.unwrap();

@@ -7,7 +7,7 @@ use crate::support::app::{TestApp, send};
 const HEALTHY: &str = r#"{"status": "healthy", "service": "inventory-api"}"#;
 
 #[tokio::test]
-async fn a_server_that_answers_is_healthy() {
+async fn health_answers_200_and_healthy() {
     let app = TestApp::start().await;
     for path in ["/health/", "/health", "/health/?x=1"] {
         for method in [Method::GET, Method::OPTIONS] {
@@ -24,7 +24,7 @@ async fn a_server_that_answers_is_healthy() {
 }
 
 #[tokio::test]
-async fn nothing_is_asked_of_the_database() {
+async fn health_does_not_use_the_database() {
     let app = TestApp::start().await;
     app.pool.close().await;
     app.get("/health/").await.is_text(200, HEALTHY);
@@ -37,7 +37,7 @@ async fn nothing_is_asked_of_the_database() {
 }
 
 #[tokio::test]
-async fn there_is_nothing_to_write() {
+async fn writing_to_health_is_rejected_with_403() {
     let app = TestApp::start().await;
     for method in [Method::POST, Method::PUT, Method::PATCH, Method::DELETE] {
         app.send_text(method, "/health/", "{}").await.is_text(

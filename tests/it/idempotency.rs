@@ -48,7 +48,7 @@ async fn shop(app: &TestApp) -> (i64, i64, i64) {
 }
 
 #[tokio::test]
-async fn an_order_that_is_sent_again_is_placed_once_and_answered_to_the_byte() {
+async fn repeated_order_is_placed_once_with_identical_response() {
     let app = TestApp::start().await;
     let (store, lamp, stock) = shop(&app).await;
     let body = order(store, &[(lamp, 3)]);
@@ -75,7 +75,7 @@ async fn an_order_that_is_sent_again_is_placed_once_and_answered_to_the_byte() {
 }
 
 #[tokio::test]
-async fn every_post_may_be_repeated_even_if_what_it_made_is_in_its_way() {
+async fn every_post_is_replayed_although_its_result_exists() {
     let app = TestApp::start().await;
     let (store, _, _) = shop(&app).await;
     let category = app.category("Rugs").await;
@@ -110,7 +110,7 @@ async fn every_post_may_be_repeated_even_if_what_it_made_is_in_its_way() {
 }
 
 #[tokio::test]
-async fn the_same_body_written_otherwise_is_the_same_request() {
+async fn equivalent_json_is_the_same_request() {
     let app = TestApp::start().await;
     let (store, lamp, _) = shop(&app).await;
     let send_text = async |key: &str, text: String| {
@@ -144,7 +144,7 @@ async fn the_same_body_written_otherwise_is_the_same_request() {
 }
 
 #[tokio::test]
-async fn a_key_is_for_one_request_and_no_other() {
+async fn reusing_a_key_for_another_request_is_rejected_with_422() {
     const MISMATCH: &str = r#"{"detail":"Idempotency-Key was used for another request."}"#;
     let app = TestApp::start().await;
     let (store, lamp, stock) = shop(&app).await;
@@ -175,7 +175,7 @@ async fn a_key_is_for_one_request_and_no_other() {
 }
 
 #[tokio::test]
-async fn a_body_that_did_not_come_through_is_no_other_request() {
+async fn oversized_body_under_a_used_key_gets_413() {
     let app = TestApp::start().await;
     let (store, lamp, _) = shop(&app).await;
     post(&app, "/api/orders/", "known", &order(store, &[(lamp, 1)]))
@@ -190,7 +190,7 @@ async fn a_body_that_did_not_come_through_is_no_other_request() {
 }
 
 #[tokio::test]
-async fn what_was_refused_is_not_kept_and_may_be_done_later() {
+async fn failed_request_is_not_stored_and_its_key_can_be_reused() {
     let app = TestApp::start().await;
     let (store, lamp, _) = shop(&app).await;
     let body = order(store, &[(lamp, 1)]);
@@ -208,7 +208,7 @@ async fn what_was_refused_is_not_kept_and_may_be_done_later() {
 }
 
 #[tokio::test]
-async fn a_key_is_1_to_255_visible_ascii_characters_bare_or_quoted() {
+async fn key_is_1_to_255_visible_ascii_characters_bare_or_quoted() {
     const REFUSAL: &str =
         r#"{"detail":"Idempotency-Key must be one text of 1 to 255 visible ASCII characters."}"#;
     let app = TestApp::start().await;
@@ -267,7 +267,7 @@ async fn race(servers: [&TestApp; 2], path: &str, key: &str, body: &Value) {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn of_orders_that_race_under_a_key_one_is_placed_and_all_get_its_answer() {
+async fn concurrent_orders_under_one_key_are_placed_once_with_one_response() {
     let app = TestApp::start().await;
     let other = app.beside().await;
     let (store, lamp, stock) = shop(&app).await;
@@ -281,7 +281,7 @@ async fn of_orders_that_race_under_a_key_one_is_placed_and_all_get_its_answer() 
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn of_twins_that_race_to_make_something_one_is_done_and_all_get_its_answer() {
+async fn concurrent_creations_under_one_key_happen_once_with_one_response() {
     let app = TestApp::start().await;
     let other = app.beside().await;
     for round in 0..20 {
@@ -298,7 +298,7 @@ async fn of_twins_that_race_to_make_something_one_is_done_and_all_get_its_answer
 }
 
 #[tokio::test]
-async fn a_twin_waits_for_the_first_and_is_told_to_come_back_if_that_takes_long() {
+async fn duplicate_waits_for_the_first_request_and_then_gets_409() {
     let app = TestApp::start().await;
     let (store, lamp, stock) = shop(&app).await;
     let body = order(store, &[(lamp, 1)]);
@@ -330,7 +330,7 @@ async fn a_twin_waits_for_the_first_and_is_told_to_come_back_if_that_takes_long(
 }
 
 #[tokio::test]
-async fn an_order_whose_client_left_is_there_for_who_asks_again() {
+async fn order_of_a_disconnected_client_is_replayed_on_retry() {
     let app = TestApp::start().await;
     let (store, lamp, stock) = shop(&app).await;
     let body = order(store, &[(lamp, 1)]);
@@ -349,7 +349,7 @@ async fn an_order_whose_client_left_is_there_for_who_asks_again() {
 }
 
 #[tokio::test]
-async fn a_page_of_another_origin_may_send_a_key_and_see_that_an_answer_is_an_old_one() {
+async fn cors_allows_idempotency_key_and_exposes_idempotent_replayed() {
     let app = TestApp::start().await;
     let preflight = app
         .request(Method::OPTIONS, "/api/categories/")
@@ -372,7 +372,7 @@ async fn a_page_of_another_origin_may_send_a_key_and_see_that_an_answer_is_an_ol
 }
 
 #[tokio::test]
-async fn answers_are_kept_for_a_day() {
+async fn responses_are_kept_for_a_day() {
     let app = TestApp::start().await;
     app.pool
         .execute(

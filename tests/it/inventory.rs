@@ -55,7 +55,7 @@ async fn stock_is_created_read_changed_and_deleted() {
 }
 
 #[tokio::test]
-async fn a_row_of_the_list_is_flat_and_the_list_by_store_and_title() {
+async fn list_rows_are_flat_and_sorted_by_store_and_title() {
     let app = TestApp::start().await;
     let category = app.category("Lights").await;
     let (south, north) = (app.store("South").await, app.store("North").await);
@@ -132,7 +132,7 @@ async fn inactive_stores_and_products_can_be_stocked() {
 }
 
 #[tokio::test]
-async fn what_is_wrong_with_stock_is_told_in_the_order_of_its_fields() {
+async fn invalid_stock_fields_are_reported_in_field_order() {
     let app = TestApp::start().await;
     let required = r#"{"store_id":["This field is required."],"product_id":["This field is required."]}"#;
     app.post(LIST, &json!({})).await.is_text(400, required);
@@ -187,7 +187,7 @@ async fn what_is_wrong_with_stock_is_told_in_the_order_of_its_fields() {
 }
 
 #[tokio::test]
-async fn whatever_is_an_integer_is_taken_as_one() {
+async fn quantity_accepts_every_spelling_of_an_integer() {
     let app = TestApp::start().await;
     let (store, product) = (app.store("Main").await, app.product("Lamp", "1").await);
     let path = format!("{LIST}{}/", app.stock(store, product, 5).await);
@@ -220,7 +220,7 @@ async fn whatever_is_an_integer_is_taken_as_one() {
 }
 
 #[tokio::test]
-async fn a_store_stocks_a_product_once() {
+async fn store_and_product_pair_is_unique() {
     let app = TestApp::start().await;
     let (store, other) = (app.store("Main").await, app.store("North").await);
     let (lamp, rug) = (app.product("Lamp", "1").await, app.product("Rug", "1").await);
@@ -258,7 +258,7 @@ async fn a_store_stocks_a_product_once() {
 }
 
 #[tokio::test]
-async fn of_many_creations_at_once_of_one_pair_a_single_one_succeeds() {
+async fn one_of_several_concurrent_creations_of_a_pair_succeeds() {
     let app = TestApp::start().await;
     let (store, product) = (app.store("Main").await, app.product("Lamp", "1").await);
     let body = json!({ "store_id": store, "product_id": product, "quantity": 3 });
@@ -272,7 +272,7 @@ async fn of_many_creations_at_once_of_one_pair_a_single_one_succeeds() {
 }
 
 #[tokio::test]
-async fn a_patch_of_the_threshold_leaves_the_quantity_to_the_orders() {
+async fn patching_the_threshold_keeps_the_quantity_of_concurrent_orders() {
     let app = TestApp::start().await;
     let (store, product) = (app.store("Main").await, app.product("Lamp", "1").await);
     let stock = app.stock(store, product, 20).await;
@@ -288,7 +288,7 @@ async fn a_patch_of_the_threshold_leaves_the_quantity_to_the_orders() {
 }
 
 #[tokio::test]
-async fn unknown_stock_is_told_before_the_body_is_read() {
+async fn unknown_stock_is_404_before_the_body_is_parsed() {
     let app = TestApp::start().await;
     for method in [Method::GET, Method::PUT, Method::PATCH, Method::DELETE] {
         app.send_text(method, "/api/inventory/5/", "[")

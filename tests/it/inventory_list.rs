@@ -68,7 +68,7 @@ async fn expected(app: &TestApp, condition: &str) -> Vec<i64> {
 }
 
 #[tokio::test]
-async fn every_page_of_every_filter_is_what_sorting_everything_gives() {
+async fn every_page_of_every_filter_matches_a_full_sort() {
     let app = with_stock().await;
     for (filter, condition) in FILTERS {
         let expected = expected(&app, condition).await;
@@ -88,7 +88,7 @@ async fn every_page_of_every_filter_is_what_sorting_everything_gives() {
 }
 
 #[tokio::test]
-async fn a_new_title_moves_the_stock_of_its_product() {
+async fn changed_title_moves_the_stock_of_its_product_in_the_list() {
     let app = TestApp::start().await;
     let (store, lamp) = (app.store("Main").await, app.product("Lamp", "1.00").await);
     let table = app.product("Table", "1.00").await;
@@ -105,7 +105,7 @@ async fn a_new_title_moves_the_stock_of_its_product() {
 }
 
 #[tokio::test]
-async fn titles_change_while_orders_run_and_stock_comes() {
+async fn titles_change_during_orders_and_stock_changes() {
     let app = TestApp::start().await;
     let category = app.category("All").await;
     let mut stores = Vec::new();

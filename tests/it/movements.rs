@@ -17,7 +17,7 @@ fn movement(kind: &str, quantity: i64) -> Value {
 }
 
 #[tokio::test]
-async fn pieces_come_go_and_are_counted_and_the_ledger_says_why() {
+async fn movements_add_remove_and_count_units_in_the_ledger() {
     let (app, store, product, path) = shelf().await;
     let added = app.post(&path, &movement("add", 5)).await;
     let expected = json!({
@@ -49,7 +49,7 @@ async fn pieces_come_go_and_are_counted_and_the_ledger_says_why() {
 }
 
 #[tokio::test]
-async fn no_more_goes_than_there_is_and_no_more_comes_than_can_be() {
+async fn removing_more_than_the_stock_or_adding_too_many_is_rejected() {
     let (app, _, _, path) = shelf().await;
     app.post(&path, &movement("remove", 11)).await.is(
         400,
@@ -64,7 +64,7 @@ async fn no_more_goes_than_there_is_and_no_more_comes_than_can_be() {
 }
 
 #[tokio::test]
-async fn every_field_is_required_and_named_when_it_is_wrong() {
+async fn missing_and_invalid_fields_are_reported_by_name() {
     let (app, _, _, path) = shelf().await;
     let required = json!(["This field is required."]);
     app.post(&path, &json!({})).await.is(
@@ -95,7 +95,7 @@ async fn every_field_is_required_and_named_when_it_is_wrong() {
 }
 
 #[tokio::test]
-async fn changes_at_the_same_time_all_count_and_a_repeated_one_counts_once() {
+async fn concurrent_movements_all_count_and_a_repeated_one_counts_once() {
     let (app, _, _, path) = shelf().await;
     let mut changes = JoinSet::new();
     for number in 0..20 {
@@ -112,7 +112,7 @@ async fn changes_at_the_same_time_all_count_and_a_repeated_one_counts_once() {
 }
 
 #[tokio::test]
-async fn stock_that_orders_refer_to_stays_with_its_store_and_product() {
+async fn moving_stock_with_orders_is_rejected_with_409() {
     let (app, store, lamp, path) = shelf().await;
     let (elsewhere, chair) = (app.store("North").await, app.product("Chair", "75.00").await);
     let row = path.trim_end_matches("movements/");
@@ -137,7 +137,7 @@ async fn stock_that_orders_refer_to_stays_with_its_store_and_product() {
 }
 
 #[tokio::test]
-async fn stock_that_moves_ends_its_history_and_begins_another() {
+async fn moved_stock_ends_its_ledger_and_begins_another() {
     let (app, store, lamp, path) = shelf().await;
     let (elsewhere, chair) = (app.store("North").await, app.product("Chair", "75.00").await);
     let row = path.trim_end_matches("movements/");
@@ -185,7 +185,7 @@ async fn moved(app: &TestApp, movements: i64) {
 }
 
 #[tokio::test]
-async fn a_long_ledger_is_counted_once_and_exactly() {
+async fn long_ledger_is_counted_once_and_exactly() {
     let (app, store, product, path) = shelf().await;
     let counted = async || app.get(&path).await.body["count"].as_i64().unwrap();
     moved(&app, 99_998).await;
@@ -212,7 +212,7 @@ async fn a_long_ledger_is_counted_once_and_exactly() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn the_ledger_is_counted_exactly_while_it_grows() {
+async fn ledger_count_is_exact_while_it_grows() {
     let (app, store, product, path) = shelf().await;
     app.patch("/api/inventory/1/", &json!({ "quantity": 2_000_000 }))
         .await;

@@ -36,7 +36,7 @@ fn within(value: &Value) -> Vec<&Value> {
 }
 
 #[tokio::test]
-async fn the_document_that_is_served_is_the_one_that_is_printed() {
+async fn served_document_equals_the_printed_one() {
     let app = TestApp::start().await;
     let served = app.get("/api/openapi.json").await;
     assert_eq!(served.header("content-type"), "application/json");
@@ -44,7 +44,7 @@ async fn the_document_that_is_served_is_the_one_that_is_printed() {
 }
 
 #[test]
-fn the_document_is_valid_openapi() {
+fn document_is_valid_openapi() {
     let document = document();
     assert_eq!(document["openapi"], "3.1.0");
     let schema: Value = serde_json::from_str(include_str!("openapi/openapi-3.1.schema.json")).unwrap();
@@ -75,7 +75,7 @@ fn references_resolve_and_responses_are_used() {
 }
 
 #[test]
-fn operations_have_names_of_their_own_and_say_what_they_do() {
+fn operations_have_unique_ids_and_summaries() {
     let document = document();
     let mut names = BTreeSet::new();
     for (path, method, operation) in operations(&document) {
@@ -95,7 +95,7 @@ fn operations_have_names_of_their_own_and_say_what_they_do() {
 }
 
 #[tokio::test]
-async fn every_route_is_described_with_every_method() {
+async fn every_route_is_documented_with_every_method() {
     let app = TestApp::start().await;
     let document = document();
     let described: BTreeSet<(&str, Vec<&str>)> = document["paths"]
@@ -139,7 +139,7 @@ async fn every_route_is_described_with_every_method() {
 }
 
 #[tokio::test]
-async fn the_page_to_try_the_api_needs_no_other_server() {
+async fn api_docs_page_needs_no_other_server() {
     let app = TestApp::start().await;
     for path in ["/api/docs/", "/api/docs"] {
         let page = app.get(path).await;

@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use crate::support::app::{Answer, TestApp, order};
 
 #[tokio::test]
-async fn an_order_with_enough_stock_is_confirmed_and_takes_it() {
+async fn order_with_enough_stock_is_confirmed_and_takes_it() {
     let app = TestApp::start().await;
     let (store, product) = (app.store("Main Store").await, app.product("Lamp", "10.00").await);
     let stock = app.stock(store, product, 5).await;
@@ -28,7 +28,7 @@ async fn an_order_with_enough_stock_is_confirmed_and_takes_it() {
 }
 
 #[tokio::test]
-async fn an_order_may_take_the_last_piece_and_the_next_one_gets_none() {
+async fn order_may_take_the_last_unit_and_the_next_is_rejected() {
     let app = TestApp::start().await;
     let (store, product) = (app.store("Main Store").await, app.product("Lamp", "10.00").await);
     let stock = app.stock(store, product, 2).await;
@@ -43,7 +43,7 @@ async fn an_order_may_take_the_last_piece_and_the_next_one_gets_none() {
 }
 
 #[tokio::test]
-async fn a_confirmed_order_is_answered_to_the_byte() {
+async fn confirmed_order_has_the_exact_response_body() {
     let app = TestApp::start().await;
     let (store, lamp, chair) = shop(&app).await;
     let placed = app.order(store, &[(chair, 1), (lamp, 2)]).await;
@@ -61,7 +61,7 @@ async fn a_confirmed_order_is_answered_to_the_byte() {
 }
 
 #[tokio::test]
-async fn the_detail_of_a_confirmed_order_says_what_its_answer_said_and_more() {
+async fn detail_of_a_confirmed_order_extends_its_response() {
     let app = TestApp::start().await;
     let (store, lamp, chair) = shop(&app).await;
     let placed = app.order(store, &[(chair, 1), (lamp, 2)]).await;
@@ -97,7 +97,7 @@ async fn the_detail_of_a_confirmed_order_says_what_its_answer_said_and_more() {
 }
 
 #[tokio::test]
-async fn items_keep_the_order_in_which_they_were_asked_for() {
+async fn items_keep_the_requested_order() {
     let app = TestApp::start().await;
     let (store, category) = (app.store("Main Store").await, app.category("All").await);
     let mut products = Vec::new();
@@ -126,7 +126,7 @@ async fn items_keep_the_order_in_which_they_were_asked_for() {
 }
 
 #[tokio::test]
-async fn an_order_keeps_its_price_while_the_product_shows_the_current_one() {
+async fn order_keeps_its_price_while_the_product_shows_the_current_one() {
     let app = TestApp::start().await;
     let (store, lamp, _) = shop(&app).await;
     let placed = app.order(store, &[(lamp, 3)]).await.created();
@@ -152,7 +152,7 @@ async fn an_order_keeps_its_price_while_the_product_shows_the_current_one() {
 }
 
 #[tokio::test]
-async fn numbers_may_be_written_as_clients_write_them() {
+async fn numbers_are_accepted_in_common_spellings() {
     let app = TestApp::start().await;
     let (store, lamp, chair) = shop(&app).await;
     let body = format!(
@@ -167,7 +167,7 @@ async fn numbers_may_be_written_as_clients_write_them() {
 }
 
 #[tokio::test]
-async fn a_hundred_items_are_an_order_and_a_hundred_and_one_are_not() {
+async fn order_may_have_100_items_and_not_101() {
     let app = TestApp::start().await;
     let (store, category) = (app.store("Main Store").await, app.category("All").await);
     let (first, last): (i64, i64) = sqlx::query_as(
@@ -197,7 +197,7 @@ async fn a_hundred_items_are_an_order_and_a_hundred_and_one_are_not() {
 }
 
 #[tokio::test]
-async fn a_total_of_twelve_digits_is_an_order_and_one_beyond_takes_nothing() {
+async fn total_above_12_digits_is_rejected_with_400_and_takes_nothing() {
     let app = TestApp::start().await;
     let store = app.store("Main Store").await;
     let (dear, penny) = (
@@ -261,7 +261,7 @@ async fn orders(app: &TestApp) -> i64 {
 }
 
 #[tokio::test]
-async fn of_two_orders_for_the_last_pieces_at_once_one_is_confirmed() {
+async fn one_of_two_concurrent_orders_for_the_last_units_is_confirmed() {
     let app = TestApp::start().await;
     let (store, product) = (app.store("Main Store").await, app.product("Lamp", "10.00").await);
     let stock = app.stock(store, product, 10).await;

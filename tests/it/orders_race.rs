@@ -21,7 +21,7 @@ use crate::support::{
 };
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn of_24_orders_at_once_for_10_pieces_exactly_10_are_confirmed() {
+async fn exactly_10_of_24_concurrent_orders_for_10_units_are_confirmed() {
     let app = TestApp::start().await;
     let (store, product) = (app.store("Main Store").await, app.product("Lamp", "10.00").await);
     let stock = app.stock(store, product, 10).await;
@@ -39,7 +39,7 @@ async fn of_24_orders_at_once_for_10_pieces_exactly_10_are_confirmed() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn orders_that_use_the_stock_up_to_the_last_piece_are_all_confirmed_and_none_deadlocks() {
+async fn concurrent_orders_for_exactly_the_stock_are_all_confirmed() {
     let app = TestApp::start().await;
     let orders = shuffled_orders(1);
     let mut demand = HashMap::new();
@@ -63,7 +63,7 @@ async fn orders_that_use_the_stock_up_to_the_last_piece_are_all_confirmed_and_no
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_is_sold_is_what_the_stock_lost_when_orders_compete_for_too_little() {
+async fn stock_decreases_by_the_units_of_confirmed_orders() {
     let app = TestApp::start().await;
     let orders = shuffled_orders(2);
     let shop = Shop::open(&app, |_| 150).await;
@@ -93,7 +93,7 @@ async fn what_is_sold_is_what_the_stock_lost_when_orders_compete_for_too_little(
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn two_processes_on_one_database_sell_each_piece_once() {
+async fn two_processes_on_one_database_sell_each_unit_once() {
     let app = TestApp::start().await;
     let mut servers = [server(&app), server(&app)];
     let mut addresses = Vec::new();

@@ -29,7 +29,7 @@ async fn with_orders() -> TestApp {
 }
 
 #[tokio::test]
-async fn a_row_of_the_list_is_flat_and_the_newest_order_comes_first() {
+async fn list_rows_are_flat_with_the_newest_order_first() {
     let app = with_orders().await;
     let list = app.get(LIST).await;
     assert_eq!(list.status, 200);
@@ -46,7 +46,7 @@ async fn a_row_of_the_list_is_flat_and_the_newest_order_comes_first() {
 }
 
 #[tokio::test]
-async fn the_list_is_filtered_by_store_and_by_known_status() {
+async fn list_filters_by_store_and_by_known_status() {
     let app = with_orders().await;
     let cases: &[(&str, &[i64])] = &[
         ("store_id=1", &[4, 2, 1]),
@@ -83,7 +83,7 @@ async fn the_list_is_filtered_by_store_and_by_known_status() {
 }
 
 #[tokio::test]
-async fn the_detail_shows_the_price_of_then_beside_the_product_of_now() {
+async fn detail_has_the_price_at_order_and_the_current_product() {
     let app = with_orders().await;
     let change = json!({ "title": "Lamp II", "price": "12" });
     app.patch("/api/products/1/", &change).await;
@@ -109,7 +109,7 @@ async fn the_detail_shows_the_price_of_then_beside_the_product_of_now() {
 }
 
 #[tokio::test]
-async fn a_pending_order_is_neither_confirmed_nor_rejected() {
+async fn pending_order_is_neither_confirmed_nor_rejected() {
     let app = with_orders().await;
     sqlx::query("insert into orders (store_id, status) values (1, 'PENDING')")
         .execute(&app.pool)
@@ -125,7 +125,7 @@ async fn a_pending_order_is_neither_confirmed_nor_rejected() {
 }
 
 #[tokio::test]
-async fn an_order_can_only_be_read() {
+async fn writing_to_an_order_is_rejected_with_405() {
     let app = with_orders().await;
     for path in ["/api/orders/1/", "/api/orders/99/", "/api/orders/stats/"] {
         for method in [
@@ -151,7 +151,7 @@ async fn an_order_can_only_be_read() {
 }
 
 #[tokio::test]
-async fn statistics_count_all_orders_and_add_up_the_confirmed_ones() {
+async fn stats_count_all_orders_and_sum_confirmed_ones() {
     let app = TestApp::start().await;
     app.get("/api/orders/stats/").await.is_text(200, NOTHING);
     let app = with_orders().await;
@@ -175,7 +175,7 @@ async fn statistics_count_all_orders_and_add_up_the_confirmed_ones() {
 }
 
 #[tokio::test]
-async fn the_average_is_rounded_half_to_even() {
+async fn average_order_value_is_rounded_half_to_even() {
     for (amounts, revenue, average) in [
         (["10.00", "10.01"], "20.01", "10.00"),
         (["10.01", "10.02"], "20.03", "10.02"),
@@ -196,7 +196,7 @@ async fn the_average_is_rounded_half_to_even() {
 }
 
 #[tokio::test]
-async fn pages_and_walks_of_every_filter_have_its_orders_the_newest_first() {
+async fn pages_and_cursors_of_every_filter_list_newest_orders_first() {
     let app = TestApp::start().await;
     app.store("Main").await;
     app.store("North").await;
@@ -236,7 +236,7 @@ async fn pages_and_walks_of_every_filter_have_its_orders_the_newest_first() {
 }
 
 #[tokio::test]
-async fn an_order_keeps_the_titles_that_its_products_had() {
+async fn order_keeps_the_product_titles_at_order() {
     let app = TestApp::start().await;
     let desk = Desk::of(&app, "viewer", None).await;
     let (store, other) = (app.store("Main").await, app.store("North").await);

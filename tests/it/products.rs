@@ -8,7 +8,7 @@ use crate::support::app::TestApp;
 const LIST: &str = "/api/products/";
 
 #[tokio::test]
-async fn a_product_is_created_read_changed_and_deleted() {
+async fn product_is_created_read_changed_and_deleted() {
     let app = TestApp::start().await;
     let (lamps, rugs) = (app.category("Lamps").await, app.category("Rugs").await);
     let created = app
@@ -60,7 +60,7 @@ async fn a_product_is_created_read_changed_and_deleted() {
 }
 
 #[tokio::test]
-async fn the_list_has_active_products_by_title_and_the_detail_any() {
+async fn list_has_active_products_by_title_and_detail_has_any() {
     let app = TestApp::start().await;
     let category = app.category("All").await;
     for title in ["b", "a", "B", "a"] {
@@ -92,7 +92,7 @@ async fn the_list_has_active_products_by_title_and_the_detail_any() {
 }
 
 #[tokio::test]
-async fn all_that_is_wrong_with_a_product_is_told_in_the_order_of_its_fields() {
+async fn invalid_product_fields_are_reported_in_field_order() {
     let app = TestApp::start().await;
     app.post_text(
         LIST,
@@ -112,7 +112,7 @@ async fn all_that_is_wrong_with_a_product_is_told_in_the_order_of_its_fields() {
 }
 
 #[tokio::test]
-async fn what_is_wrong_with_a_field_is_told_in_one_sentence() {
+async fn each_invalid_field_has_one_error_message() {
     const NUMBER: &str = "A valid number is required.";
     const TOTAL: &str = "Ensure that there are no more than 10 digits in total.";
     const PLACES: &str = "Ensure that there are no more than 2 decimal places.";
@@ -199,7 +199,7 @@ async fn what_is_wrong_with_a_field_is_told_in_one_sentence() {
 }
 
 #[tokio::test]
-async fn values_are_taken_in_the_forms_that_clients_write_them() {
+async fn field_values_are_accepted_in_common_spellings() {
     let app = TestApp::start().await;
     let category = app.category("C").await;
     let path = format!("{LIST}{}/", app.product_in(category, "Lamp", "1").await);
@@ -249,7 +249,7 @@ async fn values_are_taken_in_the_forms_that_clients_write_them() {
 }
 
 #[tokio::test]
-async fn a_deleted_product_takes_its_stock_along_unless_it_was_ordered() {
+async fn deleting_a_product_deletes_its_stock_unless_it_was_ordered() {
     let app = TestApp::start().await;
     let store = app.store("Main").await;
     let (free, sold) = (app.product("Free", "1").await, app.product("Sold", "1").await);
@@ -270,7 +270,7 @@ async fn a_deleted_product_takes_its_stock_along_unless_it_was_ordered() {
 }
 
 #[tokio::test]
-async fn an_unknown_product_is_told_before_the_body_is_read() {
+async fn unknown_product_is_404_before_the_body_is_parsed() {
     let app = TestApp::start().await;
     for method in [Method::GET, Method::PUT, Method::PATCH, Method::DELETE] {
         app.send_text(method, "/api/products/5/", "[")

@@ -18,7 +18,7 @@ async fn found(app: &TestApp, query: &str) -> Vec<String> {
 }
 
 #[tokio::test]
-async fn a_row_has_neither_timestamps_nor_inactive_products_beside_it() {
+async fn search_rows_have_no_timestamps_and_omit_inactive_products() {
     let app = TestApp::start().await;
     app.get(SEARCH)
         .await
@@ -41,7 +41,7 @@ async fn a_row_has_neither_timestamps_nor_inactive_products_beside_it() {
 }
 
 #[tokio::test]
-async fn q_is_a_part_of_title_description_or_category_name_in_any_case() {
+async fn q_matches_title_description_or_category_name_in_any_case() {
     let app = TestApp::start().await;
     let (lights, rugs) = (
         app.category("Bright Lights").await,
@@ -89,7 +89,7 @@ async fn q_is_a_part_of_title_description_or_category_name_in_any_case() {
 }
 
 #[tokio::test]
-async fn prices_are_bounded_on_both_sides_by_whatever_is_a_number() {
+async fn price_bounds_accept_numbers_and_ignore_everything_else() {
     let app = TestApp::start().await;
     let category = app.category("C").await;
     for (title, price) in [("a", "5.00"), ("b", "10.00"), ("c", "20.01")] {
@@ -148,7 +148,7 @@ async fn prices_are_bounded_on_both_sides_by_whatever_is_a_number() {
 }
 
 #[tokio::test]
-async fn a_store_has_what_it_has_in_stock_and_a_category_what_is_sorted_into_it() {
+async fn store_filter_needs_stock_and_category_filter_needs_membership() {
     let app = TestApp::start().await;
     let (one, two) = (app.category("One").await, app.category("Two").await);
     let store = app.store("Main").await;
@@ -189,7 +189,7 @@ async fn a_store_has_what_it_has_in_stock_and_a_category_what_is_sorted_into_it(
 }
 
 #[tokio::test]
-async fn an_id_that_is_no_integer_is_refused_and_so_is_what_no_text_can_hold() {
+async fn non_integer_id_or_null_character_is_rejected_with_400() {
     let app = TestApp::start().await;
     for id in ["abc", "1.0", "1e3", "1_0", "%D9%A3", "%00", "1%00", "%20", "true"] {
         for (query, fields) in [
@@ -218,7 +218,7 @@ async fn an_id_that_is_no_integer_is_refused_and_so_is_what_no_text_can_hold() {
 }
 
 #[tokio::test]
-async fn what_is_found_comes_in_pages() {
+async fn search_results_are_paginated() {
     let app = TestApp::start().await;
     let category = app.category("C").await;
     for number in 0..25 {

@@ -77,7 +77,7 @@ const SAME: &[(&str, &str)] = &[
 ];
 
 #[tokio::test]
-async fn texts_that_unicode_holds_to_be_the_same_find_each_other() {
+async fn texts_equal_under_unicode_folding_match_each_other() {
     let app = TestApp::start().await;
     let desk = Desk::of(&app, "superuser", None).await;
     let (category, store) = (app.category("Things").await, app.store("Main").await);
@@ -132,7 +132,7 @@ async fn texts_that_unicode_holds_to_be_the_same_find_each_other() {
 }
 
 #[tokio::test]
-async fn accents_count_however_they_are_written() {
+async fn accents_are_significant_in_every_encoding() {
     let app = TestApp::start().await;
     let desk = Desk::of(&app, "viewer", None).await;
     let category = app.category("C").await;
@@ -153,7 +153,7 @@ async fn accents_count_however_they_are_written() {
 }
 
 #[tokio::test]
-async fn every_character_is_folded_as_unicode_folds_it() {
+async fn every_character_is_folded_as_in_unicode() {
     let app = TestApp::start().await;
     let (texts, folded): (Vec<String>, Vec<String>) = ('\u{1}'..=char::MAX)
         .map(|c| (c.to_string(), caseless(&c.to_string())))
@@ -261,7 +261,7 @@ async fn random_texts_are_found_in_all_their_forms() {
 }
 
 #[tokio::test]
-async fn accounts_and_orders_of_stores_are_found_as_well() {
+async fn accounts_and_orders_are_found_by_folded_names() {
     let app = TestApp::start().await;
     let desk = Desk::of(&app, "superuser", None).await;
     let store = app.store("Café\u{a0}Süd").await;
@@ -287,7 +287,7 @@ async fn folded(pool: &PgPool) -> Vec<i64> {
 }
 
 #[tokio::test]
-async fn what_is_folded_follows_every_change_of_a_product() {
+async fn folded_text_follows_every_change_of_a_product() {
     let app = TestApp::start().await;
     let category = app.category("C").await;
     let plain = app.product_in(category, "Straße", "1").await;
@@ -320,7 +320,7 @@ async fn what_is_folded_follows_every_change_of_a_product() {
 }
 
 #[tokio::test]
-async fn older_products_are_found_as_before_until_they_are_looked_at() {
+async fn unfolded_older_products_are_found_as_before_until_the_backfill() {
     let app = TestApp::start().await;
     let category = app.category("C").await;
     // More than one portion, as they were before the table was there.
@@ -362,7 +362,7 @@ async fn older_products_are_found_as_before_until_they_are_looked_at() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn short_texts_are_looked_for_one_at_a_time() {
+async fn searches_for_short_texts_run_one_at_a_time() {
     let app = TestApp::start().await;
     app.product("Lamp", "1").await;
     let mut lock = app.pool.begin().await.unwrap();

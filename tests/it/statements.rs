@@ -69,7 +69,7 @@ const READS: &[(&str, i64)] = &[
 ];
 
 #[tokio::test]
-async fn a_full_page_takes_as_many_statements_as_a_page_of_one_row() {
+async fn full_page_runs_as_many_statements_as_a_page_of_one_row() {
     let app = with_counter().await;
     let (store, lamp) = (app.store("Main").await, app.product("Lamp 0", "10.00").await);
     app.stock(store, lamp, 5).await;
@@ -93,7 +93,7 @@ async fn a_full_page_takes_as_many_statements_as_a_page_of_one_row() {
 }
 
 #[tokio::test]
-async fn an_order_of_many_items_takes_as_many_statements_as_one_of_one() {
+async fn order_of_many_items_runs_as_many_statements_as_one_of_one() {
     let app = with_counter().await;
     let store = app.store("Main").await;
     let mut products = Vec::new();

@@ -8,7 +8,7 @@ use crate::support::app::TestApp;
 const LIST: &str = "/api/stores/";
 
 #[tokio::test]
-async fn a_store_is_created_read_changed_and_deleted() {
+async fn store_is_created_read_changed_and_deleted() {
     let app = TestApp::start().await;
     let created = app
         .post(
@@ -42,7 +42,7 @@ async fn a_store_is_created_read_changed_and_deleted() {
 }
 
 #[tokio::test]
-async fn the_list_has_active_stores_by_name_and_counts_their_stock() {
+async fn list_has_active_stores_by_name_with_inventory_count() {
     let app = TestApp::start().await;
     for name in ["b", "a", "B", "a"] {
         app.store(name).await;
@@ -63,7 +63,7 @@ async fn the_list_has_active_stores_by_name_and_counts_their_stock() {
 }
 
 #[tokio::test]
-async fn what_is_wrong_with_a_store_is_told_in_the_order_of_its_fields() {
+async fn invalid_store_fields_are_reported_in_field_order() {
     let app = TestApp::start().await;
     let required = r#"{"name":["This field is required."],"location":["This field is required."]}"#;
     app.post(LIST, &json!({})).await.is_text(400, required);
@@ -86,7 +86,7 @@ async fn what_is_wrong_with_a_store_is_told_in_the_order_of_its_fields() {
 }
 
 #[tokio::test]
-async fn a_deleted_store_takes_its_stock_along_unless_it_has_orders() {
+async fn deleting_a_store_deletes_its_stock_unless_it_has_orders() {
     let app = TestApp::start().await;
     let (free, busy) = (app.store("Free").await, app.store("Busy").await);
     let product = app.product("Lamp", "1").await;
@@ -102,7 +102,7 @@ async fn a_deleted_store_takes_its_stock_along_unless_it_has_orders() {
 }
 
 #[tokio::test]
-async fn an_unknown_store_is_told_before_the_body_is_read() {
+async fn unknown_store_is_404_before_the_body_is_parsed() {
     let app = TestApp::start().await;
     for method in [Method::GET, Method::PUT, Method::PATCH, Method::DELETE] {
         app.send_text(method, "/api/stores/5/", "[")

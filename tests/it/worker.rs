@@ -27,7 +27,7 @@ use crate::support::{
 const SENT: &str = "order confirmation sent";
 
 #[tokio::test]
-async fn an_order_is_confirmed_once_and_nothing_is_owed_afterwards() {
+async fn order_is_confirmed_once_and_its_outbox_row_removed() {
     let app = TestApp::start().await;
     let mut worker = worker_process(&app.database_url, app.redis.url());
     worker.says("worker started").await;
@@ -49,7 +49,7 @@ async fn an_order_is_confirmed_once_and_nothing_is_owed_afterwards() {
 }
 
 #[tokio::test]
-async fn a_rejected_order_is_owed_nothing() {
+async fn rejected_order_has_no_outbox_row() {
     let app = TestApp::start().await;
     let rejected = app.order(app.store("Main Store").await, &[(4711, 1)]).await;
     assert_eq!(rejected.body["status"], "REJECTED");
@@ -57,7 +57,7 @@ async fn a_rejected_order_is_owed_nothing() {
 }
 
 #[tokio::test]
-async fn a_message_that_runs_twice_confirms_once() {
+async fn job_that_runs_twice_confirms_once() {
     let app = TestApp::start().await;
     let orders = orders(&app, 3).await;
     let queues = queues(&app);
@@ -80,7 +80,7 @@ async fn a_message_that_runs_twice_confirms_once() {
 }
 
 #[tokio::test]
-async fn a_message_about_what_is_owed_nothing_confirms_nothing() {
+async fn job_naming_deleted_outbox_rows_confirms_nothing() {
     // The queue may outlive the database that it was about, where ids start over.
     let app = TestApp::start().await;
     let queues = queues(&app);
@@ -99,7 +99,7 @@ async fn a_message_about_what_is_owed_nothing_confirms_nothing() {
 }
 
 #[tokio::test]
-async fn two_workers_at_once_confirm_each_order_once() {
+async fn two_workers_confirm_each_order_once() {
     let app = TestApp::start().await;
     let first = orders(&app, 40).await;
     let mut workers = [
@@ -125,7 +125,7 @@ async fn two_workers_at_once_confirm_each_order_once() {
 }
 
 #[tokio::test]
-async fn what_older_versions_left_behind_is_confirmed() {
+async fn outbox_rows_and_jobs_of_the_previous_version_are_confirmed() {
     let app = TestApp::start().await;
     let queues = queues(&app);
     // A server of the version before still places orders, whose messages name orders.
@@ -154,7 +154,7 @@ async fn what_older_versions_left_behind_is_confirmed() {
 }
 
 #[tokio::test]
-async fn a_message_of_an_unknown_version_is_dead_and_its_order_is_confirmed_all_the_same() {
+async fn job_of_unknown_version_is_dead_and_its_order_confirmed_anyway() {
     let app = TestApp::start().await;
     let orders = orders(&app, 1).await;
     let queues = queues(&app);

@@ -78,7 +78,7 @@ mod tests {
     }
 
     #[test]
-    fn both_sides_stand_beside_each_other() {
+    fn fields_before_and_after_are_paired_by_name() {
         let change = Change {
             before: Some(r#"{"title":"Pen","is_active":true,"gone":null}"#.to_owned()),
             after: Some(
@@ -101,7 +101,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_record_is_shown_as_it_is() {
+    fn value_that_is_no_object_is_shown_as_one_field() {
         let change = Change {
             before: None,
             after: Some("[1,2]".to_owned()),

@@ -197,7 +197,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_looks_like_a_formula_is_text() {
+    fn formulas_are_escaped_in_csv() {
         for sign in FORMULA {
             assert_eq!(harmless(&format!("{sign}1+1")), format!("'{sign}1+1"));
         }

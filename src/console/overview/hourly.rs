@@ -150,7 +150,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_rate_is_of_what_was_decided() {
+    fn reject_rate_counts_decided_orders_only() {
         let orders = |placed, confirmed, rejected| Orders {
             placed,
             confirmed,
@@ -163,7 +163,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_over_is_read_anew_after_a_minute() {
+    fn settled_hours_are_read_again_after_a_minute() {
         let at = |text: &str| text.parse::<DateTime<Utc>>().unwrap();
         let first = at("2024-05-01T02:00:00Z");
         let settled = at("2024-05-02T01:00:00Z");
@@ -178,7 +178,7 @@ mod tests {
     }
 
     #[test]
-    fn hours_are_summed_by_day_and_by_store() {
+    fn hours_are_summed_by_day_and_store() {
         let at = |text: &str| text.parse::<DateTime<Utc>>().unwrap();
         let one = Orders {
             placed: 1,

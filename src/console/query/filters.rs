@@ -110,7 +110,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_cannot_be_read_is_an_error_at_its_name() {
+    fn invalid_filter_is_reported_under_its_name() {
         let mut query = Query::from("a=7&b=x&c=99999999999999999999&d=+&state=off&page=x&start=2");
         assert_eq!(
             ["a", "b", "c", "d", "e"].map(|name| query.read_id(name)),
@@ -128,7 +128,7 @@ mod tests {
     }
 
     #[test]
-    fn prices_days_and_moments_are_read_in_one_way_each() {
+    fn prices_days_and_timestamps_have_one_format_each() {
         for (text, price) in [
             ("50.00", true),
             ("-5", true),
@@ -167,7 +167,7 @@ mod tests {
     }
 
     #[test]
-    fn a_long_text_is_quoted_in_part() {
+    fn long_value_is_shortened_in_the_error() {
         let long = format!("store={}", "x".repeat(5000));
         let mut query = Query::from(long.as_str());
         assert_eq!(query.read_id("store"), None);

@@ -78,7 +78,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn hosts_match_by_name_by_domain_or_all() {
+    fn hosts_match_by_name_by_subdomain_or_by_wildcard() {
         let hosts = HostCheck("localhost,.shop.example,[::1]".parse().unwrap());
         for host in [
             "localhost",

@@ -138,7 +138,7 @@ mod tests {
     }
 
     #[test]
-    fn callers_beyond_the_table_share_one_limit() {
+    fn writers_beyond_the_table_share_one_limit() {
         let (limit, now) = (limit(1), Instant::now());
         let id = |number: usize| Writer::Key(i64::try_from(number).unwrap());
         for number in 0..MAX_WRITERS {

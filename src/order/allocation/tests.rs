@@ -59,7 +59,7 @@ fn reason(decision: &Decision) -> &str {
 }
 
 #[test]
-fn a_confirmed_order_takes_what_it_asked_for_in_the_order_it_asked() {
+fn confirmed_order_has_its_allocations_in_item_order() {
     let mut stock = stock(&[(1, 1, 5), (1, 2, 7)]);
     let decision = judge_one(&mut stock, &[(2, 3), (1, 5)]);
     let expected = Decision::Confirmed {
@@ -81,7 +81,7 @@ fn a_confirmed_order_takes_what_it_asked_for_in_the_order_it_asked() {
 }
 
 #[test]
-fn unknown_products_come_before_absent_ones_and_those_before_short_ones() {
+fn unknown_products_are_reported_before_absent_and_short_ones() {
     let mut stock = stock(&[(1, 1, 5), (1, 5, 5), (2, 3, 5)]);
     // 5 is inactive, 7 unknown, 8 and 9 are kept by no store, 1 is short.
     let decision = judge_one(&mut stock, &[(1, 6), (9, 1), (7, 1), (8, 1), (5, 1)]);
@@ -96,7 +96,7 @@ fn unknown_products_come_before_absent_ones_and_those_before_short_ones() {
 }
 
 #[test]
-fn first_come_first_served_within_a_batch_and_a_rejected_order_is_in_nobodys_way() {
+fn earlier_orders_of_a_batch_take_stock_first_and_rejected_ones_none() {
     let mut stock = stock(&[(1, 1, 5), (1, 2, 5), (2, 1, 1)]);
     let orders = [
         order(1, &[(1, 4)]),
@@ -118,7 +118,7 @@ fn first_come_first_served_within_a_batch_and_a_rejected_order_is_in_nobodys_way
 }
 
 #[test]
-fn an_order_that_costs_too_much_takes_nothing_from_those_after_it() {
+fn order_above_the_largest_total_takes_no_stock_from_later_ones() {
     let mut stock = stock(&[(1, 1, 1000), (1, 2, 1)]);
     stock.rows[0].price = Money(Decimal::new(9_999_999_999, 2));
     stock.rows[1].price = Money(Decimal::new(99, 2));
@@ -197,7 +197,7 @@ proptest! {
     #![proptest_config(Config { cases: 500, rng_seed: RngSeed::Fixed(1), failure_persistence: None, ..Config::default() })]
 
     #[test]
-    fn a_batch_is_decided_like_the_same_orders_one_by_one(rows in some_stock(), orders in some_orders()) {
+    fn batch_is_decided_like_the_same_orders_one_by_one(rows in some_stock(), orders in some_orders()) {
         let (mut together, mut apart) = (stock(&rows), stock(&rows));
         let decisions = allocate(&mut together, &orders);
         let one_by_one: Vec<Decision> =
@@ -207,7 +207,7 @@ proptest! {
     }
 
     #[test]
-    fn each_verdict_follows_from_the_stock_that_it_found(rows in some_stock(), orders in some_orders()) {
+    fn each_decision_follows_from_the_stock_before_it(rows in some_stock(), orders in some_orders()) {
         let mut stock = stock(&rows);
         for order in &orders {
             let before = quantities(&stock);

@@ -76,7 +76,7 @@ async fn known_address_logs_in_while_strangers_guess() {
 }
 
 #[tokio::test]
-async fn throttled_logins_leave_no_trace_but_the_first() {
+async fn throttled_logins_store_no_attempts_and_few_audit_entries() {
     let target = Target::start(BEHIND_PROXY).await;
     sqlx::query("insert into login_attempt (username, address) select 'name ' || n, '192.0.2.1' from generate_series(1, 20) n")
         .execute(&target.app.pool)

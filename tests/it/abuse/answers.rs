@@ -55,7 +55,7 @@ async fn unread_long_lists_take_bounded_memory() {
 }
 
 #[tokio::test]
-async fn head_requests_for_long_answers_take_no_memory() {
+async fn head_requests_for_long_responses_take_no_memory() {
     let target = Target::start(&[]).await;
     let request =
         "HEAD /api/docs/swagger-ui-bundle.js HTTP/1.1\r\nhost: localhost\r\naccept-encoding: gzip\r\n\r\n";

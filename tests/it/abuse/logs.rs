@@ -3,7 +3,7 @@
 use super::{Target, size};
 
 #[tokio::test]
-async fn refused_requests_leave_ten_short_lines_a_minute() {
+async fn refused_requests_log_ten_short_lines_per_minute() {
     let target = Target::start(&[("API_AUTH", "all")]).await;
     let request = format!(
         "GET /api/products/{}/ HTTP/1.1\r\nhost: localhost\r\n\r\n",

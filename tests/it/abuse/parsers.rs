@@ -15,7 +15,7 @@ fn form(body: &str) -> String {
 }
 
 #[tokio::test]
-async fn long_form_before_the_login_is_refused_unread() {
+async fn long_form_before_login_is_rejected_with_413() {
     let target = Target::start(&[]).await;
     let request = form(&pairs(1024 * 1024));
     let mut strangers = target.flood(size(40), &request).await;
@@ -26,7 +26,7 @@ async fn long_form_before_the_login_is_refused_unread() {
 }
 
 #[tokio::test]
-async fn short_form_of_many_fields_before_the_login_is_refused() {
+async fn short_form_of_many_fields_before_login_is_rejected_with_413() {
     let target = Target::start(&[]).await;
     let mut strangers = target.flood(size(40), &form(&pairs(16 * 1024))).await;
     for stranger in &mut strangers {
@@ -36,7 +36,7 @@ async fn short_form_of_many_fields_before_the_login_is_refused() {
 }
 
 #[tokio::test]
-async fn long_query_strings_are_refused_everywhere() {
+async fn long_query_strings_are_rejected_everywhere() {
     let target = Target::start(&[]).await;
     for (length, status) in [(60_000, 414), (8_000, 400)] {
         for path in ["/admin/login/", "/api/products/", "/api/nowhere/"] {

@@ -21,7 +21,7 @@ async fn get(app: &TestApp, key: &str) -> crate::support::app::Answer {
 }
 
 #[tokio::test]
-async fn a_key_is_shown_as_bearer_or_in_a_header_of_its_own_and_never_in_a_url() {
+async fn key_is_accepted_as_bearer_or_x_api_key_and_not_in_a_url() {
     let app = TestApp::start_with(guarded(ApiAuth::All)).await;
     let key = app.key(&[Scope::CatalogRead], Stores::All).await;
     let status = async |name: &str, value: String| {
@@ -42,7 +42,7 @@ async fn a_key_is_shown_as_bearer_or_in_a_header_of_its_own_and_never_in_a_url()
 }
 
 #[tokio::test]
-async fn who_shows_no_good_key_is_told_why_and_how_to() {
+async fn missing_invalid_or_insufficient_key_is_rejected_with_its_reason() {
     let app = TestApp::start_with(guarded(ApiAuth::All)).await;
     let none = app.get(STORES).await;
     none.is(
@@ -73,7 +73,7 @@ async fn who_shows_no_good_key_is_told_why_and_how_to() {
 }
 
 #[tokio::test]
-async fn another_keys_id_or_secret_does_not_let_in() {
+async fn key_with_the_id_or_secret_of_another_is_rejected_with_401() {
     let app = TestApp::start_with(guarded(ApiAuth::All)).await;
     let one = app.key(&[Scope::Admin], Stores::All).await;
     let other = app.key(&[Scope::CatalogRead], Stores::All).await;
@@ -90,7 +90,7 @@ async fn another_keys_id_or_secret_does_not_let_in() {
 }
 
 #[tokio::test]
-async fn a_revoked_key_is_refused_by_every_server_within_five_seconds() {
+async fn revoked_key_is_rejected_by_every_server_within_five_seconds() {
     let app = TestApp::start_with(guarded(ApiAuth::All)).await;
     let servers = [app.beside_with(guarded(ApiAuth::All)).await, app];
     let new = NewKey {
@@ -128,7 +128,7 @@ async fn a_revoked_key_is_refused_by_every_server_within_five_seconds() {
 }
 
 #[tokio::test]
-async fn an_expired_key_is_refused_and_one_that_will_expire_is_not() {
+async fn expired_key_is_rejected_with_401() {
     let app = TestApp::start_with(guarded(ApiAuth::All)).await;
     let expiring = async |when: &str| {
         let at = sqlx::query_scalar(&*format!("select now() + interval '{when}'").leak());
@@ -148,7 +148,7 @@ async fn an_expired_key_is_refused_and_one_that_will_expire_is_not() {
 }
 
 #[tokio::test]
-async fn after_twenty_failures_an_address_is_told_to_wait_but_a_good_key_is_let_in() {
+async fn address_with_20_failures_gets_429_but_a_valid_key_is_accepted() {
     let app = TestApp::start_with(HttpSettings {
         trusted_proxies: "127.0.0.1".parse().unwrap(),
         ..guarded(ApiAuth::All)
@@ -170,7 +170,7 @@ async fn after_twenty_failures_an_address_is_told_to_wait_but_a_good_key_is_let_
 }
 
 #[tokio::test]
-async fn the_last_use_of_a_key_is_noted_once_a_minute() {
+async fn last_use_of_a_key_is_recorded() {
     let app = TestApp::start_with(guarded(ApiAuth::All)).await;
     let new = NewKey {
         name: "Till 7".to_owned(),
@@ -199,7 +199,7 @@ async fn the_last_use_of_a_key_is_noted_once_a_minute() {
 }
 
 #[tokio::test]
-async fn api_auth_says_who_needs_a_key() {
+async fn api_auth_decides_which_requests_need_a_key() {
     let open = TestApp::start().await;
     let (store, product) = (open.store("Main").await, open.product("Lamp", "10.00").await);
     open.stock(store, product, 10).await;
@@ -251,7 +251,7 @@ async fn api_auth_says_who_needs_a_key() {
 }
 
 #[tokio::test]
-async fn an_idempotency_key_is_its_senders_own() {
+async fn idempotency_key_is_separate_per_api_key() {
     let open = TestApp::start().await;
     let (store, product) = (open.store("Main").await, open.product("Lamp", "10.00").await);
     open.stock(store, product, 10).await;
@@ -274,7 +274,7 @@ async fn an_idempotency_key_is_its_senders_own() {
 }
 
 #[tokio::test]
-async fn a_page_of_another_origin_may_send_a_key_in_either_header() {
+async fn cors_allows_authorization_and_x_api_key() {
     let app = TestApp::start_with(guarded(ApiAuth::All)).await;
     let preflight = app
         .request(Method::OPTIONS, STORES)

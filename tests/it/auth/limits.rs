@@ -42,7 +42,7 @@ async fn unissued(app: &TestApp, count: usize) -> Vec<String> {
 }
 
 #[tokio::test]
-async fn a_key_that_does_not_exist_is_looked_up_once() {
+async fn unknown_key_is_looked_up_once() {
     let app = TestApp::start_with(guarded(ApiAuth::All)).await;
     let keys = unissued(&app, 1).await;
     assert_eq!(get(&app, &keys[0]).await.status, 401);
@@ -54,7 +54,7 @@ async fn a_key_that_does_not_exist_is_looked_up_once() {
 }
 
 #[tokio::test]
-async fn a_new_key_is_good_at_once_though_its_id_was_guessed() {
+async fn new_key_is_accepted_at_once_after_its_id_was_guessed() {
     let app = TestApp::start_with(guarded(ApiAuth::All)).await;
     let servers = [app.beside_with(guarded(ApiAuth::All)).await, app];
     let forged = unissued(&servers[0], 1).await.remove(0);
@@ -75,7 +75,7 @@ async fn a_new_key_is_good_at_once_though_its_id_was_guessed() {
 }
 
 #[tokio::test]
-async fn an_address_that_failed_too_often_has_one_lookup_at_a_time() {
+async fn throttled_address_has_one_key_lookup_at_a_time() {
     let app = TestApp::start_with(guarded(ApiAuth::All)).await;
     for _ in 0..20 {
         assert_eq!(get(&app, "afk_1_nonsense").await.status, 401);
@@ -133,7 +133,7 @@ fn two_writes(auth: ApiAuth) -> HttpSettings {
 }
 
 #[tokio::test]
-async fn writes_are_limited_for_each_key_where_that_is_set() {
+async fn write_limit_applies_per_key() {
     let app = TestApp::start_with(two_writes(ApiAuth::All)).await;
     let scopes = [Scope::CatalogRead, Scope::CatalogWrite];
     let one = app.key(&scopes, Stores::All).await;
@@ -159,7 +159,7 @@ async fn writes_are_limited_for_each_key_where_that_is_set() {
 }
 
 #[tokio::test]
-async fn writes_without_a_key_are_limited_for_each_address() {
+async fn write_limit_without_a_key_applies_per_address() {
     let app = TestApp::start_with(two_writes(ApiAuth::Off)).await;
     let order = json!({ "store_id": 1, "items": [{ "product_id": 1, "quantity": 1 }] });
     let place = async |address: &str| {
@@ -174,7 +174,7 @@ async fn writes_without_a_key_are_limited_for_each_address() {
 }
 
 #[tokio::test]
-async fn writes_are_not_limited_unless_that_is_set() {
+async fn writes_are_unlimited_by_default() {
     let app = TestApp::start().await;
     for number in 0..30 {
         let store = json!({ "name": format!("Store {number}"), "location": "Main Street 1" });
@@ -183,7 +183,7 @@ async fn writes_are_not_limited_unless_that_is_set() {
 }
 
 #[tokio::test]
-async fn a_write_that_changes_nothing_leaves_no_audit_entry() {
+async fn write_that_changes_nothing_leaves_no_audit_entry() {
     let app = TestApp::start().await;
     let category = app.category("Lamps").await;
     let product = app.product_in(category, "Lamp", "1.50").await;
@@ -210,7 +210,7 @@ async fn a_write_that_changes_nothing_leaves_no_audit_entry() {
 }
 
 #[tokio::test]
-async fn searches_are_limited_in_any_minute_where_that_is_set() {
+async fn search_limit_applies_where_configured() {
     let limited = HttpSettings {
         rate_limit_enabled: true,
         rates: RateSettings {

@@ -206,7 +206,7 @@ fn statuses(expected: &[u16], got: StatusCode) -> bool {
 }
 
 #[tokio::test]
-async fn every_operation_lets_in_whoever_has_its_scope_and_its_store_and_nobody_else() {
+async fn every_operation_needs_its_scope_and_its_store() {
     let mut house = House::build().await;
     let ours = || Stores::Only([house.stores[0]].into());
     let (bound, nowhere) = (ours(), Stores::Only([].into()));
@@ -260,7 +260,7 @@ async fn every_operation_lets_in_whoever_has_its_scope_and_its_store_and_nobody_
 }
 
 #[test]
-fn the_table_has_every_operation() {
+fn matrix_has_every_operation() {
     let document = serde_json::to_value(afforo::server::document()).unwrap();
     let paths = document["paths"].as_object().unwrap();
     let known: BTreeSet<(String, String)> = paths
@@ -279,7 +279,7 @@ fn the_table_has_every_operation() {
 }
 
 #[tokio::test]
-async fn lists_and_numbers_show_the_granted_stores_alone() {
+async fn lists_and_counts_include_granted_stores_only() {
     let house = House::build().await;
     let [ours, theirs] = house.stores;
     let key = house.app.key(&[Scope::Admin], Stores::Only([ours].into())).await;
@@ -313,7 +313,7 @@ async fn lists_and_numbers_show_the_granted_stores_alone() {
 }
 
 #[tokio::test]
-async fn a_body_does_not_reach_a_store_that_is_not_granted() {
+async fn body_cannot_name_a_store_that_is_not_granted() {
     let house = House::build().await;
     let [ours, theirs] = house.stores;
     let key = house.app.key(&[Scope::Admin], Stores::Only([ours].into())).await;

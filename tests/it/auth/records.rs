@@ -34,7 +34,7 @@ async fn entries(db: &PgPool, subject: &str) -> Vec<(Option<String>, String, Val
 }
 
 #[tokio::test]
-async fn every_write_is_in_the_audit_log_with_who_and_what_there_was_before_and_after() {
+async fn every_write_is_audited_with_actor_before_and_after() {
     let app = TestApp::start_with(guarded(ApiAuth::All)).await;
     let key = app.key(&[Scope::Admin], Stores::All).await;
     let actor = format!("key:{}", key.split('_').nth(1).unwrap());
@@ -130,7 +130,7 @@ async fn every_write_is_in_the_audit_log_with_who_and_what_there_was_before_and_
 }
 
 #[tokio::test]
-async fn an_order_is_signed_by_who_placed_it_and_by_nobody_while_the_api_is_open() {
+async fn order_is_audited_with_its_actor_and_not_at_all_in_an_open_api() {
     let open = TestApp::start().await;
     let (store, product) = (open.store("Main").await, open.product("Lamp", "10.00").await);
     let stock = open.stock(store, product, 10).await;
@@ -161,7 +161,7 @@ async fn an_order_is_signed_by_who_placed_it_and_by_nobody_while_the_api_is_open
 }
 
 #[tokio::test]
-async fn orders_that_go_together_keep_their_own_signatures() {
+async fn orders_of_one_batch_keep_their_own_actors() {
     let open = TestApp::start().await;
     let (store, product) = (open.store("Main").await, open.product("Lamp", "10.00").await);
     open.stock(store, product, 1000).await;
@@ -191,7 +191,7 @@ async fn orders_that_go_together_keep_their_own_signatures() {
 }
 
 #[tokio::test]
-async fn a_write_that_is_refused_or_fails_leaves_no_entry() {
+async fn rejected_or_failed_write_leaves_no_audit_entry() {
     let app = TestApp::start().await;
     let before: i64 = sqlx::query_scalar("select count(*) from audit_log")
         .fetch_one(&app.pool)
@@ -220,7 +220,7 @@ async fn a_write_that_is_refused_or_fails_leaves_no_entry() {
 }
 
 #[tokio::test]
-async fn the_audit_log_is_only_added_to_and_has_no_secret() {
+async fn audit_log_is_append_only_and_has_no_secret() {
     let app = TestApp::start_with(guarded(ApiAuth::All)).await;
     let key = app.key(&[Scope::Admin], Stores::All).await;
     ask(

@@ -44,7 +44,7 @@ async fn told(command: &mut Command, line: &str) -> Said {
 }
 
 #[tokio::test]
-async fn a_superuser_is_made_without_questions_by_djangos_variables() {
+async fn superuser_is_created_from_django_variables() {
     let app = TestApp::start().await;
     let variables = [
         ("DJANGO_SUPERUSER_USERNAME", "ada"),
@@ -90,7 +90,7 @@ async fn a_superuser_is_made_without_questions_by_djangos_variables() {
 }
 
 #[tokio::test]
-async fn what_is_missing_or_wrong_is_said_and_nobody_is_made() {
+async fn createsuperuser_reports_missing_and_invalid_values() {
     let app = TestApp::start().await;
     let password = ("DJANGO_SUPERUSER_PASSWORD", PASSWORD);
     for (args, variables, said) in [
@@ -147,7 +147,7 @@ async fn what_is_missing_or_wrong_is_said_and_nobody_is_made() {
 }
 
 #[tokio::test]
-async fn a_password_is_changed_by_a_line_and_ends_all_sessions() {
+async fn changepassword_reads_a_line_and_ends_all_sessions() {
     let app = TestApp::start().await;
     let variables = [
         ("DJANGO_SUPERUSER_USERNAME", "ada"),
@@ -200,7 +200,7 @@ async fn a_password_is_changed_by_a_line_and_ends_all_sessions() {
 }
 
 #[tokio::test]
-async fn no_secret_of_a_login_is_logged() {
+async fn login_secrets_are_not_logged() {
     let app = TestApp::start().await;
     account(&app, "ada", Role::Viewer, None).await;
     let mut command = on(&app, &["serve", "127.0.0.1:0"]);

@@ -21,7 +21,7 @@ fn with_secret(app: &TestApp, args: &[&str]) -> Command {
 }
 
 #[tokio::test]
-async fn a_key_of_the_command_line_lets_in_until_it_is_revoked() {
+async fn api_key_of_the_command_line_is_accepted_until_revoked() {
     let app = TestApp::start_with(HttpSettings {
         api_auth: ApiAuthSetting(Some(ApiAuth::All)),
         ..production()
@@ -75,7 +75,7 @@ async fn a_key_of_the_command_line_lets_in_until_it_is_revoked() {
 }
 
 #[tokio::test]
-async fn refusals_are_logged_with_their_reason_and_never_with_a_key() {
+async fn rejected_keys_are_logged_with_a_reason_and_without_the_key() {
     let app = TestApp::start().await;
     let mut command = with_secret(&app, &["serve", "127.0.0.1:0"]);
     on(&mut command, &app.database_url, app.redis.url());
@@ -104,7 +104,7 @@ async fn refusals_are_logged_with_their_reason_and_never_with_a_key() {
 }
 
 #[tokio::test]
-async fn a_key_that_would_be_good_for_nothing_is_not_made() {
+async fn invalid_api_key_options_are_rejected() {
     let app = TestApp::start().await;
     let create = |more: &[&'static str]| {
         let args: Vec<&str> = ["apikey", "create"].iter().chain(more).copied().collect();
@@ -150,7 +150,7 @@ async fn a_key_that_would_be_good_for_nothing_is_not_made() {
 }
 
 #[tokio::test]
-async fn a_name_that_controls_a_terminal_is_never_printed_raw() {
+async fn control_characters_in_key_names_are_escaped() {
     let app = TestApp::start().await;
     let new = NewKey {
         name: "Till \u{1b}[2J\n7".to_owned(),

@@ -13,7 +13,7 @@ async fn said_of(app: &TestApp) -> Said {
 }
 
 #[tokio::test]
-async fn books_that_agree_pass() {
+async fn check_passes_for_consistent_data() {
     let app = TestApp::start().await;
     let (store, lamp) = (app.store("Main").await, app.product("Lamp", "9.99").await);
     app.stock(store, lamp, 12).await;
@@ -218,7 +218,7 @@ async fn every_rule_reports_the_record_that_breaks_it() {
 }
 
 #[tokio::test]
-async fn what_is_broken_is_counted_with_examples_and_an_exit_code() {
+async fn broken_rule_is_counted_with_an_example_and_exit_code_1() {
     let app = shop().await;
     app.pool
         .execute("insert into outbox (order_ids) select array[n] from generate_series(11, 15) n")
@@ -232,7 +232,7 @@ async fn what_is_broken_is_counted_with_examples_and_an_exit_code() {
 }
 
 #[tokio::test]
-async fn a_schema_that_is_not_up_to_date_is_not_checked() {
+async fn check_without_a_schema_asks_for_migrate() {
     let database = crate::support::servers::empty_database().await;
     let said = run(afforo(&["check"]).env("DATABASE_URL", database.url())).await;
     assert_eq!(said.code, Some(1));

@@ -46,7 +46,7 @@ async fn tables(db: &PgPool) -> BTreeMap<String, i64> {
 }
 
 #[tokio::test]
-async fn clear_empties_every_table_but_those_that_are_kept_for_a_reason() {
+async fn clear_empties_every_table_except_the_kept_ones() {
     let app = TestApp::start().await;
     let (store, lamp) = (app.store("Main").await, app.product("Lamp", "9.99").await);
     app.stock(store, lamp, 12).await;
@@ -88,7 +88,7 @@ async fn clear_empties_every_table_but_those_that_are_kept_for_a_reason() {
 }
 
 #[tokio::test]
-async fn what_names_a_cleared_record_never_names_a_new_one() {
+async fn ids_of_cleared_records_are_never_used_again() {
     let app = TestApp::start().await;
     let seed = async || {
         let args = "seed --clear --yes --products 4 --stores 2 --categories 2 --inventory 8 --random-seed 5";

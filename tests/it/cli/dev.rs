@@ -103,7 +103,7 @@ async fn all_end(servers: &[Pid]) {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn it_needs_nothing_and_leaves_nothing() {
+async fn dev_ephemeral_needs_nothing_and_leaves_nothing() {
     let clone = folder();
     fs::write(clone.path().join("Cargo.toml"), "").unwrap();
     let inner = clone.path().join("docs");
@@ -137,7 +137,7 @@ async fn it_needs_nothing_and_leaves_nothing() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn kill_9_leaves_nothing_either() {
+async fn dev_ephemeral_leaves_no_processes_after_kill_9() {
     let folder = folder();
     let mut dev = Dev::start(folder.path(), &["--ephemeral"]).await;
     let servers = dev.servers();
@@ -148,7 +148,7 @@ async fn kill_9_leaves_nothing_either() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_it_keeps_is_there_the_next_time() {
+async fn dev_keeps_its_data_between_runs() {
     let clone = folder();
     fs::write(clone.path().join("Cargo.toml"), "").unwrap();
     let inner = clone.path().join("src");
@@ -196,7 +196,7 @@ async fn what_it_keeps_is_there_the_next_time() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_port_that_is_taken_is_said_before_anything_is_started() {
+async fn dev_on_a_taken_port_fails_before_anything_is_started() {
     let folder = folder();
     let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let address = taken.local_addr().unwrap().to_string();

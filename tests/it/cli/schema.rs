@@ -23,7 +23,7 @@ async fn migrate(url: &str, args: &[&str]) -> Said {
 }
 
 #[tokio::test]
-async fn an_empty_database_gets_its_tables_and_the_second_time_nothing() {
+async fn migrate_creates_the_schema_once() {
     let database = servers::empty_database().await;
     let url = database.url();
     let missing = migrate(&url, &["--check"]).await;
@@ -60,7 +60,7 @@ async fn an_empty_database_gets_its_tables_and_the_second_time_nothing() {
 }
 
 #[tokio::test]
-async fn two_migrations_at_once_both_end_well() {
+async fn two_concurrent_migrations_both_succeed() {
     for _ in 0..3 {
         let database = servers::empty_database().await;
         let url = database.url();
@@ -71,7 +71,7 @@ async fn two_migrations_at_once_both_end_well() {
 }
 
 #[tokio::test]
-async fn of_three_servers_that_start_at_once_one_says_that_it_migrated() {
+async fn one_of_three_concurrent_server_starts_reports_the_migration() {
     let database = servers::empty_database().await;
     let mut lines = String::new();
     for round in 0..2 {
@@ -100,7 +100,7 @@ async fn of_three_servers_that_start_at_once_one_says_that_it_migrated() {
 }
 
 #[tokio::test]
-async fn a_migration_that_waits_for_a_lock_does_not_hold_up_writes() {
+async fn migration_waiting_for_a_lock_does_not_block_writes() {
     let database = servers::empty_database().await;
     let (mut reader, mut writer) = (
         PgConnection::connect(&database.url()).await.unwrap(),
@@ -152,7 +152,7 @@ async fn migrations_run_through_a_transaction_pooler() {
 }
 
 #[tokio::test]
-async fn a_migration_that_was_changed_is_refused() {
+async fn modified_migration_is_rejected() {
     let app = TestApp::start().await;
     sqlx::query("update _sqlx_migrations set checksum = '' where version = 1")
         .execute(&app.pool)
@@ -186,14 +186,14 @@ async fn migrating_a_filled_database_again_changes_nothing() {
 }
 
 #[tokio::test]
-async fn a_database_that_cannot_be_reached_is_a_failure_that_says_so() {
+async fn migrate_fails_for_an_unknown_database() {
     let said = migrate(&servers::postgres().url("no_such_database"), &[]).await;
     assert_eq!(said.code, Some(1));
     assert!(said.err.contains("no_such_database"), "{}", said.err);
 }
 
 #[tokio::test]
-async fn a_database_that_is_about_to_come_is_waited_for() {
+async fn wait_for_waits_until_the_database_exists() {
     let url = servers::postgres().url("late");
     let mut command = afforo(&["migrate", "--wait-for", "60"]);
     let mut migrating = Running::start(command.env("DATABASE_URL", &url));
@@ -208,7 +208,7 @@ async fn a_database_that_is_about_to_come_is_waited_for() {
 }
 
 #[tokio::test]
-async fn a_database_that_does_not_come_is_a_failure_that_says_so() {
+async fn wait_for_fails_after_its_time() {
     let url = servers::postgres().url("never");
     for command in [&["migrate"][..], &["serve", "127.0.0.1:0"], &["worker"]] {
         let mut line = command.to_vec();
@@ -225,7 +225,7 @@ async fn a_database_that_does_not_come_is_a_failure_that_says_so() {
 }
 
 #[tokio::test]
-async fn a_newer_schema_is_left_as_it_is_and_served() {
+async fn newer_schema_is_left_unchanged_and_served() {
     let app = TestApp::start().await;
     add_newer(&app.pool).await;
     let check = migrate(&app.database_url, &["--check"]).await;
@@ -260,7 +260,7 @@ async fn a_newer_schema_is_left_as_it_is_and_served() {
 }
 
 #[tokio::test]
-async fn a_schema_with_a_gap_is_not_filled_by_the_older_release() {
+async fn older_release_does_not_fill_a_gap_in_a_newer_schema() {
     let app = TestApp::start().await;
     add_newer(&app.pool).await;
     let last = "delete from _sqlx_migrations where version = (select max(version) from _sqlx_migrations where version < 9999)
@@ -284,7 +284,7 @@ async fn a_schema_with_a_gap_is_not_filled_by_the_older_release() {
 }
 
 #[tokio::test]
-async fn a_server_says_that_its_schema_lacks_something() {
+async fn server_warns_of_missing_migrations() {
     let database = servers::empty_database().await;
     let mut command = afforo(&["serve", "127.0.0.1:0"]);
     let mut server = Running::start(command.env("DATABASE_URL", database.url()));

@@ -11,7 +11,7 @@ async fn seed(url: &str, args: &str) -> Said {
 }
 
 #[tokio::test]
-async fn the_demo_data_have_the_amounts_and_proportions_of_the_original() {
+async fn demo_data_have_the_amounts_and_proportions_of_the_original() {
     let app = TestApp::start().await;
     let said = seed(&app.database_url, "--stores 100 --random-seed 7").await;
     assert_eq!(said.code, Some(0), "{}", said.err);
@@ -73,7 +73,7 @@ async fn the_demo_data_have_the_amounts_and_proportions_of_the_original() {
 }
 
 #[tokio::test]
-async fn the_same_random_seed_makes_the_same_data() {
+async fn same_random_seed_makes_the_same_data() {
     let (one, other, third) = (
         TestApp::start().await,
         TestApp::start().await,
@@ -89,7 +89,7 @@ async fn the_same_random_seed_makes_the_same_data() {
 }
 
 #[tokio::test]
-async fn without_clear_it_adds_to_what_is_there() {
+async fn seed_without_clear_adds_to_existing_data() {
     let app = TestApp::start().await;
     for (expected, said) in [
         (3, ""),
@@ -117,7 +117,7 @@ async fn without_clear_it_adds_to_what_is_there() {
 }
 
 #[tokio::test]
-async fn a_database_without_tables_is_to_be_migrated_first() {
+async fn seed_without_tables_asks_for_migrate() {
     let database = servers::empty_database().await;
     let said = seed(&database.url(), "").await;
     assert_eq!(said.code, Some(1));
@@ -127,7 +127,7 @@ async fn a_database_without_tables_is_to_be_migrated_first() {
 }
 
 #[tokio::test]
-async fn orders_are_as_if_customers_had_placed_them_in_the_past_thirty_days() {
+async fn demo_orders_are_spread_over_the_past_thirty_days() {
     let app = TestApp::start().await;
     let begun: String = number(&app, "select now()::text").await;
     // Orders of the past make a report of the past wrong: it has to be written anew.
@@ -218,7 +218,7 @@ async fn orders_are_as_if_customers_had_placed_them_in_the_past_thirty_days() {
 }
 
 #[tokio::test]
-async fn the_same_random_seed_makes_the_same_orders_in_each_store() {
+async fn same_random_seed_makes_the_same_orders_in_each_store() {
     let (one, other) = (TestApp::start().await, TestApp::start().await);
     let mut made = Vec::new();
     for app in [&one, &other] {
@@ -240,7 +240,7 @@ async fn the_same_random_seed_makes_the_same_orders_in_each_store() {
 }
 
 #[tokio::test]
-async fn what_is_sold_out_is_ordered_in_vain() {
+async fn demo_orders_of_sold_out_stock_are_rejected() {
     let app = TestApp::start().await;
     let args = "--products 3 --stores 1 --inventory 3 --orders 2000 --random-seed 2";
     let said = seed(&app.database_url, args).await;
@@ -256,7 +256,7 @@ async fn what_is_sold_out_is_ordered_in_vain() {
 }
 
 #[tokio::test]
-async fn a_worker_beside_it_finds_nothing_to_confirm() {
+async fn demo_orders_leave_nothing_for_a_worker_to_confirm() {
     let app = TestApp::start().await;
     let mut worker = afforo(&["worker"]);
     on(&mut worker, &app.database_url, app.redis.url());
@@ -281,7 +281,7 @@ async fn a_worker_beside_it_finds_nothing_to_confirm() {
 }
 
 #[tokio::test]
-async fn indexes_that_were_set_aside_are_there_again() {
+async fn seed_restores_the_indexes_it_drops() {
     const INDEXES: &str = "select string_agg(indexdef, ';' order by indexname) from pg_indexes
         where tablename in ('product', 'inventory')";
     // An index that was made anew is another.
@@ -308,7 +308,7 @@ async fn indexes_that_were_set_aside_are_there_again() {
 }
 
 #[tokio::test]
-async fn what_cannot_be_made_is_said() {
+async fn impossible_amounts_are_rejected() {
     let app = TestApp::start().await;
     let args = "--products 10 --stores 2 --inventory 21";
     let said = seed(&app.database_url, args).await;

@@ -19,7 +19,7 @@ fn serve(app: &TestApp, args: &[&str]) -> Running {
 }
 
 #[tokio::test]
-async fn it_stops_on_a_signal_and_says_nothing_bad() {
+async fn server_stops_on_a_signal_without_warnings() {
     let app = TestApp::start().await;
     for signal in [Signal::TERM, Signal::INT] {
         let mut server = serve(&app, &["--with-worker", "--api-auth", "all"]);
@@ -36,7 +36,7 @@ async fn it_stops_on_a_signal_and_says_nothing_bad() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_request_under_way_is_finished_before_it_stops() {
+async fn running_request_finishes_before_the_server_stops() {
     let app = TestApp::start().await;
     let (store, product) = (app.store("Main Store").await, app.product("Lamp", "1.50").await);
     let stock = app.stock(store, product, 10).await;
@@ -74,7 +74,7 @@ async fn a_request_under_way_is_finished_before_it_stops() {
 }
 
 #[tokio::test]
-async fn it_can_go_on_for_a_while_before_it_stops_and_a_second_signal_ends_it() {
+async fn shutdown_delay_keeps_serving_and_a_second_signal_ends_it() {
     let app = TestApp::start().await;
     let mut server = serve(&app, &["--shutdown-delay", "600"]);
     let address = server.address().await;
@@ -96,7 +96,7 @@ async fn it_can_go_on_for_a_while_before_it_stops_and_a_second_signal_ends_it() 
 }
 
 #[tokio::test]
-async fn without_files_to_open_it_goes_on_and_takes_connections_again_with_them() {
+async fn server_without_file_descriptors_accepts_again_once_it_has_some() {
     let app = TestApp::start().await;
     let mut server = serve(&app, &[]);
     let address = server.address().await;
@@ -124,7 +124,7 @@ async fn without_files_to_open_it_goes_on_and_takes_connections_again_with_them(
 }
 
 #[tokio::test]
-async fn a_limit_of_open_files_that_is_too_low_is_said_and_kept_to() {
+async fn low_limit_of_open_files_lowers_the_connection_limit() {
     let app = TestApp::start().await;
     let mut command = tokio::process::Command::new("sh");
     command.args(["-c", "ulimit -n 300 && exec \"$@\"", "sh"]);
@@ -152,7 +152,7 @@ async fn a_limit_of_open_files_that_is_too_low_is_said_and_kept_to() {
 }
 
 #[tokio::test]
-async fn it_migrates_first_when_it_is_told_to() {
+async fn serve_migrate_migrates_first() {
     let database = servers::empty_database().await;
     let mut command = afforo(&["serve", "127.0.0.1:0", "--migrate"]);
     let mut server = Running::start(command.env("DATABASE_URL", database.url()));
@@ -167,7 +167,7 @@ async fn it_migrates_first_when_it_is_told_to() {
 }
 
 #[tokio::test]
-async fn a_port_that_is_taken_is_said_so() {
+async fn serve_on_a_taken_port_fails() {
     let app = TestApp::start().await;
     let taken = app.address.to_string();
     let mut command = afforo(&["runserver", &taken]);

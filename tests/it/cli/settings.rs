@@ -12,7 +12,7 @@ use crate::support::{
 const SECRET_KEY: &str = "0123456789abcdef0123456789abcdef";
 
 #[tokio::test]
-async fn without_a_database_it_is_said_what_to_do() {
+async fn missing_database_url_is_an_error_with_advice() {
     for command in ["serve", "worker", "migrate", "seed"] {
         for blank in [false, true] {
             let mut command = afforo(&[command]);
@@ -32,7 +32,7 @@ async fn without_a_database_it_is_said_what_to_do() {
 }
 
 #[tokio::test]
-async fn production_does_not_start_without_a_secret_of_its_own() {
+async fn production_without_its_own_secret_key_does_not_start() {
     for command in ["serve", "worker", "dev"] {
         let said = run(afforo(&[command]).env("DEBUG", "False")).await;
         assert_eq!(said.code, Some(1));
@@ -54,7 +54,7 @@ async fn production_does_not_start_without_a_secret_of_its_own() {
 }
 
 #[tokio::test]
-async fn a_secret_that_can_be_guessed_is_refused_for_a_new_installation() {
+async fn short_secret_key_is_rejected_for_a_new_installation() {
     let database = servers::database().await;
     for command in [
         &["serve", "127.0.0.1:0"][..],
@@ -82,7 +82,7 @@ async fn a_secret_that_can_be_guessed_is_refused_for_a_new_installation() {
 }
 
 #[tokio::test]
-async fn a_short_secret_that_is_in_use_is_warned_of_at_every_start() {
+async fn short_secret_key_in_use_is_warned_of_at_every_start() {
     let app = TestApp::start().await;
     app.store("Main Store").await;
     for (command, ready) in [
@@ -99,7 +99,7 @@ async fn a_short_secret_that_is_in_use_is_warned_of_at_every_start() {
 }
 
 #[tokio::test]
-async fn development_mode_is_refused_where_others_can_reach_it() {
+async fn debug_on_a_public_address_is_rejected_without_api_auth() {
     for command in ["serve", "dev"] {
         for address in ["0.0.0.0:0", "[::]:0", "192.0.2.7:8000"] {
             let said = run(&mut afforo(&[command, address])).await;
@@ -150,7 +150,7 @@ async fn open_api_is_logged_at_every_start() {
 }
 
 #[tokio::test]
-async fn the_image_by_itself_is_for_production_and_asks_for_a_secret() {
+async fn image_defaults_to_production_and_requires_a_secret_key() {
     let dockerfile = fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/Dockerfile")).unwrap();
     let stage = dockerfile.rsplit("\nFROM ").next().unwrap();
     let command = stage.lines().find_map(|line| line.strip_prefix("CMD ")).unwrap();
@@ -180,7 +180,7 @@ async fn the_image_by_itself_is_for_production_and_asks_for_a_secret() {
 }
 
 #[tokio::test]
-async fn a_bad_value_is_refused_by_the_name_of_its_setting() {
+async fn invalid_value_is_rejected_naming_its_setting() {
     let bad = [
         ("DEBUG", "maybe", "--debug"),
         ("PORT", "99999", "--port"),
@@ -231,7 +231,7 @@ async fn a_bad_value_is_refused_by_the_name_of_its_setting() {
 }
 
 #[tokio::test]
-async fn a_flag_counts_before_the_environment_and_that_before_the_file() {
+async fn flag_overrides_environment_which_overrides_env_file() {
     let (folder, database) = (folder(), servers::database().await);
     let (by_file, by_environment, by_flag) = (free_port(), free_port(), free_port());
     let file = format!(
@@ -272,7 +272,7 @@ async fn a_flag_counts_before_the_environment_and_that_before_the_file() {
 }
 
 #[tokio::test]
-async fn a_file_that_cannot_be_read_is_not_passed_over_in_silence() {
+async fn malformed_env_file_is_an_error() {
     let folder = folder();
     fs::write(folder.path().join(".env"), "DEBUG=True\nthis is no setting\n").unwrap();
     let said = run(&mut afforo_in(folder.path(), &["openapi"])).await;

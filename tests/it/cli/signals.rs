@@ -7,7 +7,7 @@ use super::{Running, Signal, afforo, schema};
 use crate::support::servers;
 
 #[tokio::test]
-async fn a_signal_ends_a_program_that_waits_for_its_database() {
+async fn signal_ends_a_process_waiting_for_the_database() {
     let url = servers::postgres().url("never");
     for (command, signal, code) in [
         (&["serve", "127.0.0.1:0", "--migrate"][..], Signal::TERM, 143),
@@ -24,7 +24,7 @@ async fn a_signal_ends_a_program_that_waits_for_its_database() {
 }
 
 #[tokio::test]
-async fn a_signal_ends_a_migration_and_nothing_of_it_stays() {
+async fn signal_ends_a_waiting_migration_and_leaves_none_of_it() {
     let database = servers::empty_database().await;
     let mut reader = PgConnection::connect(&database.url()).await.unwrap();
     schema::migrate_to(&mut reader, 2).await;

@@ -35,7 +35,7 @@ fn new<'a>(username: &'a str, role: &'a str) -> Vec<(&'a str, &'a str)> {
 }
 
 #[tokio::test]
-async fn only_superusers_look_after_accounts_and_keys() {
+async fn only_superusers_manage_accounts_and_keys() {
     let app = TestApp::start().await;
     for role in [Role::Staff, Role::Viewer] {
         let mut browser = browser(&app, role).await;
@@ -65,7 +65,7 @@ async fn only_superusers_look_after_accounts_and_keys() {
 }
 
 #[tokio::test]
-async fn an_account_is_made_and_its_owner_logs_in() {
+async fn created_account_can_log_in() {
     let app = TestApp::start().await;
     let (here, there) = (app.store("Here").await, app.store("There").await);
     let mut root = browser(&app, Role::Superuser).await;
@@ -94,7 +94,7 @@ async fn an_account_is_made_and_its_owner_logs_in() {
 }
 
 #[tokio::test]
-async fn what_is_wrong_with_an_account_is_said_at_its_field_and_what_was_typed_stays() {
+async fn invalid_account_form_shows_errors_and_keeps_values() {
     let app = TestApp::start().await;
     let store = app.store("Here").await.to_string();
     let mut root = browser(&app, Role::Superuser).await;
@@ -142,7 +142,7 @@ async fn what_is_wrong_with_an_account_is_said_at_its_field_and_what_was_typed_s
 }
 
 #[tokio::test]
-async fn a_change_is_written_down_and_a_new_password_ends_sessions() {
+async fn account_change_is_audited_and_a_new_password_ends_sessions() {
     let app = TestApp::start().await;
     let mut root = browser(&app, Role::Superuser).await;
     let ada = account(&app, "ada", Role::Viewer, None).await;
@@ -191,7 +191,7 @@ async fn a_change_is_written_down_and_a_new_password_ends_sessions() {
 }
 
 #[tokio::test]
-async fn an_account_that_is_deleted_is_gone_with_its_sessions_and_stays_in_the_log() {
+async fn deleted_account_loses_its_sessions_and_stays_in_the_audit_log() {
     let app = TestApp::start().await;
     let mut root = browser(&app, Role::Superuser).await;
     let ada = account(&app, "ada", Role::Viewer, None).await;
@@ -211,7 +211,7 @@ async fn an_account_that_is_deleted_is_gone_with_its_sessions_and_stays_in_the_l
 }
 
 #[tokio::test]
-async fn nobody_loses_their_own_access_by_accident() {
+async fn superuser_must_confirm_losing_their_own_access() {
     let app = TestApp::start().await;
     let mut root = browser(&app, Role::Superuser).await;
     account(&app, "other", Role::Superuser, None).await;
@@ -236,7 +236,7 @@ async fn nobody_loses_their_own_access_by_accident() {
 }
 
 #[tokio::test]
-async fn the_last_active_superuser_stays_one() {
+async fn last_active_superuser_cannot_be_demoted_or_deleted() {
     let app = TestApp::start().await;
     let mut root = browser(&app, Role::Superuser).await;
     account(&app, "sleeping", Role::Superuser, None).await;
@@ -262,7 +262,7 @@ async fn the_last_active_superuser_stays_one() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn of_two_superusers_who_take_it_from_each_other_one_stays() {
+async fn two_superusers_demoting_each_other_leave_one() {
     let app = TestApp::start().await;
     account(&app, "one", Role::Superuser, None).await;
     account(&app, "two", Role::Superuser, None).await;
@@ -294,7 +294,7 @@ async fn of_two_superusers_who_take_it_from_each_other_one_stays() {
 }
 
 #[tokio::test]
-async fn accounts_are_listed_by_pages_and_sorted() {
+async fn accounts_are_paginated_and_sorted() {
     let app = TestApp::start().await;
     let mut root = browser(&app, Role::Superuser).await;
     execute(
@@ -324,7 +324,7 @@ async fn accounts_are_listed_by_pages_and_sorted() {
 }
 
 #[tokio::test]
-async fn ones_own_password_is_changed_only_by_who_knows_it() {
+async fn own_password_cannot_be_changed_on_the_accounts_page() {
     let app = TestApp::start().await;
     let mut chief = browser(&app, Role::Superuser).await;
     let mut fields = fields("superuser", "superuser");
@@ -342,7 +342,7 @@ async fn ones_own_password_is_changed_only_by_who_knows_it() {
 }
 
 #[tokio::test]
-async fn accounts_are_found_and_show_what_was_done_to_them() {
+async fn accounts_are_found_and_show_their_audit_entries() {
     let app = TestApp::start().await;
     let mut root = browser(&app, Role::Superuser).await;
     for (name, role) in [("ada", "staff"), ("bob_b", "viewer"), ("bobob", "staff")] {
@@ -382,7 +382,7 @@ async fn accounts_are_found_and_show_what_was_done_to_them() {
 }
 
 #[tokio::test]
-async fn stores_of_the_same_name_are_told_apart_where_one_is_chosen() {
+async fn stores_of_the_same_name_are_distinguished_in_choices() {
     let app = TestApp::start().await;
     for name in ["Amsterdam", "Amsterdam", "Delft"] {
         app.store(name).await;

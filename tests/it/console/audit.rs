@@ -6,7 +6,7 @@ use super::{Desk, logged, text_of};
 use crate::support::app::TestApp;
 
 #[tokio::test]
-async fn entries_are_filtered_and_paged_from_the_newest() {
+async fn entries_are_filtered_and_listed_newest_first() {
     let app = TestApp::start().await;
     let desk = Desk::of(&app, "viewer", None).await;
     assert!(
@@ -61,7 +61,7 @@ async fn entries_are_filtered_and_paged_from_the_newest() {
 }
 
 #[tokio::test]
-async fn an_actor_is_found_by_name() {
+async fn entries_are_found_by_actor_name() {
     let app = TestApp::start().await;
     let desk = Desk::of(&app, "superuser", None).await;
     let (id, name): (i64, String) = sqlx::query_as("select id, username from account")
@@ -82,7 +82,7 @@ async fn an_actor_is_found_by_name() {
 }
 
 #[tokio::test]
-async fn a_change_stands_side_by_side() {
+async fn change_shows_values_before_and_after() {
     let app = TestApp::start().await;
     let desk = Desk::of(&app, "staff", None).await;
     let before = json!({ "id": 1, "title": "<i>Pen</i>", "is_active": true });
@@ -114,7 +114,7 @@ async fn a_change_stands_side_by_side() {
 }
 
 #[tokio::test]
-async fn accounts_keys_and_logins_are_for_superusers_and_nothing_is_for_who_is_bound_to_stores() {
+async fn account_entries_need_a_superuser_and_bound_accounts_get_403() {
     let app = TestApp::start().await;
     let store = app.store("North").await;
     let mut hidden = Vec::new();
@@ -146,7 +146,7 @@ async fn accounts_keys_and_logins_are_for_superusers_and_nothing_is_for_who_is_b
 }
 
 #[tokio::test]
-async fn a_day_is_found_among_the_ids() {
+async fn entries_of_one_day_are_found() {
     let app = TestApp::start().await;
     let desk = Desk::of(&app, "staff", None).await;
     sqlx::raw_sql(

@@ -4,7 +4,7 @@ use super::{Desk, led, text_of};
 use crate::support::app::TestApp;
 
 #[tokio::test]
-async fn what_was_checked_is_asked_about_and_done_and_what_is_refused_is_named() {
+async fn bulk_action_asks_first_and_names_refused_records() {
     let app = TestApp::start().await;
     let category = app.category("Lamps").await;
     let [red, blue, sold] =
@@ -59,7 +59,7 @@ async fn what_was_checked_is_asked_about_and_done_and_what_is_refused_is_named()
 }
 
 #[tokio::test]
-async fn nothing_checked_is_nothing_done_and_nonsense_is_not_there() {
+async fn bulk_action_without_selection_does_nothing_and_unknown_gets_404() {
     let app = TestApp::start().await;
     let desk = Desk::of(&app, "staff", None).await;
     let asked = desk.html("/admin/selected/?of=stores&do=delete").await;
@@ -83,7 +83,7 @@ async fn nothing_checked_is_nothing_done_and_nonsense_is_not_there() {
 }
 
 #[tokio::test]
-async fn stock_of_another_store_is_not_touched_by_who_is_bound() {
+async fn account_bound_to_a_store_cannot_bulk_delete_stock_of_others() {
     let app = TestApp::start().await;
     let product = app.product("Lamp", "1.00").await;
     let (ours, theirs) = (app.store("Ours").await, app.store("Theirs").await);
@@ -127,7 +127,7 @@ async fn stock_of_another_store_is_not_touched_by_who_is_bound() {
 }
 
 #[tokio::test]
-async fn stock_is_made_one_after_another_and_leads_back_to_its_list() {
+async fn stock_form_offers_another_and_leads_back_to_its_list() {
     let app = TestApp::start().await;
     let product = app.product("Lamp", "1.00").await.to_string();
     let store = app.store("Main").await.to_string();

@@ -6,7 +6,7 @@ use super::{Desk, led, text_of};
 use crate::support::app::TestApp;
 
 #[tokio::test]
-async fn a_category_is_made_and_renamed_and_deleted() {
+async fn category_is_created_renamed_and_deleted() {
     let app = TestApp::start().await;
     let desk = Desk::of(&app, "staff", None).await;
     let empty = desk.html("/admin/categories/").await;
@@ -53,7 +53,7 @@ async fn a_category_is_made_and_renamed_and_deleted() {
 }
 
 #[tokio::test]
-async fn a_form_that_is_refused_keeps_what_was_typed_and_says_why() {
+async fn rejected_form_keeps_its_values_and_shows_the_error() {
     let app = TestApp::start().await;
     let desk = Desk::of(&app, "superuser", None).await;
     app.category("Taken").await;
@@ -74,7 +74,7 @@ async fn a_form_that_is_refused_keeps_what_was_typed_and_says_why() {
 }
 
 #[tokio::test]
-async fn a_deletion_says_what_goes_with_it_or_why_it_cannot_be() {
+async fn delete_page_lists_dependent_records_or_the_reason_for_refusal() {
     let app = TestApp::start().await;
     let desk = Desk::of(&app, "staff", None).await;
     let (category, store) = (app.category("Tools").await, app.store("North").await);
@@ -102,7 +102,7 @@ async fn a_deletion_says_what_goes_with_it_or_why_it_cannot_be() {
 }
 
 #[tokio::test]
-async fn categories_are_sorted_by_what_they_have() {
+async fn categories_are_sorted_by_product_count() {
     let app = TestApp::start().await;
     let desk = Desk::of(&app, "viewer", None).await;
     let many = app.category("B").await;
@@ -130,7 +130,7 @@ async fn categories_are_sorted_by_what_they_have() {
 }
 
 #[tokio::test]
-async fn only_who_may_write_everywhere_is_offered_to_and_can() {
+async fn viewers_and_bound_staff_cannot_change_categories() {
     let app = TestApp::start().await;
     let (category, store) = (app.category("Tools").await, app.store("North").await);
     let page = format!("/admin/categories/{category}/");

@@ -77,7 +77,7 @@ const LISTS: [(&str, &str, &[&str], &[&str]); 10] = [
 ];
 
 #[tokio::test]
-async fn an_unreadable_filter_is_reported_and_lists_nothing() {
+async fn invalid_filter_is_reported_and_lists_nothing() {
     let app = app().await;
     app.key(&[], Stores::All).await;
     let desk = Desk::of(&app, "superuser", None).await;
@@ -115,7 +115,7 @@ async fn an_unreadable_filter_is_reported_and_lists_nothing() {
 }
 
 #[tokio::test]
-async fn what_was_typed_into_a_filter_is_kept_and_is_text() {
+async fn invalid_filter_value_is_kept_and_escaped() {
     let app = app().await;
     let desk = Desk::of(&app, "viewer", None).await;
     let page = desk
@@ -138,7 +138,7 @@ async fn what_was_typed_into_a_filter_is_kept_and_is_text() {
 }
 
 #[tokio::test]
-async fn files_and_streams_refuse_a_filter_that_cannot_be_read() {
+async fn export_and_stream_reject_an_invalid_filter_with_400() {
     let app = app().await;
     let desk = Desk::of(&app, "viewer", None).await;
     for (path, name) in [
@@ -160,7 +160,7 @@ async fn files_and_streams_refuse_a_filter_that_cannot_be_read() {
 }
 
 #[tokio::test]
-async fn an_id_that_is_none_is_not_left_out_of_what_is_done() {
+async fn bulk_action_or_order_with_an_invalid_id_is_rejected_with_400() {
     let app = app().await;
     let desk = Desk::of(&app, "superuser", None).await;
     let other = app.product("Chair", "1.00").await.to_string();
@@ -192,7 +192,7 @@ async fn an_id_that_is_none_is_not_left_out_of_what_is_done() {
 }
 
 #[tokio::test]
-async fn a_number_finds_the_order_and_the_orders_of_stores_named_so() {
+async fn number_finds_the_order_and_orders_of_stores_named_so() {
     let app = TestApp::start().await;
     let shop = shop(&app).await;
     execute(&app, "alter table orders alter id restart with 1001").await;

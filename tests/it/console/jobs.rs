@@ -40,7 +40,7 @@ async fn dead_job(app: &TestApp, queues: &Queues) {
 }
 
 #[tokio::test]
-async fn an_empty_page_says_that_nothing_was_given_up() {
+async fn page_without_dead_letters_says_so() {
     let app = TestApp::start().await;
     let desk = Desk::of(&app, "superuser", None).await;
     let html = desk.html("/admin/jobs/").await;
@@ -61,7 +61,7 @@ async fn an_empty_page_says_that_nothing_was_given_up() {
 }
 
 #[tokio::test]
-async fn what_was_given_up_is_tried_again_one_by_one_and_all_at_once() {
+async fn dead_letters_are_retried_one_by_one_and_all_at_once() {
     let app = TestApp::start().await;
     let desk = Desk::of(&app, "staff", None).await;
     let (outbox, delivery) = give_up(&app, 7).await;
@@ -119,7 +119,7 @@ async fn what_was_given_up_is_tried_again_one_by_one_and_all_at_once() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_dead_job_is_listed_and_tried_again_and_dropped() {
+async fn dead_job_is_listed_retried_and_dropped() {
     let app = TestApp::start().await;
     let queues = Queues::new(&app.redis).unwrap();
     let desk = Desk::of(&app, "superuser", None).await;
@@ -161,7 +161,7 @@ async fn a_dead_job_is_listed_and_tried_again_and_dropped() {
 }
 
 #[tokio::test]
-async fn what_is_owed_cannot_be_dropped() {
+async fn dead_outbox_row_cannot_be_dropped() {
     let app = TestApp::start().await;
     let desk = Desk::of(&app, "superuser", None).await;
     let (outbox, delivery) = give_up(&app, 7).await;
@@ -183,7 +183,7 @@ async fn what_is_owed_cannot_be_dropped() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_run_that_is_asked_for_is_one_job_and_a_worker_does_it() {
+async fn run_started_by_hand_is_one_job_and_a_worker_runs_it() {
     let app = TestApp::start().await;
     let queues = Queues::new(&app.redis).unwrap();
     let desk = Desk::of(&app, "superuser", None).await;
@@ -235,7 +235,7 @@ async fn a_run_that_is_asked_for_is_one_job_and_a_worker_does_it() {
 }
 
 #[tokio::test]
-async fn who_is_bound_to_stores_sees_only_letters_of_their_orders() {
+async fn account_bound_to_stores_sees_dead_letters_of_its_orders_only() {
     let app = TestApp::start().await;
     let (north, south) = (app.store("North").await, app.store("South").await);
     let saw = app.product("Saw", "5.00").await;
@@ -280,7 +280,7 @@ async fn who_is_bound_to_stores_sees_only_letters_of_their_orders() {
 }
 
 #[tokio::test]
-async fn only_who_may_acts_on_jobs() {
+async fn job_actions_need_the_right_role() {
     let app = TestApp::start().await;
     let (outbox, _) = give_up(&app, 7).await;
     let viewer = Desk::of(&app, "viewer", None).await;
@@ -308,7 +308,7 @@ async fn only_who_may_acts_on_jobs() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn the_page_comes_while_redis_is_silent_and_shows_what_the_database_has() {
+async fn page_without_redis_shows_the_dead_letters_of_the_database() {
     let redis = RedisServer::start();
     let app = TestApp::start_with_redis(&redis.url(0), production(), afforo::server::Limits::default()).await;
     let desk = Desk::of(&app, "superuser", None).await;
@@ -347,7 +347,7 @@ async fn the_page_comes_while_redis_is_silent_and_shows_what_the_database_has() 
 }
 
 #[tokio::test]
-async fn what_failed_in_the_database_is_listed_with_its_next_try() {
+async fn failed_attempts_in_the_database_are_listed_with_the_next_try() {
     let app = TestApp::start().await;
     let desk = Desk::of(&app, "viewer", None).await;
     sqlx::raw_sql(

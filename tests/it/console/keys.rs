@@ -15,7 +15,7 @@ const READER: [(&str, &str); 4] = [
 ];
 
 #[tokio::test]
-async fn a_key_is_shown_once_and_is_good_until_it_is_revoked() {
+async fn api_key_is_shown_once_and_accepted_until_revoked() {
     let app = TestApp::start().await;
     let mut root = browser(&app, Role::Superuser).await;
     assert!(
@@ -82,7 +82,7 @@ async fn a_key_is_shown_once_and_is_good_until_it_is_revoked() {
 }
 
 #[tokio::test]
-async fn a_key_can_be_bound_to_stores_and_be_good_for_good() {
+async fn api_key_can_be_bound_to_stores_and_never_expire() {
     let app = TestApp::start().await;
     let (here, there) = (app.store("Here").await, app.store("There").await);
     let mut root = browser(&app, Role::Superuser).await;
@@ -107,7 +107,7 @@ async fn a_key_can_be_bound_to_stores_and_be_good_for_good() {
 }
 
 #[tokio::test]
-async fn what_is_wrong_with_a_key_is_said_and_none_is_made() {
+async fn invalid_api_key_form_is_rejected_with_400() {
     let app = TestApp::start().await;
     let mut root = browser(&app, Role::Superuser).await;
     let long = "x".repeat(101);
@@ -127,7 +127,7 @@ async fn what_is_wrong_with_a_key_is_said_and_none_is_made() {
 }
 
 #[tokio::test]
-async fn keys_are_listed_by_pages_and_sorted() {
+async fn api_keys_are_paginated_and_sorted() {
     let app = TestApp::start().await;
     let mut root = browser(&app, Role::Superuser).await;
     execute(

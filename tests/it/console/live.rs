@@ -51,7 +51,7 @@ impl Stream {
 }
 
 #[tokio::test]
-async fn an_order_appears_as_a_row_and_the_stream_ends_with_the_server() {
+async fn new_order_is_streamed_as_a_row_until_the_server_stops() {
     let app = TestApp::start().await;
     let store = app.store("<b>Here</b>").await;
     let product = app.product("Lamp", "2.50").await;
@@ -80,7 +80,7 @@ async fn an_order_appears_as_a_row_and_the_stream_ends_with_the_server() {
 }
 
 #[tokio::test]
-async fn a_browser_that_comes_back_is_told_what_it_missed() {
+async fn reconnecting_stream_receives_missed_orders() {
     let app = TestApp::start().await;
     let store = app.store("Here").await;
     let product = app.product("Lamp", "2.50").await;
@@ -97,7 +97,7 @@ async fn a_browser_that_comes_back_is_told_what_it_missed() {
 }
 
 #[tokio::test]
-async fn an_order_that_commits_late_is_not_passed_over() {
+async fn order_that_commits_late_is_still_streamed() {
     let app = TestApp::start().await;
     let store = app.store("Here").await;
     let product = app.product("Lamp", "2.50").await;
@@ -131,7 +131,7 @@ async fn an_order_that_commits_late_is_not_passed_over() {
 }
 
 #[tokio::test]
-async fn a_bound_account_hears_of_its_store_alone_and_nothing_after_its_session() {
+async fn bound_account_is_streamed_its_store_only_until_its_session_ends() {
     let app = TestApp::start().await;
     let (here, there) = (app.store("Here").await, app.store("There").await);
     let product = app.product("Lamp", "2.50").await;
@@ -151,7 +151,7 @@ async fn a_bound_account_hears_of_its_store_alone_and_nothing_after_its_session(
 }
 
 #[tokio::test]
-async fn a_stream_may_be_silent_for_longer_than_a_request_may_take() {
+async fn silent_stream_outlives_the_request_timeouts() {
     let short = Duration::from_millis(200);
     let limits = Limits {
         head: short,
@@ -170,7 +170,7 @@ async fn a_stream_may_be_silent_for_longer_than_a_request_may_take() {
 }
 
 #[tokio::test]
-async fn an_account_has_only_so_many_streams_at_a_time() {
+async fn streams_per_account_are_limited() {
     let app = TestApp::start().await;
     let browser = browser(&app, Role::Viewer).await;
     let mut streams = Vec::new();
@@ -191,7 +191,7 @@ async fn an_account_has_only_so_many_streams_at_a_time() {
 }
 
 #[tokio::test]
-async fn nobody_listens_without_a_session() {
+async fn stream_without_a_session_gets_204() {
     let app = TestApp::start().await;
     let request = app
         .request(Method::GET, "/admin/orders/live/")

@@ -9,7 +9,7 @@ use super::{Browser, PASSWORD, TestApp, account, audit_log, browser, count, exec
 const WRONG: &str = "Username or password are wrong, or the account is not active.";
 
 #[tokio::test]
-async fn whoever_is_not_logged_in_is_led_to_the_login_and_back() {
+async fn anonymous_request_redirects_to_login_with_next() {
     let app = TestApp::start().await;
     account(&app, "ada", Role::Viewer, None).await;
     let mut browser = Browser::new(&app);
@@ -51,7 +51,7 @@ async fn whoever_is_not_logged_in_is_led_to_the_login_and_back() {
 }
 
 #[tokio::test]
-async fn nobody_is_sent_out_of_the_console_by_a_link_to_the_login() {
+async fn next_outside_the_console_is_ignored() {
     let app = TestApp::start().await;
     account(&app, "ada", Role::Viewer, None).await;
     for next in [
@@ -74,7 +74,7 @@ async fn nobody_is_sent_out_of_the_console_by_a_link_to_the_login() {
 }
 
 #[tokio::test]
-async fn the_cookie_is_for_this_host_and_for_tls_but_on_a_loopback_name() {
+async fn session_cookie_is_host_bound_and_secure_except_on_loopback() {
     const HOST: &[&str] = &[
         "__Host-afforo-session",
         "HttpOnly",
@@ -133,7 +133,7 @@ async fn the_cookie_is_for_this_host_and_for_tls_but_on_a_loopback_name() {
 }
 
 #[tokio::test]
-async fn a_login_is_a_new_session_and_ends_the_one_before() {
+async fn login_creates_a_new_session_and_ends_the_previous_one() {
     let app = TestApp::start().await;
     let mut ada = browser(&app, Role::Viewer).await;
     let first = ada.cookie.clone();
@@ -147,7 +147,7 @@ async fn a_login_is_a_new_session_and_ends_the_one_before() {
 }
 
 #[tokio::test]
-async fn a_cookie_that_was_not_signed_here_is_none() {
+async fn forged_session_cookie_is_rejected() {
     let app = TestApp::start().await;
     let mut ada = browser(&app, Role::Viewer).await;
     let cookie = ada.cookie.clone().unwrap();
@@ -172,7 +172,7 @@ async fn a_cookie_that_was_not_signed_here_is_none() {
 }
 
 #[tokio::test]
-async fn a_session_ends_after_a_time_without_use_and_after_a_time_in_all() {
+async fn session_ends_after_12_idle_hours_and_after_14_days() {
     let app = TestApp::start().await;
     let mut ada = browser(&app, Role::Viewer).await;
     // Use keeps it, and is noted once a minute.
@@ -212,7 +212,7 @@ async fn a_session_ends_after_a_time_without_use_and_after_a_time_in_all() {
 }
 
 #[tokio::test]
-async fn a_role_and_an_account_that_are_gone_are_gone_with_the_next_request() {
+async fn changed_role_or_deleted_account_applies_to_the_next_request() {
     let app = TestApp::start().await;
     let mut ada = browser(&app, Role::Superuser).await;
     assert!(ada.page("/admin/").await.contains("/admin/access/"));
@@ -227,7 +227,7 @@ async fn a_role_and_an_account_that_are_gone_are_gone_with_the_next_request() {
 }
 
 #[tokio::test]
-async fn unknown_wrong_and_inactive_are_answered_alike() {
+async fn unknown_wrong_and_inactive_logins_get_the_same_response() {
     let app = TestApp::start().await;
     account(&app, "ada", Role::Viewer, None).await;
     account(&app, "gone", Role::Viewer, None).await;
@@ -270,7 +270,7 @@ async fn unknown_wrong_and_inactive_are_answered_alike() {
 }
 
 #[tokio::test]
-async fn names_that_no_account_can_have_are_wrong_too() {
+async fn invalid_usernames_are_rejected_like_wrong_ones() {
     let app = TestApp::start().await;
     let long = "a".repeat(150);
     account(&app, &long, Role::Viewer, None).await;
@@ -286,7 +286,7 @@ async fn names_that_no_account_can_have_are_wrong_too() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn guesses_at_once_are_as_many_as_one_after_another() {
+async fn concurrent_guesses_are_limited_like_sequential_ones() {
     let app = TestApp::start().await;
     account(&app, "ada", Role::Viewer, None).await;
     let guesses =
@@ -322,7 +322,7 @@ async fn guesses_at_once_are_as_many_as_one_after_another() {
 }
 
 #[tokio::test]
-async fn failures_are_counted_by_address_and_by_name_wherever_they_come_from() {
+async fn failed_logins_are_counted_by_address_and_by_username() {
     let behind_proxy = HttpSettings {
         trusted_proxies: "127.0.0.1".parse().unwrap(),
         ..production()
@@ -354,7 +354,7 @@ async fn failures_are_counted_by_address_and_by_name_wherever_they_come_from() {
 }
 
 #[tokio::test]
-async fn a_success_forgets_the_failures_before_it() {
+async fn successful_login_clears_earlier_failures() {
     let app = TestApp::start().await;
     account(&app, "ada", Role::Viewer, None).await;
     for _ in 0..2 {
@@ -366,7 +366,7 @@ async fn a_success_forgets_the_failures_before_it() {
 }
 
 #[tokio::test]
-async fn who_logs_in_and_out_is_written_down() {
+async fn login_and_logout_are_audited() {
     let app = TestApp::start().await;
     let mut ada = browser(&app, Role::Staff).await;
     ada.post("/admin/logout/", &[]).await;
@@ -386,7 +386,7 @@ async fn who_logs_in_and_out_is_written_down() {
 }
 
 #[tokio::test]
-async fn strangers_cannot_keep_out_who_has_logged_in_from_an_address_before() {
+async fn account_logs_in_from_a_known_address_despite_foreign_guesses() {
     let app = TestApp::start_with(HttpSettings {
         trusted_proxies: "127.0.0.1".parse().unwrap(),
         ..production()

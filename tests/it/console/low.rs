@@ -39,7 +39,7 @@ async fn set_active(app: &TestApp, path: &str, is_active: bool) {
 }
 
 #[tokio::test]
-async fn low_and_empty_stock_is_counted_where_it_is_active() {
+async fn low_and_empty_stock_is_counted_for_active_records_only() {
     let app = TestApp::start().await;
     let (open, closed) = (app.store("Open").await, app.store("Shut").await);
     let category = app.category("Things").await;
@@ -87,7 +87,7 @@ async fn low_and_empty_stock_is_counted_where_it_is_active() {
 }
 
 #[tokio::test]
-async fn orders_in_vain_for_what_is_not_active_need_no_attention() {
+async fn rejected_orders_for_inactive_records_need_no_attention() {
     let app = TestApp::start().await;
     let (store, lamp) = (app.store("Main").await, app.product("Lamp", "1.00").await);
     app.stock(store, lamp, 0).await;
@@ -105,7 +105,7 @@ async fn orders_in_vain_for_what_is_not_active_need_no_attention() {
 }
 
 #[tokio::test]
-async fn more_low_stock_than_is_counted_is_told_and_listed() {
+async fn low_stock_beyond_the_counting_limit_is_reported_and_listed() {
     let app = TestApp::start().await;
     app.category("Things").await;
     for sql in [

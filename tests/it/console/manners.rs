@@ -7,7 +7,7 @@ use super::{Browser, Desk, browser};
 use crate::support::app::TestApp;
 
 #[tokio::test]
-async fn a_form_on_another_site_does_nothing() {
+async fn cross_site_form_is_rejected_with_403() {
     let app = TestApp::start().await;
     let mut ada = browser(&app, Role::Superuser).await;
     for (name, value) in [
@@ -22,7 +22,7 @@ async fn a_form_on_another_site_does_nothing() {
 }
 
 #[tokio::test]
-async fn scripts_are_told_that_the_session_is_over_in_their_own_way() {
+async fn expired_session_is_reported_to_scripts_and_streams() {
     let app = TestApp::start().await;
     let mut browser = Browser::new(&app);
     let request = browser
@@ -41,7 +41,7 @@ async fn scripts_are_told_that_the_session_is_over_in_their_own_way() {
 }
 
 #[tokio::test]
-async fn what_is_not_there_is_a_page_for_those_who_are_logged_in() {
+async fn unknown_page_is_404_for_accounts_and_redirects_others() {
     let app = TestApp::start().await;
     let mut ada = browser(&app, Role::Viewer).await;
     for path in [
@@ -72,7 +72,7 @@ async fn what_is_not_there_is_a_page_for_those_who_are_logged_in() {
 }
 
 #[tokio::test]
-async fn who_may_not_do_something_is_still_logged_in() {
+async fn forbidden_page_keeps_the_session() {
     let app = TestApp::start().await;
     let mut ada = browser(&app, Role::Viewer).await;
     for path in ["/admin/products/new/", "/admin/access/"] {
@@ -93,7 +93,7 @@ async fn who_may_not_do_something_is_still_logged_in() {
 }
 
 #[tokio::test]
-async fn a_page_that_is_loaded_anew_after_its_form_was_refused_is_what_it_was_about() {
+async fn reloaded_form_action_redirects_to_its_page() {
     let app = TestApp::start().await;
     let mut ada = browser(&app, Role::Superuser).await;
     for (path, up) in [
@@ -116,7 +116,7 @@ async fn a_page_that_is_loaded_anew_after_its_form_was_refused_is_what_it_was_ab
 }
 
 #[tokio::test]
-async fn what_is_no_number_names_no_page() {
+async fn invalid_id_in_the_path_gets_404() {
     let app = TestApp::start().await;
     let mut browser = browser(&app, Role::Superuser).await;
     for path in [
@@ -134,7 +134,7 @@ async fn what_is_no_number_names_no_page() {
 }
 
 #[tokio::test]
-async fn odd_queries_find_nothing_or_are_reported() {
+async fn unusual_queries_get_200() {
     let app = TestApp::start().await;
     let mut browser = browser(&app, Role::Superuser).await;
     for path in [
@@ -156,7 +156,7 @@ async fn odd_queries_find_nothing_or_are_reported() {
 }
 
 #[tokio::test]
-async fn who_is_bound_to_stores_is_told_nothing_of_the_jobs_of_others() {
+async fn account_bound_to_stores_sees_no_jobs_of_others() {
     let app = TestApp::start().await;
     let store = app.store("Ours").await;
     sqlx::query("insert into outbox (order_ids, handouts, dead_at) values ('{1}', 11, now())")
@@ -179,7 +179,7 @@ async fn who_is_bound_to_stores_is_told_nothing_of_the_jobs_of_others() {
 }
 
 #[tokio::test]
-async fn forms_are_bounded_more_narrowly_before_the_login() {
+async fn form_limits_are_lower_before_login() {
     let app = TestApp::start().await;
     let mut stranger = Browser::new(&app);
     let mut ada = browser(&app, Role::Superuser).await;

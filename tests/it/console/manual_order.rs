@@ -12,7 +12,7 @@ fn key(page: &str) -> String {
 }
 
 #[tokio::test]
-async fn an_order_is_written_by_hand_line_by_line() {
+async fn manual_order_is_composed_line_by_line() {
     let app = TestApp::start().await;
     let shop = shop(&app).await;
     let chair = app.product("Chair", "10.00").await;
@@ -92,7 +92,7 @@ async fn an_order_is_written_by_hand_line_by_line() {
 }
 
 #[tokio::test]
-async fn an_order_that_is_written_wrong_is_shown_again_with_what_is_wrong() {
+async fn invalid_manual_order_is_shown_again_with_its_errors() {
     let app = TestApp::start().await;
     let shop = shop(&app).await;
     let mut browser = browser(&app, Role::Staff).await;
@@ -123,7 +123,7 @@ async fn an_order_that_is_written_wrong_is_shown_again_with_what_is_wrong() {
 }
 
 #[tokio::test]
-async fn an_order_without_a_store_says_so_at_the_field() {
+async fn manual_order_without_a_store_has_an_error_at_the_field() {
     let app = TestApp::start().await;
     let shop = shop(&app).await;
     let mut browser = browser(&app, Role::Staff).await;
@@ -146,7 +146,7 @@ async fn an_order_without_a_store_says_so_at_the_field() {
 }
 
 #[tokio::test]
-async fn another_store_shows_its_own_stock_and_the_key_goes_with_the_order_alone() {
+async fn changing_the_store_shows_its_stock_and_sends_no_idempotency_key() {
     let app = TestApp::start().await;
     let shop = shop(&app).await;
     let there = app.store("Elsewhere").await;
@@ -178,7 +178,7 @@ async fn another_store_shows_its_own_stock_and_the_key_goes_with_the_order_alone
 }
 
 #[tokio::test]
-async fn a_viewer_places_no_orders() {
+async fn viewer_cannot_place_orders() {
     let app = TestApp::start().await;
     let shop = shop(&app).await;
     let mut browser = browser(&app, Role::Viewer).await;

@@ -136,7 +136,7 @@ async fn status(desk: &Desk<'_>, route: &Route, id: i64) -> StatusCode {
 }
 
 #[tokio::test]
-async fn whoever_is_not_logged_in_gets_no_further_than_the_login() {
+async fn anonymous_request_redirects_to_login() {
     let app = app().await;
     let desk = Desk(Browser::new(&app));
     for route in routes().iter().filter(|route| !route.begins(&OPEN)) {
@@ -160,7 +160,7 @@ async fn whoever_is_not_logged_in_gets_no_further_than_the_login() {
 }
 
 #[tokio::test]
-async fn viewers_see_everything_but_accounts_and_write_nothing() {
+async fn viewers_read_everything_but_accounts_and_write_nothing() {
     let app = app().await;
     let desk = Desk::of(&app, "viewer", None).await;
     for route in routes() {
@@ -177,7 +177,7 @@ async fn viewers_see_everything_but_accounts_and_write_nothing() {
 }
 
 #[tokio::test]
-async fn staff_do_everything_but_what_is_for_superusers() {
+async fn staff_get_403_for_superuser_pages_only() {
     let app = app().await;
     let desk = Desk::of(&app, "staff", None).await;
     for route in routes() {
@@ -195,7 +195,7 @@ async fn staff_do_everything_but_what_is_for_superusers() {
 }
 
 #[tokio::test]
-async fn superusers_are_refused_nothing() {
+async fn superusers_never_get_401_or_403() {
     let app = app().await;
     let desk = Desk::of(&app, "superuser", None).await;
     for route in routes()
@@ -211,7 +211,7 @@ async fn superusers_are_refused_nothing() {
 }
 
 #[tokio::test]
-async fn what_is_of_another_store_is_not_there() {
+async fn records_of_another_store_are_hidden_from_bound_accounts() {
     let app = app().await;
     for role in ["viewer", "staff"] {
         let desk = Desk::of(&app, role, Some(&[1])).await;

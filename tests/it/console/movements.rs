@@ -58,7 +58,7 @@ async fn stock_is_added_removed_and_counted_with_a_reason() {
 }
 
 #[tokio::test]
-async fn a_change_that_cannot_be_is_shown_again_with_what_is_wrong() {
+async fn invalid_movement_is_shown_again_with_its_error() {
     let app = TestApp::start().await;
     let store = app.store("Here").await;
     let lamp = app.product("Lamp", "2.50").await;
@@ -102,7 +102,7 @@ async fn a_change_that_cannot_be_is_shown_again_with_what_is_wrong() {
 }
 
 #[tokio::test]
-async fn a_form_that_is_sent_twice_changes_stock_once() {
+async fn form_sent_twice_changes_stock_once() {
     let app = TestApp::start().await;
     let store = app.store("Here").await;
     let lamp = app.product("Lamp", "2.50").await;

@@ -45,7 +45,7 @@ pub async fn placed(app: &TestApp, store: i64, product: i64, quantity: i64) -> i
 }
 
 #[tokio::test]
-async fn the_list_is_filtered_by_status_store_day_number_and_name() {
+async fn list_filters_by_status_store_day_number_and_name() {
     let app = TestApp::start().await;
     let shop = shop(&app).await;
     let first = placed(&app, shop.here, shop.product, 1).await;
@@ -120,7 +120,7 @@ async fn pages_follow_each_other_in_both_directions_without_a_gap() {
 }
 
 #[tokio::test]
-async fn an_account_that_is_bound_to_a_store_sees_its_orders_alone() {
+async fn account_bound_to_a_store_sees_its_orders_only() {
     let app = TestApp::start().await;
     let shop = shop(&app).await;
     let mine = placed(&app, shop.here, shop.product, 1).await;
@@ -180,7 +180,7 @@ async fn an_account_that_is_bound_to_a_store_sees_its_orders_alone() {
 }
 
 #[tokio::test]
-async fn the_file_has_the_filtered_list_and_no_formulas() {
+async fn export_has_the_filtered_list_and_escapes_formulas() {
     let app = TestApp::start().await;
     let shop = shop(&app).await;
     let evil = app.store("=HYPERLINK(\"x\")").await;
@@ -215,7 +215,7 @@ async fn the_file_has_the_filtered_list_and_no_formulas() {
 }
 
 #[tokio::test]
-async fn a_long_list_goes_into_a_file_whole() {
+async fn export_has_the_whole_of_a_long_list() {
     let app = TestApp::start().await;
     shop(&app).await;
     execute(
@@ -238,7 +238,7 @@ async fn a_long_list_goes_into_a_file_whole() {
 }
 
 #[tokio::test]
-async fn an_order_tells_what_became_of_it() {
+async fn order_page_shows_its_confirmation_and_deliveries() {
     let app = TestApp::start().await;
     let shop = shop(&app).await;
     let bought = placed(&app, shop.here, shop.product, 3).await;
@@ -292,7 +292,7 @@ async fn an_order_tells_what_became_of_it() {
 }
 
 #[tokio::test]
-async fn a_rejection_leads_to_the_stock_that_caused_it() {
+async fn rejected_order_links_to_the_stock_that_caused_it() {
     let app = TestApp::start().await;
     let shop = shop(&app).await;
     let stranger = app.product("Never kept", "1.00").await;
@@ -325,7 +325,7 @@ async fn a_rejection_leads_to_the_stock_that_caused_it() {
 }
 
 #[tokio::test]
-async fn names_are_texts_and_nothing_else() {
+async fn names_are_escaped_in_html() {
     let app = TestApp::start().await;
     let evil = "<script>alert(1)</script>";
     let store = app.store(evil).await;
@@ -351,7 +351,7 @@ async fn names_are_texts_and_nothing_else() {
 }
 
 #[tokio::test]
-async fn a_name_that_many_stores_have_finds_the_orders_of_all() {
+async fn search_by_store_name_finds_orders_of_all_matching_stores() {
     let app = TestApp::start().await;
     execute(
         &app,

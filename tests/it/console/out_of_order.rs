@@ -19,7 +19,7 @@ const HISTORIES: [(&str, &str); 4] = [
 ];
 
 #[tokio::test]
-async fn orders_of_a_day_are_listed_and_exported_whatever_ids_they_have() {
+async fn orders_of_a_day_are_listed_and_exported_in_any_id_order() {
     for (history, hour) in HISTORIES {
         let app = TestApp::start().await;
         app.store("Main").await;
@@ -46,7 +46,7 @@ async fn orders_of_a_day_are_listed_and_exported_whatever_ids_they_have() {
 }
 
 #[tokio::test]
-async fn the_overview_counts_orders_of_the_last_hours_whatever_ids_they_have() {
+async fn overview_counts_orders_of_the_last_hours_in_any_id_order() {
     let app = TestApp::start().await;
     let store = app.store("Main").await;
     let lamp = app.product("Lamp", "2.50").await;
@@ -71,7 +71,7 @@ async fn the_overview_counts_orders_of_the_last_hours_whatever_ids_they_have() {
 }
 
 #[tokio::test]
-async fn audit_entries_of_a_day_are_listed_whatever_ids_they_have() {
+async fn audit_entries_of_a_day_are_listed_in_any_id_order() {
     let app = TestApp::start().await;
     for (history, hour) in HISTORIES {
         let action = history.replace([' ', ','], "");

@@ -28,7 +28,7 @@ fn values(page: &str) -> Vec<String> {
 }
 
 #[tokio::test]
-async fn an_empty_house_is_all_well() {
+async fn empty_overview_says_all_is_well() {
     let app = TestApp::start().await;
     let page = browser(&app, Role::Viewer).await.page("/admin/").await;
     assert_eq!(values(&page), ["0", "0.00", "–", "0", "0", "0", "0"]);
@@ -39,7 +39,7 @@ async fn an_empty_house_is_all_well() {
 }
 
 #[tokio::test]
-async fn figures_are_of_the_stores_that_one_sees_and_lead_to_what_they_count() {
+async fn figures_cover_permitted_stores_and_link_to_what_they_count() {
     let app = TestApp::start().await;
     let (here, there) = (app.store("Here").await, app.store("There").await);
     let lamp = app.product("Lamp", "2.50").await;
@@ -93,7 +93,7 @@ async fn figures_are_of_the_stores_that_one_sees_and_lead_to_what_they_count() {
 }
 
 #[tokio::test]
-async fn what_was_given_up_or_is_late_needs_attention() {
+async fn dead_letters_and_late_confirmations_need_attention() {
     let app = TestApp::start().await;
     let store = app.store("Here").await;
     let lamp = app.product("Lamp", "2.50").await;
@@ -126,7 +126,7 @@ async fn what_was_given_up_or_is_late_needs_attention() {
 }
 
 #[tokio::test]
-async fn the_page_comes_when_redis_is_away() {
+async fn overview_works_without_redis() {
     let app = TestApp::start_with_redis("redis://127.0.0.1:1/0", production(), Limits::default()).await;
     let page = browser(&app, Role::Viewer).await.page("/admin/").await;
     assert!(page.contains("Redis does not answer"), "{page}");

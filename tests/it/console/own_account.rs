@@ -11,7 +11,7 @@ fn change<'a>(current: &'a str, new: &'a str, again: &'a str) -> [(&'a str, &'a 
 }
 
 #[tokio::test]
-async fn a_changed_password_ends_all_other_sessions() {
+async fn changed_password_ends_all_other_sessions() {
     let app = TestApp::start().await;
     let mut here = browser(&app, Role::Staff).await;
     let mut there = Browser::log_in(&app, "staff").await;
@@ -41,7 +41,7 @@ async fn a_changed_password_ends_all_other_sessions() {
 }
 
 #[tokio::test]
-async fn a_password_is_changed_by_who_knows_it_into_one_that_is_good_enough() {
+async fn changing_the_password_needs_the_current_and_a_strong_new_one() {
     let app = TestApp::start().await;
     let mut ada = browser(&app, Role::Viewer).await;
     for (form, said) in [

@@ -6,7 +6,7 @@ use super::{Desk, led, text_of};
 use crate::support::app::TestApp;
 
 #[tokio::test]
-async fn a_product_is_made_and_changed_and_taken_off_and_deleted() {
+async fn product_is_created_changed_deactivated_and_deleted() {
     let app = TestApp::start().await;
     let desk = Desk::of(&app, "staff", None).await;
     assert!(
@@ -92,7 +92,7 @@ async fn a_product_is_made_and_changed_and_taken_off_and_deleted() {
 }
 
 #[tokio::test]
-async fn what_is_wrong_stands_at_its_field_and_what_was_typed_stays() {
+async fn rejected_form_shows_errors_at_fields_and_keeps_values() {
     let app = TestApp::start().await;
     let desk = Desk::of(&app, "superuser", None).await;
     app.category("Tools").await;
@@ -123,7 +123,7 @@ async fn what_is_wrong_stands_at_its_field_and_what_was_typed_stays() {
 }
 
 #[tokio::test]
-async fn a_deletion_says_what_goes_with_it_or_why_it_cannot_be() {
+async fn delete_page_lists_dependent_records_or_the_reason_for_refusal() {
     let app = TestApp::start().await;
     let desk = Desk::of(&app, "staff", None).await;
     let product = app.product("Saw", "5.00").await;
@@ -158,7 +158,7 @@ fn titles(html: &str) -> Vec<&str> {
 }
 
 #[tokio::test]
-async fn products_are_found_whether_active_or_not() {
+async fn search_finds_active_and_inactive_products() {
     let app = TestApp::start().await;
     let desk = Desk::of(&app, "viewer", None).await;
     let (tools, toys) = (app.category("Tools").await, app.category("Toys").await);
@@ -224,7 +224,7 @@ async fn products_are_found_whether_active_or_not() {
 }
 
 #[tokio::test]
-async fn pages_follow_each_other_through_both_kinds() {
+async fn pages_continue_through_active_and_inactive_products() {
     let app = TestApp::start().await;
     let desk = Desk::of(&app, "viewer", None).await;
     let category = app.category("Tools").await;
@@ -247,7 +247,7 @@ async fn pages_follow_each_other_through_both_kinds() {
 }
 
 #[tokio::test]
-async fn who_is_bound_to_stores_sees_the_stock_of_these_and_changes_no_product() {
+async fn account_bound_to_stores_sees_their_stock_and_changes_no_product() {
     let app = TestApp::start().await;
     let product = app.product("Saw", "5.00").await;
     let (north, south) = (app.store("North").await, app.store("South").await);
@@ -287,7 +287,7 @@ async fn who_is_bound_to_stores_sees_the_stock_of_these_and_changes_no_product()
 }
 
 #[tokio::test]
-async fn what_is_done_from_a_list_leads_back_to_it() {
+async fn actions_from_a_list_lead_back_to_it() {
     let app = TestApp::start().await;
     let desk = Desk::of(&app, "staff", None).await;
     let category = app.category("Tools").await;
@@ -346,7 +346,7 @@ async fn what_is_done_from_a_list_leads_back_to_it() {
 }
 
 #[tokio::test]
-async fn a_product_needs_a_category_and_may_be_one_of_several() {
+async fn product_form_needs_a_category_and_offers_another() {
     let app = TestApp::start().await;
     let desk = Desk::of(&app, "staff", None).await;
     let blank = desk.html("/admin/products/new/").await;

@@ -24,7 +24,7 @@ fn fields<'a>(link: &'a str, username: &'a str) -> [(&'a str, &'a str); 5] {
 }
 
 #[tokio::test]
-async fn the_first_account_is_made_once_and_is_logged_in() {
+async fn first_account_is_created_once_and_is_logged_in() {
     let app = TestApp::start().await;
     let link = link(&app).await.unwrap();
     let mut ada = Browser::new(&app);
@@ -61,7 +61,7 @@ async fn the_first_account_is_made_once_and_is_logged_in() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn of_many_who_have_the_link_one_is_first() {
+async fn one_of_several_concurrent_setups_succeeds() {
     let app = TestApp::start().await;
     let link = link(&app).await.unwrap();
     let names = ["a", "b", "c", "d", "e", "f"];
@@ -78,7 +78,7 @@ async fn of_many_who_have_the_link_one_is_first() {
 }
 
 #[tokio::test]
-async fn without_a_link_that_is_good_there_is_no_first_account() {
+async fn setup_without_a_valid_token_gets_410() {
     let app = TestApp::start().await;
     let good = link(&app).await.unwrap();
     let theirs = setup::token(&app.pool, &Secret::new("their secret".into()))
@@ -104,7 +104,7 @@ async fn without_a_link_that_is_good_there_is_no_first_account() {
 }
 
 #[tokio::test]
-async fn what_is_wrong_is_said_at_its_field() {
+async fn invalid_setup_form_shows_errors_at_fields() {
     let app = TestApp::start().await;
     let link = link(&app).await.unwrap();
     let mut form = fields(&link, "a b");

@@ -24,7 +24,7 @@ fn link(page: &str, rel: &str) -> Option<String> {
 }
 
 #[tokio::test]
-async fn the_list_is_filtered_by_store_category_title_and_level() {
+async fn list_filters_by_store_category_title_and_level() {
     let app = TestApp::start().await;
     let (here, there) = (app.store("Here").await, app.store("There").await);
     let (light, seats) = (app.category("Light").await, app.category("Seats").await);
@@ -72,7 +72,7 @@ async fn the_list_is_filtered_by_store_category_title_and_level() {
 }
 
 #[tokio::test]
-async fn pages_go_on_from_store_to_store_and_from_product_to_product() {
+async fn pages_continue_across_stores_and_products() {
     let app = TestApp::start().await;
     app.category("Light").await;
     execute(
@@ -120,7 +120,7 @@ async fn pages_go_on_from_store_to_store_and_from_product_to_product() {
 }
 
 #[tokio::test]
-async fn an_account_that_is_bound_to_a_store_sees_and_changes_its_stock_alone() {
+async fn account_bound_to_a_store_sees_and_changes_its_stock_only() {
     let app = TestApp::start().await;
     let (here, there) = (app.store("Here").await, app.store("There").await);
     let (lamp, chair) = (
@@ -181,7 +181,7 @@ async fn an_account_that_is_bound_to_a_store_sees_and_changes_its_stock_alone() 
 }
 
 #[tokio::test]
-async fn the_ledger_has_pages() {
+async fn ledger_is_paginated() {
     let app = TestApp::start().await;
     let store = app.store("Here").await;
     let lamp = app.product("Lamp", "2.50").await;
@@ -217,7 +217,7 @@ async fn the_ledger_has_pages() {
 }
 
 #[tokio::test]
-async fn a_product_is_stocked_and_its_stock_deleted() {
+async fn stock_is_created_and_deleted() {
     let app = TestApp::start().await;
     let store = app.store("Here").await;
     let lamp = app.product("Lamp", "2.50").await;
@@ -268,7 +268,7 @@ async fn a_product_is_stocked_and_its_stock_deleted() {
 }
 
 #[tokio::test]
-async fn a_product_that_is_chosen_stays_chosen_whatever_is_searched_for() {
+async fn chosen_product_stays_chosen_during_a_search() {
     let app = TestApp::start().await;
     let store = app.store("Here").await;
     let lamp = app.product("Lamp", "2.50").await;
@@ -304,7 +304,7 @@ async fn a_product_that_is_chosen_stays_chosen_whatever_is_searched_for() {
 }
 
 #[tokio::test]
-async fn the_page_of_a_stock_row_leads_to_its_history_for_who_may_see_it() {
+async fn stock_page_links_to_its_audit_log_for_permitted_accounts() {
     let app = TestApp::start().await;
     let store = app.store("Here").await;
     let lamp = app.product("Lamp", "2.50").await;
@@ -322,7 +322,7 @@ async fn the_page_of_a_stock_row_leads_to_its_history_for_who_may_see_it() {
 }
 
 #[tokio::test]
-async fn a_viewer_changes_no_stock() {
+async fn viewer_cannot_change_stock() {
     let app = TestApp::start().await;
     let store = app.store("Here").await;
     let lamp = app.product("<script>alert(1)</script>", "2.50").await;
@@ -366,7 +366,7 @@ async fn a_viewer_changes_no_stock() {
 }
 
 #[tokio::test]
-async fn a_list_has_all_that_match_or_says_what_it_leaves_out() {
+async fn list_beyond_10000_rows_says_what_it_leaves_out() {
     let app = TestApp::start().await;
     let (here, there) = (app.store("Here").await, app.store("There").await);
     let light = app.category("Light").await;

@@ -6,7 +6,7 @@ use super::{Desk, led, text_of};
 use crate::support::app::TestApp;
 
 #[tokio::test]
-async fn a_store_is_made_and_changed_and_closed_and_deleted() {
+async fn store_is_created_changed_deactivated_and_deleted() {
     let app = TestApp::start().await;
     let desk = Desk::of(&app, "superuser", None).await;
     assert!(
@@ -69,7 +69,7 @@ async fn a_store_is_made_and_changed_and_closed_and_deleted() {
 }
 
 #[tokio::test]
-async fn a_store_shows_what_it_has_and_sold() {
+async fn store_page_shows_its_stock_and_orders() {
     let app = TestApp::start().await;
     let desk = Desk::of(&app, "staff", None).await;
     let store = app.store("<North>").await;
@@ -110,7 +110,7 @@ async fn a_store_shows_what_it_has_and_sold() {
 }
 
 #[tokio::test]
-async fn who_is_bound_to_stores_sees_and_changes_these_alone_and_makes_none() {
+async fn account_bound_to_stores_changes_these_only_and_creates_none() {
     let app = TestApp::start().await;
     let (north, south) = (app.store("North").await, app.store("South").await);
     let desk = Desk::of(&app, "staff", Some(&[south])).await;
@@ -141,7 +141,7 @@ async fn who_is_bound_to_stores_sees_and_changes_these_alone_and_makes_none() {
 }
 
 #[tokio::test]
-async fn a_viewer_changes_nothing() {
+async fn viewer_cannot_change_stores() {
     let app = TestApp::start().await;
     let store = app.store("North").await;
     let desk = Desk::of(&app, "viewer", None).await;

@@ -10,7 +10,7 @@ use crate::support::{
 };
 
 #[tokio::test]
-async fn the_page_says_what_runs_and_only_superusers_how_it_is_set_up() {
+async fn page_shows_components_and_configuration_to_superusers_only() {
     let app = TestApp::start().await;
     let html = Desk::of(&app, "superuser", None)
         .await
@@ -47,7 +47,7 @@ async fn the_page_says_what_runs_and_only_superusers_how_it_is_set_up() {
 }
 
 #[tokio::test]
-async fn a_migration_that_is_missing_is_seen() {
+async fn missing_and_unknown_migrations_are_shown() {
     let app = TestApp::start().await;
     let desk = Desk::of(&app, "viewer", None).await;
     execute(&app, "delete from _sqlx_migrations where version = 8").await;
@@ -62,7 +62,7 @@ async fn a_migration_that_is_missing_is_seen() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_redis_that_is_silent_is_red_and_the_rest_is_there() {
+async fn silent_redis_is_shown_as_away() {
     let redis = RedisServer::start();
     let app = TestApp::start_with_redis(&redis.url(0), production(), Limits::default()).await;
     let desk = Desk::of(&app, "viewer", None).await;
@@ -77,7 +77,7 @@ async fn a_redis_that_is_silent_is_red_and_the_rest_is_there() {
 }
 
 #[tokio::test]
-async fn the_secrets_of_a_server_are_nowhere_in_its_page() {
+async fn page_contains_no_secrets_of_the_server() {
     let app = TestApp::start().await;
     account(&app, "root", Role::Superuser, None).await;
     let mut command = afforo(&["serve", "127.0.0.1:0"]);

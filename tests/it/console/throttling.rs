@@ -30,7 +30,7 @@ async fn log_in(app: &TestApp, address: &str, username: &str, password: &str) ->
 }
 
 #[tokio::test]
-async fn a_throttled_login_is_refused_without_a_connection_to_the_database() {
+async fn throttled_login_gets_429_without_a_database_connection() {
     let app = TestApp::start_with(behind_proxy()).await;
     account(&app, "ada", Role::Viewer, None).await;
     assert_eq!(log_in(&app, "203.0.113.7", "ada", PASSWORD).await.status, 303);
@@ -66,7 +66,7 @@ async fn a_throttled_login_is_refused_without_a_connection_to_the_database() {
 }
 
 #[tokio::test]
-async fn a_throttled_address_is_refused_before_its_form_is_received() {
+async fn throttled_address_gets_429_before_its_form_is_received() {
     let app = TestApp::start_with(behind_proxy()).await;
     execute(&app, "insert into login_attempt (username, address) select 'name ' || n, '192.0.2.1' from generate_series(1, 20) n").await;
     assert_eq!(log_in(&app, "192.0.2.1", "ada", "a guess").await.status, 429);
@@ -80,7 +80,7 @@ async fn a_throttled_address_is_refused_before_its_form_is_received() {
 }
 
 #[tokio::test]
-async fn logins_are_limited_in_any_minute_where_that_is_set() {
+async fn login_limit_applies_where_configured() {
     let app = TestApp::start_with(HttpSettings {
         rate_limit_enabled: true,
         rates: RateSettings {
@@ -109,7 +109,7 @@ async fn logins_are_limited_in_any_minute_where_that_is_set() {
 }
 
 #[tokio::test]
-async fn strangers_add_a_bounded_number_of_entries_and_then_a_count() {
+async fn failed_logins_add_a_bounded_number_of_audit_entries() {
     let app = TestApp::start().await;
     // In a minute, so that the hour's end does not come between.
     execute(

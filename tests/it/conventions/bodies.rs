@@ -24,7 +24,7 @@ async fn post_as(app: &TestApp, content_type: Option<&str>, body: &'static str) 
 }
 
 #[tokio::test]
-async fn a_body_is_json_whatever_its_parameters_and_case() {
+async fn json_content_type_is_accepted_with_parameters_and_any_case() {
     let app = TestApp::start().await;
     for (index, content_type) in [
         "application/json",
@@ -43,7 +43,7 @@ async fn a_body_is_json_whatever_its_parameters_and_case() {
 }
 
 #[tokio::test]
-async fn a_body_of_another_type_is_unsupported() {
+async fn other_content_type_or_encoding_is_rejected_with_415() {
     let app = app().await;
     for content_type in [
         "text/plain",
@@ -140,7 +140,7 @@ async fn json_may_nest_hundreds_of_levels() {
 }
 
 #[tokio::test]
-async fn json_that_is_no_object_is_told_its_type() {
+async fn json_that_is_no_object_is_rejected_naming_its_type() {
     let app = app().await;
     for (method, path) in writes() {
         for (body, message) in [
@@ -194,7 +194,7 @@ async fn body_limit_is_one_mebibyte() {
 }
 
 #[tokio::test]
-async fn a_body_that_nobody_reads_is_no_matter() {
+async fn unused_body_is_ignored() {
     let app = app().await;
     for (method, path, status) in [
         ("GET", "/api/categories/", 200),

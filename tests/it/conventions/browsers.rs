@@ -44,7 +44,7 @@ async fn preflight(app: &TestApp, path: &str, origin: &str) -> Answer {
 }
 
 #[tokio::test]
-async fn in_production_known_origins_may_read_and_no_others() {
+async fn production_allows_configured_cors_origins_only() {
     let app = TestApp::start().await;
     let methods = names("delete get options patch post put");
     let headers = names(
@@ -97,7 +97,7 @@ async fn in_production_known_origins_may_read_and_no_others() {
 }
 
 #[tokio::test]
-async fn in_production_no_origin_may_read_unless_it_is_set() {
+async fn production_allows_no_cors_origin_by_default() {
     let app = TestApp::start_with(HttpSettings {
         cors_allowed_origins: "".parse().unwrap(),
         ..production()
@@ -114,7 +114,7 @@ async fn in_production_no_origin_may_read_unless_it_is_set() {
 }
 
 #[tokio::test]
-async fn in_development_pages_of_this_machine_may_read_and_no_others() {
+async fn development_allows_loopback_cors_origins_only() {
     let app = TestApp::start_with(HttpSettings {
         debug: true,
         ..production()
@@ -142,7 +142,7 @@ async fn in_development_pages_of_this_machine_may_read_and_no_others() {
 }
 
 #[tokio::test]
-async fn requests_for_other_hosts_are_refused() {
+async fn requests_for_unknown_hosts_are_rejected_with_400() {
     let app = TestApp::start_with(HttpSettings {
         allowed_hosts: " localhost,.shop.example".parse().unwrap(),
         ..production()
@@ -200,7 +200,7 @@ async fn answer_to(app: &TestApp, head: &str) -> String {
 }
 
 #[tokio::test]
-async fn request_without_one_clear_host_is_refused() {
+async fn request_without_exactly_one_host_is_rejected_with_400() {
     let app = TestApp::start().await;
     let not_allowed = r#"{"detail":"Host not allowed: name it in ALLOWED_HOSTS."}"#;
     let several = r#"{"detail":"A request has one Host, and this one has several."}"#;
@@ -231,7 +231,7 @@ async fn request_without_one_clear_host_is_refused() {
 }
 
 #[tokio::test]
-async fn host_in_the_request_line_counts_before_the_header() {
+async fn host_in_the_request_line_overrides_the_header() {
     let app = TestApp::start().await;
     let head = "GET http://localhost:81/api/ HTTP/1.1\r\nHost: evil.example";
     let answer = answer_to(&app, head).await;
@@ -264,7 +264,7 @@ async fn probes_are_answered_for_any_host() {
 }
 
 #[tokio::test]
-async fn browser_that_came_through_tls_is_told_to_do_so_again() {
+async fn request_forwarded_from_https_gets_strict_transport_security() {
     let app = TestApp::start().await;
     let request = || app.request(Method::GET, "/health/");
     let forwarded = send(request().header("x-forwarded-proto", "https")).await;
@@ -273,7 +273,7 @@ async fn browser_that_came_through_tls_is_told_to_do_so_again() {
 }
 
 #[tokio::test]
-async fn first_page_leads_browsers_on_and_gives_clients_links() {
+async fn index_redirects_browsers_and_gives_other_clients_links() {
     let app = TestApp::start().await;
     for (path, page, link) in [("/", "/admin/", "/api/"), ("/api/", "/api/docs/", "/api/orders/")] {
         let browser = app.request(Method::GET, path);

@@ -56,7 +56,7 @@ async fn pages(app: &TestApp, list: &str) -> Vec<Value> {
 }
 
 #[tokio::test]
-async fn a_walk_sees_every_row_of_the_pages_once_and_in_their_order() {
+async fn cursor_walk_returns_every_row_once_in_page_order() {
     let app = TestApp::start().await;
     fill(&app, 45).await;
     for list in LISTS {
@@ -67,7 +67,7 @@ async fn a_walk_sees_every_row_of_the_pages_once_and_in_their_order() {
 }
 
 #[tokio::test]
-async fn a_walk_through_a_search_keeps_to_what_is_searched_for() {
+async fn cursor_walk_through_a_search_keeps_its_filters() {
     let app = TestApp::start().await;
     fill(&app, 90).await;
     for (query, rows) in [
@@ -182,7 +182,7 @@ async fn cursor_skips_new_rows_before_it_and_shows_those_after_it() {
 }
 
 #[tokio::test]
-async fn a_walk_goes_on_after_a_row_of_whatever_name() {
+async fn cursor_walk_continues_after_rows_with_unusual_names() {
     let app = TestApp::start().await;
     fill(&app, 0).await;
     let insert = "insert into store (name, location) select chr(1), 'L' from generate_series(1, 20)";
@@ -215,7 +215,7 @@ async fn a_walk_goes_on_after_a_row_of_whatever_name() {
 }
 
 #[tokio::test]
-async fn a_text_that_is_no_cursor_of_the_list_is_refused() {
+async fn cursor_of_another_list_or_malformed_is_rejected_with_400() {
     const REFUSED: &str = r#"{"cursor":["Invalid cursor."]}"#;
     let app = TestApp::start().await;
     fill(&app, 21).await;
@@ -278,7 +278,7 @@ async fn a_text_that_is_no_cursor_of_the_list_is_refused() {
 }
 
 #[tokio::test]
-async fn a_cursor_may_be_asked_for_with_head() {
+async fn head_works_with_a_cursor() {
     let app = TestApp::start().await;
     for list in LISTS {
         for (cursor, status) in [("", 200), ("x", 400)] {

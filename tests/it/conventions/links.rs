@@ -22,7 +22,7 @@ async fn fill(app: &TestApp) {
 }
 
 #[tokio::test]
-async fn every_list_comes_in_pages_of_twenty_that_link_to_each_other() {
+async fn every_list_has_pages_of_twenty_with_next_and_previous() {
     let app = TestApp::start().await;
     fill(&app).await;
     for path in [
@@ -68,7 +68,7 @@ async fn every_list_comes_in_pages_of_twenty_that_link_to_each_other() {
 }
 
 #[tokio::test]
-async fn a_page_is_a_number_from_one_or_the_last() {
+async fn page_is_a_number_from_one_or_last_and_otherwise_404() {
     let app = TestApp::start().await;
     app.get(&format!("{STORES}?page=last"))
         .await
@@ -121,7 +121,7 @@ async fn a_page_is_a_number_from_one_or_the_last() {
 }
 
 #[tokio::test]
-async fn links_repeat_the_parameters_sorted_and_encoded_anew() {
+async fn links_repeat_the_parameters_sorted_and_encoded() {
     let app = TestApp::start().await;
     fill(&app).await;
     let url = format!("http://{}{STORES}", app.address);

@@ -54,7 +54,7 @@ async fn write(app: &TestApp, method: &str, path: &str, body: &Value, lines: &[&
 }
 
 #[tokio::test]
-async fn a_write_is_done_only_to_the_record_that_if_match_names() {
+async fn write_with_a_stale_if_match_is_rejected_with_412() {
     let app = TestApp::start().await;
     let mut number = 0;
     for kind in KINDS {
@@ -113,7 +113,7 @@ async fn a_write_is_done_only_to_the_record_that_if_match_names() {
 }
 
 #[tokio::test]
-async fn a_precondition_comes_after_who_and_what_and_before_the_body() {
+async fn if_match_is_checked_after_existence_and_before_the_body() {
     let app = TestApp::start().await;
     for (number, kind) in KINDS.into_iter().enumerate() {
         let (path, _) = record(&app, kind, number).await;
@@ -145,7 +145,7 @@ async fn a_precondition_comes_after_who_and_what_and_before_the_body() {
 }
 
 #[tokio::test]
-async fn a_refused_deletion_says_first_that_the_record_was_changed() {
+async fn stale_delete_gets_412_before_409() {
     let app = TestApp::start().await;
     let (store, product) = (app.store("Main").await, app.product("Lamp", "1.00").await);
     app.stock(store, product, 5).await;
@@ -188,7 +188,7 @@ async fn bound_key_sees_the_same_tags_of_its_own_store_only() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn of_two_writers_with_the_same_tag_one_is_refused() {
+async fn one_of_two_writers_with_the_same_etag_gets_412() {
     let app = TestApp::start().await;
     let mut number = 0;
     for kind in KINDS {
@@ -276,7 +276,7 @@ async fn waiting_write_compares_the_record_after_the_lock() {
 }
 
 #[tokio::test]
-async fn a_page_of_another_origin_may_read_tags_and_name_them() {
+async fn cors_allows_if_match_and_exposes_etag() {
     let origin = "http://localhost:3000";
     let app = TestApp::start().await;
     let (path, _) = record(&app, "categories", 1).await;

@@ -122,7 +122,7 @@ async fn changed_answer_has_a_new_tag() {
 }
 
 #[tokio::test]
-async fn a_tag_is_the_same_on_every_server_and_after_every_start() {
+async fn etag_is_the_same_on_every_server() {
     for _ in 0..2 {
         let app = TestApp::start().await;
         let answer = app.get("/api/categories/").await;
@@ -132,7 +132,7 @@ async fn a_tag_is_the_same_on_every_server_and_after_every_start() {
 }
 
 #[tokio::test]
-async fn one_tag_of_a_list_is_enough_whether_weak_or_not() {
+async fn if_none_match_accepts_lists_and_weak_or_strong_etags() {
     let app = app().await;
     let path = "/api/categories/1/";
     let weak = app.get(path).await.header("etag").to_owned();
@@ -168,7 +168,7 @@ async fn one_tag_of_a_list_is_enough_whether_weak_or_not() {
 }
 
 #[tokio::test]
-async fn only_one_record_or_what_is_read_has_a_tag() {
+async fn only_successful_reads_and_changed_records_have_an_etag() {
     let app = app().await;
     let conditions = [("if-none-match", "*"), ("accept-encoding", "gzip")];
     for (method, path, body, status) in [
@@ -217,7 +217,7 @@ async fn only_one_record_or_what_is_read_has_a_tag() {
 }
 
 #[tokio::test]
-async fn a_compressed_answer_holds_the_same_and_says_so() {
+async fn compressed_response_has_the_same_content_and_adds_vary() {
     let app = app_with_long_text().await;
     for path in ["/api/products/", "/api/products/search/", LONG] {
         let plain = app.get(path).await;

@@ -27,7 +27,7 @@ fn header(letter: &str, name: &str) -> String {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn each_confirmed_order_is_told_of_in_a_letter() {
+async fn each_confirmed_order_is_sent_in_one_email() {
     let app = TestApp::start().await;
     let receiver = SmtpReceiver::start(vec![]).await;
     let worker = Worker::start(&app, Some(email(&receiver)), None);
@@ -65,7 +65,7 @@ async fn each_confirmed_order_is_told_of_in_a_letter() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_a_store_is_called_becomes_no_header_and_no_command() {
+async fn store_name_cannot_inject_headers_or_commands() {
     let app = TestApp::start().await;
     let receiver = SmtpReceiver::start(vec![]).await;
     orders(&app, 1).await;
@@ -94,7 +94,7 @@ async fn what_a_store_is_called_becomes_no_header_and_no_command() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_is_refused_for_now_is_sent_again_under_the_same_id() {
+async fn temporary_rejection_is_retried_under_the_same_message_id() {
     let app = TestApp::start().await;
     let receiver = SmtpReceiver::start(vec![
         Manner::Text("451 come back"),
@@ -121,7 +121,7 @@ async fn what_is_refused_for_now_is_sent_again_under_the_same_id() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_letter_that_was_taken_is_not_sent_again_whatever_the_server_does_then() {
+async fn accepted_email_is_not_sent_again_if_the_server_then_hangs() {
     let app = TestApp::start().await;
     let receiver = SmtpReceiver::start(vec![Manner::NoGoodbye]).await;
     let config = EmailConfig {
@@ -139,7 +139,7 @@ async fn a_letter_that_was_taken_is_not_sent_again_whatever_the_server_does_then
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_is_refused_for_good_is_given_up_at_once() {
+async fn permanent_rejection_makes_the_email_dead_at_once() {
     let app = TestApp::start().await;
     let receiver = SmtpReceiver::start(vec![Manner::Recipient("550 nobody of that name")]).await;
     let worker = Worker::start(&app, Some(email(&receiver)), None);
@@ -154,7 +154,7 @@ async fn what_is_refused_for_good_is_given_up_at_once() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_login_that_fails_is_tried_again_because_somebody_may_mend_it() {
+async fn failed_smtp_login_is_retried() {
     let app = TestApp::start().await;
     let receiver = SmtpReceiver::start(vec![Manner::Login("535 who are you?")]).await;
     let config = EmailConfig {
@@ -176,7 +176,7 @@ async fn a_login_that_fails_is_tried_again_because_somebody_may_mend_it() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_mail_server_that_hangs_holds_up_no_webhook() {
+async fn hanging_mail_server_does_not_delay_webhooks() {
     let app = TestApp::start().await;
     let (mail, web) = (
         SmtpReceiver::start(vec![Manner::Hang; 20]).await,
@@ -206,7 +206,7 @@ async fn a_mail_server_that_hangs_holds_up_no_webhook() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_is_to_go_by_tls_goes_in_no_other_way() {
+async fn email_is_not_sent_without_required_starttls() {
     let app = TestApp::start().await;
     let receiver = SmtpReceiver::start(vec![]).await;
     let config = EmailConfig {
@@ -232,7 +232,7 @@ async fn what_is_to_go_by_tls_goes_in_no_other_way() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn messages_name_products_as_they_were_ordered() {
+async fn messages_have_the_product_titles_at_order() {
     let app = TestApp::start().await;
     let (smtp, http) = (
         SmtpReceiver::start(vec![]).await,

@@ -20,7 +20,7 @@ use crate::support::{
 };
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_worker_that_is_killed_while_it_sends_has_it_sent_again_under_the_same_id_and_tells_no_secrets() {
+async fn webhook_of_a_killed_worker_is_sent_again_under_the_same_id() {
     let app = TestApp::start().await;
     let receiver = HttpReceiver::start(vec![Answer::Hang, Answer::Status(500, String::new())]).await;
     let start = || {
@@ -63,7 +63,7 @@ async fn a_worker_that_is_killed_while_it_sends_has_it_sent_again_under_the_same
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_message_that_arrives_while_that_cannot_be_noted_is_noted_later_and_not_sent_again() {
+async fn sent_webhook_is_recorded_later_if_the_database_refuses_at_first() {
     let app = TestApp::start().await;
     let permits = Arc::new(Semaphore::new(0));
     let receiver = HttpReceiver::start(vec![Answer::When(permits.clone())]).await;
@@ -93,7 +93,7 @@ async fn a_message_that_arrives_while_that_cannot_be_noted_is_noted_later_and_no
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn two_workers_beside_each_other_send_nothing_twice() {
+async fn two_workers_send_no_webhook_twice() {
     let app = TestApp::start().await;
     let receiver = HttpReceiver::start(vec![]).await;
     let workers = [(); 2].map(|()| Worker::start(&app, None, Some(webhook(&receiver))));
@@ -111,7 +111,7 @@ async fn two_workers_beside_each_other_send_nothing_twice() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_redis_forgot_is_handed_out_again_and_what_comes_late_is_not_sent() {
+async fn delivery_lost_by_redis_is_queued_again_and_a_late_job_sends_nothing() {
     let app = TestApp::start().await;
     let receiver = HttpReceiver::start(vec![Answer::Status(503, "Retry-After: 3600\r\n".to_owned())]).await;
     let order = orders(&app, 1).await[0];
@@ -167,7 +167,7 @@ async fn what_redis_forgot_is_handed_out_again_and_what_comes_late_is_not_sent()
 }
 
 #[tokio::test]
-async fn a_hand_out_is_used_once_and_by_its_channel() {
+async fn delivery_job_begins_once_and_on_its_channel_only() {
     let app = TestApp::start().await;
     sqlx::query("insert into delivery (order_id, channel) values (7, 'webhook')")
         .execute(&app.pool)
@@ -223,7 +223,7 @@ async fn a_hand_out_is_used_once_and_by_its_channel() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn deliveries_that_arrived_long_ago_are_removed_and_no_others() {
+async fn deliveries_completed_over_30_days_ago_are_removed_and_no_others() {
     let app = TestApp::start().await;
     sqlx::raw_sql(
         "insert into delivery (order_id, channel, due_at, delivered_at)

@@ -4,7 +4,7 @@ use super::SECRET;
 use crate::support::program::{afforo, run};
 
 #[tokio::test]
-async fn what_could_never_be_delivered_stops_the_start() {
+async fn invalid_delivery_settings_stop_the_start_and_show_no_secret() {
     let whom = ("CONFIRMATION_EMAIL_TO", "orders@example.com");
     let url = ("WEBHOOK_URL", "https://example.com/hunter2");
     let cases: &[(&[(&str, &str)], &str)] = &[

@@ -19,7 +19,7 @@ fn status(status: u16) -> Answer {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn each_confirmed_order_is_told_of_once_in_a_signed_request() {
+async fn each_confirmed_order_is_sent_once_in_a_signed_request() {
     let app = TestApp::start().await;
     let receiver = HttpReceiver::start(vec![]).await;
     let worker = Worker::start(&app, None, Some(webhook(&receiver)));
@@ -57,7 +57,7 @@ async fn each_confirmed_order_is_told_of_once_in_a_signed_request() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_is_not_acknowledged_is_sent_again_under_the_same_id() {
+async fn unacknowledged_webhook_is_retried_under_the_same_id() {
     let app = TestApp::start().await;
     let elsewhere = HttpReceiver::start(vec![]).await;
     let redirect = Answer::Status(302, format!("Location: http://{}/\r\n", elsewhere.address));
@@ -90,7 +90,7 @@ async fn what_is_not_acknowledged_is_sent_again_under_the_same_id() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_receiver_that_is_gone_is_left_alone_until_somebody_asks_for_it() {
+async fn webhook_answered_410_is_dead_until_retried_by_hand() {
     let app = TestApp::start().await;
     let receiver = HttpReceiver::start(vec![status(410)]).await;
     let worker = Worker::start(&app, None, Some(webhook(&receiver)));
@@ -120,7 +120,7 @@ async fn a_receiver_that_is_gone_is_left_alone_until_somebody_asks_for_it() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn after_all_its_attempts_a_message_is_dead() {
+async fn webhook_is_dead_after_all_its_attempts() {
     let app = TestApp::start().await;
     let receiver = HttpReceiver::start(vec![status(500); 4]).await;
     let worker = Worker::start(&app, None, Some(webhook(&receiver)));
@@ -135,7 +135,7 @@ async fn after_all_its_attempts_a_message_is_dead() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_receiver_that_is_busy_says_when_to_come_back() {
+async fn retry_after_of_the_receiver_delays_the_next_attempt() {
     let app = TestApp::start().await;
     let receiver = HttpReceiver::start(vec![Answer::Status(503, "Retry-After: 3600\r\n".to_owned())]).await;
     let worker = Worker::start(&app, None, Some(webhook(&receiver)));
@@ -152,7 +152,7 @@ async fn a_receiver_that_is_busy_says_when_to_come_back() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_receiver_that_hangs_holds_up_no_confirmation_and_is_asked_again() {
+async fn hanging_receiver_does_not_delay_confirmations() {
     let app = TestApp::start().await;
     let receiver = HttpReceiver::start(vec![Answer::Hang; 20]).await;
     let mut times = times();
@@ -182,7 +182,7 @@ async fn a_receiver_that_hangs_holds_up_no_confirmation_and_is_asked_again() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_is_to_go_by_tls_goes_in_no_other_way() {
+async fn webhook_is_not_sent_without_required_tls() {
     let app = TestApp::start().await;
     let receiver = HttpReceiver::start(vec![]).await;
     let url = format!("https://{}/", receiver.address);

@@ -84,7 +84,7 @@ impl Shop {
 }
 
 #[tokio::test]
-async fn statements_prepared_before_a_column_changed_its_type_are_run_again() {
+async fn statements_prepared_before_a_type_change_are_run_again() {
     let app = TestApp::start().await;
     let shop = Shop::open(&app).await;
     // Every connection of the pool has prepared every statement.
@@ -110,7 +110,7 @@ async fn statements_prepared_before_a_column_changed_its_type_are_run_again() {
 }
 
 #[tokio::test]
-async fn placing_goes_on_when_the_statements_of_a_lane_are_no_longer_valid() {
+async fn placing_continues_after_the_prepared_statements_become_invalid() {
     let app = TestApp::start().await;
     let shop = Shop::open(&app).await;
     let place = async |key: &str| {
@@ -131,7 +131,7 @@ async fn placing_goes_on_when_the_statements_of_a_lane_are_no_longer_valid() {
 }
 
 #[tokio::test]
-async fn a_database_that_is_read_only_for_a_while_refuses_writes_with_503_and_is_not_ready() {
+async fn read_only_database_refuses_writes_with_503_and_is_not_ready() {
     let app = TestApp::start().await;
     let shop = Shop::open(&app).await;
     let name: String = sqlx::query_scalar("select current_database()::text")
@@ -183,7 +183,7 @@ async fn a_database_that_is_read_only_for_a_while_refuses_writes_with_503_and_is
 }
 
 #[tokio::test]
-async fn without_a_schema_requests_are_answered_with_503() {
+async fn requests_without_a_schema_get_503() {
     let app = TestApp::start().await;
     let empty = servers::empty_database().await;
     let other = app.beside_on(&empty.url()).await;
@@ -201,7 +201,7 @@ async fn without_a_schema_requests_are_answered_with_503() {
 }
 
 #[tokio::test]
-async fn after_the_database_was_stopped_requests_are_told_that_nothing_was_done() {
+async fn stopped_database_gives_503_saying_nothing_was_done() {
     let app = TestApp::start().await;
     let socket = servers::postgres().socket_dir().join(".s.PGSQL.5432");
     let address = MovingAddress::of(socket.clone()).await;

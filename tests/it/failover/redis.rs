@@ -15,7 +15,7 @@ use crate::{
 };
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn after_a_failover_of_redis_confirmations_and_limits_go_on_at_the_new_one() {
+async fn confirmations_and_limits_continue_after_a_redis_failover() {
     let pair = RedisPair::start().await;
     let address = MovingAddress::of(pair.old.socket()).await;
     let url = format!("redis://127.0.0.1:{}/0", address.port);
@@ -66,7 +66,7 @@ async fn after_a_failover_of_redis_confirmations_and_limits_go_on_at_the_new_one
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn all_keys_of_an_installation_begin_with_its_prefix_and_are_seen_by_no_other() {
+async fn all_redis_keys_have_the_prefix_and_are_separate_from_others() {
     let server = RedisServer::start();
     let settings = RedisSettings {
         redis_key_prefix: "shop:".to_owned(),

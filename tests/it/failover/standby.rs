@@ -13,7 +13,7 @@ use crate::support::{
 };
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_server_on_a_standby_answers_503_until_it_is_promoted_and_then_serves() {
+async fn server_on_a_standby_answers_503_until_it_is_promoted() {
     let pair = Pair::start().await;
     let redis = RedisServer::start();
     let mut admin = PgConnection::connect(&pair.primary.url("postgres"))

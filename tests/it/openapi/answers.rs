@@ -316,7 +316,7 @@ async fn ask(app: &TestApp, method: &Method, url: &str, headers: &[(&str, &str)]
 }
 
 #[tokio::test]
-async fn every_documented_answer_is_given_and_looks_as_documented() {
+async fn every_documented_response_occurs_and_matches_its_schema() {
     let app = app().await;
     let mut checker = Checker {
         document: document(),

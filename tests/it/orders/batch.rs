@@ -111,7 +111,7 @@ async fn transact(pool: &PgPool, orders: &[NewOrder]) -> Vec<Outcome> {
 }
 
 #[tokio::test]
-async fn a_slice_of_orders_leaves_what_the_same_orders_one_by_one_leave() {
+async fn batch_leaves_the_same_data_as_its_orders_one_by_one() {
     let seed = 41;
     eprintln!("seed {seed}");
     let mut rng = StdRng::seed_from_u64(seed);
@@ -141,7 +141,7 @@ async fn a_slice_of_orders_leaves_what_the_same_orders_one_by_one_leave() {
 }
 
 #[tokio::test]
-async fn a_slice_that_is_rolled_back_leaves_nothing() {
+async fn rolled_back_batch_leaves_nothing() {
     let app = shop().await;
     let before = books(&app.pool).await;
     let mut tx = app.pool.begin().await.unwrap();
@@ -152,7 +152,7 @@ async fn a_slice_that_is_rolled_back_leaves_nothing() {
 }
 
 #[tokio::test]
-async fn a_slice_of_no_orders_has_no_outcomes() {
+async fn empty_batch_has_no_outcomes() {
     let app = shop().await;
     assert!(transact(&app.pool, &[]).await.is_empty());
 }

@@ -15,7 +15,7 @@ use sqlx::{Executor, Postgres, Transaction};
 use crate::support::app::TestApp;
 
 #[tokio::test]
-async fn orders_that_arrive_during_a_transaction_go_together_into_the_next_one() {
+async fn orders_arriving_during_a_transaction_share_the_next_one() {
     let shop = Shop::open(100).await;
     shop.gather(limits(128, 1000), &[1; 49])
         .await
@@ -27,7 +27,7 @@ async fn orders_that_arrive_during_a_transaction_go_together_into_the_next_one()
 }
 
 #[tokio::test]
-async fn no_more_go_together_than_may() {
+async fn batch_has_at_most_the_configured_number_of_orders() {
     let shop = Shop::open(100).await;
     shop.gather(limits(4, 1000), &[1; 10])
         .await
@@ -37,7 +37,7 @@ async fn no_more_go_together_than_may() {
 }
 
 #[tokio::test]
-async fn of_one_store_who_comes_first_is_served_first() {
+async fn orders_of_one_store_are_served_first_come_first_served() {
     let shop = Shop::open(10).await;
     let lanes = shop.lanes(limits(128, 1000));
     let held = shop.hold().await;
@@ -51,7 +51,7 @@ async fn of_one_store_who_comes_first_is_served_first() {
 }
 
 #[tokio::test]
-async fn only_the_poison_order_of_a_batch_fails() {
+async fn only_the_failing_order_of_a_batch_fails() {
     let shop = Shop::open(100).await;
     // PostgreSQL refuses to write an item of 13 pieces.
     shop.app
@@ -73,7 +73,7 @@ async fn only_the_poison_order_of_a_batch_fails() {
 }
 
 #[tokio::test]
-async fn orders_of_locked_stock_are_set_aside_and_all_others_of_their_lane_are_placed() {
+async fn orders_of_locked_stock_are_deferred_and_others_of_the_lane_placed() {
     let shop = Shop::open(100).await;
     let free = shop.app.product("Chair", "75.00").await;
     let chairs = shop.app.stock(shop.store, free, 100).await;
@@ -111,7 +111,7 @@ async fn orders_of_locked_stock_are_set_aside_and_all_others_of_their_lane_are_p
 }
 
 #[tokio::test]
-async fn orders_of_a_locked_store_are_set_aside_and_those_of_other_stores_are_placed() {
+async fn orders_of_a_locked_store_are_deferred_and_other_stores_placed() {
     let shop = Shop::open(100).await;
     let other = shop.app.store("Other").await;
     shop.app.stock(other, shop.product, 100).await;
@@ -133,7 +133,7 @@ async fn orders_of_a_locked_store_are_set_aside_and_those_of_other_stores_are_pl
 }
 
 #[tokio::test]
-async fn orders_of_stock_that_stays_locked_fail_in_the_end() {
+async fn order_of_stock_that_stays_locked_fails_with_locked() {
     let shop = Shop::open(100).await;
     let lanes = shop.lanes(Limits {
         lock_wait_timeout: Duration::ZERO,
@@ -148,7 +148,7 @@ async fn orders_of_stock_that_stays_locked_fail_in_the_end() {
 }
 
 #[tokio::test]
-async fn an_order_whose_key_is_in_use_elsewhere_keeps_no_other_from_being_placed() {
+async fn order_whose_key_is_in_use_elsewhere_does_not_block_others() {
     let shop = Shop::open(100).await;
     let lanes = shop.lanes(limits(128, 1000));
     let mut elsewhere = shop.app.pool.begin().await.unwrap();
@@ -171,7 +171,7 @@ async fn an_order_whose_key_is_in_use_elsewhere_keeps_no_other_from_being_placed
 }
 
 #[tokio::test]
-async fn a_full_lane_refuses_at_once_and_a_store_fills_no_more_than_half_of_it() {
+async fn full_lane_refuses_orders_and_one_store_fills_at_most_half() {
     let shop = Shop::open(100).await;
     let other = shop.app.store("Other").await;
     shop.app.stock(other, shop.product, 100).await;
@@ -200,7 +200,7 @@ async fn a_full_lane_refuses_at_once_and_a_store_fills_no_more_than_half_of_it()
 }
 
 #[tokio::test]
-async fn the_stores_of_a_lane_take_turns() {
+async fn stores_of_a_lane_take_turns() {
     let shop = Shop::open(100).await;
     let other = shop.app.store("Other").await;
     shop.app.stock(other, shop.product, 100).await;
@@ -220,7 +220,7 @@ async fn the_stores_of_a_lane_take_turns() {
 }
 
 #[tokio::test]
-async fn an_order_whose_caller_has_left_is_decided_all_the_same() {
+async fn order_of_a_caller_that_left_is_still_decided() {
     let shop = Shop::open(100).await;
     let lanes = shop.lanes(limits(128, 1000));
     let held = shop.hold().await;

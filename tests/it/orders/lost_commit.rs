@@ -203,22 +203,22 @@ async fn are_all_placed_once(fault: Fault) {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn orders_whose_commit_was_made_are_answered_though_its_answer_was_lost() {
+async fn orders_are_answered_although_the_reply_to_their_commit_was_lost() {
     are_all_placed_once(Fault::AnswerLost).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn orders_whose_commit_did_not_get_through_are_placed_again() {
+async fn orders_whose_commit_was_never_sent_are_placed_again() {
     are_all_placed_once(Fault::NeverSent).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_commit_that_is_still_under_way_is_waited_for() {
+async fn commit_still_in_progress_is_waited_for() {
     are_all_placed_once(Fault::Late).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn of_an_order_whose_commit_nobody_can_be_asked_about_this_is_said() {
+async fn order_whose_commit_cannot_be_resolved_fails_as_commit_unknown() {
     let shop = Shop::open(Fault::ThenAway).await;
     let decision = shop.place().await;
     assert!(matches!(decision, Err(PlaceError::CommitUnknown)), "{decision:?}");
@@ -226,7 +226,7 @@ async fn of_an_order_whose_commit_nobody_can_be_asked_about_this_is_said() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_else_is_created_says_that_the_outcome_is_unknown_and_a_repetition_under_its_key_tells() {
+async fn create_with_a_lost_commit_reply_gets_503_and_is_replayed_by_key() {
     let app = TestApp::start().await;
     let proxy = Proxy::start(Fault::AnswerLost).await;
     let through = app.beside_on(&proxy.url(&app)).await;
@@ -253,7 +253,7 @@ async fn what_else_is_created_says_that_the_outcome_is_unknown_and_a_repetition_
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_is_changed_says_so_too_and_what_is_read_does_not() {
+async fn change_with_a_lost_commit_reply_reports_an_unknown_outcome() {
     for (method, is_known) in [
         (Method::PATCH, false),
         (Method::DELETE, false),

@@ -104,7 +104,7 @@ const REFUSALS: &[(&str, &str)] = &[
 ];
 
 #[tokio::test]
-async fn what_is_wrong_with_an_order_is_said_field_by_field() {
+async fn invalid_order_is_rejected_with_400_naming_each_field() {
     let app = TestApp::start().await;
     let (_, lamp, _) = shop(&app).await;
     for (body, expected) in REFUSALS {

@@ -6,7 +6,7 @@ use super::{list, made, orders, shop};
 use crate::support::app::{Answer, TestApp};
 
 #[tokio::test]
-async fn a_rejected_order_takes_nothing_also_of_what_there_is_enough_of() {
+async fn rejected_order_takes_no_stock_of_any_item() {
     let app = TestApp::start().await;
     let store = app.store("Main Store").await;
     let (lamp, chair) = (
@@ -31,7 +31,7 @@ async fn a_rejected_order_takes_nothing_also_of_what_there_is_enough_of() {
 }
 
 #[tokio::test]
-async fn a_rejected_order_is_answered_to_the_byte_and_stored_as_it_was_answered() {
+async fn rejected_order_has_the_exact_response_body_and_detail() {
     let app = TestApp::start().await;
     let (store, lamp, chair) = shop(&app).await;
     let rejected = app.order(store, &[(lamp, 10), (chair, 3)]).await;
@@ -57,7 +57,7 @@ async fn a_rejected_order_is_answered_to_the_byte_and_stored_as_it_was_answered(
 }
 
 #[tokio::test]
-async fn of_several_reasons_the_first_counts_for_all_items_that_it_applies_to() {
+async fn first_applicable_reason_lists_all_items_it_applies_to() {
     let app = TestApp::start().await;
     let (store, lamp, chair) = shop(&app).await;
     let inactive = app.product("Old", "1.00").await;
@@ -196,7 +196,7 @@ async fn huge_numbers_of_older_rejections_are_still_read() {
 }
 
 #[tokio::test]
-async fn an_unknown_or_inactive_store_leaves_no_order() {
+async fn order_of_an_unknown_or_inactive_store_gets_400_and_is_not_stored() {
     let app = TestApp::start().await;
     let (store, lamp, _) = shop(&app).await;
     let empty = app.store("Empty Store").await;

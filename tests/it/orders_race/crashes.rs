@@ -66,7 +66,7 @@ async fn are_confirmed(pool: &PgPool, orders: &[i64]) {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_server_that_is_killed_loses_no_order_that_it_acknowledged() {
+async fn killed_server_loses_no_acknowledged_order() {
     let app = TestApp::start().await;
     let shop = Shop::open(&app, |_| 5000).await;
     let mut server = server(&app);
@@ -99,7 +99,7 @@ async fn a_server_that_is_killed_loses_no_order_that_it_acknowledged() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_database_that_is_killed_loses_no_order_that_was_acknowledged_and_the_server_goes_on() {
+async fn killed_database_loses_no_acknowledged_order_and_is_used_again() {
     let folder = TempDir::new().unwrap();
     let postgres = Postgres::persistent(folder.path()).unwrap();
     let mut admin = PgConnection::connect(&postgres.url("postgres")).await.unwrap();

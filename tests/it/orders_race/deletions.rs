@@ -113,7 +113,7 @@ fn delete<'a>(app: &'a TestApp, what: &'static str, id: i64) -> BoxFuture<'a, An
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_product_is_deleted_or_sold_but_never_both() {
+async fn product_is_deleted_or_sold_but_never_both() {
     let (app, rounds) = race(31, &[204, 404, 409], |app, round| {
         vec![
             delete(app, "products", round.products[0]),
@@ -138,7 +138,7 @@ async fn a_product_is_deleted_or_sold_but_never_both() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_store_is_deleted_or_has_orders_but_never_both() {
+async fn store_is_deleted_or_has_orders_but_never_both() {
     let (app, rounds) = race(32, &[204, 404, 409], |app, round| {
         vec![
             delete(app, "stores", round.store),
@@ -168,7 +168,7 @@ async fn a_store_is_deleted_or_has_orders_but_never_both() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_category_is_deleted_with_its_products_or_stays_with_all_of_them() {
+async fn category_is_deleted_with_all_its_products_or_keeps_all() {
     let (app, rounds) = race(33, &[201, 204, 400, 404, 409], |app, round| {
         let create = async move {
             let body = json!({ "title": "New", "price": "1.00", "category_id": round.category });
@@ -201,7 +201,7 @@ async fn a_category_is_deleted_with_its_products_or_stays_with_all_of_them() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_product_that_was_sold_stays_when_its_stock_goes() {
+async fn sold_product_stays_when_its_stock_is_deleted() {
     let (app, rounds) = race(34, &[204, 404, 409], |app, round| {
         vec![
             delete(app, "inventory", round.stock[0]),
@@ -231,7 +231,7 @@ async fn a_product_that_was_sold_stays_when_its_stock_goes() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn everything_at_once_never_fails_a_request() {
+async fn concurrent_writes_and_deletions_never_fail_a_request() {
     race(35, &[200, 201, 204, 400, 404, 409], |app, round| {
         let [a, b] = round.products;
         let write =

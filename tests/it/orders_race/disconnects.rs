@@ -14,7 +14,7 @@ use crate::support::{
 };
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn clients_that_go_away_leave_the_books_in_balance_and_no_transaction_open() {
+async fn disconnecting_clients_leave_consistent_data_and_no_transaction() {
     let seed = 21;
     eprintln!("seed {seed}");
     let mut rng = StdRng::seed_from_u64(seed);

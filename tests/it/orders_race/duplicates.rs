@@ -16,7 +16,7 @@ async fn create_at_once(app: &TestApp, path: &str, body: Value, refusal: Value) 
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn of_many_creations_of_one_category_one_succeeds_and_the_others_are_told_why_not() {
+async fn one_of_several_concurrent_category_creations_succeeds() {
     let app = TestApp::start().await;
     for round in 0..5 {
         let body = json!({ "name": format!("Books {round}") });
@@ -26,7 +26,7 @@ async fn of_many_creations_of_one_category_one_succeeds_and_the_others_are_told_
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn of_many_creations_of_one_stock_row_one_succeeds_and_the_others_are_told_why_not() {
+async fn one_of_several_concurrent_stock_creations_succeeds() {
     let app = TestApp::start().await;
     let (store, category) = (app.store("Main Store").await, app.category("All").await);
     for round in 0..5 {

@@ -12,7 +12,7 @@ use crate::support::{
 };
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn whoever_writes_a_threshold_gives_no_sold_piece_back() {
+async fn writing_the_threshold_during_orders_never_restores_sold_units() {
     let app = TestApp::start().await;
     let (store, product) = (app.store("Main Store").await, app.product("Lamp", "10.00").await);
     let stock = app.stock(store, product, 500).await;
@@ -49,7 +49,7 @@ async fn whoever_writes_a_threshold_gives_no_sold_piece_back() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_quantity_that_is_set_while_orders_run_is_in_the_ledger_to_the_piece() {
+async fn quantity_set_during_orders_is_exact_in_the_ledger() {
     let app = TestApp::start().await;
     let (store, product) = (app.store("Main Store").await, app.product("Lamp", "10.00").await);
     let stock = app.stock(store, product, 50).await;
@@ -79,7 +79,7 @@ async fn a_quantity_that_is_set_while_orders_run_is_in_the_ledger_to_the_piece()
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn stock_rows_that_are_moved_and_swapped_while_orders_run_never_fail_a_request() {
+async fn moving_stock_rows_during_orders_never_fails_a_request() {
     let seed = 11;
     eprintln!("seed {seed}");
     let mut rng = StdRng::seed_from_u64(seed);
@@ -141,7 +141,7 @@ async fn stock_rows_that_are_moved_and_swapped_while_orders_run_never_fail_a_req
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_request_that_falls_victim_to_a_deadlock_is_tried_again() {
+async fn deadlocked_request_is_retried() {
     let app = TestApp::start().await;
     let shop = Shop::open(&app, |_| 10).await;
     let free = app.product("Free", "1.00").await;

@@ -47,7 +47,7 @@ async fn failed_request_logs_one_line_with_its_id() {
 }
 
 #[tokio::test]
-async fn a_proxy_that_is_not_trusted_is_warned_of_once_a_minute() {
+async fn untrusted_proxy_is_warned_of_once_a_minute() {
     let app = TestApp::start().await;
     let mut server = serve(&app, &[]);
     let url = format!("http://{}/health/", server.address().await);

@@ -25,7 +25,7 @@ fn documentation_lists_exactly_the_metrics() {
 }
 
 #[test]
-fn dashboard_and_alerts_ask_for_metrics_that_exist() {
+fn dashboard_and_alerts_use_existing_metrics() {
     let known = in_source();
     for file in ["ops/grafana/afforo.json", "ops/prometheus/alerts.yml"] {
         let asked = words(&read(file));
@@ -43,7 +43,7 @@ fn dashboard_and_alerts_ask_for_metrics_that_exist() {
 }
 
 #[test]
-fn the_dashboard_shows_every_metric() {
+fn dashboard_shows_every_metric() {
     let dashboard = read("ops/grafana/afforo.json");
     let shown = words(&dashboard);
     let missing: Vec<String> = in_source()

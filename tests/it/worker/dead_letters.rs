@@ -33,7 +33,7 @@ async fn jobs_on(app: &TestApp, redis_url: &str, args: &[&str]) -> Said {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_row_that_cannot_be_settled_takes_no_other_down_and_ends_as_a_dead_letter() {
+async fn failing_outbox_row_becomes_a_dead_letter_and_others_are_confirmed() {
     let app = TestApp::start().await;
     let orders = orders(&app, 5).await;
     execute(&app.pool, POISON).await;
@@ -94,7 +94,7 @@ async fn a_row_that_cannot_be_settled_takes_no_other_down_and_ends_as_a_dead_let
 }
 
 #[tokio::test]
-async fn a_row_is_handed_out_eleven_times_and_then_given_up_once() {
+async fn outbox_row_is_dead_after_eleven_attempts() {
     let app = TestApp::start().await;
     let redis = RedisServer::start();
     let queues = afforo::worker::Queues::new(&super::faults::settings(&redis)).unwrap();
@@ -122,7 +122,7 @@ async fn a_row_is_handed_out_eleven_times_and_then_given_up_once() {
 }
 
 #[tokio::test]
-async fn dead_jobs_of_a_queue_are_listed_and_tried_again() {
+async fn dead_queue_jobs_are_listed_and_retried() {
     let app = TestApp::start().await;
     let queues = queues(&app);
     // An unknown job is dead at once.
@@ -175,7 +175,7 @@ async fn dead_jobs_of_a_queue_are_listed_and_tried_again() {
 }
 
 #[tokio::test]
-async fn deliveries_and_jobs_are_dropped_and_what_is_owed_stays() {
+async fn dead_deliveries_and_jobs_can_be_dropped_and_outbox_rows_cannot() {
     let app = TestApp::start().await;
     execute(
         &app.pool,
@@ -218,7 +218,7 @@ async fn deliveries_and_jobs_are_dropped_and_what_is_owed_stays() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn jobs_that_die_again_at_once_are_tried_again_once() {
+async fn jobs_that_die_again_during_retry_all_are_retried_once() {
     let app = TestApp::start().await;
     let queues = queues(&app);
     let unknown = serde_json::from_value::<ConfirmOrders>(serde_json::json!({ "version": 9 })).unwrap();
@@ -234,7 +234,7 @@ async fn jobs_that_die_again_at_once_are_tried_again_once() {
 }
 
 #[tokio::test]
-async fn without_redis_what_postgresql_knows_is_told_and_tried_again() {
+async fn without_redis_dead_letters_of_postgresql_are_listed_and_retried() {
     let app = TestApp::start().await;
     execute(
         &app.pool,
@@ -275,7 +275,7 @@ async fn without_redis_what_postgresql_knows_is_told_and_tried_again() {
 }
 
 #[tokio::test]
-async fn what_is_no_id_is_refused() {
+async fn invalid_job_id_is_rejected_with_exit_code_2() {
     let app = TestApp::start().await;
     for args in [
         &["retry"][..],
@@ -290,7 +290,7 @@ async fn what_is_no_id_is_refused() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_backlog_of_fifty_thousand_orders_is_confirmed() {
+async fn backlog_of_50000_orders_is_confirmed() {
     let app = TestApp::start().await;
     execute(
         &app.pool,
@@ -309,7 +309,7 @@ async fn a_backlog_of_fifty_thousand_orders_is_confirmed() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn thousands_of_jobs_that_redis_had_kept_are_worked_off() {
+async fn thousands_of_stale_redis_jobs_are_processed() {
     let app = TestApp::start().await;
     let queues = queues(&app);
     // Each asks for what a row owes that is not there any more, but for one in a hundred.

@@ -30,7 +30,7 @@ pub(super) fn settings(redis: &RedisServer) -> RedisSettings {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn without_redis_orders_are_confirmed_and_their_confirmations_follow_when_it_is_back() {
+async fn orders_placed_without_redis_are_confirmed_once_it_is_back() {
     let app = TestApp::start().await;
     let redis = RedisServer::start();
     let (store, product) = (app.store("Main Store").await, app.product("Lamp", "1.50").await);
@@ -64,7 +64,7 @@ async fn without_redis_orders_are_confirmed_and_their_confirmations_follow_when_
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_redis_that_hangs_and_then_forgets_everything_fails_no_order_and_loses_no_confirmation() {
+async fn hanging_then_emptied_redis_fails_no_order_and_no_confirmation() {
     let app = TestApp::start().await;
     let redis = RedisServer::start();
     let worker = Worker::start_on(&app, &settings(&redis));
@@ -87,7 +87,7 @@ async fn a_redis_that_hangs_and_then_forgets_everything_fails_no_order_and_loses
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_step_that_cannot_reach_redis_claims_nothing_and_one_that_is_refused_gives_back_what_it_claimed() {
+async fn failed_relay_step_leaves_its_rows_due_without_an_attempt() {
     let app = TestApp::start().await;
     let redis = RedisServer::start();
     let queues = Queues::new(&settings(&redis)).unwrap();
@@ -128,7 +128,7 @@ async fn a_step_that_cannot_reach_redis_claims_nothing_and_one_that_is_refused_g
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_redis_forgot_before_it_was_worked_off_is_confirmed_after_its_lease() {
+async fn jobs_lost_by_redis_are_confirmed_after_their_lease() {
     let app = TestApp::start().await;
     let redis = RedisServer::start();
     let queues = Queues::new(&settings(&redis)).unwrap();
@@ -152,7 +152,7 @@ async fn what_redis_forgot_before_it_was_worked_off_is_confirmed_after_its_lease
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_worker_that_is_killed_at_work_loses_nothing_and_confirms_nothing_twice() {
+async fn killed_worker_loses_no_confirmation_and_sends_none_twice() {
     let app = TestApp::start().await;
     let (queues, orders) = (queues(&app), orders(&app, 30).await);
     // Confirmations cannot be written for now, so that jobs are at work for certain.
@@ -204,7 +204,7 @@ async fn a_worker_that_is_killed_at_work_loses_nothing_and_confirms_nothing_twic
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_confirmation_that_the_database_refuses_for_a_while_is_tried_again() {
+async fn confirmation_refused_by_the_database_is_retried() {
     let app = TestApp::start().await;
     let orders = orders(&app, 1).await;
     execute(
@@ -231,7 +231,7 @@ async fn a_confirmation_that_the_database_refuses_for_a_while_is_tried_again() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn no_row_is_given_up_because_postgresql_is_unwell() {
+async fn outbox_row_is_not_dead_because_postgresql_fails() {
     let app = TestApp::start().await;
     let orders = orders(&app, 3).await;
     // A sequence counts on where a transaction is rolled back.
@@ -272,7 +272,7 @@ async fn no_row_is_given_up_because_postgresql_is_unwell() {
 }
 
 #[tokio::test]
-async fn what_an_older_worker_counted_buries_no_row() {
+async fn attempts_counted_by_older_workers_are_ignored() {
     let app = TestApp::start().await;
     let relay = Relay::new(app.pool.clone(), queues(&app).confirmations);
     execute(
@@ -285,7 +285,7 @@ async fn what_an_older_worker_counted_buries_no_row() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_worker_that_waits_for_a_silent_database_ends_when_it_is_told() {
+async fn worker_waiting_for_a_silent_database_stops_on_shutdown() {
     let app = TestApp::start().await;
     let mut blocker = app.pool.begin().await.unwrap();
     blocker.execute("lock table outbox").await.unwrap();
@@ -306,7 +306,7 @@ async fn a_worker_that_waits_for_a_silent_database_ends_when_it_is_told() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_confirmation_that_somebody_has_locked_holds_up_no_other() {
+async fn locked_confirmation_does_not_block_others() {
     let app = TestApp::start().await;
     let orders = orders(&app, 3).await;
     let mut elsewhere = app.pool.begin().await.unwrap();

@@ -53,7 +53,7 @@ impl Measuring {
 
 // On one thread, so that the worker's tasks see this test's recorder.
 #[tokio::test]
-async fn gauges_tell_what_waits_and_what_was_given_up() {
+async fn gauges_report_waiting_and_dead_work() {
     let recorder = DebuggingRecorder::new();
     let snapshotter = recorder.snapshotter();
     let _guard = metrics::set_default_local_recorder(&recorder);
@@ -99,7 +99,7 @@ async fn gauges_tell_what_waits_and_what_was_given_up() {
 }
 
 #[tokio::test]
-async fn what_is_owed_grows_old_while_it_cannot_be_read() {
+async fn oldest_outbox_age_grows_while_the_outbox_cannot_be_read() {
     let recorder = DebuggingRecorder::new();
     let snapshotter = recorder.snapshotter();
     let _guard = metrics::set_default_local_recorder(&recorder);
@@ -122,7 +122,7 @@ async fn what_is_owed_grows_old_while_it_cannot_be_read() {
 }
 
 #[tokio::test]
-async fn a_worker_that_nobody_measures_reads_no_gauges() {
+async fn worker_without_metrics_reads_no_gauges() {
     let recorder = DebuggingRecorder::new();
     let snapshotter = recorder.snapshotter();
     let _guard = metrics::set_default_local_recorder(&recorder);

@@ -20,7 +20,7 @@ async fn done(queues: &Queues, id: &str, job: PeriodicJob) {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn orders_that_were_left_undecided_are_rejected_and_give_back_what_they_held() {
+async fn stuck_pending_orders_are_rejected_and_their_stock_restored() {
     let app = TestApp::start().await;
     let (store, category) = (app.store("Main Store").await, app.category("All").await);
     let (lamp, chair) = (
@@ -105,7 +105,7 @@ async fn orders_that_were_left_undecided_are_rejected_and_give_back_what_they_he
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn an_order_that_cannot_give_back_what_it_holds_keeps_none_of_the_others_undecided() {
+async fn order_whose_stock_cannot_be_restored_does_not_block_others() {
     let app = TestApp::start().await;
     let (store, lamp, chair) = (
         app.store("Main Store").await,
@@ -141,7 +141,7 @@ async fn an_order_that_cannot_give_back_what_it_holds_keeps_none_of_the_others_u
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn stock_that_was_removed_meanwhile_keeps_no_order_undecided() {
+async fn stuck_order_of_deleted_stock_is_rejected() {
     let app = TestApp::start().await;
     let (store, lamp) = (app.store("Main Store").await, app.product("Lamp", "10.00").await);
     app.stock(store, lamp, 100).await;
@@ -164,7 +164,7 @@ async fn stock_that_was_removed_meanwhile_keeps_no_order_undecided() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn stock_that_only_undecided_orders_took_from_is_free_again() {
+async fn stock_of_rejected_stuck_orders_can_be_moved_again() {
     let app = TestApp::start().await;
     let (store, lamp, chair) = (
         app.store("Main Store").await,
@@ -199,7 +199,7 @@ async fn stock_that_only_undecided_orders_took_from_is_free_again() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn orders_that_cannot_be_rejected_hold_up_none_after_them_however_many() {
+async fn many_unrejectable_stuck_orders_do_not_block_later_ones() {
     let app = TestApp::start().await;
     let store = app.store("Main Store").await;
     for product in ["Lamp", "Chair"] {
@@ -226,7 +226,7 @@ async fn orders_that_cannot_be_rejected_hold_up_none_after_them_however_many() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn days_that_nobody_reported_on_are_caught_up_with() {
+async fn missed_daily_reports_are_written_up_to_a_month_back() {
     let app = TestApp::start().await;
     app.store("Main Store").await;
     execute(
@@ -259,7 +259,7 @@ async fn days_that_nobody_reported_on_are_caught_up_with() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_day_is_reported_once_from_midnight_to_midnight_in_utc() {
+async fn day_is_reported_once_from_midnight_to_midnight_utc() {
     let app = TestApp::start().await;
     app.store("Main Store").await;
     execute(
@@ -312,7 +312,7 @@ async fn a_day_is_reported_once_from_midnight_to_midnight_in_utc() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn outbox_rows_of_confirmed_orders_are_cleaned_up_and_no_others() {
+async fn only_outbox_rows_of_confirmed_orders_are_cleaned_up() {
     let app = TestApp::start().await;
     execute(
         &app.pool,
@@ -332,7 +332,7 @@ async fn outbox_rows_of_confirmed_orders_are_cleaned_up_and_no_others() {
 }
 
 #[tokio::test]
-async fn a_run_that_two_schedulers_push_is_one_job() {
+async fn run_pushed_by_two_schedulers_is_one_job() {
     let app = TestApp::start().await;
     let (one, other) = (queues(&app), queues(&app));
     let push = |queues: &Queues| {

@@ -12,7 +12,7 @@ use super::{confirmed, execute, nobody, orders, owed, queues};
 use crate::support::{app::TestApp, program::eventually};
 
 #[tokio::test]
-async fn a_step_takes_what_is_due_and_only_once() {
+async fn step_claims_due_rows_once() {
     let app = TestApp::start().await;
     let queues = queues(&app);
     let relay = Relay::new(app.pool.clone(), queues.confirmations.clone());
@@ -30,7 +30,7 @@ async fn a_step_takes_what_is_due_and_only_once() {
 }
 
 #[tokio::test]
-async fn more_rows_than_a_job_settles_take_several_steps() {
+async fn more_rows_than_fit_into_one_job_take_several_steps() {
     let app = TestApp::start().await;
     execute(
         &app.pool,
@@ -51,7 +51,7 @@ async fn more_rows_than_a_job_settles_take_several_steps() {
 }
 
 #[tokio::test]
-async fn what_was_claimed_is_given_out_again_after_its_lease_and_not_before() {
+async fn claimed_rows_are_claimed_again_only_after_their_lease() {
     let app = TestApp::start().await;
     let queues = queues(&app);
     let relay = Relay::new(app.pool.clone(), queues.confirmations.clone());
@@ -67,7 +67,7 @@ async fn what_was_claimed_is_given_out_again_after_its_lease_and_not_before() {
 }
 
 #[tokio::test]
-async fn what_may_still_wait_in_the_queue_is_not_asked_for_again_but_what_is_new_is() {
+async fn rows_queued_before_are_not_claimed_again_while_new_ones_are() {
     let app = TestApp::start().await;
     let queues = queues(&app);
     let relay = Relay::new(app.pool.clone(), queues.confirmations.clone());
@@ -81,7 +81,7 @@ async fn what_may_still_wait_in_the_queue_is_not_asked_for_again_but_what_is_new
 }
 
 #[tokio::test]
-async fn a_queue_that_is_full_is_given_nothing_more() {
+async fn full_queue_receives_no_more_jobs() {
     let app = TestApp::start().await;
     let queues = queues(&app);
     let relay = Relay::new(app.pool.clone(), queues.confirmations.clone());
@@ -95,7 +95,7 @@ async fn a_queue_that_is_full_is_given_nothing_more() {
 }
 
 #[tokio::test]
-async fn a_row_that_was_handed_out_twice_in_vain_gets_a_job_of_its_own() {
+async fn row_claimed_twice_without_success_gets_its_own_job() {
     let app = TestApp::start().await;
     let queues = queues(&app);
     let relay = Relay::new(app.pool.clone(), queues.confirmations.clone());
@@ -126,7 +126,7 @@ async fn handouts(app: &TestApp) -> Vec<i32> {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn many_relays_at_once_are_given_each_row_once() {
+async fn concurrent_relays_claim_each_row_once() {
     let app = TestApp::start().await;
     execute(
         &app.pool,
@@ -158,7 +158,7 @@ async fn claimed_rows(app: &TestApp, limit: i64) -> Vec<i64> {
 }
 
 #[tokio::test]
-async fn a_relay_that_runs_hands_on_what_comes_whether_it_is_told_or_not() {
+async fn running_relay_queues_new_rows_without_a_notification() {
     let app = TestApp::start().await;
     let queues = queues(&app);
     let relay = Relay::new(app.pool.clone(), queues.confirmations.clone());
