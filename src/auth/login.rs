@@ -2,26 +2,21 @@
 //!
 //! A login to an unknown or inactive account, or with a wrong password, gets the same answer after the same time.
 
-use std::{net::IpAddr, time::Duration};
+use std::time::Duration;
 
 use secrecy::SecretString;
 use sqlx::PgPool;
 use tokio::{sync::Semaphore, time::Instant};
 
 use super::{
-    Account, FailureLimiter, HashError, PasswordHash, ThrottleCache, Token, TokenHash, account,
+    Account, ClientInfo, FailureLimiter, HashError, PasswordHash, ThrottleCache, Token, account,
     accounts::NOTHING,
     login_audit::LoginAudit,
     login_throttle::{self, Attempt, Throttle},
     password::{self, Queue},
     session,
 };
-use crate::{
-    audit::{self, Actor, AuditContext},
-    db,
-    telemetry::LineLimit,
-};
-use redis_rate_limit::client_key;
+use crate::{audit, db, telemetry::LineLimit};
 
 /// The input of a login.
 #[derive(Clone, Debug)]
@@ -41,43 +36,6 @@ impl Credentials {
     /// The key of the throttle.
     fn counted(&self) -> String {
         self.username().chars().take(150).collect()
-    }
-}
-
-/// The client of a login.
-#[derive(Clone, Debug)]
-pub struct ClientInfo {
-    /// The client's address.
-    pub address: Option<IpAddr>,
-    /// The request, by `X-Request-Id`.
-    pub request_id: Option<String>,
-    /// The `User-Agent` header.
-    pub user_agent: String,
-    /// The current session of the browser.
-    pub token: Option<TokenHash>,
-}
-
-impl ClientInfo {
-    /// The context of audit entries about this client.
-    #[must_use]
-    pub fn audit_context(&self, actor: Actor) -> AuditContext {
-        AuditContext {
-            actor,
-            address: self.address,
-            request_id: self.request_id.clone(),
-        }
-    }
-
-    /// The address as a text.
-    #[must_use]
-    pub fn from(&self) -> String {
-        let address = self.address.map(|address| address.to_string());
-        address.unwrap_or_else(|| login_throttle::UNKNOWN.to_owned())
-    }
-
-    /// The key of the throttle: an IPv4 address or an IPv6 network.
-    fn key(&self) -> String {
-        self.address.map_or_else(|| self.from(), client_key)
     }
 }
 

@@ -10,7 +10,7 @@ use serde::Serialize;
 use sqlx::PgPool;
 use tokio::time::{Instant, sleep_until};
 
-use super::login::ClientInfo;
+use super::ClientInfo;
 use crate::audit::{self, Actor, AuditContext};
 
 /// Maximum number of entries per hour for all servers; slightly more if several write at the same time.

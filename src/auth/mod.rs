@@ -3,6 +3,7 @@
 pub mod account;
 pub mod accounts;
 pub mod api_key;
+mod client_info;
 mod failure_limiter;
 mod grant;
 mod key_lookup;
@@ -20,6 +21,7 @@ mod throttle_cache;
 
 pub use crate::audit::Actor;
 pub use account::{Account, AccountFields};
+pub use client_info::ClientInfo;
 pub use failure_limiter::FailureLimiter;
 pub use grant::{Grant, Stores};
 pub use keyring::{KeyError, Keyring};

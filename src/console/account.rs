@@ -27,8 +27,8 @@ use super::{
     state::Console,
 };
 use crate::auth::{
-    Account, TokenHash, accounts,
-    login::{ClientInfo, Proof},
+    Account, ClientInfo, TokenHash, accounts,
+    login::Proof,
     password,
     session::{self as sessions, Session},
 };

@@ -20,7 +20,7 @@ use form_urlencoded::byte_serialize;
 
 use super::{error::ConsoleError, operator::Operator, page, state::Console};
 use crate::{
-    auth::{Account, Token, TokenHash, login::ClientInfo, session},
+    auth::{Account, ClientInfo, Token, TokenHash, session},
     http::{Caller, Client, REQUEST_ID, Scheme},
 };
 

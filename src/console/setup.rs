@@ -22,9 +22,9 @@ use super::{
 use crate::{
     audit::Actor,
     auth::{
-        AccountFields, Role,
+        AccountFields, ClientInfo, Role,
         accounts::{self, AccountError},
-        login::{ClientInfo, Credentials, Login},
+        login::{Credentials, Login},
         password, setup,
     },
     db,

@@ -62,20 +62,8 @@ fn files_do_not_import_each_other_in_a_cycle() {
             edges.entry(from).or_default().insert(to);
         }
     }
-    let mut found = cycles(&edges);
-    found.retain(|cycle| {
-        !REMAINING
-            .iter()
-            .any(|known| cycle.iter().all(|file| known.contains(&file.as_str())))
-    });
-    assert_eq!(found, Vec::<Vec<String>>::new());
+    assert_eq!(cycles(&edges), Vec::<Vec<String>>::new());
 }
-
-/// Cycles that are still to be removed.
-const REMAINING: &[&[&str]] = &[
-    &["auth::login", "auth::login_audit"],
-    &["cli::serve", "cli::worker"],
-];
 
 /// Sets of modules that reach each other.
 fn cycles(edges: &BTreeMap<String, BTreeSet<String>>) -> Vec<Vec<String>> {

@@ -2,8 +2,8 @@
 
 use afforo::{
     auth::{
-        Role,
-        login::{ClientInfo, Credentials, Login, LoginService},
+        ClientInfo, Role,
+        login::{Credentials, Login, LoginService},
     },
     config::{HttpSettings, RateSettings},
 };
