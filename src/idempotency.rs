@@ -5,7 +5,7 @@
 
 use sqlx::{PgConnection, PgExecutor};
 
-use crate::db;
+use crate::{audit::Actor, db};
 
 /// How long a transaction waits for another that stores the same key.
 pub const KEY_LOCK_TIMEOUT: &str = "2s";
@@ -17,6 +17,24 @@ pub struct KeyedRequest {
     pub key: String,
     /// Hash of method, path and body.
     pub fingerprint: [u8; 16],
+}
+
+/// The longest key of a client.
+pub const LONGEST_KEY: usize = 255;
+
+/// Whether a client may use this key: 1 to 255 visible ASCII characters.
+#[must_use]
+pub fn is_valid(key: &[u8]) -> bool {
+    (1..=LONGEST_KEY).contains(&key.len()) && key.iter().all(u8::is_ascii_graphic)
+}
+
+/// A client's key as it is stored. Keys of different actors never match, because a client's key has no space.
+#[must_use]
+pub fn scoped_key(actor: &Actor, key: String) -> String {
+    match actor.label() {
+        Some(actor) => format!("{actor} {key}"),
+        None => key,
+    }
 }
 
 /// A response to store.

@@ -9,7 +9,7 @@ use super::{
 use crate::{
     audit,
     db::{self, violated_constraint},
-    http::{ApiError, CommandContext, FieldSource, Precondition, Presence, retry_transaction},
+    http::{ApiError, CommandContext, FieldSource, Precondition, Presence},
     ledger::{self, Scope},
 };
 
@@ -61,7 +61,7 @@ pub async fn update(
 pub async fn delete(context: &CommandContext, id: i64, expected: &impl Precondition) -> Result<(), ApiError> {
     context.caller.require_all_stores()?;
     let by = context.audit_context();
-    retry_transaction(|| async {
+    db::retry(|| async {
         let mut tx = context.db().begin().await?;
         ledger::lock(&mut tx, Scope::Category(id)).await?;
         let before = queries::lock_for_deletion(&mut tx, id).await?.ok_or(NO_SUCH)?;

@@ -42,7 +42,7 @@ impl IntoResponse for Confirm {
 
 /// `1 product`, `2 products`, for sentences.
 #[must_use]
-pub fn pieces(number: i64, one: &str, many: &str) -> String {
+pub fn plural(number: i64, one: &str, many: &str) -> String {
     format!(
         "{} {}",
         super::format::count(number),

@@ -15,14 +15,12 @@ use sqlx::PgPool;
 use super::{
     audit::{self, LatestChange},
     error::ConsoleError,
-    form::{FieldKind, Form, check, with_point},
+    form::{FieldKind, Form, WAS, check, with_point},
     format,
     page::{Frame, render},
 };
 use crate::http::{FormFields, Precondition};
 
-/// Before the name of a field: the value that the form was rendered with.
-const WAS: &str = "was.";
 /// Before the name of a field: whose value is to be written after a conflict.
 const CHOICE: &str = "choice.";
 /// Fields that no page repeats.

@@ -15,8 +15,9 @@ use xxhash_rust::xxh3::Xxh3;
 
 use super::{error::ConsoleError, operator::Operator};
 use crate::{
+    audit::Actor,
     http::{ApiError, Body, Caller, FieldErrors, FormFields},
-    idempotency::KeyedRequest,
+    idempotency::{self, KeyedRequest},
 };
 
 /// The field that holds the idempotency key of a form, which is fresh with every form that is shown.
@@ -25,6 +26,8 @@ const KEY: &str = "idempotency_key";
 /// may choose thousands of stores or rows, and describe a product at length; before the login there are a few short fields.
 const OF_OPERATORS: (usize, usize) = (1024 * 1024, 10_000);
 const OF_STRANGERS: (usize, usize) = (16 * 1024, 100);
+/// Before the name of a field: the value that the form was rendered with.
+pub const WAS: &str = "was.";
 /// What stands above a form of which some field is wrong.
 const LOOK: &str = "Nothing was changed: see what is said at the fields.";
 
@@ -140,7 +143,7 @@ impl Form {
 
     /// The values that the form was rendered with, by the names of their hidden fields.
     pub fn originals(&self) -> impl Iterator<Item = (&str, &str)> {
-        self.fields(|name| name.starts_with("was."))
+        self.fields(|name| name.starts_with(WAS))
     }
 
     /// Adds a field to what a command reads.
@@ -199,16 +202,17 @@ impl Form {
     /// where the key is no possible one.
     #[must_use]
     pub fn keyed_request(&self, caller: &Caller, purpose: &str, fields: &[&str]) -> Option<KeyedRequest> {
-        let is_key =
-            (1..=255).contains(&self.key.len()) && self.key.bytes().all(|byte| byte.is_ascii_graphic());
-        let sender = caller.grant.actor.label().filter(|_| is_key)?;
+        let actor = &caller.grant.actor;
+        if *actor == Actor::Anyone || !idempotency::is_valid(self.key.as_bytes()) {
+            return None;
+        }
         let mut hash = Xxh3::new();
         hash.update(purpose.as_bytes());
         for (name, value) in self.fields(|name| fields.contains(&name)) {
             hash.update(format!("\n{name}={}:{value}", value.len()).as_bytes());
         }
         Some(KeyedRequest {
-            key: format!("{sender} {}", self.key),
+            key: idempotency::scoped_key(actor, self.key.clone()),
             fingerprint: hash.digest128().to_be_bytes(),
         })
     }

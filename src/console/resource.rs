@@ -54,7 +54,7 @@ pub trait Resource: Send + Sync + 'static {
         id: i64,
         expected: &impl Precondition,
         source: &FormFields<'_>,
-    ) -> impl Future<Output = Result<(), ApiError>> + Send;
+    ) -> impl Future<Output = Result<Self::Record, ApiError>> + Send;
 
     /// Deletes a record.
     fn delete(context: &CommandContext, id: i64) -> impl Future<Output = Result<(), ApiError>> + Send;
@@ -224,7 +224,8 @@ pub async fn write<R: Resource>(
     if source.is_empty() {
         return Ok(());
     }
-    retry_unfit(|| R::update(&context, id, &edit, &source)).await
+    retry_unfit(|| R::update(&context, id, &edit, &source)).await?;
+    Ok(())
 }
 
 /// The page on which an operator decides a conflict.
@@ -275,14 +276,20 @@ async fn set_active<R: Resource>(
     is_active: bool,
 ) -> Result<Response, ConsoleError> {
     operator.require(R::may_write(operator))?;
-    let (context, source) = (console.context(operator), active(is_active));
-    retry_unfit(|| R::update(&context, id, &Unconditional, &source)).await?;
+    let context = console.context(operator);
+    retry_unfit(|| write_active::<R>(&context, id, is_active)).await?;
     Ok(flash::toggled(query, R::SECTION, &R::page_of(id), is_active))
 }
 
-/// What activates or deactivates a record.
-pub fn active(is_active: bool) -> FormFields<'static> {
-    FormFields::default().checkbox("is_active", is_active)
+/// Activates or deactivates a record.
+pub async fn write_active<R: Resource>(
+    context: &CommandContext,
+    id: i64,
+    is_active: bool,
+) -> Result<(), ApiError> {
+    let source = FormFields::default().checkbox("is_active", is_active);
+    let updated = R::update(context, id, &Unconditional, &source).await;
+    updated.map(drop)
 }
 
 pub async fn ask<R: Editable>(

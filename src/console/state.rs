@@ -11,7 +11,7 @@ use sqlx::PgPool;
 use super::{form::Form, operator::Operator};
 use crate::{
     auth::{Secret, login::LoginService},
-    db,
+    db::{self, AsDatabaseError},
     http::{ApiError, AppState, CommandContext, IdempotencyKey, IdempotencyStore, Keyed, ScanLimit},
     order::GroupCommit,
     worker::Queues,
@@ -32,7 +32,7 @@ pub struct Console {
     pub secret: Secret,
     /// Development: cookies may be sent in the clear.
     pub debug: bool,
-    /// The door.
+    /// Logs operators in.
     pub logins: Arc<LoginService>,
     /// The settings of this server by their variables' names, secrets masked.
     pub configuration: Arc<[(String, String)]>,
@@ -126,7 +126,7 @@ pub async fn retry_unfit<T, F: Future<Output = Result<T, ApiError>>>(
     command: impl Fn() -> F,
 ) -> Result<T, ApiError> {
     let done = command().await;
-    match done.as_ref().err().and_then(ApiError::database_error) {
+    match done.as_ref().err().and_then(AsDatabaseError::database_error) {
         Some(error) if db::is_unfit(error) => {
             db::note(error);
             command().await

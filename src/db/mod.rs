@@ -4,7 +4,7 @@ mod failure;
 mod gauges;
 mod migrations;
 
-use std::{str::FromStr, time::Duration};
+use std::{fmt::Display, str::FromStr, time::Duration};
 
 use chrono::{DateTime, Utc};
 use sqlx::{
@@ -167,13 +167,27 @@ pub async fn now(db: impl PgExecutor<'_>) -> sqlx::Result<DateTime<Utc>> {
 /// Number of retries of a transaction.
 pub(crate) const RETRIES: usize = 4;
 
+/// An error that may come from the database.
+pub trait AsDatabaseError: Display {
+    /// The error of the database, if it is one.
+    fn database_error(&self) -> Option<&sqlx::Error>;
+}
+
+impl AsDatabaseError for sqlx::Error {
+    fn database_error(&self) -> Option<&sqlx::Error> {
+        Some(self)
+    }
+}
+
 /// Retries a transaction after a deadlock, a serialization failure, or a new reference to a row being deleted.
-pub async fn retry<T, F: Future<Output = sqlx::Result<T>>>(
+pub async fn retry<T, E: AsDatabaseError, F: Future<Output = Result<T, E>>>(
     mut attempt: impl FnMut() -> F,
-) -> sqlx::Result<T> {
+) -> Result<T, E> {
     for _ in 0..RETRIES {
         match attempt().await {
-            Err(error) if is_retryable(&error) => tracing::debug!(%error, "retrying a transaction"),
+            Err(error) if error.database_error().is_some_and(is_retryable) => {
+                tracing::debug!(%error, "retrying a transaction");
+            }
             done => return done,
         }
     }

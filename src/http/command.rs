@@ -8,8 +8,8 @@ use axum::{
 use sqlx::PgPool;
 use std::convert::Infallible;
 
-use super::{ApiError, AppState, Caller, IdempotencyKey};
-use crate::{audit::AuditContext, db};
+use super::{AppState, Caller, IdempotencyKey};
+use crate::audit::AuditContext;
 
 /// On whose behalf a command runs, and under which key.
 #[derive(Clone, Debug)]
@@ -49,19 +49,4 @@ where
             key: IdempotencyKey::from_request_parts(parts, state).await?,
         })
     }
-}
-
-/// Runs the transaction of a command again where others that ran beside it made it fail, as [`db::retry`] does.
-pub async fn retry_transaction<T, F: Future<Output = Result<T, ApiError>>>(
-    mut attempt: impl FnMut() -> F,
-) -> Result<T, ApiError> {
-    for _ in 0..db::RETRIES {
-        match attempt().await {
-            Err(error) if error.database_error().is_some_and(db::is_retryable) => {
-                tracing::debug!(%error, "retrying a transaction");
-            }
-            done => return done,
-        }
-    }
-    attempt().await
 }

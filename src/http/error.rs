@@ -13,7 +13,10 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::{FieldErrors, ScansBusy, note_error};
-use crate::{db, telemetry::LineLimit};
+use crate::{
+    db::{self, AsDatabaseError},
+    telemetry::LineLimit,
+};
 
 /// Log lines a minute about an unavailable database: any request may cause one.
 static OUTAGES: LineLimit = LineLimit::new(100);
@@ -112,16 +115,6 @@ impl ApiError {
         }
     }
 
-    /// The failure of the database behind it, if there is one.
-    #[must_use]
-    pub fn database_error(&self) -> Option<&sqlx::Error> {
-        match self {
-            Self::Database(error) => Some(error),
-            Self::Internal(error) => error.downcast_ref(),
-            _ => None,
-        }
-    }
-
     /// Logs what only operators of the server may see.
     pub fn log(&self) {
         match self {
@@ -159,6 +152,16 @@ impl ApiError {
 
 /// The message for a lost commit.
 pub(crate) const OUTCOME_UNKNOWN: &str = "The connection to the database was lost during the commit, so this may or may not have taken effect. Check before retrying, or retry under the same Idempotency-Key.";
+
+impl AsDatabaseError for ApiError {
+    fn database_error(&self) -> Option<&sqlx::Error> {
+        match self {
+            Self::Database(error) => Some(error),
+            Self::Internal(error) => error.downcast_ref(),
+            _ => None,
+        }
+    }
+}
 
 impl From<ScansBusy> for ApiError {
     fn from(_: ScansBusy) -> Self {

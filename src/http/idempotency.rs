@@ -1,8 +1,7 @@
-//! POSTs that may be repeated. Under an `Idempotency-Key`, a request is done once: whoever repeats it gets the same answer,
-//! to the byte.
+//! POSTs with an `Idempotency-Key` take effect once; a repetition gets the same response, byte for byte.
 //!
-//! A handler is given [`IdempotencyKey`] and keeps its answer with what it does, in one transaction. What refuses a request keeps
-//! nothing, so a request that was refused may be done later under the same key.
+//! A command stores its response by [`IdempotencyKey`] in the transaction of its effect. A refusal stores none, so a refused request
+//! may succeed later under the same key.
 
 use std::{
     collections::HashMap,
@@ -30,38 +29,35 @@ use crate::{
 };
 
 pub(super) const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
-/// Says that an answer is one that was given before.
+/// Marks a response that was stored earlier.
 pub const IDEMPOTENT_REPLAYED: HeaderName = HeaderName::from_static("idempotent-replayed");
 
-/// The longest key.
-const LONGEST_KEY: usize = 255;
-
-/// What the POSTs of a server share: the answers that were kept, and who is at it under which key. Clones share it.
+/// Runs requests under their keys: stored responses, and one lock per key within the process. Clones share the locks.
 #[derive(Clone, Debug)]
 pub struct IdempotencyStore {
     db: PgPool,
-    patience: Duration,
-    under_way: Arc<Mutex<HashMap<String, Arc<tokio::sync::Mutex<()>>>>>,
+    lock_timeout: Duration,
+    locks: Arc<Mutex<HashMap<String, Arc<tokio::sync::Mutex<()>>>>>,
 }
 
 impl IdempotencyStore {
-    /// Answers are kept in `db`. A request waits for another of the same key as long as `patience`.
+    /// Responses are stored in `db`. A request waits at most `lock_timeout` for another one with the same key.
     #[must_use]
-    pub fn new(db: PgPool, patience: Duration) -> Self {
+    pub fn new(db: PgPool, lock_timeout: Duration) -> Self {
         Self {
             db,
-            patience,
-            under_way: Arc::default(),
+            lock_timeout,
+            locks: Arc::default(),
         }
     }
 
     /// Handles a POST that came with a key.
     pub(super) async fn handle(&self, key: String, request: Request, next: Next) -> Response {
-        // Received before its turn comes: a client that sends slowly holds up nobody.
+        // Received before the lock is taken: a slow sender delays no other request.
         let mut request = retry::receive_body(request).await;
         let body = request.extensions().get::<Arc<Body>>();
         let Some(received) = body.and_then(|body| body.received()) else {
-            // It is refused for that, and says nothing about the request that it might have been.
+            // The handler refuses it; without a body the request cannot be compared.
             return next.run(request).await;
         };
         let fingerprint = fingerprint(&request, received);
@@ -75,16 +71,16 @@ impl IdempotencyStore {
         }
     }
 
-    /// Runs a request under its key, one at a time. A refusal is replaced by the response that is stored under the key: the
-    /// request was done before, and may be in its own way the second time.
+    /// Runs a request under its key, one at a time. A refusal is replaced with the stored response of the key, if there is one:
+    /// the first run may be the reason for the refusal, for example because a name is taken.
     pub async fn run<T>(
         &self,
         request: &KeyedRequest,
         run: impl Future<Output = T>,
         is_refusal: impl FnOnce(&T) -> bool,
     ) -> Result<Keyed<T>, ApiError> {
-        let mut turn = self.queue(request.key.clone());
-        if !turn.comes_within(self.patience).await {
+        let mut lock = self.lock_of(request.key.clone());
+        if !lock.acquire(self.lock_timeout).await {
             counter!("afforo_idempotency_total", "outcome" => "in_use").increment(1);
             return Err(ApiError::IdempotencyConflict);
         }
@@ -93,66 +89,69 @@ impl IdempotencyStore {
             return Ok(Keyed::Done(done));
         }
         match idempotency::find(&self.db, &request.key).await? {
-            Some(answer) if answer.fingerprint == request.fingerprint => Ok(Keyed::Repeated(answer)),
+            Some(answer) if answer.fingerprint == request.fingerprint => {
+                counter!("afforo_idempotency_total", "outcome" => "replayed").increment(1);
+                Ok(Keyed::Repeated(answer))
+            }
             Some(_) => Err(mismatch()),
             None => Ok(Keyed::Done(done)),
         }
     }
 
-    fn queue(&self, key: String) -> KeyLock {
-        let place = self.lock().entry(key.clone()).or_default().clone();
+    fn lock_of(&self, key: String) -> KeyLock {
+        let lock = self.locks().entry(key.clone()).or_default().clone();
         KeyLock {
-            repeats: self.clone(),
+            store: self.clone(),
             key,
-            place,
-            held: None,
+            lock,
+            guard: None,
         }
     }
 
-    fn lock(&self) -> MutexGuard<'_, HashMap<String, Arc<tokio::sync::Mutex<()>>>> {
-        self.under_way.lock().unwrap_or_else(PoisonError::into_inner)
+    fn locks(&self) -> MutexGuard<'_, HashMap<String, Arc<tokio::sync::Mutex<()>>>> {
+        self.locks.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// What came of a request under a key.
+/// The outcome of a request under a key.
 #[derive(Debug)]
 pub enum Keyed<T> {
-    /// It was run.
+    /// The result of running it.
     Done(T),
-    /// It was done before: the stored response.
+    /// The stored response of an earlier run.
     Repeated(Answer),
 }
 
-/// A request's place among those of its key in this process.
+/// The lock of a key within this process. The last request with the key removes it.
 struct KeyLock {
-    repeats: IdempotencyStore,
+    store: IdempotencyStore,
     key: String,
-    place: Arc<tokio::sync::Mutex<()>>,
-    held: Option<OwnedMutexGuard<()>>,
+    lock: Arc<tokio::sync::Mutex<()>>,
+    guard: Option<OwnedMutexGuard<()>>,
 }
 
 impl KeyLock {
-    async fn comes_within(&mut self, patience: Duration) -> bool {
-        let turn = tokio::time::timeout(patience, self.place.clone().lock_owned()).await;
-        self.held = turn.ok();
-        self.held.is_some()
+    async fn acquire(&mut self, timeout: Duration) -> bool {
+        let guard = tokio::time::timeout(timeout, self.lock.clone().lock_owned()).await;
+        self.guard = guard.ok();
+        self.guard.is_some()
     }
 }
 
 impl Drop for KeyLock {
     fn drop(&mut self) {
-        self.held = None;
-        let mut under_way = self.repeats.lock();
-        // Given up while nobody else can count.
-        let place = std::mem::take(&mut self.place);
-        // The map's and this one: nobody else waits.
-        if Arc::strong_count(&place) == 2 {
-            under_way.remove(&self.key);
+        self.guard = None;
+        let mut locks = self.store.locks();
+        // Taken under the mutex of the map, so that no other request changes the count.
+        let lock = std::mem::take(&mut self.lock);
+        // The references of the map and of this request: no other request waits.
+        if Arc::strong_count(&lock) == 2 {
+            locks.remove(&self.key);
         }
     }
 }
 
-/// Says what is counted here.
+/// Describes the metrics of this module.
 pub fn describe_metrics() {
     describe_counter!(
         "afforo_idempotency_total",
@@ -160,7 +159,7 @@ pub fn describe_metrics() {
     );
 }
 
-/// What a POST's handler is given: it keeps its answer, if there is a key to keep it under.
+/// The key of a request, if it has one. A command commits by it.
 #[derive(Clone, Debug)]
 pub struct IdempotencyKey(pub Option<KeyedRequest>);
 
@@ -172,12 +171,12 @@ impl IdempotencyKey {
         created: &T,
     ) -> Result<(), ApiError> {
         if let Some(request) = &self.0 {
-            let kept = StoredResponse {
+            let response = StoredResponse {
                 request,
                 status: StatusCode::CREATED.as_u16(),
                 body: serde_json::to_string(created).map_err(|error| ApiError::Internal(error.into()))?,
             };
-            idempotency::store(&mut tx, vec![kept], idempotency::KEY_LOCK_TIMEOUT).await?;
+            idempotency::store(&mut tx, vec![response], idempotency::KEY_LOCK_TIMEOUT).await?;
         }
         Ok(db::commit(tx).await?)
     }
@@ -194,14 +193,14 @@ impl<S: Sync> FromRequestParts<S> for IdempotencyKey {
 impl From<StoreError> for ApiError {
     fn from(error: StoreError) -> Self {
         match error {
-            // The other one's answer is given instead.
+            // `IdempotencyStore::run` answers with the stored response instead.
             StoreError::Taken | StoreError::InUse => Self::IdempotencyConflict,
             StoreError::Database(error) => error.into(),
         }
     }
 }
 
-/// The key that a request is done under. It may stand in quotes.
+/// The key of a request. It may be quoted.
 pub(super) fn key(headers: &HeaderMap) -> Result<Option<String>, ApiError> {
     let mut keys = headers.get_all(IDEMPOTENCY_KEY).iter();
     let Some(sent) = keys.next() else { return Ok(None) };
@@ -211,23 +210,26 @@ pub(super) fn key(headers: &HeaderMap) -> Result<Option<String>, ApiError> {
         bare => bare,
     };
     let is_one = keys.next().is_none();
-    if is_one && (1..=LONGEST_KEY).contains(&key.len()) && key.iter().all(u8::is_ascii_graphic) {
+    if is_one && idempotency::is_valid(key) {
         return Ok(Some(String::from_utf8_lossy(key).into_owned()));
     }
     Err(ApiError::detail(
         StatusCode::BAD_REQUEST,
-        format!("Idempotency-Key must be one text of 1 to {LONGEST_KEY} visible ASCII characters."),
+        format!(
+            "Idempotency-Key must be one text of 1 to {LONGEST_KEY} visible ASCII characters.",
+            LONGEST_KEY = idempotency::LONGEST_KEY
+        ),
     ))
 }
 
-/// What tells a request from others: where it goes, and what its body says, however that is written down.
+/// A hash of method, path and content: formatting and the sequence of JSON members make no difference.
 fn fingerprint(request: &Request, body: &[u8]) -> [u8; 16] {
     let mut hash = Xxh3::new();
     hash.update(request.method().as_str().as_bytes());
     hash.update(b" ");
     hash.update(request.uri().path().as_bytes());
     hash.update(b"\n");
-    // A value has its members in the order of their names. What is no JSON, or too deep for it, is taken as it is.
+    // `Value` sorts members by name. A body that is no JSON, or nested too deeply, is hashed as it is.
     match serde_json::from_slice(body).and_then(|value: serde_json::Value| serde_json::to_vec(&value)) {
         Ok(canonical) => hash.update(&canonical),
         Err(_) => hash.update(body),
@@ -236,7 +238,6 @@ fn fingerprint(request: &Request, body: &[u8]) -> [u8; 16] {
 }
 
 fn replay(answer: Answer) -> Response {
-    counter!("afforo_idempotency_total", "outcome" => "replayed").increment(1);
     let status = StatusCode::from_u16(answer.status).unwrap_or(StatusCode::OK);
     let headers = [
         (header::CONTENT_TYPE, HeaderValue::from_static("application/json")),

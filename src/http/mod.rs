@@ -35,7 +35,7 @@ mod value;
 pub use admission::{AdmissionControl, AdmissionLimits, Overloaded, Permit, Work};
 pub use body::Body;
 pub use caller::{Caller, REQUEST_ID};
-pub use command::{CommandContext, retry_transaction};
+pub use command::CommandContext;
 pub use conditional::{IfMatch, Precondition, Tagged, Unconditional};
 pub(crate) use error::OUTCOME_UNKNOWN;
 pub use error::{ApiError, Detail, ErrorDetail};

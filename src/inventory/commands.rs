@@ -12,7 +12,7 @@ use crate::{
     audit,
     auth::Stores,
     db::{self, violated_constraint},
-    http::{ApiError, CommandContext, FieldSource, PageQuery, Precondition, Presence, retry_transaction},
+    http::{ApiError, CommandContext, FieldSource, PageQuery, Precondition, Presence},
     ledger::{self, Change, Movement as Kind, Scope},
     product, store,
 };
@@ -25,7 +25,7 @@ pub async fn create(context: &CommandContext, source: &impl FieldSource) -> Resu
     let stores = &context.caller.grant.stores;
     let fields = read(context.db(), stores, source, Presence::Complete).await?;
     let by = context.audit_context();
-    retry_transaction(|| async {
+    db::retry(|| async {
         let mut tx = context.db().begin().await?;
         let inserted = queries::insert(&mut *tx, &fields).await;
         let (id, quantity) = inserted.map_err(|error| refused(error, &fields))?;
@@ -65,7 +65,7 @@ pub async fn update(
     expected.require(&granted(context.db(), stores, id).await?)?;
     let fields = read(context.db(), stores, source, presence).await?;
     let by = context.audit_context();
-    retry_transaction(|| async {
+    db::retry(|| async {
         let mut tx = context.db().begin().await?;
         let before = queries::lock(&mut tx, id, stores).await?.ok_or(NO_SUCH)?;
         expected.require(&before)?;
@@ -93,7 +93,7 @@ pub async fn update(
 /// Deletes a stock row, and what is left in it.
 pub async fn delete(context: &CommandContext, id: i64, expected: &impl Precondition) -> Result<(), ApiError> {
     let (by, stores) = (context.audit_context(), &context.caller.grant.stores);
-    retry_transaction(|| async {
+    db::retry(|| async {
         let mut tx = context.db().begin().await?;
         let before = queries::lock(&mut tx, id, stores).await?.ok_or(NO_SUCH)?;
         expected.require(&before)?;

@@ -10,7 +10,7 @@ use super::{
 use crate::{
     audit, category,
     db::{self, violated_constraint},
-    http::{ApiError, CommandContext, FieldSource, Precondition, Presence, retry_transaction},
+    http::{ApiError, CommandContext, FieldSource, Precondition, Presence},
     ledger::{self, Scope},
 };
 
@@ -45,7 +45,7 @@ pub async fn update(
     expected.require(&current)?;
     let fields = read(context.db(), source, presence).await?;
     let by = context.audit_context();
-    retry_transaction(|| async {
+    db::retry(|| async {
         let mut tx = context.db().begin().await?;
         if fields.title.is_some() {
             ledger::lock(&mut tx, Scope::Product(id)).await?;
@@ -67,7 +67,7 @@ pub async fn update(
 pub async fn delete(context: &CommandContext, id: i64, expected: &impl Precondition) -> Result<(), ApiError> {
     context.caller.require_all_stores()?;
     let by = context.audit_context();
-    retry_transaction(|| async {
+    db::retry(|| async {
         let mut tx = context.db().begin().await?;
         ledger::lock(&mut tx, Scope::Product(id)).await?;
         let locked = queries::lock_for_deletion(&mut tx, id).await?;

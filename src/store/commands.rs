@@ -10,7 +10,7 @@ use crate::{
     audit,
     auth::Stores,
     db,
-    http::{ApiError, CommandContext, FieldSource, Precondition, Presence, retry_transaction},
+    http::{ApiError, CommandContext, FieldSource, Precondition, Presence},
     ledger::{self, Scope},
 };
 
@@ -55,7 +55,7 @@ pub async fn update(
 pub async fn delete(context: &CommandContext, id: i64, expected: &impl Precondition) -> Result<(), ApiError> {
     require_granted(&context.caller.grant.stores, id)?;
     let by = context.audit_context();
-    retry_transaction(|| async {
+    db::retry(|| async {
         let mut tx = context.db().begin().await?;
         ledger::lock(&mut tx, Scope::Store(id)).await?;
         let before = queries::lock_for_deletion(&mut tx, id).await?.ok_or(NO_SUCH)?;

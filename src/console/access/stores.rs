@@ -6,7 +6,7 @@ use sqlx::PgExecutor;
 
 use crate::console::{
     edit,
-    form::Form,
+    form::{Form, WAS},
     options::{self, Named},
 };
 
@@ -119,7 +119,7 @@ pub fn resolve(form: &mut Form) {
     if !edit::keeps_theirs(form, "stores") {
         return;
     }
-    let stores = form.text("was.stores").to_owned();
+    let stores = form.text(&format!("{WAS}stores")).to_owned();
     form.set("store", String::new());
     form.set("bound", if stores.is_empty() { "all" } else { "some" }.to_owned());
     form.set("more_stores", stores);

@@ -23,12 +23,12 @@ use super::{
     page::{Frame, render},
     products::Products,
     query::Query,
-    resource::{Resource, active},
+    resource::{Resource, write_active},
     state::{Console, retry_unfit},
     stock::StockRows,
     stores::Stores,
 };
-use crate::http::{ApiError, CommandContext, Unconditional};
+use crate::http::{ApiError, CommandContext};
 use queries::Row;
 
 /// Most things that something is done to at once; a page of a list has fewer.
@@ -296,8 +296,8 @@ impl Act {
     async fn run<R: Resource>(self, id: i64, context: &CommandContext) -> Result<(), ApiError> {
         match self {
             Self::Delete => R::delete(context, id).await,
-            Self::Activate => R::update(context, id, &Unconditional, &active(true)).await,
-            Self::Deactivate => R::update(context, id, &Unconditional, &active(false)).await,
+            Self::Activate => write_active::<R>(context, id, true).await,
+            Self::Deactivate => write_active::<R>(context, id, false).await,
         }
     }
 

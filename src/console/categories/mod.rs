@@ -8,7 +8,7 @@ use sqlx::PgPool;
 
 use super::{
     audit::{self, Entry},
-    confirm::{DeletePreview, pieces},
+    confirm::{DeletePreview, plural},
     edit::Field,
     error::ConsoleError,
     form::Form,
@@ -126,9 +126,8 @@ impl Resource for Categories {
         id: i64,
         expected: &impl Precondition,
         source: &FormFields<'_>,
-    ) -> Result<(), ApiError> {
-        let updated = commands::update(context, id, expected, source, Presence::Partial).await;
-        updated.map(drop)
+    ) -> Result<Self::Record, ApiError> {
+        commands::update(context, id, expected, source, Presence::Partial).await
     }
 
     async fn delete(context: &CommandContext, id: i64) -> Result<(), ApiError> {
@@ -146,9 +145,9 @@ impl Resource for Categories {
             0 => "It has no products: nothing else goes with it.".to_owned(),
             products => format!(
                 "With it go its {} and their stock: {} in {}.",
-                pieces(products, "product", "products"),
-                pieces(takes.pieces, "piece", "pieces"),
-                pieces(takes.stock_rows, "stock row", "stock rows"),
+                plural(products, "product", "products"),
+                plural(takes.pieces, "piece", "pieces"),
+                plural(takes.stock_rows, "stock row", "stock rows"),
             ),
         }))
     }

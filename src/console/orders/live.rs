@@ -104,14 +104,14 @@ impl Live {
         Ok(receiver)
     }
 
-    /// Ends the looking if nobody listens; who comes next begins it anew.
+    /// Stops polling if no stream is open. The next stream starts it again.
     async fn ends(&self, sender: &broadcast::Sender<Arc<Vec<News>>>) -> bool {
         let mut news = self.0.news.lock().await;
-        let nobody = sender.receiver_count() == 0;
-        if nobody {
+        let is_unused = sender.receiver_count() == 0;
+        if is_unused {
             *news = None;
         }
-        nobody
+        is_unused
     }
 }
 

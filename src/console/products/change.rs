@@ -8,7 +8,7 @@ use super::{SECTION, categories, queries};
 use crate::{
     auth::Stores,
     console::{
-        confirm::{DeletePreview, pieces},
+        confirm::{DeletePreview, plural},
         edit::{self, Field},
         error::ConsoleError,
         form::Form,
@@ -51,9 +51,8 @@ impl Resource for Products {
         id: i64,
         expected: &impl Precondition,
         source: &FormFields<'_>,
-    ) -> Result<(), ApiError> {
-        let updated = commands::update(context, id, expected, source, Presence::Partial).await;
-        updated.map(drop)
+    ) -> Result<Self::Record, ApiError> {
+        commands::update(context, id, expected, source, Presence::Partial).await
     }
 
     async fn delete(context: &CommandContext, id: i64) -> Result<(), ApiError> {
@@ -69,8 +68,8 @@ impl Resource for Products {
             0 => "No store has it: nothing else goes with it.".to_owned(),
             stores => format!(
                 "With it goes its stock in {}: {}.",
-                pieces(stores, "store", "stores"),
-                pieces(takes.pieces, "piece", "pieces")
+                plural(stores, "store", "stores"),
+                plural(takes.pieces, "piece", "pieces")
             ),
         }))
     }

@@ -6,7 +6,7 @@ use super::SECTION;
 use crate::{
     auth::{Scope, Stores},
     console::{
-        confirm::{DeletePreview, pieces},
+        confirm::{DeletePreview, plural},
         edit::Field,
         operator::Operator,
         resource::Resource,
@@ -44,9 +44,8 @@ impl Resource for StockRows {
         id: i64,
         expected: &impl Precondition,
         source: &FormFields<'_>,
-    ) -> Result<(), ApiError> {
-        let updated = commands::update(context, id, expected, source, Presence::Partial).await;
-        updated.map(drop)
+    ) -> Result<Self::Record, ApiError> {
+        commands::update(context, id, expected, source, Presence::Partial).await
     }
 
     async fn delete(context: &CommandContext, id: i64) -> Result<(), ApiError> {
@@ -66,7 +65,7 @@ pub fn left(quantity: i64) -> String {
         1 => "The piece that is left goes with it.".to_owned(),
         left => format!(
             "The {} that are left go with it.",
-            pieces(left, "piece", "pieces")
+            plural(left, "piece", "pieces")
         ),
     }
 }

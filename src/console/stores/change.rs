@@ -6,7 +6,7 @@ use super::{SECTION, queries};
 use crate::{
     auth::{Scope, Stores as Granted},
     console::{
-        confirm::{DeletePreview, pieces},
+        confirm::{DeletePreview, plural},
         edit::Field,
         form::Form,
         operator::Operator,
@@ -45,9 +45,8 @@ impl Resource for Stores {
         id: i64,
         expected: &impl Precondition,
         source: &FormFields<'_>,
-    ) -> Result<(), ApiError> {
-        let updated = commands::update(context, id, expected, source, Presence::Partial).await;
-        updated.map(drop)
+    ) -> Result<Self::Record, ApiError> {
+        commands::update(context, id, expected, source, Presence::Partial).await
     }
 
     async fn delete(context: &CommandContext, id: i64) -> Result<(), ApiError> {
@@ -63,8 +62,8 @@ impl Resource for Stores {
             0 => "It has no stock: nothing else goes with it.".to_owned(),
             rows => format!(
                 "With it goes its stock: {} of {}.",
-                pieces(takes.pieces, "piece", "pieces"),
-                pieces(rows, "product", "products")
+                plural(takes.pieces, "piece", "pieces"),
+                plural(rows, "product", "products")
             ),
         }))
     }

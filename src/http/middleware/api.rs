@@ -13,11 +13,13 @@ use utoipa_axum::router::UtoipaMethodRouter;
 
 use super::{auth::ApiKeyAuth, retry, write_limit::WriteLimit};
 use crate::{
+    audit::Actor,
     auth::Area,
     http::{
-        ApiError, AppState, Caller, IdempotencyStore, conditional::ConditionalRead, idempotency, openapi,
-        unfit_connection::is_unfit,
+        ApiError, AppState, Caller, IdempotencyStore, conditional::ConditionalRead,
+        idempotency as key_header, openapi, unfit_connection::is_unfit,
     },
+    idempotency,
 };
 
 /// How many entries of `Accept` are read; browsers send about ten.
@@ -150,7 +152,7 @@ async fn run(request: Request, next: Next) -> Response {
 
 /// Runs a POST, which may be repeated under a key.
 async fn post(request: Request, next: Next) -> Response {
-    match idempotency::key(request.headers()) {
+    match key_header::key(request.headers()) {
         Ok(None) => next.run(request).await,
         Ok(Some(key)) => match request.extensions().get::<IdempotencyStore>().cloned() {
             Some(store) => store.handle(scoped_key(key, &request), request, next).await,
@@ -160,13 +162,10 @@ async fn post(request: Request, next: Next) -> Response {
     }
 }
 
-/// Keys of different callers never match. A client's key has no space.
 fn scoped_key(key: String, request: &Request) -> String {
     let caller = request.extensions().get::<Caller>();
-    match caller.and_then(|caller| caller.grant.actor.label()) {
-        Some(sender) => format!("{sender} {key}"),
-        None => key,
-    }
+    let actor = caller.map_or(&Actor::Anyone, |caller| &caller.grant.actor);
+    idempotency::scoped_key(actor, key)
 }
 
 /// Whether the client accepts JSON, or HTML: browsers ask for HTML first, and get JSON.
