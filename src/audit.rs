@@ -33,13 +33,11 @@ pub enum Actor {
 
 impl Actor {
     /// As ledger and audit log write it: `key:12`, `account:3`, `system`; nothing for anyone.
-    #[must_use]
     pub fn label(&self) -> Option<String> {
         (*self != Self::Anyone).then(|| self.to_string())
     }
 
     /// What the actor is called.
-    #[must_use]
     pub fn name(&self) -> Option<&str> {
         match self {
             Self::Key { name, .. } | Self::Account { name, .. } => Some(name),
@@ -72,7 +70,6 @@ pub struct AuditContext {
 
 impl AuditContext {
     /// Of what is done by itself, or on the command line.
-    #[must_use]
     pub fn system() -> Self {
         Self {
             actor: Actor::System,

@@ -21,7 +21,6 @@ pub fn builder() -> ClientBuilder {
 }
 
 /// The causes of an error, without the URL, which may hold a secret.
-#[must_use]
 pub fn reason(error: reqwest::Error) -> String {
     let error = error.without_url();
     let mut text = String::new();

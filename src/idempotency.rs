@@ -23,13 +23,11 @@ pub struct KeyedRequest {
 pub const LONGEST_KEY: usize = 255;
 
 /// Whether a client may use this key: 1 to 255 visible ASCII characters.
-#[must_use]
 pub fn is_valid(key: &[u8]) -> bool {
     (1..=LONGEST_KEY).contains(&key.len()) && key.iter().all(u8::is_ascii_graphic)
 }
 
 /// A client's key as it is stored. Keys of different actors never match, because a client's key has no space.
-#[must_use]
 pub fn scoped_key(actor: &Actor, key: String) -> String {
     match actor.label() {
         Some(actor) => format!("{actor} {key}"),

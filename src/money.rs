@@ -15,13 +15,11 @@ impl Money {
     pub const ZERO: Self = Self(Decimal::ZERO);
 
     /// The amount multiplied by `quantity`; `None` on overflow.
-    #[must_use]
     pub fn times(self, quantity: i32) -> Option<Self> {
         self.0.checked_mul(Decimal::from(quantity)).map(Self)
     }
 
     /// The sum of two amounts; `None` on overflow.
-    #[must_use]
     pub fn plus(self, other: Self) -> Option<Self> {
         self.0.checked_add(other.0).map(Self)
     }

@@ -22,7 +22,6 @@ pub struct Stop {
 
 impl Stop {
     /// A shutdown that `announced` starts.
-    #[must_use]
     pub fn on(announced: CancellationToken) -> Self {
         Self {
             announced,
@@ -69,7 +68,6 @@ impl Signals {
     }
 
     /// A token that the next signal cancels. A second signal ends the process at once, with exit code 130.
-    #[must_use]
     pub fn graceful(&self) -> CancellationToken {
         self.is_graceful.store(true, Ordering::SeqCst);
         self.shutdown.clone()

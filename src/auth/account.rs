@@ -33,7 +33,6 @@ pub struct Account {
 
 impl Account {
     /// The grant of a logged-in user.
-    #[must_use]
     pub fn grant(&self) -> Grant {
         Grant {
             actor: self.actor(),
@@ -43,7 +42,6 @@ impl Account {
     }
 
     /// The actor in the ledger and the audit log.
-    #[must_use]
     pub fn actor(&self) -> Actor {
         Actor::Account {
             id: self.id,
@@ -52,7 +50,6 @@ impl Account {
     }
 
     /// The subject in the audit log.
-    #[must_use]
     pub fn subject(&self) -> String {
         format!("account:{}", self.id)
     }
@@ -75,7 +72,6 @@ pub struct AccountFields {
 
 impl AccountFields {
     /// The invalid fields, with one sentence each.
-    #[must_use]
     pub fn faults(&self) -> Vec<(&'static str, &'static str)> {
         let mut faults = Vec::new();
         let is_part = |c: char| c.is_alphanumeric() || "@.+-_".contains(c);
@@ -242,7 +238,6 @@ pub async fn is_dispensable(db: impl PgExecutor<'_>, id: i64) -> sqlx::Result<bo
 }
 
 /// Whether an error says that the username is taken.
-#[must_use]
 pub fn is_taken(error: &sqlx::Error) -> bool {
     let error = error.as_database_error();
     error.is_some_and(|error| error.constraint() == Some("account_username_key"))

@@ -21,7 +21,6 @@ const CHECKSUM: usize = 6;
 pub const LONGEST_NAME: usize = 100;
 
 /// Whether a name is valid: 1 to [`LONGEST_NAME`] characters without control characters.
-#[must_use]
 pub fn is_name(name: &str) -> bool {
     (1..=LONGEST_NAME).contains(&name.chars().count()) && !name.chars().any(char::is_control)
 }
@@ -77,7 +76,6 @@ pub enum State {
 
 impl ApiKey {
     /// The status at `now`.
-    #[must_use]
     pub fn state(&self, now: DateTime<Utc>) -> State {
         state(
             self.revoked_at.map(|at| at.0),

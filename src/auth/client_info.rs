@@ -22,7 +22,6 @@ pub struct ClientInfo {
 
 impl ClientInfo {
     /// The context of audit entries about this client.
-    #[must_use]
     pub fn audit_context(&self, actor: Actor) -> AuditContext {
         AuditContext {
             actor,
@@ -32,7 +31,6 @@ impl ClientInfo {
     }
 
     /// The address as a text.
-    #[must_use]
     pub fn from(&self) -> String {
         let address = self.address.map(|address| address.to_string());
         address.unwrap_or_else(|| login_throttle::UNKNOWN.to_owned())

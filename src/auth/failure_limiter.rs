@@ -24,7 +24,6 @@ pub struct FailureLimiter {
 
 impl FailureLimiter {
     /// Allows fewer than `limit` failures within `window`.
-    #[must_use]
     pub fn new(limit: usize, window: Duration) -> Self {
         Self {
             limit,
@@ -34,7 +33,6 @@ impl FailureLimiter {
     }
 
     /// How long an address over the limit must wait.
-    #[must_use]
     pub fn retry_after(&self, address: IpAddr, now: Instant) -> Option<Duration> {
         let of_address = self.lock();
         let failures = of_address.get(&client_key(address))?;

@@ -16,13 +16,11 @@ pub enum Stores {
 
 impl Stores {
     /// Reads the column: null means all.
-    #[must_use]
     pub fn of_column(stores: Option<Vec<i64>>) -> Self {
         stores.map_or(Self::All, |stores| Self::Only(stores.into()))
     }
 
     /// The value of the column.
-    #[must_use]
     pub fn as_sql_param(&self) -> Option<Vec<i64>> {
         match self {
             Self::All => None,
@@ -31,13 +29,11 @@ impl Stores {
     }
 
     /// Whether it includes all stores.
-    #[must_use]
     pub fn are_all(&self) -> bool {
         *self == Self::All
     }
 
     /// Whether `store` is among them.
-    #[must_use]
     pub fn contains(&self, store: i64) -> bool {
         match self {
             Self::All => true,
@@ -46,7 +42,6 @@ impl Stores {
     }
 
     /// Those of them that a filter asks for: `None` for all stores there are.
-    #[must_use]
     pub fn intersect(&self, wanted: Option<i64>) -> Option<Vec<i64>> {
         match wanted {
             Some(store) if self.contains(store) => Some(vec![store]),
@@ -69,7 +64,6 @@ pub struct Grant {
 
 impl Grant {
     /// The grant of all clients while the API is open.
-    #[must_use]
     pub fn open() -> Self {
         Self {
             actor: Actor::Anyone,

@@ -69,7 +69,6 @@ struct Entry {
 
 impl Keyring {
     /// A cache of the keys in `db`.
-    #[must_use]
     pub fn new(db: PgPool, secret: &Secret) -> Self {
         Self {
             lookup: KeyLookup::new(db.clone()),

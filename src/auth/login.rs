@@ -101,7 +101,6 @@ static FAILURES: LineLimit = LineLimit::new(10);
 
 impl LoginService {
     /// A service on the accounts of this database.
-    #[must_use]
     pub fn new(db: PgPool) -> Self {
         let connections = usize::try_from(db.options().get_max_connections()).unwrap_or(1);
         Self {
@@ -114,7 +113,6 @@ impl LoginService {
     }
 
     /// The seconds that an address must wait, as far as this process knows. Checked before a login is read.
-    #[must_use]
     pub fn address_wait(&self, client: &ClientInfo) -> Option<i64> {
         self.throttled.address_wait(&client.key(), Instant::now())
     }

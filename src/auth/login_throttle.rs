@@ -44,7 +44,6 @@ pub struct Throttle {
 
 impl Throttle {
     /// The seconds until the next attempt is allowed.
-    #[must_use]
     pub fn seconds(&self) -> i64 {
         self.address
             .max(self.pair)

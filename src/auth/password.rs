@@ -27,7 +27,6 @@ const DUMMY_HASH: &str =
     "$argon2id$v=19$m=19456,t=2,p=1$Ys6UZ0Q0kQjsZJv8w8g93A$YkRQ3YRGqCHqKFHNUa8Es5D74lkx74b2dcaOptZAFjU";
 
 /// The rules that a new password breaks, one sentence each.
-#[must_use]
 pub fn weaknesses(password: &SecretString, username: &str, email: &str) -> Vec<&'static str> {
     let password = password.expose_secret();
     let lower = password.to_lowercase();
@@ -64,13 +63,11 @@ pub struct PasswordHash(String);
 
 impl PasswordHash {
     /// Reads the column.
-    #[must_use]
     pub fn of_column(text: String) -> Self {
         Self(text)
     }
 
     /// The value of the column.
-    #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0
     }

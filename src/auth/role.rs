@@ -23,7 +23,6 @@ impl Role {
     pub const ALL: [Self; 3] = [Self::Superuser, Self::Staff, Self::Viewer];
 
     /// The name, such as `staff`.
-    #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Superuser => "superuser",
@@ -33,7 +32,6 @@ impl Role {
     }
 
     /// The scopes of the role.
-    #[must_use]
     pub fn scopes(self) -> Scopes {
         match self {
             Self::Superuser => Scopes::ALL,

@@ -37,7 +37,6 @@ impl Scope {
     ];
 
     /// The name, such as `orders:write`.
-    #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
             Self::CatalogRead => "catalog:read",
@@ -73,7 +72,6 @@ pub enum Area {
 
 impl Area {
     /// The scope that a read or write request needs.
-    #[must_use]
     pub fn scope(self, writes: bool) -> Scope {
         match (self, writes) {
             (Self::Catalog, false) => Scope::CatalogRead,
@@ -119,7 +117,6 @@ impl Scopes {
     );
 
     /// Whether the set allows `scope`.
-    #[must_use]
     pub fn allow(self, scope: Scope) -> bool {
         self.has(scope) || self.has(Scope::Admin)
     }

@@ -12,19 +12,16 @@ pub struct Secret(SecretString);
 
 impl Secret {
     /// Wraps the secret key.
-    #[must_use]
     pub fn new(secret_key: SecretString) -> Self {
         Self(secret_key)
     }
 
     /// The HMAC key of a purpose.
-    #[must_use]
     pub fn hmac(&self, purpose: &'static str) -> hmac::Key {
         hmac::Key::new(hmac::HMAC_SHA256, &self.bytes::<32>(purpose))
     }
 
     /// Bytes derived for a purpose.
-    #[must_use]
     pub fn bytes<const N: usize>(&self, purpose: &'static str) -> [u8; N] {
         let salt = Salt::new(HKDF_SHA256, b"afforo");
         let extracted = salt.extract(self.0.expose_secret().as_bytes());

@@ -16,7 +16,6 @@ pub struct Token([u8; 32]);
 
 impl Token {
     /// A random token.
-    #[must_use]
     pub fn random() -> Self {
         let mut bytes = [0; 32];
         OsRng
@@ -26,20 +25,17 @@ impl Token {
     }
 
     /// The value for a cookie.
-    #[must_use]
     pub fn to_text(&self) -> String {
         URL_SAFE_NO_PAD.encode(self.0)
     }
 
     /// Reads the value of a cookie.
-    #[must_use]
     pub fn of_text(text: &str) -> Option<Self> {
         let bytes = URL_SAFE_NO_PAD.decode(text).ok()?;
         bytes.try_into().ok().map(Self)
     }
 
     /// The stored hash. It does not allow using the session.
-    #[must_use]
     pub fn hash(&self) -> TokenHash {
         TokenHash(digest(&SHA256, &self.0).as_ref().to_vec())
     }
@@ -63,7 +59,6 @@ impl fmt::Display for TokenHash {
 
 impl TokenHash {
     /// Parses the text form.
-    #[must_use]
     pub fn of_text(text: &str) -> Option<Self> {
         URL_SAFE_NO_PAD.decode(text).ok().map(Self)
     }

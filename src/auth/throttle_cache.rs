@@ -40,7 +40,6 @@ struct Entry {
 
 impl ThrottleCache {
     /// The seconds that an address must wait, for any username.
-    #[must_use]
     pub fn address_wait(&self, address: &str, now: Instant) -> Option<i64> {
         let entries = self.lock();
         let entry = entries.get(&Key::Address(address.to_owned()))?;
@@ -48,7 +47,6 @@ impl ThrottleCache {
     }
 
     /// The seconds that logins to a username from an address must wait.
-    #[must_use]
     pub fn wait(&self, username: &str, address: &str, now: Instant) -> Option<i64> {
         let of_address = self.address_wait(address, now);
         let entries = self.lock();

@@ -108,7 +108,6 @@ enum Command {
 type Failure = Box<dyn Error + Send + Sync>;
 
 /// Runs the program, and returns its exit code: 0, 1 for a failure, 2 for a wrong command line.
-#[must_use]
 pub fn main() -> ExitCode {
     if let Err(error) = load_dotenv() {
         eprintln!("error: {error}");
@@ -174,7 +173,6 @@ fn export_traces(cli: &Cli) -> Result<Option<Traces>, TracesError> {
 }
 
 /// The command line's definition, with every flag, variable and default.
-#[must_use]
 pub fn definition() -> clap::Command {
     Cli::command()
 }

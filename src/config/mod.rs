@@ -108,7 +108,6 @@ impl RedisSettings {
     }
 
     /// The configured URL, or the default.
-    #[must_use]
     pub fn url(&self) -> &str {
         self.redis_url
             .as_ref()
@@ -166,21 +165,18 @@ pub struct HttpSettings {
 
 impl HttpSettings {
     /// Which requests need a key.
-    #[must_use]
     pub fn api_auth(&self) -> ApiAuth {
         let unless_set = if self.debug { ApiAuth::Off } else { ApiAuth::All };
         self.api_auth.0.unwrap_or(unless_set)
     }
 
     /// Whether no secret key is set. The public key of `.env.example` does not count.
-    #[must_use]
     pub fn has_no_secret_key(&self) -> bool {
         let key = self.secret_key.as_ref().map(|key| key.expose_secret().trim());
         key.is_none_or(|key| key.is_empty() || key == EXAMPLE_SECRET_KEY)
     }
 
     /// Whether the secret key is too short.
-    #[must_use]
     pub fn has_short_secret_key(&self) -> bool {
         self.secret_key
             .as_ref()
@@ -215,7 +211,6 @@ impl HttpSettings {
 }
 
 /// A random secret key.
-#[must_use]
 pub fn random_secret_key() -> String {
     let letters = rand::rng().sample_iter(Alphanumeric).take(50);
     letters.map(char::from).collect()
@@ -235,7 +230,6 @@ pub struct ListenSettings {
 
 impl ListenSettings {
     /// The address to bind.
-    #[must_use]
     pub fn address(&self) -> SocketAddr {
         self.listen
             .unwrap_or_else(|| SocketAddr::from(([127, 0, 0, 1], self.port)))

@@ -24,7 +24,6 @@ const THIS_MACHINE: &str = "localhost,127.0.0.1";
 
 impl AllowedHosts {
     /// In lower case, without ports.
-    #[must_use]
     pub fn names(&self) -> &[String] {
         &self.0
     }
@@ -32,7 +31,6 @@ impl AllowedHosts {
 
 impl AllowedOrigins {
     /// In the form that browsers send.
-    #[must_use]
     pub fn origins(&self) -> &[HeaderValue] {
         &self.0
     }

@@ -57,7 +57,6 @@ const ASSETS: [Asset; 6] = [
 ];
 
 /// The address of an asset, for templates.
-#[must_use]
 pub fn asset(name: &str) -> String {
     let bytes = ASSETS
         .iter()

@@ -3,7 +3,6 @@
 use std::fmt::Write;
 
 /// A line that stays where it is until the next point: `points` are `(x, y)` with x growing, `top` is the highest y shown.
-#[must_use]
 pub fn steps(points: &[(f64, i64)], top: i64) -> String {
     let (Some((first, _)), Some((last, _))) = (points.first(), points.last()) else {
         return String::new();
@@ -40,7 +39,6 @@ pub struct Bar {
 }
 
 /// Bars of two parts, the first below the second: `values` are those parts, `top` is the highest sum shown.
-#[must_use]
 pub fn stacked(values: &[(i64, i64)], top: i64) -> Vec<(Bar, Bar)> {
     let step = 100.0 / values.iter().map(|_| 1.0).sum::<f64>().max(1.0);
     let scale = 100.0 / float(top.max(1));

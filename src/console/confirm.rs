@@ -41,7 +41,6 @@ impl IntoResponse for Confirm {
 }
 
 /// `1 product`, `2 products`, for sentences.
-#[must_use]
 pub fn plural(number: i64, one: &str, many: &str) -> String {
     format!(
         "{} {}",

@@ -36,7 +36,6 @@ const NOTICES: &[(&str, &str)] = &[
 ];
 
 /// The notice of a word.
-#[must_use]
 pub fn notice(done: &str) -> Option<String> {
     let known = NOTICES.iter().find(|(word, _)| *word == done);
     known

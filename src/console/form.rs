@@ -32,7 +32,6 @@ pub const WAS: &str = "was.";
 const LOOK: &str = "Nothing was changed: see what is said at the fields.";
 
 /// The value of a box, checked or not.
-#[must_use]
 pub fn check(is_checked: bool) -> String {
     if is_checked {
         "on".to_owned()
@@ -147,7 +146,6 @@ impl Form {
     }
 
     /// Adds a field to what a command reads.
-    #[must_use]
     pub fn add_to<'a>(
         &'a self,
         source: FormFields<'a>,
@@ -163,7 +161,6 @@ impl Form {
     }
 
     /// A field as it was typed; blank where it is absent.
-    #[must_use]
     pub fn text(&self, name: &str) -> &str {
         let last = self.fields.iter().rev().find(|(known, _)| known == name);
         last.map(|(_, value)| value.as_str()).unwrap_or_default()
@@ -176,13 +173,11 @@ impl Form {
     }
 
     /// Whether a field has this value, for the options of a choice.
-    #[must_use]
     pub fn has(&self, name: &str, value: impl Display) -> bool {
         self.text(name) == value.to_string()
     }
 
     /// Whether a box is checked.
-    #[must_use]
     pub fn is_checked(&self, name: &str) -> bool {
         !self.text(name).is_empty()
     }
@@ -193,14 +188,12 @@ impl Form {
     }
 
     /// The key under which a POST of this form is done once, however often it is sent.
-    #[must_use]
     pub fn key(&self) -> &str {
         &self.key
     }
 
     /// The request that a form makes under its key: `purpose` and the values of `fields` tell it from others. There is none
     /// where the key is no possible one.
-    #[must_use]
     pub fn keyed_request(&self, caller: &Caller, purpose: &str, fields: &[&str]) -> Option<KeyedRequest> {
         let actor = &caller.grant.actor;
         if *actor == Actor::Anyone || !idempotency::is_valid(self.key.as_bytes()) {
@@ -218,7 +211,6 @@ impl Form {
     }
 
     /// What is wrong with a field; blank where nothing is.
-    #[must_use]
     pub fn error(&self, name: &str) -> String {
         let of_command = match &self.refusal {
             Some(ApiError::Invalid(errors)) => errors.of(name).map(FieldErrors::text),
@@ -230,7 +222,6 @@ impl Form {
     }
 
     /// What stands above the form: why it was refused. Blank where it was not.
-    #[must_use]
     pub fn summary_error(&self) -> String {
         let of_whole = match &self.refusal {
             None => self.error(""),
@@ -244,7 +235,6 @@ impl Form {
     }
 
     /// The status that the form is answered with.
-    #[must_use]
     pub fn status(&self) -> StatusCode {
         match &self.refusal {
             Some(error) => error.status(),

@@ -49,7 +49,6 @@ pub fn moment(moment: &DateTime<Utc>) -> Moment {
 impl askama::filters::HtmlSafe for Moment {}
 
 /// A number with its thousands apart: `1,234,567`. Templates have it by reference.
-#[must_use]
 pub fn count(number: impl Borrow<i64>) -> String {
     let number = *number.borrow();
     let digits = number.unsigned_abs().to_string();
@@ -64,7 +63,6 @@ pub fn count(number: impl Borrow<i64>) -> String {
 }
 
 /// An amount with its thousands apart: `1,234.50`.
-#[must_use]
 pub fn amount(amount: impl Borrow<Money>) -> String {
     let text = amount.borrow().to_string();
     let (whole, places) = text.split_once('.').unwrap_or((&text, "00"));
@@ -75,7 +73,6 @@ pub fn amount(amount: impl Borrow<Money>) -> String {
 }
 
 /// A change of a quantity, with its sign: `+5`, `−3`.
-#[must_use]
 pub fn delta(number: impl Borrow<i64>) -> String {
     let number = *number.borrow();
     if number > 0 {

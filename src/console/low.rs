@@ -62,19 +62,16 @@ impl LowStock {
     }
 
     /// How many rows are low, in words.
-    #[must_use]
     pub fn low(&self) -> String {
         self.shown(self.stores.iter().map(|store| store.low).sum())
     }
 
     /// How many rows are empty, in words.
-    #[must_use]
     pub fn out(&self) -> String {
         self.shown(self.stores.iter().map(|store| store.out).sum())
     }
 
     /// The same of one store.
-    #[must_use]
     pub fn low_of(&self, store: impl Borrow<i64>) -> String {
         let store = *store.borrow();
         let found = self.stores.iter().find(|found| found.store_id == store);

@@ -26,19 +26,16 @@ pub struct Operator {
 
 impl Operator {
     /// Whether the operator may do what needs `scope`.
-    #[must_use]
     pub fn may(&self, scope: Scope) -> bool {
         self.caller.grant.scopes.allow(scope)
     }
 
     /// Whether the operator may write what belongs to no store: categories, products, and new stores.
-    #[must_use]
     pub fn writes_catalogue(&self) -> bool {
         self.may(Scope::CatalogWrite) && self.caller.grant.stores.are_all()
     }
 
     /// Whether the operator may see the audit log.
-    #[must_use]
     pub fn sees_audit(&self) -> bool {
         self.caller.grant.stores.are_all()
     }

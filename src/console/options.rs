@@ -39,7 +39,6 @@ pub struct Named {
 
 /// Stores in the same order, each by a name that no other of them has: where that is not its own alone, with the location,
 /// and where even that is the same, with the id.
-#[must_use]
 pub fn told_apart(stores: Vec<Named>) -> Vec<Choice> {
     let mut of_name = HashMap::<String, i32>::new();
     let mut of_both = HashMap::<(String, String), i32>::new();
@@ -88,7 +87,6 @@ pub async fn open_stores(db: impl PgExecutor<'_>, granted: &Stores) -> sqlx::Res
 }
 
 /// Whether a choice was cut off: what is chosen may not be among what is offered.
-#[must_use]
 pub fn are_cut_off(choices: &[Choice]) -> bool {
     i64::try_from(choices.len()).is_ok_and(|offered| offered >= MOST_STORES)
 }

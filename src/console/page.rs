@@ -118,7 +118,6 @@ impl Frame {
     }
 
     /// The same, with what the request before this one has done.
-    #[must_use]
     pub fn after(self, query: &Query) -> Self {
         Self {
             notice: flash::notice(query.text("done")),
@@ -127,14 +126,12 @@ impl Frame {
     }
 
     /// Whether whoever is logged in sees all stores.
-    #[must_use]
     pub fn sees_all_stores(&self) -> bool {
         let operator = self.operator.as_ref();
         operator.is_some_and(|operator| operator.caller.grant.stores.are_all())
     }
 
     /// The menu for whoever is logged in.
-    #[must_use]
     pub fn menu(&self) -> Vec<Entry> {
         let mut menu = MENU.to_vec();
         let Some(operator) = &self.operator else {

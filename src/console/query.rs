@@ -24,7 +24,6 @@ pub struct Query {
 
 impl Query {
     /// A parameter without the spaces around it; `None` where it is absent or blank.
-    #[must_use]
     pub fn get(&self, name: &str) -> Option<&str> {
         let value = self.parameters.iter().rev().find(|(known, _)| known == name);
         value
@@ -33,19 +32,16 @@ impl Query {
     }
 
     /// The same for templates: blank where it is absent.
-    #[must_use]
     pub fn text(&self, name: &str) -> &str {
         self.get(name).unwrap_or_default()
     }
 
     /// Whether a parameter has this value, for templates.
-    #[must_use]
     pub fn has(&self, name: &str, value: impl Display) -> bool {
         self.get(name).is_some_and(|text| text == value.to_string())
     }
 
     /// A number; `None` where it is absent or none.
-    #[must_use]
     pub fn id(&self, name: &str) -> Option<i64> {
         self.get(name)?.parse().ok()
     }
@@ -57,20 +53,17 @@ impl Query {
     }
 
     /// The page, from 1 on.
-    #[must_use]
     pub fn page(&self) -> i64 {
         self.id("page").unwrap_or(1).clamp(1, 1_000_000)
     }
 
     /// How many rows come before the page.
-    #[must_use]
     pub fn offset(&self) -> i64 {
         (self.page() - 1) * PAGE_SIZE
     }
 
     /// By which of `columns` to sort, and whether downwards: `sort=name`, `sort=-name`. The first one is the default, given as
     /// in a query.
-    #[must_use]
     pub fn sort(&self, columns: &[&'static str]) -> (&'static str, bool) {
         let asked = self.get("sort").unwrap_or_default();
         let known = columns
@@ -99,14 +92,12 @@ impl Query {
     }
 
     /// The same without a parameter.
-    #[must_use]
     pub fn without(mut self, name: &str) -> Self {
         self.parameters.retain(|(known, _)| known != name);
         self
     }
 
     /// A link to the same page of the list.
-    #[must_use]
     pub fn here(&self) -> String {
         let page = self.page();
         self.with(
@@ -120,20 +111,17 @@ impl Query {
     }
 
     /// The query of what a list leads to, which is to lead back to this page of the list.
-    #[must_use]
     pub fn back_to_list(&self) -> String {
         Self::default().with("list", self.here())
     }
 
     /// The list of `section` as it was when one came from it.
-    #[must_use]
     pub fn list(&self, section: &str) -> String {
         let list = Self::from(self.text("list").trim_start_matches('?')).here();
         format!("{section}{}", if list == "?" { "" } else { &list })
     }
 
     /// The query of what the page of a thing leads to: to be done with it, and the list kept in mind.
-    #[must_use]
     pub fn keep(&self) -> String {
         let kept = self.kept();
         if kept.is_empty() {
@@ -144,7 +132,6 @@ impl Query {
     }
 
     /// The query of a page that keeps the list in mind.
-    #[must_use]
     pub fn kept(&self) -> String {
         let list = self.text("list");
         if list.is_empty() {
@@ -155,7 +142,6 @@ impl Query {
     }
 
     /// Where to go on after a thing of `section` was changed: to the list, if it was done from there, or to its `page`.
-    #[must_use]
     pub fn way_back(&self, section: &str, page: &str) -> String {
         if self.get("list").is_some() && self.get("stay").is_none() {
             self.list(section)
@@ -165,7 +151,6 @@ impl Query {
     }
 
     /// Whether anything but page and order is asked for. What was done before is no filter.
-    #[must_use]
     pub fn is_filtered(&self) -> bool {
         let filters = self
             .parameters
@@ -231,7 +216,6 @@ pub struct Pager {
 
 impl Query {
     /// The head of a column of a list that is sorted by `(column, downwards)`.
-    #[must_use]
     pub fn head(&self, label: &'static str, column: &'static str, sorted: (&str, bool)) -> Head {
         let is_sorted = sorted.0 == column;
         let (order, target) = match (is_sorted, sorted.1) {
@@ -273,7 +257,6 @@ impl Query {
 
 impl Head {
     /// The same, for a column of numbers.
-    #[must_use]
     pub fn number(self) -> Self {
         Self {
             is_number: true,
@@ -282,7 +265,6 @@ impl Head {
     }
 
     /// The head of a column that cannot be sorted by.
-    #[must_use]
     pub fn plain(label: &'static str) -> Self {
         Self {
             label,

@@ -70,7 +70,6 @@ pub struct Created {
 
 impl Created {
     /// A record that has no status.
-    #[must_use]
     pub fn new(id: i64) -> Self {
         Self {
             id,
@@ -81,7 +80,6 @@ impl Created {
 
 impl Console {
     /// The context of a command on behalf of `operator`.
-    #[must_use]
     pub fn context(&self, operator: &Operator) -> CommandContext {
         CommandContext {
             app: self.app.clone(),

@@ -27,7 +27,6 @@ pub struct StreamPermit {
 
 impl StreamLimit {
     /// Allows `in_all` streams, of which one account has `of_account` at most.
-    #[must_use]
     pub fn new(in_all: usize, of_account: usize) -> Self {
         Self {
             in_all,
@@ -79,7 +78,6 @@ pub struct StreamGuard {
 
 impl StreamGuard {
     /// The guard of a request.
-    #[must_use]
     pub fn of(db: PgPool, Visitor(visitor): Visitor, operator: &Operator) -> Self {
         Self {
             db,

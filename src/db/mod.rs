@@ -195,7 +195,6 @@ pub async fn retry<T, E: AsDatabaseError, F: Future<Output = Result<T, E>>>(
 }
 
 /// The constraint that a statement violated, if any.
-#[must_use]
 pub fn violated_constraint(error: &sqlx::Error) -> Option<&str> {
     error
         .as_database_error()

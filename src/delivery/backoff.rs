@@ -32,7 +32,6 @@ impl Backoff {
     /// The pause after attempt number `attempt` failed; `None` if that was the last.
     ///
     /// A random factor between 0.8 and 1.2 spreads messages that failed at the same time.
-    #[must_use]
     pub fn pause(&self, attempt: i32, retry: RetryPolicy) -> Option<Duration> {
         if attempt >= self.attempts || retry == RetryPolicy::Never {
             return None;

@@ -182,7 +182,6 @@ impl std::fmt::Debug for Email {
 }
 
 /// A text as one line, so that a name from a client cannot add a header or a line.
-#[must_use]
 pub fn one_line(text: &str) -> String {
     text.chars()
         .map(|char| if char.is_control() { ' ' } else { char })

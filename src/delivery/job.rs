@@ -12,7 +12,6 @@ pub struct Deliver {
 
 impl Deliver {
     /// A job of the current version.
-    #[must_use]
     pub fn new(delivery_id: i64, attempts: i32) -> Self {
         Self {
             delivery_id,
@@ -21,13 +20,11 @@ impl Deliver {
     }
 
     /// The row of `delivery`.
-    #[must_use]
     pub fn delivery_id(&self) -> i64 {
         self.delivery_id
     }
 
     /// Number of attempts before this one.
-    #[must_use]
     pub fn attempts(&self) -> i32 {
         self.attempts
     }

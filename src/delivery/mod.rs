@@ -34,7 +34,6 @@ impl Channel {
     pub const ALL: [Self; 2] = [Self::Email, Self::Webhook];
 
     /// The name in the database and in metrics.
-    #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Email => "email",

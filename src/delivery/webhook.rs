@@ -68,7 +68,6 @@ impl Webhook {
     }
 
     /// Sets the timeout of a request; 15 s by default.
-    #[must_use]
     pub fn with_timeout(self, timeout: Duration) -> Self {
         Self { timeout, ..self }
     }

@@ -131,7 +131,6 @@ impl Default for AdmissionControl {
 
 impl AdmissionControl {
     /// Admission control with such limits.
-    #[must_use]
     pub fn new(limits: AdmissionLimits) -> Self {
         Self(Arc::new(Inner {
             requests: semaphore(limits.requests),

@@ -31,7 +31,6 @@ pub struct Body {
 
 impl Body {
     /// What was received, unless it could not be.
-    #[must_use]
     pub fn received(&self) -> Option<&[u8]> {
         self.bytes.as_deref().ok()
     }

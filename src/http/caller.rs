@@ -37,7 +37,6 @@ pub struct Caller {
 
 impl Caller {
     /// The caller of a request that has this grant.
-    #[must_use]
     pub fn new<B>(request: &Request<B>, grant: Arc<Grant>) -> Self {
         Self::of(request.headers(), request.extensions(), grant)
     }
@@ -52,7 +51,6 @@ impl Caller {
     }
 
     /// What the audit log records about the caller.
-    #[must_use]
     pub fn audit_context(&self) -> AuditContext {
         AuditContext {
             actor: self.grant.actor.clone(),
@@ -62,7 +60,6 @@ impl Caller {
     }
 
     /// The same for an authenticated caller; `None` while the API is open.
-    #[must_use]
     pub fn signed(&self) -> Option<Arc<AuditContext>> {
         (self.grant.actor != Actor::Anyone).then(|| Arc::new(self.audit_context()))
     }

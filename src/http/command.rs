@@ -24,13 +24,11 @@ pub struct CommandContext {
 
 impl CommandContext {
     /// Connections to PostgreSQL.
-    #[must_use]
     pub fn db(&self) -> &PgPool {
         &self.app.database.pool
     }
 
     /// As the audit log names the caller.
-    #[must_use]
     pub fn audit_context(&self) -> AuditContext {
         self.caller.audit_context()
     }

@@ -105,7 +105,6 @@ impl ConditionalRead {
 
 /// Removes the length from a 304. The routers set 0, the length of its body, but it would have to be that of the answer which
 /// the client has. Must be right within the outermost router, which sets the length last.
-#[must_use]
 pub(super) fn without_length(mut response: Response) -> Response {
     if response.status() == StatusCode::NOT_MODIFIED {
         response.headers_mut().remove(header::CONTENT_LENGTH);

@@ -78,7 +78,6 @@ impl ApiError {
     }
 
     /// 405.
-    #[must_use]
     pub fn not_allowed(method: &Method) -> Self {
         Self::detail(
             StatusCode::METHOD_NOT_ALLOWED,
@@ -87,7 +86,6 @@ impl ApiError {
     }
 
     /// The status that it is answered with.
-    #[must_use]
     pub fn status(&self) -> StatusCode {
         match self {
             Self::Invalid(_) | Self::ErrorDetail { .. } => StatusCode::BAD_REQUEST,
@@ -101,7 +99,6 @@ impl ApiError {
     }
 
     /// Why the request as a whole was refused; blank where only fields are wrong.
-    #[must_use]
     pub fn text(&self) -> Cow<'static, str> {
         match self {
             Self::Invalid(_) => Cow::Borrowed(""),
@@ -135,7 +132,6 @@ impl ApiError {
     }
 
     /// 412: the record is not, or no longer, the one that `If-Match` names.
-    #[must_use]
     pub fn precondition_failed() -> Self {
         Self::detail(
             StatusCode::PRECONDITION_FAILED,
@@ -144,7 +140,6 @@ impl ApiError {
     }
 
     /// 404 for an unknown path.
-    #[must_use]
     pub fn not_found() -> Self {
         Self::detail(StatusCode::NOT_FOUND, "Not found.")
     }

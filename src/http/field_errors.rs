@@ -27,7 +27,6 @@ impl FieldErrors {
     }
 
     /// What is wrong with a field of an object.
-    #[must_use]
     pub fn of(&self, name: &str) -> Option<&Self> {
         let Self::Fields(fields) = self else { return None };
         let field = fields.iter().find(|(known, _)| *known == name);
@@ -35,7 +34,6 @@ impl FieldErrors {
     }
 
     /// All messages, in their order, as one text.
-    #[must_use]
     pub fn text(&self) -> String {
         let parts: Vec<String> = match self {
             Self::Messages(messages) => messages.iter().map(ToString::to_string).collect(),

@@ -42,7 +42,6 @@ pub struct IdempotencyStore {
 
 impl IdempotencyStore {
     /// Responses are stored in `db`. A request waits at most `lock_timeout` for another one with the same key.
-    #[must_use]
     pub fn new(db: PgPool, lock_timeout: Duration) -> Self {
         Self {
             db,

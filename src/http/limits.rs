@@ -52,7 +52,6 @@ impl Default for Limits {
 
 impl Limits {
     /// The limits that are set, for a shared pool of so many connections.
-    #[must_use]
     pub fn new(settings: &CapacitySettings, pool_size: u32) -> Self {
         /// With statements of 30 ms, the last of so many waits for two seconds; a wait for a connection ends after five.
         const WAITING_FOR_A_CONNECTION: u32 = 64;

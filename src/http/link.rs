@@ -15,7 +15,6 @@ const ENCODED: &AsciiSet = &NON_ALPHANUMERIC
     .remove(b'~');
 
 /// Scheme and host of the links in an answer, as the client sees them.
-#[must_use]
 pub fn base_url(parts: &Parts) -> String {
     let client = parts.extensions.get::<Client>();
     let scheme = client.map_or(Scheme::Http, |client| client.scheme);

@@ -82,7 +82,6 @@ pub struct CursorPage<T> {
 
 impl<T: Listed> PageQuery<T> {
     /// The first rows of a list.
-    #[must_use]
     pub fn first(limit: i64) -> Self {
         Self {
             after: T::START,
@@ -93,7 +92,6 @@ impl<T: Listed> PageQuery<T> {
     }
 
     /// How many rows the list has, where they were counted.
-    #[must_use]
     pub fn count(&self) -> Option<i64> {
         self.window.map(|window| window.count)
     }
@@ -142,7 +140,6 @@ impl<T: Listed> ListRequest<T> {
     }
 
     /// The answer with the rows that were read.
-    #[must_use]
     pub fn answer(&self, page: &PageQuery<T>, mut rows: Vec<T>) -> Listing<T> {
         if let Some(window) = page.window {
             return Listing::Page(Page::new(&self.url, window, rows));

@@ -77,7 +77,6 @@ refusals! {
 }
 
 /// The components that operations refer to by name.
-#[must_use]
 pub fn components() -> Components {
     let text = || ObjectBuilder::new().schema_type(Type::String);
     let etag = HeaderBuilder::new().schema(Some(text())).description(Some(

@@ -54,7 +54,6 @@ pub(super) struct Counted;
 impl Responses {
     /// So many bytes at a time, counting of each answer what is beyond its first 8 KiB, and so many compressions. A client
     /// has the time `sending` to take a long answer.
-    #[must_use]
     pub fn new(bytes: usize, compressions: usize, sending: Duration) -> Self {
         Self {
             memory: semaphore(bytes),
@@ -65,7 +64,6 @@ impl Responses {
     }
 
     /// The same, for the answer to a request.
-    #[must_use]
     pub fn to(&self, request: &Request) -> Self {
         let connection = request.extensions().get().cloned();
         Self {

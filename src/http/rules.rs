@@ -126,7 +126,6 @@ pub struct Reference {
 
 impl Reference {
     /// What to say when there is no such record.
-    #[must_use]
     pub fn missing(&self) -> Cow<'static, str> {
         format!("Invalid pk \"{}\" - object does not exist.", self.shown).into()
     }

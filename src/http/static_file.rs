@@ -37,7 +37,6 @@ struct Made {
 
 impl StaticFile {
     /// A file of this type.
-    #[must_use]
     pub const fn new(content_type: HeaderValue, bytes: Bytes) -> Self {
         Self {
             content_type,
@@ -48,7 +47,6 @@ impl StaticFile {
     }
 
     /// The same, which browsers keep as this says.
-    #[must_use]
     pub fn cached(self, cache_control: &'static str) -> Self {
         Self {
             cache_control: Some(HeaderValue::from_static(cache_control)),

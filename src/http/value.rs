@@ -76,28 +76,24 @@ pub struct FormFields<'a>(Vec<(&'static str, Value<'a>)>);
 
 impl<'a> FormFields<'a> {
     /// Adds a text.
-    #[must_use]
     pub fn text(mut self, name: &'static str, text: impl Into<Cow<'a, str>>) -> Self {
         self.0.push((name, Value::Text(text.into())));
         self
     }
 
     /// Adds a checkbox.
-    #[must_use]
     pub fn checkbox(mut self, name: &'static str, is_checked: bool) -> Self {
         self.0.push((name, Value::Bool(is_checked)));
         self
     }
 
     /// Adds a list of objects.
-    #[must_use]
     pub fn list(mut self, name: &'static str, items: Vec<Self>) -> Self {
         self.0.push((name, Value::FormList(items)));
         self
     }
 
     /// Whether it has no fields.
-    #[must_use]
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }

@@ -28,7 +28,6 @@ pub struct GroupCommit {
 impl GroupCommit {
     /// Starts the lanes, which end after the last clone is dropped and all waiting orders are decided. Must be called within
     /// a Tokio runtime.
-    #[must_use]
     pub fn start(placement: &PgPool, limits: Limits) -> Self {
         let lanes = (0..limits.lanes.max(1)).map(|_| LaneSender::start(placement.clone(), limits));
         Self {

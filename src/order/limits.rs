@@ -19,7 +19,6 @@ pub struct Limits {
 
 impl Limits {
     /// The defaults, for this number of lanes.
-    #[must_use]
     pub fn with_lanes(lanes: usize) -> Self {
         Self {
             lanes,

@@ -94,7 +94,6 @@ impl Status {
     pub const ALL: [Self; 3] = [Self::Pending, Self::Confirmed, Self::Rejected];
 
     /// As the database has it.
-    #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Pending => "PENDING",
@@ -104,7 +103,6 @@ impl Status {
     }
 
     /// Reads a status in any case.
-    #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
         Self::ALL
             .into_iter()
@@ -150,7 +148,6 @@ pub struct PlacedOrder {
 
 impl PlacedOrder {
     /// What placing it is answered with: 201 where something was taken, 200 where not.
-    #[must_use]
     pub fn status_code(&self) -> StatusCode {
         match self.status {
             Status::Confirmed => StatusCode::CREATED,

@@ -54,7 +54,6 @@ pub enum TransactError {
 
 impl Batch {
     /// An empty batch. With `short_lock_timeout`, its transaction waits at most 50 ms for a lock.
-    #[must_use]
     pub fn new(short_lock_timeout: bool) -> Self {
         Self {
             short_lock_timeout,
@@ -63,13 +62,11 @@ impl Batch {
     }
 
     /// Whether the transaction waits at most 50 ms for a lock.
-    #[must_use]
     pub fn short_lock_timeout(&self) -> bool {
         self.short_lock_timeout
     }
 
     /// The same orders with the full lock timeout.
-    #[must_use]
     pub fn with_full_lock_timeout(&self) -> Self {
         Self {
             short_lock_timeout: false,
@@ -78,13 +75,11 @@ impl Batch {
     }
 
     /// An order and its key.
-    #[must_use]
     pub fn get(&self, index: usize) -> Option<(NewOrder, Option<KeyedRequest>)> {
         Some((self.orders.get(index)?.clone(), self.keys.get(index)?.clone()))
     }
 
     /// The `(store_id, product_id)` pairs of all items.
-    #[must_use]
     pub fn rows(&self) -> Vec<(i64, i64)> {
         self.orders.iter().flat_map(NewOrder::pairs).collect()
     }
@@ -106,13 +101,11 @@ impl Batch {
     }
 
     /// Number of orders.
-    #[must_use]
     pub fn len(&self) -> usize {
         self.orders.len()
     }
 
     /// Whether the batch has no orders.
-    #[must_use]
     pub fn is_empty(&self) -> bool {
         self.orders.is_empty()
     }

@@ -15,7 +15,6 @@ pub struct ConfirmOrders {
 
 impl ConfirmOrders {
     /// A job of the current version.
-    #[must_use]
     pub fn new(outbox_ids: Vec<i64>) -> Self {
         Self {
             version: VERSION,

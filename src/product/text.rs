@@ -118,14 +118,12 @@ fn push_categories(query: &mut QueryBuilder<Postgres>, which: &str, text: &str) 
 }
 
 /// Whether the trigram indexes serve any word of a text. Otherwise the search reads all products.
-#[must_use]
 pub fn has_indexed_word(text: &str) -> bool {
     words(text).any(is_indexed)
 }
 
 /// Whether a phrase contains a trigram: three letters or digits in a row, or fewer at the start or end of a word, where `pg_trgm`
 /// adds two blanks before and one after.
-#[must_use]
 pub(super) fn is_indexed(phrase: &str) -> bool {
     let (mut letters, mut begins) = (0, false);
     let mut found = false;

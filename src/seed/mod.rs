@@ -52,7 +52,6 @@ impl Default for Plan {
 
 impl Plan {
     /// Approximate number of rows to write.
-    #[must_use]
     pub fn rows(&self) -> u64 {
         let (products, stores) = (u64::from(self.products), u64::from(self.stores));
         let stock = self.inventory.map_or(products * stores * 3 / 4, u64::from);

@@ -54,7 +54,6 @@ pub struct App {
 
 impl App {
     /// Puts the middleware around `routes`.
-    #[must_use]
     pub fn new(routes: Router, settings: &HttpSettings, limits: Limits, stop: Arc<Stop>) -> Self {
         let writes = TaskTracker::new();
         Self {

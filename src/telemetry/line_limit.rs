@@ -35,7 +35,6 @@ struct Window {
 
 impl LineLimit {
     /// A limit of so many lines a minute for each address.
-    #[must_use]
     pub const fn new(per_address: u32) -> Self {
         Self {
             per_address,

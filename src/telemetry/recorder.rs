@@ -24,7 +24,6 @@ const ORDERS: [f64; 8] = [1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0];
 static INSTALLED: AtomicBool = AtomicBool::new(false);
 
 /// Whether metrics are recorded.
-#[must_use]
 pub fn is_installed() -> bool {
     INSTALLED.load(Ordering::Relaxed)
 }
@@ -62,7 +61,6 @@ pub fn install(describe: impl FnOnce(), updates: Vec<Update>) -> Result<Metrics,
 
 impl Metrics {
     /// All metrics, in Prometheus' text format 0.0.4.
-    #[must_use]
     pub fn text(&self) -> String {
         for update in &*self.updates {
             update();

@@ -46,7 +46,6 @@ const MAX_RESPONSE_BYTES: usize = 64 * 1024;
 static EXPORTED: AtomicBool = AtomicBool::new(false);
 
 /// Whether spans are exported.
-#[must_use]
 pub fn are_exported() -> bool {
     EXPORTED.load(Ordering::Relaxed)
 }

@@ -68,7 +68,6 @@ pub struct Notifiers {
 
 impl Notifiers {
     /// Notifies the given receivers.
-    #[must_use]
     pub fn new(email: Option<Email>, webhook: Option<Webhook>) -> Self {
         Self {
             email,

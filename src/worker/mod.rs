@@ -80,7 +80,6 @@ impl Queues {
     }
 
     /// The queue of a channel.
-    #[must_use]
     pub fn of(&self, channel: Channel) -> &Queue<Deliver> {
         match channel {
             Channel::Email => &self.emails,
@@ -89,7 +88,6 @@ impl Queues {
     }
 
     /// All queues without their payload types, for monitoring.
-    #[must_use]
     pub fn all(&self) -> Vec<Queue<serde_json::Value>> {
         vec![
             self.confirmations.untyped(),

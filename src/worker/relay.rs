@@ -45,7 +45,6 @@ pub enum Relayed {
 
 impl Relay {
     /// A relay from the outbox of `db` to `queue`.
-    #[must_use]
     pub fn new(db: PgPool, queue: Queue<ConfirmOrders>) -> Self {
         Self { db, queue }
     }

@@ -99,7 +99,6 @@ impl Scheduled {
     }
 
     /// The schedule in words.
-    #[must_use]
     pub fn when(&self) -> String {
         let fields: Vec<&str> = self.cron.split_whitespace().collect();
         match fields[..] {

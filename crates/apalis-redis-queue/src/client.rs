@@ -72,7 +72,6 @@ pub struct DeadJob {
 
 impl<T: Payload> Queue<T> {
     /// A queue on connections of `pool`. Nothing is sent before the first operation.
-    #[must_use]
     pub fn new(pool: Pool, config: QueueConfig) -> Self {
         Self {
             pool: RedisPool(pool),
@@ -83,13 +82,11 @@ impl<T: Payload> Queue<T> {
     }
 
     /// The name of the queue.
-    #[must_use]
     pub fn name(&self) -> &str {
         &self.config.name
     }
 
     /// The same queue without its payload type, for monitoring.
-    #[must_use]
     pub fn untyped(&self) -> Queue<serde_json::Value> {
         Queue {
             pool: self.pool.clone(),

@@ -80,7 +80,6 @@ pub struct QueueConfig {
 
 impl QueueConfig {
     /// The settings for short jobs that talk to a database: lease 30 s, 10 attempts over about 9 minutes.
-    #[must_use]
     pub fn new(name: impl Into<String>) -> Self {
         Self {
             name: name.into(),

@@ -30,7 +30,6 @@ pub struct InvalidTrustedProxy {
 
 impl TrustedProxies {
     /// Whether `peer` is one of the trusted proxies.
-    #[must_use]
     pub fn trusts(&self, peer: IpAddr) -> bool {
         let peer = peer.to_canonical();
         self.networks.iter().any(|network| network.contains(&peer))
@@ -42,7 +41,6 @@ impl TrustedProxies {
     /// proxy adds the address it was asked from to the end of it, up to the first hop that is not trusted.
     /// What stands left of that hop is hearsay, and is never looked at. If an entry is not an address, the
     /// hop before it counts.
-    #[must_use]
     pub fn client_address(&self, peer: IpAddr, headers: &HeaderMap) -> IpAddr {
         let mut client = peer.to_canonical();
         let lines = headers.get_all(X_FORWARDED_FOR).iter().rev();
@@ -70,7 +68,6 @@ impl FromStr for TrustedProxies {
 /// What the requests of a client are counted under: its IPv4 address, or its IPv6 /64.
 ///
 /// A single IPv6 customer gets a /64 at least, and could ask from a new address of it each time.
-#[must_use]
 pub fn client_key(client: IpAddr) -> String {
     match client_network(client) {
         IpAddr::V4(address) => address.to_string(),
@@ -79,7 +76,6 @@ pub fn client_key(client: IpAddr) -> String {
 }
 
 /// The address that stands for all that are counted together: an IPv4 address, or the first of an IPv6 /64.
-#[must_use]
 pub fn client_network(client: IpAddr) -> IpAddr {
     match client.to_canonical() {
         IpAddr::V6(address) => Ipv6Addr::from_bits(address.to_bits() & (u128::MAX << 64)).into(),

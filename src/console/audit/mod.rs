@@ -97,7 +97,6 @@ async fn show(operator: Operator, State(db): State<PgPool>, Id(id): Id) -> Resul
 
 impl Entry {
     /// What the actor was called then.
-    #[must_use]
     pub fn who(&self) -> &str {
         match (&self.actor_name, self.actor.as_deref()) {
             (Some(name), _) => name,
@@ -108,7 +107,6 @@ impl Entry {
     }
 
     /// The page of the subject, if it has one.
-    #[must_use]
     pub fn link(&self) -> Option<String> {
         let (kind, id) = self.subject.as_deref()?.split_once(':')?;
         let id: i64 = id.parse().ok()?;
@@ -124,13 +122,11 @@ impl Entry {
     }
 
     /// The other entries of the subject.
-    #[must_use]
     pub fn history(&self) -> String {
         Query::default().with("subject", self.subject.as_deref().unwrap_or_default())
     }
 
     /// The other entries of the actor.
-    #[must_use]
     pub fn of_actor(&self) -> String {
         Query::default().with("actor", self.actor.as_deref().unwrap_or_default())
     }

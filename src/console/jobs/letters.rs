@@ -27,7 +27,6 @@ pub struct Letter {
 
 impl Letter {
     /// What it was for.
-    #[must_use]
     pub fn kind(&self) -> &str {
         match &self.id {
             DeadLetterId::Outbox(_) => "Confirmation",
@@ -37,25 +36,21 @@ impl Letter {
     }
 
     /// The first of its orders.
-    #[must_use]
     pub fn named(&self) -> &[i64] {
         &self.orders[..self.orders.len().min(NAMED)]
     }
 
     /// How many more there are.
-    #[must_use]
     pub fn unnamed(&self) -> usize {
         self.orders.len().saturating_sub(NAMED)
     }
 
     /// How forms and links name it.
-    #[must_use]
     pub fn query(&self) -> String {
         query(&self.id)
     }
 
     /// Whether it may be dropped: confirmations are owed, and stay.
-    #[must_use]
     pub fn may_go(&self) -> bool {
         !matches!(self.id, DeadLetterId::Outbox(_))
     }

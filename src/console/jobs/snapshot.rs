@@ -126,7 +126,6 @@ pub async fn owed(db: &PgPool, operator: &Operator) -> sqlx::Result<Option<Owed>
 
 impl Counted {
     /// The states with their counts, and where the list of each is.
-    #[must_use]
     pub fn states(&self) -> [(i64, String); 5] {
         let counts = &self.counts;
         let states = [

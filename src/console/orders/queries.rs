@@ -88,7 +88,6 @@ impl Filter {
     }
 
     /// Whether the list has its latest orders on top, and grows there.
-    #[must_use]
     pub fn is_live(&self) -> bool {
         self.order.is_none()
             && self.from.is_none()
@@ -98,7 +97,6 @@ impl Filter {
     }
 
     /// Whether an order belongs to the list, as far as store and status go.
-    #[must_use]
     pub fn takes(&self, row: &Row) -> bool {
         let stores = self.stores.as_ref();
         stores.is_none_or(|stores| stores.contains(&row.store_id))
@@ -143,7 +141,6 @@ impl Range {
     }
 
     /// Those from `id` on, in the direction of the list.
-    #[must_use]
     pub fn starting(mut self, id: Option<i64>, oldest_first: bool) -> Self {
         match id {
             Some(id) if oldest_first => self.first = self.first.max(id),
@@ -154,7 +151,6 @@ impl Range {
     }
 
     /// Those before `id`, in the direction of the list.
-    #[must_use]
     pub fn before(mut self, id: i64, oldest_first: bool) -> Self {
         if oldest_first {
             self.last = self.last.min(id.saturating_sub(1));

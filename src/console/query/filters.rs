@@ -69,20 +69,17 @@ impl Query {
     }
 
     /// What is wrong with a parameter; blank where nothing is.
-    #[must_use]
     pub fn error(&self, name: &str) -> &str {
         let error = self.errors.iter().find(|(wrong, _)| *wrong == name);
         error.map(|(_, error)| error.as_str()).unwrap_or_default()
     }
 
     /// Whether a parameter could not be read.
-    #[must_use]
     pub fn has_errors(&self) -> bool {
         !self.errors.is_empty()
     }
 
     /// Why nothing is listed: parameters have no control of their own everywhere.
-    #[must_use]
     pub fn refusal(&self) -> String {
         let errors = self.errors.iter().map(|(name, error)| format!("{name}: {error}"));
         errors.collect::<Vec<_>>().join(" ")

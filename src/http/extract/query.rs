@@ -43,7 +43,6 @@ pub struct Params {
 
 impl Params {
     /// Reads a raw query string.
-    #[must_use]
     pub fn parse(query: &str) -> Self {
         let pairs = form_urlencoded::parse(query.as_bytes())
             .take(PARAMETER_LIMIT)
@@ -56,7 +55,6 @@ impl Params {
     }
 
     /// A parameter as it was sent.
-    #[must_use]
     pub fn get(&self, name: &str) -> Option<&str> {
         self.pairs
             .iter()
@@ -89,7 +87,6 @@ impl Params {
     }
 
     /// An amount to compare prices with, as a text that PostgreSQL reads as `numeric`. Anything but a finite number is ignored.
-    #[must_use]
     pub fn amount(&self, name: &str) -> Option<String> {
         let text = trim(self.get(name)?);
         let magnitude = Scientific::parse(text)
@@ -104,7 +101,6 @@ impl Params {
     }
 
     /// Whether a parameter is `true`, in any case.
-    #[must_use]
     pub fn is_true(&self, name: &str) -> bool {
         self.get(name)
             .is_some_and(|value| value.eq_ignore_ascii_case("true"))

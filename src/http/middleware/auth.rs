@@ -48,7 +48,6 @@ enum AuthError {
 
 impl ApiKeyAuth {
     /// Authentication by the keys of `keyring`; `None` if the API is open.
-    #[must_use]
     pub fn new(auth: ApiAuth, keyring: Keyring, clock: fn() -> DateTime<Utc>) -> Option<Self> {
         let reads_are_open = match auth {
             ApiAuth::Off => return None,

@@ -28,7 +28,6 @@ pub enum Scheme {
 
 impl Scheme {
     /// `http` or `https`.
-    #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Http => "http",

@@ -46,7 +46,6 @@ enum Writer {
 
 impl WriteLimit {
     /// A limit of so many writes a minute.
-    #[must_use]
     pub fn new(per_minute: NonZeroU32) -> Self {
         Self(Arc::new(Inner {
             per_minute,
