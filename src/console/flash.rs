@@ -2,8 +2,6 @@
 
 use axum::response::{IntoResponse, Redirect, Response};
 
-use super::query::Query;
-
 /// What the previous request did, by the word in `done=`: a page shows no text that comes with its address. Where the text is
 /// blank, the page has its own.
 const NOTICES: &[(&str, &str)] = &[
@@ -55,13 +53,6 @@ pub fn redirect_with_flash(path: &str, word: &'static str) -> Response {
         Some(_) => "&",
     };
     Redirect::to(&format!("{path}{separator}done={word}")).into_response()
-}
-
-/// Goes on after something was activated or deactivated: to its page, or back to the list of `section` where it was done
-/// there.
-pub fn toggled(query: &Query, section: &str, page: &str, is_active: bool) -> Response {
-    let word = if is_active { "activated" } else { "deactivated" };
-    redirect_with_flash(&query.way_back(section, page), word)
 }
 
 #[cfg(test)]

@@ -18,6 +18,7 @@
 //! | `low` | low and empty stock, as all pages count it |
 //! | `page` | the frame around a page, and its refusals |
 //! | `query` | the query of a list: page, sort, filters, and links that change one of them |
+//! | `return_to` | the list that a record was opened from |
 //! | `format` | timestamps, amounts and texts as pages show them |
 //! | `assets` | style sheet, scripts, icon |
 
@@ -46,6 +47,7 @@ mod page;
 mod products;
 mod query;
 mod resource;
+mod return_to;
 mod session;
 mod setup;
 mod state;

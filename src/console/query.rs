@@ -110,46 +110,6 @@ impl Query {
         )
     }
 
-    /// The query of what a list leads to, which is to lead back to this page of the list.
-    pub fn back_to_list(&self) -> String {
-        Self::default().with("list", self.here())
-    }
-
-    /// The list of `section` as it was when one came from it.
-    pub fn list(&self, section: &str) -> String {
-        let list = Self::from(self.text("list").trim_start_matches('?')).here();
-        format!("{section}{}", if list == "?" { "" } else { &list })
-    }
-
-    /// The query of what the page of a thing leads to: to be done with it, and the list kept in mind.
-    pub fn keep(&self) -> String {
-        let kept = self.kept();
-        if kept.is_empty() {
-            kept
-        } else {
-            format!("{kept}&stay=on")
-        }
-    }
-
-    /// The query of a page that keeps the list in mind.
-    pub fn kept(&self) -> String {
-        let list = self.text("list");
-        if list.is_empty() {
-            String::new()
-        } else {
-            Self::default().with("list", list)
-        }
-    }
-
-    /// Where to go on after a thing of `section` was changed: to the list, if it was done from there, or to its `page`.
-    pub fn way_back(&self, section: &str, page: &str) -> String {
-        if self.get("list").is_some() && self.get("stay").is_none() {
-            self.list(section)
-        } else {
-            format!("{page}{}", self.kept())
-        }
-    }
-
     /// Whether anything but page and order is asked for. What was done before is no filter.
     pub fn is_filtered(&self) -> bool {
         let filters = self
@@ -285,27 +245,6 @@ mod tests {
         assert_eq!(query.with("store", 7), "?q=a+b&sort=-name&store=7");
         assert_eq!(query.with("q", ""), "?sort=-name");
         assert_eq!((query.page(), query.offset()), (3, 100));
-    }
-
-    #[test]
-    fn return_link_keeps_the_query_of_the_list() {
-        let of_list = |query: &str| Query::from(Query::from(query).back_to_list().trim_start_matches('?'));
-        let (section, page) = ("/admin/stock/", "/admin/stock/7/");
-        let edit = of_list("q=a%26b&page=2&done=saved");
-        assert_eq!(edit.way_back(section, page), "/admin/stock/?q=a%26b&page=2");
-        assert_eq!(of_list("").way_back(section, page), section);
-        let from_page = Query::from(edit.keep().trim_start_matches('?'));
-        assert_eq!(
-            from_page.way_back(section, page),
-            "/admin/stock/7/?list=%3Fq%3Da%2526b%26page%3D2"
-        );
-        assert_eq!(from_page.list(section), "/admin/stock/?q=a%26b&page=2");
-        let direct = Query::from("page=3");
-        assert_eq!(
-            (direct.keep().as_str(), direct.list(section).as_str()),
-            ("", section)
-        );
-        assert_eq!(direct.way_back(section, page), page);
     }
 
     #[test]

@@ -20,6 +20,7 @@ use super::{
     operator::Operator,
     page::{Frame, Id, render},
     query::Query,
+    return_to::ReturnTo,
     state::{Console, Created, retry_unfit},
 };
 use crate::{
@@ -67,11 +68,6 @@ pub trait Resource: Send + Sync + 'static {
         let plain = edit::plain(field, value);
         async move { Ok(plain) }
     }
-
-    /// The page of a record.
-    fn page_of(id: i64) -> String {
-        format!("{}{id}/", Self::SECTION)
-    }
 }
 
 /// A resource that has pages to create and edit it.
@@ -118,14 +114,14 @@ pub struct Editor {
 }
 
 impl Editor {
-    fn new<R: Resource>(frame: Frame, query: &Query, id: Option<i64>, form: Form) -> Self {
+    fn new<R: Resource>(frame: Frame, back: &ReturnTo, id: Option<i64>, form: Form) -> Self {
         Self {
             frame,
             form,
             makes: id.is_none(),
             back: match id {
-                None => query.list(R::SECTION),
-                Some(id) => query.way_back(R::SECTION, &R::page_of(id)),
+                None => back.list(R::SECTION),
+                Some(id) => back.after_change(R::SECTION, id),
             },
             fields: R::FIELDS,
         }
@@ -139,7 +135,8 @@ pub async fn blank<R: Editable>(
 ) -> Result<Response, ConsoleError> {
     operator.require(operator.writes_catalogue())?;
     let frame = Frame::new(&operator, R::SECTION, format!("New {}", R::NAME)).after(&query);
-    R::editor(&db, Editor::new::<R>(frame, &query, None, R::blank(&query))).await
+    let back = ReturnTo::from(&query);
+    R::editor(&db, Editor::new::<R>(frame, &back, None, R::blank(&query))).await
 }
 
 pub async fn create<R: Editable>(
@@ -160,9 +157,10 @@ pub async fn create<R: Editable>(
     let created = console
         .create(&operator, &form, (R::SUBJECT, &names), command)
         .await;
+    let back = ReturnTo::from(&query);
     match created {
         Ok(created) => {
-            let page = R::page_of(created.id) + &query.kept();
+            let page = back.page(R::SECTION, created.id);
             let another = format!("{}new/{}", R::SECTION, R::another(&query, &form));
             let path = if form.is_checked("another") { another } else { page };
             Ok(flash::redirect_with_flash(&path, "created"))
@@ -170,14 +168,14 @@ pub async fn create<R: Editable>(
         Err(error) => {
             let frame = Frame::new(&operator, R::SECTION, format!("New {}", R::NAME));
             let db = &console.app.database.pool;
-            R::editor(db, Editor::new::<R>(frame, &query, None, form.refused(error)?)).await
+            R::editor(db, Editor::new::<R>(frame, &back, None, form.refused(error)?)).await
         }
     }
 }
 
 pub async fn edit<R: Editable>(
     operator: Operator,
-    query: Query,
+    back: ReturnTo,
     State(db): State<PgPool>,
     Id(id): Id,
 ) -> Result<Response, ConsoleError> {
@@ -185,29 +183,29 @@ pub async fn edit<R: Editable>(
     let record = find::<R>(&db, &operator, id).await?;
     let frame = Frame::new(&operator, R::SECTION, format!("Edit {}", title::<R>(&record)));
     let form = edit::form_of(&record, R::FIELDS);
-    R::editor(&db, Editor::new::<R>(frame, &query, Some(id), form)).await
+    R::editor(&db, Editor::new::<R>(frame, &back, Some(id), form)).await
 }
 
 pub async fn save<R: Editable>(
     operator: Operator,
-    query: Query,
+    back: ReturnTo,
     State(console): State<Console>,
     Id(id): Id,
     mut form: Form,
 ) -> Result<Response, ConsoleError> {
     operator.require(R::may_write(&operator))?;
-    let back = query.way_back(R::SECTION, &R::page_of(id));
+    let after = back.after_change(R::SECTION, id);
     let Err(error) = write::<R>(&console, &operator, id, &mut form).await else {
-        return Ok(flash::redirect_with_flash(&back, "saved"));
+        return Ok(flash::redirect_with_flash(&after, "saved"));
     };
     let frame = Frame::new(&operator, R::SECTION, format!("Edit {}", R::NAME));
     if error.status() == StatusCode::PRECONDITION_FAILED {
-        return conflict::<R>(&console, &operator, id, (frame, back), form).await;
+        return conflict::<R>(&console, &operator, id, (frame, after), form).await;
     }
     let db = &console.app.database.pool;
     R::editor(
         db,
-        Editor::new::<R>(frame, &query, Some(id), form.refused(error)?),
+        Editor::new::<R>(frame, &back, Some(id), form.refused(error)?),
     )
     .await
 }
@@ -252,33 +250,36 @@ pub async fn conflict<R: Resource>(
 
 pub async fn activate<R: Editable>(
     operator: Operator,
-    query: Query,
+    back: ReturnTo,
     State(console): State<Console>,
     Id(id): Id,
 ) -> Result<Response, ConsoleError> {
-    set_active::<R>(&console, &operator, &query, id, true).await
+    set_active::<R>(&console, &operator, &back, id, true).await
 }
 
 pub async fn deactivate<R: Editable>(
     operator: Operator,
-    query: Query,
+    back: ReturnTo,
     State(console): State<Console>,
     Id(id): Id,
 ) -> Result<Response, ConsoleError> {
-    set_active::<R>(&console, &operator, &query, id, false).await
+    set_active::<R>(&console, &operator, &back, id, false).await
 }
 
 async fn set_active<R: Resource>(
     console: &Console,
     operator: &Operator,
-    query: &Query,
+    back: &ReturnTo,
     id: i64,
     is_active: bool,
 ) -> Result<Response, ConsoleError> {
     operator.require(R::may_write(operator))?;
     let context = console.context(operator);
     retry_unfit(|| write_active::<R>(&context, id, is_active)).await?;
-    Ok(flash::toggled(query, R::SECTION, &R::page_of(id), is_active))
+    Ok(flash::redirect_with_flash(
+        &back.after_change(R::SECTION, id),
+        if is_active { "activated" } else { "deactivated" },
+    ))
 }
 
 /// Activates or deactivates a record.
@@ -294,18 +295,18 @@ pub async fn write_active<R: Resource>(
 
 pub async fn ask<R: Editable>(
     operator: Operator,
-    query: Query,
+    back: ReturnTo,
     State(db): State<PgPool>,
     Id(id): Id,
 ) -> Result<Response, ConsoleError> {
     operator.require(R::may_write(&operator))?;
-    let page = question::<R>(&operator, &query, &db, id, Form::of([])).await?;
+    let page = question::<R>(&operator, &back, &db, id, Form::of([])).await?;
     Ok(page.into_response())
 }
 
 pub async fn delete<R: Editable>(
     operator: Operator,
-    query: Query,
+    back: ReturnTo,
     State(console): State<Console>,
     Id(id): Id,
     form: Form,
@@ -313,10 +314,10 @@ pub async fn delete<R: Editable>(
     operator.require(R::may_write(&operator))?;
     let context = console.context(&operator);
     match retry_unfit(|| R::delete(&context, id)).await {
-        Ok(()) => Ok(flash::redirect_with_flash(&query.list(R::SECTION), "deleted")),
+        Ok(()) => Ok(flash::redirect_with_flash(&back.list(R::SECTION), "deleted")),
         Err(error) => {
             let form = form.refused(error)?;
-            let page = question::<R>(&operator, &query, context.db(), id, form).await?;
+            let page = question::<R>(&operator, &back, context.db(), id, form).await?;
             Ok(page.into_response())
         }
     }
@@ -324,21 +325,21 @@ pub async fn delete<R: Editable>(
 
 async fn question<R: Editable>(
     operator: &Operator,
-    query: &Query,
+    back: &ReturnTo,
     db: &PgPool,
     id: i64,
     form: Form,
 ) -> Result<Confirm, ConsoleError> {
     let record = find::<R>(db, operator, id).await?;
     let heading = format!("Delete the {} {}?", R::NAME, title::<R>(&record));
-    let path = |action: &str| format!("{}{action}/{}", R::page_of(id), query.keep());
+    let path = |action: &str| format!("{}{id}/{action}/{}", R::SECTION, back.via_page());
     let mut page = Confirm {
         frame: Frame::new(operator, R::SECTION, heading),
         effects: Vec::new(),
         obstacle: String::new(),
         action: path("delete"),
         yes: "Delete",
-        back: query.way_back(R::SECTION, &R::page_of(id)),
+        back: back.after_change(R::SECTION, id),
         instead: None,
         form,
     };

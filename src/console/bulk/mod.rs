@@ -24,6 +24,7 @@ use super::{
     products::Products,
     query::Query,
     resource::{Resource, write_active},
+    return_to::ReturnTo,
     state::{Console, retry_unfit},
     stock::StockRows,
     stores::Stores,
@@ -51,23 +52,6 @@ enum Act {
     Deactivate,
 }
 
-/// Where the list is that something was checked in.
-struct Back {
-    /// Its query, for the next form.
-    list: String,
-    link: String,
-}
-
-impl Back {
-    fn of(kind: Kind, list: &str) -> Self {
-        let query = Query::from(Query::default().with("list", list).trim_start_matches('?'));
-        Self {
-            list: list.to_owned(),
-            link: query.list(kind.section()),
-        }
-    }
-}
-
 /// What was checked, and what is to be done to it.
 #[derive(Clone, Debug)]
 struct Selection {
@@ -82,7 +66,7 @@ struct Page {
     frame: Frame,
     selection: Selection,
     /// The list that they were checked in.
-    back: Back,
+    back: ReturnTo,
     rows: Vec<Row>,
     /// What becomes of each, where that is more than is said of all.
     previews: Vec<DeletePreview>,
@@ -113,7 +97,7 @@ async fn ask(operator: Operator, query: Query, State(db): State<PgPool>) -> Resu
     let title = format!("{} what was checked?", selection.act.label());
     Ok(render(&Page {
         frame: Frame::new(&operator, selection.kind.section(), title),
-        back: Back::of(selection.kind, query.text("list")),
+        back: ReturnTo::from(&query),
         selection,
         rows,
         previews,
@@ -124,6 +108,7 @@ async fn ask(operator: Operator, query: Query, State(db): State<PgPool>) -> Resu
 
 async fn act(
     operator: Operator,
+    back: ReturnTo,
     State(console): State<Console>,
     form: Form,
 ) -> Result<Response, ConsoleError> {
@@ -141,7 +126,6 @@ async fn act(
         .into_iter()
         .filter(|row| selection.act.changes(row))
         .collect();
-    let back = Back::of(selection.kind, form.text("list"));
     let context = console.context(&operator);
     let mut refused = Vec::new();
     for row in &rows {
@@ -155,7 +139,7 @@ async fn act(
         } else {
             selection.act.word_done()
         };
-        return Ok(flash::redirect_with_flash(&back.link, word));
+        return Ok(flash::redirect_with_flash(&back.list(selection.kind.section()), word));
     }
     let page = Page {
         frame: Frame::new(&operator, selection.kind.section(), "Not all of it was done"),

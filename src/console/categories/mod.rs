@@ -17,6 +17,7 @@ use super::{
     page::{Frame, Id, render},
     query::{Head, Pager, Query},
     resource::{Editable, Resource, ask, blank, create, delete, edit, save},
+    return_to::ReturnTo,
     state::Console,
 };
 use crate::{
@@ -80,7 +81,7 @@ async fn list(operator: Operator, query: Query, State(db): State<PgPool>) -> Res
 #[template(path = "category.html")]
 struct Detail {
     frame: Frame,
-    query: Query,
+    back: ReturnTo,
     category: Category,
     entries: Vec<Entry>,
     writes: bool,
@@ -97,7 +98,7 @@ async fn show(
         frame: Frame::new(&operator, SECTION, &category.name).after(&query),
         entries: audit::latest(&db, &operator, &format!("category:{id}")).await?,
         writes: operator.writes_catalogue(),
-        query,
+        back: ReturnTo::from(&query),
         category,
     }))
 }

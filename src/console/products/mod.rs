@@ -21,6 +21,7 @@ use super::{
     page::{Frame, Id, render},
     query::{Head, Pager, Query},
     resource::{activate, ask, blank, create, deactivate, delete, edit, save},
+    return_to::ReturnTo,
     state::Console,
 };
 use crate::http::ScanLimit;
@@ -112,7 +113,7 @@ async fn categories(db: &PgPool) -> sqlx::Result<Option<Vec<Choice>>> {
 #[template(path = "product.html")]
 struct Detail {
     frame: Frame,
-    query: Query,
+    back: ReturnTo,
     product: Product,
     stock: Vec<Stock>,
     pieces: i64,
@@ -148,7 +149,7 @@ async fn detail(
         entries: audit::latest(&db, &operator, &format!("product:{id}")).await?,
         writes: operator.writes_catalogue(),
         stocks: operator.may(crate::auth::Scope::InventoryWrite),
-        query,
+        back: ReturnTo::from(&query),
         product,
         stock,
         more,

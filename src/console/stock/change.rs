@@ -23,6 +23,7 @@ use crate::{
         page::{Frame, Id},
         query::Query,
         resource::{self, Resource},
+        return_to::ReturnTo,
         state::{Console, Created, retry_unfit},
     },
     http::FormFields,
@@ -57,7 +58,7 @@ pub async fn move_stock(
         .await;
     let Err(error) = moved else {
         return Ok(flash::redirect_with_flash(
-            &query.way_back(SECTION, &page_of(id)),
+            &ReturnTo::from(&query).after_change(SECTION, id),
             "moved",
         ));
     };
@@ -78,7 +79,7 @@ pub async fn set_threshold(
     operator.require(operator.may(Scope::InventoryWrite))?;
     let db = &console.app.database.pool;
     let stock = detail::find(db, &operator, id).await?;
-    let back = query.way_back(SECTION, &page_of(id));
+    let back = ReturnTo::from(&query).after_change(SECTION, id);
     let Err(error) = resource::write::<StockRows>(&console, &operator, id, &mut form).await else {
         return Ok(flash::redirect_with_flash(&back, "saved"));
     };
@@ -96,19 +97,19 @@ pub async fn set_threshold(
 /// Asks before the stock is deleted.
 pub async fn ask(
     operator: Operator,
-    query: Query,
+    back: ReturnTo,
     Id(id): Id,
     State(db): State<PgPool>,
 ) -> Result<Response, ConsoleError> {
     operator.require(operator.may(Scope::InventoryWrite))?;
     let stock = detail::find(&db, &operator, id).await?;
-    Ok(question(&operator, &query, &stock, Form::of([])).into_response())
+    Ok(question(&operator, &back, &stock, Form::of([])).into_response())
 }
 
 /// Deletes it.
 pub async fn delete(
     operator: Operator,
-    query: Query,
+    back: ReturnTo,
     Id(id): Id,
     State(console): State<Console>,
     form: Form,
@@ -117,12 +118,12 @@ pub async fn delete(
     let stock = detail::find(&console.app.database.pool, &operator, id).await?;
     let context = console.context(&operator);
     match retry_unfit(|| StockRows::delete(&context, id)).await {
-        Ok(()) => Ok(flash::redirect_with_flash(&query.list(SECTION), "deleted")),
-        Err(error) => Ok(question(&operator, &query, &stock, form.refused(error)?).into_response()),
+        Ok(()) => Ok(flash::redirect_with_flash(&back.list(SECTION), "deleted")),
+        Err(error) => Ok(question(&operator, &back, &stock, form.refused(error)?).into_response()),
     }
 }
 
-fn question(operator: &Operator, query: &Query, stock: &Stock, form: Form) -> Confirm {
+fn question(operator: &Operator, back: &ReturnTo, stock: &Stock, form: Form) -> Confirm {
     let what = format!("{} in {}", stock.product_title, stock.store_name);
     Confirm {
         frame: Frame::new(operator, SECTION, format!("Delete the stock of {what}?")),
@@ -131,14 +132,10 @@ fn question(operator: &Operator, query: &Query, stock: &Stock, form: Form) -> Co
             "The store no longer keeps the product: orders for it are rejected. Its ledger stays in the database.".to_owned(),
         ],
         obstacle: String::new(),
-        action: format!("{SECTION}{}/delete/{}", stock.id, query.keep()),
+        action: format!("{SECTION}{}/delete/{}", stock.id, back.via_page()),
         yes: "Delete",
-        back: query.way_back(SECTION, &page_of(stock.id)),
+        back: back.after_change(SECTION, stock.id),
         instead: None,
         form,
     }
-}
-
-fn page_of(id: i64) -> String {
-    format!("{SECTION}{id}/")
 }

@@ -21,6 +21,7 @@ use crate::{
         page::{Frame, Id, render},
         query::{Pager, Query},
         resource::Resource,
+        return_to::ReturnTo,
     },
 };
 
@@ -36,6 +37,7 @@ const KINDS: [(&str, &str); 3] = [
 struct Page<'a> {
     frame: Frame,
     query: &'a Query,
+    back: ReturnTo,
     stock: Stock,
     movements: Vec<Movement>,
     pager: Pager,
@@ -88,6 +90,7 @@ pub async fn page(
     Ok(render(&Page {
         frame: Frame::new(operator, SECTION, title).after(query),
         query,
+        back: ReturnTo::from(query),
         line: ledger::line(db, stock.id).await?,
         entries: audit::latest(db, operator, &format!("stock:{}", stock.id)).await?,
         stock,

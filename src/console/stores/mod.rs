@@ -21,6 +21,7 @@ use super::{
     page::{Frame, Id, render},
     query::{Head, Pager, Query},
     resource::{activate, ask, blank, create, deactivate, delete, edit, save},
+    return_to::ReturnTo,
     state::Console,
 };
 use crate::auth::Scope;
@@ -97,7 +98,7 @@ async fn list(
 #[template(path = "store.html")]
 struct Detail {
     frame: Frame,
-    query: Query,
+    back: ReturnTo,
     store: Store,
     sales: Vec<Sales>,
     low: LowStock,
@@ -118,7 +119,7 @@ async fn detail(
         low: LowStock::count(&db, Some(&[id])).await?,
         entries: audit::latest(&db, &operator, &format!("store:{id}")).await?,
         writes: operator.may(Scope::CatalogWrite),
-        query,
+        back: ReturnTo::from(&query),
         store,
     }))
 }

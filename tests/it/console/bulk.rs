@@ -38,9 +38,8 @@ async fn bulk_action_asks_first_and_names_refused_records() {
             .chain(ids.iter().map(|id| ("id", id.as_str())))
             .collect()
     };
-    let mut from_list = form("deactivate");
-    from_list.push(("list", "?q=lamp&page=2"));
-    let closed = desk.post("/admin/selected/", &from_list).await;
+    let from_list = "/admin/selected/?list=%3Fq%3Dlamp%26page%3D2";
+    let closed = desk.post(from_list, &form("deactivate")).await;
     assert_eq!(led(&closed), "/admin/products/?q=lamp&page=2&done=deactivated");
     let active: i64 = sqlx::query_scalar("select count(*) from product where is_active")
         .fetch_one(&app.pool)
