@@ -20,6 +20,8 @@ pub struct Query {
     parameters: Vec<(String, String)>,
     /// What is wrong with parameters that could not be read, by name.
     errors: Vec<(&'static str, String)>,
+    /// The column that the list is sorted by, and whether downwards.
+    sorted: (&'static str, bool),
 }
 
 impl Query {
@@ -64,15 +66,36 @@ impl Query {
 
     /// By which of `columns` to sort, and whether downwards: `sort=name`, `sort=-name`. The first one is the default, given as
     /// in a query.
-    pub fn sort(&self, columns: &[&'static str]) -> (&'static str, bool) {
+    pub fn sort(&mut self, columns: &[&'static str]) -> (&'static str, bool) {
         let asked = self.get("sort").unwrap_or_default();
         let known = columns
             .iter()
             .find(|column| column.trim_start_matches('-') == asked.trim_start_matches('-'));
-        match known {
+        self.sorted = match known {
             Some(column) => (column.trim_start_matches('-'), asked.starts_with('-')),
             None => (columns[0].trim_start_matches('-'), columns[0].starts_with('-')),
+        };
+        self.sorted
+    }
+
+    /// The column that the list is sorted by, and whether downwards.
+    pub fn sorted(&self) -> (&'static str, bool) {
+        self.sorted
+    }
+
+    /// `ascending` or `descending` for the column that the list is sorted by; blank for others.
+    pub fn order(&self, column: &str) -> &'static str {
+        match self.sorted {
+            (sorted, _) if sorted != column => "",
+            (_, true) => "descending",
+            (_, false) => "ascending",
         }
+    }
+
+    /// A link to the list sorted by a column: downwards, if it is sorted upwards by this column already.
+    pub fn sort_link(&self, column: &str) -> String {
+        let sign = if self.order(column) == "ascending" { "-" } else { "" };
+        self.with("sort", format!("{sign}{column}"))
     }
 
     /// A link to the same list with one parameter changed, on its first page, which lists that are read from a key on call
@@ -110,13 +133,18 @@ impl Query {
         )
     }
 
-    /// Whether anything but page and order is asked for. What was done before is no filter.
+    /// How many filters are set; the search is not counted.
+    pub fn filters(&self) -> usize {
+        let is_filter = |name: &str| !["q", "page", "start", "below", "sort", "done", "list", "stay"].contains(&name);
+        let filters = self.parameters.iter();
+        filters
+            .filter(|(name, value)| is_filter(name) && !value.trim().is_empty())
+            .count()
+    }
+
+    /// Whether the list leaves anything out.
     pub fn is_filtered(&self) -> bool {
-        let filters = self
-            .parameters
-            .iter()
-            .filter(|(name, _)| !["page", "start", "sort", "done"].contains(&name.as_str()));
-        self.has_errors() || filters.into_iter().any(|(_, value)| !value.trim().is_empty())
+        self.has_errors() || self.filters() > 0 || self.get("q").is_some()
     }
 }
 
@@ -127,7 +155,7 @@ impl From<&str> for Query {
         let parameters = parameters.map(|(name, value)| (name.into_owned(), value.replace('\0', "\u{fffd}")));
         let mut query = Self {
             parameters: parameters.collect(),
-            errors: Vec::new(),
+            ..Self::default()
         };
         for name in PLACES {
             query.read(name, "follow the links of the list", |text| {
@@ -146,19 +174,6 @@ impl<S: Sync> FromRequestParts<S> for Query {
     }
 }
 
-/// The head of a column that a list can be sorted by.
-#[derive(Clone, Debug)]
-pub struct Head {
-    /// What stands above the column.
-    pub label: &'static str,
-    /// Where a click leads; blank where it cannot be sorted by.
-    pub link: String,
-    /// `ascending`, `descending` or `none`.
-    pub order: &'static str,
-    /// Whether the column has numbers.
-    pub is_number: bool,
-}
-
 /// Which page of a list is shown, and where the others are.
 #[derive(Clone, Debug, Default)]
 pub struct Pager {
@@ -175,22 +190,6 @@ pub struct Pager {
 }
 
 impl Query {
-    /// The head of a column of a list that is sorted by `(column, downwards)`.
-    pub fn head(&self, label: &'static str, column: &'static str, sorted: (&str, bool)) -> Head {
-        let is_sorted = sorted.0 == column;
-        let (order, target) = match (is_sorted, sorted.1) {
-            (true, false) => ("ascending", format!("-{column}")),
-            (true, true) => ("descending", column.to_owned()),
-            (false, _) => ("none", column.to_owned()),
-        };
-        Head {
-            label,
-            link: self.with("sort", target),
-            order,
-            is_number: false,
-        }
-    }
-
     /// The pager of a list of which `rows` were found, with one more than fits, and `count` in all, if that is known. The row
     /// too many is taken off.
     pub fn pager<T>(&self, rows: &mut Vec<T>, count: Option<i64>) -> Pager {
@@ -215,26 +214,6 @@ impl Query {
     }
 }
 
-impl Head {
-    /// The same, for a column of numbers.
-    pub fn number(self) -> Self {
-        Self {
-            is_number: true,
-            ..self
-        }
-    }
-
-    /// The head of a column that cannot be sorted by.
-    pub fn plain(label: &'static str) -> Self {
-        Self {
-            label,
-            link: String::new(),
-            order: "none",
-            is_number: false,
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -250,7 +229,11 @@ mod tests {
     #[test]
     fn sort_accepts_known_columns_only() {
         let columns = ["-created", "name"];
-        assert_eq!(Query::from("sort=name").sort(&columns), ("name", false));
+        let mut query = Query::from("sort=name&page=2");
+        assert_eq!(query.sort(&columns), ("name", false));
+        assert_eq!((query.order("name"), query.order("created")), ("ascending", ""));
+        assert_eq!(query.sort_link("name"), "?sort=-name");
+        assert_eq!(query.sort_link("created"), "?sort=created");
         assert_eq!(Query::from("sort=-name").sort(&columns), ("name", true));
         assert_eq!(Query::from("sort=created").sort(&columns), ("created", false));
         assert_eq!(Query::from("sort=drop").sort(&columns), ("created", true));

@@ -30,7 +30,7 @@ use crate::{
         format::Moment,
         new_password,
         page::{Frame, Id, render},
-        query::{Head, PAGE_SIZE, Pager, Query},
+        query::{PAGE_SIZE, Pager, Query},
         state::Console,
     },
     db,
@@ -51,7 +51,6 @@ const FIELDS: &[Field] = &[
 struct List {
     frame: Frame,
     query: Query,
-    heads: Vec<Head>,
     rows: Vec<Row>,
     pager: Pager,
     me: i64,
@@ -106,14 +105,6 @@ async fn list(State(db): State<PgPool>, me: Superuser, mut query: Query) -> Resu
     });
     Ok(render(&List {
         frame: me.frame("Accounts").after(&query),
-        heads: vec![
-            query.head("Username", "username", sorted),
-            query.head("Role", "role", sorted),
-            Head::plain("Stores"),
-            Head::plain("State"),
-            query.head("Last login", "last_login", sorted),
-            query.head("Since", "created", sorted),
-        ],
         rows: rows.collect(),
         pager,
         me: me.0.account_id,

@@ -26,7 +26,7 @@ use crate::{
         form::Form,
         format::Moment,
         page::{Frame, Id, render},
-        query::{Head, PAGE_SIZE, Pager, Query},
+        query::{PAGE_SIZE, Pager, Query},
         state::Console,
     },
     db,
@@ -47,7 +47,6 @@ const TERMS: [(&str, &str); 4] = [
 struct List {
     frame: Frame,
     query: Query,
-    heads: Vec<Head>,
     rows: Vec<Row>,
     pager: Pager,
 }
@@ -86,7 +85,7 @@ pub fn router() -> Router<Console> {
         .route("/admin/access/keys/{id}/revoke/", get(ask).post(revoke))
 }
 
-async fn list(State(db): State<PgPool>, me: Superuser, query: Query) -> Result<Response, ConsoleError> {
+async fn list(State(db): State<PgPool>, me: Superuser, mut query: Query) -> Result<Response, ConsoleError> {
     let sorted = query.sort(&["state", "name", "expires", "used"]);
     let mut keys = query.rows(api_key::list(&db)).await?;
     if let Some(text) = query.get("q") {
@@ -111,14 +110,6 @@ async fn list(State(db): State<PgPool>, me: Superuser, query: Query) -> Result<R
     });
     Ok(render(&List {
         frame: me.frame("API keys").after(&query),
-        heads: vec![
-            query.head("Name", "name", sorted),
-            Head::plain("Scopes"),
-            Head::plain("Stores"),
-            query.head("Good until", "expires", sorted),
-            query.head("Last used", "used", sorted),
-            Head::plain("Revoke"),
-        ],
         rows: rows.collect(),
         pager,
         query,

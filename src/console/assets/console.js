@@ -12,11 +12,12 @@
     }
   };
 
-  // The menu is open where there is room for it.
-  const menu = document.querySelector("details.menu");
-  if (menu) {
-    const wide = matchMedia("(min-width: 60rem)");
-    const adapt = () => { menu.open = wide.matches; };
+  // The menu and the filters are open where there is room for them, and filters with an error everywhere.
+  for (const [selector, width] of [["details.menu", "60rem"], ["details.fold", "40rem"]]) {
+    const wide = matchMedia(`(min-width: ${width})`);
+    const adapt = () => {
+      for (const fold of document.querySelectorAll(selector)) fold.open = wide.matches || "open" in fold.dataset;
+    };
     wide.addEventListener("change", adapt);
     adapt();
   }
@@ -34,13 +35,6 @@
       form.requestSubmit();
     }
   });
-  // One box checks all rows of a list. Without JavaScript it would do nothing, so it is shown here only.
-  for (const all of document.querySelectorAll("input[data-checks]")) {
-    all.closest("label").hidden = false;
-    all.addEventListener("change", () => {
-      for (const box of document.querySelectorAll(`input[form="${all.dataset.checks}"]`)) box.checked = all.checked;
-    });
-  }
   // Back to a page that the browser kept: whoever was logged in then may no longer be, and much may have happened.
   addEventListener("pageshow", (event) => { if (event.persisted) location.reload(); });
 
@@ -72,6 +66,37 @@
       came = 0;
     }, 2000);
   });
+
+  // --- Selected rows ---
+
+  // One box selects all rows of the page, Shift a range of them. The bar with the actions is shown while any is selected.
+  const bar = document.getElementById("selection");
+  const boxes = [...document.querySelectorAll('input[form="selection"]')];
+  const all = document.querySelector("input[data-all]");
+  if (bar && all) {
+    const update = () => {
+      const selected = boxes.filter((box) => box.checked).length;
+      bar.hidden = selected === 0;
+      bar.querySelector("[data-count]").textContent = `${selected} selected`;
+      all.checked = selected === boxes.length;
+      all.indeterminate = selected > 0 && !all.checked;
+    };
+    let last = 0;
+    const select = (event) => {
+      const index = boxes.indexOf(event.target);
+      const range = event.shiftKey ? boxes.slice(Math.min(last, index), Math.max(last, index) + 1) : [];
+      for (const box of range) box.checked = event.target.checked;
+      last = index;
+      update();
+    };
+    for (const box of boxes) box.addEventListener("click", select);
+    all.addEventListener("change", () => {
+      for (const box of boxes) box.checked = all.checked;
+      update();
+    });
+    all.hidden = false;
+    update();
+  }
 
   // What is to be copied can be, with one click.
   for (const button of document.querySelectorAll("button[data-copies]")) {

@@ -15,7 +15,7 @@ use super::{
     format,
     operator::Operator,
     page::{Frame, Id, render},
-    query::{Head, Pager, Query},
+    query::{Pager, Query},
     resource::{Editable, Resource, ask, blank, create, delete, edit, save},
     return_to::ReturnTo,
     state::Console,
@@ -51,25 +51,21 @@ pub fn router() -> Router<Console> {
 struct List {
     frame: Frame,
     query: Query,
-    heads: Vec<Head>,
     rows: Vec<Category>,
     pager: Pager,
     writes: bool,
 }
 
-async fn list(operator: Operator, query: Query, State(db): State<PgPool>) -> Result<Response, ConsoleError> {
+async fn list(
+    operator: Operator,
+    mut query: Query,
+    State(db): State<PgPool>,
+) -> Result<Response, ConsoleError> {
+    query.sort(&queries::COLUMNS);
     let mut rows = query.rows(queries::list(&db, &query)).await?;
     let pager = query.pager(&mut rows, None);
-    let sorted = query.sort(&queries::COLUMNS);
-    let heads = vec![
-        query.head("Name", "name", sorted),
-        query.head("Products", "products", sorted).number(),
-        Head::plain("Active").number(),
-        query.head("Created", "created", sorted),
-    ];
     Ok(render(&List {
         frame: Frame::new(&operator, SECTION, "Categories").after(&query),
-        heads,
         rows,
         pager,
         writes: operator.writes_catalogue(),
@@ -147,7 +143,7 @@ impl Resource for Categories {
             products => format!(
                 "With it go its {} and their stock: {} in {}.",
                 plural(products, "product", "products"),
-                plural(takes.pieces, "piece", "pieces"),
+                plural(takes.units, "unit", "units"),
                 plural(takes.stock_rows, "stock row", "stock rows"),
             ),
         }))

@@ -33,7 +33,7 @@ pub async fn list(db: impl PgExecutor<'_>, query: &Query) -> sqlx::Result<Vec<Ca
             .push_bind(text.to_owned())
             .push(")");
     }
-    let (column, downwards) = query.sort(&COLUMNS);
+    let (column, downwards) = query.sorted();
     sql.push(match column {
         "products" => " order by products",
         "created" => " order by c.id",
@@ -57,7 +57,7 @@ pub async fn get(db: impl PgExecutor<'_>, id: i64) -> sqlx::Result<Option<Catego
 pub struct Takes {
     pub products: i64,
     pub stock_rows: i64,
-    pub pieces: i64,
+    pub units: i64,
     /// Whether one of the products was ordered: then nothing can be deleted.
     pub ordered: bool,
 }
@@ -67,7 +67,7 @@ pub async fn takes(db: &PgPool, id: i64) -> sqlx::Result<Takes> {
     sqlx::query_as!(
         Takes,
         r#"select count(distinct p.id) as "products!", count(i.id) as "stock_rows!",
-               coalesce(sum(i.quantity), 0)::bigint as "pieces!",
+               coalesce(sum(i.quantity), 0)::bigint as "units!",
                coalesce(bool_or(p.sold or i.ordered), false) as "ordered!"
            from product p left join inventory i on i.product_id = p.id where p.category_id = $1"#,
         id

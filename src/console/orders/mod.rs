@@ -16,7 +16,7 @@ use super::{
     operator::Operator,
     options::{self, Choice},
     page::{Frame, render},
-    query::{Head, PAGE_SIZE, Pager, Query},
+    query::{PAGE_SIZE, Pager, Query},
     state::Console,
 };
 use crate::auth::Scope;
@@ -31,7 +31,6 @@ struct Page {
     frame: Frame,
     query: Query,
     stores: Vec<Choice>,
-    heads: Vec<Head>,
     rows: Vec<Row>,
     pager: Pager,
     /// Where new orders come from; blank where the list does not grow.
@@ -72,11 +71,9 @@ async fn list(
     } else {
         String::new()
     };
-    let sorted = query.sort(&["-placed"]);
     Ok(render(&Page {
         frame: Frame::new(&operator, SECTION, "Orders"),
         stores: options::stores(&db, granted).await?,
-        heads: heads(&query, sorted),
         rows,
         pager,
         live,
@@ -85,17 +82,6 @@ async fn list(
         may_order: operator.may(Scope::OrdersWrite),
         query,
     }))
-}
-
-fn heads(query: &Query, sorted: (&str, bool)) -> Vec<Head> {
-    vec![
-        Head::plain("Order"),
-        Head::plain("Store"),
-        Head::plain("Status"),
-        Head::plain("Items").number(),
-        Head::plain("Total").number(),
-        query.head("Placed", "placed", sorted),
-    ]
 }
 
 /// Where orders come from that are newer than `rows`, filtered as a list is.

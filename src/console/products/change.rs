@@ -69,7 +69,7 @@ impl Resource for Products {
             stores => format!(
                 "With it goes its stock in {}: {}.",
                 plural(stores, "store", "stores"),
-                plural(takes.pieces, "piece", "pieces")
+                plural(takes.units, "unit", "units")
             ),
         }))
     }

@@ -19,7 +19,7 @@ use super::{
     operator::Operator,
     options::{self, Choice},
     page::{Frame, Id, render},
-    query::{Head, Pager, Query},
+    query::{Pager, Query},
     resource::{activate, ask, blank, create, deactivate, delete, edit, save},
     return_to::ReturnTo,
     state::Console,
@@ -57,17 +57,9 @@ struct List {
     query: Query,
     /// `None` where there are too many to choose from.
     categories: Option<Vec<Choice>>,
-    heads: Vec<Head>,
     rows: Vec<Row>,
     pager: Pager,
     writes: bool,
-}
-
-impl List {
-    /// Whether a category is the one that is asked for.
-    fn is_asked(&self, category: &Choice) -> bool {
-        self.query.has("category", category.id)
-    }
 }
 
 async fn list(
@@ -77,25 +69,16 @@ async fn list(
     State(scans): State<ScanLimit>,
 ) -> Result<Response, ConsoleError> {
     let granted = operator.caller.grant.stores.as_sql_param();
+    query.sort(&queries::COLUMNS);
     let filter = Filter::read(&mut query);
     let permit = scans.permit_if(filter.scans()).await?;
     let rows = queries::list(&db, &filter, &query, granted.as_deref());
     let mut rows = query.rows(rows).await?;
     drop(permit);
     let pager = query.pager(&mut rows, query.rows(filter.count(&db)).await?);
-    let sorted = query.sort(&queries::COLUMNS);
-    let heads = vec![
-        query.head("Title", "title", sorted),
-        query.head("Price", "price", sorted).number(),
-        Head::plain("Category"),
-        Head::plain("Stock").number(),
-        Head::plain("State"),
-        query.head("Created", "created", sorted),
-    ];
     Ok(render(&List {
         frame: Frame::new(&operator, SECTION, "Products").after(&query),
         categories: categories(&db).await?,
-        heads,
         rows,
         pager,
         writes: operator.writes_catalogue(),
@@ -116,7 +99,7 @@ struct Detail {
     back: ReturnTo,
     product: Product,
     stock: Vec<Stock>,
-    pieces: i64,
+    units: i64,
     /// Whether there are more stores than are shown.
     more: bool,
     entries: Vec<Entry>,
@@ -145,7 +128,7 @@ async fn detail(
     stock.truncate(shown);
     Ok(render(&Detail {
         frame: Frame::new(&operator, SECTION, &product.title).after(&query),
-        pieces: stock.iter().map(|stock| stock.quantity).sum(),
+        units: stock.iter().map(|stock| stock.quantity).sum(),
         entries: audit::latest(&db, &operator, &format!("product:{id}")).await?,
         writes: operator.writes_catalogue(),
         stocks: operator.may(crate::auth::Scope::InventoryWrite),

@@ -26,8 +26,8 @@ pub struct Row {
     pub is_active: bool,
     pub category_id: i64,
     pub category_name: String,
-    /// Pieces in the first [`MOST_STORES`] of the granted stores.
-    pub pieces: i64,
+    /// Units in the first [`MOST_STORES`] of the granted stores.
+    pub units: i64,
     /// How many of those keep it.
     pub stores: i64,
     pub created_at: DateTime<Utc>,
@@ -86,7 +86,7 @@ pub async fn list(
     query: &Query,
     granted: Option<&[i64]>,
 ) -> sqlx::Result<Vec<Row>> {
-    let (column, downwards) = query.sort(&COLUMNS);
+    let (column, downwards) = query.sorted();
     let order = match (column, downwards) {
         ("price", false) => "price, title, id",
         ("price", true) => "price desc, title desc, id desc",
@@ -113,9 +113,9 @@ pub async fn list(
     sql.push(" offset ").push_bind(query.offset());
     sql.push(
         ") select page.id, page.title, page.price, p.is_active, c.id as category_id, c.name as category_name,
-             stock.pieces, stock.stores, p.created_at
+             stock.units, stock.stores, p.created_at
          from page join product p on p.id = page.id join category c on c.id = p.category_id cross join lateral (
-             select coalesce(sum(quantity), 0)::bigint as pieces, count(*) as stores from (
+             select coalesce(sum(quantity), 0)::bigint as units, count(*) as stores from (
                  select quantity from inventory i where i.product_id = page.id and (",
     );
     sql.push_bind(granted.map(<[i64]>::to_vec));
@@ -231,7 +231,7 @@ pub async fn category_name(db: impl PgExecutor<'_>, id: i64) -> sqlx::Result<Opt
 #[derive(Debug)]
 pub struct Takes {
     pub stores: i64,
-    pub pieces: i64,
+    pub units: i64,
     /// Whether it was ever ordered: then it cannot be deleted.
     pub ordered: bool,
 }
@@ -240,7 +240,7 @@ pub struct Takes {
 pub async fn takes(db: impl PgExecutor<'_>, id: i64) -> sqlx::Result<Takes> {
     sqlx::query_as!(
         Takes,
-        r#"select count(i.id) as "stores!", coalesce(sum(i.quantity), 0)::bigint as "pieces!",
+        r#"select count(i.id) as "stores!", coalesce(sum(i.quantity), 0)::bigint as "units!",
                coalesce(bool_or(p.sold or i.ordered), false) as "ordered!"
            from product p left join inventory i on i.product_id = p.id where p.id = $1"#,
         id

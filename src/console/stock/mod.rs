@@ -21,7 +21,7 @@ use super::{
     operator::Operator,
     options::{self, Choice},
     page::{Frame, render},
-    query::{Head, Pager, Query},
+    query::{Pager, Query},
     state::Console,
 };
 use crate::{auth::Scope, http::ScanLimit, product::text::has_indexed_word};
@@ -38,7 +38,7 @@ struct Page {
     query: Query,
     stores: Vec<Choice>,
     categories: Vec<Choice>,
-    heads: Vec<Head>,
+    filter: Filter,
     rows: Vec<Row>,
     pager: Pager,
     /// What the list leaves out; blank where it has all that match.
@@ -75,7 +75,7 @@ async fn list(
         frame: Frame::new(&operator, SECTION, "Stock").after(&query),
         stores: options::stores(&db, granted).await?,
         categories: options::categories(&db).await?,
-        heads: heads(&query, &filter),
+        filter,
         rows,
         pager,
         left_out,
@@ -99,25 +99,4 @@ fn ended(pager: &mut Pager, filter: &Filter, query: &Query) -> &'static str {
         pager.next = String::new();
     }
     left_out
-}
-
-/// Of one store the stock is sorted by title or quantity, of several by store: that is what takes no time.
-fn heads(query: &Query, filter: &Filter) -> Vec<Head> {
-    let (by_store, in_store) = (filter.products.is_none(), filter.store().is_some());
-    let head = |label, column, sortable: bool| {
-        if sortable {
-            query.head(label, column, filter.sorted)
-        } else {
-            Head::plain(label)
-        }
-    };
-    vec![
-        head("Product", "title", in_store),
-        head("Store", "store", by_store && !in_store),
-        Head::plain("Category"),
-        head("Quantity", "quantity", in_store).number(),
-        Head::plain("Low at").number(),
-        Head::plain("Level"),
-        Head::plain("Changed"),
-    ]
 }

@@ -97,6 +97,7 @@ impl Filter {
         };
         let category = query.read_id("category");
         let level = query.read_choice("state", &[("low", Level::Low), ("out", Level::Out)]);
+        let sorted = query.sort(columns);
         let text = query.get("q");
         let mut products = query.rows(products(db, text, category)).await?;
         let are_cut_off = products
@@ -111,7 +112,7 @@ impl Filter {
             text: text.map(str::to_owned),
             category,
             level: level.unwrap_or(Level::Any),
-            sorted: query.sort(columns),
+            sorted,
             stores,
         })
     }
@@ -121,6 +122,14 @@ impl Filter {
         match self.stores.as_deref() {
             Some([only]) => Some(*only),
             _ => None,
+        }
+    }
+
+    /// Whether the list can be sorted by a column: within a store by title or quantity, else by store. Others have no index.
+    pub fn is_sortable(&self, column: &str) -> bool {
+        match column {
+            "store" => self.products.is_none() && self.store().is_none(),
+            _ => self.store().is_some(),
         }
     }
 

@@ -62,7 +62,7 @@ impl Resource for Stores {
             0 => "It has no stock: nothing else goes with it.".to_owned(),
             rows => format!(
                 "With it goes its stock: {} of {}.",
-                plural(takes.pieces, "piece", "pieces"),
+                plural(takes.units, "unit", "units"),
                 plural(rows, "product", "products")
             ),
         }))

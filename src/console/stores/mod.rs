@@ -19,7 +19,7 @@ use super::{
     low::LowStock,
     operator::Operator,
     page::{Frame, Id, render},
-    query::{Head, Pager, Query},
+    query::{Pager, Query},
     resource::{activate, ask, blank, create, deactivate, delete, edit, save},
     return_to::ReturnTo,
     state::Console,
@@ -52,7 +52,6 @@ pub fn router() -> Router<Console> {
 struct List {
     frame: Frame,
     query: Query,
-    heads: Vec<Head>,
     rows: Vec<Store>,
     low: LowStock,
     pager: Pager,
@@ -67,24 +66,14 @@ async fn list(
     State(db): State<PgPool>,
 ) -> Result<Response, ConsoleError> {
     let granted = operator.caller.grant.stores.as_sql_param();
+    query.sort(&queries::COLUMNS);
     let is_active = query.read_activity();
     let rows = queries::list(&db, &query, is_active, granted.as_deref());
     let mut rows = query.rows(rows).await?;
     let pager = query.pager(&mut rows, None);
     let shown: Vec<i64> = rows.iter().map(|store| store.id).collect();
-    let sorted = query.sort(&queries::COLUMNS);
-    let heads = vec![
-        query.head("Name", "name", sorted),
-        query.head("Location", "location", sorted),
-        Head::plain("Stock rows").number(),
-        Head::plain("Low").number(),
-        Head::plain("Orders").number(),
-        Head::plain("State"),
-        query.head("Created", "created", sorted),
-    ];
     Ok(render(&List {
         frame: Frame::new(&operator, SECTION, "Stores").after(&query),
-        heads,
         low: LowStock::count(&db, Some(&shown)).await?,
         rows,
         pager,

@@ -55,7 +55,7 @@ pub async fn list(
     if let Some(is_active) = is_active {
         sql.push(" and is_active = ").push_bind(is_active);
     }
-    let (column, downwards) = query.sort(&COLUMNS);
+    let (column, downwards) = query.sorted();
     let column = if column == "created" { "id" } else { column };
     let order = format!(" order by {column}{}, id", if downwards { " desc" } else { "" });
     sql.push(&order).push(" limit ").push_bind(PAGE_SIZE + 1);
@@ -98,7 +98,7 @@ pub async fn sales(db: impl PgExecutor<'_>, id: i64) -> sqlx::Result<Vec<Sales>>
 #[derive(Debug)]
 pub struct Takes {
     pub stock_rows: i64,
-    pub pieces: i64,
+    pub units: i64,
     /// Whether it has orders: then it cannot be deleted.
     pub ordered: bool,
 }
@@ -107,7 +107,7 @@ pub struct Takes {
 pub async fn takes(db: impl PgExecutor<'_>, id: i64) -> sqlx::Result<Takes> {
     sqlx::query_as!(
         Takes,
-        r#"select count(*) as "stock_rows!", coalesce(sum(quantity), 0)::bigint as "pieces!",
+        r#"select count(*) as "stock_rows!", coalesce(sum(quantity), 0)::bigint as "units!",
                exists (select from orders where store_id = $1) as "ordered!"
            from inventory where store_id = $1"#,
         id
