@@ -6,7 +6,7 @@ use chrono::{DateTime, Datelike, NaiveDate, Utc};
 use rust_decimal::Decimal;
 
 use super::Query;
-use crate::console::error::ConsoleError;
+use crate::console::{error::ConsoleError, form::with_point};
 
 /// What an error quotes of a parameter, in characters.
 const QUOTED: usize = 40;
@@ -47,9 +47,11 @@ impl Query {
         self.read_choice("state", &[("active", true), ("inactive", false)])
     }
 
-    /// Reads a filter by a price.
+    /// Reads a filter by a price, which may have a decimal comma.
     pub fn read_price(&mut self, name: &'static str) -> Option<Decimal> {
-        self.read(name, "write an amount like 50.00", |text| text.parse().ok())
+        self.read(name, "write an amount like 50.00", |text| {
+            with_point(text).parse().ok()
+        })
     }
 
     /// Reads a filter by a day, of the years that a calendar has, and any database.
@@ -129,7 +131,8 @@ mod tests {
         for (text, price) in [
             ("50.00", true),
             ("-5", true),
-            ("50,00", false),
+            ("50,00", true),
+            ("1,000.00", false),
             ("1e400", false),
             ("NaN", false),
         ] {

@@ -25,7 +25,7 @@ const LISTS: [(&str, &str, &[&str], &[&str]); 10] = [
         "products/",
         "<th scope=\"row\"",
         &[
-            "max_price=50,00",
+            "max_price=1,000,00",
             "min_price=abc",
             "min_price=1e400",
             "state=gone",
