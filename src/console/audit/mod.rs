@@ -20,7 +20,7 @@ use super::{
 };
 use crate::auth::Scope;
 use change::Field;
-pub use queries::{Entry, LatestChange, latest_change};
+pub use queries::{Entry, LatestChange, entries, latest_change};
 
 const SECTION: &str = "/admin/audit/";
 /// Entries that the page of their subject shows.
@@ -35,7 +35,7 @@ pub fn router() -> Router<Console> {
 /// The latest entries of a subject, for its page. Who may not see the log is shown none.
 pub async fn latest(db: &PgPool, operator: &Operator, subject: &str) -> sqlx::Result<Vec<Entry>> {
     if operator.sees_audit() {
-        queries::latest(db, subject, LATEST).await
+        entries(db, subject, LATEST).await
     } else {
         Ok(Vec::new())
     }

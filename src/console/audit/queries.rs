@@ -111,7 +111,7 @@ pub async fn get(db: &PgPool, id: i64, sees_all: bool) -> sqlx::Result<Option<(E
 }
 
 /// The latest entries of a subject.
-pub async fn latest(db: impl PgExecutor<'_>, subject: &str, limit: i64) -> sqlx::Result<Vec<Entry>> {
+pub async fn entries(db: impl PgExecutor<'_>, subject: &str, limit: i64) -> sqlx::Result<Vec<Entry>> {
     let mut sql = QueryBuilder::new(ENTRIES);
     sql.push(" and subject = ").push_bind(subject.to_owned());
     sql.push(" order by id desc limit ").push_bind(limit);

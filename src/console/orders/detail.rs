@@ -1,4 +1,4 @@
-//! `/admin/orders/{id}/`: one order, what became of it, and why.
+//! `/admin/orders/{id}/`: one order, its timeline, and why it was rejected.
 
 use std::collections::HashMap;
 
@@ -9,11 +9,15 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use chrono::{DateTime, Utc};
-use sqlx::{PgExecutor, PgPool};
+use sqlx::PgPool;
 
-use super::SECTION;
+use super::{
+    SECTION,
+    queries::{self, Delivery, RejectedProduct},
+};
 use crate::{
     console::{
+        audit::{self, Entry},
         error::ConsoleError,
         operator::Operator,
         page::{Frame, Id, render},
@@ -21,6 +25,9 @@ use crate::{
     },
     order::{self, Order, Rejection, RejectionCode, Status},
 };
+
+/// Audit entries that the page shows.
+const ENTRIES: i64 = 20;
 
 #[derive(Template)]
 #[template(path = "orders/detail.html")]
@@ -34,15 +41,13 @@ struct Page {
     again: String,
 }
 
-/// An item that the order was rejected for, and how that stands now.
+/// An item that the order was rejected for, and the current stock of its product.
 struct Rejected {
     rejection: Rejection,
-    title: Option<String>,
-    /// The stock row and what it has now, if the store keeps the product.
-    stock: Option<(i64, i32)>,
+    product: Option<RejectedProduct>,
 }
 
-/// Something that happened to the order, or is still to.
+/// Something that happened to the order, or is still to happen.
 struct Step {
     /// `good`, `bad` or `open`.
     class: &'static str,
@@ -51,21 +56,31 @@ struct Step {
     note: String,
 }
 
-/// What the audit log says of the order.
-struct Entry {
-    at: DateTime<Utc>,
-    action: String,
-    actor: String,
-    request_id: Option<String>,
+impl Step {
+    fn new(class: &'static str, text: impl Into<String>, at: Option<DateTime<Utc>>) -> Self {
+        let (text, note) = (text.into(), String::new());
+        Self { class, text, at, note }
+    }
+
+    fn note(self, note: impl Into<String>) -> Self {
+        let note = note.into();
+        Self { note, ..self }
+    }
 }
 
 impl Rejected {
     fn why(&self) -> &'static str {
         match self.rejection.code {
-            RejectionCode::ProductNotFound => "No such product, or it is not active",
-            RejectionCode::NotInStore => "The store does not keep it",
+            RejectionCode::ProductNotFound => "Unknown or inactive product",
+            RejectionCode::NotInStore => "Not sold in this store",
             RejectionCode::InsufficientStock => "Not enough in stock",
         }
+    }
+
+    /// The stock row of the product, and its quantity now.
+    fn stock(&self) -> Option<(i64, i32)> {
+        let product = self.product.as_ref()?;
+        product.stock_id.zip(product.quantity)
     }
 }
 
@@ -78,7 +93,7 @@ pub async fn show(
     let order = find(&db, &operator, id).await?;
     let rejected = rejected(&db, &order).await?;
     let steps = steps(&db, &order).await?;
-    let entries = entries(&db, order.id).await?;
+    let entries = audit::entries(&db, &format!("order:{id}"), ENTRIES).await?;
     let frame = Frame::new(&operator, SECTION, format!("Order {}", order.id));
     let is_new = query.has("done", "rejected") && order.status == Status::Rejected;
     let lines = Query::from(query.text("again").trim_start_matches('?'));
@@ -114,124 +129,69 @@ async fn find(db: &PgPool, operator: &Operator, id: i64) -> Result<Order, Consol
 async fn rejected(db: &PgPool, order: &Order) -> sqlx::Result<Vec<Rejected>> {
     let rejections = order.rejections.clone().unwrap_or_default();
     let products: Vec<i64> = rejections.iter().map(|rejection| rejection.product_id).collect();
-    let known = sqlx::query!(
-        r#"select p.id, title_at(p.id, $3) as "title!", i.id as "stock?", i.quantity as "quantity?"
-           from product p left join inventory i on i.product_id = p.id and i.store_id = $2
-           where p.id = any($1)"#,
-        &products,
-        order.store.id,
-        order.created_at.0
-    )
-    .fetch_all(db)
-    .await?;
-    let known: HashMap<i64, _> = known.into_iter().map(|row| (row.id, row)).collect();
-    let of = |rejection: Rejection| {
-        let row = known.get(&rejection.product_id);
-        Rejected {
-            title: row.map(|row| row.title.clone()),
-            stock: row.and_then(|row| row.stock.zip(row.quantity)),
-            rejection,
-        }
+    let products = queries::rejected_products(db, order, &products).await?;
+    let mut products: HashMap<i64, _> = products.into_iter().map(|product| (product.id, product)).collect();
+    let of = |rejection: Rejection| Rejected {
+        product: products.remove(&rejection.product_id),
+        rejection,
     };
     Ok(rejections.into_iter().map(of).collect())
 }
 
 async fn steps(db: &PgPool, order: &Order) -> sqlx::Result<Vec<Step>> {
-    let placed = order.created_at.0;
-    let step = |class, text: &str, at| Step {
-        class,
-        text: text.to_owned(),
-        at,
-        note: String::new(),
-    };
-    let mut steps = vec![step("good", "Placed", Some(placed))];
+    let placed = Some(order.created_at.0);
+    let mut steps = vec![Step::new("good", "Placed", placed)];
     match order.status {
-        Status::Pending => steps.push(step("open", "Not decided yet", None)),
-        Status::Rejected => steps.push(Step {
-            note: order.rejection_reason.clone(),
-            ..step("bad", "Rejected", Some(placed))
-        }),
+        Status::Pending => steps.push(Step::new("open", "Not decided yet", None)),
+        Status::Rejected => steps.push(Step::new("bad", "Rejected", placed).note(&order.rejection_reason)),
         Status::Confirmed => {
-            steps.push(step("good", "Confirmed", Some(placed)));
+            steps.push(Step::new("good", "Confirmed", placed));
             steps.push(confirmation(db, order.id).await?);
-            steps.extend(deliveries(db, order.id).await?);
+            let deliveries = queries::deliveries(db, order.id).await?;
+            steps.extend(deliveries.into_iter().map(delivery));
         }
     }
     Ok(steps)
 }
 
 async fn confirmation(db: &PgPool, order: i64) -> sqlx::Result<Step> {
-    let step = |class, text: &str, at, note| Step {
-        class,
-        text: text.to_owned(),
-        at,
-        note,
-    };
-    let sent = sqlx::query_scalar!(
-        "select confirmed_at from order_confirmation where order_id = $1",
-        order
-    );
-    if let Some(at) = sent.fetch_optional(db).await? {
-        return Ok(step("good", "Confirmation sent", Some(at), String::new()));
+    if let Some(at) = queries::confirmed_at(db, order).await? {
+        return Ok(Step::new("good", "Confirmation sent", Some(at)));
     }
-    // No index knows the orders of the outbox, so it is searched only for those that it may still have.
-    let owed = sqlx::query!(
-        "select dead_at, error, handouts from outbox where order_ids @> array[$1::bigint] limit 1",
-        order
-    );
-    let Some(owed) = owed.fetch_optional(db).await? else {
-        return Ok(step("open", "Confirmation is owed", None, String::new()));
+    let Some(entry) = queries::outbox_entry(db, order).await? else {
+        return Ok(Step::new("open", "Confirmation pending", None));
     };
-    let (class, text) = match owed.dead_at {
-        Some(_) => ("bad", "Confirmation given up"),
-        None => ("open", "Confirmation is owed"),
+    let step = match entry.dead_at {
+        Some(at) => Step::new("bad", "Confirmation failed", Some(at)),
+        None => Step::new("open", "Confirmation pending", None),
     };
-    let error = owed.error.unwrap_or_default();
-    let note = match owed.handouts {
-        0 => error,
-        times => format!("Handed out {times} times. {error}"),
-    };
-    Ok(step(class, text, owed.dead_at, note))
+    Ok(step.note(attempts("Attempted", entry.attempts, entry.error)))
 }
 
-async fn deliveries(db: impl PgExecutor<'_>, order: i64) -> sqlx::Result<Vec<Step>> {
-    let rows = sqlx::query!(
-        "select channel, attempts, error, due_at, delivered_at, dead_at from delivery where order_id = $1 order by id",
-        order
-    )
-    .fetch_all(db)
-    .await?;
-    let step = |channel: &str, state: (&'static str, &str), at, note| Step {
-        class: state.0,
-        text: format!(
-            "{} {}",
-            if channel == "email" { "E-mail" } else { "Webhook" },
-            state.1
-        ),
-        at,
-        note,
+fn delivery(delivery: Delivery) -> Step {
+    let (class, state, at) = match (delivery.delivered_at, delivery.dead_at) {
+        (Some(at), _) => ("good", "delivered", Some(at)),
+        (None, Some(at)) => ("bad", "failed", Some(at)),
+        _ if delivery.attempts == 0 => ("open", "pending", delivery.due_at),
+        _ => ("open", "will be retried", delivery.due_at),
     };
-    Ok(rows
-        .into_iter()
-        .map(|row| {
-            let tried = format!("Sent {} times. {}", row.attempts, row.error.unwrap_or_default());
-            match (row.delivered_at, row.dead_at) {
-                (Some(at), _) => step(&row.channel, ("good", "delivered"), Some(at), String::new()),
-                (None, Some(at)) => step(&row.channel, ("bad", "given up"), Some(at), tried),
-                _ if row.attempts == 0 => step(&row.channel, ("open", "is due"), row.due_at, String::new()),
-                _ => step(&row.channel, ("open", "is tried again"), row.due_at, tried),
-            }
-        })
-        .collect())
+    let channel = if delivery.channel == "email" { "E-mail" } else { "Webhook" };
+    let step = Step::new(class, format!("{channel} {state}"), at);
+    if class == "good" {
+        return step;
+    }
+    step.note(attempts("Sent", delivery.attempts, delivery.error))
 }
 
-async fn entries(db: impl PgExecutor<'_>, order: i64) -> sqlx::Result<Vec<Entry>> {
-    sqlx::query_as!(
-        Entry,
-        r#"select at, action, coalesce(actor_name, actor, 'anyone') as "actor!", request_id
-           from audit_log where subject = $1 order by id limit 20"#,
-        format!("order:{order}")
-    )
-    .fetch_all(db)
-    .await
+/// The attempts so far and the last error, in sentences.
+fn attempts(verb: &str, attempts: i32, error: Option<String>) -> String {
+    let attempts = match attempts {
+        0 => String::new(),
+        1 => format!("{verb} once. "),
+        times => format!("{verb} {times} times. "),
+    };
+    let error = error.unwrap_or_default();
+    let mut letters = error.chars();
+    let first: String = letters.next().into_iter().flat_map(char::to_uppercase).collect();
+    format!("{attempts}{first}{}", letters.as_str())
 }

@@ -10,6 +10,7 @@ use crate::{
         timespan::{self, Table},
     },
     money::Money,
+    order::Order,
 };
 
 /// What an order can stand as, in the order of the control.
@@ -275,4 +276,86 @@ pub async fn ids_above(db: impl PgExecutor<'_>, floor: i64) -> sqlx::Result<Vec<
     sqlx::query_scalar!("select id from orders where id > $1 order by id", floor)
         .fetch_all(db)
         .await
+}
+
+/// A product that an order was rejected for.
+#[derive(Debug)]
+pub struct RejectedProduct {
+    pub id: i64,
+    /// Its title when the order was placed.
+    pub title: String,
+    /// Its stock row in the store of the order; none if the store does not sell it.
+    pub stock_id: Option<i64>,
+    pub quantity: Option<i32>,
+}
+
+/// The products that an order was rejected for, as far as they still exist.
+pub async fn rejected_products(
+    db: impl PgExecutor<'_>,
+    order: &Order,
+    products: &[i64],
+) -> sqlx::Result<Vec<RejectedProduct>> {
+    sqlx::query_as!(
+        RejectedProduct,
+        r#"select p.id, title_at(p.id, $3) as "title!", i.id as "stock_id?", i.quantity as "quantity?"
+           from product p left join inventory i on i.product_id = p.id and i.store_id = $2
+           where p.id = any($1)"#,
+        products,
+        order.store.id,
+        order.created_at.0
+    )
+    .fetch_all(db)
+    .await
+}
+
+/// When the confirmation of an order was sent.
+pub async fn confirmed_at(db: impl PgExecutor<'_>, order: i64) -> sqlx::Result<Option<DateTime<Utc>>> {
+    sqlx::query_scalar!(
+        "select confirmed_at from order_confirmation where order_id = $1",
+        order
+    )
+    .fetch_optional(db)
+    .await
+}
+
+/// A confirmation that was not sent yet.
+#[derive(Debug)]
+pub struct OutboxEntry {
+    pub attempts: i32,
+    pub dead_at: Option<DateTime<Utc>>,
+    pub error: Option<String>,
+}
+
+/// The entry of the outbox that an order is in. No index knows the orders of an entry, so the outbox is searched only for an
+/// order that it may have.
+pub async fn outbox_entry(db: impl PgExecutor<'_>, order: i64) -> sqlx::Result<Option<OutboxEntry>> {
+    sqlx::query_as!(
+        OutboxEntry,
+        "select handouts as attempts, dead_at, error from outbox where order_ids @> array[$1::bigint] limit 1",
+        order
+    )
+    .fetch_optional(db)
+    .await
+}
+
+/// A message about an order to one of the channels.
+#[derive(Debug)]
+pub struct Delivery {
+    pub channel: String,
+    pub attempts: i32,
+    pub error: Option<String>,
+    pub due_at: Option<DateTime<Utc>>,
+    pub delivered_at: Option<DateTime<Utc>>,
+    pub dead_at: Option<DateTime<Utc>>,
+}
+
+/// The messages about an order.
+pub async fn deliveries(db: impl PgExecutor<'_>, order: i64) -> sqlx::Result<Vec<Delivery>> {
+    sqlx::query_as!(
+        Delivery,
+        "select channel, attempts, error, due_at, delivered_at, dead_at from delivery where order_id = $1 order by id",
+        order
+    )
+    .fetch_all(db)
+    .await
 }

@@ -249,7 +249,7 @@ async fn order_page_shows_its_confirmation_and_deliveries() {
         "Lamp",
         ">2.50<",
         ">7.50<",
-        "Confirmation is owed",
+        "Confirmation pending",
         "Here",
         "Confirmed",
     ] {
@@ -262,7 +262,7 @@ async fn order_page_shows_its_confirmation_and_deliveries() {
     .await;
     let page = browser.page(&path).await;
     assert!(
-        page.contains("Confirmation given up") && page.contains("Handed out 11 times. no &#60;b&#62;way"),
+        page.contains("Confirmation failed") && page.contains("Attempted 11 times. No &#60;b&#62;way"),
         "{page}"
     );
     execute(
@@ -280,10 +280,10 @@ async fn order_page_shows_its_confirmation_and_deliveries() {
     let page = browser.page(&path).await;
     for text in [
         "Confirmation sent",
-        "E-mail is tried again",
-        "Sent 2 times. busy",
-        "Webhook given up",
-        "Sent 10 times. gone",
+        "E-mail will be retried",
+        "Sent 2 times. Busy",
+        "Webhook failed",
+        "Sent 10 times. Gone",
     ] {
         assert!(page.contains(text), "{text}: {page}");
     }
