@@ -24,7 +24,7 @@ async fn order_from_the_api_appears_in_the_list_without_reload() {
     browser.click(&format!("#{rejected}")).await;
     browser.arrives_at(&format!("/admin/orders/{rejected}/")).await;
     browser.sees("900").await;
-    browser.click("Stock and ledger").await;
+    browser.click("View stock").await;
     browser.sees("Lamp").await;
     browser.close().await;
 }

@@ -46,7 +46,7 @@ async fn every_page_of_an_empty_database_says_what_to_do() {
         // Each list that is empty says what there would be, and what to do about it.
         let empty = [
             ("/admin/orders/", "No orders yet"),
-            ("/admin/stock/", "No store keeps anything yet"),
+            ("/admin/stock/", "No store has stock yet"),
             ("/admin/products/", "There are no products yet"),
             ("/admin/categories/", "There are no categories yet"),
             ("/admin/stores/", "There are no stores yet"),
@@ -67,7 +67,7 @@ async fn every_page_of_an_empty_database_says_what_to_do() {
 pub const UNREADABLE: [(&str, &str); 4] = [
     (
         "products-unreadable",
-        "/admin/products/?max_price=50,00&min_price=5&state=gone",
+        "/admin/products/?max_price=1,000,00&min_price=5&state=gone",
     ),
     ("orders-unreadable", "/admin/orders/?from=2026-13-01&store=Main"),
     ("stock-unreadable", "/admin/stock/?category=x&page=abc"),

@@ -39,10 +39,10 @@ async fn console_works_without_javascript() {
     // Stock is changed.
     browser.click("Stock").await;
     browser.click("Lamp").await;
-    browser.tick("Add").await;
-    browser.fill("Pieces", "5").await;
+    browser.tick("Receive").await;
+    browser.fill("Quantity", "5").await;
     browser.fill("Reason", "A delivery").await;
-    browser.click("Change the stock").await;
+    browser.click("Save adjustment").await;
     browser.sees("A delivery").await;
     assert_eq!(shop.app.quantity(inventory).await, 12);
 

@@ -10,14 +10,14 @@ async fn stock_change_and_its_reason_appear_in_the_ledger() {
     browser.goto("/admin/stock/").await;
     browser.click("Lamp").await;
     for (what, pieces, reason, after) in [
-        ("Add", "5", "A delivery", 15),
+        ("Receive", "5", "A delivery", 15),
         ("Remove", "2", "Broken in the window", 13),
-        ("Count", "12", "Stock-taking", 12),
+        ("Set counted", "12", "Stock-taking", 12),
     ] {
         browser.tick(what).await;
-        browser.fill("Pieces", pieces).await;
+        browser.fill("Quantity", pieces).await;
         browser.fill("Reason", reason).await;
-        browser.click("Change the stock").await;
+        browser.click("Save adjustment").await;
         browser.sees(reason).await;
         let row = browser.row_of(reason).await;
         assert!(
@@ -37,9 +37,9 @@ async fn removing_more_than_the_stock_is_rejected_and_the_form_kept() {
     browser.expects("status of 400");
     browser.goto(&format!("/admin/stock/{inventory}/")).await;
     browser.tick("Remove").await;
-    browser.fill("Pieces", "11").await;
+    browser.fill("Quantity", "11").await;
     browser.fill("Reason", "Lost").await;
-    browser.click("Change the stock").await;
+    browser.click("Save adjustment").await;
     browser
         .until("it is refused", async || browser.count(".field.wrong").await == 1)
         .await;

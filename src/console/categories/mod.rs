@@ -107,7 +107,7 @@ impl Resource for Categories {
     const SUBJECT: &'static str = "category";
     const SECTION: &'static str = SECTION;
     const FIELDS: &'static [Field] =
-        &[Field::text("name", "Name", "/name", 100).hint("No other category has it. Up to 100 characters.")];
+        &[Field::text("name", "Name", "/name", 100).hint("Unique, up to 100 characters.")];
     type Record = category::Category;
 
     fn may_write(operator: &Operator) -> bool {
@@ -135,13 +135,13 @@ impl Resource for Categories {
         let takes = queries::takes(db, id).await?;
         if takes.ordered {
             return Ok(Err(
-                "It cannot be deleted: some of its products were ordered. Move them to another category first.",
+                "Some of its products have orders, so it can't be deleted. Move them to another category first.",
             ));
         }
         Ok(Ok(match takes.products {
-            0 => "It has no products: nothing else goes with it.".to_owned(),
+            0 => "It has no products: nothing else is deleted.".to_owned(),
             products => format!(
-                "With it go its {} and their stock: {} in {}.",
+                "Also deletes its {} and their stock: {} in {}.",
                 plural(products, "product", "products"),
                 plural(takes.units, "unit", "units"),
                 plural(takes.stock_rows, "stock row", "stock rows"),

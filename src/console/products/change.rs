@@ -34,7 +34,7 @@ impl Resource for Products {
         Field::text("description", "Description", "/description", u32::MAX),
         Field::amount("price", "Price", "/price"),
         Field::text("category_id", "Category", "/category/id", 20),
-        Field::checkbox("is_active", "Active: it can be found and ordered", "/is_active"),
+        Field::checkbox("is_active", "Active (can be found and ordered)", "/is_active"),
     ];
     type Record = Product;
 
@@ -62,12 +62,12 @@ impl Resource for Products {
     async fn delete_preview(db: &PgPool, id: i64) -> sqlx::Result<DeletePreview> {
         let takes = queries::takes(db, id).await?;
         if takes.ordered {
-            return Ok(Err("It was ordered, so it cannot be deleted: orders tell of it."));
+            return Ok(Err("Has orders, so it can't be deleted. Deactivate it instead."));
         }
         Ok(Ok(match takes.stores {
-            0 => "No store has it: nothing else goes with it.".to_owned(),
+            0 => "Not stocked in any store: nothing else is deleted.".to_owned(),
             stores => format!(
-                "With it goes its stock in {}: {}.",
+                "Also deletes its stock in {}: {}.",
                 plural(stores, "store", "stores"),
                 plural(takes.units, "unit", "units")
             ),
@@ -85,7 +85,7 @@ impl Resource for Products {
 
 impl Editable for Products {
     const NAME: &'static str = "product";
-    const INACTIVE: &'static str = "is neither found nor ordered any more";
+    const INACTIVE: &'static str = "can no longer be found or ordered";
 
     fn blank(query: &Query) -> Form {
         let category = query.text("category").to_owned();

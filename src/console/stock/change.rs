@@ -68,7 +68,7 @@ pub async fn move_stock(
     Ok((status, page).into_response())
 }
 
-/// From how many pieces downwards the stock is low.
+/// Sets the low-stock threshold.
 pub async fn set_threshold(
     operator: Operator,
     query: Query,
@@ -129,7 +129,7 @@ fn question(operator: &Operator, back: &ReturnTo, stock: &Stock, form: Form) -> 
         frame: Frame::new(operator, SECTION, format!("Delete the stock of {what}?")),
         effects: vec![
             left(stock.quantity),
-            "The store no longer keeps the product: orders for it are rejected. Its ledger stays in the database.".to_owned(),
+            "The store then rejects orders for the product. The stock history stays in the database.".to_owned(),
         ],
         obstacle: String::new(),
         action: format!("{SECTION}{}/delete/{}", stock.id, back.via_page()),

@@ -27,9 +27,9 @@ use crate::{
 
 /// What a change of the quantity may be.
 const KINDS: [(&str, &str); 3] = [
-    ("add", "Add: so many came"),
-    ("remove", "Remove: so many went"),
-    ("count", "Count: so many are there"),
+    ("add", "Receive (+)"),
+    ("remove", "Remove (−)"),
+    ("count", "Set counted quantity (=)"),
 ];
 
 #[derive(Template)]

@@ -1,4 +1,4 @@
-//! `/admin/stock/new/`: a product that a store is to keep from now on.
+//! `/admin/stock/new/`: adds a product to the stock of a store.
 
 use std::borrow::Borrow;
 
@@ -22,7 +22,7 @@ use crate::{
     inventory::commands,
 };
 
-const TITLE: &str = "Stock a product";
+const TITLE: &str = "Add a product to a store";
 const FIELDS: [(&str, FieldKind); 4] = [
     ("store_id", FieldKind::Text),
     ("product_id", FieldKind::Text),
@@ -33,7 +33,7 @@ const FIELDS: [(&str, FieldKind); 4] = [
 /// What is said of a choice that was not made.
 const MISSING: [(&str, &str); 2] = [
     ("store_id", "Choose a store."),
-    ("product_id", "Find a product, and choose it."),
+    ("product_id", "Search for a product and choose it."),
 ];
 
 #[derive(Template)]

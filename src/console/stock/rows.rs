@@ -58,14 +58,10 @@ impl Resource for StockRows {
     }
 }
 
-/// What becomes of a store's pieces of a product when it no longer keeps it.
+/// What a deletion removes.
 pub fn left(quantity: i64) -> String {
     match quantity {
-        0 => "Nothing is left of it.".to_owned(),
-        1 => "The piece that is left goes with it.".to_owned(),
-        left => format!(
-            "The {} that are left go with it.",
-            plural(left, "piece", "pieces")
-        ),
+        0 => "No units are in stock.".to_owned(),
+        left => format!("Also removes the stock: {}.", plural(left, "unit", "units")),
     }
 }

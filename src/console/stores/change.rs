@@ -26,8 +26,8 @@ impl Resource for Stores {
     const SECTION: &'static str = SECTION;
     const FIELDS: &'static [Field] = &[
         Field::text("name", "Name", "/name", 200),
-        Field::text("location", "Location", "/location", 300).hint("Where it is, up to 300 characters."),
-        Field::checkbox("is_active", "Active: it takes orders", "/is_active"),
+        Field::text("location", "Location", "/location", 300).hint("Up to 300 characters."),
+        Field::checkbox("is_active", "Active (takes orders)", "/is_active"),
     ];
     type Record = Store;
 
@@ -56,12 +56,12 @@ impl Resource for Stores {
     async fn delete_preview(db: &PgPool, id: i64) -> sqlx::Result<DeletePreview> {
         let takes = queries::takes(db, id).await?;
         if takes.ordered {
-            return Ok(Err("It has orders, so it cannot be deleted."));
+            return Ok(Err("Has orders, so it can't be deleted. Deactivate it instead."));
         }
         Ok(Ok(match takes.stock_rows {
-            0 => "It has no stock: nothing else goes with it.".to_owned(),
+            0 => "It has no stock: nothing else is deleted.".to_owned(),
             rows => format!(
-                "With it goes its stock: {} of {}.",
+                "Also deletes its stock: {} of {}.",
                 plural(takes.units, "unit", "units"),
                 plural(rows, "product", "products")
             ),
@@ -71,7 +71,7 @@ impl Resource for Stores {
 
 impl Editable for Stores {
     const NAME: &'static str = "store";
-    const INACTIVE: &'static str = "takes no more orders";
+    const INACTIVE: &'static str = "takes no orders";
 
     fn blank(_: &Query) -> Form {
         Form::of([("is_active", "on".into())])

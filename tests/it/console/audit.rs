@@ -56,7 +56,7 @@ async fn entries_are_filtered_and_listed_newest_first() {
         "subject=product:2",
     ] {
         let html = desk.html(&format!("/admin/audit/?{filter}")).await;
-        assert!(html.contains("No entry is like that."), "{filter}");
+        assert!(html.contains("No entries match these filters."), "{filter}");
     }
 }
 

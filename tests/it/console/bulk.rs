@@ -24,9 +24,9 @@ async fn bulk_action_asks_first_and_names_refused_records() {
     let url = format!("/admin/selected/?of=products&do=delete&id={red}&id={blue}&id={sold}&id=99");
     let asked = text_of(&desk.html(&url).await);
     assert!(
-        asked.contains("Blue lamp No store has it: nothing else goes with it. Red lamp")
+        asked.contains("Blue lamp Not stocked in any store: nothing else is deleted. Red lamp")
             && asked.contains(
-                "Sold lamp Stays It was ordered, so it cannot be deleted: orders tell of it. Delete 2"
+                "Sold lamp Can't be deleted Has orders, so it can&#39;t be deleted. Deactivate it instead. Delete 2"
             ),
         "{asked}"
     );
@@ -48,7 +48,7 @@ async fn bulk_action_asks_first_and_names_refused_records() {
     assert_eq!(active, 0);
     let done = desk.post("/admin/selected/", &form("delete")).await;
     let told = text_of(&done.text);
-    assert!(told.contains("done to 2 of 3, refused for 1"), "{told}");
+    assert!(told.contains("Deleted 2 of 3"), "{told}");
     assert!(
         told.contains("Sold lamp Cannot delete this product: it was ordered."),
         "{told}"
@@ -62,7 +62,7 @@ async fn bulk_action_without_selection_does_nothing_and_unknown_gets_404() {
     let app = TestApp::start().await;
     let desk = Desk::of(&app, "staff", None).await;
     let asked = desk.html("/admin/selected/?of=stores&do=delete").await;
-    assert!(asked.contains("Nothing was checked."));
+    assert!(asked.contains("No rows are selected."));
     let done = desk
         .post("/admin/selected/", &[("of", "stores"), ("do", "delete")])
         .await;
@@ -99,7 +99,7 @@ async fn account_bound_to_a_store_cannot_bulk_delete_stock_of_others() {
         .await;
     assert!(asked.contains("Lamp, Ours") && !asked.contains("Theirs"));
     assert!(
-        asked.contains("The 5 pieces that are left go with it."),
+        asked.contains("Also removes the stock: 5 units."),
         "{asked}"
     );
     let form = [
@@ -179,7 +179,7 @@ async fn rows_that_would_not_change_are_named_and_left_alone() {
     let query = format!("?of=products&do=deactivate&id={off}&id={on}");
     let asked = text_of(&desk.html(&format!("/admin/selected/{query}")).await);
     assert!(
-        asked.contains("Off Stays It is inactive already.") && asked.contains("Deactivate 1"),
+        asked.contains("Off No change It is inactive already.") && asked.contains("Deactivate 1"),
         "{asked}"
     );
     let (off_id, on_id) = (off.to_string(), on.to_string());

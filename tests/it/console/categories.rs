@@ -43,7 +43,7 @@ async fn category_is_created_renamed_and_deleted() {
 
     let asked = text_of(&desk.html(&format!("{path}delete/")).await);
     assert!(
-        asked.contains("Delete the category Desks? It has no products: nothing else goes with it."),
+        asked.contains("Delete the category Desks? It has no products: nothing else is deleted."),
         "{asked}"
     );
     let deleted = desk.post(&format!("{path}delete/"), &[]).await;
@@ -84,13 +84,13 @@ async fn delete_page_lists_dependent_records_or_the_reason_for_refusal() {
     let asked = text_of(&desk.html(&path).await);
     assert!(
         asked.contains(
-            "With it go its 1 product and their stock: 1,200 pieces in 1 stock row. This cannot be undone."
+            "Also deletes its 1 product and their stock: 1,200 units in 1 stock row. This cannot be undone."
         ),
         "{asked}"
     );
     app.order(store, &[(product, 1)]).await;
     let asked = desk.html(&path).await;
-    assert!(text_of(&asked).contains("It cannot be deleted: some of its products were ordered."));
+    assert!(text_of(&asked).contains("Some of its products have orders, so it can&#39;t be deleted."));
     assert!(!asked.contains(">Delete</button>"));
     let refused = desk.post(&path, &[]).await;
     assert_eq!(refused.status, 409);

@@ -63,7 +63,7 @@ async fn product_is_created_changed_deactivated_and_deleted() {
     assert_eq!(led(&saved), format!("{path}?done=saved"));
     let text = text_of(&desk.html(&path).await);
     assert!(
-        text.contains("Handsaw") && text.contains("Inactive") && text.contains("No store has it."),
+        text.contains("Handsaw") && text.contains("Inactive") && text.contains("Not stocked in any store yet."),
         "{text}"
     );
     assert!(
@@ -134,12 +134,12 @@ async fn delete_page_lists_dependent_records_or_the_reason_for_refusal() {
     let path = format!("/admin/products/{product}/");
     let asked = text_of(&desk.html(&format!("{path}delete/")).await);
     assert!(
-        asked.contains("With it goes its stock in 2 stores: 40 pieces. This cannot be undone."),
+        asked.contains("Also deletes its stock in 2 stores: 40 units. This cannot be undone."),
         "{asked}"
     );
     app.order(stores[0], &[(product, 1)]).await;
     let asked = desk.html(&format!("{path}delete/")).await;
-    assert!(text_of(&asked).contains("It was ordered, so it cannot be deleted: orders tell of it."));
+    assert!(text_of(&asked).contains("Has orders, so it can&#39;t be deleted. Deactivate it instead."));
     assert!(asked.contains(&format!(r#"action="{path}deactivate/""#)) && !asked.contains(">Delete<"));
     let refused = desk.post(&format!("{path}delete/"), &[]).await;
     assert_eq!(refused.status, 409);

@@ -247,7 +247,7 @@ async fn stock_is_created_and_deleted() {
         .await;
     assert!(
         missing.status == 400
-            && missing.text.contains("Find a product, and choose it.")
+            && missing.text.contains("Search for a product and choose it.")
             && !missing.text.contains("Choose a store."),
         "{}",
         missing.text
@@ -256,7 +256,7 @@ async fn stock_is_created_and_deleted() {
     let path = there.replace("?done=created", "delete/");
     let question = browser.page(&path).await;
     assert!(
-        question.contains("The 4 pieces that are left go with it."),
+        question.contains("Also removes the stock: 4 units."),
         "{question}"
     );
     assert_eq!(
@@ -296,7 +296,7 @@ async fn chosen_product_stays_chosen_during_a_search() {
         .page(&format!("/admin/stock/new/?product_id={lamp}&store_id={store}"))
         .await;
     assert!(
-        page.contains("kept already")
+        page.contains("already in this store")
             && !page.contains(&chosen)
             && page.contains(&format!(r#"type="hidden" name="product_id" value="{lamp}""#)),
         "{page}"

@@ -58,7 +58,7 @@ async fn store_is_created_changed_deactivated_and_deleted() {
 
     let asked = text_of(&desk.html(&format!("{path}delete/")).await);
     assert!(
-        asked.contains("It has no stock: nothing else goes with it."),
+        asked.contains("It has no stock: nothing else is deleted."),
         "{asked}"
     );
     assert_eq!(
@@ -85,7 +85,7 @@ async fn store_page_shows_its_stock_and_orders() {
     let html = desk.html(&path).await;
     let text = text_of(&html);
     assert!(
-        text.contains("Products kept 2 Low 2 Out of stock 1 Orders 2"),
+        text.contains("Products 2 Low 2 Out of stock 1 Orders 2"),
         "{text}"
     );
     assert!(text.contains("Confirmed 1 1,200.00 Rejected 1 0.00"), "{text}");
@@ -95,7 +95,7 @@ async fn store_page_shows_its_stock_and_orders() {
     );
 
     let asked = desk.html(&format!("{path}delete/")).await;
-    assert!(asked.contains("It has orders, so it cannot be deleted.") && asked.contains("deactivate/"));
+    assert!(asked.contains("Has orders, so it can&#39;t be deleted.") && asked.contains("deactivate/"));
     let refused = desk.post(&format!("{path}delete/"), &[]).await;
     assert_eq!(refused.status, 409);
     assert!(refused.text.contains("Cannot delete this store: it has orders."));
@@ -104,7 +104,7 @@ async fn store_page_shows_its_stock_and_orders() {
     app.stock(other, saw, 30).await;
     let asked = text_of(&desk.html(&format!("/admin/stores/{other}/delete/")).await);
     assert!(
-        asked.contains("With it goes its stock: 30 pieces of 1 product."),
+        asked.contains("Also deletes its stock: 30 units of 1 product."),
         "{asked}"
     );
 }
