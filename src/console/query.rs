@@ -94,7 +94,11 @@ impl Query {
 
     /// A link to the list sorted by a column: downwards, if it is sorted upwards by this column already.
     pub fn sort_link(&self, column: &str) -> String {
-        let sign = if self.order(column) == "ascending" { "-" } else { "" };
+        let sign = if self.order(column) == "ascending" {
+            "-"
+        } else {
+            ""
+        };
         self.with("sort", format!("{sign}{column}"))
     }
 
@@ -135,7 +139,8 @@ impl Query {
 
     /// How many filters are set; the search is not counted.
     pub fn filters(&self) -> usize {
-        let is_filter = |name: &str| !["q", "page", "start", "below", "sort", "done", "list", "stay"].contains(&name);
+        let is_filter =
+            |name: &str| !["q", "page", "start", "below", "sort", "done", "list", "stay"].contains(&name);
         let filters = self.parameters.iter();
         filters
             .filter(|(name, value)| is_filter(name) && !value.trim().is_empty())

@@ -203,11 +203,7 @@ pub async fn save<R: Editable>(
         return conflict::<R>(&console, &operator, id, (frame, after), form).await;
     }
     let db = &console.app.database.pool;
-    R::editor(
-        db,
-        Editor::new::<R>(frame, &back, Some(id), form.refused(error)?),
-    )
-    .await
+    R::editor(db, Editor::new::<R>(frame, &back, Some(id), form.refused(error)?)).await
 }
 
 /// Writes the fields of a form that were changed; nothing where none was. 412 says that there is a [`conflict`].

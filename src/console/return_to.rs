@@ -32,7 +32,13 @@ impl ReturnTo {
     /// The page of a record.
     pub fn page(&self, section: &str, id: i64) -> String {
         let list = self.list.clone();
-        format!("{section}{id}/{}", Self { list, via_page: false })
+        format!(
+            "{section}{id}/{}",
+            Self {
+                list,
+                via_page: false
+            }
+        )
     }
 
     /// Where a change of a record returns to.
@@ -103,7 +109,13 @@ mod tests {
         assert_eq!(on_page.after_change(section, 7), page);
         assert_eq!(on_page.list(section), "/admin/stock/?q=a%26b&page=2");
         let direct = parse("?page=3".to_owned());
-        assert_eq!((direct.via_page().to_string().as_str(), direct.list(section).as_str()), ("", section));
+        assert_eq!(
+            (
+                direct.via_page().to_string().as_str(),
+                direct.list(section).as_str()
+            ),
+            ("", section)
+        );
         assert_eq!(direct.after_change(section, 7), "/admin/stock/7/");
     }
 }

@@ -40,7 +40,7 @@ async fn first_tab_stop_skips_the_menu() {
         "chief",
         "Log out",
         "Export as CSV",
-        "Place an order",
+        "Create order",
         "q",
         "status",
         "store",

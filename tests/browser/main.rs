@@ -9,6 +9,7 @@ mod keyboard;
 mod keys;
 mod kit;
 mod kit_itself;
+mod lists;
 mod login;
 mod orders;
 mod pages;

@@ -71,7 +71,7 @@ async fn order_placed_in_the_console_takes_stock_and_is_confirmed() {
     let (_, _, inventory) = shop.lamps(10).await;
     let browser = shop.enter().await;
     browser.goto("/admin/orders/").await;
-    browser.click("Place an order").await;
+    browser.click("Create order").await;
     browser.choose("Store", "Main Store").await;
     browser.fill("Find a product there", "lam").await;
     browser.click("Add Lamp").await;

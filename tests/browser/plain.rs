@@ -26,7 +26,7 @@ async fn console_works_without_javascript() {
     browser.sees("No orders match").await;
 
     // An order is placed.
-    browser.click("Place an order").await;
+    browser.click("Create order").await;
     browser.choose("Store", "Main Store").await;
     browser.fill("Find a product there", "lam").await;
     browser.click("Search").await;

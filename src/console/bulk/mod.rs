@@ -139,7 +139,10 @@ async fn act(
         } else {
             selection.act.word_done()
         };
-        return Ok(flash::redirect_with_flash(&back.list(selection.kind.section()), word));
+        return Ok(flash::redirect_with_flash(
+            &back.list(selection.kind.section()),
+            word,
+        ));
     }
     let page = Page {
         frame: Frame::new(&operator, selection.kind.section(), "Not all of it was done"),
@@ -213,13 +216,9 @@ impl Selection {
     /// What follows from a yes.
     fn effect(&self) -> &'static str {
         match self.act {
-            Act::Activate => "They will be shown and can be ordered from again.",
-            Act::Deactivate => {
-                "They will not be shown in lists any more, and nothing of them can be ordered. That can be undone."
-            }
-            Act::Delete => {
-                "This cannot be undone. What cannot be deleted stays, and does not keep the others from going."
-            }
+            Act::Activate => "They can be found and ordered again.",
+            Act::Deactivate => "They can no longer be found or ordered. You can activate them again.",
+            Act::Delete => "This cannot be undone.",
         }
     }
 }

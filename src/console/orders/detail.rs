@@ -59,7 +59,12 @@ struct Step {
 impl Step {
     fn new(class: &'static str, text: impl Into<String>, at: Option<DateTime<Utc>>) -> Self {
         let (text, note) = (text.into(), String::new());
-        Self { class, text, at, note }
+        Self {
+            class,
+            text,
+            at,
+            note,
+        }
     }
 
     fn note(self, note: impl Into<String>) -> Self {
@@ -130,7 +135,10 @@ async fn rejected(db: &PgPool, order: &Order) -> sqlx::Result<Vec<Rejected>> {
     let rejections = order.rejections.clone().unwrap_or_default();
     let products: Vec<i64> = rejections.iter().map(|rejection| rejection.product_id).collect();
     let products = queries::rejected_products(db, order, &products).await?;
-    let mut products: HashMap<i64, _> = products.into_iter().map(|product| (product.id, product)).collect();
+    let mut products: HashMap<i64, _> = products
+        .into_iter()
+        .map(|product| (product.id, product))
+        .collect();
     let of = |rejection: Rejection| Rejected {
         product: products.remove(&rejection.product_id),
         rejection,
@@ -175,7 +183,11 @@ fn delivery(delivery: Delivery) -> Step {
         _ if delivery.attempts == 0 => ("open", "pending", delivery.due_at),
         _ => ("open", "will be retried", delivery.due_at),
     };
-    let channel = if delivery.channel == "email" { "E-mail" } else { "Webhook" };
+    let channel = if delivery.channel == "email" {
+        "E-mail"
+    } else {
+        "Webhook"
+    };
     let step = Step::new(class, format!("{channel} {state}"), at);
     if class == "good" {
         return step;

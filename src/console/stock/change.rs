@@ -129,7 +129,8 @@ fn question(operator: &Operator, back: &ReturnTo, stock: &Stock, form: Form) -> 
         frame: Frame::new(operator, SECTION, format!("Delete the stock of {what}?")),
         effects: vec![
             left(stock.quantity),
-            "The store then rejects orders for the product. The stock history stays in the database.".to_owned(),
+            "The store then rejects orders for the product. The stock history stays in the database."
+                .to_owned(),
         ],
         obstacle: String::new(),
         action: format!("{SECTION}{}/delete/{}", stock.id, back.via_page()),

@@ -115,6 +115,12 @@ impl Browser {
             .await;
     }
 
+    /// Shows pages as a printer gets them.
+    pub async fn prints(&self) {
+        self.cdp("Emulation.setEmulatedMedia", json!({ "media": "print" }))
+            .await;
+    }
+
     /// Turns JavaScript off for all pages from here on. What the tests themselves execute still works.
     pub async fn without_scripts(&self) {
         self.cdp("Emulation.setScriptExecutionDisabled", json!({ "value": true }))

@@ -14,6 +14,7 @@ use super::{Browser, PATIENCE, eyes::PAUSE};
 pub mod key {
     pub const TAB: char = '\u{e004}';
     pub const ENTER: char = '\u{e007}';
+    pub const SHIFT: char = '\u{e008}';
 }
 
 impl Browser {
@@ -51,9 +52,22 @@ impl Browser {
 
     /// Clicks the first box or radio button whose label begins with `text`.
     pub async fn tick(&self, text: &str) {
-        let path = format!("//label[starts-with(normalize-space(), {})]", quoted(text));
+        let text = quoted(text);
+        let path = format!(
+            "//label[starts-with(normalize-space(), {text})] | //input[starts-with(@aria-label, {text})]"
+        );
         self.with(&path, async |element| self.click_on(element).await)
             .await;
+    }
+
+    /// Holds a key down during an action.
+    pub async fn holding(&self, value: char, act: impl AsyncFnOnce()) {
+        let key = |action| KeyActions::new("keyboard".to_owned()).then(action);
+        let down = key(KeyAction::Down { value });
+        self.client.perform_actions(down).await.unwrap();
+        act().await;
+        let up = key(KeyAction::Up { value });
+        self.client.perform_actions(up).await.unwrap();
     }
 
     /// Presses keys, one after the other.

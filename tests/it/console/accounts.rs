@@ -364,7 +364,7 @@ async fn accounts_are_found_and_show_their_audit_entries() {
     ];
     for (query, expected) in cases {
         let html = root.page(&format!("/admin/access/{query}")).await;
-        let rows = html.split(r#"<td class="wide"><a href="#).skip(1);
+        let rows = html.split(r#"<td class="wide title"><a href="#).skip(1);
         let found: Vec<&str> = rows.map(|row| row.split(['>', '<']).nth(1).unwrap()).collect();
         assert_eq!(found, expected, "{query}");
         let said = if expected.is_empty() {

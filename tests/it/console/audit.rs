@@ -27,7 +27,7 @@ async fn entries_are_filtered_and_listed_newest_first() {
         logged(&app, None, "store.changed", "store:2", (json!({}), json!({}))).await;
     }
     let newest = desk.html("/admin/audit/").await;
-    assert_eq!(newest.matches("<td>store.changed").count(), 50);
+    assert_eq!(newest.matches("<td class=\"title\">store.changed").count(), 50);
     let older = newest
         .split_once(r#"rel="next" href=""#)
         .unwrap()
@@ -47,7 +47,7 @@ async fn entries_are_filtered_and_listed_newest_first() {
     ] {
         let html = desk.html(&format!("/admin/audit/?{filter}")).await;
         assert!(html.contains(&format!("/admin/audit/{first}/")), "{filter}");
-        assert!(!html.contains("<td>store.changed"), "{filter}");
+        assert!(!html.contains("<td class=\"title\">store.changed"), "{filter}");
     }
     for filter in [
         "to=2020-01-01",
@@ -158,7 +158,7 @@ async fn entries_of_one_day_are_found() {
     .await
     .unwrap();
     let html = desk.html("/admin/audit/?from=2026-03-02&to=2026-03-02").await;
-    let rows = html.matches("<td>order.placed").count();
+    let rows = html.matches("<td class=\"title\">order.placed").count();
     assert_eq!(
         (rows, html.contains("order:24"), html.contains("order:47")),
         (24, true, true)

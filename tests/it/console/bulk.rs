@@ -98,10 +98,7 @@ async fn account_bound_to_a_store_cannot_bulk_delete_stock_of_others() {
         ))
         .await;
     assert!(asked.contains("Lamp, Ours") && !asked.contains("Theirs"));
-    assert!(
-        asked.contains("Also removes the stock: 5 units."),
-        "{asked}"
-    );
+    assert!(asked.contains("Also removes the stock: 5 units."), "{asked}");
     let form = [
         ("of", "stock"),
         ("do", "delete"),

@@ -69,7 +69,7 @@ const LISTS: [(&str, &str, &[&str], &[&str]); 10] = [
     ("jobs/list/", "", &["queue=unknown"], &["state=lost"]),
     (
         "access/",
-        "<td class=\"wide\"",
+        "<td class=\"wide title\"",
         &["role=king", "state=x"],
         &["page=x"],
     ),

@@ -40,7 +40,7 @@ async fn stock_is_added_removed_and_counted_with_a_reason() {
     for text in [
         "a &#60;b&#62;delivery",
         "broken",
-        "<td>staff</td>",
+        r#"<td class="more">staff</td>"#,
         &format!("/admin/orders/{order}/"),
         r#"class="line" d="M0.00 "#,
     ] {

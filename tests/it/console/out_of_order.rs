@@ -96,7 +96,7 @@ async fn audit_entries_of_a_day_are_listed_in_any_id_order() {
                 let listed = browser
                     .page(&path)
                     .await
-                    .matches(r#"<td><a href="/admin/audit/"#)
+                    .matches(r#"<td class="side"><a href="/admin/audit/"#)
                     .count();
                 assert_eq!(listed, expected, "{history}: {filter}");
             }

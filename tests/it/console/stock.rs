@@ -12,7 +12,13 @@ fn listed(page: &str) -> Vec<String> {
     rows.map(|row| {
         let row = row.split_once("<a href=\"/admin/stock/").unwrap().1;
         let title = row.split_once('>').unwrap().1.split('<').next().unwrap();
-        let store = row.split("<td>").nth(1).unwrap().split('<').next().unwrap();
+        let store = row
+            .split("<td class=\"note\">")
+            .nth(1)
+            .unwrap()
+            .split('<')
+            .next()
+            .unwrap();
         format!("{title} @ {store}")
     })
     .collect()
@@ -194,7 +200,7 @@ async fn ledger_is_paginated() {
     .await;
     let mut browser = browser(&app, Role::Viewer).await;
     let reasons = |page: &str| -> Vec<i64> {
-        let reasons = page.split("<td>reason ").skip(1);
+        let reasons = page.split("<td class=\"more\">reason ").skip(1);
         reasons
             .map(|rest| rest.split('<').next().unwrap().parse().unwrap())
             .collect()

@@ -44,7 +44,7 @@ async fn store_is_created_changed_deactivated_and_deleted() {
     assert_eq!(led(&saved), format!("{path}?done=saved"));
     let text = text_of(&desk.html(&path).await);
     assert!(
-        text.contains("Side Street 2") && text.contains("Active") && text.contains("It has no orders yet."),
+        text.contains("Side Street 2") && text.contains("Active") && text.contains("No orders yet."),
         "{text}"
     );
     assert_eq!(
