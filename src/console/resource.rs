@@ -3,9 +3,11 @@
 
 use askama::Template;
 use axum::{
+    Router,
     extract::State,
     http::StatusCode,
     response::{IntoResponse, Response},
+    routing::{MethodRouter, get, post},
 };
 use serde::Serialize;
 use serde_json::Value;
@@ -100,6 +102,23 @@ pub trait Editable: Resource {
     }
 }
 
+/// The routes of a resource. Its list and the page of a record are its own.
+pub fn routes<R: Editable>(list: MethodRouter<Console>, detail: MethodRouter<Console>) -> Router<Console> {
+    let at = |page: &str| format!("{}{page}", R::SECTION);
+    let routes = Router::new()
+        .route(R::SECTION, list)
+        .route(&at("new/"), get(blank::<R>).post(create::<R>))
+        .route(&at("{id}/"), detail)
+        .route(&at("{id}/edit/"), get(edit::<R>).post(save::<R>))
+        .route(&at("{id}/delete/"), get(ask::<R>).post(delete::<R>));
+    if R::INACTIVE.is_empty() {
+        return routes;
+    }
+    routes
+        .route(&at("{id}/activate/"), post(set_active::<R, true>))
+        .route(&at("{id}/deactivate/"), post(set_active::<R, false>))
+}
+
 /// The page with a form.
 #[derive(Debug, Template)]
 #[template(path = "resource_form.html")]
@@ -128,7 +147,7 @@ impl Editor {
     }
 }
 
-pub async fn blank<R: Editable>(
+async fn blank<R: Editable>(
     operator: Operator,
     query: Query,
     State(db): State<PgPool>,
@@ -139,7 +158,7 @@ pub async fn blank<R: Editable>(
     R::editor(&db, Editor::new::<R>(frame, &back, None, R::blank(&query))).await
 }
 
-pub async fn create<R: Editable>(
+async fn create<R: Editable>(
     operator: Operator,
     query: Query,
     State(console): State<Console>,
@@ -173,7 +192,7 @@ pub async fn create<R: Editable>(
     }
 }
 
-pub async fn edit<R: Editable>(
+async fn edit<R: Editable>(
     operator: Operator,
     back: ReturnTo,
     State(db): State<PgPool>,
@@ -186,7 +205,7 @@ pub async fn edit<R: Editable>(
     R::editor(&db, Editor::new::<R>(frame, &back, Some(id), form)).await
 }
 
-pub async fn save<R: Editable>(
+async fn save<R: Editable>(
     operator: Operator,
     back: ReturnTo,
     State(console): State<Console>,
@@ -244,37 +263,19 @@ pub async fn conflict<R: Resource>(
     edit::conflict_page(db, page, &subject, named, form).await
 }
 
-pub async fn activate<R: Editable>(
+async fn set_active<R: Resource, const IS_ACTIVE: bool>(
     operator: Operator,
     back: ReturnTo,
     State(console): State<Console>,
     Id(id): Id,
 ) -> Result<Response, ConsoleError> {
-    set_active::<R>(&console, &operator, &back, id, true).await
-}
-
-pub async fn deactivate<R: Editable>(
-    operator: Operator,
-    back: ReturnTo,
-    State(console): State<Console>,
-    Id(id): Id,
-) -> Result<Response, ConsoleError> {
-    set_active::<R>(&console, &operator, &back, id, false).await
-}
-
-async fn set_active<R: Resource>(
-    console: &Console,
-    operator: &Operator,
-    back: &ReturnTo,
-    id: i64,
-    is_active: bool,
-) -> Result<Response, ConsoleError> {
-    operator.require(R::may_write(operator))?;
-    let context = console.context(operator);
-    retry_unfit(|| write_active::<R>(&context, id, is_active)).await?;
+    operator.require(R::may_write(&operator))?;
+    let context = console.context(&operator);
+    retry_unfit(|| write_active::<R>(&context, id, IS_ACTIVE)).await?;
+    let word = if IS_ACTIVE { "activated" } else { "deactivated" };
     Ok(flash::redirect_with_flash(
         &back.after_change(R::SECTION, id),
-        if is_active { "activated" } else { "deactivated" },
+        word,
     ))
 }
 
@@ -289,7 +290,7 @@ pub async fn write_active<R: Resource>(
     updated.map(drop)
 }
 
-pub async fn ask<R: Editable>(
+async fn ask<R: Editable>(
     operator: Operator,
     back: ReturnTo,
     State(db): State<PgPool>,
@@ -300,7 +301,7 @@ pub async fn ask<R: Editable>(
     Ok(page.into_response())
 }
 
-pub async fn delete<R: Editable>(
+async fn delete<R: Editable>(
     operator: Operator,
     back: ReturnTo,
     State(console): State<Console>,

@@ -16,7 +16,7 @@ use super::{
     operator::Operator,
     page::{Frame, Id, render},
     query::{Pager, Query},
-    resource::{Editable, Resource, ask, blank, create, delete, edit, save},
+    resource::{self, Editable, Resource},
     return_to::ReturnTo,
     state::Console,
 };
@@ -28,22 +28,9 @@ use crate::{
 use queries::Category;
 
 const SECTION: &str = "/admin/categories/";
+
 pub fn router() -> Router<Console> {
-    Router::new()
-        .route("/admin/categories/", get(list))
-        .route(
-            "/admin/categories/new/",
-            get(blank::<Categories>).post(create::<Categories>),
-        )
-        .route("/admin/categories/{id}/", get(show))
-        .route(
-            "/admin/categories/{id}/edit/",
-            get(edit::<Categories>).post(save::<Categories>),
-        )
-        .route(
-            "/admin/categories/{id}/delete/",
-            get(ask::<Categories>).post(delete::<Categories>),
-        )
+    resource::routes::<Categories>(get(list), get(show))
 }
 
 #[derive(Template)]

@@ -4,12 +4,7 @@ mod change;
 mod queries;
 
 use askama::Template;
-use axum::{
-    Router,
-    extract::State,
-    response::Response,
-    routing::{get, post},
-};
+use axum::{Router, extract::State, response::Response, routing::get};
 use sqlx::PgPool;
 
 use super::{
@@ -20,7 +15,7 @@ use super::{
     options::{self, Choice},
     page::{Frame, Id, render},
     query::{Pager, Query},
-    resource::{activate, ask, blank, create, deactivate, delete, edit, save},
+    resource,
     return_to::ReturnTo,
     state::Console,
 };
@@ -31,23 +26,7 @@ use queries::{Filter, MOST_STORES, Product, Row, Stock};
 const SECTION: &str = "/admin/products/";
 
 pub fn router() -> Router<Console> {
-    Router::new()
-        .route("/admin/products/", get(list))
-        .route(
-            "/admin/products/new/",
-            get(blank::<Products>).post(create::<Products>),
-        )
-        .route("/admin/products/{id}/", get(detail))
-        .route(
-            "/admin/products/{id}/edit/",
-            get(edit::<Products>).post(save::<Products>),
-        )
-        .route("/admin/products/{id}/activate/", post(activate::<Products>))
-        .route("/admin/products/{id}/deactivate/", post(deactivate::<Products>))
-        .route(
-            "/admin/products/{id}/delete/",
-            get(ask::<Products>).post(delete::<Products>),
-        )
+    resource::routes::<Products>(get(list), get(detail))
 }
 
 #[derive(Template)]

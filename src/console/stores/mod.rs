@@ -4,12 +4,7 @@ mod change;
 mod queries;
 
 use askama::Template;
-use axum::{
-    Router,
-    extract::State,
-    response::Response,
-    routing::{get, post},
-};
+use axum::{Router, extract::State, response::Response, routing::get};
 use sqlx::PgPool;
 
 use super::{
@@ -20,7 +15,7 @@ use super::{
     operator::Operator,
     page::{Frame, Id, render},
     query::{Pager, Query},
-    resource::{activate, ask, blank, create, deactivate, delete, edit, save},
+    resource,
     return_to::ReturnTo,
     state::Console,
 };
@@ -31,20 +26,7 @@ use queries::{Sales, Store};
 const SECTION: &str = "/admin/stores/";
 
 pub fn router() -> Router<Console> {
-    Router::new()
-        .route("/admin/stores/", get(list))
-        .route("/admin/stores/new/", get(blank::<Stores>).post(create::<Stores>))
-        .route("/admin/stores/{id}/", get(detail))
-        .route(
-            "/admin/stores/{id}/edit/",
-            get(edit::<Stores>).post(save::<Stores>),
-        )
-        .route("/admin/stores/{id}/activate/", post(activate::<Stores>))
-        .route("/admin/stores/{id}/deactivate/", post(deactivate::<Stores>))
-        .route(
-            "/admin/stores/{id}/delete/",
-            get(ask::<Stores>).post(delete::<Stores>),
-        )
+    resource::routes::<Stores>(get(list), get(detail))
 }
 
 #[derive(Template)]

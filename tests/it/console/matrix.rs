@@ -68,32 +68,56 @@ impl Route {
 
 /// The routes that the source of the console has, in the order of their paths.
 fn routes() -> Vec<Route> {
+    let sources = sources("src/console");
+    let resources: Vec<&str> = sources.iter().filter_map(|(_, source)| section(source)).collect();
+    assert_eq!(resources.len(), 3, "{resources:?}");
     let mut routes = Vec::new();
-    for (_, source) in sources("src/console") {
+    for (_, source) in &sources {
         for after in source.split(".route(").skip(1) {
             let call = call(after);
-            let Some(path) = call.split('"').nth(1).filter(|path| path.starts_with("/admin/")) else {
-                panic!("a route has a path that is not written out: {call}");
-            };
-            if path.contains('*') {
-                continue;
-            }
-            for (name, method) in [("get(", Method::GET), ("post(", Method::POST)] {
-                let is_there = call
-                    .split(|c: char| !c.is_alphanumeric() && c != '(')
-                    .any(|word| word.starts_with(name));
-                if is_there {
-                    routes.push(Route {
-                        path: path.to_owned(),
-                        method,
-                    });
-                }
+            for path in paths(call, &resources) {
+                let methods = methods(call);
+                routes.extend(methods.map(|method| Route {
+                    path: path.clone(),
+                    method,
+                }));
             }
         }
     }
     routes.sort_by(|one, other| one.path.cmp(&other.path));
     assert!(routes.len() > 60, "{routes:#?}");
     routes
+}
+
+/// The section of a file that has the routes of a resource.
+fn section(source: &str) -> Option<&str> {
+    source.contains("resource::routes::<").then_some(())?;
+    source.split("const SECTION: &str = \"").nth(1)?.split('"').next()
+}
+
+/// The paths of a route. One that is not written out belongs to each resource.
+fn paths(call: &str, resources: &[&str]) -> Vec<String> {
+    let path = call.split('"').nth(1).unwrap_or_default();
+    if path.contains('*') {
+        return Vec::new();
+    }
+    if path.starts_with("/admin/") {
+        return vec![path.to_owned()];
+    }
+    let is_of = |section: &str| !path.contains("activate") || section != "/admin/categories/";
+    let sections = resources.iter().filter(|section| is_of(section));
+    sections.map(|section| format!("{section}{path}")).collect()
+}
+
+/// The methods of a route; GET for a handler that it is given.
+fn methods(call: &str) -> impl Iterator<Item = Method> {
+    let is_there = |name: &str| {
+        call.split(|c: char| !c.is_alphanumeric() && c != '(')
+            .any(|word| word.starts_with(name))
+    };
+    let (gets, posts) = (is_there("get("), is_there("post("));
+    let get = (gets || !posts).then_some(Method::GET);
+    get.into_iter().chain(posts.then_some(Method::POST))
 }
 
 /// What stands between the parentheses of a call, which are open already.
