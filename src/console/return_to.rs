@@ -75,7 +75,6 @@ impl From<&Query> for ReturnTo {
 
 impl Query {
     /// For links from this list to its records.
-    #[must_use]
     pub fn return_here(&self) -> ReturnTo {
         ReturnTo {
             list: self.here(),

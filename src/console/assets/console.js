@@ -1,13 +1,14 @@
-// What pages of the console do where there is JavaScript. Without it they say the same, in UTC.
+// Scripts of the console. Pages work without them, with times in UTC.
 "use strict";
 
 (() => {
-  const shown = new Intl.DateTimeFormat(undefined, { dateStyle: "medium", timeStyle: "short" });
-
-  // Moments in the viewer's zone; the exact UTC stays in their title.
+  // Times in the viewer's zone, without the year if it is this one; the exact UTC stays in their title.
+  const full = new Intl.DateTimeFormat(undefined, { dateStyle: "medium", timeStyle: "short" });
+  const short = new Intl.DateTimeFormat(undefined, { month: "short", day: "numeric", hour: "numeric", minute: "2-digit" });
   const localize = (root) => {
     for (const time of root.querySelectorAll("time[datetime]:not([data-local])")) {
-      time.textContent = shown.format(new Date(time.dateTime));
+      const date = new Date(time.dateTime);
+      time.textContent = (date.getFullYear() === new Date().getFullYear() ? short : full).format(date);
       time.dataset.local = "";
     }
   };

@@ -45,9 +45,22 @@ impl Browser {
     /// Chooses from the list that is labelled `label`.
     pub async fn choose(&self, label: &str, option: &str) {
         self.with(&labelled(label), async |element| {
-            element.select_by_label(option).await
+            match element.select_by_label(option).await {
+                Err(CmdError::Standard(error)) if error.error == ErrorStatus::ElementNotInteractable => {
+                    self.type_choice(element, option).await
+                }
+                chosen => chosen,
+            }
         })
         .await;
+    }
+
+    /// Chooses by keyboard. The driver takes a list in a closed `details` for hidden, whatever the style sheet says.
+    async fn type_choice(&self, list: &Element, option: &str) -> Result<(), CmdError> {
+        let list = serde_json::to_value(list).unwrap();
+        self.client.execute("arguments[0].focus()", vec![list]).await?;
+        self.press(&option.chars().collect::<Vec<_>>()).await;
+        Ok(())
     }
 
     /// Clicks the first box or radio button whose label begins with `text`.

@@ -12,7 +12,7 @@ async fn entries_are_filtered_and_listed_newest_first() {
     assert!(
         desk.html("/admin/audit/")
             .await
-            .contains("Nothing was logged yet.")
+            .contains("There are no entries yet.")
     );
     let ann = Some(("account:7", "ann"));
     let first = logged(

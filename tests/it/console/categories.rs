@@ -10,7 +10,7 @@ async fn category_is_created_renamed_and_deleted() {
     let app = TestApp::start().await;
     let desk = Desk::of(&app, "staff", None).await;
     let empty = desk.html("/admin/categories/").await;
-    assert!(empty.contains("There are no categories yet. Products need one: make the first."));
+    assert!(empty.contains("There are no categories yet. Products need one: create the first."));
 
     let made = desk
         .post(

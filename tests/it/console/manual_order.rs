@@ -71,7 +71,7 @@ async fn manual_order_is_composed_line_by_line() {
     assert!(there.ends_with("&done=rejected"), "{there}");
     let page = browser.page(&there).await;
     assert!(
-        page.contains("Chair: 1 asked, 0 available.") && !page.contains(r#"class="notice""#),
+        page.contains("Chair: 1 requested, 0 available.") && !page.contains(r#"class="notice""#),
         "{page}"
     );
     let again = page.split("Edit and try again").next().unwrap();

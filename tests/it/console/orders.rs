@@ -314,8 +314,8 @@ async fn rejected_order_links_to_the_stock_that_caused_it() {
                 stock.as_str(),
             ],
         ),
-        (strange, vec!["Never kept", "The store does not keep it"]),
-        (unknown, vec!["Product 999999", "No such product"]),
+        (strange, vec!["Never kept", "Not sold in this store"]),
+        (unknown, vec!["Product 999999", "Unknown or inactive product"]),
     ] {
         let page = browser.page(&format!("/admin/orders/{order}/")).await;
         for text in texts {

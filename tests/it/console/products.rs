@@ -353,7 +353,7 @@ async fn product_form_needs_a_category_and_offers_another() {
     let desk = Desk::of(&app, "staff", None).await;
     let blank = desk.html("/admin/products/new/").await;
     assert!(
-        blank.contains(r#"href="/admin/categories/new/">Make a category first</a>"#),
+        blank.contains(r#"href="/admin/categories/new/">Create a category first</a>"#),
         "{blank}"
     );
     assert!(!blank.contains(r#"name="category_id""#));
