@@ -177,6 +177,11 @@ struct Held {
 }
 
 impl Permit {
+    /// What the request waits for.
+    pub(super) fn work(&self) -> Work {
+        self.0.work
+    }
+
     pub(super) fn limits(&self) -> &AdmissionLimits {
         &self.0.control.0.limits
     }

@@ -1,7 +1,8 @@
 //! The HTTP layer: what every endpoint needs. It knows no domain.
 //!
 //! Handlers read requests with [`Body`], [`Params`], [`RecordId`] and [`ListRequest`], and answer with `Json`, a [`Listing`] or
-//! an [`ApiError`]. [`api_route`] adds what all routes of the API share; [`around`] puts the middleware around all routes.
+//! an [`ApiError`]. [`api_route`] adds what all routes of the API share; [`around`] puts the middleware around all routes, in groups
+//! whose [`RouteClass`] says what their requests need.
 
 mod admission;
 mod body;
@@ -47,7 +48,7 @@ pub use idempotency::{IDEMPOTENT_REPLAYED, IdempotencyKey, IdempotencyStore, Key
 pub use limits::Limits;
 pub use link::base_url;
 pub use list::{CursorPage, ListParams, ListRequest, Listed, Listing, PageQuery};
-pub use middleware::{ApiKeyAuth, Client, Scheme, WriteLimit, api_route, around, retry_read};
+pub use middleware::{ApiKeyAuth, Client, RouteClass, Scheme, WriteLimit, api_route, around, retry_read};
 pub use openapi::{
     Conflict, Invalid, InvalidOrder, InvalidParameter, InvalidPrefix, NotAcceptable, NotFound, TooLarge,
     UnsupportedMediaType, components,

@@ -25,5 +25,5 @@ pub use metrics::describe_metrics;
 pub use model::{NewItem, NewOrder, Order, Outcome, PlacedOrder, Rejection, RejectionCode, Status};
 pub use place::{Placed, place, place_at};
 pub use queries::{ConfirmedOrder, confirmed, get};
-pub use routes::router;
+pub use routes::{placement_router, router};
 pub use transaction::{Batch, CommitOutcome, TransactError, UnknownCommit};

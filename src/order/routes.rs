@@ -18,10 +18,14 @@ use crate::{
     },
 };
 
-/// The routes of orders.
+/// The route of new orders, which wait in the queue of the placement: [`RouteClass::QueuedWrites`].
+pub fn placement_router() -> OpenApiRouter<AppState> {
+    OpenApiRouter::new().routes(api_route(routes!(list, create), Area::Orders))
+}
+
+/// The other routes of orders.
 pub fn router() -> OpenApiRouter<AppState> {
     OpenApiRouter::new()
-        .routes(api_route(routes!(list, create), Area::Orders))
         .routes(api_route(routes!(stats), Area::Stats))
         .routes(api_route(routes!(retrieve), Area::Orders))
 }

@@ -39,7 +39,7 @@ use redis_rate_limit::RateLimitLayer;
 
 use ready::Readiness;
 
-pub use crate::http::Limits;
+pub use crate::http::{Limits, RouteClass};
 pub use openapi::document;
 pub use serve::run;
 
@@ -53,11 +53,16 @@ pub struct App {
 }
 
 impl App {
-    /// Puts the middleware around `routes`.
-    pub fn new(routes: Router, settings: &HttpSettings, limits: Limits, stop: Arc<Stop>) -> Self {
+    /// Puts the middleware around groups of routes.
+    pub fn new(
+        groups: impl IntoIterator<Item = (RouteClass, Router)>,
+        settings: &HttpSettings,
+        limits: Limits,
+        stop: Arc<Stop>,
+    ) -> Self {
         let writes = TaskTracker::new();
         Self {
-            router: http::around(routes, settings, &limits, writes.clone()),
+            router: http::around(groups, settings, &limits, writes.clone()),
             limits,
             stop,
             writes,
@@ -112,26 +117,30 @@ pub fn app(
     };
     let limit_of_logins = where_set("login", http.rates.login_rate_limit);
     let readiness = Readiness::new(&state, redis)?;
-    let (api, document) = api(limits_of_products, Some(readiness)).split_for_parts();
     let lanes = usize::try_from(state.database.placement.options().get_max_connections()).unwrap_or(1);
     let placement = GroupCommit::start(&state.database.placement, order::Limits::with_lanes(lanes));
     let stop = state.stop.clone();
     let repeats = IdempotencyStore::new(state.database.pool.clone(), KEY_LOCK_TIMEOUT);
     let secret = Secret::new(http.secret_key.clone().unwrap_or_default());
-    let mut api = api
-        .layer(Extension(placement.clone()))
-        .layer(Extension(repeats.clone()));
     let keyring = Keyring::new(state.database.pool.clone(), &secret);
-    if let Some(auth) = ApiKeyAuth::new(http.api_auth(), keyring, || SystemTime::now().into()) {
-        api = api.layer(Extension(auth));
-    }
-    if let RateLimit(Some(writes)) = http.rates.write_rate_limit {
-        api = api.layer(Extension(WriteLimit::new(writes)));
-    }
+    let auth = ApiKeyAuth::new(http.api_auth(), keyring, || SystemTime::now().into());
+    let write_limit = http.rates.write_rate_limit.0.map(WriteLimit::new);
+    let extended = |routes: OpenApiRouter<AppState>| {
+        let mut routes = Router::from(routes).layer(Extension(repeats.clone()));
+        if let Some(auth) = &auth {
+            routes = routes.layer(Extension(auth.clone()));
+        }
+        if let Some(limit) = &write_limit {
+            routes = routes.layer(Extension(limit.clone()));
+        }
+        routes
+    };
+    let placing = extended(order::placement_router()).layer(Extension(placement.clone()));
+    let api = extended(api(limits_of_products));
     let console = Console {
         app: state.clone(),
         placement,
-        idempotency: repeats,
+        idempotency: repeats.clone(),
         queues: Queues::new(redis)?,
         secret,
         debug: http.debug,
@@ -139,27 +148,35 @@ pub fn app(
         configuration,
         started: SystemTime::now().into(),
     };
-    let routes = api
+    let pooled = api
         .merge(console::router(console, limit_of_logins))
-        .merge(docs::router(&document))
+        .merge(docs::router(&document()))
         .merge(index::router())
         .fallback(async || ApiError::not_found())
-        .method_not_allowed_fallback(async |method: Method| ApiError::not_allowed(&method))
-        .with_state(state);
-    Ok(App::new(routes, http, limits, stop))
+        .method_not_allowed_fallback(async |method: Method| ApiError::not_allowed(&method));
+    let groups = [
+        (RouteClass::Operators, Router::from(health(Some(readiness)))),
+        (RouteClass::QueuedWrites, placing),
+        (RouteClass::Pooled, pooled),
+    ]
+    .map(|(class, routes)| (class, routes.with_state(state.clone())));
+    Ok(App::new(groups, http, limits, stop))
 }
 
-/// All resources, with their description, which needs no readiness.
-fn api(limits: product::RateLimits, readiness: Option<Readiness>) -> OpenApiRouter<AppState> {
+/// Liveness and readiness.
+fn health(readiness: Option<Readiness>) -> OpenApiRouter<AppState> {
     let health =
         routes!(health::health).map(|methods| methods.options(health::health).fallback(health::refused));
     let ready = routes!(ready::ready).map(|methods| {
         let methods = methods.options(ready::ready).fallback(health::refused);
         methods.layer(Extension(readiness))
     });
-    OpenApiRouter::with_openapi(openapi::base())
-        .routes(health)
-        .routes(ready)
+    OpenApiRouter::new().routes(health).routes(ready)
+}
+
+/// All resources but the placement of orders.
+fn api(limits: product::RateLimits) -> OpenApiRouter<AppState> {
+    OpenApiRouter::new()
         .merge(category::router())
         .merge(product::router(limits))
         .merge(store::router())

@@ -1,12 +1,13 @@
 //! The OpenAPI document.
 
 use utoipa::openapi::{InfoBuilder, LicenseBuilder, OpenApi, OpenApiBuilder};
+use utoipa_axum::router::OpenApiRouter;
 
-use crate::{http, product};
+use crate::{http, order, product};
 use redis_rate_limit::RateLimitLayer;
 
 /// The document without its routes.
-pub(super) fn base() -> OpenApi {
+fn base() -> OpenApi {
     let info = InfoBuilder::new()
         .title("Afforo")
         .version(env!("CARGO_PKG_VERSION"))
@@ -35,5 +36,9 @@ pub fn document() -> OpenApi {
         autocomplete: limit.clone(),
         search: limit,
     };
-    super::api(limits, None).into_openapi()
+    OpenApiRouter::with_openapi(base())
+        .merge(super::health(None))
+        .merge(super::api(limits))
+        .merge(order::placement_router())
+        .into_openapi()
 }

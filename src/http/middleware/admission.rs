@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use axum::{
     extract::Request,
-    http::{Method, StatusCode},
+    http::StatusCode,
     middleware::Next,
     response::{IntoResponse, Response},
 };
@@ -12,6 +12,7 @@ use tokio::time::timeout;
 use tokio_util::task::TaskTracker;
 use tracing::Instrument;
 
+use super::RouteClass;
 use crate::http::{AdmissionControl, ApiError, Client, Limits, Overloaded, Permit, Responses, Work};
 
 /// How much longer than its answer a write may take. PostgreSQL ends each statement within half a minute, so a write that
@@ -46,15 +47,15 @@ impl Admission {
     }
 
     /// Answers a request, or refuses it under load.
-    pub async fn run(&self, mut request: Request, next: Next) -> Response {
-        if is_for_operators(request.uri().path()) {
+    pub async fn run(&self, mut request: Request, next: Next, class: RouteClass) -> Response {
+        let is_write = !request.method().is_safe();
+        let Some(work) = class.work(is_write) else {
             return next.run(request).await;
-        }
-        let permit = match self.admit(&request) {
+        };
+        let permit = match self.admit(&request, work) {
             Ok(permit) => permit,
             Err(overloaded) => return ApiError::from(overloaded).into_response(),
         };
-        let is_write = !request.method().is_safe();
         let responses = self.0.responses.to(&request);
         let response = if is_write {
             request.extensions_mut().insert(permit.clone());
@@ -66,8 +67,7 @@ impl Admission {
         responses.hold(response, is_write).await
     }
 
-    fn admit(&self, request: &Request) -> Result<Permit, Overloaded> {
-        let work = work_of(request);
+    fn admit(&self, request: &Request, work: Work) -> Result<Permit, Overloaded> {
         // Orders have short answers: long answers to other requests do not keep them out.
         if work == Work::Pooled {
             self.0.responses.admit()?;
@@ -121,17 +121,4 @@ fn outcome_unknown() -> Response {
         "The request took too long, and may still take effect. Check before retrying, or retry under the same Idempotency-Key.",
     )
     .into_response()
-}
-
-/// Operators are answered under any load.
-fn is_for_operators(path: &str) -> bool {
-    path.starts_with("/health/") || path == "/metrics" || path == "/metrics/"
-}
-
-fn work_of(request: &Request) -> Work {
-    if request.method() == Method::POST && request.uri().path() == "/api/orders/" {
-        Work::Queued
-    } else {
-        Work::Pooled
-    }
 }

@@ -16,7 +16,7 @@ use crate::{
     audit::Actor,
     auth::Area,
     http::{
-        ApiError, AppState, Caller, IdempotencyStore, conditional::ConditionalRead,
+        ApiError, AppState, Caller, IdempotencyStore, Permit, Work, conditional::ConditionalRead,
         idempotency as key_header, openapi, unfit_connection::is_unfit,
     },
     idempotency,
@@ -131,12 +131,11 @@ async fn admit(request: &mut Request, area: Area) -> Result<(), Response> {
 
 /// Runs a request, once more if its connection to the database was of no use.
 async fn answer(route: &ApiRoute, mut request: Request, next: Next) -> Response {
-    let is_write = !request.method().is_safe();
-    // The lanes of the placement replace their connections themselves.
-    if is_write && route.area == Area::Orders {
+    // The owner of a queue replaces its connections itself.
+    if request.extensions().get().map(Permit::work) == Some(Work::Queued) {
         return run(request, next).await;
     }
-    if is_write && route.methods.contains(request.method()) {
+    if !request.method().is_safe() && route.methods.contains(request.method()) {
         request = retry::receive_body(request).await;
     }
     retry::run(request, next, run).await

@@ -5,10 +5,8 @@ use axum::{
     http::{HeaderValue, StatusCode, header},
 };
 
+use super::RouteClass;
 use crate::{config::AllowedHosts, http::ApiError};
-
-/// Load balancers and orchestrators request these paths by address. Their answers have no links.
-const ANY_HOST: [&str; 2] = ["/health/", "/health/ready/"];
 
 /// The hosts that requests may name.
 #[derive(Clone, Debug)]
@@ -16,7 +14,7 @@ pub(super) struct HostCheck(pub AllowedHosts);
 
 impl HostCheck {
     /// Refuses a request for another host, or with several Host headers.
-    pub fn check(&self, request: &Request) -> Result<(), ApiError> {
+    pub fn check(&self, request: &Request, class: RouteClass) -> Result<(), ApiError> {
         let mut hosts = request.headers().get_all(header::HOST).iter();
         let host = hosts.next();
         if hosts.next().is_some() {
@@ -24,7 +22,7 @@ impl HostCheck {
             return Err(ApiError::detail(StatusCode::BAD_REQUEST, refusal));
         }
         let host = host.and_then(|host| host.to_str().ok()).unwrap_or_default();
-        if ANY_HOST.contains(&request.uri().path()) || self.allow(host) {
+        if class == RouteClass::Operators || self.allow(host) {
             return Ok(());
         }
         Err(ApiError::detail(

@@ -12,6 +12,7 @@ mod panic;
 mod path;
 mod request_id;
 pub(super) mod retry;
+mod route_class;
 mod security_headers;
 mod trace;
 mod write_limit;
@@ -34,27 +35,47 @@ use tower_http::{
 
 use super::{Limits, REQUEST_ID, conditional::without_length, extract::check_query};
 use crate::{config::HttpSettings, telemetry};
+use redis_rate_limit::TrustedProxies;
 
 pub use api::api_route;
 pub use auth::ApiKeyAuth;
 pub use client::{Client, Scheme};
 pub use retry::retry_read;
+pub use route_class::RouteClass;
 pub use write_limit::WriteLimit;
 
 use admission::Admission;
 use cors::Cors;
 use hosts::HostCheck;
 
-/// Puts the middleware around `routes`. Writes run as tasks of `writes`.
-///
-/// Layers that do not wait are plain functions: each `from_fn` clones all that is within it for each request.
-pub fn around(routes: Router, http: &HttpSettings, limits: &Limits, writes: TaskTracker) -> Router {
-    let proxies = http.trusted_proxies.clone();
+/// Puts the middleware around groups of routes. Writes run as tasks of `writes`.
+pub fn around(
+    groups: impl IntoIterator<Item = (RouteClass, Router)>,
+    http: &HttpSettings,
+    limits: &Limits,
+    writes: TaskTracker,
+) -> Router {
     let gate = Arc::new(Gate {
         cors: Cors::new(http),
         hosts: HostCheck(http.allowed_hosts.clone()),
         admission: Admission::new(limits, writes),
     });
+    let groups = groups
+        .into_iter()
+        .map(|(class, routes)| around_group(class, routes, http.trusted_proxies.clone(), gate.clone()));
+    let routes = groups.fold(Router::new(), Router::merge);
+    // Around the router, because a path is completed before it is matched.
+    Router::new().fallback_service(
+        ServiceBuilder::new()
+            // Within the outer router, which sets a length last.
+            .map_response(without_length)
+            .map_request(path::complete)
+            .service(routes),
+    )
+}
+
+/// Layers that do not wait are plain functions: each `from_fn` clones all that is within it for each request.
+fn around_group(class: RouteClass, routes: Router, proxies: TrustedProxies, gate: Arc<Gate>) -> Router {
     let stack = ServiceBuilder::new()
         // Before an id is made: an id that cannot be logged or sent back is replaced.
         .map_request(request_id::drop_unusable)
@@ -70,21 +91,15 @@ pub fn around(routes: Router, http: &HttpSettings, limits: &Limits, writes: Task
         )
         .map_response(security_headers::add)
         .map_request(move |request| client::note(&proxies, request))
-        .layer(from_fn_with_state(gate, check))
+        .layer(from_fn_with_state((gate, class), check))
         // Innermost, so that the answer to a panic gets all headers.
         .layer(CatchPanicLayer::custom(panic::answer));
-    let mut routes = routes.layer(stack);
+    let routes = routes.layer(stack);
     if telemetry::counts() {
-        routes = routes.layer(from_fn(metrics::record));
+        routes.layer(from_fn(metrics::record))
+    } else {
+        routes
     }
-    // Around the router, because a path is completed before it is matched.
-    Router::new().fallback_service(
-        ServiceBuilder::new()
-            // Within the outer router, which sets a length last.
-            .map_response(without_length)
-            .map_request(path::complete)
-            .service(routes),
-    )
 }
 
 /// What may answer a request before its route does. One layer, because each costs a copy of all that is within it.
@@ -96,15 +111,19 @@ struct Gate {
 
 /// Answers preflights, refuses requests for other hosts, and runs the rest as far as the server's limits allow. A preflight is
 /// about an origin, not about a resource, so its host does not matter.
-async fn check(State(gate): State<Arc<Gate>>, request: Request, next: Next) -> Response {
+async fn check(
+    State((gate, class)): State<(Arc<Gate>, RouteClass)>,
+    request: Request,
+    next: Next,
+) -> Response {
     if let Some(answer) = gate.cors.preflight(&request) {
         return gate.cors.share(None, answer.await).await;
     }
     let origin = cors::origin_of(&request);
     let is_behind_tls = client::is_behind_tls(&request);
     let allowed = check_query(request.uri().query().unwrap_or_default());
-    let response = match allowed.and_then(|()| gate.hosts.check(&request)) {
-        Ok(()) => gate.admission.run(request, next).await,
+    let response = match allowed.and_then(|()| gate.hosts.check(&request, class)) {
+        Ok(()) => gate.admission.run(request, next, class).await,
         Err(refusal) => refusal.into_response(),
     };
     let mut response = gate.cors.share(origin, response).await;

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use afforo::{
     config::HttpSettings,
     http::AdmissionLimits,
-    server::{self, App, Limits},
+    server::{self, App, Limits, RouteClass},
     shutdown::Stop,
 };
 use futures::future::{Either, select};
@@ -34,7 +34,7 @@ async fn one_client_cannot_use_the_whole_pool() {
     let address = listener.local_addr().unwrap();
     tokio::spawn(server::run(
         listener,
-        App::new(routes, &http, limits, stop.clone()),
+        App::new([(RouteClass::Pooled, routes)], &http, limits, stop.clone()),
     ));
     let ask = |from: &'static str| {
         let request = client().get(format!("http://{address}/wait/"));

@@ -11,7 +11,7 @@ mod stopping;
 use std::{io, net::SocketAddr, sync::Arc, time::Duration};
 
 use afforo::{
-    server::{self, App, Limits},
+    server::{self, App, Limits, RouteClass},
     shutdown::Stop,
 };
 use axum::{
@@ -44,7 +44,14 @@ struct Served {
 impl Served {
     async fn start(routes: Router, limits: Limits) -> Self {
         let stop = Arc::new(Stop::default());
-        let app = App::new(routes, &production(), limits, stop.clone());
+        let groups = [
+            (RouteClass::Pooled, routes),
+            (
+                RouteClass::Operators,
+                Router::new().route("/health/", get(async || "healthy")),
+            ),
+        ];
+        let app = App::new(groups, &production(), limits, stop.clone());
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         Self {
@@ -82,8 +89,7 @@ fn waiting() -> (Router, Arc<Gate>) {
     };
     let routes = Router::new()
         .route("/wait/", any(wait))
-        .route("/quick/", get(async || "quick"))
-        .route("/health/", get(async || "healthy"));
+        .route("/quick/", get(async || "quick"));
     (routes, gate)
 }
 
