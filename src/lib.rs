@@ -17,7 +17,7 @@
 //! | Settings | `config` |
 //! | Keys and accounts; stored answers; counters | `auth`, `idempotency`, `counters` |
 //! | Foundation | `audit`, `db`, `delivery`, `ledger`, `money`, `outbox`, `shutdown`, `telemetry`, `timestamp` |
-//! | HTTP client | `http_client` |
+//! | Tools | `http_client`, `keyed_limiter` |
 //!
 //! `docs/ARCHITECTURE.md` describes how the modules work together.
 
@@ -35,6 +35,7 @@ pub mod http;
 pub mod http_client;
 pub mod idempotency;
 pub mod inventory;
+pub mod keyed_limiter;
 pub mod ledger;
 pub mod money;
 pub mod order;

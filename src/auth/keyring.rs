@@ -4,7 +4,7 @@ use std::{
     collections::HashMap,
     net::IpAddr,
     sync::{Arc, Mutex, MutexGuard, PoisonError, atomic::Ordering},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use chrono::{DateTime, Utc};
@@ -13,13 +13,14 @@ use ring::{
     hmac,
 };
 use sqlx::PgPool;
-use tokio::time::Instant;
 
 use super::{
-    FailureLimiter, Grant, Secret,
+    Grant, Secret,
     api_key::{self, State},
     key_lookup::{Key, KeyLookup},
 };
+use crate::keyed_limiter::KeyedLimiter;
+use redis_rate_limit::client_network;
 
 /// After this time the next request refreshes the key in the background.
 const FRESH: Duration = Duration::from_secs(2);
@@ -29,8 +30,8 @@ const STALE: Duration = Duration::from_secs(4);
 const UNISSUED: Duration = Duration::from_secs(10);
 /// Maximum number of cached keys, and of remembered texts without a key.
 const MOST_KEYS: usize = 10_000;
-/// Failures of an address per minute that get 401; further ones get 429.
-const MOST_FAILURES: usize = 20;
+/// Failures of an address per minute that get 401; further ones get 429. IPv6 addresses count by /64.
+const MOST_FAILURES: u32 = 20;
 
 /// Why a key is refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -50,7 +51,7 @@ pub enum KeyError {
 pub struct Keyring {
     db: PgPool,
     signing_key: hmac::Key,
-    failures: FailureLimiter,
+    failures: KeyedLimiter<IpAddr>,
     lookup: KeyLookup,
     known: Mutex<HashMap<i64, Entry>>,
     /// Hashes of texts with a right checksum but without a key, and the time of that finding. The whole text is hashed, so
@@ -74,7 +75,7 @@ impl Keyring {
             lookup: KeyLookup::new(db.clone()),
             db,
             signing_key: api_key::signing_key(secret),
-            failures: FailureLimiter::new(MOST_FAILURES, Duration::from_mins(1)),
+            failures: KeyedLimiter::new(MOST_FAILURES, Duration::from_mins(1)),
             known: Mutex::default(),
             unissued: Mutex::default(),
         }
@@ -105,17 +106,9 @@ impl Keyring {
             },
             _ => KeyError::Unknown,
         };
-        Ok(Err(self.too_often(address).map_or(refused, KeyError::TooOften)))
-    }
-
-    /// How long an address over the limit must wait. Otherwise counts this failure.
-    fn too_often(&self, address: Option<IpAddr>) -> Option<Duration> {
-        let (address, now) = (address?, Instant::now());
-        let wait = self.failures.retry_after(address, now);
-        if wait.is_none() {
-            self.failures.count(address, now);
-        }
-        wait
+        let too_often = address
+            .and_then(|address| self.failures.admit(Some(client_network(address)), Instant::now()).err());
+        Ok(Err(too_often.map_or(refused, KeyError::TooOften)))
     }
 
     /// Finds a key: in the cache, else among texts without a key, else by a look-up. Addresses with too many failures share
@@ -136,7 +129,7 @@ impl Keyring {
             return Ok(None);
         }
         let is_suspect =
-            !is_known && address.is_some_and(|from| self.failures.retry_after(from, now).is_some());
+            !is_known && address.is_some_and(|from| self.failures.is_exceeded(client_network(from), now));
         let found = if is_suspect {
             self.lookup.find_gathered(id).await?
         } else {

@@ -2,21 +2,22 @@
 //!
 //! A login to an unknown or inactive account, or with a wrong password, gets the same answer after the same time.
 
-use std::time::Duration;
+use std::{net::IpAddr, time::Duration};
 
 use secrecy::SecretString;
 use sqlx::PgPool;
 use tokio::{sync::Semaphore, time::Instant};
 
 use super::{
-    Account, ClientInfo, FailureLimiter, HashError, PasswordHash, ThrottleCache, Token, account,
+    Account, ClientInfo, HashError, PasswordHash, ThrottleCache, Token, account,
     accounts::NOTHING,
     login_audit::LoginAudit,
     login_throttle::{self, Attempt, Throttle},
     password::{self, Queue},
     session,
 };
-use crate::{audit, db, telemetry::LineLimit};
+use crate::{audit, db, keyed_limiter::KeyedLimiter, telemetry::LineLimit};
+use redis_rate_limit::client_network;
 
 /// The input of a login.
 #[derive(Clone, Debug)]
@@ -92,7 +93,8 @@ pub struct LoginService {
     throttled: ThrottleCache,
     /// Attempts that are counted at the same time. Each holds a pooled connection while it waits for its lock.
     counting: Semaphore,
-    refused: FailureLimiter,
+    /// Refusals that are recorded, by address.
+    refused: KeyedLimiter<IpAddr>,
     audit: LoginAudit,
 }
 
@@ -108,7 +110,7 @@ impl LoginService {
             db,
             throttled: ThrottleCache::default(),
             counting: Semaphore::new((connections / 4).max(1)),
-            refused: FailureLimiter::new(1, Duration::from_mins(1)),
+            refused: KeyedLimiter::new(1, Duration::from_mins(1)),
         }
     }
 
@@ -295,12 +297,10 @@ impl LoginService {
 
     /// Logs refused logins once a minute for each address.
     async fn note_refusal(&self, client: &ClientInfo) -> sqlx::Result<()> {
-        let now = Instant::now();
-        if let Some(address) = client.address {
-            if self.refused.retry_after(address, now).is_some() {
-                return Ok(());
-            }
-            self.refused.count(address, now);
+        let address = client.address.map(client_network);
+        let now = Instant::now().into_std();
+        if address.is_some_and(|address| self.refused.admit(Some(address), now).is_err()) {
+            return Ok(());
         }
         if let Some(left_out) = FAILURES.admit(client.address) {
             tracing::warn!(
