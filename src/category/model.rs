@@ -11,16 +11,16 @@ use crate::{
 /// A category.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct Category {
-    /// Its id.
+    /// Id.
     pub id: i64,
-    /// Its name, which no other category has.
+    /// Unique name.
     #[schema(max_length = 100)]
     pub name: String,
-    /// How many products it has, active or not.
+    /// Number of products, active or not.
     pub product_count: i64,
-    /// When it was created.
+    /// Creation time.
     pub created_at: Timestamp,
-    /// When it was last written.
+    /// Time of the last change.
     pub updated_at: Timestamp,
 }
 
@@ -35,19 +35,19 @@ impl Listed for Category {
     }
 }
 
-/// A category as a part of its products.
+/// A category as part of a product.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct CategoryName {
-    /// Its id.
+    /// Id.
     pub id: i64,
-    /// Its name.
+    /// Name.
     pub name: String,
 }
 
-/// What a request sent of a category.
+/// The editable fields of a category.
 #[derive(Debug, ToSchema)]
 pub struct CategoryFields {
-    /// Unique, case-sensitive, trimmed.
+    /// Unique name. Case-sensitive, trimmed.
     #[schema(required = true, nullable = false, min_length = 1, max_length = 100)]
     pub name: Option<String>,
 }

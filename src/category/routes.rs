@@ -27,7 +27,7 @@ pub fn router() -> OpenApiRouter<AppState> {
         ))
 }
 
-/// All categories, by name.
+/// List categories, sorted by name.
 #[utoipa::path(get, path = "/api/categories/", tag = "Categories", params(ListParams),
     responses((status = 200, body = Listing<Category>), (status = 400, response = InvalidParameter), (status = 404, response = NotFound)))]
 async fn list(
@@ -47,14 +47,14 @@ async fn create(context: CommandContext, body: Body) -> Result<(StatusCode, Json
     Ok((StatusCode::CREATED, Json(category)))
 }
 
-/// One category.
+/// Get a category.
 #[utoipa::path(get, path = "/api/categories/{id}/", tag = "Categories", params(("id" = i64, Path)),
     responses((status = 200, body = Category), (status = 404, response = NotFound)))]
 async fn retrieve(State(db): State<PgPool>, RecordId(id): RecordId) -> Result<Json<Category>, ApiError> {
     queries::get(&db, id).await?.map(Json).ok_or(NO_SUCH)
 }
 
-/// Write a category.
+/// Replace a category.
 #[utoipa::path(put, path = "/api/categories/{id}/", tag = "Categories", params(("id" = i64, Path)), request_body = CategoryFields,
     responses((status = 200, body = Category), (status = 400, response = Invalid), (status = 404, response = NotFound)))]
 async fn replace(
@@ -67,7 +67,7 @@ async fn replace(
     Ok(Tagged(written))
 }
 
-/// Write what is sent of a category.
+/// Partially update a category.
 #[utoipa::path(patch, path = "/api/categories/{id}/", tag = "Categories", params(("id" = i64, Path)), request_body = CategoryFields,
     responses((status = 200, body = Category), (status = 400, response = Invalid), (status = 404, response = NotFound)))]
 async fn patch(
@@ -81,6 +81,8 @@ async fn patch(
 }
 
 /// Delete a category with its products and their stock.
+///
+/// Refused if orders refer to one of its products.
 #[utoipa::path(delete, path = "/api/categories/{id}/", tag = "Categories", params(("id" = i64, Path)),
     responses((status = 204), (status = 404, response = NotFound), (status = 409, response = Conflict)))]
 async fn delete(

@@ -209,7 +209,7 @@ impl IntoResponse for ApiError {
     }
 }
 
-/// A sentence that says why.
+/// The reason of a failure.
 #[derive(Debug, Serialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Detail {
@@ -225,7 +225,7 @@ impl Detail {
     }
 }
 
-/// A title, and where there is more to say a sentence.
+/// The reason of a failure as a title, and details if there are any.
 #[derive(Debug, Serialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ErrorDetail {

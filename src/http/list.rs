@@ -40,9 +40,9 @@ pub struct ListRequest<T> {
 #[derive(Debug, IntoParams)]
 #[into_params(parameter_in = Query)]
 pub struct ListParams {
-    /// A number from 1, or `last`
+    /// Page number from 1, or `last`
     page: Option<String>,
-    /// Walks the list, instead of its pages: empty to begin, then as `next` has it. Such an answer has no `count`
+    /// Reads the list from end to end: empty for the first rows, then the value in `next`. The response has no `count`
     cursor: Option<String>,
 }
 
@@ -69,11 +69,11 @@ pub enum Listing<T> {
     CursorPage(CursorPage<T>),
 }
 
-/// A page of a list that is read from end to end: up to 20 rows.
+/// Up to 20 rows of a list that is read by cursor.
 #[derive(Debug, Serialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct CursorPage<T> {
-    /// The URL of the next page; null at the end.
+    /// URL of the next page; null at the end.
     #[schema(required = true)]
     next: Option<String>,
     /// The rows of this page.

@@ -45,79 +45,79 @@ macro_rules! refusals {
 
 refusals! {
     /// 400 for a body.
-    Invalid: FieldErrors | Detail = "What is wrong, by field; or a sentence, where the body is no JSON.";
+    Invalid: FieldErrors | Detail = "Errors by field, or a sentence if the body is not JSON.";
     /// 400 for a query string.
-    InvalidParameter: FieldErrors = "What is wrong, by parameter.";
+    InvalidParameter: FieldErrors = "Errors by parameter.";
     /// 400 for an order.
-    InvalidOrder: FieldErrors | ErrorDetail | Detail = "What is wrong, by field; or that the store takes no orders; or a sentence, where the body is no JSON.";
+    InvalidOrder: FieldErrors | ErrorDetail | Detail = "Errors by field, an inactive or unknown store, or a sentence if the body is not JSON.";
     /// 400 for a text that is too short to be searched for.
-    InvalidPrefix: ErrorDetail | FieldErrors = "Fewer than three characters, or a character that no title has.";
+    InvalidPrefix: ErrorDetail | FieldErrors = "Fewer than three characters, or a NUL character.";
     /// 401
-    Unauthorized: Detail = "No API key was sent, or one that is not good (any more): `WWW-Authenticate` tells which.";
+    Unauthorized: Detail = "The API key is missing, unknown, expired or revoked. `WWW-Authenticate` has the reason.";
     /// 403
-    Forbidden: Detail = "The API key lacks a scope, which is named; or it is bound to stores, and this concerns all of them.";
+    Forbidden: Detail = "The API key lacks the named scope, or is restricted to some stores and the operation concerns all.";
     /// 404
-    NotFound: Detail = "There is no such record, or no such page.";
+    NotFound: Detail = "The record or page does not exist.";
     /// 406
-    NotAcceptable: Detail = "The answer would be JSON, which `Accept` rules out.";
+    NotAcceptable: Detail = "`Accept` excludes JSON.";
     /// 409
-    Conflict: Detail = "Orders refer to it: nothing was done.";
+    Conflict: Detail = "Orders refer to the record. Nothing was changed.";
     /// 409
-    KeyInUse: Detail = "Another request with this `Idempotency-Key` is under way: ask again in a second.";
+    KeyInUse: Detail = "Another request with this `Idempotency-Key` is in progress. Retry after a second.";
     /// 412
-    PreconditionFailed: Detail = "The record is not, or not any more, what `If-Match` names: nothing was done. Its body was not looked at.";
+    PreconditionFailed: Detail = "The record does not match `If-Match`. Nothing was changed, and the body was not validated.";
     /// 413
-    TooLarge: Detail = "The body is larger than 1 MiB.";
+    TooLarge: Detail = "The body exceeds 1 MiB.";
     /// 415
     UnsupportedMediaType: Detail = "The body is not `application/json`.";
     /// 429
-    TooManyFailures: Detail = "Too many API keys from this address were refused, or the caller writes too often, where that is limited: `Retry-After` says for how many seconds.";
+    TooManyFailures: Detail = "Too many rejected API keys from this address, or too many writes if writes are limited. `Retry-After` has the seconds to wait.";
     /// 422
-    KeyMismatch: Detail = "This `Idempotency-Key` was used for another request.";
+    KeyMismatch: Detail = "This `Idempotency-Key` was used for a different request.";
 }
 
 /// The components that operations refer to by name.
 pub fn components() -> Components {
     let text = || ObjectBuilder::new().schema_type(Type::String);
     let etag = HeaderBuilder::new().schema(Some(text())).description(Some(
-        "What this answer is known by; it changes when the answer does. For `If-None-Match` and `If-Match`.",
+        "Identifies this version of the response, for `If-None-Match` and `If-Match`.",
     ));
-    let if_none_match = ParameterBuilder::new()
-        .name("If-None-Match")
-        .parameter_in(ParameterIn::Header)
-        .required(Required::False)
-        .schema(Some(text()))
-        .description(Some(
-            "The `ETag` of the answer that the client has, or several: it is not sent again.",
-        ));
-    let if_match = ParameterBuilder::new()
-        .name("If-Match")
-        .parameter_in(ParameterIn::Header)
-        .required(Required::False)
-        .schema(Some(text()))
-        .description(Some(
-            "The `ETag` of the record that the client has seen, or several: the record is written only while it is still like that. `*` is any.",
-        ));
-    let key = ParameterBuilder::new()
-        .name("Idempotency-Key")
-        .parameter_in(ParameterIn::Header)
-        .required(Required::False)
-        .schema(Some(text().min_length(Some(1)).max_length(Some(255)).pattern(Some("^[!-~]+$"))))
-        .description(Some(
-            "Makes it safe to send the request again: it is done once, and answered the same for a day. Any text of 1 to 255 visible ASCII characters, a UUID for example.",
-        ));
+    let parameter = |name, schema: ObjectBuilder, description| {
+        ParameterBuilder::new()
+            .name(name)
+            .parameter_in(ParameterIn::Header)
+            .required(Required::False)
+            .schema(Some(schema))
+            .description(Some(description))
+            .build()
+    };
+    let if_none_match = parameter(
+        "If-None-Match",
+        text(),
+        "`ETag` of the response that the client has, or a list. If one matches, the response is 304 without a body.",
+    );
+    let if_match = parameter(
+        "If-Match",
+        text(),
+        "`ETag` of the record that the client has read, or a list. The write applies only if one matches. `*` matches any.",
+    );
+    let key = parameter(
+        "Idempotency-Key",
+        text().min_length(Some(1)).max_length(Some(255)).pattern(Some("^[!-~]+$")),
+        "Makes it safe to repeat the request: it takes effect once, and gets the same response for a day. 1 to 255 visible ASCII characters, for example a UUID.",
+    );
     let replayed = HeaderBuilder::new().schema(Some(text())).description(Some(
-        "`true` where the answer is the one that the same request got before.",
+        "`true` if this is the stored response of an earlier request.",
     ));
     let not_modified = ResponseBuilder::new()
-        .description("The client has it already, as `If-None-Match` says.")
+        .description("The client has the current version.")
         .header_ref("ETag", Ref::new(ETAG));
     security_schemes(refusals())
         .header("ETag", etag.build())
         .header("IdempotentReplayed", replayed.build())
-        .parameter("IdempotencyKey", key.build())
-        .parameter("IfMatch", if_match.build())
-        .parameter("IfNoneMatch", if_none_match.build())
+        .parameter("IdempotencyKey", key)
+        .parameter("IfMatch", if_match)
+        .parameter("IfNoneMatch", if_none_match)
         .response("NotModified", not_modified.build())
         .build()
 }
@@ -199,7 +199,7 @@ fn add_security(operation: &mut Operation, scope: Scope) {
         SecurityRequirement::new(BEARER, none),
         SecurityRequirement::new(HEADER, none),
     ]);
-    let needs = format!("An API key needs the scope `{scope}`.");
+    let needs = format!("API keys need the scope `{scope}`.");
     operation.description = Some(match operation.description.take() {
         Some(said) if !said.trim().is_empty() => format!("{said}\n\n{needs}"),
         _ => needs,
@@ -232,13 +232,17 @@ fn complete_operation(operation: &mut Operation) {
     if let (Some(tag), Some(id)) = (tag, &operation.operation_id) {
         operation.operation_id = Some(format!("{tag}_{id}"));
     }
-    let summary = operation.summary.clone().unwrap_or_default();
     let responses = &mut operation.responses.responses;
-    for response in responses.values_mut() {
+    for (status, response) in responses.iter_mut() {
         if let RefOr::T(response) = response
             && response.description.is_empty()
         {
-            response.description.clone_from(&summary);
+            let description = match status.as_str() {
+                "201" => "Created.",
+                "204" => "Deleted.",
+                _ => "Success.",
+            };
+            description.clone_into(&mut response.description);
         }
     }
     add_refusal::<NotAcceptable>(responses, "406");
@@ -350,7 +354,7 @@ impl PartialSchema for FieldErrors {
         ObjectBuilder::new()
             .additional_properties(Some(Schema::from(errors)))
             .description(Some(
-                "What is wrong, by field, or as `non_field_errors` with the whole: sentences; for a list, what is wrong with each element.",
+                "Messages by field, or `non_field_errors` for the whole body. For a list, errors of each element.",
             ))
             .examples([serde_json::json!({ "name": ["This field is required."] })])
             .into()

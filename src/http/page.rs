@@ -12,12 +12,12 @@ pub(super) const SIZE: i64 = 20;
 #[derive(Debug, Serialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Page<T> {
-    /// How many rows the whole list has.
+    /// Number of rows in the list.
     count: i64,
-    /// The URL of the next page.
+    /// URL of the next page.
     #[schema(required = true)]
     next: Option<String>,
-    /// The URL of the page before.
+    /// URL of the previous page.
     #[schema(required = true)]
     previous: Option<String>,
     /// The rows of this page.

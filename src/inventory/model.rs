@@ -14,23 +14,23 @@ use crate::{
 /// The stock of a product in a store.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct Inventory {
-    /// Its id.
+    /// Id.
     pub id: i64,
-    /// Where it is.
+    /// Store.
     pub store: StoreSummary,
-    /// What it is.
+    /// Product.
     pub product: ProductSummary,
-    /// How many pieces there are.
+    /// Quantity.
     pub quantity: i32,
-    /// From how many pieces downwards stock counts as low.
+    /// Stock is low at this quantity or below.
     pub low_stock_threshold: i32,
     /// `quantity <= low_stock_threshold`
     pub is_low_stock: bool,
     /// `quantity == 0`
     pub is_out_of_stock: bool,
-    /// When it was created.
+    /// Creation time.
     pub created_at: Timestamp,
-    /// When it was last written, by an order or by hand.
+    /// Time of the last change, by an order or an operator.
     pub updated_at: Timestamp,
 }
 
@@ -59,19 +59,19 @@ impl Listed for InventoryRow {
     }
 }
 
-/// What a request sent of stock.
+/// The editable fields of stock.
 #[derive(Debug, ToSchema)]
 pub struct InventoryFields {
-    /// The id of a store, active or not.
+    /// Id of a store, active or not.
     #[schema(required = true, nullable = false, value_type = i64)]
     pub store_id: Option<Reference>,
-    /// The id of a product, active or not.
+    /// Id of a product, active or not.
     #[schema(required = true, nullable = false, value_type = i64)]
     pub product_id: Option<Reference>,
-    /// How many pieces there are.
+    /// Quantity.
     #[schema(nullable = false, default = 0, minimum = 0)]
     pub quantity: Option<i32>,
-    /// From how many pieces downwards stock counts as low.
+    /// Stock is low at this quantity or below.
     #[schema(nullable = false, default = 10, minimum = 0)]
     pub low_stock_threshold: Option<i32>,
 }
@@ -102,7 +102,7 @@ impl InventoryFields {
     }
 }
 
-/// Which rows a list shows.
+/// A filter of the list.
 #[derive(Clone, Debug)]
 pub struct Filter {
     /// Only these stores.

@@ -12,26 +12,26 @@ use crate::{
 /// The longest reason, in characters.
 const LONGEST_REASON: usize = 200;
 
-/// A change of a stock row's quantity, as the ledger has it.
+/// A change of a quantity in the ledger.
 #[derive(Clone, Debug, FromRow, Serialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Movement {
-    /// Its id.
+    /// Id.
     pub id: i64,
     pub(super) inventory_id: i64,
     /// `INITIAL`, `ORDER`, `ADJUSTMENT`, `RETURN` or `REMOVAL`.
     pub(super) kind: String,
-    /// Pieces that came, or went where it is negative.
+    /// Units added; negative if removed.
     pub(super) delta: i32,
-    /// What there was then.
+    /// Quantity after the change.
     pub(super) quantity_after: i32,
-    /// The order that it was for.
+    /// Order that took the stock.
     #[schema(required = true)]
     pub(super) order_id: Option<i64>,
-    /// Who made it: `key:12` or `account:3`; null if anyone could.
+    /// Actor, such as `key:12` or `account:3`; null while the API is open.
     #[schema(required = true)]
     pub(super) actor: Option<String>,
-    /// What they said about it.
+    /// Reason.
     #[schema(required = true)]
     pub(super) reason: Option<String>,
     pub(super) created_at: Timestamp,
@@ -49,28 +49,28 @@ impl Listed for Movement {
     }
 }
 
-/// A change of a quantity that is asked for.
+/// An adjustment of a quantity.
 #[derive(Clone, Debug, ToSchema)]
 pub struct NewMovement {
-    /// What to do with the quantity.
+    /// Kind of the adjustment.
     #[schema(value_type = String)]
     kind: Kind,
-    /// Pieces that come, go, or are there.
+    /// Units to add or remove, or the counted quantity.
     #[schema(minimum = 0)]
     quantity: i32,
-    /// What it is for.
+    /// Reason.
     #[schema(max_length = 200)]
     pub reason: String,
 }
 
-/// What a change does.
+/// The kind of an adjustment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Kind {
-    /// Pieces come.
+    /// Adds units.
     Add,
-    /// Pieces go.
+    /// Removes units.
     Remove,
-    /// So many there are.
+    /// Sets the counted quantity.
     Count,
 }
 

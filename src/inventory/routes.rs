@@ -29,12 +29,12 @@ pub fn router() -> OpenApiRouter<AppState> {
         .routes(api_route(routes!(movements, adjust), Area::Inventory))
 }
 
-/// All stock, by store name and product title.
+/// List stock, sorted by store name and product title.
 #[utoipa::path(get, path = "/api/inventory/", tag = "Inventory",
     params(
-        ("store_id" = Option<i64>, Query, description = "Only this store"),
-        ("product_id" = Option<i64>, Query, description = "Only this product"),
-        ("low_stock" = Option<String>, Query, description = "`true`: only low stock; anything else is ignored"),
+        ("store_id" = Option<i64>, Query, description = "Only stock of this store"),
+        ("product_id" = Option<i64>, Query, description = "Only stock of this product"),
+        ("low_stock" = Option<String>, Query, description = "`true`: only low stock. Other values are ignored"),
         ListParams,
     ),
     responses((status = 200, body = Listing<InventoryRow>), (status = 400, response = InvalidParameter), (status = 404, response = NotFound)))]
@@ -55,7 +55,7 @@ async fn list(
     Ok(Json(list.answer(&page, rows)))
 }
 
-/// Create the stock of a product in a store.
+/// Add a product to a store.
 #[utoipa::path(post, path = "/api/inventory/", tag = "Inventory", request_body = InventoryFields,
     responses((status = 201, body = Inventory), (status = 400, response = Invalid)))]
 async fn create(context: CommandContext, body: Body) -> Result<(StatusCode, Json<Inventory>), ApiError> {
@@ -63,7 +63,7 @@ async fn create(context: CommandContext, body: Body) -> Result<(StatusCode, Json
     Ok((StatusCode::CREATED, Json(inventory)))
 }
 
-/// The stock of one product in one store.
+/// Get the stock of a product in a store.
 #[utoipa::path(get, path = "/api/inventory/{id}/", tag = "Inventory", params(("id" = i64, Path)),
     responses((status = 200, body = Inventory), (status = 404, response = NotFound)))]
 async fn retrieve(
@@ -74,8 +74,9 @@ async fn retrieve(
     granted(&db, &stores, id).await.map(Json)
 }
 
-/// Write stock: quantity and threshold keep their values when they are left out. Stock that orders refer to stays with its
-/// store and product.
+/// Replace the stock of a product in a store.
+///
+/// Quantity and threshold keep their values if they are omitted. Store and product cannot change if orders refer to the stock.
 #[utoipa::path(put, path = "/api/inventory/{id}/", tag = "Inventory", params(("id" = i64, Path)), request_body = InventoryFields,
     responses((status = 200, body = Inventory), (status = 400, response = Invalid), (status = 404, response = NotFound), (status = 409, response = Conflict)))]
 async fn replace(
@@ -88,7 +89,9 @@ async fn replace(
     Ok(Tagged(written))
 }
 
-/// Write what is sent of stock. Stock that orders refer to stays with its store and product.
+/// Partially update the stock of a product in a store.
+///
+/// Store and product cannot change if orders refer to the stock.
 #[utoipa::path(patch, path = "/api/inventory/{id}/", tag = "Inventory", params(("id" = i64, Path)), request_body = InventoryFields,
     responses((status = 200, body = Inventory), (status = 400, response = Invalid), (status = 404, response = NotFound), (status = 409, response = Conflict)))]
 async fn patch(
@@ -101,7 +104,7 @@ async fn patch(
     Ok(Tagged(written))
 }
 
-/// Delete stock, what is left of it included.
+/// Remove a product from a store, with its remaining quantity.
 #[utoipa::path(delete, path = "/api/inventory/{id}/", tag = "Inventory", params(("id" = i64, Path)),
     responses((status = 204), (status = 404, response = NotFound)))]
 async fn delete(
@@ -113,7 +116,7 @@ async fn delete(
     Ok(StatusCode::NO_CONTENT)
 }
 
-/// The ledger of a stock row, the latest movement first.
+/// List stock movements, newest first.
 #[utoipa::path(get, path = "/api/inventory/{id}/movements/", tag = "Inventory", params(("id" = i64, Path), ListParams),
     responses((status = 200, body = Listing<Movement>), (status = 400, response = InvalidParameter), (status = 404, response = NotFound)))]
 async fn movements(
@@ -128,7 +131,7 @@ async fn movements(
     Ok(Json(list.answer(&page, rows)))
 }
 
-/// Change a quantity by so many pieces, or to what was counted, and say why.
+/// Adjust a quantity: receive, remove or set a count.
 #[utoipa::path(post, path = "/api/inventory/{id}/movements/", tag = "Inventory", operation_id = "move", params(("id" = i64, Path)), request_body = NewMovement,
     responses((status = 201, body = Movement), (status = 400, response = Invalid), (status = 404, response = NotFound)))]
 async fn adjust(

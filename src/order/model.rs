@@ -19,13 +19,13 @@ use crate::{
 /// Items that an order may have.
 const MOST_ITEMS: usize = 100;
 
-/// What a client asks for.
+/// A new order.
 #[derive(Clone, Debug, PartialEq, Eq, ToSchema)]
 pub struct NewOrder {
-    /// The store that is to have it.
+    /// Id of the store.
     #[schema(minimum = 1)]
     pub store_id: i64,
-    /// What is asked for: each product once.
+    /// Items. Each product may appear once.
     #[schema(min_items = 1, max_items = 100)]
     pub items: Vec<NewItem>,
     /// Who places it; nobody in particular while the API is open.
@@ -33,13 +33,13 @@ pub struct NewOrder {
     pub placed_by: Option<Arc<AuditContext>>,
 }
 
-/// How much of which product.
+/// An item of a new order.
 #[derive(Clone, Debug, PartialEq, Eq, ToSchema)]
 pub struct NewItem {
-    /// The product.
+    /// Id of the product.
     #[schema(minimum = 1)]
     pub product_id: i64,
-    /// How many pieces of it.
+    /// Quantity.
     #[schema(minimum = 1)]
     pub quantity: i64,
 }
@@ -76,16 +76,16 @@ impl NewOrder {
     }
 }
 
-/// Where an order stands.
+/// The status of an order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, ToSchema, sqlx::Type)]
 #[serde(rename_all = "UPPERCASE")]
 #[sqlx(type_name = "text", rename_all = "UPPERCASE")]
 pub enum Status {
-    /// Not decided yet.
+    /// Not decided.
     Pending,
-    /// Its stock was taken.
+    /// Its stock was deducted.
     Confirmed,
-    /// It took no stock.
+    /// No stock was deducted.
     Rejected,
 }
 
@@ -123,24 +123,24 @@ pub enum Outcome {
     TotalTooLarge,
 }
 
-/// An order that was just placed.
+/// A placed order.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct PlacedOrder {
-    /// Its id.
+    /// Id.
     pub id: i64,
-    /// Where it was placed.
+    /// Store.
     pub store: StoreSummary,
-    /// Confirmed or rejected.
+    /// `CONFIRMED` or `REJECTED`.
     pub status: Status,
-    /// What its items cost together; nothing for a rejected order.
+    /// Total of the items; 0 for a rejected order.
     pub total_amount: Money,
-    /// Why it was rejected; blank for a confirmed order.
+    /// Reason of a rejection; blank for other orders.
     pub rejection_reason: String,
-    /// Its items in the order that they were asked for; none for a rejected order.
+    /// Items in the sequence of the request; none for a rejected order.
     pub items: Vec<OrderItem>,
-    /// When it was placed.
+    /// Time of the order.
     pub created_at: Timestamp,
-    /// Which items it was rejected for; only for a rejected order.
+    /// Items that caused the rejection; only for a rejected order.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false)]
     pub rejections: Option<Vec<Rejection>>,
@@ -156,37 +156,37 @@ impl PlacedOrder {
     }
 }
 
-/// How much of a product was ordered, at what price.
+/// An item of an order.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct OrderItem {
-    /// Its id.
+    /// Id.
     pub id: i64,
-    /// The product, with the title and the price that it has now.
+    /// Product, with its current title and price.
     pub product: ProductSummary,
-    /// How many pieces.
+    /// Quantity.
     pub quantity: i32,
-    /// What a piece cost when the order was placed.
+    /// Unit price at the time of the order.
     pub unit_price: Money,
-    /// What all the pieces cost.
+    /// Unit price times quantity.
     pub subtotal: Money,
-    /// The title that the product had when the order was placed.
+    /// Title at the time of the order.
     pub title_at_order: String,
 }
 
-/// An item that an order was rejected for.
+/// An item that caused a rejection.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Rejection {
-    /// The product that was asked for.
+    /// Id of the product.
     #[schema(minimum = 1)]
     #[serde(deserialize_with = "saturated")]
     pub product_id: i64,
-    /// What is wrong with it.
+    /// Reason.
     pub code: RejectionCode,
-    /// How many pieces were asked for.
+    /// Requested quantity.
     #[schema(minimum = 1)]
     #[serde(deserialize_with = "saturated")]
     pub requested: i64,
-    /// How many there were.
+    /// Available quantity.
     pub available: i32,
 }
 
@@ -196,15 +196,15 @@ fn saturated<'de, D: Deserializer<'de>>(deserializer: D) -> Result<i64, D::Error
     Ok(number.get().parse().unwrap_or(i64::MAX))
 }
 
-/// Why an item could not be had.
+/// Why an item caused a rejection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum RejectionCode {
-    /// There is no such product, or it is not active.
+    /// The product does not exist or is inactive.
     ProductNotFound,
-    /// The store does not keep the product.
+    /// The store does not stock the product.
     NotInStore,
-    /// The store has fewer pieces.
+    /// The quantity in stock is too low.
     InsufficientStock,
 }
 
@@ -217,29 +217,29 @@ impl fmt::Display for Status {
 /// An order.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct Order {
-    /// Its id.
+    /// Id.
     pub id: i64,
-    /// Where it was placed.
+    /// Store.
     pub store: StoreSummary,
-    /// Where it stands.
+    /// Status.
     pub status: Status,
-    /// What its items cost together; nothing for a rejected order.
+    /// Total of the items; 0 for a rejected order.
     pub total_amount: Money,
-    /// Why it was rejected; blank otherwise.
+    /// Reason of a rejection; blank for other orders.
     pub rejection_reason: String,
-    /// Its items in the order that they were asked for; none for a rejected order.
+    /// Items in the sequence of the request; none for a rejected order.
     pub items: Vec<OrderItem>,
-    /// How many items it has.
+    /// Number of items.
     pub item_count: usize,
-    /// Whether it was confirmed.
+    /// Whether the order was confirmed.
     pub is_confirmed: bool,
-    /// Whether it was rejected.
+    /// Whether the order was rejected.
     pub is_rejected: bool,
-    /// When it was placed.
+    /// Time of the order.
     pub created_at: Timestamp,
-    /// When it was last written.
+    /// Time of the last change.
     pub updated_at: Timestamp,
-    /// Which items it was rejected for; only for a rejected order.
+    /// Items that caused the rejection; only for a rejected order.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false)]
     pub rejections: Option<Vec<Rejection>>,
@@ -268,28 +268,28 @@ impl Listed for OrderRow {
     }
 }
 
-/// Which orders a list shows.
+/// A filter of the list.
 #[derive(Clone, Debug)]
 pub struct Filter {
     /// Only these stores.
     pub stores: Option<Vec<i64>>,
-    /// Only orders that stand so.
+    /// Only orders with this status.
     pub status: Option<Status>,
 }
 
-/// Orders in numbers.
+/// Order statistics.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct Stats {
-    /// All of them.
+    /// Number of orders.
     pub total_orders: i64,
-    /// Those confirmed.
+    /// Number of confirmed orders.
     pub confirmed_orders: i64,
-    /// Those rejected.
+    /// Number of rejected orders.
     pub rejected_orders: i64,
-    /// Those not decided yet.
+    /// Number of undecided orders.
     pub pending_orders: i64,
-    /// What the confirmed ones brought.
+    /// Total of the confirmed orders.
     pub total_revenue: Money,
-    /// What a confirmed one brought on average, rounded half to even; `"0"` without one.
+    /// Average total of the confirmed orders, rounded half to even; `"0"` without one.
     pub avg_order_value: String,
 }

@@ -30,11 +30,11 @@ pub fn router() -> OpenApiRouter<AppState> {
         .routes(api_route(routes!(retrieve), Area::Orders))
 }
 
-/// All orders, the newest first.
+/// List orders, newest first.
 #[utoipa::path(get, path = "/api/orders/", tag = "Orders",
     params(
-        ("store_id" = Option<i64>, Query, description = "Only this store"),
-        ("status" = Option<String>, Query, description = "Only `PENDING`, `CONFIRMED` or `REJECTED`, in any case; anything else is ignored"),
+        ("store_id" = Option<i64>, Query, description = "Only orders of this store"),
+        ("status" = Option<String>, Query, description = "Only orders with this status: `PENDING`, `CONFIRMED` or `REJECTED`, in any case. Other values are ignored"),
         ListParams,
     ),
     responses((status = 200, body = Listing<OrderRow>), (status = 400, response = InvalidParameter), (status = 404, response = NotFound)))]
@@ -55,11 +55,13 @@ async fn list(
     Ok(Json(list.answer(&page, rows)))
 }
 
-/// Place an order: all of it is taken from the store's stock, or nothing.
+/// Place an order.
+///
+/// Takes all items from the stock of the store, or none.
 #[utoipa::path(post, path = "/api/orders/", tag = "Orders", request_body = NewOrder,
     responses(
-        (status = 201, description = "Confirmed: the stock was taken", body = PlacedOrder),
-        (status = 200, description = "Rejected: no stock was taken, and `rejection_reason` says why", body = PlacedOrder),
+        (status = 201, description = "Confirmed: the stock was deducted", body = PlacedOrder),
+        (status = 200, description = "Rejected: no stock was deducted. `rejection_reason` and `rejections` have the reason", body = PlacedOrder),
         (status = 400, response = InvalidOrder),
     ))]
 async fn create(
@@ -71,7 +73,7 @@ async fn create(
     Ok((placed.status_code(), Json(placed)))
 }
 
-/// One order.
+/// Get an order.
 #[utoipa::path(get, path = "/api/orders/{id}/", tag = "Orders", params(("id" = i64, Path)),
     responses((status = 200, body = Order), (status = 404, response = NotFound)))]
 async fn retrieve(
@@ -86,9 +88,9 @@ async fn retrieve(
         .ok_or(ApiError::NotFound("Order"))
 }
 
-/// Orders in numbers.
+/// Order statistics.
 #[utoipa::path(get, path = "/api/orders/stats/", tag = "Orders",
-    params(("store_id" = Option<i64>, Query, description = "Only this store")),
+    params(("store_id" = Option<i64>, Query, description = "Only orders of this store")),
     responses((status = 200, body = Stats), (status = 400, response = InvalidParameter)))]
 async fn stats(
     State(db): State<PgPool>,

@@ -7,17 +7,19 @@ use super::spellings::{Suggestion, suggestions};
 use crate::http::{ApiError, InvalidPrefix, Params};
 use redis_rate_limit::Exceeded;
 
-/// The first ten active products whose title begins with `q`, by title. Limited to 20 requests a minute and client.
+/// Autocomplete product titles.
+///
+/// Returns the first ten active products whose title begins with `q`, sorted by title. Each client may send 20 requests per minute.
 #[utoipa::path(get, path = "/api/products/autocomplete/", tag = "Products",
-    params(("q" = String, Query, description = "At least three characters, in any case")),
+    params(("q" = String, Query, description = "The beginning of a title: at least three characters, in any case")),
     responses((status = 200, body = Vec<Suggestion>,
             headers(
-                ("X-RateLimit-Limit" = u32, description = "Requests a client may make in any minute"),
-                ("X-RateLimit-Remaining" = u32, description = "How many of them are left"),
-                ("X-RateLimit-Reset" = u64, description = "Seconds until the oldest of them counts no more"))),
+                ("X-RateLimit-Limit" = u32, description = "Requests that a client may send per minute"),
+                ("X-RateLimit-Remaining" = u32, description = "Remaining requests"),
+                ("X-RateLimit-Reset" = u64, description = "Seconds until the oldest request no longer counts"))),
         (status = 400, response = InvalidPrefix),
-        (status = 429, description = "The limit is used up.", body = Exceeded,
-            headers(("Retry-After" = u64, description = "Seconds until a request may pass")))))]
+        (status = 429, description = "The rate limit is exceeded.", body = Exceeded,
+            headers(("Retry-After" = u64, description = "Seconds until the next request is allowed")))))]
 pub async fn autocomplete(
     State(db): State<PgPool>,
     mut params: Params,

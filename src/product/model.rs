@@ -16,22 +16,22 @@ use crate::{
 /// A product.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct Product {
-    /// Its id.
+    /// Id.
     pub id: i64,
-    /// Its title, which other products may have too.
+    /// Title. Need not be unique.
     #[schema(max_length = 200)]
     pub title: String,
-    /// What there is to say of it; may be blank.
+    /// Description; may be blank.
     pub description: String,
-    /// What a piece costs.
+    /// Unit price.
     pub price: Money,
-    /// What it is sorted into.
+    /// Category.
     pub category: CategoryName,
-    /// Whether it can be found and ordered.
+    /// Whether the product can be found and ordered.
     pub is_active: bool,
-    /// When it was created.
+    /// Creation time.
     pub created_at: Timestamp,
-    /// When it was last written.
+    /// Time of the last change.
     pub updated_at: Timestamp,
 }
 
@@ -46,33 +46,33 @@ impl Listed for Product {
     }
 }
 
-/// A product as a part of stock and of orders.
+/// A product as part of stock and orders.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct ProductSummary {
-    /// Its id.
+    /// Id.
     pub id: i64,
-    /// Its title.
+    /// Title.
     pub title: String,
-    /// What a piece costs now.
+    /// Current unit price.
     pub price: Money,
 }
 
-/// What a request sent of a product.
+/// The editable fields of a product.
 #[derive(Debug, ToSchema)]
 pub struct ProductFields {
-    /// Need not be unique.
+    /// Title. Need not be unique.
     #[schema(required = true, nullable = false, min_length = 1, max_length = 200)]
     pub title: Option<String>,
-    /// May be blank.
+    /// Description; may be blank.
     #[schema(nullable = false)]
     pub description: Option<String>,
-    /// What a piece is to cost.
+    /// Unit price.
     #[schema(required = true, nullable = false, schema_with = price_as_sent)]
     pub price: Option<Money>,
-    /// The id of a category.
+    /// Id of a category.
     #[schema(required = true, nullable = false, value_type = i64)]
     pub category_id: Option<Reference>,
-    /// Whether it can be found and ordered; a new one can unless told otherwise.
+    /// Whether the product can be found and ordered.
     #[schema(nullable = false, default = true)]
     pub is_active: Option<bool>,
 }

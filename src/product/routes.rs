@@ -45,7 +45,7 @@ pub fn router(limits: RateLimits) -> OpenApiRouter<AppState> {
         ))
 }
 
-/// Active products, by title.
+/// List active products, sorted by title.
 #[utoipa::path(get, path = "/api/products/", tag = "Products", params(ListParams),
     responses((status = 200, body = Listing<Product>), (status = 400, response = InvalidParameter), (status = 404, response = NotFound)))]
 async fn list(
@@ -65,14 +65,14 @@ async fn create(context: CommandContext, body: Body) -> Result<(StatusCode, Json
     Ok((StatusCode::CREATED, Json(product)))
 }
 
-/// One product, active or not.
+/// Get a product, active or not.
 #[utoipa::path(get, path = "/api/products/{id}/", tag = "Products", params(("id" = i64, Path)),
     responses((status = 200, body = Product), (status = 404, response = NotFound)))]
 async fn retrieve(State(db): State<PgPool>, RecordId(id): RecordId) -> Result<Json<Product>, ApiError> {
     queries::get(&db, id).await?.map(Json).ok_or(NO_SUCH)
 }
 
-/// Write a product.
+/// Replace a product.
 #[utoipa::path(put, path = "/api/products/{id}/", tag = "Products", params(("id" = i64, Path)), request_body = ProductFields,
     responses((status = 200, body = Product), (status = 400, response = Invalid), (status = 404, response = NotFound)))]
 async fn replace(
@@ -85,7 +85,7 @@ async fn replace(
     Ok(Tagged(written))
 }
 
-/// Write what is sent of a product.
+/// Partially update a product.
 #[utoipa::path(patch, path = "/api/products/{id}/", tag = "Products", params(("id" = i64, Path)), request_body = ProductFields,
     responses((status = 200, body = Product), (status = 400, response = Invalid), (status = 404, response = NotFound)))]
 async fn patch(
@@ -99,6 +99,8 @@ async fn patch(
 }
 
 /// Delete a product with its stock.
+///
+/// Refused if orders refer to it.
 #[utoipa::path(delete, path = "/api/products/{id}/", tag = "Products", params(("id" = i64, Path)),
     responses((status = 204), (status = 404, response = NotFound), (status = 409, response = Conflict)))]
 async fn delete(

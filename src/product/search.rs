@@ -14,15 +14,15 @@ use redis_rate_limit::Exceeded;
 /// Active products that match all filters, by title.
 #[utoipa::path(get, path = "/api/products/search/", tag = "Products",
     params(
-        ("q" = Option<String>, Query, description = "A part of title, description or category name, in any case"),
-        ("min_price" = Option<String>, Query, description = "Lowest price; ignored if it is no number"),
-        ("max_price" = Option<String>, Query, description = "Highest price; ignored if it is no number"),
-        ("store_id" = Option<i64>, Query, description = "Only what this store has in stock"),
-        ("category_id" = Option<i64>, Query, description = "Only this category"),
+        ("q" = Option<String>, Query, description = "Part of the title, description or category name, in any case"),
+        ("min_price" = Option<String>, Query, description = "Minimum price. Ignored if it is not a number"),
+        ("max_price" = Option<String>, Query, description = "Maximum price. Ignored if it is not a number"),
+        ("store_id" = Option<i64>, Query, description = "Only products that this store has in stock"),
+        ("category_id" = Option<i64>, Query, description = "Only products of this category"),
         ListParams,
     ),
     responses((status = 200, body = Listing<FoundProduct>), (status = 400, response = InvalidParameter), (status = 404, response = NotFound),
-        (status = 429, description = "The limit is used up, where one is set.", body = Exceeded)))]
+        (status = 429, description = "The rate limit is exceeded, if one is configured.", body = Exceeded)))]
 pub async fn search(
     State(db): State<PgPool>,
     State(scans): State<ScanLimit>,

@@ -23,9 +23,9 @@ pub(super) struct Healthy {
     service: String,
 }
 
-/// Whether the server answers.
+/// Check that the server is alive.
 #[utoipa::path(get, path = "/health/", tag = "Health",
-    responses((status = 200, description = "It does. Nothing is said of the database.", body = Healthy)))]
+    responses((status = 200, description = "The server is alive. The database is not checked.", body = Healthy)))]
 pub(super) async fn health() -> impl IntoResponse {
     (
         [(header::CONTENT_TYPE, HeaderValue::from_static("application/json"))],
@@ -33,7 +33,7 @@ pub(super) async fn health() -> impl IntoResponse {
     )
 }
 
-/// Any method that could change something: clients know the refusal as 403.
+/// Refuses methods that change something, with 403 as in the kept contract.
 pub(super) async fn refused() -> ApiError {
     ApiError::detail(
         StatusCode::FORBIDDEN,

@@ -13,10 +13,15 @@ fn base() -> OpenApi {
         .version(env!("CARGO_PKG_VERSION"))
         .description(Some(
             "Inventory and orders: stock per store, and orders placed atomically against it.\n\n\
-             Beside what is said of each operation, any request may be refused with a `detail` that says why: 400 for a \
-             host that the server is not known by, 500 for a fault of the server, 503 while its database is away or there is \
-             too much to do, and 408 if its body comes too slowly.\n\n\
-             What is read is compressed with gzip from 1 KiB on, where `Accept-Encoding` asks for it.",
+             Send an API key as `Authorization: Bearer …` or as `X-API-Key`; one of them suffices. Create keys in the console or \
+             with `afforo apikey create`.\n\n\
+             Lists have pages of 20 rows. Send `page` for a numbered page with a count, or `cursor` to read a long list from \
+             end to end.\n\n\
+             A POST with an `Idempotency-Key` can be repeated safely.\n\n\
+             Besides the responses of each operation, any request may fail with a `detail`: 400 for a host that is not \
+             allowed, 408 if the body arrives too slowly, 500 for a server error, 503 if the database is unavailable or the \
+             server is overloaded.\n\n\
+             Responses of 1 KiB or more are gzipped if the client accepts it.",
         ))
         .license(Some(
             LicenseBuilder::new().name("MIT").identifier(Some("MIT")).build(),

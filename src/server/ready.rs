@@ -48,25 +48,25 @@ struct Found {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 enum SchemaState {
-    /// Exactly the migrations that the server knows are applied.
+    /// All migrations are applied.
     Current,
     /// Migrations are missing: `afforo migrate`.
     Behind,
-    /// There are migrations that the server does not know. Migrations are compatible with the previous version.
+    /// A newer version applied migrations that this server does not know. They are compatible with it.
     Ahead,
     /// The database is unavailable, or rejects writes.
     Unknown,
 }
 
-/// Whether requests should be sent here.
+/// Whether the server is ready for requests.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 enum ReadyStatus {
-    /// They should.
+    /// The server is ready.
     Ready,
-    /// They should. Redis is unavailable: confirmations wait for it, and nothing is rate-limited.
+    /// The server is ready. Redis is unavailable: confirmations wait for it, and nothing is rate-limited.
     Degraded,
-    /// They should not.
+    /// The server is not ready.
     Unready,
 }
 
@@ -74,12 +74,12 @@ enum ReadyStatus {
 #[derive(Debug, Serialize, ToSchema)]
 pub(super) struct Ready {
     status: ReadyStatus,
-    /// Whether the server is about to stop.
+    /// Whether the server is stopping.
     draining: bool,
-    /// Whether the database answers and takes writes.
+    /// Whether the database is available for writes.
     database: bool,
     schema: SchemaState,
-    /// Whether Redis answers and takes writes.
+    /// Whether Redis is available for writes.
     redis: bool,
 }
 
@@ -163,11 +163,11 @@ impl Readiness {
     }
 }
 
-/// Whether requests should be sent to this server.
+/// Check that the server is ready for requests.
 #[utoipa::path(get, path = "/health/ready/", tag = "Health",
     responses(
-        (status = 200, description = "They should.", body = Ready),
-        (status = 503, description = "They should not: the database does not answer or takes no writes, migrations are missing, or the server is about to stop.", body = Ready),
+        (status = 200, description = "The server is ready.", body = Ready),
+        (status = 503, description = "The server is not ready: the database is unavailable or read-only, migrations are missing, or the server is stopping.", body = Ready),
     ))]
 pub(super) async fn ready(
     Extension(readiness): Extension<Option<Readiness>>,

@@ -11,21 +11,21 @@ use crate::{
 /// A store.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct Store {
-    /// Its id.
+    /// Id.
     pub id: i64,
-    /// Its name, which other stores may have too.
+    /// Name. Need not be unique.
     #[schema(max_length = 200)]
     pub name: String,
-    /// Where it is.
+    /// Location.
     #[schema(max_length = 300)]
     pub location: String,
-    /// Whether it takes orders.
+    /// Whether the store accepts orders.
     pub is_active: bool,
-    /// How many products it keeps stock of.
+    /// Number of products in its stock list.
     pub inventory_count: i64,
-    /// When it was created.
+    /// Creation time.
     pub created_at: Timestamp,
-    /// When it was last written.
+    /// Time of the last change.
     pub updated_at: Timestamp,
 }
 
@@ -40,27 +40,27 @@ impl Listed for Store {
     }
 }
 
-/// A store as a part of its stock and its orders.
+/// A store as part of stock and orders.
 #[derive(Clone, Debug, Serialize, ToSchema)]
 pub struct StoreSummary {
-    /// Its id.
+    /// Id.
     pub id: i64,
-    /// Its name.
+    /// Name.
     pub name: String,
-    /// Where it is.
+    /// Location.
     pub location: String,
 }
 
-/// What a request sent of a store.
+/// The editable fields of a store.
 #[derive(Debug, ToSchema)]
 pub struct StoreFields {
-    /// Need not be unique.
+    /// Name. Need not be unique.
     #[schema(required = true, nullable = false, min_length = 1, max_length = 200)]
     pub name: Option<String>,
-    /// Where it is.
+    /// Location.
     #[schema(required = true, nullable = false, min_length = 1, max_length = 300)]
     pub location: Option<String>,
-    /// Whether it takes orders; a new one does unless told otherwise.
+    /// Whether the store accepts orders.
     #[schema(nullable = false, default = true)]
     pub is_active: Option<bool>,
 }

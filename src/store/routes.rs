@@ -27,7 +27,7 @@ pub fn router() -> OpenApiRouter<AppState> {
         ))
 }
 
-/// Active stores, by name.
+/// List active stores, sorted by name.
 #[utoipa::path(get, path = "/api/stores/", tag = "Stores", params(ListParams),
     responses((status = 200, body = Listing<Store>), (status = 400, response = InvalidParameter), (status = 404, response = NotFound)))]
 async fn list(
@@ -49,7 +49,7 @@ async fn create(context: CommandContext, body: Body) -> Result<(StatusCode, Json
     Ok((StatusCode::CREATED, Json(store)))
 }
 
-/// One store, active or not.
+/// Get a store, active or not.
 #[utoipa::path(get, path = "/api/stores/{id}/", tag = "Stores", params(("id" = i64, Path)),
     responses((status = 200, body = Store), (status = 404, response = NotFound)))]
 async fn retrieve(
@@ -61,7 +61,7 @@ async fn retrieve(
     queries::get(&db, id).await?.map(Json).ok_or(NO_SUCH)
 }
 
-/// Write a store.
+/// Replace a store.
 #[utoipa::path(put, path = "/api/stores/{id}/", tag = "Stores", params(("id" = i64, Path)), request_body = StoreFields,
     responses((status = 200, body = Store), (status = 400, response = Invalid), (status = 404, response = NotFound)))]
 async fn replace(
@@ -74,7 +74,7 @@ async fn replace(
     Ok(Tagged(written))
 }
 
-/// Write what is sent of a store.
+/// Partially update a store.
 #[utoipa::path(patch, path = "/api/stores/{id}/", tag = "Stores", params(("id" = i64, Path)), request_body = StoreFields,
     responses((status = 200, body = Store), (status = 400, response = Invalid), (status = 404, response = NotFound)))]
 async fn patch(
@@ -88,6 +88,8 @@ async fn patch(
 }
 
 /// Delete a store with its stock.
+///
+/// Refused if orders refer to it.
 #[utoipa::path(delete, path = "/api/stores/{id}/", tag = "Stores", params(("id" = i64, Path)),
     responses((status = 204), (status = 404, response = NotFound), (status = 409, response = Conflict)))]
 async fn delete(
