@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use metrics::{describe_gauge, describe_histogram, gauge, histogram};
+use metrics::{gauge, histogram};
 use sqlx::PgPool;
 use tokio::time::MissedTickBehavior;
 
@@ -10,22 +10,6 @@ use super::Database;
 
 /// Time between probes.
 const PROBE_EVERY: Duration = Duration::from_secs(5);
-
-/// Describes the metrics of the pools.
-pub fn describe_metrics() {
-    describe_gauge!(
-        "afforo_db_pool_connections",
-        "Connections to PostgreSQL, `idle` or `in_use`."
-    );
-    describe_gauge!(
-        "afforo_db_pool_max_connections",
-        "How many connections a pool may open."
-    );
-    describe_histogram!(
-        "afforo_db_acquire_seconds",
-        "How long a connection was waited for; of the pool `main`, by a probe every five seconds."
-    );
-}
 
 impl Database {
     /// A function that updates the gauges of the pools.

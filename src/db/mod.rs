@@ -17,7 +17,6 @@ pub(crate) use failure::{
     commit, has_code, is_lock_timeout, is_lost_commit, is_retryable, is_server_error, is_transient, is_unfit,
     note, waited,
 };
-pub use gauges::describe_metrics;
 pub use migrations::{MIGRATIONS, Migrated, MigrationError, Versions, migrate, versions};
 
 /// How long a request waits for a connection before it gets 503.

@@ -102,14 +102,6 @@ impl From<Overloaded> for ApiError {
     }
 }
 
-/// Describes the metrics of admission control.
-pub(super) fn describe_metrics() {
-    metrics::describe_counter!(
-        "afforo_http_shed_total",
-        "Requests and connections that were refused because there was too much to do, by what there was too much of"
-    );
-}
-
 /// Admits requests within the limits of a server. Clones share them.
 #[derive(Clone, Debug)]
 pub struct AdmissionControl(Arc<Inner>);

@@ -16,7 +16,7 @@ use axum::{
     middleware::Next,
     response::{IntoResponse, Response},
 };
-use metrics::{counter, describe_counter};
+use metrics::counter;
 use serde::Serialize;
 use sqlx::{PgPool, Postgres, Transaction};
 use tokio::sync::OwnedMutexGuard;
@@ -148,14 +148,6 @@ impl Drop for KeyLock {
             locks.remove(&self.key);
         }
     }
-}
-
-/// Describes the metrics of this module.
-pub fn describe_metrics() {
-    describe_counter!(
-        "afforo_idempotency_total",
-        "Requests under a key that was used before: `replayed`, `mismatch` for another request, `in_use` for one under way."
-    );
 }
 
 /// The key of a request, if it has one. A command commits by it.

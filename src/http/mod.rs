@@ -61,10 +61,3 @@ pub use state::AppState;
 pub use static_file::StaticFile;
 pub use unfit_connection::note_error;
 pub use value::FormFields;
-
-/// Describes the metrics of the HTTP layer.
-pub fn describe_metrics() {
-    middleware::describe_metrics();
-    admission::describe_metrics();
-    idempotency::describe_metrics();
-}

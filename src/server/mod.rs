@@ -183,5 +183,3 @@ fn api(limits: product::RateLimits) -> OpenApiRouter<AppState> {
         .merge(inventory::router())
         .merge(order::router())
 }
-
-pub use serve::describe_metrics;

@@ -259,10 +259,3 @@ fn refuse(stream: TcpStream) {
         let _ = stream.read(&mut [0; 4096]);
     }
 }
-
-/// Describes the metrics of the server.
-pub fn describe_metrics() {
-    metrics::describe_gauge!("afforo_http_connections", "Connections that clients have open");
-    // Visible before the first connection.
-    metrics::gauge!("afforo_http_connections").set(0.0);
-}

@@ -1,5 +1,6 @@
 //! Telemetry: log lines on standard error, as text or JSON; metrics for Prometheus; spans for an OpenTelemetry collector.
 
+mod descriptions;
 mod line_limit;
 mod listener;
 mod process;

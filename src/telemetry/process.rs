@@ -2,27 +2,15 @@
 //!
 //! The `process_` metrics have the names of Prometheus' own clients, which common dashboards and alerts know.
 
-use metrics::{describe_gauge, gauge};
-use metrics_process::Collector;
+use metrics::gauge;
 use tokio::runtime::Handle;
-
-pub(super) fn describe() {
-    Collector::default().describe();
-    describe_gauge!("afforo_runtime_workers", "Threads that run tasks.");
-    describe_gauge!("afforo_runtime_tasks", "Tasks that have not ended.");
-    describe_gauge!(
-        "afforo_runtime_queue_depth",
-        "Tasks that wait for any thread to run them."
-    );
-    describe_gauge!(
-        "afforo_runtime_busy_seconds_total",
-        "Time that the threads spent running tasks."
-    );
-}
 
 #[expect(clippy::cast_precision_loss, reason = "numbers of threads and tasks")]
 pub(super) fn collect() {
-    Collector::default().collect();
+    #[cfg(target_os = "linux")]
+    if let Err(error) = collect_from_proc() {
+        tracing::debug!(%error, "cannot read /proc");
+    }
     let Ok(runtime) = Handle::try_current() else {
         return;
     };
@@ -33,4 +21,30 @@ pub(super) fn collect() {
     gauge!("afforo_runtime_tasks").set(runtime.num_alive_tasks() as f64);
     gauge!("afforo_runtime_queue_depth").set(runtime.global_queue_depth() as f64);
     gauge!("afforo_runtime_busy_seconds_total").set(busy.sum::<f64>());
+}
+
+/// The procfs crate is small. Crates that also support other systems need libclang to build on macOS.
+#[cfg(target_os = "linux")]
+#[expect(clippy::cast_precision_loss, reason = "bytes, seconds and numbers of files")]
+fn collect_from_proc() -> procfs::ProcResult<()> {
+    use procfs::{
+        WithCurrentSystemInfo,
+        process::{LimitValue, Process},
+    };
+
+    let process = Process::myself()?;
+    let stat = process.stat()?;
+    let seconds = |ticks: u64| ticks as f64 / procfs::ticks_per_second() as f64;
+    let max_fds = match process.limits()?.max_open_files.soft_limit {
+        LimitValue::Value(limit) => limit as f64,
+        LimitValue::Unlimited => f64::INFINITY,
+    };
+    gauge!("process_cpu_seconds_total").set(seconds(stat.utime + stat.stime));
+    gauge!("process_resident_memory_bytes").set(stat.rss_bytes().get() as f64);
+    gauge!("process_virtual_memory_bytes").set(stat.vsize as f64);
+    gauge!("process_start_time_seconds").set(procfs::boot_time_secs()? as f64 + seconds(stat.starttime));
+    gauge!("process_open_fds").set(process.fd_count()? as f64);
+    gauge!("process_max_fds").set(max_fds);
+    gauge!("process_threads").set(stat.num_threads as f64);
+    Ok(())
 }

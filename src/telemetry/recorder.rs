@@ -7,10 +7,10 @@ use std::sync::{
     atomic::{AtomicBool, Ordering},
 };
 
-use metrics::{describe_gauge, gauge};
+use metrics::gauge;
 use metrics_exporter_prometheus::{BuildError, Matcher, PrometheusBuilder, PrometheusHandle};
 
-use super::process;
+use super::{descriptions, process};
 
 /// Buckets of durations in seconds: a read takes 60 µs, an order 400 µs, and waits time out after some seconds.
 const SECONDS: [f64; 16] = [
@@ -39,19 +39,17 @@ pub struct Metrics {
 /// Updates gauges.
 pub type Update = Box<dyn Fn() + Send + Sync>;
 
-/// Installs the recorder of this process. `describe` describes the metrics; `updates` run before each scrape.
+/// Installs the recorder of this process. `updates` run before each scrape.
 ///
 /// # Errors
 /// When there is one already.
-pub fn install(describe: impl FnOnce(), updates: Vec<Update>) -> Result<Metrics, BuildError> {
+pub fn install(updates: Vec<Update>) -> Result<Metrics, BuildError> {
     let recorded = PrometheusBuilder::new()
         .set_buckets_for_metric(Matcher::Suffix("_seconds".to_owned()), &SECONDS)?
         .set_buckets_for_metric(Matcher::Suffix("_batch_size".to_owned()), &ORDERS)?
         .install_recorder()?;
     INSTALLED.store(true, Ordering::Relaxed);
-    describe_gauge!("afforo_build_info", "Always 1; the label `version` is what runs.");
-    describe();
-    process::describe();
+    descriptions::describe();
     gauge!("afforo_build_info", "version" => env!("CARGO_PKG_VERSION")).set(1.0);
     Ok(Metrics {
         recorded,

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use metrics::{Unit, describe_counter, describe_gauge, gauge};
+use metrics::gauge;
 use sqlx::PgPool;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -15,32 +15,6 @@ const READ_EVERY: Duration = Duration::from_secs(5);
 
 /// Counting stops at this number of rows, because counting a long backlog would slow it further.
 pub const COUNTED: i64 = 100_000;
-
-/// Describes the metrics of the worker. [`apalis_redis_queue::describe_metrics`] describes those of its queues.
-pub fn describe_metrics() {
-    describe_gauge!(
-        "afforo_outbox_rows",
-        "Rows of the outbox whose orders are not confirmed, without dead ones; counting stops at 100000"
-    );
-    describe_gauge!(
-        "afforo_outbox_oldest_seconds",
-        Unit::Seconds,
-        "Age of the oldest of these rows, 0 without one; while it cannot be read, an upper bound"
-    );
-    describe_gauge!(
-        "afforo_deliveries_waiting",
-        "Open deliveries by channel; counting stops at 100000"
-    );
-    describe_gauge!("afforo_queue_jobs", "Jobs in Redis by queue and state");
-    describe_gauge!(
-        "afforo_dead_letters",
-        "Dead letters by kind: rows of the outbox, deliveries, jobs in Redis"
-    );
-    describe_counter!(
-        "afforo_deliveries_total",
-        "Delivery attempts by channel and outcome"
-    );
-}
 
 /// The age of the oldest row at the last reading.
 struct Oldest {

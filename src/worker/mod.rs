@@ -28,7 +28,7 @@ use crate::{
 use apalis_redis_queue::{self, Counts, JobContext, JobError, Payload, Queue, QueueConfig, QueueError};
 use confirm_orders::Confirm;
 pub use deliver::{DeliveryRelay, Notifiers, Times};
-pub use gauges::{COUNTED, Owed, describe_metrics, keep_current as measure, owed};
+pub use gauges::{COUNTED, Owed, keep_current as measure, owed};
 pub use periodic::PeriodicJob;
 pub use poll::RelayError;
 pub use relay::{Relay, Relayed};

@@ -10,7 +10,7 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use chrono::{DateTime, Utc};
-use metrics::{counter, describe_counter};
+use metrics::counter;
 
 use crate::{
     auth::{Area, Grant, KeyError, Keyring, Scope},
@@ -185,11 +185,4 @@ fn too_often(wait: Duration) -> Response {
         .headers_mut()
         .insert(header::RETRY_AFTER, HeaderValue::from(seconds));
     response
-}
-
-pub(super) fn describe_metrics() {
-    describe_counter!(
-        "afforo_access_refusals_total",
-        "Requests to the API that were refused for what their key is, or is not, good for."
-    );
 }

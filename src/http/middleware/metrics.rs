@@ -10,26 +10,7 @@ use axum::{
     middleware::Next,
     response::Response,
 };
-use metrics::{
-    Gauge, Label, counter, describe_counter, describe_gauge, describe_histogram, gauge, histogram,
-};
-
-pub(super) fn describe_metrics() {
-    describe_counter!(
-        "afforo_http_requests_total",
-        "Requests, by how they were answered; 499 if the client did not wait for it."
-    );
-    describe_histogram!(
-        "afforo_http_request_duration_seconds",
-        "From the head of a request to the head of its answer."
-    );
-    describe_gauge!(
-        "afforo_http_requests_in_flight",
-        "Requests that are being answered."
-    );
-    // Visible before the first request.
-    gauge!("afforo_http_requests_in_flight").set(0.0);
-}
+use metrics::{Gauge, Label, counter, gauge, histogram};
 
 /// The methods that have a label of their own.
 const METHODS: [&str; 7] = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"];

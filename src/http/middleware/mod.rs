@@ -132,9 +132,3 @@ async fn check(
     }
     response
 }
-
-/// Describes the metrics of the middleware.
-pub(super) fn describe_metrics() {
-    auth::describe_metrics();
-    metrics::describe_metrics();
-}
