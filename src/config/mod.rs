@@ -159,7 +159,7 @@ pub struct HttpSettings {
     pub trusted_proxies: TrustedProxies,
 
     #[command(flatten)]
-    #[allow(missing_docs, reason = "it would take the place of its own help")]
+    // Documentation would replace the heading of the group.
     pub rates: RateSettings,
 }
 
@@ -245,7 +245,7 @@ pub struct WorkerSettings {
     pub concurrency: u16,
 
     #[command(flatten)]
-    #[allow(missing_docs, reason = "it would take the place of its own help")]
+    // Documentation would replace the heading of the group.
     pub delivery: DeliverySettings,
 }
 

@@ -1,11 +1,9 @@
 //! The URL of a list, and the URLs of its other pages.
 
-use std::collections::BTreeMap;
-
 use axum::http::{header, request::Parts};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
-use super::{Client, PARAMETER_LIMIT, Scheme};
+use super::{Client, Params, Scheme};
 
 /// All but unreserved characters.
 const ENCODED: &AsciiSet = &NON_ALPHANUMERIC
@@ -28,51 +26,35 @@ pub fn base_url(parts: &Parts) -> String {
 pub(super) struct ListUrl {
     /// Scheme, host and path.
     address: String,
-    parameters: BTreeMap<String, Vec<String>>,
+    params: Params,
 }
 
 impl ListUrl {
     /// The URL of a request, as its client sees it.
     pub(super) fn of(parts: &Parts) -> Self {
-        let mut parameters = BTreeMap::<String, Vec<String>>::new();
-        let pairs = form_urlencoded::parse(parts.uri.query().unwrap_or_default().as_bytes());
-        for (name, value) in pairs.take(PARAMETER_LIMIT) {
-            parameters
-                .entry(name.into_owned())
-                .or_default()
-                .push(value.into_owned());
-        }
         Self {
             address: format!("{}{}", base_url(parts), parts.uri.path()),
-            parameters,
+            params: Params::parse(parts.uri.query().unwrap_or_default()),
         }
     }
 
     /// A parameter as it was sent; of several, the last.
     pub(super) fn parameter(&self, name: &str) -> Option<&str> {
-        self.parameters
-            .get(name)
-            .and_then(|values| values.last())
-            .map(String::as_str)
+        self.params.get(name)
     }
 
     /// The URL of another page: the parameters of the request, sorted by name, with another position.
     pub(super) fn link(&self, place: Option<(&str, String)>) -> String {
-        let mut parameters = self.parameters.clone();
-        parameters.retain(|name, _| name != "page" && name != "cursor");
-        if let Some((name, value)) = place {
-            parameters.insert(name.to_owned(), vec![value]);
-        }
+        let place = place.as_ref().map(|(name, value)| (*name, value.as_str()));
+        let others = self.params.pairs().filter(|(name, _)| !["page", "cursor"].contains(name));
+        let mut pairs: Vec<_> = others.chain(place).collect();
+        pairs.sort_by_key(|(name, _)| *name);
         let mut link = self.address.clone();
-        let mut separator = '?';
-        for (name, values) in &parameters {
-            for value in values {
-                link.push(separator);
-                separator = '&';
-                push_encoded(&mut link, name);
-                link.push('=');
-                push_encoded(&mut link, value);
-            }
+        for (index, (name, value)) in pairs.into_iter().enumerate() {
+            link.push(if index == 0 { '?' } else { '&' });
+            push_encoded(&mut link, name);
+            link.push('=');
+            push_encoded(&mut link, value);
         }
         link
     }

@@ -23,7 +23,6 @@ use crate::{
 use redis_rate_limit::RateLimitLayer;
 
 /// How often a client may search.
-#[allow(missing_debug_implementations, reason = "the layers have none")]
 pub struct RateLimits {
     /// For autocomplete.
     pub autocomplete: RateLimitLayer,

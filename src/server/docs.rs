@@ -2,7 +2,7 @@
 
 use std::{
     collections::HashMap,
-    sync::{Arc, PoisonError, RwLock},
+    sync::{Arc, Mutex, PoisonError},
 };
 
 use axum::{
@@ -50,7 +50,7 @@ pub(super) fn router(document: &OpenApi) -> Router<AppState> {
 #[derive(Clone)]
 struct Page {
     config: Arc<Config<'static>>,
-    files: Arc<RwLock<HashMap<String, Arc<StaticFile>>>>,
+    files: Arc<Mutex<HashMap<String, Arc<StaticFile>>>>,
 }
 
 impl Page {
@@ -74,20 +74,14 @@ impl Page {
     }
 
     fn file(&self, name: &str) -> Option<Arc<StaticFile>> {
-        let files = self.files.read().unwrap_or_else(PoisonError::into_inner);
+        let mut files = self.files.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(file) = files.get(name) {
             return Some(file.clone());
         }
-        drop(files);
         let made = serve(name, self.config.clone()).ok().flatten()?;
         let content_type = made.content_type.parse().ok()?;
-        let file = StaticFile::new(content_type, Bytes::from_owner(made.bytes));
-        let mut files = self.files.write().unwrap_or_else(PoisonError::into_inner);
-        Some(
-            files
-                .entry(name.to_owned())
-                .or_insert_with(|| Arc::new(file))
-                .clone(),
-        )
+        let file = Arc::new(StaticFile::new(content_type, Bytes::from_owner(made.bytes)));
+        files.insert(name.to_owned(), file.clone());
+        Some(file)
     }
 }

@@ -54,6 +54,11 @@ impl Params {
         }
     }
 
+    /// All parameters, in the sequence of the query string.
+    pub(in crate::http) fn pairs(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.pairs.iter().map(|(name, value)| (name.as_str(), value.as_str()))
+    }
+
     /// A parameter as it was sent.
     pub fn get(&self, name: &str) -> Option<&str> {
         self.pairs
