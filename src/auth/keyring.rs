@@ -106,8 +106,11 @@ impl Keyring {
             },
             _ => KeyError::Unknown,
         };
-        let too_often = address
-            .and_then(|address| self.failures.admit(Some(client_network(address)), Instant::now()).err());
+        let too_often = address.and_then(|address| {
+            self.failures
+                .admit(Some(client_network(address)), Instant::now())
+                .err()
+        });
         Ok(Err(too_often.map_or(refused, KeyError::TooOften)))
     }
 

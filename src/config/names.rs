@@ -105,7 +105,9 @@ fn origin(entry: &str) -> Result<HeaderValue, String> {
         is_bare && url.username().is_empty() && url.password().is_none()
     });
     let origin = url.as_ref().and_then(|url| {
-        let host = url.host_str().filter(|host| !host.is_empty() && !host.contains('*'))?;
+        let host = url
+            .host_str()
+            .filter(|host| !host.is_empty() && !host.contains('*'))?;
         let port = url.port().map(|port| format!(":{port}"));
         let origin = format!("{}://{host}{}", url.scheme(), port.unwrap_or_default());
         HeaderValue::try_from(origin).ok()

@@ -46,7 +46,10 @@ impl ListUrl {
     /// The URL of another page: the parameters of the request, sorted by name, with another position.
     pub(super) fn link(&self, place: Option<(&str, String)>) -> String {
         let place = place.as_ref().map(|(name, value)| (*name, value.as_str()));
-        let others = self.params.pairs().filter(|(name, _)| !["page", "cursor"].contains(name));
+        let others = self
+            .params
+            .pairs()
+            .filter(|(name, _)| !["page", "cursor"].contains(name));
         let mut pairs: Vec<_> = others.chain(place).collect();
         pairs.sort_by_key(|(name, _)| *name);
         let mut link = self.address.clone();

@@ -103,7 +103,10 @@ pub fn components() -> Components {
     );
     let key = parameter(
         "Idempotency-Key",
-        text().min_length(Some(1)).max_length(Some(255)).pattern(Some("^[!-~]+$")),
+        text()
+            .min_length(Some(1))
+            .max_length(Some(255))
+            .pattern(Some("^[!-~]+$")),
         "Makes it safe to repeat the request: it takes effect once, and gets the same response for a day. 1 to 255 visible ASCII characters, for example a UUID.",
     );
     let replayed = HeaderBuilder::new().schema(Some(text())).description(Some(

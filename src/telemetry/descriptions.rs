@@ -83,10 +83,7 @@ fn describe_process() {
     describe_gauge!("process_open_fds", "Open file descriptors");
     describe_gauge!("process_max_fds", "Maximum number of open file descriptors");
     describe_gauge!("process_threads", "Threads of the process");
-    describe_gauge!(
-        "afforo_runtime_workers",
-        "Worker threads of the Tokio runtime"
-    );
+    describe_gauge!("afforo_runtime_workers", "Worker threads of the Tokio runtime");
     describe_gauge!("afforo_runtime_tasks", "Live tasks");
     describe_gauge!(
         "afforo_runtime_queue_depth",

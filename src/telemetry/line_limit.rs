@@ -35,7 +35,11 @@ impl LineLimit {
     /// Whether to write a line that `address` causes: if so, returns how many lines of this kind were left out since the last
     /// one. Lines without an address share one limit, as do the addresses of an IPv6 /64.
     pub fn admit(&self, address: Option<IpAddr>) -> Option<u64> {
-        if self.lines.admit(address.map(client_network), Instant::now()).is_ok() {
+        if self
+            .lines
+            .admit(address.map(client_network), Instant::now())
+            .is_ok()
+        {
             Some(self.left_out.swap(0, Ordering::Relaxed))
         } else {
             self.left_out.fetch_add(1, Ordering::Relaxed);

@@ -56,7 +56,9 @@ impl Params {
 
     /// All parameters, in the sequence of the query string.
     pub(in crate::http) fn pairs(&self) -> impl Iterator<Item = (&str, &str)> {
-        self.pairs.iter().map(|(name, value)| (name.as_str(), value.as_str()))
+        self.pairs
+            .iter()
+            .map(|(name, value)| (name.as_str(), value.as_str()))
     }
 
     /// A parameter as it was sent.

@@ -48,7 +48,7 @@ use admission::Admission;
 use cors::Cors;
 use hosts::HostCheck;
 
-/// Puts the middleware around groups of routes. Writes run as tasks of `writes`.
+/// Puts the middleware around groups of routes, one of which has the fallback. Writes run as tasks of `writes`.
 pub fn around(
     groups: impl IntoIterator<Item = (RouteClass, Router)>,
     http: &HttpSettings,

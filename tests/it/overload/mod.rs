@@ -45,7 +45,10 @@ impl Served {
     async fn start(routes: Router, limits: Limits) -> Self {
         let stop = Arc::new(Stop::default());
         let groups = [
-            (RouteClass::Pooled, routes),
+            (
+                RouteClass::Pooled,
+                routes.fallback(async || StatusCode::NOT_FOUND),
+            ),
             (
                 RouteClass::Operators,
                 Router::new().route("/health/", get(async || "healthy")),
