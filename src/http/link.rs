@@ -44,8 +44,7 @@ impl ListUrl {
     }
 
     /// The URL of another page: the parameters of the request, sorted by name, with another position.
-    pub(super) fn link(&self, place: Option<(&str, String)>) -> String {
-        let place = place.as_ref().map(|(name, value)| (*name, value.as_str()));
+    pub(super) fn link(&self, place: Option<(&str, &str)>) -> String {
         let others = self
             .params
             .pairs()
@@ -88,12 +87,9 @@ mod tests {
         let url = ListUrl::of(&parts);
         for (place, query) in [
             (None, "b=2&b=1&q=a+b%2B%2A~&store_id="),
+            (Some(("page", "3")), "b=2&b=1&page=3&q=a+b%2B%2A~&store_id="),
             (
-                Some(("page", "3".to_owned())),
-                "b=2&b=1&page=3&q=a+b%2B%2A~&store_id=",
-            ),
-            (
-                Some(("cursor", "W-_".to_owned())),
+                Some(("cursor", "W-_")),
                 "b=2&b=1&cursor=W-_&q=a+b%2B%2A~&store_id=",
             ),
         ] {

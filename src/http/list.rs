@@ -148,8 +148,8 @@ impl<T: Listed> ListRequest<T> {
         let is_last = rows.len() <= shown;
         rows.truncate(shown);
         let link = |last: &T| {
-            self.url
-                .link(Some(("cursor", cursor::encode(T::LIST, &last.key()))))
+            let cursor = cursor::encode(T::LIST, &last.key());
+            self.url.link(Some(("cursor", &cursor)))
         };
         Listing::CursorPage(CursorPage {
             next: rows.last().filter(|_| !is_last).map(link),

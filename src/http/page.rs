@@ -28,7 +28,7 @@ impl<T> Page<T> {
     /// The page with its rows, of a list that was asked for with that URL.
     pub(super) fn new(url: &ListUrl, window: PageWindow, results: Vec<T>) -> Self {
         // The first page is the list itself.
-        let link = |page: i64| url.link((page > 1).then(|| ("page", page.to_string())));
+        let link = |page: i64| url.link(Some(("page", page.to_string().as_str())).filter(|_| page > 1));
         Self {
             count: window.count,
             next: (window.page < window.pages).then(|| link(window.page + 1)),

@@ -159,7 +159,7 @@ pub fn app(
         (RouteClass::QueuedWrites, placing),
         (RouteClass::Pooled, pooled),
     ]
-    .map(|(class, routes)| (class, routes.with_state(state.clone())));
+    .map(move |(class, routes)| (class, routes.with_state(state.clone())));
     Ok(App::new(groups, http, limits, stop))
 }
 
