@@ -1,5 +1,5 @@
-//! What the pages of categories, products and stores share: forms that create and edit a record, the question before it is
-//! deleted, and buttons that activate it. A list and the page of a record are each resource's own.
+//! The pages that categories, products and stores share: the forms to create and edit a record, the confirmation of a deletion,
+//! and activation. Lists and the pages of records are separate.
 
 use askama::Template;
 use axum::{
@@ -32,13 +32,19 @@ use crate::{
 
 /// A kind of record that operators edit and delete.
 pub trait Resource: Send + Sync + 'static {
-    /// What the audit log calls it.
+    /// Its name in the audit log.
     const SUBJECT: &'static str;
     /// Where its pages are.
     const SECTION: &'static str;
+    /// What operators call one.
+    const NAME: &'static str;
+    /// What operators call several.
+    const PLURAL: &'static str;
+    /// What is true of an inactive one; blank if none is ever inactive.
+    const INACTIVE: &'static str = "";
     /// The fields of the form that edits it.
     const FIELDS: &'static [Field];
-    /// As its commands see it.
+    /// The record that its commands return.
     type Record: Serialize + Send + Sync;
 
     /// Whether an operator may write a record that they see.
@@ -51,7 +57,7 @@ pub trait Resource: Send + Sync + 'static {
         id: i64,
     ) -> impl Future<Output = sqlx::Result<Option<Self::Record>>> + Send;
 
-    /// Writes `source`, if the record is what is expected.
+    /// Writes `source` if the record is as expected.
     fn update(
         context: &CommandContext,
         id: i64,
@@ -62,10 +68,18 @@ pub trait Resource: Send + Sync + 'static {
     /// Deletes a record.
     fn delete(context: &CommandContext, id: i64) -> impl Future<Output = Result<(), ApiError>> + Send;
 
-    /// What goes with a record that is deleted, or why it cannot be.
+    /// What a deletion also removes, or why a record cannot be deleted.
     fn delete_preview(db: &PgPool, id: i64) -> impl Future<Output = sqlx::Result<DeletePreview>> + Send;
 
-    /// What a value of a field stands for, where that is not the value itself.
+    /// What a record is called: its first field.
+    fn title(record: &Value) -> String {
+        Self::FIELDS
+            .first()
+            .map(|field| field.of(record))
+            .unwrap_or_default()
+    }
+
+    /// A value of a field as operators read it.
     fn name(_db: &PgPool, field: &Field, value: String) -> impl Future<Output = sqlx::Result<String>> + Send {
         let plain = edit::plain(field, value);
         async move { Ok(plain) }
@@ -74,11 +88,6 @@ pub trait Resource: Send + Sync + 'static {
 
 /// A resource that has pages to create and edit it.
 pub trait Editable: Resource {
-    /// What operators call it.
-    const NAME: &'static str;
-    /// What is true of an inactive one; blank where none is ever inactive.
-    const INACTIVE: &'static str;
-
     /// A form for a new one.
     fn blank(query: &Query) -> Form;
 
@@ -88,7 +97,7 @@ pub trait Editable: Resource {
         source: &FormFields<'_>,
     ) -> impl Future<Output = Result<i64, ApiError>> + Send;
 
-    /// The query of the form for another one, after this one was created.
+    /// The query of the form for the next record.
     fn another(query: &Query, _form: &Form) -> String {
         query.here()
     }
@@ -199,8 +208,10 @@ async fn edit<R: Editable>(
     Id(id): Id,
 ) -> Result<Response, ConsoleError> {
     operator.require(R::may_write(&operator))?;
-    let record = find::<R>(&db, &operator, id).await?;
-    let frame = Frame::new(&operator, R::SECTION, format!("Edit {}", title::<R>(&record)));
+    let record = find::<R>(&db, &operator, id)
+        .await?
+        .ok_or(ConsoleError::NotFound)?;
+    let frame = Frame::new(&operator, R::SECTION, format!("Edit {}", R::title(&record)));
     let form = edit::form_of(&record, R::FIELDS);
     R::editor(&db, Editor::new::<R>(frame, &back, Some(id), form)).await
 }
@@ -225,7 +236,7 @@ async fn save<R: Editable>(
     R::editor(db, Editor::new::<R>(frame, &back, Some(id), form.refused(error)?)).await
 }
 
-/// Writes the fields of a form that were changed; nothing where none was. 412 says that there is a [`conflict`].
+/// Writes the changed fields of a form, if there are any. 412 means that there is a [`conflict`].
 pub async fn write<R: Resource>(
     console: &Console,
     operator: &Operator,
@@ -290,7 +301,7 @@ pub async fn write_active<R: Resource>(
     updated.map(drop)
 }
 
-async fn ask<R: Editable>(
+pub async fn ask<R: Resource>(
     operator: Operator,
     back: ReturnTo,
     State(db): State<PgPool>,
@@ -301,7 +312,7 @@ async fn ask<R: Editable>(
     Ok(page.into_response())
 }
 
-async fn delete<R: Editable>(
+pub async fn delete<R: Resource>(
     operator: Operator,
     back: ReturnTo,
     State(console): State<Console>,
@@ -320,15 +331,15 @@ async fn delete<R: Editable>(
     }
 }
 
-async fn question<R: Editable>(
+async fn question<R: Resource>(
     operator: &Operator,
     back: &ReturnTo,
     db: &PgPool,
     id: i64,
     form: Form,
 ) -> Result<Confirm, ConsoleError> {
-    let record = find::<R>(db, operator, id).await?;
-    let heading = format!("Delete the {} {}?", R::NAME, title::<R>(&record));
+    let record = find::<R>(db, operator, id).await?.ok_or(ConsoleError::NotFound)?;
+    let heading = format!("Delete the {} {}?", R::NAME, R::title(&record));
     let path = |action: &str| format!("{}{id}/{action}/{}", R::SECTION, back.via_page());
     let mut page = Confirm {
         frame: Frame::new(operator, R::SECTION, heading),
@@ -356,16 +367,7 @@ async fn question<R: Editable>(
 }
 
 /// A record that the operator may see, as JSON.
-async fn find<R: Resource>(db: &PgPool, operator: &Operator, id: i64) -> Result<Value, ConsoleError> {
+pub async fn find<R: Resource>(db: &PgPool, operator: &Operator, id: i64) -> sqlx::Result<Option<Value>> {
     let record = R::find(db, &operator.caller.grant.stores, id).await?;
-    let record = record.ok_or(ConsoleError::NotFound)?;
-    Ok(serde_json::to_value(&record).unwrap_or_default())
-}
-
-/// What a record is called: its first field.
-fn title<R: Resource>(record: &Value) -> String {
-    R::FIELDS
-        .first()
-        .map(|field| field.of(record))
-        .unwrap_or_default()
+    Ok(record.map(|record| serde_json::to_value(&record).unwrap_or_default()))
 }

@@ -126,6 +126,7 @@ async fn selected_rows_show_a_bar_that_stays_in_view() {
     browser.tick("Select Lamp 10").await;
     browser.tick("Select Lamp 11").await;
     browser.click("Deactivate…").await;
+    browser.sees("Deactivate 2 products?").await;
     browser.click("Deactivate 2").await;
     browser.arrives_at("/admin/products/").await;
     browser.sees("Inactive").await;

@@ -93,6 +93,8 @@ pub struct Categories;
 impl Resource for Categories {
     const SUBJECT: &'static str = "category";
     const SECTION: &'static str = SECTION;
+    const NAME: &'static str = "category";
+    const PLURAL: &'static str = "categories";
     const FIELDS: &'static [Field] =
         &[Field::text("name", "Name", "/name", 100).hint("Unique, up to 100 characters.")];
     type Record = category::Category;
@@ -138,9 +140,6 @@ impl Resource for Categories {
 }
 
 impl Editable for Categories {
-    const NAME: &'static str = "category";
-    const INACTIVE: &'static str = "";
-
     fn blank(_: &Query) -> Form {
         Form::of([])
     }

@@ -7,6 +7,7 @@ use sqlx::PgPool;
 use super::{SECTION, categories, queries};
 use crate::{
     auth::Stores,
+    category,
     console::{
         confirm::{DeletePreview, plural},
         edit::{self, Field},
@@ -29,6 +30,9 @@ pub struct Products;
 impl Resource for Products {
     const SUBJECT: &'static str = "product";
     const SECTION: &'static str = SECTION;
+    const NAME: &'static str = "product";
+    const PLURAL: &'static str = "products";
+    const INACTIVE: &'static str = "can no longer be found or ordered";
     const FIELDS: &'static [Field] = &[
         Field::text("title", "Title", "/title", 200),
         Field::text("description", "Description", "/description", u32::MAX),
@@ -76,17 +80,14 @@ impl Resource for Products {
 
     async fn name(db: &PgPool, field: &Field, value: String) -> sqlx::Result<String> {
         let named = match value.parse() {
-            Ok(id) if field.name == "category_id" => queries::category_name(db, id).await?,
+            Ok(id) if field.name == "category_id" => category::get(db, id).await?,
             _ => None,
         };
-        Ok(named.unwrap_or_else(|| edit::plain(field, value)))
+        Ok(named.map_or_else(|| edit::plain(field, value), |category| category.name))
     }
 }
 
 impl Editable for Products {
-    const NAME: &'static str = "product";
-    const INACTIVE: &'static str = "can no longer be found or ordered";
-
     fn blank(query: &Query) -> Form {
         let category = query.text("category").to_owned();
         Form::of([("category_id", category), ("is_active", "on".into())])

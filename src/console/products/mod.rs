@@ -19,9 +19,12 @@ use super::{
     return_to::ReturnTo,
     state::Console,
 };
-use crate::http::ScanLimit;
+use crate::{
+    http::ScanLimit,
+    product::{self, Product},
+};
 pub use change::Products;
-use queries::{Filter, MOST_STORES, Product, Row, Stock};
+use queries::{Filter, MOST_STORES, Row, Stock};
 
 const SECTION: &str = "/admin/products/";
 
@@ -99,7 +102,7 @@ async fn detail(
     State(db): State<PgPool>,
     Id(id): Id,
 ) -> Result<Response, ConsoleError> {
-    let product = queries::get(&db, id).await?.ok_or(ConsoleError::NotFound)?;
+    let product = product::get(&db, id).await?.ok_or(ConsoleError::NotFound)?;
     let granted = operator.caller.grant.stores.as_sql_param();
     let mut stock = queries::stock(&db, id, granted.as_deref()).await?;
     let shown = usize::try_from(MOST_STORES).unwrap_or(usize::MAX);

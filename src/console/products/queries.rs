@@ -14,7 +14,7 @@ use crate::{
 /// What the list can be sorted by.
 pub const COLUMNS: [&str; 3] = ["title", "price", "created"];
 
-/// Stock rows of a product that are looked at; a product is seldom in more stores.
+/// The most stock rows of a product that are read; few products are in more stores.
 pub const MOST_STORES: i64 = 500;
 
 /// A product in a list.
@@ -28,12 +28,12 @@ pub struct Row {
     pub category_name: String,
     /// Units in the first [`MOST_STORES`] of the granted stores.
     pub units: i64,
-    /// How many of those keep it.
+    /// Stores that sell it.
     pub stores: i64,
     pub created_at: DateTime<Utc>,
 }
 
-/// What a list is filtered by.
+/// The filters of the list.
 #[derive(Debug)]
 pub struct Filter {
     pub text: Option<String>,
@@ -44,7 +44,7 @@ pub struct Filter {
 }
 
 impl Filter {
-    /// What a query asks for.
+    /// Reads the filters of a query.
     pub fn read(query: &mut Query) -> Self {
         Self {
             text: query.get("q").map(str::to_owned),
@@ -55,12 +55,12 @@ impl Filter {
         }
     }
 
-    /// Whether all products have to be read for the text, because no index knows any of its words.
+    /// Whether the search reads all products, because no index has any of its words.
     pub fn scans(&self) -> bool {
         self.text.as_ref().is_some_and(|text| !has_indexed_word(text))
     }
 
-    /// How many products there are like that, where it is known without reading them.
+    /// The number of matching products, if it is known without reading them.
     pub async fn count(&self, db: impl PgExecutor<'_>) -> sqlx::Result<Option<i64>> {
         if self.text.is_some() || self.min_price.is_some() || self.max_price.is_some() {
             return Ok(None);
@@ -79,7 +79,7 @@ impl Filter {
 }
 
 /// A page of products, and one row more if there are more. Active and inactive products have indexes of their own, which
-/// are merged. The statement is planned anew each time: the best plan depends on what is asked for.
+/// are merged. The statement is planned each time: the best plan depends on the filters.
 pub async fn list(
     db: &PgPool,
     filter: &Filter,
@@ -131,8 +131,8 @@ pub async fn list(
     sql.build_query_as().persistent(false).fetch_all(db).await
 }
 
-/// Begins with `(select …` of what matches. A word that an index knows is looked up there, and nowhere else: the planner
-/// would sooner walk all titles in the hope of a match.
+/// Begins a `(select …` of the matching products. `offset 0` keeps the search in its index: otherwise the planner would read
+/// all titles in their order until a page is full.
 fn push_matching(sql: &mut QueryBuilder<Postgres>, filter: &Filter, is_active: bool) {
     sql.push("(select id, title, price from (select p.id, p.title, p.price from product p where ");
     sql.push(if is_active {
@@ -161,34 +161,7 @@ fn push_matching(sql: &mut QueryBuilder<Postgres>, filter: &Filter, is_active: b
     });
 }
 
-/// A product on its page.
-#[derive(Debug)]
-pub struct Product {
-    pub id: i64,
-    pub title: String,
-    pub description: String,
-    pub price: Money,
-    pub is_active: bool,
-    pub category_id: i64,
-    pub category_name: String,
-    pub created_at: DateTime<Utc>,
-    pub updated_at: DateTime<Utc>,
-}
-
-/// One of them.
-pub async fn get(db: impl PgExecutor<'_>, id: i64) -> sqlx::Result<Option<Product>> {
-    sqlx::query_as!(
-        Product,
-        r#"select p.id, p.title, p.description, p.price as "price: Money", p.is_active, p.category_id,
-               c.name as category_name, p.created_at, p.updated_at
-           from product p join category c on c.id = p.category_id where p.id = $1"#,
-        id
-    )
-    .fetch_optional(db)
-    .await
-}
-
-/// What a store has of a product.
+/// The stock of a product in a store.
 #[derive(Debug)]
 pub struct Stock {
     pub id: i64,
@@ -199,7 +172,7 @@ pub struct Stock {
     pub updated_at: Timestamp,
 }
 
-/// What the granted stores have of a product, by name, [`MOST_STORES`] of them and one at most.
+/// The stock of a product in the granted stores, by name: at most one more than [`MOST_STORES`].
 pub async fn stock(
     db: impl PgExecutor<'_>,
     product: i64,
@@ -220,23 +193,16 @@ pub async fn stock(
     .await
 }
 
-/// The name of a category.
-pub async fn category_name(db: impl PgExecutor<'_>, id: i64) -> sqlx::Result<Option<String>> {
-    sqlx::query_scalar!("select name from category where id = $1", id)
-        .fetch_optional(db)
-        .await
-}
-
-/// What a deletion would take along.
+/// What a deletion also removes.
 #[derive(Debug)]
 pub struct Takes {
     pub stores: i64,
     pub units: i64,
-    /// Whether it was ever ordered: then it cannot be deleted.
+    /// Whether it has orders: then it cannot be deleted.
     pub ordered: bool,
 }
 
-/// Looks at a product's stock in all stores.
+/// Reads what a deletion of a product also removes.
 pub async fn takes(db: impl PgExecutor<'_>, id: i64) -> sqlx::Result<Takes> {
     sqlx::query_as!(
         Takes,

@@ -1,30 +1,24 @@
-//! What is done to a stock row: its quantity, its threshold, its end.
+//! Changes of a stock row: its quantity and its threshold.
 
 use axum::{
     extract::State,
     http::StatusCode,
     response::{IntoResponse, Response},
 };
-use sqlx::PgPool;
 
-use super::{
-    SECTION, detail,
-    queries::Stock,
-    rows::{StockRows, left},
-};
+use super::{SECTION, detail, rows::StockRows};
 use crate::{
     auth::Scope,
     console::{
-        confirm::Confirm,
         error::ConsoleError,
         flash,
         form::{FieldKind, Form},
         operator::Operator,
         page::{Frame, Id},
         query::Query,
-        resource::{self, Resource},
+        resource,
         return_to::ReturnTo,
-        state::{Console, Created, retry_unfit},
+        state::{Console, Created},
     },
     http::FormFields,
     inventory::commands,
@@ -92,51 +86,4 @@ pub async fn set_threshold(
     let status = form.status();
     let page = detail::page(db, &operator, &query, stock, detail::moving(), form).await?;
     Ok((status, page).into_response())
-}
-
-/// Asks before the stock is deleted.
-pub async fn ask(
-    operator: Operator,
-    back: ReturnTo,
-    Id(id): Id,
-    State(db): State<PgPool>,
-) -> Result<Response, ConsoleError> {
-    operator.require(operator.may(Scope::InventoryWrite))?;
-    let stock = detail::find(&db, &operator, id).await?;
-    Ok(question(&operator, &back, &stock, Form::of([])).into_response())
-}
-
-/// Deletes it.
-pub async fn delete(
-    operator: Operator,
-    back: ReturnTo,
-    Id(id): Id,
-    State(console): State<Console>,
-    form: Form,
-) -> Result<Response, ConsoleError> {
-    operator.require(operator.may(Scope::InventoryWrite))?;
-    let stock = detail::find(&console.app.database.pool, &operator, id).await?;
-    let context = console.context(&operator);
-    match retry_unfit(|| StockRows::delete(&context, id)).await {
-        Ok(()) => Ok(flash::redirect_with_flash(&back.list(SECTION), "deleted")),
-        Err(error) => Ok(question(&operator, &back, &stock, form.refused(error)?).into_response()),
-    }
-}
-
-fn question(operator: &Operator, back: &ReturnTo, stock: &Stock, form: Form) -> Confirm {
-    let what = format!("{} in {}", stock.product_title, stock.store_name);
-    Confirm {
-        frame: Frame::new(operator, SECTION, format!("Delete the stock of {what}?")),
-        effects: vec![
-            left(stock.quantity),
-            "The store then rejects orders for the product. The stock history stays in the database."
-                .to_owned(),
-        ],
-        obstacle: String::new(),
-        action: format!("{SECTION}{}/delete/{}", stock.id, back.via_page()),
-        yes: "Delete",
-        back: back.after_change(SECTION, stock.id),
-        instead: None,
-        form,
-    }
 }

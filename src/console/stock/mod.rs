@@ -22,6 +22,7 @@ use super::{
     options::{self, Choice},
     page::{Frame, render},
     query::{Pager, Query},
+    resource::{ask, delete},
     state::Console,
 };
 use crate::{auth::Scope, http::ScanLimit, product::text::has_indexed_word};
@@ -54,7 +55,10 @@ pub fn router() -> Router<Console> {
         .route("/admin/stock/{id}/", get(detail::show))
         .route("/admin/stock/{id}/movements/", post(change::move_stock))
         .route("/admin/stock/{id}/threshold/", post(change::set_threshold))
-        .route("/admin/stock/{id}/delete/", get(change::ask).post(change::delete))
+        .route(
+            "/admin/stock/{id}/delete/",
+            get(ask::<StockRows>).post(delete::<StockRows>),
+        )
 }
 
 async fn list(

@@ -1,5 +1,6 @@
 //! Stock rows as a resource: the field that a form edits, and what a deletion takes along.
 
+use serde_json::Value;
 use sqlx::PgPool;
 
 use super::SECTION;
@@ -22,6 +23,8 @@ pub struct StockRows;
 impl Resource for StockRows {
     const SUBJECT: &'static str = "stock";
     const SECTION: &'static str = SECTION;
+    const NAME: &'static str = "stock row";
+    const PLURAL: &'static str = "stock rows";
     const FIELDS: &'static [Field] = &[Field::text(
         "low_stock_threshold",
         "Low-stock threshold",
@@ -54,14 +57,25 @@ impl Resource for StockRows {
 
     async fn delete_preview(db: &PgPool, id: i64) -> sqlx::Result<DeletePreview> {
         let row = inventory::get(db, id).await?;
-        Ok(Ok(left(row.map_or(0, |row| row.quantity.into()))))
+        let left = match row.map_or(0, |row| row.quantity) {
+            0 => "No units are in stock.".to_owned(),
+            left => format!(
+                "Also removes the stock: {}.",
+                plural(left.into(), "unit", "units")
+            ),
+        };
+        Ok(Ok(format!(
+            "{left} The store then rejects orders for the product. The stock history is kept."
+        )))
     }
-}
 
-/// What a deletion removes.
-pub fn left(quantity: i64) -> String {
-    match quantity {
-        0 => "No units are in stock.".to_owned(),
-        left => format!("Also removes the stock: {}.", plural(left, "unit", "units")),
+    fn title(record: &Value) -> String {
+        let text = |pointer| {
+            record
+                .pointer(pointer)
+                .and_then(Value::as_str)
+                .unwrap_or_default()
+        };
+        format!("{} in {}", text("/product/title"), text("/store/name"))
     }
 }

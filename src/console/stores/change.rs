@@ -24,6 +24,9 @@ pub struct Stores;
 impl Resource for Stores {
     const SUBJECT: &'static str = "store";
     const SECTION: &'static str = SECTION;
+    const NAME: &'static str = "store";
+    const PLURAL: &'static str = "stores";
+    const INACTIVE: &'static str = "takes no orders";
     const FIELDS: &'static [Field] = &[
         Field::text("name", "Name", "/name", 200),
         Field::text("location", "Location", "/location", 300).hint("Up to 300 characters."),
@@ -70,9 +73,6 @@ impl Resource for Stores {
 }
 
 impl Editable for Stores {
-    const NAME: &'static str = "store";
-    const INACTIVE: &'static str = "takes no orders";
-
     fn blank(_: &Query) -> Form {
         Form::of([("is_active", "on".into())])
     }
