@@ -1,8 +1,8 @@
-//! Charts, drawn here as SVG paths in a square of a hundred that the page stretches. Their figures stand in a table beside them.
+//! Charts as SVG paths in a square of 100 units, which the page stretches. A table beside each chart has the figures.
 
 use std::fmt::Write;
 
-/// A line that stays where it is until the next point: `points` are `(x, y)` with x growing, `top` is the highest y shown.
+/// A step line through `points`, which are `(x, y)` with ascending x; `top` is the highest y shown.
 pub fn steps(points: &[(f64, i64)], top: i64) -> String {
     let (Some((first, _)), Some((last, _))) = (points.first(), points.last()) else {
         return String::new();
@@ -25,7 +25,7 @@ pub fn steps(points: &[(f64, i64)], top: i64) -> String {
     path
 }
 
-/// A bar of a chart, or a part of one that others stand on.
+/// A bar of a chart, or a part of a stacked bar.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Bar {
     /// Its left edge.
@@ -57,7 +57,10 @@ pub fn stacked(values: &[(i64, i64)], top: i64) -> Vec<(Bar, Bar)> {
     bars
 }
 
-#[expect(clippy::cast_precision_loss, reason = "nobody sees the difference in a chart")]
+#[expect(
+    clippy::cast_precision_loss,
+    reason = "the difference is invisible in a chart"
+)]
 fn float(number: i64) -> f64 {
     number as f64
 }

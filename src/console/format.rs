@@ -1,4 +1,4 @@
-//! How moments and numbers are shown.
+//! Formats timestamps, numbers and amounts for pages.
 
 use std::{borrow::Borrow, fmt};
 
@@ -7,7 +7,7 @@ use chrono::{DateTime, Utc};
 
 use crate::{money::Money, timestamp::Timestamp};
 
-/// A moment as HTML: in UTC, which a script of the console turns into the viewer's zone. The exact UTC stands in its title.
+/// A timestamp as HTML, in UTC; a script converts it to the zone of the viewer. Its title has the exact UTC.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Moment(pub DateTime<Utc>);
 
@@ -40,15 +40,15 @@ impl FastWritable for Moment {
     }
 }
 
-/// A moment, for templates: they have it by reference.
+/// A timestamp for templates, which pass references.
 pub fn moment(moment: &DateTime<Utc>) -> Moment {
     Moment(*moment)
 }
 
-/// It is made of nothing but digits and names of months.
+/// The HTML consists of digits and month names.
 impl askama::filters::HtmlSafe for Moment {}
 
-/// A number with its thousands apart: `1,234,567`. Templates have it by reference.
+/// A number with separated thousands: `1,234,567`. Templates pass references.
 pub fn count(number: impl Borrow<i64>) -> String {
     let number = *number.borrow();
     let digits = number.unsigned_abs().to_string();
@@ -62,11 +62,11 @@ pub fn count(number: impl Borrow<i64>) -> String {
     text
 }
 
-/// An amount with its thousands apart: `1,234.50`.
+/// An amount with separated thousands: `1,234.50`.
 pub fn amount(amount: impl Borrow<Money>) -> String {
     let text = amount.borrow().to_string();
     let (whole, places) = text.split_once('.').unwrap_or((&text, "00"));
-    // An amount that no count can hold is shown as it is.
+    // An amount beyond 64 bits is shown without separators.
     whole
         .parse::<i64>()
         .map_or_else(|_| text.clone(), |whole| format!("{}.{places}", count(whole)))

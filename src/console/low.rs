@@ -1,5 +1,5 @@
-//! Low and empty stock as the console counts it: of active products in active stores. Whatever is not active cannot be
-//! ordered, so nobody needs more of it.
+//! Low and empty stock as all pages count it: of active products in active stores. Inactive ones cannot be ordered, so their
+//! stock needs no attention.
 
 use std::borrow::Borrow;
 
@@ -7,11 +7,11 @@ use sqlx::{FromRow, PgExecutor, QueryBuilder};
 
 use super::format;
 
-/// What stock `i` has to be to count; it is looked for among what is low, which has an index of its own.
+/// The condition for a stock row `i` to count. Low stock has an index of its own.
 pub const COUNTS: &str = " and i.is_low
     and exists (select from product p where p.id = i.product_id and p.is_active)
     and exists (select from store s where s.id = i.store_id and s.is_active)";
-/// Low rows that are looked at. Where there are more, the figures say so.
+/// Low rows that are counted at most. Figures end with `+` if there are more.
 const MOST: i64 = 50_000;
 
 /// The low stock of some stores.
@@ -19,7 +19,7 @@ const MOST: i64 = 50_000;
 pub struct LowStock {
     /// Of each store that has any, in the order of their names.
     pub stores: Vec<OfStore>,
-    /// Whether there may be more than was looked at.
+    /// Whether there are more rows than were counted.
     pub is_cut_off: bool,
 }
 
@@ -48,7 +48,7 @@ impl LowStock {
                  select store_id, count(*) as low, count(*) filter (where quantity = 0) as out from i where true",
         );
         sql.push(COUNTS);
-        // The last row, of no store, is how many were looked at.
+        // The last row, of no store, has the number of all rows.
         sql.push(
             " group by store_id union all select 0, count(*), 0 from i)
              select store_id, low, out from counted left join store s on s.id = store_id order by s.name nulls last, s.id",

@@ -1,4 +1,4 @@
-//! What a control offers to choose from.
+//! The choices that controls offer.
 
 use std::collections::HashMap;
 
@@ -12,33 +12,32 @@ use crate::{
     product::text::{has_indexed_word, push_words},
 };
 
-/// Stores that a control offers, at most: more than that nobody looks through.
+/// The most choices of a control.
 const MOST_STORES: i64 = 2000;
-/// Products that a search finds, at most.
+/// The most results of a product search.
 pub const MOST_PRODUCTS: i64 = 20;
 
-/// Something to choose by its name.
+/// A choice.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Choice {
     /// Its id.
     pub id: i64,
-    /// What it is called.
+    /// Its name.
     pub name: String,
 }
 
-/// A store, and where it is.
+/// A store with its location.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Named {
     /// Its id.
     pub id: i64,
-    /// What it is called; others may be called the same.
+    /// Its name, which other stores may have too.
     pub name: String,
     /// Where it is.
     pub location: String,
 }
 
-/// Stores in the same order, each by a name that no other of them has: where that is not its own alone, with the location,
-/// and where even that is the same, with the id.
+/// Names stores so that they differ: a name that several stores have gets the location, and if that is equal too, the id.
 pub fn told_apart(stores: Vec<Named>) -> Vec<Choice> {
     let mut of_name = HashMap::<String, i32>::new();
     let mut of_both = HashMap::<(String, String), i32>::new();
@@ -61,37 +60,39 @@ pub fn told_apart(stores: Vec<Named>) -> Vec<Choice> {
     stores.into_iter().map(choice).collect()
 }
 
-/// The stores among those that are granted, active or not, by name.
+/// The granted stores, by name.
 pub async fn stores(db: impl PgExecutor<'_>, granted: &Stores) -> sqlx::Result<Vec<Choice>> {
-    let granted = granted.as_sql_param();
-    let found = sqlx::query_as!(
-        Named,
-        "select id, name, location from store where $1::bigint[] is null or id = any($1) order by name, id limit $2",
-        granted.as_deref(),
-        MOST_STORES
-    );
-    Ok(told_apart(found.fetch_all(db).await?))
+    named_stores(db, granted, false).await
 }
 
-/// Those of them that take orders.
+/// The granted stores that take orders, by name.
 pub async fn open_stores(db: impl PgExecutor<'_>, granted: &Stores) -> sqlx::Result<Vec<Choice>> {
+    named_stores(db, granted, true).await
+}
+
+async fn named_stores(
+    db: impl PgExecutor<'_>,
+    granted: &Stores,
+    only_active: bool,
+) -> sqlx::Result<Vec<Choice>> {
     let granted = granted.as_sql_param();
     let found = sqlx::query_as!(
         Named,
-        "select id, name, location from store where is_active and ($1::bigint[] is null or id = any($1))
-         order by name, id limit $2",
+        "select id, name, location from store
+         where (is_active or not $3) and ($1::bigint[] is null or id = any($1)) order by name, id limit $2",
         granted.as_deref(),
-        MOST_STORES
+        MOST_STORES,
+        only_active
     );
     Ok(told_apart(found.fetch_all(db).await?))
 }
 
-/// Whether a choice was cut off: what is chosen may not be among what is offered.
+/// Whether there are more choices than are offered: the chosen one may be missing.
 pub fn are_cut_off(choices: &[Choice]) -> bool {
     i64::try_from(choices.len()).is_ok_and(|offered| offered >= MOST_STORES)
 }
 
-/// All categories by name, as many as a control offers.
+/// The categories, by name.
 pub async fn categories(db: impl PgExecutor<'_>) -> sqlx::Result<Vec<Choice>> {
     sqlx::query_as!(
         Choice,
@@ -111,12 +112,12 @@ pub struct FoundProduct {
     pub title: String,
     /// What it costs.
     pub price: Money,
-    /// How many pieces the store has; none where it does not keep the product.
+    /// Units in the store; `None` if the store does not sell the product.
     pub quantity: Option<i32>,
 }
 
-/// Active products with each word of `text` in their title, description or category, by title, and what `store` has of them.
-/// With `stocked` only those that the store keeps.
+/// Active products with each word of `text` in their title, description or category, by title, with their stock in `store`.
+/// With `stocked`, only products that the store sells.
 pub async fn products(
     app: &AppState,
     store: i64,
@@ -127,7 +128,7 @@ pub async fn products(
     let _permit = app.scans.permit_if(is_scan).await?;
     let mut query = QueryBuilder::new("");
     if stocked && is_scan {
-        // What the store keeps is soon walked to a few that match.
+        // Reading the products of one store soon finds a few that match.
         query
             .push(
                 "select p.id, p.title, p.price, i.quantity from inventory i join product p on p.id = i.product_id
@@ -160,7 +161,7 @@ pub async fn products(
         .await?)
 }
 
-/// Products of these ids, active or not, and what `store` has of them.
+/// Products by id, active or not, with their stock in `store`.
 pub async fn products_by_id(
     db: impl PgExecutor<'_>,
     store: Option<i64>,

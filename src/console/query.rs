@@ -1,4 +1,4 @@
-//! The query of a list: its page, its order, its filters, and the links that change one of them.
+//! The query of a list: page, order, filters, and links that change one of them.
 
 mod filters;
 
@@ -8,24 +8,24 @@ use axum::{extract::FromRequestParts, http::request::Parts};
 
 use crate::http::PARAMETER_LIMIT;
 
-/// How many rows a page of a list has.
+/// Rows on a page of a list.
 pub const PAGE_SIZE: i64 = 50;
 
-/// Parameters by which lists find their page: numbers, wherever they stand.
+/// Parameters that name a page; all are numbers.
 const PLACES: [&str; 3] = ["page", "start", "below"];
 
-/// The query of a page, in the order in which it came. What stands twice counts as it stands last.
+/// The parameters of a page, in their order. Of a repeated parameter the last value counts.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Query {
     parameters: Vec<(String, String)>,
-    /// What is wrong with parameters that could not be read, by name.
+    /// Errors of parameters that cannot be read, by name.
     errors: Vec<(&'static str, String)>,
     /// The column that the list is sorted by, and whether downwards.
     sorted: (&'static str, bool),
 }
 
 impl Query {
-    /// A parameter without the spaces around it; `None` where it is absent or blank.
+    /// A trimmed parameter; `None` if it is absent or blank.
     pub fn get(&self, name: &str) -> Option<&str> {
         let value = self.parameters.iter().rev().find(|(known, _)| known == name);
         value
@@ -33,7 +33,7 @@ impl Query {
             .filter(|value| !value.is_empty())
     }
 
-    /// The same for templates: blank where it is absent.
+    /// A parameter for templates; blank if it is absent.
     pub fn text(&self, name: &str) -> &str {
         self.get(name).unwrap_or_default()
     }
@@ -43,29 +43,29 @@ impl Query {
         self.get(name).is_some_and(|text| text == value.to_string())
     }
 
-    /// A number; `None` where it is absent or none.
+    /// A number; `None` if it is absent or not a number.
     pub fn id(&self, name: &str) -> Option<i64> {
         self.get(name)?.parse().ok()
     }
 
-    /// Every value of a parameter, in the order in which they came, without the spaces around them.
+    /// All values of a parameter, trimmed.
     pub fn all<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a str> {
         let values = self.parameters.iter().filter(move |(known, _)| known == name);
         values.map(|(_, value)| value.trim())
     }
 
-    /// The page, from 1 on.
+    /// The number of the page, starting at 1.
     pub fn page(&self) -> i64 {
         self.id("page").unwrap_or(1).clamp(1, 1_000_000)
     }
 
-    /// How many rows come before the page.
+    /// Rows before the page.
     pub fn offset(&self) -> i64 {
         (self.page() - 1) * PAGE_SIZE
     }
 
-    /// By which of `columns` to sort, and whether downwards: `sort=name`, `sort=-name`. The first one is the default, given as
-    /// in a query.
+    /// Reads the column to sort by, and whether downwards: `sort=name`, `sort=-name`. The first of `columns` is the default, in
+    /// the same notation.
     pub fn sort(&mut self, columns: &[&'static str]) -> (&'static str, bool) {
         let asked = self.get("sort").unwrap_or_default();
         let known = columns
@@ -102,8 +102,7 @@ impl Query {
         self.with("sort", format!("{sign}{column}"))
     }
 
-    /// A link to the same list with one parameter changed, on its first page, which lists that are read from a key on call
-    /// `start`; a blank value takes the parameter away.
+    /// A link to the first page of the list with one parameter changed; a blank value removes the parameter.
     pub fn with(&self, name: &str, value: impl Display) -> String {
         let value = value.to_string();
         let mut query = form_urlencoded::Serializer::for_suffix(String::from("?"), 1);
@@ -156,7 +155,7 @@ impl Query {
 impl From<&str> for Query {
     fn from(query: &str) -> Self {
         let parameters = form_urlencoded::parse(query.as_bytes()).take(PARAMETER_LIMIT);
-        // PostgreSQL has no texts with a zero in them.
+        // PostgreSQL rejects texts with NUL.
         let parameters = parameters.map(|(name, value)| (name.into_owned(), value.replace('\0', "\u{fffd}")));
         let mut query = Self {
             parameters: parameters.collect(),
@@ -179,14 +178,14 @@ impl<S: Sync> FromRequestParts<S> for Query {
     }
 }
 
-/// Which page of a list is shown, and where the others are.
+/// The page of a list that is shown, with links to others.
 #[derive(Clone, Debug, Default)]
 pub struct Pager {
-    /// From 1 on.
+    /// Starts at 1.
     pub page: i64,
-    /// How many there are, where that is known.
+    /// The number of pages, if it is known.
     pub pages: Option<i64>,
-    /// How many rows there are, where that is known.
+    /// The number of rows, if it is known.
     pub count: Option<i64>,
     /// Blank on the first page.
     pub previous: String,
@@ -195,12 +194,9 @@ pub struct Pager {
 }
 
 impl Query {
-    /// The pager of a list of which `rows` were found, with one more than fits, and `count` in all, if that is known. The row
-    /// too many is taken off.
+    /// The pager of a list. `rows` has one row more than a page if there is a next page; that row is removed.
     pub fn pager<T>(&self, rows: &mut Vec<T>, count: Option<i64>) -> Pager {
-        let size = usize::try_from(PAGE_SIZE).unwrap_or(usize::MAX);
-        let more = rows.len() > size;
-        rows.truncate(size);
+        let more = split_page(rows).is_some();
         let page = self.page();
         let link = |page: i64| {
             if page == 1 {
@@ -211,12 +207,46 @@ impl Query {
         };
         Pager {
             page,
-            pages: count.map(|count| ((count + PAGE_SIZE - 1) / PAGE_SIZE).max(1)),
-            count,
             previous: if page > 1 { link(page - 1) } else { String::new() },
             next: if more { link(page + 1) } else { String::new() },
+            ..Pager::of(count)
         }
     }
+
+    /// The pager of a list that is read from a key on. Each link names the first key of its page: `next` is that of the next
+    /// page, and `before` has the keys of the previous page, the nearest first. The first page has none.
+    pub fn keyed_pager(&self, next: Option<i64>, before: Option<&[i64]>, count: Option<i64>) -> Pager {
+        let page = if before.is_some() { self.page() } else { 1 };
+        let link = |page: i64, start: i64| format!("{}&start={start}", self.with("page", page));
+        Pager {
+            page,
+            previous: match before {
+                None => String::new(),
+                Some([.., first]) if page > 2 => link(page - 1, *first),
+                Some(_) => self.with("page", ""),
+            },
+            next: next.map_or(String::new(), |next| link(page + 1, next)),
+            ..Pager::of(count)
+        }
+    }
+}
+
+impl Pager {
+    fn of(count: Option<i64>) -> Self {
+        Self {
+            pages: count.map(|count| ((count + PAGE_SIZE - 1) / PAGE_SIZE).max(1)),
+            count,
+            ..Self::default()
+        }
+    }
+}
+
+/// Takes off the row that is one too many for a page, and returns it.
+pub fn split_page<T>(rows: &mut Vec<T>) -> Option<T> {
+    let size = usize::try_from(PAGE_SIZE).unwrap_or(usize::MAX);
+    let next = (rows.len() > size).then(|| rows.swap_remove(size));
+    rows.truncate(size);
+    next
 }
 
 #[cfg(test)]

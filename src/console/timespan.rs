@@ -1,14 +1,14 @@
-//! Which ids the rows of a time may have. Pages are read by id, and ids follow the time, nearly always: halving finds where
-//! a time begins, through the index of the ids alone.
+//! The ids that the rows of a time may have. Pages are read by id, and ids nearly always follow the time: a binary search
+//! through the index of ids finds where a time begins.
 //!
-//! That is a hint. Clocks are set back, orders are imported, demo data is made for the past. So each bound is proven by an
-//! index that knows, for every few pages of the table, which times and ids they hold. Where a bound does not hold there is
-//! none: the page takes longer, and has all of its rows.
+//! The result is a hint: clocks are set back, orders are imported, demo data is created for the past. A BRIN index, which
+//! knows the times and ids of every few pages of the table, proves each bound. A bound that does not hold is dropped: the
+//! page takes longer, and has all of its rows.
 
-use chrono::{DateTime, TimeDelta, Utc};
-use sqlx::{PgPool, QueryBuilder};
+use chrono::{DateTime, NaiveDate, NaiveTime, TimeDelta, Utc};
+use sqlx::{PgPool, Postgres, QueryBuilder};
 
-/// What is written at the same time may be a little out of order; a bound that allows for it still holds.
+/// How far concurrent writes may be out of order: bounds allow for it.
 const OUT_OF_ORDER: TimeDelta = TimeDelta::minutes(10);
 
 /// A table whose rows are numbered as they are written.
@@ -29,8 +29,76 @@ impl Table {
     }
 }
 
+/// The first and the last of some days in UTC, as far as they are given.
+pub type Days = (Option<NaiveDate>, Option<NaiveDate>);
+
+/// The ids and times that the rows of a list may have.
+#[derive(Clone, Copy, Debug)]
+pub struct Range {
+    table: Table,
+    first: i64,
+    last: i64,
+    from: Option<DateTime<Utc>>,
+    until: Option<DateTime<Utc>>,
+}
+
+impl Range {
+    /// The rows of some days, none from before `since`.
+    pub async fn of(
+        db: &PgPool,
+        table: Table,
+        (from, to): Days,
+        since: Option<DateTime<Utc>>,
+    ) -> sqlx::Result<Self> {
+        let midnight = |day: NaiveDate| day.and_time(NaiveTime::MIN).and_utc();
+        let from = from.map(midnight).max(since);
+        let until = to.and_then(|day| day.succ_opt()).map(midnight);
+        let (first, last) = ids(db, table, from, until).await?;
+        Ok(Self {
+            table,
+            first,
+            last,
+            from,
+            until,
+        })
+    }
+
+    /// The rows from `id` on, in the direction of the list.
+    pub fn starting(mut self, id: Option<i64>, oldest_first: bool) -> Self {
+        match id {
+            Some(id) if oldest_first => self.first = self.first.max(id),
+            Some(id) => self.last = self.last.min(id),
+            None => {}
+        }
+        self
+    }
+
+    /// The rows before `id`, in the direction of the list.
+    pub fn before(mut self, id: i64, oldest_first: bool) -> Self {
+        if oldest_first {
+            self.last = self.last.min(id.saturating_sub(1));
+        } else {
+            self.first = self.first.max(id.saturating_add(1));
+        }
+        self
+    }
+
+    /// Adds the conditions to a statement. `alias` stands before the columns, as in `o.`.
+    pub fn push(&self, query: &mut QueryBuilder<Postgres>, alias: &str) {
+        let (_, time) = self.table.names();
+        query.push(format!(" and {alias}id >= ")).push_bind(self.first);
+        query.push(format!(" and {alias}id <= ")).push_bind(self.last);
+        if let Some(from) = self.from {
+            query.push(format!(" and {alias}{time} >= ")).push_bind(from);
+        }
+        if let Some(until) = self.until {
+            query.push(format!(" and {alias}{time} < ")).push_bind(until);
+        }
+    }
+}
+
 /// The first and the last id that rows may have whose time is `from` or later, and before `until`.
-pub async fn ids(
+async fn ids(
     db: &PgPool,
     table: Table,
     from: Option<DateTime<Utc>>,
@@ -52,7 +120,7 @@ pub async fn ids(
     Ok((first, last))
 }
 
-/// The id from which on rows were written since a moment, if ids follow the time.
+/// The id of the first row written since a time, if ids follow the time.
 async fn first_since(db: &PgPool, table: Table, moment: DateTime<Utc>) -> sqlx::Result<i64> {
     macro_rules! halve {
         ($table:literal, $time:literal) => {
@@ -86,8 +154,8 @@ async fn first_since(db: &PgPool, table: Table, moment: DateTime<Utc>) -> sqlx::
     }
 }
 
-/// Whether no row has such a time and such an id. Rows are counted, not looked for: for a row that it expects to find soon,
-/// PostgreSQL would walk through the ids, and to the end of them if there is none.
+/// Whether no row has such a time and such an id. The statement counts rows: for `exists`, PostgreSQL would expect a match
+/// soon and read all ids if there is none.
 async fn has_none(
     db: &PgPool,
     table: Table,
@@ -103,7 +171,7 @@ async fn has_none(
         .push(is_of)
         .push_bind(moment);
     query.push(" and id").push(is_beyond).push_bind(id);
-    // Planned for these values: a plan for any would read the whole table.
+    // Planned for these values: a generic plan would read the whole table.
     let rows: i64 = query.build_query_scalar().persistent(false).fetch_one(db).await?;
     Ok(rows == 0)
 }

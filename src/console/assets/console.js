@@ -36,15 +36,15 @@
       form.requestSubmit();
     }
   });
-  // Back to a page that the browser kept: whoever was logged in then may no longer be, and much may have happened.
+  // A page from the back/forward cache may be out of date, and the session may have ended.
   addEventListener("pageshow", (event) => { if (event.persisted) location.reload(); });
 
-  // Rows that come by themselves: none twice, the oldest make room, and how many came is said once they pause.
+  // Rows that arrive by server-sent events: no duplicates, the oldest rows are removed, and a status tells their number.
   document.addEventListener("htmx:sseBeforeMessage", (event) => {
     const id = /\bid="([^"]+)"/.exec(event.detail.data)?.[1];
     if (id && document.getElementById(id)) event.preventDefault();
   });
-  // The next page begins with what made room, so that nothing is between the pages.
+  // The next page begins with the row that was removed, so that no row is between the pages.
   const makeRoom = (row) => {
     const next = document.querySelector('.pager a[rel="next"]');
     if (next) {
@@ -99,19 +99,19 @@
     update();
   }
 
-  // What is to be copied can be, with one click.
+  // Buttons that copy a field.
   for (const button of document.querySelectorAll("button[data-copies]")) {
     const field = document.getElementById(button.dataset.copies);
     button.hidden = false;
     button.addEventListener("click", () => {
       field.select();
-      // Not every browser lets a page copy, and none does without TLS: then what is selected is copied by hand.
+      // Without TLS no browser lets a page copy: then the field is selected.
       const copied = navigator.clipboard?.writeText(field.value) ?? Promise.reject();
       copied.then(() => "Copied", () => "Selected: copy it").then((said) => { button.textContent = said; });
     });
   }
 
-  // What can only be seen by scrolling sideways can be scrolled by keyboard as well.
+  // Tables that are wider than their box can be scrolled by keyboard.
   const observer = new ResizeObserver((entries) => {
     for (const { target: box } of entries) {
       const isWide = box.scrollWidth > box.clientWidth;

@@ -1,4 +1,4 @@
-//! What an entry says of its subject, field by field.
+//! The changes of an audit entry, field by field.
 
 use serde_json::{Map, Value};
 
@@ -36,7 +36,7 @@ pub fn fields(change: &Change) -> Vec<Field> {
     names.into_iter().map(field).collect()
 }
 
-/// What is no object is the one field of one.
+/// A value that is not an object becomes an object with one field.
 fn object(json: Option<&str>) -> Map<String, Value> {
     match json.map(serde_json::from_str) {
         Some(Ok(Value::Object(fields))) => fields,
@@ -54,7 +54,7 @@ fn text(value: &Value) -> String {
         Value::Bool(false) => "no".to_owned(),
         Value::Number(number) => number.to_string(),
         Value::Array(values) => values.iter().map(text).collect::<Vec<_>>().join(", "),
-        // A record within: what it is called says more than all of it.
+        // A nested record is shown by its name.
         Value::Object(fields) => match fields.get("name").or_else(|| fields.get("title")) {
             Some(Value::String(name)) => match &fields.get("id") {
                 Some(id) => format!("{name} ({id})"),

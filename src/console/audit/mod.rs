@@ -1,7 +1,6 @@
-//! `/admin/audit/`: who did what.
+//! `/admin/audit/`: the audit log.
 //!
-//! The log is for accounts that are not bound to stores. What was done to accounts and keys, and who logged in from where,
-//! only a superuser sees.
+//! Accounts that are bound to stores do not see the log. Entries about accounts, keys and logins are for superusers only.
 
 mod change;
 mod queries;
@@ -32,7 +31,7 @@ pub fn router() -> Router<Console> {
         .route("/admin/audit/{id}/", get(show))
 }
 
-/// The latest entries of a subject, for its page. Who may not see the log is shown none.
+/// The latest entries of a subject, for its page; none for an operator who may not see the log.
 pub async fn latest(db: &PgPool, operator: &Operator, subject: &str) -> sqlx::Result<Vec<Entry>> {
     if operator.sees_audit() {
         entries(db, subject, LATEST).await

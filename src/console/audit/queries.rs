@@ -1,11 +1,11 @@
 //! The SQL of the audit log's pages. The log only grows, so every statement walks an index from where its page begins.
 
-use chrono::{DateTime, NaiveDate, NaiveTime, Utc};
+use chrono::{DateTime, Utc};
 use sqlx::{FromRow, PgExecutor, PgPool, Postgres, QueryBuilder};
 
 use crate::console::{
     query::{PAGE_SIZE, Query},
-    timespan::{self, Table},
+    timespan::{Days, Range, Table},
 };
 
 /// An entry of the log, without what was before and after.
@@ -44,11 +44,8 @@ fn push_sight(sql: &mut QueryBuilder<Postgres>, sees_all: bool) {
     }
 }
 
-/// The days whose entries are listed: from the first to the last, if they are named.
-pub type Days = (Option<NaiveDate>, Option<NaiveDate>);
-
 /// The latest entries that a query asks for, below the id in `below`; one more than a page has, if there are more.
-pub async fn list(db: &PgPool, query: &Query, (from, to): Days, sees_all: bool) -> sqlx::Result<Vec<Entry>> {
+pub async fn list(db: &PgPool, query: &Query, days: Days, sees_all: bool) -> sqlx::Result<Vec<Entry>> {
     let mut sql = QueryBuilder::new(ENTRIES);
     push_sight(&mut sql, sees_all);
     if let Some(below) = query.id("below") {
@@ -65,18 +62,8 @@ pub async fn list(db: &PgPool, query: &Query, (from, to): Days, sees_all: bool) 
             .push_bind(actors(db, actor).await?)
             .push(")");
     }
-    let midnight = |day: NaiveDate| day.and_time(NaiveTime::MIN).and_utc();
-    let from = from.map(midnight);
-    let until = to.and_then(|to| to.succ_opt()).map(midnight);
-    let (first, last) = timespan::ids(db, Table::AuditLog, from, until).await?;
-    sql.push(" and id >= ").push_bind(first);
-    sql.push(" and id <= ").push_bind(last);
-    if let Some(from) = from {
-        sql.push(" and at >= ").push_bind(from);
-    }
-    if let Some(until) = until {
-        sql.push(" and at < ").push_bind(until);
-    }
+    let range = Range::of(db, Table::AuditLog, days, None).await?;
+    range.push(&mut sql, "");
     sql.push(" order by id desc limit ").push_bind(PAGE_SIZE + 1);
     sql.build_query_as().persistent(false).fetch_all(db).await
 }

@@ -5,7 +5,7 @@ use sqlx::{FromRow, PgExecutor, PgPool, QueryBuilder};
 
 use crate::console::query::{PAGE_SIZE, Query};
 
-/// A category in a list, and on its page.
+/// A category in the list and on its page.
 #[derive(Debug, FromRow)]
 pub struct Category {
     pub id: i64,
@@ -45,24 +45,24 @@ pub async fn list(db: impl PgExecutor<'_>, query: &Query) -> sqlx::Result<Vec<Ca
     sql.build_query_as().persistent(false).fetch_all(db).await
 }
 
-/// One of them.
+/// One category.
 pub async fn get(db: impl PgExecutor<'_>, id: i64) -> sqlx::Result<Option<Category>> {
     let mut sql = QueryBuilder::new(CATEGORIES);
     sql.push(" where c.id = ").push_bind(id);
     sql.build_query_as().fetch_optional(db).await
 }
 
-/// What a deletion would take along.
+/// What a deletion also removes.
 #[derive(Debug)]
 pub struct Takes {
     pub products: i64,
     pub stock_rows: i64,
     pub units: i64,
-    /// Whether one of the products was ordered: then nothing can be deleted.
+    /// Whether one of the products has orders: then nothing can be deleted.
     pub ordered: bool,
 }
 
-/// Looks at a category's products and their stock.
+/// Reads what a deletion of a category also removes.
 pub async fn takes(db: &PgPool, id: i64) -> sqlx::Result<Takes> {
     sqlx::query_as!(
         Takes,

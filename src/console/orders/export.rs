@@ -1,4 +1,4 @@
-//! `/admin/orders/export/`: the list as a CSV file, read and sent a portion at a time.
+//! `/admin/orders/export/`: the list as a CSV file, read and sent in portions.
 
 use std::io;
 
@@ -9,11 +9,11 @@ use axum::{
     http::{StatusCode, header},
     response::{IntoResponse, Response},
 };
-use futures::{Stream, stream};
+use futures::{Stream, StreamExt, future::ready, stream};
 use sqlx::PgPool;
 use tokio_util::sync::CancellationToken;
 
-use super::queries::{self, Filter, Range, Row};
+use super::queries::{self, Filter, Row};
 use crate::{
     console::{
         error::ConsoleError,
@@ -22,6 +22,7 @@ use crate::{
         session::Visitor,
         state::Console,
         stream_guard::{StreamGuard, StreamLimit, StreamPermit},
+        timespan::Range,
     },
     db,
     timestamp::Timestamp,
@@ -30,7 +31,7 @@ use crate::{
 /// Orders that are read at a time.
 const PORTION: i64 = 1000;
 
-/// Excel takes a file for the machine's own encoding without it.
+/// Without it Excel reads the file in the encoding of the machine.
 const BYTE_ORDER_MARK: &str = "\u{feff}";
 
 const COLUMNS: [&str; 8] = [
@@ -44,7 +45,7 @@ const COLUMNS: [&str; 8] = [
     "rejection_reason",
 ];
 
-/// Exports at a time, in all and of one account: each of them keeps a connection to the database busy.
+/// Limits the exports at a time, in all and of one account: each keeps a database connection busy.
 #[derive(Clone)]
 pub struct Exports(StreamLimit);
 
@@ -63,7 +64,7 @@ pub async fn download(
     Extension(Exports(places)): Extension<Exports>,
 ) -> Result<Response, ConsoleError> {
     let Some(place) = places.take(operator.account_id) else {
-        let reason = "Other exports are under way. Try again when they have ended.";
+        let reason = "Too many exports are running. Try again in a minute.";
         return Err(ConsoleError::Api(
             StatusCode::SERVICE_UNAVAILABLE,
             reason.to_owned(),
@@ -71,7 +72,7 @@ pub async fn download(
     };
     let filter = Filter::read(&db, &mut query, &operator.caller.grant.stores).await?;
     query.require_readable()?;
-    let range = Range::of(&db, &filter).await?;
+    let range = filter.range(&db).await?;
     let name = format!(
         "attachment; filename=\"orders-{}.csv\"",
         db::now(&db).await?.format("%Y-%m-%d")
@@ -103,35 +104,26 @@ struct Reading {
     draining: CancellationToken,
 }
 
-/// What comes next.
-enum Step {
-    Head,
-    From(Option<i64>),
-    Over,
-}
-
 fn portions(reading: Reading) -> impl Stream<Item = io::Result<Bytes>> {
-    stream::try_unfold((reading, Step::Head), async |(reading, step)| match step {
-        Step::Head => {
-            let head = [BYTE_ORDER_MARK.as_bytes(), &line(COLUMNS)?].concat();
-            Ok(Some((head.into(), (reading, Step::From(None)))))
-        }
-        Step::From(start) => {
-            let (bytes, step) = reading.portion(start).await?;
-            Ok(Some((bytes, (reading, step))))
-        }
-        Step::Over => Ok(None),
-    })
+    let head = line(COLUMNS).map(|line| [BYTE_ORDER_MARK.as_bytes(), &line].concat().into());
+    let first = (reading, Some(None));
+    let rows = stream::try_unfold(first, async |(reading, start)| {
+        let Some(start) = start else { return Ok(None) };
+        let (bytes, next) = reading.portion(start).await?;
+        Ok(Some((bytes, (reading, next.map(Some)))))
+    });
+    stream::once(ready(head)).chain(rows)
 }
 
 impl Reading {
-    async fn portion(&self, start: Option<i64>) -> io::Result<(Bytes, Step)> {
-        // Broken off rather than ended, so that nobody takes a part for the whole.
+    /// The portion that begins with the order `start`, and the first order of the next portion.
+    async fn portion(&self, start: Option<i64>) -> io::Result<(Bytes, Option<i64>)> {
+        // An aborted download is not taken for a complete file.
         if self.draining.is_cancelled() {
             return Err(io::Error::other("the server stops"));
         }
         if !self.guard.holds().await.map_err(io::Error::other)? {
-            return Err(io::Error::other("whoever asked may not have it any more"));
+            return Err(io::Error::other("the session has ended or lost its access"));
         }
         let ascending = self.filter.oldest_first;
         let range = self.range.starting(start, ascending);
@@ -139,17 +131,11 @@ impl Reading {
             .await
             .map_err(io::Error::other)?;
         let more = ids.len() as u64 > PORTION.unsigned_abs();
-        let step = match ids.last() {
-            Some(next) if more => Step::From(Some(*next)),
-            _ => Step::Over,
-        };
-        if more {
-            ids.pop();
-        }
+        let next = if more { ids.pop() } else { None };
         let rows = queries::rows(&self.db, &ids, ascending)
             .await
             .map_err(io::Error::other)?;
-        Ok((written(&rows)?.into(), step))
+        Ok((written(&rows)?.into(), next))
     }
 }
 
@@ -180,10 +166,10 @@ fn line<T: AsRef<[u8]>>(fields: impl IntoIterator<Item = T>) -> io::Result<Vec<u
         .map_err(|error| io::Error::other(error.to_string()))
 }
 
-/// What a spreadsheet takes for the beginning of a formula: full-width signs too, where a keyboard of East Asia writes them.
+/// Characters that begin a formula in spreadsheets, with the full-width forms of East Asian keyboards.
 const FORMULA: [char; 11] = ['=', '+', '-', '@', '\t', '\r', '\n', '＝', '＋', '－', '＠'];
 
-/// A text that no spreadsheet takes for a formula.
+/// Quotes a text that a spreadsheet would take for a formula.
 fn harmless(text: &str) -> String {
     if text.starts_with(FORMULA) {
         format!("'{text}")

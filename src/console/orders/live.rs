@@ -1,4 +1,4 @@
-//! Orders as they come: one task of a process looks for new ones while anybody is listening, and tells all who are.
+//! New orders as server-sent events: while any stream is open, one task of the process polls for orders and broadcasts them.
 
 use std::{
     collections::HashMap,
@@ -25,7 +25,7 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-use super::queries::{self, Filter, Range, Row};
+use super::queries::{self, Filter, Row};
 use crate::console::{
     error::ConsoleError,
     operator::Operator,
@@ -35,24 +35,24 @@ use crate::console::{
     stream_guard::{StreamGuard, StreamLimit, StreamPermit},
 };
 
-/// Between two looks.
-const LOOK_EVERY: Duration = Duration::from_secs(1);
-/// An order may commit so much later than another with a higher id.
+/// The interval of the polls.
+const POLL_INTERVAL: Duration = Duration::from_secs(1);
+/// How much later an order may commit than another with a higher id.
 const LATE: Duration = Duration::from_secs(15);
-/// Orders of a look that are told of: of more, nobody could read the rest.
-const MOST_NEW: usize = 500;
-/// Orders that are remembered when the looking begins: of those before, none is still to commit.
-const REMEMBERED: i64 = 1000;
-/// Who listens at a time.
-const LISTENERS: usize = 200;
-/// And with one account: windows of its browsers.
-const OF_ACCOUNT: usize = 20;
-/// A stream says so often that it lives, before any proxy thinks that it does not.
-const SIGN_OF_LIFE: Duration = Duration::from_secs(15);
-/// Between two looks at whether the listener may still listen.
-const ASK_EVERY: Duration = Duration::from_secs(5);
-/// How soon a browser comes back whose stream has ended. It is asked then who it is.
-const COME_BACK_AFTER: Duration = Duration::from_secs(1);
+/// Orders of one poll that are sent: nobody could read more of them.
+const MOST_ORDERS: usize = 500;
+/// Orders that are remembered at the first poll: all before them have committed.
+const REMEMBERED_ORDERS: i64 = 1000;
+/// Streams at a time.
+const STREAMS: usize = 200;
+/// Streams of one account, which are windows of its browsers.
+const STREAMS_OF_ACCOUNT: usize = 20;
+/// The interval of keep-alive comments, shorter than the idle timeouts of proxies.
+const KEEP_ALIVE: Duration = Duration::from_secs(15);
+/// The interval of the checks that the session is still valid.
+const CHECK_INTERVAL: Duration = Duration::from_secs(5);
+/// How soon a browser reconnects after a stream has ended. It is authenticated then.
+const RECONNECT_AFTER: Duration = Duration::from_secs(1);
 
 /// An order that is new.
 struct News {
@@ -67,46 +67,47 @@ struct Fresh<'a> {
     row: &'a Row,
 }
 
-/// Who tells of new orders. Clones are the same one.
+/// The streams of new orders. Clones share them.
 #[derive(Clone)]
-pub struct Live(Arc<Inner>);
-
-struct Inner {
+pub struct Live {
     places: StreamLimit,
-    /// Of the task that looks, while there is one.
-    news: Mutex<Option<broadcast::Sender<Arc<Vec<News>>>>>,
+    /// The channel of the polling task, while there is one.
+    news: Arc<Mutex<Option<broadcast::Sender<Batch>>>>,
 }
+
+/// The new orders of a poll.
+type Batch = Arc<Vec<News>>;
 
 impl Default for Live {
     fn default() -> Self {
-        Self(Arc::new(Inner {
-            places: StreamLimit::new(LISTENERS, OF_ACCOUNT),
-            news: Mutex::default(),
-        }))
+        Self {
+            places: StreamLimit::new(STREAMS, STREAMS_OF_ACCOUNT),
+            news: Arc::default(),
+        }
     }
 }
 
 impl Live {
-    /// Listens from now on; the first one has the looking begin.
+    /// Subscribes to new orders; the first subscriber starts the polling task.
     async fn listen(
         &self,
         db: &PgPool,
         stop: &CancellationToken,
-    ) -> sqlx::Result<broadcast::Receiver<Arc<Vec<News>>>> {
-        let mut news = self.0.news.lock().await;
+    ) -> sqlx::Result<broadcast::Receiver<Batch>> {
+        let mut news = self.news.lock().await;
         if let Some(sender) = &*news {
             return Ok(sender.subscribe());
         }
         let known = Known::begin(db).await?;
         let (sender, receiver) = broadcast::channel(16);
         *news = Some(sender.clone());
-        tokio::spawn(look(self.clone(), db.clone(), known, sender, stop.clone()));
+        tokio::spawn(poll(self.clone(), db.clone(), known, sender, stop.clone()));
         Ok(receiver)
     }
 
     /// Stops polling if no stream is open. The next stream starts it again.
-    async fn ends(&self, sender: &broadcast::Sender<Arc<Vec<News>>>) -> bool {
-        let mut news = self.0.news.lock().await;
+    async fn ends(&self, sender: &broadcast::Sender<Batch>) -> bool {
+        let mut news = self.news.lock().await;
         let is_unused = sender.receiver_count() == 0;
         if is_unused {
             *news = None;
@@ -115,14 +116,14 @@ impl Live {
     }
 }
 
-async fn look(
+async fn poll(
     live: Live,
     db: PgPool,
     mut known: Known,
-    sender: broadcast::Sender<Arc<Vec<News>>>,
+    sender: broadcast::Sender<Batch>,
     stop: CancellationToken,
 ) {
-    let mut ticks = interval(LOOK_EVERY);
+    let mut ticks = interval(POLL_INTERVAL);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         tokio::select! {
@@ -135,8 +136,8 @@ async fn look(
         match known.new_orders(&db).await {
             Ok(rows) if rows.is_empty() => {}
             Ok(rows) => drop(sender.send(Arc::new(rows.into_iter().filter_map(news).collect()))),
-            // The next look finds what this one missed.
-            Err(error) => tracing::debug!(%error, "new orders could not be looked for"),
+            // The next poll finds the orders that this one missed.
+            Err(error) => tracing::debug!(%error, "cannot poll for new orders"),
         }
     }
 }
@@ -146,18 +147,18 @@ fn news(row: Row) -> Option<News> {
     Some(News { row, html })
 }
 
-/// Which orders were seen. Orders get their ids before they commit, so one may turn up below others that were seen before.
+/// The orders that were seen. An order gets its id before it commits, so it may appear after orders with higher ids.
 struct Known {
-    /// All that is still to come is above.
+    /// New orders have higher ids.
     floor: i64,
     seen: HashMap<i64, Instant>,
 }
 
 impl Known {
-    /// Knows all that there is.
+    /// Counts all existing orders as seen.
     async fn begin(db: &PgPool) -> sqlx::Result<Self> {
-        let latest = queries::latest_ids(db, REMEMBERED).await?;
-        let all = (latest.len() as u64) < REMEMBERED.unsigned_abs();
+        let latest = queries::latest_ids(db, REMEMBERED_ORDERS).await?;
+        let all = (latest.len() as u64) < REMEMBERED_ORDERS.unsigned_abs();
         let floor = latest.last().filter(|_| !all).copied().unwrap_or(0);
         let now = Instant::now();
         let seen = latest.into_iter().map(|id| (id, now)).collect();
@@ -171,7 +172,7 @@ impl Known {
             .into_iter()
             .filter(|id| !self.seen.contains_key(id))
             .collect();
-        let shown = new.split_off(new.len().saturating_sub(MOST_NEW));
+        let shown = new.split_off(new.len().saturating_sub(MOST_ORDERS));
         let rows = queries::rows(db, &shown, true).await?;
         let now = Instant::now();
         self.seen.extend(new.into_iter().chain(shown).map(|id| (id, now)));
@@ -202,7 +203,7 @@ pub async fn stream(
     State(db): State<PgPool>,
     Extension(live): Extension<Live>,
 ) -> Result<Response, ConsoleError> {
-    let Some(place) = live.0.places.take(operator.account_id) else {
+    let Some(place) = live.places.take(operator.account_id) else {
         return Ok(StatusCode::SERVICE_UNAVAILABLE.into_response());
     };
     let filter = Filter::read(&db, &mut query, &operator.caller.grant.stores).await?;
@@ -210,7 +211,7 @@ pub async fn stream(
     query.require_readable()?;
     let draining = console.app.stop.draining.clone();
     let news = live.listen(&db, &draining).await?;
-    // Orders came since the page was made, or while the browser was away.
+    // Orders that were placed since the page was rendered, or while the browser was disconnected.
     let last = headers
         .get("last-event-id")
         .and_then(|id| id.to_str().ok()?.parse().ok());
@@ -229,8 +230,8 @@ pub async fn stream(
     };
     let guard = StreamGuard::of(db, visitor, &operator);
     tokio::spawn(listener.pass_on(guard, draining));
-    let keep_alive = KeepAlive::new().interval(SIGN_OF_LIFE);
-    // A proxy that gathers what comes would keep it to itself.
+    let keep_alive = KeepAlive::new().interval(KEEP_ALIVE);
+    // Without this header some proxies buffer the events.
     let unbuffered = [(HeaderName::from_static("x-accel-buffering"), "no")];
     let stream = Sse::new(events_of(stream)).keep_alive(keep_alive);
     Ok((unbuffered, stream).into_response())
@@ -244,39 +245,39 @@ fn events_of(stream: mpsc::Receiver<Event>) -> impl Stream<Item = Result<Event, 
 }
 
 async fn missed(db: &PgPool, filter: &Filter, last: i64) -> sqlx::Result<Vec<News>> {
-    let range = Range::of(db, filter).await?.before(last, false);
+    let range = filter.range(db).await?.before(last, false);
     let ids = queries::ids(db, filter, range, false, 50).await?;
     let rows = queries::rows(db, &ids, true).await?;
     Ok(rows.into_iter().filter_map(news).collect())
 }
 
-/// When the session has ended, or the account is granted something else.
+/// Returns when the session has ended or the grant of the account has changed.
 async fn ends(guard: &StreamGuard) {
     loop {
-        sleep(ASK_EVERY).await;
+        sleep(CHECK_INTERVAL).await;
         match guard.holds().await {
             Ok(true) => {}
             Ok(false) => return,
-            Err(error) => tracing::debug!(%error, "whether a session goes on could not be asked"),
+            Err(error) => tracing::debug!(%error, "cannot check the session of a stream"),
         }
     }
 }
 
-/// A stream that somebody listens to.
+/// An open stream.
 struct Listener {
     filter: Filter,
     missed: Vec<News>,
-    news: broadcast::Receiver<Arc<Vec<News>>>,
+    news: broadcast::Receiver<Batch>,
     events: mpsc::Sender<Event>,
-    /// Of the orders that it was told of.
+    /// The highest id of the orders that were sent.
     highest: i64,
     _place: StreamPermit,
 }
 
 impl Listener {
-    /// Until the listener goes or may not listen any more, or the server stops.
+    /// Sends orders until the browser disconnects, the session ends, or the server stops.
     async fn pass_on(mut self, guard: StreamGuard, draining: CancellationToken) {
-        let hello = Event::default().retry(COME_BACK_AFTER).comment("listening");
+        let hello = Event::default().retry(RECONNECT_AFTER).comment("listening");
         if self.events.send(hello).await.is_err() {
             return;
         }
@@ -299,7 +300,7 @@ impl Listener {
         loop {
             let batch = match self.news.recv().await {
                 Ok(batch) => batch,
-                // Who is slow goes on with the latest.
+                // A slow stream goes on with the latest orders.
                 Err(broadcast::error::RecvError::Lagged(_)) => continue,
                 Err(broadcast::error::RecvError::Closed) => return,
             };

@@ -16,11 +16,11 @@ use super::{
     operator::Operator,
     options::{self, Choice},
     page::{Frame, render},
-    query::{PAGE_SIZE, Pager, Query},
+    query::{PAGE_SIZE, Pager, Query, split_page},
     state::Console,
 };
 use crate::auth::Scope;
-use queries::{Filter, Range, Row, SINCE, STATUSES};
+use queries::{Filter, Row, SINCE, STATUSES};
 
 /// Where the pages of this folder are in the menu.
 const SECTION: &str = "/admin/orders/";
@@ -93,29 +93,19 @@ pub fn live_link(query: &Query, rows: &[Row]) -> String {
 /// A page of the list. It begins with the order that `start` names.
 async fn page(db: &PgPool, filter: &Filter, query: &Query) -> sqlx::Result<(Vec<Row>, Pager)> {
     let ascending = filter.oldest_first;
-    let (start, page) = match query.id("start") {
-        Some(start) => (Some(start), query.page()),
-        None => (None, 1),
-    };
-    let range = Range::of(db, filter).await?;
+    let start = query.id("start");
+    let range = filter.range(db).await?;
     let here = range.starting(start, ascending);
     let mut ids = queries::ids(db, filter, here, ascending, PAGE_SIZE + 1).await?;
-    let next = ids.get(usize::try_from(PAGE_SIZE).unwrap_or(usize::MAX)).copied();
-    let mut pager = query.pager(&mut ids, queries::count(db, filter).await?);
-    let link = |page: i64, start: i64| {
-        let first = query.with("page", page);
-        format!("{first}&start={start}")
+    let next = split_page(&mut ids);
+    let before = match start {
+        Some(start) => {
+            let back = range.before(start, ascending);
+            Some(queries::ids(db, filter, back, !ascending, PAGE_SIZE).await?)
+        }
+        None => None,
     };
-    pager.page = page;
-    pager.next = next.map_or(String::new(), |next| link(page + 1, next));
-    pager.previous = String::new();
-    if let Some(start) = start {
-        let back = range.before(start, ascending);
-        let before = queries::ids(db, filter, back, !ascending, PAGE_SIZE).await?;
-        pager.previous = match before.last() {
-            Some(first) if page > 2 => link(page - 1, *first),
-            _ => query.with("page", ""),
-        };
-    }
+    let count = queries::count(db, filter).await?;
+    let pager = query.keyed_pager(next, before.as_deref(), count);
     Ok((queries::rows(db, &ids, ascending).await?, pager))
 }

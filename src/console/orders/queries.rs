@@ -1,60 +1,53 @@
-//! The SQL of the list of orders. It is read from a key on, never past rows that are not shown, whatever it is filtered by.
+//! The SQL of the pages of orders. The list is read from a key on, so no filter reads rows that are not shown.
 
-use chrono::{DateTime, NaiveDate, NaiveTime, Utc};
-use sqlx::{PgExecutor, PgPool, Postgres, QueryBuilder};
+use chrono::{DateTime, NaiveDate, Utc};
+use sqlx::{PgExecutor, PgPool, QueryBuilder};
 
 use crate::{
     auth::Stores,
     console::{
         query::Query,
-        timespan::{self, Table},
+        timespan::{Range, Table},
     },
     money::Money,
     order::Order,
 };
 
-/// What an order can stand as, in the order of the control.
+/// The statuses, as the filter lists them.
 pub const STATUSES: [&str; 3] = ["CONFIRMED", "REJECTED", "PENDING"];
-/// The moment from which on orders are listed, as figures are that begin within a day. It is the pages' own, no control has it.
+/// The parameter for the time from which orders are listed. Links of the overview set it; it has no control.
 pub const SINCE: &str = "from_moment";
-/// Stores that a name finds, at most.
+/// The most stores that a search by name finds.
 const FOUND_STORES: i64 = 2000;
 
 /// An order as a row of the list.
 #[derive(Clone, Debug, sqlx::FromRow)]
 pub struct Row {
-    /// Its id.
     pub id: i64,
-    /// Where it was placed.
     pub store_id: i64,
-    /// What that store is called.
     pub store_name: String,
-    /// Where it stands.
     pub status: String,
-    /// Why it was rejected; blank otherwise.
+    /// Blank unless the order was rejected.
     pub rejection_reason: String,
-    /// What it costs.
     pub total_amount: Money,
-    /// How many items it has.
     pub item_count: i64,
-    /// When it was placed.
     pub created_at: DateTime<Utc>,
 }
 
 /// Which orders are shown.
 #[derive(Clone, Debug, Default)]
 pub struct Filter {
-    /// Only those of these stores.
+    /// Only orders of these stores.
     pub stores: Option<Vec<i64>>,
-    /// Only those that stand so.
+    /// Only orders with this status.
     pub status: Option<&'static str>,
-    /// This one too, if it belongs to one of these stores: a store may have the number of an order for a name.
+    /// Also this order, if it belongs to one of these stores: a store may have a number as its name.
     pub order: Option<(i64, Option<Vec<i64>>)>,
-    /// Only those of days from this one on, in UTC.
+    /// Only orders from this day on, in UTC.
     pub from: Option<NaiveDate>,
-    /// Only those of days up to this one.
+    /// Only orders up to this day.
     pub to: Option<NaiveDate>,
-    /// Only those from this moment on.
+    /// Only orders from this time on.
     pub since: Option<DateTime<Utc>>,
     /// The oldest first.
     pub oldest_first: bool,
@@ -88,7 +81,12 @@ impl Filter {
         Ok(filter)
     }
 
-    /// Whether the list has its latest orders on top, and grows there.
+    /// The ids and times of the orders of the filter.
+    pub async fn range(&self, db: &PgPool) -> sqlx::Result<Range> {
+        Range::of(db, Table::Orders, (self.from, self.to), self.since).await
+    }
+
+    /// Whether new orders appear on top of the list.
     pub fn is_live(&self) -> bool {
         self.order.is_none()
             && self.from.is_none()
@@ -97,7 +95,7 @@ impl Filter {
             && !self.oldest_first
     }
 
-    /// Whether an order belongs to the list, as far as store and status go.
+    /// Whether the store and the status of an order match.
     pub fn takes(&self, row: &Row) -> bool {
         let stores = self.stores.as_ref();
         stores.is_none_or(|stores| stores.contains(&row.store_id))
@@ -115,51 +113,6 @@ async fn named(db: &PgPool, stores: Option<&[i64]>, text: &str) -> sqlx::Result<
     )
     .fetch_all(db)
     .await
-}
-
-/// The ids that a list may have: of its days, and on one side of a key.
-#[derive(Clone, Copy, Debug)]
-pub struct Range {
-    first: i64,
-    last: i64,
-    from: Option<DateTime<Utc>>,
-    until: Option<DateTime<Utc>>,
-}
-
-impl Range {
-    /// Those of the days that are asked for.
-    pub async fn of(db: &PgPool, filter: &Filter) -> sqlx::Result<Self> {
-        let midnight = |day: NaiveDate| day.and_time(NaiveTime::MIN).and_utc();
-        let from = filter.from.map(midnight).max(filter.since);
-        let until = filter.to.and_then(|day| day.succ_opt()).map(midnight);
-        let (first, last) = timespan::ids(db, Table::Orders, from, until).await?;
-        Ok(Self {
-            first,
-            last,
-            from,
-            until,
-        })
-    }
-
-    /// Those from `id` on, in the direction of the list.
-    pub fn starting(mut self, id: Option<i64>, oldest_first: bool) -> Self {
-        match id {
-            Some(id) if oldest_first => self.first = self.first.max(id),
-            Some(id) => self.last = self.last.min(id),
-            None => {}
-        }
-        self
-    }
-
-    /// Those before `id`, in the direction of the list.
-    pub fn before(mut self, id: i64, oldest_first: bool) -> Self {
-        if oldest_first {
-            self.last = self.last.min(id.saturating_sub(1));
-        } else {
-            self.first = self.first.max(id.saturating_add(1));
-        }
-        self
-    }
 }
 
 /// Ids of orders that `filter` takes, within `range`, up to `limit` in the direction that is asked for.
@@ -189,7 +142,7 @@ pub async fn ids(
             "::text[]) as wanted (status) cross join lateral (
                  select o.id from orders o where o.store_id = s.id and o.status = wanted.status",
         );
-        push_range(&mut query, range);
+        range.push(&mut query, "o.");
         query
             .push(order)
             .push(" limit ")
@@ -205,29 +158,18 @@ pub async fn ids(
             if let Some(status) = filter.status {
                 query.push(" and o.status = ").push_bind(status);
             }
-            push_range(&mut query, range);
+            range.push(&mut query, "o.");
         }
     } else {
         query.push("select o.id from orders o where true");
         if let Some(status) = filter.status {
             query.push(" and o.status = ").push_bind(status);
         }
-        push_range(&mut query, range);
+        range.push(&mut query, "o.");
     }
     query.push(order).push(" limit ").push_bind(limit);
-    // Planned for what is asked this time: a plan for all filters would read whole tables for some.
+    // Planned for these filters: a generic plan would read whole tables for some of them.
     query.build_query_scalar().persistent(false).fetch_all(db).await
-}
-
-fn push_range(query: &mut QueryBuilder<Postgres>, range: Range) {
-    query.push(" and o.id >= ").push_bind(range.first);
-    query.push(" and o.id <= ").push_bind(range.last);
-    if let Some(from) = range.from {
-        query.push(" and o.created_at >= ").push_bind(from);
-    }
-    if let Some(until) = range.until {
-        query.push(" and o.created_at < ").push_bind(until);
-    }
 }
 
 /// The rows of some orders, the newest first or last.

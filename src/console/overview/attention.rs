@@ -11,7 +11,7 @@ use crate::{
     auth::Stores,
     console::{
         format::count,
-        orders::queries::{self, Filter, Range},
+        orders::queries::{self, Filter},
     },
     worker::{Owed, Queues},
 };
@@ -138,7 +138,7 @@ async fn in_vain(db: &PgPool, stores: &Stores, since: DateTime<Utc>) -> sqlx::Re
         since: Some(since),
         ..Filter::default()
     };
-    let range = Range::of(db, &rejected).await?;
+    let range = rejected.range(db).await?;
     let lately = queries::ids(db, &rejected, range, false, REJECTIONS).await?;
     let rows = statistics::missing(db, &lately, NAMED).await?;
     Ok(rows

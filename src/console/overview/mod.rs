@@ -17,7 +17,7 @@ use super::{
     operator::Operator,
     orders::{
         live_link,
-        queries::{self, Filter, Range, Row},
+        queries::{self, Filter, Row},
     },
     page::{Frame, render},
     query::Query,
@@ -116,7 +116,7 @@ async fn known(db: &PgPool, now: DateTime<Utc>, stores: &Stores, hours: &Hours) 
         stores: stores.as_sql_param(),
         ..Filter::default()
     };
-    let range = Range::of(db, &filter).await?;
+    let range = filter.range(db).await?;
     let ids = queries::ids(db, &filter, range, false, LATEST).await?;
     Ok(Known {
         recent: hours.read(db, now, stores).await?,

@@ -1,5 +1,5 @@
-//! The filters of a list. One that cannot be read is an error at its control, and the list is empty: rows that the filter
-//! would have left out must not pass for what was asked for.
+//! The filters of a list. A filter that cannot be read is an error at its control, and the list is empty: it must not show rows
+//! that the filter may exclude.
 
 use axum::http::StatusCode;
 use chrono::{DateTime, Datelike, NaiveDate, Utc};
@@ -8,11 +8,11 @@ use rust_decimal::Decimal;
 use super::Query;
 use crate::console::{error::ConsoleError, form::with_point};
 
-/// What an error quotes of a parameter, in characters.
+/// Characters of a parameter that an error quotes.
 const QUOTED: usize = 40;
 
 impl Query {
-    /// Reads a filter; `None` where it is absent, or an error that ends with `expected` where `parse` can make nothing of it.
+    /// Reads a filter; `None` if it is absent. If `parse` fails, the error of the filter says what is expected.
     pub fn read<T>(
         &mut self,
         name: &'static str,
@@ -29,12 +29,12 @@ impl Query {
         read
     }
 
-    /// Reads a filter by the id of something.
+    /// Reads a filter by an id.
     pub fn read_id(&mut self, name: &'static str) -> Option<i64> {
         self.read(name, "choose one that is offered", |text| text.parse().ok())
     }
 
-    /// Reads a filter that is one of some words.
+    /// Reads a filter that is one of a few words.
     pub fn read_choice<T: Copy>(&mut self, name: &'static str, choices: &[(&str, T)]) -> Option<T> {
         self.read(name, "choose one that is offered", |text| {
             let chosen = choices.iter().find(|(word, _)| *word == text);
@@ -42,7 +42,7 @@ impl Query {
         })
     }
 
-    /// Reads the filter by whether something is active.
+    /// Reads the filter by activity.
     pub fn read_activity(&mut self) -> Option<bool> {
         self.read_choice("state", &[("active", true), ("inactive", false)])
     }
@@ -54,7 +54,7 @@ impl Query {
         })
     }
 
-    /// Reads a filter by a day, of the years that a calendar has, and any database.
+    /// Reads a filter by a day of the years 1 to 9999, which PostgreSQL supports.
     pub fn read_day(&mut self, name: &'static str) -> Option<NaiveDate> {
         self.read(name, "write a day like 2026-11-30", |text| {
             let day: NaiveDate = text.parse().ok()?;
@@ -62,7 +62,7 @@ impl Query {
         })
     }
 
-    /// Reads a filter by a moment.
+    /// Reads a filter by a timestamp.
     pub fn read_moment(&mut self, name: &'static str) -> Option<DateTime<Utc>> {
         self.read(name, "write a moment like 2026-11-30T10:00:00Z", |text| {
             let moment: DateTime<Utc> = text.parse().ok()?;
@@ -70,7 +70,7 @@ impl Query {
         })
     }
 
-    /// What is wrong with a parameter; blank where nothing is.
+    /// The error of a parameter; blank if there is none.
     pub fn error(&self, name: &str) -> &str {
         let error = self.errors.iter().find(|(wrong, _)| *wrong == name);
         error.map(|(_, error)| error.as_str()).unwrap_or_default()
@@ -81,13 +81,13 @@ impl Query {
         !self.errors.is_empty()
     }
 
-    /// Why nothing is listed: parameters have no control of their own everywhere.
+    /// All errors: some parameters have no control that could show theirs.
     pub fn refusal(&self) -> String {
         let errors = self.errors.iter().map(|(name, error)| format!("{name}: {error}"));
         errors.collect::<Vec<_>>().join(" ")
     }
 
-    /// The rows of a list; none if a filter could not be read.
+    /// Reads the rows of a list; none if a filter cannot be read.
     pub async fn rows<T: Default>(&self, read: impl Future<Output = sqlx::Result<T>>) -> sqlx::Result<T> {
         if self.has_errors() {
             return Ok(T::default());
@@ -95,7 +95,7 @@ impl Query {
         read.await
     }
 
-    /// Refuses what is no page with controls, if a filter could not be read.
+    /// Rejects the request if a filter cannot be read, where no control could show the error.
     pub fn require_readable(&self) -> Result<(), ConsoleError> {
         if self.has_errors() {
             return Err(ConsoleError::Api(StatusCode::BAD_REQUEST, self.refusal()));

@@ -1,4 +1,4 @@
-//! `/admin/stock/{id}/`: what a store has of a product, and how it came to that.
+//! `/admin/stock/{id}/`: the stock of a product in a store, with its history.
 
 use askama::Template;
 use axum::{extract::State, response::Response};
@@ -6,8 +6,8 @@ use sqlx::PgPool;
 
 use super::{
     SECTION,
-    ledger::{self, Line, Movement},
-    queries::{self, Stock},
+    ledger::{self, Line},
+    queries::record::{self, Movement, Stock},
     rows::StockRows,
 };
 use crate::{
@@ -25,7 +25,7 @@ use crate::{
     },
 };
 
-/// What a change of the quantity may be.
+/// The kinds of an adjustment.
 const KINDS: [(&str, &str); 3] = [
     ("add", "Receive (+)"),
     ("remove", "Remove (−)"),
@@ -51,7 +51,7 @@ struct Page<'a> {
 /// The stock of that id, if the operator may see it.
 pub async fn find(db: &PgPool, operator: &Operator, id: i64) -> Result<Stock, ConsoleError> {
     let stores = operator.caller.grant.stores.as_sql_param();
-    let stock = queries::get(db, id, stores.as_deref()).await?;
+    let stock = record::get(db, id, stores.as_deref()).await?;
     stock.ok_or(ConsoleError::NotFound)
 }
 

@@ -30,7 +30,7 @@ const FIELDS: [(&str, FieldKind); 4] = [
     ("low_stock_threshold", FieldKind::Optional),
 ];
 
-/// What is said of a choice that was not made.
+/// The error of each missing choice.
 const MISSING: [(&str, &str); 2] = [
     ("store_id", "Choose a store."),
     ("product_id", "Search for a product and choose it."),
@@ -45,13 +45,13 @@ struct Page {
     found: Found,
 }
 
-/// The results of a search, which htmx puts in their place.
+/// The results of a search.
 #[derive(Template)]
 #[template(path = "stock/found.html")]
 struct Found {
     store: Option<i64>,
     search: String,
-    /// With the one that is chosen at the top, whether or not the search finds it.
+    /// The results, after the chosen product.
     products: Vec<FoundProduct>,
     chosen: Option<i64>,
 }
@@ -61,7 +61,7 @@ impl Found {
         self.chosen == Some(*product.borrow())
     }
 
-    /// Whether there was a search in a store that found nothing.
+    /// Whether a search in a store found nothing.
     fn is_in_vain(&self) -> bool {
         let of_search = |product: &FoundProduct| self.chosen != Some(product.id);
         !self.search.is_empty() && self.store.is_some() && !self.products.iter().any(of_search)
@@ -80,7 +80,7 @@ pub async fn show(
     page(&console, &operator, frame, form).await
 }
 
-/// `/admin/stock/new/products/`: what a search finds, for htmx.
+/// `/admin/stock/new/products/`: the results of a search, for htmx.
 pub async fn found(
     operator: Operator,
     query: Query,

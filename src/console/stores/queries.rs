@@ -11,7 +11,7 @@ use crate::{
 /// What the list can be sorted by.
 pub const COLUMNS: [&str; 3] = ["name", "location", "created"];
 
-/// A store in a list, and on its page. What it has and sold is counted already, in the tallies.
+/// A store in the list and on its page, with counts from the tallies.
 #[derive(Debug, FromRow)]
 pub struct Store {
     pub id: i64,
@@ -67,14 +67,14 @@ pub async fn list(
     sql.build_query_as().persistent(false).fetch_all(db).await
 }
 
-/// One of them.
+/// One store.
 pub async fn get(db: impl PgExecutor<'_>, id: i64) -> sqlx::Result<Option<Store>> {
     let mut sql = QueryBuilder::new(STORES);
     sql.push("s.id = ").push_bind(id).push(")");
     sql.build_query_as().fetch_optional(db).await
 }
 
-/// What a store sold, by status of the order.
+/// The orders of a store with one status.
 #[derive(Debug)]
 pub struct Sales {
     pub status: String,
@@ -82,7 +82,7 @@ pub struct Sales {
     pub amount: Money,
 }
 
-/// What a store sold.
+/// The orders of a store by status.
 pub async fn sales(db: impl PgExecutor<'_>, id: i64) -> sqlx::Result<Vec<Sales>> {
     sqlx::query_as!(
         Sales,
@@ -94,7 +94,7 @@ pub async fn sales(db: impl PgExecutor<'_>, id: i64) -> sqlx::Result<Vec<Sales>>
     .await
 }
 
-/// What a deletion would take along.
+/// What a deletion also removes.
 #[derive(Debug)]
 pub struct Takes {
     pub stock_rows: i64,
@@ -103,7 +103,7 @@ pub struct Takes {
     pub ordered: bool,
 }
 
-/// Looks at a store's stock.
+/// Reads what a deletion of a store also removes.
 pub async fn takes(db: impl PgExecutor<'_>, id: i64) -> sqlx::Result<Takes> {
     sqlx::query_as!(
         Takes,

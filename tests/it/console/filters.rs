@@ -44,7 +44,7 @@ const LISTS: [(&str, &str, &[&str], &[&str]); 10] = [
     ),
     (
         "stock/1/",
-        "First stock",
+        "Opening stock",
         &[],
         &["start=x", "start=99999999999999999999"],
     ),

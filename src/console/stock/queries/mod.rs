@@ -1,6 +1,8 @@
 //! The SQL of the list of stock. No index has all stock in one order, so it is read store by store, or product by product,
 //! until a page is full.
 
+pub mod record;
+
 use chrono::{DateTime, Utc};
 use sqlx::{FromRow, PgExecutor, PgPool, Postgres, QueryBuilder};
 
@@ -10,15 +12,14 @@ use crate::{
         low::{self, LowStock, OfStore},
         query::{PAGE_SIZE, Query},
     },
-    money::Money,
     product::text::push_words,
 };
 
-/// Products that a list looks at, at most, where it is filtered by them.
+/// The most products that a filter selects.
 const MOST_PRODUCTS: usize = 10_000;
-/// How far in one can page where rows are not counted.
+/// The last page of a list whose rows are not counted.
 pub const LAST_UNCOUNTED: i64 = 200;
-/// Stores or products that are read together, at most.
+/// The most stores or products that one statement reads.
 const TOGETHER: usize = 500;
 
 /// The stock of a product in a store, as a row of the list.
@@ -34,9 +35,9 @@ pub struct Row {
     pub is_active: bool,
     /// What it is sorted into.
     pub category_name: String,
-    /// How many pieces there are.
+    /// Units in stock.
     pub quantity: i32,
-    /// From how many pieces downwards that is low.
+    /// The quantity up to which the stock is low.
     pub low_stock_threshold: i32,
     /// Whether it is.
     pub is_low: bool,
@@ -44,14 +45,14 @@ pub struct Row {
     pub updated_at: DateTime<Utc>,
 }
 
-/// How much there is of what is listed.
+/// The stock level of the listed rows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Level {
     /// Any.
     Any,
-    /// As much as the threshold, or less, of what is active.
+    /// At or below the threshold, and active.
     Low,
-    /// Nothing, of what is active.
+    /// Empty, and active.
     Out,
 }
 
@@ -66,7 +67,7 @@ impl Level {
     }
 }
 
-/// Which rows a list shows, and in which order.
+/// The filter and order of a list.
 #[derive(Debug)]
 pub struct Filter {
     /// Only in these stores.
@@ -75,11 +76,11 @@ pub struct Filter {
     pub products: Option<Vec<i64>>,
     /// Whether more products match than are named there.
     are_cut_off: bool,
-    /// The words that are looked for in products.
+    /// The searched words.
     text: Option<String>,
-    /// What they are sorted into.
+    /// The category.
     category: Option<i64>,
-    /// Only where there is so much.
+    /// Only with this stock level.
     pub level: Level,
     /// By which column, and whether downwards.
     pub sorted: (&'static str, bool),
@@ -196,14 +197,14 @@ pub async fn page(db: &PgPool, filter: &Filter, query: &Query) -> sqlx::Result<(
     Ok((rows(db, &ids).await?, count))
 }
 
-/// How many rows a store has.
+/// The number of rows of a store.
 struct Shelf {
     store_id: i64,
     rows: i64,
 }
 
 /// The stores that have rows, in the order of the list, and whether their rows are counted: the tally has them all, and low
-/// ones are counted up to a bound, beyond which the stores are those that the tally knows to have any.
+/// rows are counted up to a limit; beyond it the list has the stores that have low rows according to the tally.
 async fn shelves(db: &PgPool, filter: &Filter) -> sqlx::Result<(Vec<Shelf>, bool)> {
     let low = match filter.level {
         Level::Any => None,
@@ -347,53 +348,5 @@ async fn rows(db: impl PgExecutor<'_>, ids: &[i64]) -> sqlx::Result<Vec<Row>> {
         ids
     )
     .fetch_all(db)
-    .await
-}
-
-/// What a store has of a product.
-#[derive(Debug)]
-pub struct Stock {
-    /// Its id.
-    pub id: i64,
-    /// Where it is.
-    pub store_id: i64,
-    /// What that is called.
-    pub store_name: String,
-    /// What it is.
-    pub product_id: i64,
-    /// What that is called.
-    pub product_title: String,
-    /// Whether it may be ordered.
-    pub is_active: bool,
-    /// What a piece costs.
-    pub price: Money,
-    /// What the product is sorted into.
-    pub category_name: String,
-    /// How many pieces there are.
-    pub quantity: i64,
-    /// From how many pieces downwards that is low.
-    pub low_stock_threshold: i64,
-    /// Whether it is.
-    pub is_low: bool,
-    /// When it was first there.
-    pub created_at: DateTime<Utc>,
-    /// When it was last written.
-    pub updated_at: DateTime<Utc>,
-}
-
-/// The stock of that id, if it is in one of `stores`.
-pub async fn get(db: impl PgExecutor<'_>, id: i64, stores: Option<&[i64]>) -> sqlx::Result<Option<Stock>> {
-    sqlx::query_as!(
-        Stock,
-        r#"select i.id, i.store_id, s.name as store_name, i.product_id, i.product_title, p.is_active,
-               p.price as "price: Money", c.name as category_name, i.quantity::bigint as "quantity!",
-               i.low_stock_threshold::bigint as "low_stock_threshold!", i.is_low as "is_low!", i.created_at, i.updated_at
-           from inventory i join store s on s.id = i.store_id join product p on p.id = i.product_id
-               join category c on c.id = p.category_id
-           where i.id = $1 and ($2::bigint[] is null or i.store_id = any($2))"#,
-        id,
-        stores
-    )
-    .fetch_optional(db)
     .await
 }
