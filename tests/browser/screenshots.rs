@@ -44,15 +44,20 @@ async fn screenshots() {
         take(&browser, &folder, name).await;
     }
     browser.goto("/admin/products/").await;
-    let select = "[...document.querySelectorAll('td.pick input[name]')].slice(1, 4).forEach(box => box.click())";
+    let select =
+        "[...document.querySelectorAll('td.pick input[name]')].slice(1, 4).forEach(box => box.click())";
     browser.evaluate(select).await.unwrap();
     for width in [PHONE, WIDE] {
         browser.width(width).await;
-        browser.picture(&folder.join(format!("products-selected-{width}.png")), false).await;
+        browser
+            .picture(&folder.join(format!("products-selected-{width}.png")), false)
+            .await;
     }
     browser.goto("/admin/orders/1/").await;
     browser.prints().await;
-    browser.picture(&folder.join("orders-one-printed.png"), true).await;
+    browser
+        .picture(&folder.join("orders-one-printed.png"), true)
+        .await;
     take_for_the_readme(&shop, &browser, &folder).await;
     browser.close().await;
 }
