@@ -1,6 +1,7 @@
 //! Commands on accounts: rules, changes and audit entries. The caller commits.
 
-use sqlx::PgConnection;
+use serde::Serialize;
+use sqlx::{PgConnection, PgExecutor};
 
 use super::{Account, AccountFields, PasswordHash, Role, TokenHash, account, session};
 use crate::audit::{self, AuditContext};
@@ -46,8 +47,7 @@ pub async fn create(
     audit_context: &AuditContext,
 ) -> Result<Account, AccountError> {
     let made = account::create(&mut *tx, fields, password).await?;
-    let change = (None, Some(&made));
-    audit::record(tx, audit_context, "account.created", Some(made.subject()), change).await?;
+    record(tx, audit_context, "account.created", &made, (None, Some(&made))).await?;
     Ok(made)
 }
 
@@ -67,15 +67,7 @@ pub async fn create_first(
         actor: made.actor(),
         ..audit_context.clone()
     };
-    let change = (None, Some(&made));
-    audit::record(
-        tx,
-        &audit_context,
-        "account.created",
-        Some(made.subject()),
-        change,
-    )
-    .await?;
+    record(tx, &audit_context, "account.created", &made, (None, Some(&made))).await?;
     Ok(made)
 }
 
@@ -96,14 +88,7 @@ pub async fn change(
     let after = after.ok_or(AccountError::NotFound)?;
     if after != before {
         let change = (Some(&before), Some(&after));
-        audit::record(
-            &mut *tx,
-            audit_context,
-            "account.changed",
-            Some(after.subject()),
-            change,
-        )
-        .await?;
+        record(&mut *tx, audit_context, "account.changed", &after, change).await?;
     }
     if !after.is_active {
         session::end_all(tx, id, None).await?;
@@ -121,8 +106,7 @@ pub async fn change_password(
 ) -> sqlx::Result<()> {
     account::set_password(&mut *tx, account.id, password).await?;
     session::end_all(&mut *tx, account.id, kept).await?;
-    let subject = Some(account.subject());
-    audit::record(tx, audit_context, "password.changed", subject, NOTHING).await
+    record(tx, audit_context, "password.changed", account, NOTHING).await
 }
 
 /// Deletes an account with its sessions. Its audit entries stay.
@@ -135,13 +119,12 @@ pub async fn delete(
     let before = account::get(&mut *tx, id).await?.ok_or(AccountError::NotFound)?;
     keep_a_superuser(tx, &before).await?;
     account::delete(&mut *tx, id).await?;
-    let change = (Some(&before), None);
-    audit::record(
+    record(
         tx,
         audit_context,
         "account.deleted",
-        Some(before.subject()),
-        change,
+        &before,
+        (Some(&before), None),
     )
     .await?;
     Ok(before)
@@ -163,8 +146,7 @@ pub async fn log_out_everywhere(
     audit_context: &AuditContext,
 ) -> sqlx::Result<()> {
     session::end_all(&mut *tx, account.id, None).await?;
-    let subject = Some(account.subject());
-    audit::record(tx, audit_context, "logout.everywhere", subject, NOTHING).await
+    record(tx, audit_context, "logout.everywhere", account, NOTHING).await
 }
 
 /// Ends a session of an account.
@@ -177,8 +159,18 @@ pub async fn end_session(
     if !session::end_of(&mut *tx, account.id, token).await? {
         return Ok(());
     }
-    let subject = Some(account.subject());
-    audit::record(tx, audit_context, "session.ended", subject, NOTHING).await
+    record(tx, audit_context, "session.ended", account, NOTHING).await
+}
+
+/// Adds an audit entry about an account.
+pub(super) async fn record<T: Serialize + Sync>(
+    db: impl PgExecutor<'_>,
+    audit_context: &AuditContext,
+    action: &'static str,
+    account: &Account,
+    change: (Option<&T>, Option<&T>),
+) -> sqlx::Result<()> {
+    audit::record(db, audit_context, action, account.subject(), change).await
 }
 
 /// An audit entry without a record before or after.

@@ -10,13 +10,13 @@ use tokio::{sync::Semaphore, time::Instant};
 
 use super::{
     Account, ClientInfo, HashError, PasswordHash, ThrottleCache, Token, account,
-    accounts::NOTHING,
+    accounts::{NOTHING, record},
     login_audit::LoginAudit,
     login_throttle::{self, Attempt, Throttle},
     password::{self, Queue},
     session,
 };
-use crate::{audit, db, keyed_limiter::KeyedLimiter, telemetry::LineLimit};
+use crate::{db, keyed_limiter::KeyedLimiter, telemetry::LineLimit};
 use redis_rate_limit::client_network;
 
 /// The input of a login.
@@ -197,14 +197,7 @@ impl LoginService {
         let mut tx = self.db.begin().await?;
         session::end(&mut *tx, token).await?;
         let audit_context = client.audit_context(account.actor());
-        audit::record(
-            &mut *tx,
-            &audit_context,
-            "logout.done",
-            Some(account.subject()),
-            NOTHING,
-        )
-        .await?;
+        record(&mut *tx, &audit_context, "logout.done", account, NOTHING).await?;
         db::commit(tx).await
     }
 
@@ -265,14 +258,7 @@ impl LoginService {
         session::delete_expired(&mut *tx).await?;
         login_throttle::forget(&mut *tx, &credentials.counted(), &client.key()).await?;
         let audit_context = client.audit_context(account.actor());
-        audit::record(
-            &mut *tx,
-            &audit_context,
-            "login.done",
-            Some(account.subject()),
-            NOTHING,
-        )
-        .await?;
+        record(&mut *tx, &audit_context, "login.done", &account, NOTHING).await?;
         db::commit(tx).await?;
         self.throttled.remove(&credentials.counted(), &client.key());
         Ok(Some(token))

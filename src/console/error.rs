@@ -10,7 +10,7 @@ use axum::{
 use crate::{
     auth::{HashError, login::LoginError},
     db,
-    http::{ApiError, ScansBusy, note_error},
+    http::{ApiError, note_error},
     telemetry::LineLimit,
 };
 
@@ -42,12 +42,6 @@ pub enum ConsoleError {
     /// 503 or 500: the database failed.
     #[error(transparent)]
     Database(#[from] sqlx::Error),
-}
-
-impl From<ScansBusy> for ConsoleError {
-    fn from(busy: ScansBusy) -> Self {
-        Self::Api(StatusCode::SERVICE_UNAVAILABLE, busy.to_string())
-    }
 }
 
 impl From<LoginError> for ConsoleError {

@@ -21,7 +21,7 @@ use form_urlencoded::byte_serialize;
 use super::{error::ConsoleError, operator::Operator, page, state::Console};
 use crate::{
     auth::{Account, ClientInfo, Token, TokenHash, session},
-    http::{Caller, Client, REQUEST_ID, Scheme},
+    http::{Caller, Client, REQUEST_ID},
 };
 
 /// How many cookies of a console are looked at.
@@ -77,7 +77,7 @@ pub enum SessionCookie {
 impl SessionCookie {
     fn of(request: &Request, debug: bool) -> Self {
         let client = request.extensions().get::<Client>();
-        let is_https = client.is_some_and(|client| client.scheme == Scheme::Https);
+        let is_https = client.is_some_and(|client| client.is_tls);
         if is_https || !(debug || is_for_loopback(request)) {
             Self::Host
         } else {

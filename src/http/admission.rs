@@ -115,12 +115,6 @@ struct Inner {
     shares: ClientShares,
 }
 
-impl Default for AdmissionControl {
-    fn default() -> Self {
-        Self::new(AdmissionLimits::default())
-    }
-}
-
 impl AdmissionControl {
     /// Admission control with such limits.
     pub fn new(limits: AdmissionLimits) -> Self {

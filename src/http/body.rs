@@ -11,7 +11,7 @@ use axum::{
 use serde_json::value::RawValue;
 
 use super::{
-    AdmissionControl, ApiError, FieldSource, Fields, Permit, Presence, Work,
+    ApiError, FieldSource, Fields, Permit, Presence,
     fields::Members,
     receive::{BODY_LIMIT, BodyError, receive},
     value::{Object, Value, object},
@@ -43,11 +43,8 @@ impl Body {
             .filter(|coding| !coding.is_empty() && !coding.eq_ignore_ascii_case("identity"));
         let bytes = match parts.extensions.remove::<Permit>() {
             Some(permit) => receive(&permit, body, limit).await,
-            // Without a server there is no other request.
-            None => match AdmissionControl::default().admit(Work::Pooled, None) {
-                Ok(permit) => receive(&permit, body, limit).await,
-                Err(overloaded) => Err(overloaded.into()),
-            },
+            // Only admitted writes have a body.
+            None => Err(BodyError::Unreadable),
         };
         Self {
             content_type,

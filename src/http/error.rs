@@ -12,7 +12,7 @@ use axum::{
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use super::{FieldErrors, ScansBusy, note_error};
+use super::{FieldErrors, note_error};
 use crate::{
     db::{self, AsDatabaseError},
     telemetry::LineLimit,
@@ -155,12 +155,6 @@ impl AsDatabaseError for ApiError {
             Self::Internal(error) => error.downcast_ref(),
             _ => None,
         }
-    }
-}
-
-impl From<ScansBusy> for ApiError {
-    fn from(_: ScansBusy) -> Self {
-        Self::Unavailable("Too many searches for short texts are under way, try again later.")
     }
 }
 

@@ -3,7 +3,7 @@
 use axum::http::{header, request::Parts};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
-use super::{Client, Params, Scheme};
+use super::{Client, Params};
 
 /// All but unreserved characters.
 const ENCODED: &AsciiSet = &NON_ALPHANUMERIC
@@ -15,10 +15,14 @@ const ENCODED: &AsciiSet = &NON_ALPHANUMERIC
 /// Scheme and host of the links in an answer, as the client sees them.
 pub fn base_url(parts: &Parts) -> String {
     let client = parts.extensions.get::<Client>();
-    let scheme = client.map_or(Scheme::Http, |client| client.scheme);
+    let scheme = if client.is_some_and(|client| client.is_tls) {
+        "https"
+    } else {
+        "http"
+    };
     let host = parts.headers.get(header::HOST);
     let host = host.and_then(|host| host.to_str().ok()).unwrap_or("localhost");
-    format!("{}://{host}", scheme.as_str())
+    format!("{scheme}://{host}")
 }
 
 /// The URL of a list.

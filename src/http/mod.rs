@@ -48,7 +48,7 @@ pub use idempotency::{IDEMPOTENT_REPLAYED, IdempotencyKey, IdempotencyStore, Key
 pub use limits::Limits;
 pub use link::base_url;
 pub use list::{CursorPage, ListParams, ListRequest, Listed, Listing, PageQuery};
-pub use middleware::{ApiKeyAuth, Client, RouteClass, Scheme, WriteLimit, api_route, around, retry_read};
+pub use middleware::{ApiKeyAuth, Client, RouteClass, WriteLimit, api_route, around, retry_read};
 pub use openapi::{
     Conflict, Invalid, InvalidOrder, InvalidParameter, InvalidPrefix, NotAcceptable, NotFound, TooLarge,
     UnsupportedMediaType, components,
@@ -56,7 +56,7 @@ pub use openapi::{
 pub use page::Page;
 pub use responses::{Connection, Responses};
 pub use rules::{Reference, boolean, integer, one_of, positive, price, reference, text, text_or_blank};
-pub use scan_limit::{ScanLimit, ScanPermit, ScansBusy};
+pub use scan_limit::{ScanLimit, ScanPermit};
 pub use state::AppState;
 pub use static_file::StaticFile;
 pub use unfit_connection::note_error;

@@ -3,12 +3,13 @@
 
 use std::collections::BTreeMap;
 
+use axum::http::Method;
 use utoipa::{
     PartialSchema, ToResponse, ToSchema,
     openapi::{
         Components, ComponentsBuilder, Content, HeaderBuilder, Ref, RefOr, Required, Response,
         ResponseBuilder,
-        path::{Operation, ParameterBuilder, ParameterIn, PathItem, Paths},
+        path::{Operation, ParameterBuilder, ParameterIn, Paths},
         schema::{AnyOfBuilder, ArrayBuilder, ObjectBuilder, Schema, Type},
         security::{ApiKey, ApiKeyValue, HttpAuthScheme, HttpBuilder, SecurityRequirement, SecurityScheme},
     },
@@ -150,48 +151,32 @@ fn response(description: &str, mut bodies: Vec<RefOr<Schema>>) -> Response {
 
 /// Adds what all endpoints share: unique operation ids, and the responses of the middleware.
 pub(super) fn complete(paths: &mut Paths, schemas: &mut Vec<(String, RefOr<Schema>)>, area: Area) {
-    for item in paths.paths.values_mut() {
-        if let Some(patch) = &mut item.patch {
-            add_partial_schema(patch, schemas);
+    for (method, operation) in operations(paths) {
+        match method {
+            Method::GET => add_etag(operation),
+            Method::POST => add_idempotency(operation),
+            _ => add_if_match(operation),
         }
-        if let Some(get) = &mut item.get {
-            add_etag(get);
+        if method == Method::PATCH {
+            add_partial_schema(operation, schemas);
         }
-        if let Some(post) = &mut item.post {
-            add_idempotency(post);
-        }
-        for write in [&mut item.put, &mut item.patch, &mut item.delete]
-            .into_iter()
-            .flatten()
-        {
-            add_if_match(write);
-        }
-        for (writes, operation) in operations(item) {
-            complete_operation(operation);
-            add_security(operation, area.scope(writes));
-        }
+        complete_operation(operation);
+        add_security(operation, area.scope(!method.is_safe()));
     }
 }
 
-/// The operations of a path, and whether they write.
-fn operations(item: &mut PathItem) -> impl Iterator<Item = (bool, &mut Operation)> {
-    let PathItem {
-        get,
-        put,
-        post,
-        patch,
-        delete,
-        ..
-    } = item;
-    [
-        (false, get),
-        (true, put),
-        (true, post),
-        (true, patch),
-        (true, delete),
-    ]
-    .into_iter()
-    .filter_map(|(writes, operation)| Some((writes, operation.as_mut()?)))
+/// All operations with their methods.
+pub(super) fn operations(paths: &mut Paths) -> impl Iterator<Item = (Method, &mut Operation)> {
+    let operations = paths.paths.values_mut().flat_map(|item| {
+        [
+            (Method::GET, &mut item.get),
+            (Method::POST, &mut item.post),
+            (Method::PUT, &mut item.put),
+            (Method::PATCH, &mut item.patch),
+            (Method::DELETE, &mut item.delete),
+        ]
+    });
+    operations.filter_map(|(method, operation)| Some((method, operation.as_mut()?)))
 }
 
 /// Adds the API key, which is optional because a setting may open the API, and its scope.
@@ -210,7 +195,7 @@ fn add_security(operation: &mut Operation, scope: Scope) {
     let responses = &mut operation.responses.responses;
     add_refusal::<Unauthorized>(responses, "401");
     add_refusal::<Forbidden>(responses, "403");
-    add_429::<Detail>(responses, "429");
+    add_429(responses);
 }
 
 /// The ways to send a key.
@@ -301,13 +286,13 @@ fn add_idempotency(post: &mut Operation) {
 }
 
 /// Adds a 429. If a rate limit has one already, its body may be either.
-fn add_429<T: ToSchema>(responses: &mut BTreeMap<String, RefOr<Response>>, status: &str) {
-    let Some(RefOr::T(response)) = responses.get_mut(status) else {
-        return add_refusal::<TooManyFailures>(responses, status);
+fn add_429(responses: &mut BTreeMap<String, RefOr<Response>>) {
+    let Some(RefOr::T(response)) = responses.get_mut("429") else {
+        return add_refusal::<TooManyFailures>(responses, "429");
     };
     for content in response.content.values_mut() {
         let RefOr::T(content) = content else { continue };
-        let either = content.schema.take().into_iter().chain([schema_ref::<T>()]);
+        let either = content.schema.take().into_iter().chain([schema_ref::<Detail>()]);
         let either = either.fold(AnyOfBuilder::new(), AnyOfBuilder::item);
         content.schema = Some(Schema::from(either).into());
     }

@@ -4,6 +4,8 @@ use std::sync::Arc;
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
+use super::ApiError;
+
 /// Requests that may wait.
 const WAITING: usize = 16;
 
@@ -22,9 +24,8 @@ pub struct ScanPermit {
 }
 
 /// Too many requests wait.
-#[derive(Clone, Copy, Debug, thiserror::Error)]
-#[error("Too many searches for short texts are under way, try again later.")]
-pub struct ScansBusy;
+const BUSY: ApiError =
+    ApiError::Unavailable("Too many searches for short texts are under way, try again later.");
 
 impl Default for ScanLimit {
     fn default() -> Self {
@@ -37,18 +38,18 @@ impl Default for ScanLimit {
 
 impl ScanLimit {
     /// Waits for a permit. Callers take their connection to the database afterwards, so that waiting uses none.
-    pub async fn permit(&self) -> Result<ScanPermit, ScansBusy> {
+    pub async fn permit(&self) -> Result<ScanPermit, ApiError> {
         let admitted = self.admitted.clone().try_acquire_owned();
-        let admitted = admitted.map_err(|_| ScansBusy)?;
+        let admitted = admitted.map_err(|_| BUSY)?;
         let running = self.running.clone().acquire_owned().await;
         Ok(ScanPermit {
-            _running: running.map_err(|_| ScansBusy)?,
+            _running: running.map_err(|_| BUSY)?,
             _admitted: admitted,
         })
     }
 
     /// The same if a whole table has to be read.
-    pub async fn permit_if(&self, scans: bool) -> Result<Option<ScanPermit>, ScansBusy> {
+    pub async fn permit_if(&self, scans: bool) -> Result<Option<ScanPermit>, ApiError> {
         if scans {
             self.permit().await.map(Some)
         } else {

@@ -18,14 +18,8 @@ impl<S: Send + Sync> FromRequestParts<S> for RecordId {
         let params = RawPathParams::from_request_parts(parts, state)
             .await
             .map_err(|_| ApiError::not_found())?;
-        let id = params
-            .iter()
-            .find(|(name, _)| *name == "id")
-            .map(|(_, id)| id)
-            .unwrap_or_default();
-        if id.is_empty() || !id.bytes().all(|byte| byte.is_ascii_digit()) {
-            return Err(ApiError::not_found());
-        }
-        Ok(Self(id.parse().unwrap_or(0)))
+        let id = params.iter().find(|(name, _)| *name == "id");
+        // `api_route` admits digits only.
+        Ok(Self(id.and_then(|(_, id)| id.parse().ok()).unwrap_or(0)))
     }
 }

@@ -1,6 +1,6 @@
 //! Admits a request or refuses it under load, and answers it in bounded time.
 
-use std::{sync::Arc, time::Duration};
+use std::time::Duration;
 
 use axum::{
     extract::Request,
@@ -13,17 +13,16 @@ use tokio_util::task::TaskTracker;
 use tracing::Instrument;
 
 use super::RouteClass;
-use crate::http::{AdmissionControl, ApiError, Client, Limits, Overloaded, Permit, Responses, Work};
+use crate::http::{
+    AdmissionControl, AdmissionLimits, ApiError, Client, Limits, Overloaded, Permit, Responses, Work,
+};
 
 /// How much longer than its answer a write may take. PostgreSQL ends each statement within half a minute, so a write that
 /// takes longer waits for a database that does not respond. It is ended to free its connection.
 const UNRESPONSIVE: Duration = Duration::from_mins(2);
 
-/// Runs requests within the limits of a server. Clones share them.
-#[derive(Clone)]
-pub(super) struct Admission(Arc<Inner>);
-
-struct Inner {
+/// Runs requests within the limits of a server.
+pub(super) struct Admission {
     control: AdmissionControl,
     responses: Responses,
     reading: Duration,
@@ -33,17 +32,18 @@ struct Inner {
 
 impl Admission {
     pub fn new(limits: &Limits, writes: TaskTracker) -> Self {
-        Self(Arc::new(Inner {
+        let AdmissionLimits {
+            response_bytes,
+            compressions,
+            ..
+        } = limits.admission;
+        Self {
             control: AdmissionControl::new(limits.admission),
-            responses: Responses::new(
-                limits.admission.response_bytes,
-                limits.admission.compressions,
-                limits.sending,
-            ),
+            responses: Responses::new(response_bytes, compressions, limits.sending),
             reading: limits.reading,
             writing: limits.writing,
             writes,
-        }))
+        }
     }
 
     /// Answers a request, or refuses it under load.
@@ -56,7 +56,7 @@ impl Admission {
             Ok(permit) => permit,
             Err(overloaded) => return ApiError::from(overloaded).into_response(),
         };
-        let responses = self.0.responses.to(&request);
+        let responses = self.responses.to(&request);
         let response = if is_write {
             request.extensions_mut().insert(permit.clone());
             self.write(request, next, permit).await
@@ -70,11 +70,11 @@ impl Admission {
     fn admit(&self, request: &Request, work: Work) -> Result<Permit, Overloaded> {
         // Orders have short answers: long answers to other requests do not keep them out.
         if work == Work::Pooled {
-            self.0.responses.admit()?;
+            self.responses.admit()?;
         }
         let client = request.extensions().get::<Client>();
         let address = client.and_then(|client| client.address);
-        self.0.control.admit(work, address)
+        self.control.admit(work, address)
     }
 
     /// Ends a read that takes too long. Its transaction is rolled back on the way into the pool.
@@ -83,7 +83,7 @@ impl Admission {
             permit.wait_for_connection().await;
             next.run(request).await
         };
-        let answer = timeout(self.0.reading, reading).await;
+        let answer = timeout(self.reading, reading).await;
         answer.unwrap_or_else(|_| {
             ApiError::Unavailable("The request took too long, try again later.").into_response()
         })
@@ -92,7 +92,7 @@ impl Admission {
     /// Runs a write in a task of its own: a client that disconnects ends the wait for the answer, not the write, so that no
     /// transaction is cut off halfway.
     async fn write(&self, request: Request, next: Next, permit: Permit) -> Response {
-        let bound = self.0.writing + UNRESPONSIVE;
+        let bound = self.writing + UNRESPONSIVE;
         let work = async move {
             let answer = timeout(bound, async {
                 permit.wait_for_connection().await;
@@ -103,8 +103,8 @@ impl Admission {
                 outcome_unknown()
             })
         };
-        let work = self.0.writes.spawn(work.in_current_span());
-        match timeout(self.0.writing, work).await {
+        let work = self.writes.spawn(work.in_current_span());
+        match timeout(self.writing, work).await {
             Ok(Ok(response)) => response,
             Ok(Err(error)) => ApiError::Internal(error.into()).into_response(),
             Err(_) => {

@@ -8,7 +8,7 @@ use axum::{
     middleware::{Next, from_fn_with_state},
     response::{IntoResponse, Response},
 };
-use utoipa::openapi::path::{PathItem, Paths};
+use utoipa::openapi::path::Paths;
 use utoipa_axum::router::UtoipaMethodRouter;
 
 use super::{auth::ApiKeyAuth, retry, write_limit::WriteLimit};
@@ -41,7 +41,7 @@ pub fn api_route(
     (mut schemas, mut paths, methods): UtoipaMethodRouter<AppState>,
     area: Area,
 ) -> UtoipaMethodRouter<AppState> {
-    let route = Arc::new(ApiRoute::new(&paths, area));
+    let route = Arc::new(ApiRoute::new(&mut paths, area));
     let methods = methods
         .options(|| async { StatusCode::OK })
         .fallback(async |method: Method| ApiError::not_allowed(&method))
@@ -51,8 +51,8 @@ pub fn api_route(
 }
 
 impl ApiRoute {
-    fn new(paths: &Paths, area: Area) -> Self {
-        let methods: Vec<_> = paths.paths.values().flat_map(methods).collect();
+    fn new(paths: &mut Paths, area: Area) -> Self {
+        let methods: Vec<_> = openapi::operations(paths).map(|(method, _)| method).collect();
         let is_read = methods.contains(&Method::GET).then_some("HEAD");
         let allow: Vec<_> = methods
             .iter()
@@ -66,18 +66,6 @@ impl ApiRoute {
             methods,
         }
     }
-}
-
-fn methods(item: &PathItem) -> impl Iterator<Item = Method> {
-    [
-        (&item.get, Method::GET),
-        (&item.post, Method::POST),
-        (&item.put, Method::PUT),
-        (&item.patch, Method::PATCH),
-        (&item.delete, Method::DELETE),
-    ]
-    .into_iter()
-    .filter_map(|(operation, method)| operation.as_ref().map(|_| method))
 }
 
 async fn api_middleware(

@@ -10,30 +10,10 @@ use crate::telemetry::LineLimit;
 /// How a client reached the server: an extension of every request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Client {
-    /// The scheme of links in answers.
-    pub scheme: Scheme,
+    /// Whether a trusted proxy received the request through TLS. Links in responses then begin with `https`.
+    pub is_tls: bool,
     /// The client's address; behind a trusted proxy, the one that the proxy tells.
     pub address: Option<IpAddr>,
-}
-
-/// The scheme of a link.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Scheme {
-    /// Unencrypted.
-    #[default]
-    Http,
-    /// Through a proxy that ends TLS.
-    Https,
-}
-
-impl Scheme {
-    /// `http` or `https`.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Http => "http",
-            Self::Https => "https",
-        }
-    }
 }
 
 /// Log lines a minute about proxies that are not trusted.
@@ -49,13 +29,9 @@ pub(super) fn note(proxies: &TrustedProxies, mut request: Request) -> Request {
     }
     let believed = peer.is_some_and(|peer| peer.is_loopback() || proxies.trusts(peer));
     let proto = request.headers().get("x-forwarded-proto");
-    let scheme = if believed && proto.is_some_and(|proto| proto == "https") {
-        Scheme::Https
-    } else {
-        Scheme::Http
-    };
+    let is_tls = believed && proto.is_some_and(|proto| proto == "https");
     let address = peer.map(|peer| proxies.client_address(peer, request.headers()));
-    request.extensions_mut().insert(Client { scheme, address });
+    request.extensions_mut().insert(Client { is_tls, address });
     request
 }
 
@@ -74,5 +50,5 @@ fn warn_about_proxy(proxies: &TrustedProxies, peer: IpAddr, request: &Request) {
 
 pub(super) fn is_behind_tls(request: &Request) -> bool {
     let client = request.extensions().get::<Client>();
-    client.is_some_and(|client| client.scheme == Scheme::Https)
+    client.is_some_and(|client| client.is_tls)
 }

@@ -39,7 +39,7 @@ use redis_rate_limit::TrustedProxies;
 
 pub use api::api_route;
 pub use auth::ApiKeyAuth;
-pub use client::{Client, Scheme};
+pub use client::Client;
 pub use retry::retry_read;
 pub use route_class::RouteClass;
 pub use write_limit::WriteLimit;

@@ -25,34 +25,26 @@ pub(super) fn open(request: &Request<Body>) -> Span {
         .unwrap_or_default();
     let method = shortened(request.method().as_str(), LONGEST_METHOD);
     let path = shortened(request.uri().path(), LONGEST_PATH);
-    if !telemetry::are_exported() {
-        return tracing::error_span!(
-            "request",
-            request_id,
-            method,
-            path,
-            order_id = Empty,
-            actor = Empty
-        );
-    }
-    let route = request
-        .extensions()
-        .get::<MatchedPath>()
-        .map_or("", MatchedPath::as_str);
-    let name = format!("{method} {route}");
     let span = tracing::error_span!(
         "request",
-        otel.name = name.trim_end(),
-        otel.kind = "server",
+        otel.name = Empty,
+        otel.kind = Empty,
         request_id,
         method,
         path,
-        route,
+        route = Empty,
         order_id = Empty,
         actor = Empty,
         trace_id = Empty,
     );
-    telemetry::join_trace(&span, request.headers());
+    if telemetry::are_exported() {
+        let route = request.extensions().get::<MatchedPath>();
+        let route = route.map_or("", MatchedPath::as_str);
+        span.record("otel.name", format!("{method} {route}").trim_end());
+        span.record("otel.kind", "server");
+        span.record("route", route);
+        telemetry::join_trace(&span, request.headers());
+    }
     span
 }
 
