@@ -1,5 +1,5 @@
-//! Admission control: bounds the requests that are worked on at a time, and the memory of their bodies. A request beyond a
-//! bound is refused at once, so that those admitted finish in time.
+//! Admission control: limits the requests in progress and the memory of their bodies. A request over a limit is refused at
+//! once, so that admitted requests finish in time.
 
 use std::{
     net::IpAddr,
@@ -21,17 +21,17 @@ pub(super) const UNCOUNTED: usize = 8 * 1024;
 /// The bounds of a server.
 #[derive(Clone, Copy, Debug)]
 pub struct AdmissionLimits {
-    /// Requests that are worked on at a time.
+    /// Requests in progress.
     pub requests: usize,
-    /// Those of them that need the shared pool of connections.
+    /// Requests in progress that need the shared pool.
     pub pooled: usize,
-    /// Those of them that come from one client.
+    /// The same, of one client.
     pub client_pooled: usize,
-    /// Those of them that may have a connection at the same time.
+    /// Connections of one client at the same time.
     pub client_connections: usize,
-    /// Bytes of bodies at a time, counting of each what is beyond its first 8 KiB.
+    /// Bytes of all bodies, without the first 8 KiB of each.
     pub body_bytes: usize,
-    /// Bytes of answers at a time, counting of each what is beyond its first 8 KiB.
+    /// Bytes of all responses, without the first 8 KiB of each.
     pub response_bytes: usize,
     /// Answers that are being compressed at a time; beyond them, answers are sent uncompressed.
     pub compressions: usize,
@@ -71,19 +71,19 @@ pub enum Work {
 /// Why a request is refused under load.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Overloaded {
-    /// Too many requests are worked on.
+    /// Too many requests are in progress.
     #[error("too many requests")]
     Requests,
-    /// Too many of them need the shared pool.
+    /// Too many requests need the shared pool.
     #[error("too many requests for the pool")]
     Pool,
-    /// Too many of those come from one client.
+    /// Too many requests of one client need the shared pool.
     #[error("too many requests of one client")]
     Client,
-    /// Long bodies take all the memory for them.
+    /// Long bodies use all their memory.
     #[error("too many long bodies")]
     Bodies,
-    /// Long answers take all the memory for them.
+    /// Long responses use all their memory.
     #[error("too many long answers")]
     Responses,
 }
@@ -172,7 +172,7 @@ impl Permit {
         &self.0.control.0.limits
     }
 
-    /// Counts the request among those that are worked on.
+    /// Counts the request as in progress.
     pub(super) fn acquire(&self) -> Result<(), Overloaded> {
         let control = &self.0.control.0;
         let of_client = self.0.share.as_deref().map(|share| &share.requests);

@@ -1,5 +1,5 @@
-//! The body of a request. It is received before a handler runs, but judged when the handler asks for it: an unknown
-//! record is a 404 whatever the body holds.
+//! The body of a request. It is received before the handler runs, and validated when the handler asks for it: an unknown
+//! record is a 404 whatever the body contains.
 
 use std::{convert::Infallible, sync::Arc};
 
@@ -17,20 +17,20 @@ use super::{
     value::{Object, Value, object},
 };
 
-/// How deep lists and objects may nest; about what the original's parser would take. None of the readers recurses.
+/// Maximum nesting of lists and objects, about that of the original's parser. None of the readers recurses.
 const DEEPEST: usize = 900;
 
-/// A request's body, not yet looked at. It can be received before the handler is reached, and handed on as an extension.
+/// A request's body before validation. A middleware may receive it and pass it on as an extension.
 #[derive(Clone, Debug)]
 pub struct Body {
     content_type: String,
-    /// How it is compressed, if it is.
+    /// The content encoding, if any.
     coding: Option<String>,
     bytes: Result<Bytes, BodyError>,
 }
 
 impl Body {
-    /// What was received, unless it could not be.
+    /// The bytes, if they were received.
     pub fn received(&self) -> Option<&[u8]> {
         self.bytes.as_deref().ok()
     }
@@ -53,7 +53,7 @@ impl Body {
         }
     }
 
-    /// What was received of a form, or with which status it is refused.
+    /// The bytes of a form, or the status of its refusal.
     pub fn form(&self) -> Result<&[u8], StatusCode> {
         let is_form = self.content_type.is_empty()
             || self.content_type.starts_with("application/x-www-form-urlencoded");

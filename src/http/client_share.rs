@@ -37,7 +37,7 @@ pub(super) struct ClientShare {
 }
 
 impl ClientShares {
-    /// Shares of so many requests that need the pool, and so many of them with a connection.
+    /// Shares of `requests` that need the pool, of which `connections` may have one.
     pub fn new(requests: usize, connections: usize) -> Self {
         Self {
             requests: requests.max(1),
@@ -66,7 +66,7 @@ impl ClientShares {
     }
 }
 
-/// A semaphore of so many permits.
+/// A semaphore with this number of permits.
 pub(super) fn semaphore(permits: usize) -> Arc<Semaphore> {
     Arc::new(Semaphore::new(permits.min(Semaphore::MAX_PERMITS)))
 }

@@ -1,5 +1,5 @@
-//! Conditional requests: a read that the client has already is answered 304, and a write applies only to the representation
-//! that the client has seen.
+//! Conditional requests: a read gets 304 if the client has the current representation, and a write applies only to the
+//! representation that the client has read.
 
 use std::{convert::Infallible, io};
 
@@ -43,7 +43,7 @@ pub(super) fn is_listed(tag: &HeaderValue, lists: &[HeaderValue]) -> bool {
     })
 }
 
-/// What a client that only reads says of the answer: which representations it has, and whether it accepts gzip.
+/// The conditions of a read: the representations that the client has, and whether it accepts gzip.
 #[derive(Debug)]
 pub(super) struct ConditionalRead {
     /// The tags of `If-None-Match`.
@@ -66,7 +66,7 @@ impl ConditionalRead {
         })
     }
 
-    /// Gives a 200 its `ETag`, and answers 304 or with gzip where the client asked for that.
+    /// Adds an `ETag` to a 200. Replaces it with a 304 or a gzipped response if the client asked for that.
     pub async fn apply(self, response: Response) -> Response {
         let is_whole = response.size_hint().exact().is_some();
         if response.status() != StatusCode::OK
@@ -114,8 +114,8 @@ pub(super) fn without_length(mut response: Response) -> Response {
     response
 }
 
-/// The condition of a write. A command checks it twice: before it reads the fields, whose errors are of no use to a client that
-/// has to start again, and under the lock of the record.
+/// The condition of a write. A command checks it twice: before it reads the fields, because a client that must start again has
+/// no use for their errors, and under the lock of the record.
 pub trait Precondition: Sync {
     /// Whether this record may be written.
     fn permits(&self, current: &impl Serialize) -> bool;
@@ -142,9 +142,8 @@ impl Precondition for Unconditional {
 
 /// `If-Match`: which representation a write is meant for. Without it, any.
 ///
-/// A write compares after it has locked the record and read it in a statement of its own: the statement that waits for a
-/// lock sees the locked row as it is now, and what it joins as it was when the statement began. So of two writers that
-/// name the same tag, one is refused.
+/// A write locks the record, reads it in a second statement, and then compares. The statement that waits for the lock sees
+/// joined rows as of its start. So of two writers that name the same tag, one is refused.
 #[derive(Clone, Debug)]
 pub struct IfMatch(Vec<HeaderValue>);
 

@@ -1,4 +1,4 @@
-//! Cursors: where the next page of a list starts, as an opaque text.
+//! Cursors: the start of the next page of a list, as an opaque text.
 //!
 //! A cursor holds the sort key of the last row of a page, which may be deleted meanwhile. It reveals nothing that the row did
 //! not, and is not signed: its content is checked like any parameter.

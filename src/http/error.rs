@@ -30,7 +30,7 @@ pub enum ApiError {
     /// 400: the fields of the request, or its parameters, are wrong.
     #[error("invalid fields")]
     Invalid(FieldErrors),
-    /// 404: there is no record of this kind with that id.
+    /// 404: no record of this kind has the id.
     #[error("no such {0}")]
     NotFound(&'static str),
     /// Any other error, with a sentence.

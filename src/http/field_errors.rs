@@ -4,14 +4,14 @@ use std::borrow::Cow;
 
 use serde::{Serialize, Serializer, ser::SerializeMap};
 
-/// What is wrong with a request, in the shape that clients know: `{"field": ["message"]}`, nested for lists.
+/// The errors of a request in the shape of the kept contract: `{"field": ["message"]}`, nested for lists.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum FieldErrors {
-    /// What is wrong with a value.
+    /// Errors of a value.
     Messages(Vec<Cow<'static, str>>),
-    /// What is wrong with an object, field by field in the order of its fields.
+    /// Errors of an object by field, in the sequence of its fields.
     Fields(Vec<(&'static str, FieldErrors)>),
-    /// What is wrong with a list, element by element.
+    /// Errors of a list by element.
     Elements(Vec<FieldErrors>),
 }
 
@@ -26,7 +26,7 @@ impl FieldErrors {
         Self::Fields(vec![(name, Self::message(message))])
     }
 
-    /// What is wrong with a field of an object.
+    /// The errors of a field of an object.
     pub fn of(&self, name: &str) -> Option<&Self> {
         let Self::Fields(fields) = self else { return None };
         let field = fields.iter().find(|(known, _)| *known == name);

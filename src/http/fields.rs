@@ -1,4 +1,4 @@
-//! The fields of a request body: each is read by a rule, and everything that is wrong is reported at once.
+//! The fields of a request body: a rule reads each, and all errors are reported at once.
 
 use std::borrow::Cow;
 
@@ -8,18 +8,18 @@ use super::{
     value::{FormFields, Object, Value, object},
 };
 
-/// Whether a request must bring the required fields.
+/// Whether a request must contain the required fields.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Presence {
     /// POST and PUT: required fields are required.
     Complete,
-    /// PATCH: what is left out stays as it is.
+    /// PATCH: omitted fields keep their values.
     Partial,
 }
 
-/// Where a command reads its fields from: a JSON body or a form.
+/// The source of a command's fields: a JSON body or a form.
 pub trait FieldSource: Sync {
-    /// The fields, of which the required ones must be there unless `presence` is partial.
+    /// The fields. Required ones may be missing if `presence` is partial.
     fn fields(&self, presence: Presence) -> Result<Fields<'_>, ApiError>;
 }
 
@@ -45,7 +45,7 @@ impl<'a> Members<'a> {
     }
 }
 
-/// The fields of one object, and what was found wrong with them.
+/// The fields of an object, and their errors.
 #[derive(Debug)]
 pub struct Fields<'a> {
     members: Members<'a>,
@@ -118,14 +118,14 @@ impl<'a> Fields<'a> {
         None
     }
 
-    /// Adds what a look into the database found wrong with a field. The first thing wrong with a field is what counts.
+    /// Adds an error that only the database could find. The first error of a field counts.
     pub fn reject(&mut self, name: &'static str, message: impl Into<Cow<'static, str>>) {
         if self.errors.iter().all(|(rejected, _)| *rejected != name) {
             self.errors.push((name, FieldErrors::message(message)));
         }
     }
 
-    /// Ends the reading: `read`, unless anything was wrong.
+    /// Returns `read`, unless a field had an error.
     pub fn finish<T>(self, read: T) -> Result<T, ApiError> {
         if self.errors.is_empty() {
             Ok(read)
@@ -134,7 +134,7 @@ impl<'a> Fields<'a> {
         }
     }
 
-    /// Ends a reading that yields nothing if anything was wrong.
+    /// Returns `read`, unless it is `None` or a field had an error.
     pub fn finish_all<T>(self, read: Option<T>) -> Result<T, ApiError> {
         match read {
             Some(read) if self.errors.is_empty() => Ok(read),
@@ -149,7 +149,7 @@ impl<'a> Fields<'a> {
     }
 }
 
-/// Reads one element of a list; an element that is fine has an empty object for its errors.
+/// Reads an element of a list. The errors of a valid element are an empty object.
 fn element<T>(value: Value<'_>, read: impl Fn(&mut Fields<'_>) -> Option<T>) -> (Option<T>, FieldErrors) {
     let members = match value {
         Value::Object(raw) => Ok(Members::Json(object(raw).unwrap_or_default())),

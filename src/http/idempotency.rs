@@ -220,7 +220,7 @@ fn fingerprint(request: &Request, body: &[u8]) -> [u8; 16] {
     hash.update(b" ");
     hash.update(request.uri().path().as_bytes());
     hash.update(b"\n");
-    // `Value` sorts members by name. A body that is no JSON, or nested too deeply, is hashed as it is.
+    // `Value` sorts members by name. A body that is not JSON, or nested too deeply, is hashed as it is.
     match serde_json::from_slice(body).and_then(|value: serde_json::Value| serde_json::to_vec(&value)) {
         Ok(canonical) => hash.update(&canonical),
         Err(_) => hash.update(body),

@@ -1,11 +1,11 @@
-//! Everything that a server has a bound for.
+//! The limits of a server.
 
 use std::time::Duration;
 
 use super::AdmissionLimits;
 use crate::config::CapacitySettings;
 
-/// How long a server bears with a client, and how much it takes on.
+/// Timeouts of clients, and limits of concurrent work.
 #[derive(Clone, Copy, Debug)]
 pub struct Limits {
     /// Connections at a time.
@@ -14,17 +14,17 @@ pub struct Limits {
     pub head: Duration,
     /// How long a client may go without taking anything of an answer.
     pub stall: Duration,
-    /// How long a client may take for an answer of more than 8 KiB that is no stream.
+    /// How long a client may take for a response of more than 8 KiB, streams excepted.
     pub sending: Duration,
     /// Requests and their bodies, and answers.
     pub admission: AdmissionLimits,
     /// How long reading may take. What takes longer is ended.
     pub reading: Duration,
-    /// How long the answer to a write is waited for. The write goes on.
+    /// How long a client waits for the response to a write. The write continues after that.
     pub writing: Duration,
     /// How long a request waits for Redis to decide whether it is within a rate limit. After that it passes uncounted.
     pub rate_limit: Duration,
-    /// How long a server that was told to stop goes on as before, but for saying that it is not ready.
+    /// How long a stopping server serves as before, except that it is not ready.
     pub delay: Duration,
     /// How long requests that are under way may take to finish after that.
     pub drain: Duration,
@@ -40,7 +40,7 @@ impl Default for Limits {
             stall: Duration::from_secs(30),
             sending: Duration::from_mins(2),
             admission: AdmissionLimits::default(),
-            // As long as PostgreSQL lets one statement run.
+            // The statement timeout of PostgreSQL.
             reading: Duration::from_secs(30),
             writing: Duration::from_mins(1),
             rate_limit: Duration::from_millis(50),
@@ -51,15 +51,15 @@ impl Default for Limits {
 }
 
 impl Limits {
-    /// The limits that are set, for a shared pool of so many connections.
+    /// The limits of the settings, for a shared pool of `pool_size` connections.
     pub fn new(settings: &CapacitySettings, pool_size: u32) -> Self {
-        /// With statements of 30 ms, the last of so many waits for two seconds; a wait for a connection ends after five.
+        /// With statements of 30 ms, the last of these waits for two seconds. A wait for a connection ends after five.
         const WAITING_FOR_A_CONNECTION: u32 = 64;
         let count = |setting| usize::try_from(setting).unwrap_or(usize::MAX);
         let usual = Self::default();
         let requests = count(settings.max_requests_in_flight);
         let pooled = requests.min(count(pool_size.saturating_mul(WAITING_FOR_A_CONNECTION)));
-        // A quarter is left to others, as far as there is one.
+        // One client leaves a quarter to the others.
         let share_of = |all: usize| (all - all.div_ceil(4)).max(1);
         Self {
             connections: count(settings.max_connections),

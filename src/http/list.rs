@@ -15,7 +15,7 @@ use super::{
 
 /// A row of a list.
 pub trait Listed {
-    /// The columns by which the list is sorted, in that sequence. They are unique.
+    /// The sort columns in sequence. Together they are unique.
     type Key: Debug + Serialize + DeserializeOwned;
 
     /// The name of the list. A cursor of another one is refused.

@@ -1,4 +1,4 @@
-//! Numbers as they were written: what clients are told depends on the digits, not on the value.
+//! Numbers as they were written: messages depend on the digits, not on the value.
 
 use rust_decimal::Decimal;
 

@@ -14,7 +14,7 @@ use super::{ApiError, Overloaded, Permit};
 /// The largest body that is received.
 pub(super) const BODY_LIMIT: usize = 1024 * 1024;
 
-/// Why there is no body.
+/// Why a body could not be received.
 #[derive(Clone, Copy, Debug, thiserror::Error)]
 pub(super) enum BodyError {
     #[error("it is too large")]

@@ -52,8 +52,8 @@ pub struct Connection(pub CancellationToken);
 pub(super) struct Counted;
 
 impl Responses {
-    /// So many bytes at a time, counting of each answer what is beyond its first 8 KiB, and so many compressions. A client
-    /// has the time `sending` to take a long answer.
+    /// Limits the bytes of all responses, without the first 8 KiB of each, and the compressions at a time. A client has the time
+    /// `sending` to receive a long response.
     pub fn new(bytes: usize, compressions: usize, sending: Duration) -> Self {
         Self {
             memory: semaphore(bytes),

@@ -1,5 +1,5 @@
-//! How a JSON value becomes the value of a field, and what clients are told when it cannot. Every rule takes what the
-//! original took, and says what it said.
+//! The rules that turn JSON values into fields, with the messages for invalid ones. Accepted values and messages are those of
+//! the original system.
 
 use std::borrow::Cow;
 
@@ -12,10 +12,10 @@ use super::{
 use crate::money::Money;
 
 pub(super) type Message = Cow<'static, str>;
-/// What a rule makes of a value.
+/// The result of a rule.
 pub type Ruled<T> = Result<T, Message>;
 
-/// Texts of more characters are not tried as numbers.
+/// Longer texts are not parsed as numbers.
 const LONGEST_NUMBER: usize = 1000;
 
 /// A text of at most `longest` characters, trimmed, not blank. Numbers are taken as their text.
@@ -78,7 +78,7 @@ pub fn price(value: &Value<'_>) -> Ruled<Money> {
     Ok(Money(price))
 }
 
-/// An integer from 0 to 2147483647: what the database can hold.
+/// An integer from 0 to 2147483647, the range of the column.
 pub fn integer(value: &Value<'_>) -> Ruled<i32> {
     let (negative, digits) = digits(value)?;
     match digits.parse::<i32>() {
@@ -100,7 +100,7 @@ pub fn positive(value: &Value<'_>) -> Ruled<i64> {
     }
 }
 
-/// True or false, in the ways that clients write them.
+/// True or false, in the spellings that the original system accepts.
 pub fn boolean(value: &Value<'_>) -> Ruled<bool> {
     let known = match value {
         Value::Bool(known) => Some(*known),
@@ -116,16 +116,16 @@ pub fn boolean(value: &Value<'_>) -> Ruled<bool> {
     known.ok_or_else(|| "Must be a valid boolean.".into())
 }
 
-/// The id of another record, whose existence is still to be looked up.
+/// The id of another record. The command checks whether the record exists.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Reference {
-    /// The id; 0, which no record has, where what was sent is no possible id.
+    /// The id; 0, which no record has, if the value is not a possible id.
     pub id: i64,
     shown: String,
 }
 
 impl Reference {
-    /// What to say when there is no such record.
+    /// The message if the record does not exist.
     pub fn missing(&self) -> Cow<'static, str> {
         format!("Invalid pk \"{}\" - object does not exist.", self.shown).into()
     }
@@ -153,7 +153,7 @@ pub fn reference(value: &Value<'_>) -> Ruled<Reference> {
     Ok(Reference { id, shown })
 }
 
-/// Sign and digits of an integer, without leading zeros. A fraction of zeros is no fraction.
+/// Sign and digits of an integer, without leading zeros. A fraction of zeros is ignored.
 fn digits(value: &Value<'_>) -> Ruled<(bool, String)> {
     if let Value::Text(text) = value
         && text.chars().count() > LONGEST_NUMBER
@@ -182,7 +182,7 @@ fn written<'v>(value: &'v Value<'_>) -> Option<Cow<'v, str>> {
     }
 }
 
-/// Trims what the original counts as white space.
+/// Trims the white space of the original system.
 pub(super) fn trim(text: &str) -> &str {
     text.trim_matches(|c: char| c.is_whitespace() || ('\x1c'..='\x1f').contains(&c))
 }

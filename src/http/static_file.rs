@@ -25,7 +25,7 @@ pub struct StaticFile {
     content_type: HeaderValue,
     cache_control: Option<HeaderValue>,
     plain: Bytes,
-    /// Made when the file is asked for the first time.
+    /// Made for the first request.
     made: OnceLock<Made>,
 }
 
@@ -46,7 +46,7 @@ impl StaticFile {
         }
     }
 
-    /// The same, which browsers keep as this says.
+    /// The same file with a `Cache-Control` header.
     pub fn cached(self, cache_control: &'static str) -> Self {
         Self {
             cache_control: Some(HeaderValue::from_static(cache_control)),
@@ -54,7 +54,7 @@ impl StaticFile {
         }
     }
 
-    /// Answers a request for the file: with 304 to a client that has it, with gzip where the client takes it.
+    /// Answers a request for the file: 304 if the client has it, gzipped if the client accepts that.
     pub fn answer(&self, request: &Request) -> Response {
         let made = self.made.get_or_init(|| Made {
             tag: tag(&self.plain),

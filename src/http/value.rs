@@ -21,7 +21,7 @@ pub enum Value<'a> {
     /// A number with a fraction or an exponent, read as a double; infinite beyond its range.
     Float(f64),
     Text(Cow<'a, str>),
-    /// A text with half of a surrogate pair, which is no character.
+    /// A text with an unpaired surrogate.
     InvalidText,
     List(&'a RawValue),
     Object(&'a RawValue),

@@ -131,7 +131,7 @@ impl<S: Send + Sync> FromRequestParts<S> for Params {
     }
 }
 
-/// 404 for a page that does not exist, or is no number.
+/// 404 for a page that does not exist or is not a number.
 pub fn invalid_page() -> ApiError {
     ApiError::detail(StatusCode::NOT_FOUND, "Invalid page.")
 }

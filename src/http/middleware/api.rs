@@ -1,4 +1,4 @@
-//! What all routes of the API share.
+//! The middleware of API routes.
 
 use std::sync::Arc;
 
@@ -33,10 +33,9 @@ struct ApiRoute {
     allow: HeaderValue,
 }
 
-/// Adds what all routes of the API share, checked in this order: an id that is no number is an unknown path (404); an answer
-/// that the client does not accept is not made (406); the caller needs the scopes of `area` (401, 403, 429); any other method
-/// is refused (405). A POST may have an `Idempotency-Key`; what is read has an `ETag`, and may be compressed. The OpenAPI
-/// document says so, too.
+/// Adds the checks of all API routes, in this order: 404 for an id that is not a number, 406 if the client does not accept
+/// JSON, 401, 403 or 429 without the scopes of `area`, 405 for another method. A POST may have an `Idempotency-Key`. Reads get
+/// an `ETag` and may be compressed. The OpenAPI document describes all of it.
 pub fn api_route(
     (mut schemas, mut paths, methods): UtoipaMethodRouter<AppState>,
     area: Area,
@@ -74,7 +73,7 @@ async fn api_middleware(
     mut request: Request,
     next: Next,
 ) -> Response {
-    // A parameter that is no text is no number either.
+    // A parameter that is not UTF-8 is not a number either.
     let is_path = params.is_ok_and(|params| {
         let mut ids = params.iter().filter(|(name, _)| *name == "id");
         ids.all(|(_, id)| id.bytes().all(|byte| byte.is_ascii_digit()))
@@ -117,7 +116,7 @@ async fn admit(request: &mut Request, area: Area) -> Result<(), Response> {
     WriteLimit::refusal(request).map_or(Ok(()), Err)
 }
 
-/// Runs a request, once more if its connection to the database was of no use.
+/// Runs a request, and repeats it if its connection to the database was unfit.
 async fn answer(route: &ApiRoute, mut request: Request, next: Next) -> Response {
     // The owner of a queue replaces its connections itself.
     if request.extensions().get().map(Permit::work) == Some(Work::Queued) {

@@ -1,4 +1,4 @@
-//! How a client reached the server, as far as the server can know.
+//! The client's scheme and address, directly or through a trusted proxy.
 
 use std::net::{IpAddr, SocketAddr};
 

@@ -109,8 +109,8 @@ struct Gate {
     admission: Admission,
 }
 
-/// Answers preflights, refuses requests for other hosts, and runs the rest as far as the server's limits allow. A preflight is
-/// about an origin, not about a resource, so its host does not matter.
+/// Answers preflights, refuses requests for other hosts, and runs the rest within the server's limits. A preflight concerns an
+/// origin, not a resource, so its host is not checked.
 async fn check(
     State((gate, class)): State<(Arc<Gate>, RouteClass)>,
     request: Request,

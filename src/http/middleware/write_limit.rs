@@ -21,7 +21,7 @@ use crate::{
 };
 use redis_rate_limit::client_network;
 
-/// Allows each caller so many writes at once, and as many again in a minute, evenly. Without this extension of requests,
+/// Limits the writes of each caller. Without this extension of requests,
 /// writes are not limited. Clones share the counts.
 #[derive(Clone, Debug)]
 pub struct WriteLimit(Arc<Inner>);
@@ -39,7 +39,7 @@ enum Writer {
 }
 
 impl WriteLimit {
-    /// A limit of so many writes a minute.
+    /// Allows a burst of `per_minute` writes, and then as many per minute, evenly.
     pub fn new(per_minute: NonZeroU32) -> Self {
         Self(Arc::new(Inner {
             per_minute,
