@@ -35,7 +35,7 @@ use crate::{
     store,
     worker::{Queues, WorkerError},
 };
-use redis_rate_limit::RateLimitLayer;
+use redis_rate_limit::{RateLimitConfig, RateLimitLayer};
 
 use ready::Readiness;
 
@@ -96,26 +96,24 @@ pub fn app(
     configuration: Arc<[(String, String)]>,
 ) -> Result<App, AppError> {
     let client = redis::Client::open(redis.url())?;
-    let limit = |name, requests| {
-        RateLimitLayer::builder(client.clone())
-            .name(name)
-            .key_prefix(&redis.redis_key_prefix)
-            .limit(requests)
-            .timeout(limits.rate_limit)
-            .trusted_proxies(http.trusted_proxies.clone())
-            .enabled(http.rate_limit_enabled)
-    };
-    let where_set = |name, RateLimit(requests): RateLimit| {
-        let layer = limit(name, requests.map_or(0, NonZeroU32::get));
-        layer
-            .enabled(http.rate_limit_enabled && requests.is_some())
-            .build()
+    let limit = |name, RateLimit(requests): RateLimit| {
+        let Some(requests) = requests.filter(|_| http.rate_limit_enabled) else {
+            return RateLimitLayer::disabled();
+        };
+        let config = RateLimitConfig {
+            key_prefix: redis.redis_key_prefix.clone(),
+            limit: requests.get(),
+            timeout: limits.rate_limit,
+            trusted_proxies: http.trusted_proxies.clone(),
+            ..RateLimitConfig::new(name)
+        };
+        RateLimitLayer::new(client.clone(), config)
     };
     let limits_of_products = product::RateLimits {
-        autocomplete: limit("autocomplete", 20).build(),
-        search: where_set("search", http.rates.search_rate_limit),
+        autocomplete: limit("autocomplete", RateLimit(NonZeroU32::new(20))),
+        search: limit("search", http.rates.search_rate_limit),
     };
-    let limit_of_logins = where_set("login", http.rates.login_rate_limit);
+    let limit_of_logins = limit("login", http.rates.login_rate_limit);
     let readiness = Readiness::new(&state, redis)?;
     let lanes = usize::try_from(state.database.placement.options().get_max_connections()).unwrap_or(1);
     let placement = GroupCommit::start(&state.database.placement, order::Limits::with_lanes(lanes));

@@ -34,12 +34,9 @@ fn base() -> OpenApi {
 
 /// The OpenAPI 3.1 document of all routes.
 pub fn document() -> OpenApi {
-    // It makes no request, so nothing connects.
-    let unused = redis::Client::open("redis://localhost/").expect("the URL is one");
-    let limit = RateLimitLayer::builder(unused).build();
     let limits = product::RateLimits {
-        autocomplete: limit.clone(),
-        search: limit,
+        autocomplete: RateLimitLayer::disabled(),
+        search: RateLimitLayer::disabled(),
     };
     OpenApiRouter::with_openapi(base())
         .merge(super::health(None))

@@ -1,5 +1,4 @@
-//! Who is asking: the client's address behind trusted proxies, and the key that its requests are counted
-//! under.
+//! The address of a client, read through trusted proxies, and the key under which its requests are counted.
 
 use std::{
     net::{IpAddr, Ipv6Addr, SocketAddr},
@@ -12,16 +11,16 @@ use ipnet::{IpNet, Ipv4Net};
 
 const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 
-/// The networks whose machines may say on whose behalf they ask, by `X-Forwarded-For`.
+/// The networks of proxies whose `X-Forwarded-For` is trusted.
 ///
-/// Parsed from addresses and CIDR networks separated by commas, such as `10.0.0.0/8, 2001:db8::1`. An empty
-/// text, like the default, trusts nobody: then a client is whoever holds the other end of the connection.
+/// Parsed from addresses and CIDR networks separated by commas, such as `10.0.0.0/8, 2001:db8::1`. An empty text, like the
+/// default, trusts no proxy: then the client is the peer of the connection.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct TrustedProxies {
     networks: Arc<[IpNet]>,
 }
 
-/// A list of trusted proxies has an entry that is neither an address nor a network.
+/// An entry of the list is neither an address nor a network.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("`{entry}` is neither an IP address nor a network like 10.0.0.0/8")]
 pub struct InvalidTrustedProxy {
@@ -35,12 +34,11 @@ impl TrustedProxies {
         self.networks.iter().any(|network| network.contains(&peer))
     }
 
-    /// The address of the client that a request came from. An IPv4-mapped IPv6 address is given as IPv4.
+    /// The address of a request's client. An IPv4-mapped IPv6 address is returned as IPv4.
     ///
-    /// This is the peer, unless the peer is trusted. Then `X-Forwarded-For` is read from the right, as each
-    /// proxy adds the address it was asked from to the end of it, up to the first hop that is not trusted.
-    /// What stands left of that hop is hearsay, and is never looked at. If an entry is not an address, the
-    /// hop before it counts.
+    /// An untrusted peer is the client. Behind a trusted peer, `X-Forwarded-For` is read from the right, because each proxy
+    /// appends the address of its own peer. The first untrusted hop is the client. Entries to the left of it may be forged and
+    /// are not read. If an entry is not an address, the hop to its right is the client.
     pub fn client_address(&self, peer: IpAddr, headers: &HeaderMap) -> IpAddr {
         let mut client = peer.to_canonical();
         let lines = headers.get_all(X_FORWARDED_FOR).iter().rev();
@@ -65,9 +63,9 @@ impl FromStr for TrustedProxies {
     }
 }
 
-/// What the requests of a client are counted under: its IPv4 address, or its IPv6 /64.
+/// The key under which the requests of a client are counted: its IPv4 address, or its IPv6 /64.
 ///
-/// A single IPv6 customer gets a /64 at least, and could ask from a new address of it each time.
+/// An IPv6 customer usually has a whole /64, and could use a new address for each request.
 pub fn client_key(client: IpAddr) -> String {
     match client_network(client) {
         IpAddr::V4(address) => address.to_string(),
@@ -75,7 +73,7 @@ pub fn client_key(client: IpAddr) -> String {
     }
 }
 
-/// The address that stands for all that are counted together: an IPv4 address, or the first of an IPv6 /64.
+/// The first address of the network that is counted as one client: the IPv4 address itself, or the first of the IPv6 /64.
 pub fn client_network(client: IpAddr) -> IpAddr {
     match client.to_canonical() {
         IpAddr::V6(address) => Ipv6Addr::from_bits(address.to_bits() & (u128::MAX << 64)).into(),
@@ -83,7 +81,7 @@ pub fn client_network(client: IpAddr) -> IpAddr {
     }
 }
 
-/// The address of one entry of `X-Forwarded-For`, which some proxies write with brackets or a port.
+/// The address of an entry of `X-Forwarded-For`. Some proxies add brackets or a port.
 fn parse_hop(entry: &[u8]) -> Option<IpAddr> {
     let entry = str::from_utf8(entry).ok()?.trim();
     let bare = entry
@@ -108,7 +106,7 @@ fn parse_network(entry: &str) -> Result<IpNet, InvalidTrustedProxy> {
     }
 }
 
-/// An IPv4 network in its IPv6 notation as IPv4, because that is how it is compared.
+/// An IPv4-mapped IPv6 network as an IPv4 network: addresses are compared in this form.
 fn canonical(network: IpNet) -> IpNet {
     let address = network.addr().to_canonical();
     match (address, network.prefix_len().checked_sub(96)) {
@@ -243,7 +241,7 @@ mod tests {
         }
     }
 
-    /// Anything that a client can put into a header line, more often than not something that looks right.
+    /// A header line from a client: an address, a list of addresses, or noise.
     fn forged_line() -> impl Strategy<Value = Vec<u8>> {
         let address = any::<u32>().prop_map(|bits| std::net::Ipv4Addr::from(bits).to_string().into_bytes());
         let list = proptest::collection::vec(any::<u32>(), 0..4).prop_map(|all| {

@@ -1,16 +1,42 @@
-//! The layer and its builder.
+//! The layer and its settings.
 
 use std::{sync::Arc, time::Duration};
 
 use redis::Client;
 use tower::Layer;
 
-use super::{
-    key::TrustedProxies,
-    link::Link,
-    service::{Limiter, RateLimit},
-    window::Policy,
-};
+use super::{key::TrustedProxies, link::Link, service::RateLimit};
+
+/// The settings of a limiter.
+#[derive(Clone, Debug)]
+pub struct RateLimitConfig {
+    /// Its name in headers, metrics and keys: printable ASCII without `"` and `\`. Limiters with the same name share counts.
+    pub name: &'static str,
+    /// Prefix of its keys, if several installations share a Redis.
+    pub key_prefix: String,
+    /// Requests of a client per window. With 0, none pass.
+    pub limit: u32,
+    /// The length of the window, at least a millisecond; fractions of one are dropped.
+    pub window: Duration,
+    /// Timeout of a decision, after which a request passes uncounted.
+    pub timeout: Duration,
+    /// Proxies whose `X-Forwarded-For` is trusted.
+    pub trusted_proxies: TrustedProxies,
+}
+
+impl RateLimitConfig {
+    /// 20 requests per minute, decided within 50 ms, without trusted proxies.
+    pub fn new(name: &'static str) -> Self {
+        Self {
+            name,
+            key_prefix: String::new(),
+            limit: 20,
+            window: Duration::from_mins(1),
+            timeout: Duration::from_millis(50),
+            trusted_proxies: TrustedProxies::default(),
+        }
+    }
+}
 
 /// Layer that applies the [`RateLimit`] middleware.
 ///
@@ -19,36 +45,34 @@ use super::{
 #[derive(Clone)]
 #[must_use]
 pub struct RateLimitLayer {
-    limiter: Option<Arc<Limiter>>,
-}
-
-/// Configures a [`RateLimitLayer`].
-#[must_use]
-pub struct RateLimitBuilder {
-    client: Client,
-    policy: Policy,
-    timeout: Duration,
-    trusted_proxies: TrustedProxies,
-    enabled: bool,
+    link: Option<Arc<Link>>,
 }
 
 impl RateLimitLayer {
-    /// A limiter that keeps its counts in the Redis of `client`, by default 20 requests per minute.
+    /// A limiter that keeps its counts in the Redis of `client`. Connects at the first request.
     ///
-    /// Connects at the first request.
-    pub fn builder(client: Client) -> RateLimitBuilder {
-        RateLimitBuilder {
-            client,
-            policy: Policy {
-                prefix: String::new(),
-                name: "default",
-                limit: 20,
-                window: Duration::from_mins(1),
-            },
-            timeout: Duration::from_millis(50),
-            trusted_proxies: TrustedProxies::default(),
-            enabled: true,
+    /// # Panics
+    ///
+    /// If the name cannot stand in a header, or the window is shorter than a millisecond.
+    pub fn new(client: Client, config: RateLimitConfig) -> Self {
+        let plain = |byte: u8| matches!(byte, b' '..=b'~') && !matches!(byte, b'"' | b'\\');
+        assert!(
+            config.name.bytes().all(plain),
+            "{:?} cannot stand in a header",
+            config.name
+        );
+        assert!(
+            config.window.as_millis() > 0,
+            "a window lasts at least a millisecond"
+        );
+        Self {
+            link: Some(Link::new(client, config)),
         }
+    }
+
+    /// A layer that passes all requests unchanged, without Redis.
+    pub fn disabled() -> Self {
+        Self { link: None }
     }
 }
 
@@ -56,73 +80,9 @@ impl<S> Layer<S> for RateLimitLayer {
     type Service = RateLimit<S>;
 
     fn layer(&self, inner: S) -> Self::Service {
-        RateLimit::new(inner, self.limiter.clone())
-    }
-}
-
-impl RateLimitBuilder {
-    /// The name of the limiter in headers, metrics and keys. Limiters with the same name share counts.
-    ///
-    /// # Panics
-    ///
-    /// If the name is not printable ASCII, or has a `"` or `\`, which the headers could not carry.
-    pub fn name(mut self, name: &'static str) -> Self {
-        let plain = |byte: u8| matches!(byte, b' '..=b'~') && !matches!(byte, b'"' | b'\\');
-        assert!(name.bytes().all(plain), "{name:?} cannot stand in a header");
-        self.policy.name = name;
-        self
-    }
-
-    /// Prefix of the limiter's keys, if several installations share a Redis; empty by default.
-    pub fn key_prefix(mut self, prefix: &str) -> Self {
-        prefix.clone_into(&mut self.policy.prefix);
-        self
-    }
-
-    /// Requests of a client per window. With 0, none pass.
-    pub fn limit(mut self, requests: u32) -> Self {
-        self.policy.limit = requests;
-        self
-    }
-
-    /// The length of the window; fractions of a millisecond are dropped.
-    ///
-    /// # Panics
-    ///
-    /// If it is shorter than a millisecond.
-    pub fn window(mut self, window: Duration) -> Self {
-        assert!(
-            window >= Duration::from_millis(1),
-            "a window lasts a millisecond at least"
-        );
-        self.policy.window = window;
-        self
-    }
-
-    /// Timeout of a decision, after which a request passes uncounted; 50 ms by default.
-    pub fn timeout(mut self, timeout: Duration) -> Self {
-        self.timeout = timeout;
-        self
-    }
-
-    /// Proxies whose `X-Forwarded-For` is trusted; none by default.
-    pub fn trusted_proxies(mut self, proxies: TrustedProxies) -> Self {
-        self.trusted_proxies = proxies;
-        self
-    }
-
-    /// With `false`, requests pass unchanged and Redis is not called.
-    pub fn enabled(mut self, enabled: bool) -> Self {
-        self.enabled = enabled;
-        self
-    }
-
-    /// The finished layer.
-    pub fn build(self) -> RateLimitLayer {
-        let link = Link::new(self.client, self.policy, self.timeout);
-        let limiter = Limiter::new(link, self.trusted_proxies);
-        RateLimitLayer {
-            limiter: self.enabled.then(|| Arc::new(limiter)),
+        RateLimit {
+            inner,
+            link: self.link.clone(),
         }
     }
 }

@@ -33,5 +33,5 @@ mod window;
 
 pub use answer::Exceeded;
 pub use key::{InvalidTrustedProxy, TrustedProxies, client_key, client_network};
-pub use layer::{RateLimitBuilder, RateLimitLayer};
+pub use layer::{RateLimitConfig, RateLimitLayer};
 pub use service::{RateLimit, describe_metrics};

@@ -16,7 +16,7 @@ use tokio::{
     time::{Instant, sleep, timeout, timeout_at},
 };
 
-use super::window::{Decision, Policy};
+use super::{layer::RateLimitConfig, window::Decision};
 
 /// Pause between attempts to connect.
 const PAUSE: Duration = Duration::from_millis(250);
@@ -26,9 +26,7 @@ const CONNECT_TIMEOUT: Duration = Duration::from_millis(400);
 
 pub(super) struct Link {
     client: Client,
-    policy: Policy,
-    /// Timeout of a decision.
-    budget: Duration,
+    config: RateLimitConfig,
     state: watch::Sender<State>,
 }
 
@@ -63,25 +61,24 @@ pub(super) enum NoDecision {
 }
 
 impl Link {
-    pub(super) fn new(client: Client, policy: Policy, budget: Duration) -> Arc<Self> {
+    pub(super) fn new(client: Client, config: RateLimitConfig) -> Arc<Self> {
         Arc::new(Self {
             client,
-            policy,
-            budget,
+            config,
             state: watch::Sender::new(State::Unused),
         })
     }
 
-    pub(super) fn policy(&self) -> &Policy {
-        &self.policy
+    pub(super) fn config(&self) -> &RateLimitConfig {
+        &self.config
     }
 
-    /// Decides about a request of `client` within the budget.
+    /// Decides about a request of `client` within the timeout.
     ///
     /// A dead connection, such as after a restart of Redis, is replaced and the decision repeated. If the answer to the first
     /// try was lost, the request counts twice.
     pub(super) async fn decide(self: &Arc<Self>, client: &str) -> Result<Decision, NoDecision> {
-        let deadline = Instant::now() + self.budget;
+        let deadline = Instant::now() + self.config.timeout;
         let connection = self.connection(deadline).await?;
         match self.decide_over(&connection, client, deadline).await {
             Err(NoDecision::Redis(error)) if error.is_unrecoverable_error() => {
@@ -116,7 +113,7 @@ impl Link {
         deadline: Instant,
     ) -> Result<Decision, NoDecision> {
         let mut redis = connection.redis.clone();
-        let decision = timeout_at(deadline, self.policy.decide(&mut redis, client)).await;
+        let decision = timeout_at(deadline, self.config.decide(&mut redis, client)).await;
         let decision = decision
             .map_err(|_| NoDecision::TooSlow)
             .and_then(|answer| Ok(answer?));
@@ -135,7 +132,7 @@ impl Link {
         } else if self.transition(State::Connecting, is_in_use) {
             // The connection is dead or hangs, but Redis may be up. The next requests wait for a new connection, so
             // that a single slow answer does not suspend limiting.
-            tracing::debug!(limiter = self.policy.name, %reason, "replacing the connection");
+            tracing::debug!(limiter = self.config.name, %reason, "replacing the connection");
         }
     }
 
@@ -161,7 +158,7 @@ impl Link {
 
     /// Opens a connection, and probes that Redis decides in time.
     async fn open(&self) -> Result<Connection, NoDecision> {
-        let timeout_config = Some(self.budget.max(CONNECT_TIMEOUT));
+        let timeout_config = Some(self.config.timeout.max(CONNECT_TIMEOUT));
         let config = AsyncConnectionConfig::new()
             .set_connection_timeout(timeout_config)
             .set_response_timeout(timeout_config);
@@ -169,7 +166,7 @@ impl Link {
             .client
             .get_multiplexed_async_connection_with_config(&config)
             .await?;
-        let probe = timeout(self.budget, self.policy.probe(&mut redis)).await;
+        let probe = timeout(self.config.timeout, self.config.probe(&mut redis)).await;
         probe.map_err(|_| NoDecision::TooSlow)??;
         Ok(Connection {
             opened: Instant::now(),
@@ -187,7 +184,7 @@ impl Link {
 
     fn warn(&self, reason: &NoDecision) {
         tracing::warn!(
-            limiter = self.policy.name,
+            limiter = self.config.name,
             reason = reason as &dyn std::error::Error,
             "rate limiting is suspended, requests pass uncounted"
         );
@@ -200,7 +197,7 @@ async fn recover(link: Weak<Link>, mut pause: Duration) {
         sleep(pause).await;
         let Some(link) = link.upgrade() else { return };
         let mut attempt = pin!(link.open());
-        let result = if let Ok(result) = timeout(link.budget, &mut attempt).await {
+        let result = if let Ok(result) = timeout(link.config.timeout, &mut attempt).await {
             result
         } else {
             link.suspend(&NoDecision::TooSlow);
@@ -210,7 +207,7 @@ async fn recover(link: Weak<Link>, mut pause: Duration) {
             Ok(connection) => {
                 let before = link.state.send_replace(State::Up(connection));
                 if matches!(before, State::Down) {
-                    tracing::info!(limiter = link.policy.name, "rate limiting is back");
+                    tracing::info!(limiter = link.config.name, "rate limiting is back");
                 }
                 return;
             }

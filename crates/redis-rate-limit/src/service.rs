@@ -17,7 +17,7 @@ use tower::Service;
 
 use super::{
     answer::{too_many_requests, write_headers},
-    key::{TrustedProxies, client_key},
+    key::client_key,
     link::Link,
     window::Decision,
 };
@@ -33,62 +33,38 @@ pub fn describe_metrics() {
 /// Middleware that answers 429 to clients over the limit. See the [crate docs](crate) for responses and trusted proxies.
 #[derive(Clone)]
 pub struct RateLimit<S> {
-    inner: S,
+    pub(super) inner: S,
     /// None if limiting is off.
-    limiter: Option<Arc<Limiter>>,
+    pub(super) link: Option<Arc<Link>>,
 }
 
-/// The state that services of one layer share.
-pub(super) struct Limiter {
-    link: Arc<Link>,
-    trusted_proxies: TrustedProxies,
-    peer_missing: Once,
+/// The address of the client, if the server provides it.
+fn client<B>(request: &Request<B>, link: &Link) -> Option<IpAddr> {
+    static PEER_MISSING: Once = Once::new();
+    let peer = request.extensions().get::<ConnectInfo<SocketAddr>>();
+    if peer.is_none() {
+        PEER_MISSING.call_once(|| {
+            tracing::error!("no rate limiting: the server does not provide peer addresses (ConnectInfo)");
+        });
+    }
+    let proxies = &link.config().trusted_proxies;
+    peer.map(|ConnectInfo(peer)| proxies.client_address(peer.ip(), request.headers()))
 }
 
-impl<S> RateLimit<S> {
-    pub(super) fn new(inner: S, limiter: Option<Arc<Limiter>>) -> Self {
-        Self { inner, limiter }
-    }
-}
-
-impl Limiter {
-    pub(super) fn new(link: Arc<Link>, trusted_proxies: TrustedProxies) -> Self {
-        Self {
-            link,
-            trusted_proxies,
-            peer_missing: Once::new(),
-        }
-    }
-
-    /// The address of the client, if the server provides it.
-    fn client<B>(&self, request: &Request<B>) -> Option<IpAddr> {
-        let peer = request.extensions().get::<ConnectInfo<SocketAddr>>();
-        if peer.is_none() {
-            self.peer_missing.call_once(|| {
-                tracing::error!(
-                    limiter = self.link.policy().name,
-                    "no rate limiting: the server does not provide peer addresses (ConnectInfo)"
-                );
-            });
-        }
-        peer.map(|ConnectInfo(peer)| self.trusted_proxies.client_address(peer.ip(), request.headers()))
-    }
-
-    /// The decision about a request of `client`, or `None` without a client or an answer of Redis.
-    async fn decide(&self, client: Option<IpAddr>) -> Option<Decision> {
-        let limiter = self.link.policy().name;
-        let decision = match client {
-            Some(client) => self.link.decide(&client_key(client)).await.ok(),
-            None => None,
-        };
-        let said = match decision {
-            Some(Decision { allowed: true, .. }) => "allowed",
-            Some(_) => "limited",
-            None => "failed",
-        };
-        counter!("afforo_rate_limit_decisions_total", "limiter" => limiter, "decision" => said).increment(1);
-        decision
-    }
+/// The decision about a request of `client`, or `None` without a client or an answer of Redis.
+async fn decide(link: &Arc<Link>, client: Option<IpAddr>) -> Option<Decision> {
+    let decision = match client {
+        Some(client) => link.decide(&client_key(client)).await.ok(),
+        None => None,
+    };
+    let outcome = match decision {
+        Some(Decision { allowed: true, .. }) => "allowed",
+        Some(_) => "limited",
+        None => "failed",
+    };
+    let limiter = link.config().name;
+    counter!("afforo_rate_limit_decisions_total", "limiter" => limiter, "decision" => outcome).increment(1);
+    decision
 }
 
 impl<S, ReqBody, ResBody> Service<Request<ReqBody>> for RateLimit<S>
@@ -110,19 +86,18 @@ where
         // The service that was polled ready must take the request; its clone has yet to become ready.
         let clone = self.inner.clone();
         let mut inner = mem::replace(&mut self.inner, clone);
-        let Some(limiter) = self.limiter.clone() else {
+        let Some(link) = self.link.clone() else {
             return Box::pin(inner.call(request));
         };
-        let client = limiter.client(&request);
+        let client = client(&request, &link);
         Box::pin(async move {
-            let policy = limiter.link.policy();
-            match limiter.decide(client).await {
+            match decide(&link, client).await {
                 Some(decision) if decision.allowed => {
                     let mut response = inner.call(request).await?;
-                    write_headers(policy, &decision, response.headers_mut());
+                    write_headers(link.config(), &decision, response.headers_mut());
                     Ok(response)
                 }
-                Some(decision) => Ok(too_many_requests(policy, &decision)),
+                Some(decision) => Ok(too_many_requests(link.config(), &decision)),
                 None => inner.call(request).await,
             }
         })

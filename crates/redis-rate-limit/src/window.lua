@@ -1,5 +1,5 @@
--- Judges one request against an exact sliding window: the times of the requests that were let through.
--- A time leaves the window once it is a whole window old. A request that is turned away is not noted.
+-- Decides about one request by an exact sliding window: the times of the requests that passed.
+-- A time leaves the window at the age of one window. A rejected request is not recorded.
 --
 -- KEYS[1]  the client's list of times, oldest first, in microseconds of this server's clock
 -- ARGV[1]  limit: requests per window
@@ -16,8 +16,8 @@ local now = clock[1] * 1000000 + clock[2]
 -- Lua's own conversion keeps 14 digits; a time has 16.
 local stamp = string.format('%.0f', now)
 
--- After the clock was set back, some times lie in the future and would be counted until it has caught up.
--- They count from now instead: nobody gains a request, and nobody waits for longer than one window.
+-- After the clock was set back, some times lie in the future and would count until the clock has caught up.
+-- They are set to now instead: no client gains a request, or waits for longer than one window.
 local newest = tonumber(redis.call('LINDEX', key, -1) or 0)
 if newest > now then
     for index, time in ipairs(redis.call('LRANGE', key, 0, -1)) do

@@ -4,20 +4,9 @@ use std::{sync::LazyLock, time::Duration};
 
 use redis::{RedisResult, Script, aio::ConnectionLike};
 
-static SCRIPT: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("window.lua")));
+use super::layer::RateLimitConfig;
 
-/// The limit of a client, and the name of the limiter.
-#[derive(Clone, Debug)]
-pub(super) struct Policy {
-    /// Prefix of the keys.
-    pub prefix: String,
-    /// Names the limiter in keys, headers and metrics. Printable ASCII without `"` and `\`.
-    pub name: &'static str,
-    /// Requests per window.
-    pub limit: u32,
-    /// The length of the window, at least a millisecond; fractions of one are dropped.
-    pub window: Duration,
-}
+static SCRIPT: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("window.lua")));
 
 /// The decision about a request, and the remaining quota of its client.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -29,7 +18,7 @@ pub(super) struct Decision {
     pub reset: Duration,
 }
 
-impl Policy {
+impl RateLimitConfig {
     /// Decides about a request of `client`, and counts it if it passes.
     ///
     /// The script uses the clock of Redis, which all processes share.
@@ -40,7 +29,7 @@ impl Policy {
     ) -> RedisResult<Decision> {
         let window = u64::try_from(self.window.as_millis()).unwrap_or(u64::MAX);
         let (allowed, remaining, reset): (bool, u32, u64) = SCRIPT
-            .key(format!("{}rate_limit:{}:{client}", self.prefix, self.name))
+            .key(format!("{}rate_limit:{}:{client}", self.key_prefix, self.name))
             .arg(self.limit)
             .arg(window)
             .invoke_async(redis)

@@ -21,7 +21,7 @@ use axum::{
 use devstack::Redis;
 use http_body_util::BodyExt;
 use redis::aio::MultiplexedConnection;
-use redis_rate_limit::{RateLimitBuilder, RateLimitLayer};
+use redis_rate_limit::{RateLimitConfig, RateLimitLayer};
 use tower::{Layer, Service, ServiceExt};
 
 const ALICE: &str = "198.51.100.1";
@@ -30,7 +30,13 @@ const BOB: &str = "198.51.100.2";
 #[tokio::test]
 async fn each_client_has_its_own_quota_and_an_ipv6_64_shares_one() {
     let redis = Redis::throwaway().unwrap();
-    let app = app(patient(&redis).limit(1));
+    let app = app(
+        &redis,
+        RateLimitConfig {
+            limit: 1,
+            ..patient()
+        },
+    );
     assert_eq!(ask(&app, ALICE).await.status(), StatusCode::OK);
     assert_eq!(ask(&app, BOB).await.status(), StatusCode::OK);
     assert_eq!(
@@ -48,9 +54,14 @@ async fn each_client_has_its_own_quota_and_an_ipv6_64_shares_one() {
 #[tokio::test]
 async fn x_forwarded_for_is_read_from_trusted_proxies_only() {
     let redis = Redis::throwaway().unwrap();
-    let app = app(patient(&redis)
-        .limit(1)
-        .trusted_proxies("10.0.0.0/8".parse().unwrap()));
+    let app = app(
+        &redis,
+        RateLimitConfig {
+            limit: 1,
+            trusted_proxies: "10.0.0.0/8".parse().unwrap(),
+            ..patient()
+        },
+    );
     let ask_for = async |peer: &str, forwarded: &str| {
         let mut request = request(Method::GET, peer);
         request
@@ -75,7 +86,7 @@ async fn x_forwarded_for_is_read_from_trusted_proxies_only() {
 #[tokio::test]
 async fn remaining_counts_down_and_request_21_gets_429() {
     let redis = Redis::throwaway().unwrap();
-    let app = app(patient(&redis));
+    let app = app(&redis, patient());
     for remaining in (0..20).rev() {
         let answer = ask(&app, ALICE).await;
         assert_eq!(answer.status(), StatusCode::OK);
@@ -122,7 +133,13 @@ async fn remaining_counts_down_and_request_21_gets_429() {
 #[tokio::test]
 async fn every_method_and_every_response_status_counts() {
     let redis = Redis::throwaway().unwrap();
-    let app = app(patient(&redis).limit(2));
+    let app = app(
+        &redis,
+        RateLimitConfig {
+            limit: 2,
+            ..patient()
+        },
+    );
     let head = send(&app, request(Method::HEAD, ALICE)).await;
     assert_eq!(header(&head, "x-ratelimit-remaining"), "1");
     let mut request = request(Method::GET, ALICE);
@@ -137,9 +154,7 @@ async fn every_method_and_every_response_status_counts() {
 
 #[tokio::test]
 async fn disabled_limiter_does_not_call_redis() {
-    let redis = Redis::throwaway().unwrap();
-    redis.kill();
-    let app = app(patient(&redis).limit(0).enabled(false));
+    let app = app_with(RateLimitLayer::disabled());
     let answer = ask(&app, ALICE).await;
     assert_eq!((answer.status(), is_counted(&answer)), (StatusCode::OK, false));
 }
@@ -147,7 +162,13 @@ async fn disabled_limiter_does_not_call_redis() {
 #[tokio::test]
 async fn requests_without_a_peer_address_pass() {
     let redis = Redis::throwaway().unwrap();
-    let app = app(patient(&redis).limit(0));
+    let app = app(
+        &redis,
+        RateLimitConfig {
+            limit: 0,
+            ..patient()
+        },
+    );
     let answer = send(&app, Request::new(Body::empty())).await;
     assert_eq!((answer.status(), is_counted(&answer)), (StatusCode::OK, false));
 }
@@ -155,7 +176,7 @@ async fn requests_without_a_peer_address_pass() {
 #[tokio::test]
 async fn calls_the_ready_service_and_passes_its_error_through() {
     let redis = Redis::throwaway().unwrap();
-    let mut service = patient(&redis).build().layer(FailsWhenReady { ready: false });
+    let mut service = RateLimitLayer::new(client(&redis), patient()).layer(FailsWhenReady { ready: false });
     for _ in 0..2 {
         let answer = service
             .ready()
@@ -199,20 +220,23 @@ impl Service<Request<Body>> for FailsWhenReady {
 }
 
 /// The limiter of autocomplete, with a timeout that a busy test machine can keep.
-fn patient(redis: &Redis) -> RateLimitBuilder {
-    RateLimitLayer::builder(client(redis))
-        .name("autocomplete")
-        .limit(20)
-        .window(Duration::from_mins(1))
-        .timeout(Duration::from_secs(10))
+fn patient() -> RateLimitConfig {
+    RateLimitConfig {
+        timeout: Duration::from_secs(10),
+        ..RateLimitConfig::new("autocomplete")
+    }
 }
 
-fn app(limit: RateLimitBuilder) -> Router {
+fn app(redis: &Redis, config: RateLimitConfig) -> Router {
+    app_with(RateLimitLayer::new(client(redis), config))
+}
+
+fn app_with(limit: RateLimitLayer) -> Router {
     let handler = async |request: Request<Body>| match request.uri().query() {
         Some(_) => (StatusCode::BAD_REQUEST, "refused"),
         None => (StatusCode::OK, "served"),
     };
-    Router::new().route("/", get(handler).layer(limit.build()))
+    Router::new().route("/", get(handler).layer(limit))
 }
 
 fn client(redis: &Redis) -> redis::Client {
