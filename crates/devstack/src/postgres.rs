@@ -10,7 +10,8 @@ use super::{
     binaries::{self, PostgresBinaries},
     data_dir::DataDir,
     processes,
-    server::{Server, Stop},
+    server::Server,
+    supervise::Stop,
 };
 
 /// The name of its folder.
@@ -111,11 +112,6 @@ impl Postgres {
             encode(database)
         )
     }
-
-    /// Stops the server, disconnects clients, and waits for its end.
-    pub fn stop(self) {
-        drop(self);
-    }
 }
 
 impl Deref for Postgres {
@@ -159,7 +155,7 @@ fn start(
         "5432".into(),
     ]);
     command.extend(settings.iter().flat_map(|setting| ["-c".into(), setting.into()]));
-    Server::start(dir, command, stop, is_ready).map(Postgres)
+    Server::start(dir, &command, stop, is_ready).map(Postgres)
 }
 
 /// The pid file says that the server is ready, or ready as a standby. A file of another process is stale.

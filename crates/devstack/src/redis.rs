@@ -13,12 +13,7 @@ use std::{
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use rustix::process::Pid;
 
-use super::{
-    DevstackError, binaries,
-    data_dir::DataDir,
-    doing,
-    server::{Server, Stop},
-};
+use super::{DevstackError, binaries, data_dir::DataDir, doing, server::Server, supervise::Stop};
 
 /// The name of its folder.
 pub(super) const NAME: &str = "redis";
@@ -85,11 +80,6 @@ impl Redis {
     pub fn socket(&self) -> PathBuf {
         self.socket_dir().join(SOCKET)
     }
-
-    /// Stops the server and waits for its end.
-    pub fn stop(self) {
-        drop(self);
-    }
 }
 
 impl Deref for Redis {
@@ -121,7 +111,7 @@ fn start(dir: DataDir, program: PathBuf, arguments: &[&str]) -> Result<Redis, De
     ]);
     command.extend(["--save", "", "--daemonize", "no"].map(OsString::from));
     command.extend(arguments.iter().map(OsString::from));
-    Server::start(dir, command, STOP, is_ready).map(Redis)
+    Server::start(dir, &command, STOP, is_ready).map(Redis)
 }
 
 /// While Redis loads its data it answers `PING` with an error.

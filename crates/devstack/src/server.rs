@@ -14,7 +14,7 @@ use super::{
     DevstackError,
     data_dir::DataDir,
     doing,
-    supervise::{Plan, Supervised, Unready},
+    supervise::{Stop, Supervised, Unready},
 };
 
 /// How long a server may take to be ready, including `initdb` or crash recovery.
@@ -32,28 +32,15 @@ pub struct Server {
     ready: fn(&DataDir, Pid) -> bool,
 }
 
-/// How to stop a server: first signal, seconds to wait, second signal.
-pub(super) type Stop = (&'static str, u32, &'static str);
-
 impl Server {
     pub(super) fn start(
         dir: DataDir,
-        command: Vec<OsString>,
-        (stop_signal, stop_timeout, force_signal): Stop,
+        command: &[OsString],
+        stop: Stop,
         ready: fn(&DataDir, Pid) -> bool,
     ) -> Result<Self, DevstackError> {
-        let plan = Plan {
-            command,
-            folder: dir.folder.clone(),
-            log: dir.log(),
-            cleanup_dir: dir.cleanup_dir.clone(),
-            account: dir.account.clone(),
-            stop_signal,
-            stop_timeout,
-            force_signal,
-        };
         let mut supervised =
-            Supervised::start(&plan, &dir.lock).map_err(doing(format!("start {}", dir.server)))?;
+            Supervised::start(&dir, command, stop).map_err(doing(format!("start {}", dir.server)))?;
         wait_until_ready(&mut supervised, &dir, ready)?;
         Ok(Self {
             supervised: Mutex::new(supervised),

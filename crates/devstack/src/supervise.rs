@@ -6,10 +6,8 @@
 
 use std::{
     ffi::OsString,
-    fs::File,
     io::{self, BufRead, BufReader, Write},
     os::unix::process::CommandExt,
-    path::PathBuf,
     process::{Child, ChildStdin, Command, Stdio},
     sync::mpsc::{self, Receiver, RecvTimeoutError},
     thread,
@@ -19,7 +17,7 @@ use std::{
 use rustix::process::{Pid, Signal};
 
 use super::{
-    account::Account,
+    data_dir::DataDir,
     processes::{runs, signal_tree},
 };
 
@@ -61,26 +59,8 @@ done
 rm -rf "$cleanup_dir"
 "#;
 
-/// What to run, and how to stop it.
-#[derive(Debug)]
-pub(super) struct Plan {
-    /// The server and its arguments.
-    pub(super) command: Vec<OsString>,
-    /// Its working directory.
-    pub(super) folder: PathBuf,
-    /// Receives its output.
-    pub(super) log: PathBuf,
-    /// Removed after the server ended.
-    pub(super) cleanup_dir: PathBuf,
-    /// The account that runs it.
-    pub(super) account: Account,
-    /// The first signal to stop it.
-    pub(super) stop_signal: &'static str,
-    /// Seconds until the second signal.
-    pub(super) stop_timeout: u32,
-    /// The second signal.
-    pub(super) force_signal: &'static str,
-}
+/// How to stop a server: first signal, seconds to wait, second signal.
+pub(super) type Stop = (&'static str, u32, &'static str);
 
 /// Why a server is not ready.
 #[derive(Debug, thiserror::Error)]
@@ -109,26 +89,23 @@ enum Event {
 }
 
 impl Supervised {
-    pub(super) fn start(plan: &Plan, lock: &File) -> io::Result<Self> {
+    /// Runs a command in the folder of a server.
+    pub(super) fn start(
+        dir: &DataDir,
+        command: &[OsString],
+        (stop_signal, stop_timeout, force_signal): Stop,
+    ) -> io::Result<Self> {
         let mut shell = Command::new("/bin/sh");
-        shell
-            .args(["-c", SCRIPT, "afforo-supervisor"])
-            .arg(&plan.log)
-            .arg(&plan.cleanup_dir);
-        shell
-            .args([
-                plan.stop_signal,
-                &plan.stop_timeout.to_string(),
-                plan.force_signal,
-            ])
-            .args(&plan.command);
-        shell.current_dir(&plan.folder).process_group(0);
+        shell.args(["-c", SCRIPT, "afforo-supervisor"]);
+        shell.arg(dir.log()).arg(&dir.cleanup_dir);
+        shell.args([stop_signal, &stop_timeout.to_string(), force_signal]);
+        shell.args(command).current_dir(&dir.folder).process_group(0);
         shell
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
-            .stderr(lock.try_clone()?);
+            .stderr(dir.lock.try_clone()?);
         clean_environment(&mut shell);
-        plan.account.apply(&mut shell);
+        dir.account.apply(&mut shell);
 
         let mut shell = shell.spawn()?;
         let (sender, events) = mpsc::channel();

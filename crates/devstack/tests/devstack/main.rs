@@ -30,8 +30,8 @@ fn throwaway_server_removes_its_folder_when_it_stops() {
     let (postgres, redis) = (Postgres::throwaway().unwrap(), Redis::throwaway().unwrap());
     let folders = [postgres.socket_dir().to_owned(), redis.socket_dir().to_owned()];
     assert!(folders.iter().all(|folder| folder.exists()));
-    postgres.stop();
-    redis.stop();
+    drop(postgres);
+    drop(redis);
     assert!(folders.iter().all(|folder| !folder.exists()));
 }
 
@@ -41,7 +41,7 @@ fn folder_of_a_killed_throwaway_server_is_removed() {
     let folder = redis.socket_dir().to_owned();
     redis.kill();
     assert!(folder.exists());
-    redis.stop();
+    drop(redis);
     assert!(!folder.exists());
 }
 
@@ -62,7 +62,7 @@ async fn paused_server_answers_after_it_is_resumed() {
         ping.await.unwrap();
     }
     postgres.pause();
-    postgres.stop();
+    drop(postgres);
 }
 
 /// A folder that the account of the servers may enter.

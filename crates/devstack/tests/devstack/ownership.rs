@@ -94,7 +94,7 @@ fn server_without_its_supervisor_stops_with_its_owner() {
     kill_process(supervisor, Signal::KILL).unwrap();
     assert!(is_alive(server));
     let sockets = redis.socket_dir().to_owned();
-    redis.stop();
+    drop(redis);
     eventually("the server is gone", || !is_alive(server));
     assert!(!sockets.exists());
 }

@@ -24,7 +24,7 @@ async fn persistent_postgres_keeps_its_rows_over_restart_and_kill_9() {
     assert!(PgConnection::connect(&url).await.is_err());
     postgres.restart().unwrap();
     execute(&url, "insert into kept values (2)").await;
-    postgres.stop();
+    drop(postgres);
 
     let postgres = Postgres::persistent(dir.path()).unwrap();
     assert_eq!(postgres.url("postgres"), url, "the address stays the same");
@@ -43,7 +43,7 @@ async fn persistent_redis_keeps_its_keys_over_restart_and_kill_9() {
     redis_at(&redis.url(0)).await.set("first", "1").await.unwrap();
     redis.restart().unwrap();
     redis_at(&redis.url(0)).await.set("second", "2").await.unwrap();
-    redis.stop();
+    drop(redis);
 
     let redis = Redis::persistent(dir.path()).unwrap();
     let mut connection = redis_at(&redis.url(0)).await;
@@ -99,7 +99,7 @@ fn pid_file_naming_another_process_does_not_prevent_a_start() {
         &std::process::id().to_string(),
         1,
     );
-    postgres.stop();
+    drop(postgres);
     fs::write(&pid_file, other).unwrap();
     Postgres::persistent(dir.path()).unwrap();
 }
@@ -121,7 +121,7 @@ async fn root_links_data_elsewhere_when_the_folder_is_closed() {
         assert!(data.starts_with("/var/lib/afforo"), "{}", data.display());
     }
     assert!(dir.join("postgres").is_symlink() && dir.join("redis").is_symlink());
-    postgres.stop();
+    drop(postgres);
 
     let postgres = Postgres::persistent(&dir).unwrap();
     assert_eq!(count(&postgres.url("postgres"), "kept").await, 1);
@@ -144,7 +144,7 @@ async fn reset_is_refused_while_a_server_runs() {
         Redis::persistent(dir.path()).unwrap(),
     );
     execute(&postgres.url("postgres"), "create table gone (id int)").await;
-    postgres.stop();
+    drop(postgres);
     assert!(matches!(
         devstack::reset(dir.path()),
         Err(DevstackError::AlreadyRunning { server: "redis", .. })
@@ -153,7 +153,7 @@ async fn reset_is_refused_while_a_server_runs() {
         dir.path().join("postgres/data").exists(),
         "half a reset would be worse than none"
     );
-    redis.stop();
+    drop(redis);
     devstack::reset(dir.path()).unwrap();
     assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 0);
     let postgres = Postgres::persistent(dir.path()).unwrap();
