@@ -1,43 +1,43 @@
-//! The audit log: who did what to what, from where, with what it was before and after. It is only ever added to.
+//! The audit log: actor, action, subject, origin, and the subject before and after. Entries are only added.
 //!
-//! What a request changes is logged in its own transaction, so that there is no change without its entry. Secrets do not
-//! come near it: what stands in an entry is what clients see of the subject.
+//! A change and its entry commit in one transaction, so there is no change without an entry. An entry has what clients see of
+//! the subject, so it has no secrets.
 
 use std::{fmt, net::IpAddr, sync::Arc};
 
 use serde::Serialize;
 use sqlx::PgExecutor;
 
-/// Who does something.
+/// The actor of a change.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Actor {
-    /// Anybody: the API is open.
+    /// Unknown: the API is open.
     Anyone,
     /// A program, by its key.
     Key {
         /// The key's id.
         id: i64,
-        /// What it is called.
+        /// Its name.
         name: Arc<str>,
     },
     /// A person, by an account.
     Account {
         /// The account's id.
         id: i64,
-        /// What it is called.
+        /// Its name.
         name: Arc<str>,
     },
-    /// Whoever has the command line.
+    /// The program itself, or an operator at the command line.
     System,
 }
 
 impl Actor {
-    /// As ledger and audit log write it: `key:12`, `account:3`, `system`; nothing for anyone.
+    /// The actor in ledger and audit log: `key:12`, `account:3`, `system`; `None` for anyone.
     pub fn label(&self) -> Option<String> {
         (*self != Self::Anyone).then(|| self.to_string())
     }
 
-    /// What the actor is called.
+    /// The name of the actor.
     pub fn name(&self) -> Option<&str> {
         match self {
             Self::Key { name, .. } | Self::Account { name, .. } => Some(name),
@@ -57,10 +57,10 @@ impl fmt::Display for Actor {
     }
 }
 
-/// Under whose name something is done, and where that came from.
+/// The actor and origin of a change.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AuditContext {
-    /// Who.
+    /// The actor.
     pub actor: Actor,
     /// The client's address.
     pub address: Option<IpAddr>,
@@ -69,7 +69,7 @@ pub struct AuditContext {
 }
 
 impl AuditContext {
-    /// Of what is done by itself, or on the command line.
+    /// The context of a change by the program itself or at the command line.
     pub fn system() -> Self {
         Self {
             actor: Actor::System,
@@ -79,8 +79,8 @@ impl AuditContext {
     }
 }
 
-/// Logs that `before` was made into `after`; there is no before of what was made, and no after of what is gone. An action is
-/// written `kind.done`, a subject `kind:id`. A write that changed nothing but `updated_at` is not logged.
+/// Logs a change. A created subject has no `before`, a deleted one no `after`. Actions are written `kind.done`, subjects
+/// `kind:id`. A write that changed only `updated_at` is not logged.
 pub async fn record<T: Serialize + Sync>(
     db: impl PgExecutor<'_>,
     audit_context: &AuditContext,

@@ -27,43 +27,32 @@ impl Movement {
     }
 }
 
-/// A change of a stock row's quantity, except by orders.
-#[derive(Clone, Debug)]
-pub struct Change<'a> {
-    /// Its kind.
-    pub movement: Movement,
-    /// Units added, or removed if negative.
-    pub delta: i32,
-    /// The quantity after the change.
-    pub quantity_after: i32,
-    /// The actor, such as `key:12`; `None` while the API is open.
-    pub actor: Option<String>,
-    /// The actor's reason.
-    pub reason: Option<&'a str>,
-}
-
-/// Inserts a movement and returns its id. A change of zero without a reason is not recorded.
+/// Inserts a movement from a quantity to another. `actor` is such as `key:12`, and `None` while the API is open. A change of zero
+/// without a reason is not recorded.
 pub async fn record(
     db: impl PgExecutor<'_>,
     inventory_id: i64,
-    change: Change<'_>,
-) -> sqlx::Result<Option<i64>> {
-    if change.delta == 0 && change.reason.is_none() {
-        return Ok(None);
+    movement: Movement,
+    (before, after): (i32, i32),
+    actor: Option<&str>,
+    reason: Option<&str>,
+) -> sqlx::Result<()> {
+    if before == after && reason.is_none() {
+        return Ok(());
     }
-    sqlx::query_scalar!(
+    sqlx::query!(
         "insert into stock_movement (inventory_id, kind, delta, quantity_after, actor, reason)
-         values ($1, $2, $3, $4, $5, $6) returning id",
+         values ($1, $2, $3, $4, $5, $6)",
         inventory_id,
-        change.movement.as_str(),
-        change.delta,
-        change.quantity_after,
-        change.actor,
-        change.reason,
+        movement.as_str(),
+        after - before,
+        after,
+        actor,
+        reason,
     )
-    .fetch_one(db)
+    .execute(db)
     .await
-    .map(Some)
+    .map(drop)
 }
 
 /// Which stock rows to delete.
@@ -79,47 +68,50 @@ pub enum Scope {
     Row(i64),
 }
 
+/// Runs a statement on the stock rows of a scope. The condition on the rows goes between `$before` and `$after`.
+macro_rules! in_scope {
+    ($db:expr, $scope:expr, $before:literal, $after:literal $(, $arg:expr)?) => {{
+        macro_rules! of {
+            ($condition:literal, $id:expr) => {
+                sqlx::query_scalar!($before + $condition + $after, $id $(, $arg)?)
+                    .fetch_one($db)
+                    .await
+            };
+        }
+        match $scope {
+            Scope::Category(id) => of!("product_id in (select id from product where category_id = $1)", id),
+            Scope::Product(id) => of!("product_id = $1", id),
+            Scope::Store(id) => of!("store_id = $1", id),
+            Scope::Row(id) => of!("id = $1", id),
+        }
+    }};
+}
+
 /// Locks the stock rows of `scope` in the global lock order. Returns whether orders refer to any of them.
 ///
 /// To delete a product, category or store: lock the rows, lock the record, lock the rows again. An order locks its stock rows
 /// before the store, so locking the record first would deadlock. The second call locks rows that were inserted between the first
 /// call and the record's lock; after it, no row can be added.
 pub async fn lock(db: &mut PgConnection, scope: Scope) -> sqlx::Result<bool> {
-    macro_rules! lock {
-        ($condition:literal, $id:expr) => {
-            sqlx::query_scalar!(
-                r#"with locked as materialized (
-                    select ordered from inventory where "#
-                    + $condition
-                    + r#" order by store_id, product_id for update
+    in_scope!(
+        db,
+        scope,
+        r#"with locked as materialized (
+                    select ordered from inventory where "#,
+        r#" order by store_id, product_id for update
                 )
-                select coalesce(bool_or(ordered), false) as "ordered!" from locked"#,
-                $id,
-            )
-            .fetch_one(db)
-            .await
-        };
-    }
-    match scope {
-        Scope::Category(id) => lock!(
-            "product_id in (select id from product where category_id = $1)",
-            id
-        ),
-        Scope::Product(id) => lock!("product_id = $1", id),
-        Scope::Store(id) => lock!("store_id = $1", id),
-        Scope::Row(id) => lock!("id = $1", id),
-    }
+                select coalesce(bool_or(ordered), false) as "ordered!" from locked"#
+    )
 }
 
 /// Deletes the stock rows of `scope`, which the caller has locked. Records their remaining units in the ledger and keeps the
 /// `sold` flag of products with orders. Returns the number of rows.
 pub async fn remove(db: &mut PgConnection, scope: Scope, actor: Option<&str>) -> sqlx::Result<i64> {
-    macro_rules! remove {
-        ($condition:literal, $id:expr) => {
-            sqlx::query_scalar!(
-                r#"with gone as (delete from inventory where "#
-                    + $condition
-                    + r#" returning id, product_id, quantity, ordered),
+    in_scope!(
+        db,
+        scope,
+        r#"with gone as (delete from inventory where "#,
+        r#" returning id, product_id, quantity, ordered),
                 sold as (
                     update product set sold = true
                     where not sold and id in (select product_id from gone where ordered)
@@ -129,20 +121,6 @@ pub async fn remove(db: &mut PgConnection, scope: Scope, actor: Option<&str>) ->
                     select id, 'REMOVAL', -quantity, 0, $2 from gone where quantity > 0
                 )
                 select count(*) as "count!" from gone"#,
-                $id,
-                actor,
-            )
-            .fetch_one(db)
-            .await
-        };
-    }
-    match scope {
-        Scope::Category(id) => remove!(
-            "product_id in (select id from product where category_id = $1)",
-            id
-        ),
-        Scope::Product(id) => remove!("product_id = $1", id),
-        Scope::Store(id) => remove!("store_id = $1", id),
-        Scope::Row(id) => remove!("id = $1", id),
-    }
+        actor
+    )
 }

@@ -1,6 +1,6 @@
 //! Amounts of money: exact decimals with two places, in JSON and in the database.
 
-use std::{borrow::Cow, fmt};
+use std::fmt;
 
 use rust_decimal::Decimal;
 use serde::{Serialize, Serializer};
@@ -48,8 +48,4 @@ impl utoipa::PartialSchema for Money {
     }
 }
 
-impl utoipa::ToSchema for Money {
-    fn name() -> Cow<'static, str> {
-        "Money".into()
-    }
-}
+impl utoipa::ToSchema for Money {}

@@ -1,13 +1,15 @@
 //! Timestamps in the format that clients read.
 
-use std::{borrow::Cow, fmt};
+use std::fmt;
 
 use chrono::{DateTime, Timelike, Utc};
 use serde::{Serialize, Serializer};
+use utoipa::ToSchema;
 
 /// A timestamp in UTC. In JSON `2024-01-15T10:30:00.123456Z`; without a fraction if the microseconds are zero.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, sqlx::Type)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, ToSchema, sqlx::Type)]
 #[sqlx(transparent)]
+#[schema(value_type = String, format = DateTime, description = "A timestamp in UTC.")]
 pub struct Timestamp(pub DateTime<Utc>);
 
 impl fmt::Display for Timestamp {
@@ -24,24 +26,6 @@ impl fmt::Display for Timestamp {
 impl Serialize for Timestamp {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.collect_str(self)
-    }
-}
-
-impl utoipa::PartialSchema for Timestamp {
-    fn schema() -> utoipa::openapi::RefOr<utoipa::openapi::schema::Schema> {
-        utoipa::openapi::ObjectBuilder::new()
-            .schema_type(utoipa::openapi::Type::String)
-            .format(Some(utoipa::openapi::SchemaFormat::KnownFormat(
-                utoipa::openapi::KnownFormat::DateTime,
-            )))
-            .description(Some("A moment in UTC."))
-            .into()
-    }
-}
-
-impl utoipa::ToSchema for Timestamp {
-    fn name() -> Cow<'static, str> {
-        "Timestamp".into()
     }
 }
 

@@ -1,4 +1,4 @@
-//! What changes categories.
+//! The commands that change categories.
 
 use axum::http::StatusCode;
 
@@ -7,7 +7,6 @@ use super::{
     queries,
 };
 use crate::{
-    audit,
     db::{self, violated_constraint},
     http::{ApiError, CommandContext, FieldSource, Precondition, Presence},
     ledger::{self, Scope},
@@ -22,20 +21,13 @@ pub async fn create(context: &CommandContext, source: &impl FieldSource) -> Resu
     let fields = read(source, Presence::Complete)?;
     let mut tx = context.db().begin().await?;
     let category = queries::insert(&mut *tx, &fields).await.map_err(name_taken)?;
-    let (by, subject) = (context.audit_context(), subject(category.id));
-    audit::record(
-        &mut *tx,
-        &by,
-        "category.created",
-        subject,
-        (None, Some(&category)),
-    )
-    .await?;
-    context.key.commit(tx, &category).await?;
+    context
+        .commit_created(tx, "category.created", category.id, &category)
+        .await?;
     Ok(category)
 }
 
-/// Writes the fields that are given, if the category is what is expected.
+/// Writes the given fields, if the precondition holds.
 pub async fn update(
     context: &CommandContext,
     id: i64,
@@ -51,9 +43,8 @@ pub async fn update(
     let before = queries::lock(&mut tx, id).await?.ok_or(NO_SUCH)?;
     expected.require(&before)?;
     let after = queries::update(&mut *tx, id, &fields).await.map_err(name_taken)?;
-    let (by, states) = (context.audit_context(), (Some(&before), Some(&after)));
-    audit::record(&mut *tx, &by, "category.changed", subject(id), states).await?;
-    db::commit(tx).await?;
+    let states = (Some(&before), Some(&after));
+    context.commit(tx, "category.changed", id, states).await?;
     Ok(after)
 }
 
@@ -72,15 +63,9 @@ pub async fn delete(context: &CommandContext, id: i64, expected: &impl Precondit
         }
         ledger::remove(&mut tx, Scope::Category(id), by.actor.label().as_deref()).await?;
         queries::delete(&mut tx, id).await?;
-        audit::record(
-            &mut *tx,
-            &by,
-            "category.deleted",
-            subject(id),
-            (Some(&before), None),
-        )
-        .await?;
-        Ok(db::commit(tx).await?)
+        context
+            .commit(tx, "category.deleted", id, (Some(&before), None))
+            .await
     })
     .await
 }
@@ -89,10 +74,6 @@ fn read(source: &impl FieldSource, presence: Presence) -> Result<CategoryFields,
     let mut fields = source.fields(presence)?;
     let read = CategoryFields::read(&mut fields);
     fields.finish(read)
-}
-
-fn subject(id: i64) -> String {
-    format!("category:{id}")
 }
 
 fn name_taken(error: sqlx::Error) -> ApiError {

@@ -62,7 +62,7 @@ pub async fn insert(db: impl PgExecutor<'_>, fields: &CategoryFields) -> sqlx::R
         .await
 }
 
-/// Locks a category, and reads it as it is then.
+/// Locks a category, and reads it after the lock.
 pub async fn lock(tx: &mut PgConnection, id: i64) -> sqlx::Result<Option<Category>> {
     sqlx::query!("select from category where id = $1 for no key update", id)
         .execute(&mut *tx)
@@ -70,7 +70,7 @@ pub async fn lock(tx: &mut PgConnection, id: i64) -> sqlx::Result<Option<Categor
     get(tx, id).await
 }
 
-/// Writes the fields that are given.
+/// Writes the given fields.
 pub async fn update(db: impl PgExecutor<'_>, id: i64, fields: &CategoryFields) -> sqlx::Result<Category> {
     categories!(
         "update category set name = coalesce($2, name), updated_at = now() where id = $1 returning *",
@@ -81,7 +81,7 @@ pub async fn update(db: impl PgExecutor<'_>, id: i64, fields: &CategoryFields) -
     .await
 }
 
-/// Locks a category that is to be deleted, so that no product comes to it, and reads it as it is then.
+/// Locks a category for its deletion, so that it gets no new products, and reads it after the lock.
 pub async fn lock_for_deletion(tx: &mut PgConnection, id: i64) -> sqlx::Result<Option<Category>> {
     sqlx::query!("select from category where id = $1 for update", id)
         .execute(&mut *tx)
@@ -89,7 +89,7 @@ pub async fn lock_for_deletion(tx: &mut PgConnection, id: i64) -> sqlx::Result<O
     get(tx, id).await
 }
 
-/// Locks the products of a category, and tells whether one of them was ever ordered.
+/// Locks the products of a category. Returns whether one of them was ever ordered.
 pub async fn lock_products(db: impl PgExecutor<'_>, id: i64) -> sqlx::Result<bool> {
     sqlx::query_scalar!(
         r#"with locked as materialized (

@@ -5,11 +5,15 @@ use axum::{
     extract::{FromRef, FromRequestParts},
     http::request::Parts,
 };
-use sqlx::PgPool;
+use serde::Serialize;
+use sqlx::{PgConnection, PgPool, Postgres, Transaction};
 use std::convert::Infallible;
 
-use super::{AppState, Caller, IdempotencyKey};
-use crate::audit::AuditContext;
+use super::{ApiError, AppState, Caller, IdempotencyKey};
+use crate::{
+    audit::{self, AuditContext},
+    db,
+};
 
 /// On whose behalf a command runs, and under which key.
 #[derive(Clone, Debug)]
@@ -31,6 +35,42 @@ impl CommandContext {
     /// As the audit log names the caller.
     pub fn audit_context(&self) -> AuditContext {
         self.caller.audit_context()
+    }
+
+    /// Commits the creation of a record with its audit entry, and its response under the request's key.
+    pub async fn commit_created<T: Serialize + Sync>(
+        &self,
+        mut tx: Transaction<'_, Postgres>,
+        action: &'static str,
+        id: i64,
+        created: &T,
+    ) -> Result<(), ApiError> {
+        self.record(&mut tx, action, id, (None, Some(created))).await?;
+        self.key.commit(tx, created).await
+    }
+
+    /// Commits the change or deletion of a record with its audit entry.
+    pub async fn commit<T: Serialize + Sync>(
+        &self,
+        mut tx: Transaction<'_, Postgres>,
+        action: &'static str,
+        id: i64,
+        states: (Option<&T>, Option<&T>),
+    ) -> Result<(), ApiError> {
+        self.record(&mut tx, action, id, states).await?;
+        Ok(db::commit(tx).await?)
+    }
+
+    /// Adds an audit entry about a record of the kind that `action` begins with, such as `store` in `store.changed`.
+    pub async fn record<T: Serialize + Sync>(
+        &self,
+        tx: &mut PgConnection,
+        action: &'static str,
+        id: i64,
+        states: (Option<&T>, Option<&T>),
+    ) -> sqlx::Result<()> {
+        let kind = action.split('.').next().unwrap_or(action);
+        audit::record(tx, &self.audit_context(), action, format!("{kind}:{id}"), states).await
     }
 }
 

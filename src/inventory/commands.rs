@@ -1,4 +1,4 @@
-//! What changes stock. Every change of a quantity is made under the row's lock, and written to the ledger with it.
+//! The commands that change stock. A quantity changes under the lock of its row, together with a ledger entry.
 
 use axum::http::StatusCode;
 use sqlx::{PgConnection, PgPool};
@@ -9,11 +9,10 @@ use super::{
     movement_queries, queries,
 };
 use crate::{
-    audit,
     auth::Stores,
     db::{self, violated_constraint},
     http::{ApiError, CommandContext, FieldSource, PageQuery, Precondition, Presence},
-    ledger::{self, Change, Movement as Kind, Scope},
+    ledger::{self, Movement as Kind, Scope},
     product, store,
 };
 
@@ -29,31 +28,17 @@ pub async fn create(context: &CommandContext, source: &impl FieldSource) -> Resu
         let mut tx = context.db().begin().await?;
         let inserted = queries::insert(&mut *tx, &fields).await;
         let (id, quantity) = inserted.map_err(|error| refused(error, &fields))?;
-        let change = Change {
-            movement: Kind::Initial,
-            delta: quantity,
-            quantity_after: quantity,
-            actor: by.actor.label(),
-            reason: None,
-        };
-        ledger::record(&mut *tx, id, change).await?;
+        let (change, actor) = ((0, quantity), by.actor.label());
+        ledger::record(&mut *tx, id, Kind::Initial, change, actor.as_deref(), None).await?;
         let created = queries::get(&mut *tx, id).await?.ok_or(NO_SUCH)?;
-        audit::record(
-            &mut *tx,
-            &by,
-            "stock.created",
-            subject(id),
-            (None, Some(&created)),
-        )
-        .await?;
-        context.key.commit(tx, &created).await?;
+        context.commit_created(tx, "stock.created", id, &created).await?;
         Ok(created)
     })
     .await
 }
 
-/// Writes the fields that are given, if the row is what is expected. A row that orders took from stays with its store and
-/// product: orders, ledger and flags refer to both by it.
+/// Writes the given fields, if the precondition holds. A row that orders took from keeps its store and product, because orders,
+/// ledger and flags refer to both through it.
 pub async fn update(
     context: &CommandContext,
     id: i64,
@@ -72,25 +57,26 @@ pub async fn update(
         let is_moved = fields.moves(&before);
         let updated = queries::update(&mut *tx, id, &fields).await;
         updated.map_err(|error| refused(error, &fields))?;
-        // Checked after the update: of a pair that is taken clients are told first.
+        // Checked after the update, whose error about an existing pair comes first.
         if is_moved && ledger::lock(&mut tx, Scope::Row(id)).await? {
             return Err(ApiError::detail(StatusCode::CONFLICT, ORDERED));
         }
         let after = queries::get(&mut *tx, id).await?.ok_or(NO_SUCH)?;
+        let actor = by.actor.label();
         if is_moved {
-            record_move(&mut tx, &before, &after, by.actor.label()).await?;
+            record_move(&mut tx, &before, &after, actor.as_deref()).await?;
         } else {
-            record_adjustment(&mut tx, &before, after.quantity, by.actor.label(), None).await?;
+            let change = (before.quantity, after.quantity);
+            ledger::record(&mut *tx, id, Kind::Adjustment, change, actor.as_deref(), None).await?;
         }
         let states = (Some(&before), Some(&after));
-        audit::record(&mut *tx, &by, "stock.changed", subject(id), states).await?;
-        db::commit(tx).await?;
+        context.commit(tx, "stock.changed", id, states).await?;
         Ok(after)
     })
     .await
 }
 
-/// Deletes a stock row, and what is left in it.
+/// Deletes a stock row with its remaining units.
 pub async fn delete(context: &CommandContext, id: i64, expected: &impl Precondition) -> Result<(), ApiError> {
     let (by, stores) = (context.audit_context(), &context.caller.grant.stores);
     db::retry(|| async {
@@ -98,13 +84,14 @@ pub async fn delete(context: &CommandContext, id: i64, expected: &impl Precondit
         let before = queries::lock(&mut tx, id, stores).await?.ok_or(NO_SUCH)?;
         expected.require(&before)?;
         ledger::remove(&mut tx, Scope::Row(id), by.actor.label().as_deref()).await?;
-        audit::record(&mut *tx, &by, "stock.deleted", subject(id), (Some(&before), None)).await?;
-        Ok(db::commit(tx).await?)
+        context
+            .commit(tx, "stock.deleted", id, (Some(&before), None))
+            .await
     })
     .await
 }
 
-/// Changes a quantity, and notes the reason in the ledger.
+/// Changes a quantity, with a reason in the ledger.
 pub async fn adjust(
     context: &CommandContext,
     id: i64,
@@ -119,17 +106,19 @@ pub async fn adjust(
     let before = queries::lock(&mut tx, id, stores).await?.ok_or(NO_SUCH)?;
     let quantity = sent.apply(before.quantity)?;
     queries::set_quantity(&mut *tx, id, quantity).await?;
-    record_adjustment(&mut tx, &before, quantity, by.actor.label(), Some(&sent.reason)).await?;
+    let (change, actor) = ((before.quantity, quantity), by.actor.label());
+    let reason = Some(&*sent.reason);
+    ledger::record(&mut *tx, id, Kind::Adjustment, change, actor.as_deref(), reason).await?;
     let after = queries::get(&mut *tx, id).await?;
     let states = (Some(&before), after.as_ref());
-    audit::record(&mut *tx, &by, "stock.changed", subject(id), states).await?;
+    context.record(&mut tx, "stock.changed", id, states).await?;
     let latest = movement_queries::list(&mut *tx, id, &PageQuery::first(1)).await?;
     let movement = latest.into_iter().next().ok_or(NO_SUCH)?;
     context.key.commit(tx, &movement).await?;
     Ok(movement)
 }
 
-/// A row, if the caller may see it.
+/// A row, if its store is granted.
 pub(super) async fn granted(db: &PgPool, stores: &Stores, id: i64) -> Result<Inventory, ApiError> {
     let row = queries::get(db, id).await?;
     row.filter(|row| stores.contains(row.store.id)).ok_or(NO_SUCH)
@@ -157,58 +146,24 @@ async fn read(
     fields.finish(read)
 }
 
-async fn record_adjustment(
-    tx: &mut PgConnection,
-    before: &Inventory,
-    quantity: i32,
-    actor: Option<String>,
-    reason: Option<&str>,
-) -> sqlx::Result<()> {
-    let change = Change {
-        movement: Kind::Adjustment,
-        delta: quantity - before.quantity,
-        quantity_after: quantity,
-        actor,
-        reason,
-    };
-    ledger::record(tx, before.id, change).await.map(drop)
-}
-
-/// Ends the history of a row as stock of one store and product, and begins the one of the other.
+/// Ends the row's history for one store and product, and begins it for the others.
 async fn record_move(
     tx: &mut PgConnection,
     before: &Inventory,
     after: &Inventory,
-    actor: Option<String>,
+    actor: Option<&str>,
 ) -> sqlx::Result<()> {
     let name = |row: &Inventory| format!("product {} in store {}", row.product.id, row.store.id);
     let (to, from) = (
         format!("Moved to {}", name(after)),
         format!("Moved from {}", name(before)),
     );
-    let removal = Change {
-        movement: Kind::Removal,
-        delta: -before.quantity,
-        quantity_after: 0,
-        actor: actor.clone(),
-        reason: Some(&to),
-    };
-    ledger::record(&mut *tx, before.id, removal).await?;
-    let initial = Change {
-        movement: Kind::Initial,
-        delta: after.quantity,
-        quantity_after: after.quantity,
-        actor,
-        reason: Some(&from),
-    };
-    ledger::record(tx, after.id, initial).await.map(drop)
+    let (removed, added) = ((before.quantity, 0), (0, after.quantity));
+    ledger::record(&mut *tx, before.id, Kind::Removal, removed, actor, Some(&to)).await?;
+    ledger::record(tx, after.id, Kind::Initial, added, actor, Some(&from)).await
 }
 
-fn subject(id: i64) -> String {
-    format!("stock:{id}")
-}
-
-/// The pair may be taken; store or product may be deleted after they were looked up.
+/// The pair may exist already. Store or product may have been deleted after they were looked up.
 fn refused(error: sqlx::Error, fields: &InventoryFields) -> ApiError {
     match (violated_constraint(&error), &fields.store_id, &fields.product_id) {
         (Some("inventory_store_product_key"), ..) => {

@@ -1,4 +1,4 @@
-//! Inventory: how many pieces of a product a store has.
+//! Inventory: the units of each product in each store.
 
 pub mod commands;
 mod model;

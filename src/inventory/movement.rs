@@ -92,13 +92,13 @@ impl NewMovement {
         })
     }
 
-    /// What there is afterwards, of what there is now.
+    /// The quantity after the change, from the current one.
     pub fn apply(&self, now: i32) -> Result<i32, ApiError> {
         match self.kind {
             Kind::Count => Ok(self.quantity),
             Kind::Remove if self.quantity > now => Err(ApiError::field(
                 "quantity",
-                format!("Ensure this value is less than or equal to {now}, which is what there is."),
+                format!("Ensure this value is less than or equal to {now}, the quantity in stock."),
             )),
             Kind::Remove => Ok(now - self.quantity),
             Kind::Add => now.checked_add(self.quantity).ok_or_else(|| {

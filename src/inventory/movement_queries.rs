@@ -1,22 +1,22 @@
-//! The SQL of movements: the ledger of a stock row.
+//! The SQL of the ledger of a stock row.
 
 use sqlx::{PgExecutor, PgPool};
 
 use super::movement::Movement;
 use crate::{http::PageQuery, timestamp::Timestamp};
 
-/// Movements that are counted at a time.
+/// Number of movements that one statement counts.
 const PORTION: i64 = 100_000;
 
 /// Counts the movements of a row in portions. A whole portion is stored in `movement_count`, and never counted again.
 pub async fn count(db: &PgPool, inventory: i64) -> sqlx::Result<i64> {
-    let noted = sqlx::query!(
+    let stored = sqlx::query!(
         "select latest, movements from movement_count where inventory_id = $1",
         inventory
     )
     .fetch_optional(db)
     .await?;
-    let (mut latest, mut movements) = noted.map_or((0, 0), |noted| (noted.latest, noted.movements));
+    let (mut latest, mut movements) = stored.map_or((0, 0), |stored| (stored.latest, stored.movements));
     loop {
         let portion = sqlx::query!(
             r#"select count(*) as "movements!", max(id) as latest from (
@@ -33,15 +33,15 @@ pub async fn count(db: &PgPool, inventory: i64) -> sqlx::Result<i64> {
             return Ok(movements);
         };
         latest = end;
-        if let Err(error) = note(db, inventory, latest, movements).await {
+        if let Err(error) = store(db, inventory, latest, movements).await {
             // The next reader counts the portion again.
             tracing::debug!(%error, "storing a number of movements failed");
         }
     }
 }
 
-/// Stores how many movements of a row there are up to one of them. The count that reaches furthest stays.
-async fn note(db: &PgPool, inventory: i64, latest: i64, movements: i64) -> sqlx::Result<()> {
+/// Stores the number of movements up to `latest`. A count that reaches further stays.
+async fn store(db: &PgPool, inventory: i64, latest: i64, movements: i64) -> sqlx::Result<()> {
     sqlx::query!(
         "insert into movement_count as noted (inventory_id, latest, movements) values ($1, $2, $3)
          on conflict (inventory_id) do update set latest = excluded.latest, movements = excluded.movements
@@ -55,7 +55,7 @@ async fn note(db: &PgPool, inventory: i64, latest: i64, movements: i64) -> sqlx:
     .map(drop)
 }
 
-/// Movements of a row, the latest first.
+/// Movements of a row, newest first.
 pub async fn list(
     db: impl PgExecutor<'_>,
     inventory: i64,

@@ -1,4 +1,4 @@
-//! The SQL of stock, but for its movements.
+//! The SQL of stock rows.
 
 use sqlx::{PgConnection, PgExecutor, Postgres, QueryBuilder};
 
@@ -8,7 +8,7 @@ use crate::{
     timestamp::Timestamp,
 };
 
-/// What is not of one product is counted already. One product has no more rows than there are stores.
+/// Counters have the numbers of each store. A product has at most one row per store, so its rows are counted.
 pub async fn count(db: impl PgExecutor<'_>, filter: &Filter) -> sqlx::Result<i64> {
     if let Some(product) = filter.product_id {
         sqlx::query_scalar!(
@@ -54,7 +54,7 @@ pub async fn list(
     query.build_query_as().fetch_all(db).await
 }
 
-/// Defines `page` as the ids of a page of one product's rows: no more than there are stores.
+/// Defines `page` as the ids of a page of one product's rows, of which there is at most one per store.
 fn push_rows_of_product(
     query: &mut QueryBuilder<Postgres>,
     product: i64,
@@ -89,12 +89,11 @@ fn push_rows_of_product(
     query.push(" offset ").push_bind(page.offset).push(")");
 }
 
-/// Defines `page` as the ids of a page of the stores' rows, without walking through the stores before it: the tally tells
-/// how many rows each has. A store's own rows come from an index in the order of the list; those of stores that share a
-/// name are merged.
+/// Defines `page` as the ids of a page of the stores' rows. It skips whole stores by their counters, and reads the rows of a
+/// store from an index in the sequence of the list. Rows of stores with the same name are merged.
 ///
-/// `chosen` are the stores with a part in the page: of the name that it begins after, if it does, and then as many as
-/// have enough rows. `before` is how many rows the names between have.
+/// `chosen` has the stores with rows in the page: those with the name of the key, then as many as have enough rows. `before`
+/// is the number of rows of the names in between.
 fn push_rows_of_stores(query: &mut QueryBuilder<Postgres>, filter: &Filter, page: &PageQuery<InventoryRow>) {
     let (name, title, id) = &page.after;
     let rows = if filter.low_stock { "t.low" } else { "t.stocked" };
@@ -187,7 +186,7 @@ pub async fn insert(db: impl PgExecutor<'_>, fields: &InventoryFields) -> sqlx::
     Ok((row.id, row.quantity))
 }
 
-/// Locks a row that the caller may see, and reads it as it is then.
+/// Locks a granted row, and reads it after the lock.
 pub async fn lock(tx: &mut PgConnection, id: i64, stores: &Stores) -> sqlx::Result<Option<Inventory>> {
     let locked = sqlx::query_scalar!("select store_id from inventory where id = $1 for update", id)
         .fetch_optional(&mut *tx)
@@ -198,7 +197,7 @@ pub async fn lock(tx: &mut PgConnection, id: i64, stores: &Stores) -> sqlx::Resu
     get(tx, id).await
 }
 
-/// Writes the fields that are given, and nothing else: orders may change the quantity meanwhile.
+/// Writes only the given fields: orders may change the quantity meanwhile.
 pub async fn update(db: impl PgExecutor<'_>, id: i64, fields: &InventoryFields) -> sqlx::Result<()> {
     sqlx::query!(
         "update inventory set store_id = coalesce($2, store_id), product_id = coalesce($3, product_id),

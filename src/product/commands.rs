@@ -1,4 +1,4 @@
-//! What changes products.
+//! The commands that change products.
 
 use axum::http::StatusCode;
 use sqlx::PgPool;
@@ -8,7 +8,7 @@ use super::{
     queries,
 };
 use crate::{
-    audit, category,
+    category,
     db::{self, violated_constraint},
     http::{ApiError, CommandContext, FieldSource, Precondition, Presence},
     ledger::{self, Scope},
@@ -25,14 +25,14 @@ pub async fn create(context: &CommandContext, source: &impl FieldSource) -> Resu
     let product = queries::insert(&mut *tx, &fields)
         .await
         .map_err(|error| category_gone(error, &fields))?;
-    let (by, subject) = (context.audit_context(), subject(product.id));
-    audit::record(&mut *tx, &by, "product.created", subject, (None, Some(&product))).await?;
-    context.key.commit(tx, &product).await?;
+    context
+        .commit_created(tx, "product.created", product.id, &product)
+        .await?;
     Ok(product)
 }
 
-/// Writes the fields that are given, if the product is what is expected. Stock rows carry the title of their product, so they
-/// are locked first, in the order in which orders lock them.
+/// Writes the given fields, if the precondition holds. Stock rows carry the title of their product, so a change of the title
+/// locks them first, in the global lock order.
 pub async fn update(
     context: &CommandContext,
     id: i64,
@@ -44,7 +44,6 @@ pub async fn update(
     context.caller.require_all_stores()?;
     expected.require(&current)?;
     let fields = read(context.db(), source, presence).await?;
-    let by = context.audit_context();
     db::retry(|| async {
         let mut tx = context.db().begin().await?;
         if fields.title.is_some() {
@@ -56,8 +55,7 @@ pub async fn update(
             .await
             .map_err(|error| category_gone(error, &fields))?;
         let states = (Some(&before), Some(&after));
-        audit::record(&mut *tx, &by, "product.changed", subject(id), states).await?;
-        db::commit(tx).await?;
+        context.commit(tx, "product.changed", id, states).await?;
         Ok(after)
     })
     .await
@@ -78,15 +76,9 @@ pub async fn delete(context: &CommandContext, id: i64, expected: &impl Precondit
         }
         ledger::remove(&mut tx, Scope::Product(id), by.actor.label().as_deref()).await?;
         queries::delete(&mut *tx, id).await?;
-        audit::record(
-            &mut *tx,
-            &by,
-            "product.deleted",
-            subject(id),
-            (Some(&before), None),
-        )
-        .await?;
-        Ok(db::commit(tx).await?)
+        context
+            .commit(tx, "product.deleted", id, (Some(&before), None))
+            .await
     })
     .await
 }
@@ -103,11 +95,7 @@ async fn read(db: &PgPool, source: &impl FieldSource, presence: Presence) -> Res
     fields.finish(read)
 }
 
-fn subject(id: i64) -> String {
-    format!("product:{id}")
-}
-
-/// The category may be deleted after it was looked up.
+/// The category may have been deleted after it was looked up.
 fn category_gone(error: sqlx::Error, fields: &ProductFields) -> ApiError {
     match (violated_constraint(&error), &fields.category_id) {
         (Some("product_category_id_fkey"), Some(reference)) => {

@@ -1,4 +1,4 @@
-//! The SQL of products, but for finding them.
+//! The SQL of products, except the search.
 
 use sqlx::{PgConnection, PgExecutor};
 
@@ -38,7 +38,7 @@ pub async fn count(db: impl PgExecutor<'_>) -> sqlx::Result<i64> {
 pub async fn list(db: impl PgExecutor<'_>, page: &PageQuery<Product>) -> sqlx::Result<Vec<Product>> {
     let (title, id) = &page.after;
     products!(
-        // What is skipped is read from the index alone.
+        // Skipped rows are read from the index alone.
         "select product.* from (
              select id from product where is_active and (title, id) > ($1, $2) order by title, id limit $3 offset $4
          ) page join product using (id)"
@@ -81,7 +81,7 @@ pub async fn insert(db: impl PgExecutor<'_>, fields: &ProductFields) -> sqlx::Re
     .await
 }
 
-/// Locks a product, and reads it as it is then.
+/// Locks a product, and reads it after the lock.
 pub async fn lock(tx: &mut PgConnection, id: i64) -> sqlx::Result<Option<Product>> {
     sqlx::query!("select from product where id = $1 for no key update", id)
         .execute(&mut *tx)
@@ -89,7 +89,7 @@ pub async fn lock(tx: &mut PgConnection, id: i64) -> sqlx::Result<Option<Product
     get(tx, id).await
 }
 
-/// Writes the fields that are given.
+/// Writes the given fields.
 pub async fn update(db: impl PgExecutor<'_>, id: i64, fields: &ProductFields) -> sqlx::Result<Product> {
     products!(
         "update product set title = coalesce($2, title), description = coalesce($3, description),
@@ -107,7 +107,7 @@ pub async fn update(db: impl PgExecutor<'_>, id: i64, fields: &ProductFields) ->
     .await
 }
 
-/// Locks a product that is to be deleted. Returns it as it is then, and whether it was ever ordered.
+/// Locks a product for its deletion. Returns it as read after the lock, and whether it was ever ordered.
 pub async fn lock_for_deletion(tx: &mut PgConnection, id: i64) -> sqlx::Result<Option<(Product, bool)>> {
     let sold = sqlx::query_scalar!("select sold from product where id = $1 for update", id)
         .fetch_optional(&mut *tx)

@@ -141,14 +141,7 @@ pub(super) fn is_indexed(phrase: &str) -> bool {
 
 /// Escapes a text for `like`.
 fn escape_like(text: &str) -> String {
-    text.chars()
-        .fold(String::with_capacity(text.len()), |mut escaped, c| {
-            if matches!(c, '\\' | '%' | '_') {
-                escaped.push('\\');
-            }
-            escaped.push(c);
-            escaped
-        })
+    text.replace('\\', r"\\").replace('%', r"\%").replace('_', r"\_")
 }
 
 #[cfg(test)]

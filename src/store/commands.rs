@@ -1,4 +1,4 @@
-//! What changes stores.
+//! The commands that change stores.
 
 use axum::http::StatusCode;
 
@@ -7,7 +7,6 @@ use super::{
     queries,
 };
 use crate::{
-    audit,
     auth::Stores,
     db,
     http::{ApiError, CommandContext, FieldSource, Precondition, Presence},
@@ -23,13 +22,13 @@ pub async fn create(context: &CommandContext, source: &impl FieldSource) -> Resu
     let fields = read(source, Presence::Complete)?;
     let mut tx = context.db().begin().await?;
     let store = queries::insert(&mut *tx, &fields).await?;
-    let (by, subject) = (context.audit_context(), subject(store.id));
-    audit::record(&mut *tx, &by, "store.created", subject, (None, Some(&store))).await?;
-    context.key.commit(tx, &store).await?;
+    context
+        .commit_created(tx, "store.created", store.id, &store)
+        .await?;
     Ok(store)
 }
 
-/// Writes the fields that are given, if the store is what is expected.
+/// Writes the given fields, if the precondition holds.
 pub async fn update(
     context: &CommandContext,
     id: i64,
@@ -45,9 +44,8 @@ pub async fn update(
     let before = queries::lock(&mut tx, id).await?.ok_or(NO_SUCH)?;
     expected.require(&before)?;
     let after = queries::update(&mut *tx, id, &fields).await?;
-    let (by, states) = (context.audit_context(), (Some(&before), Some(&after)));
-    audit::record(&mut *tx, &by, "store.changed", subject(id), states).await?;
-    db::commit(tx).await?;
+    let states = (Some(&before), Some(&after));
+    context.commit(tx, "store.changed", id, states).await?;
     Ok(after)
 }
 
@@ -66,8 +64,9 @@ pub async fn delete(context: &CommandContext, id: i64, expected: &impl Precondit
         }
         ledger::remove(&mut tx, Scope::Store(id), by.actor.label().as_deref()).await?;
         queries::delete(&mut *tx, id).await?;
-        audit::record(&mut *tx, &by, "store.deleted", subject(id), (Some(&before), None)).await?;
-        Ok(db::commit(tx).await?)
+        context
+            .commit(tx, "store.deleted", id, (Some(&before), None))
+            .await
     })
     .await
 }
@@ -81,8 +80,4 @@ fn read(source: &impl FieldSource, presence: Presence) -> Result<StoreFields, Ap
     let mut fields = source.fields(presence)?;
     let read = StoreFields::read(&mut fields);
     fields.finish(read)
-}
-
-fn subject(id: i64) -> String {
-    format!("store:{id}")
 }

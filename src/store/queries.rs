@@ -21,7 +21,7 @@ macro_rules! stores {
     };
 }
 
-/// How many of these stores are active, of all of them if none are named.
+/// The number of active stores among these, or among all.
 pub async fn count(db: impl PgExecutor<'_>, ids: Option<&[i64]>) -> sqlx::Result<i64> {
     sqlx::query_scalar!(
         r#"select count(*) as "count!" from store where is_active and ($1::bigint[] is null or id = any($1))"#,
@@ -31,7 +31,7 @@ pub async fn count(db: impl PgExecutor<'_>, ids: Option<&[i64]>) -> sqlx::Result
     .await
 }
 
-/// The active ones of these stores, of all of them if none are named.
+/// The active stores among these, or among all.
 pub async fn list(
     db: impl PgExecutor<'_>,
     ids: Option<&[i64]>,
@@ -78,7 +78,7 @@ pub async fn insert(db: impl PgExecutor<'_>, fields: &StoreFields) -> sqlx::Resu
     .await
 }
 
-/// Locks a store, and reads it as it is then.
+/// Locks a store, and reads it after the lock.
 pub async fn lock(tx: &mut PgConnection, id: i64) -> sqlx::Result<Option<Store>> {
     sqlx::query!("select from store where id = $1 for no key update", id)
         .execute(&mut *tx)
@@ -86,7 +86,7 @@ pub async fn lock(tx: &mut PgConnection, id: i64) -> sqlx::Result<Option<Store>>
     get(tx, id).await
 }
 
-/// Writes the fields that are given.
+/// Writes the given fields.
 pub async fn update(db: impl PgExecutor<'_>, id: i64, fields: &StoreFields) -> sqlx::Result<Store> {
     stores!(
         "update store set name = coalesce($2, name), location = coalesce($3, location),
@@ -101,7 +101,7 @@ pub async fn update(db: impl PgExecutor<'_>, id: i64, fields: &StoreFields) -> s
     .await
 }
 
-/// Locks a store that is to be deleted, so that no stock and no order comes to it, and reads it as it is then.
+/// Locks a store for its deletion, so that it gets no new stock or orders, and reads it after the lock.
 pub async fn lock_for_deletion(tx: &mut PgConnection, id: i64) -> sqlx::Result<Option<Store>> {
     sqlx::query!("select from store where id = $1 for update", id)
         .execute(&mut *tx)

@@ -53,7 +53,7 @@ async fn removing_more_than_the_stock_or_adding_too_many_is_rejected() {
     let (app, _, _, path) = shelf().await;
     app.post(&path, &movement("remove", 11)).await.is(
         400,
-        json!({ "quantity": ["Ensure this value is less than or equal to 10, which is what there is."] }),
+        json!({ "quantity": ["Ensure this value is less than or equal to 10, the quantity in stock."] }),
     );
     app.post(&path, &movement("add", 2_147_483_638)).await.is(
         400,
