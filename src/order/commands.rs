@@ -1,4 +1,4 @@
-//! What places an order.
+//! The command that places an order.
 
 use super::{
     group_commit::GroupCommit,
@@ -37,7 +37,7 @@ pub async fn place(
     }
 }
 
-/// A store that does not exist, takes no orders, or is not the caller's.
+/// The error for a store that does not exist, is inactive, or is not granted.
 fn no_store(id: i64) -> ApiError {
     ApiError::ErrorDetail {
         error: "Validation Error",

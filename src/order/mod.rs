@@ -21,7 +21,7 @@ pub use error::{PlaceError, PlaceResult};
 pub use group_commit::GroupCommit;
 pub use limits::Limits;
 pub use model::{NewItem, NewOrder, Order, Outcome, PlacedOrder, Rejection, RejectionCode, Status};
-pub use place::{Placed, place, place_at};
+pub use place::{Placed, place_at};
 pub use queries::{ConfirmedOrder, confirmed, get};
 pub use routes::{placement_router, router};
 pub use transaction::{Batch, CommitOutcome, TransactError, UnknownCommit};

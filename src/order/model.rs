@@ -1,4 +1,4 @@
-//! An order as clients send it and as they see it.
+//! Orders: what clients send, and what they receive.
 
 use std::{fmt, sync::Arc};
 
@@ -16,7 +16,7 @@ use crate::{
     timestamp::Timestamp,
 };
 
-/// Items that an order may have.
+/// Maximum number of items of an order.
 const MOST_ITEMS: usize = 100;
 
 /// A new order.
@@ -50,7 +50,7 @@ impl NewOrder {
         self.items.iter().map(|item| (self.store_id, item.product_id))
     }
 
-    /// Reads an order; `None` if anything is absent or wrong.
+    /// Reads an order; `None` if a field is absent or invalid.
     pub fn read(fields: &mut Fields<'_>) -> Option<Self> {
         let store_id = fields.required("store_id", positive);
         let items = fields.required_list("items", MOST_ITEMS, |item| {
@@ -90,10 +90,10 @@ pub enum Status {
 }
 
 impl Status {
-    /// Each of them.
+    /// All states.
     pub const ALL: [Self; 3] = [Self::Pending, Self::Confirmed, Self::Rejected];
 
-    /// As the database has it.
+    /// The name in the database.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Pending => "PENDING",
@@ -110,16 +110,16 @@ impl Status {
     }
 }
 
-/// What came of an order that was placed.
+/// The outcome of placing an order.
 #[derive(Debug)]
 pub enum Outcome {
-    /// It was decided and stored, confirmed or rejected.
+    /// It was stored, confirmed or rejected.
     Placed(PlacedOrder),
-    /// The store does not exist or allocations no orders: nothing was stored.
+    /// The store does not exist or is inactive. Nothing was stored.
     NoStore,
-    /// Its idempotency key is known: nothing was done this time.
+    /// Its idempotency key has a stored response. Nothing was done.
     Repeated,
-    /// It would have been confirmed, but its total is beyond what an order can have: nothing was stored or taken.
+    /// All items are in stock, but the total is too large. Nothing was stored or taken.
     TotalTooLarge,
 }
 
@@ -147,7 +147,7 @@ pub struct PlacedOrder {
 }
 
 impl PlacedOrder {
-    /// What placing it is answered with: 201 where something was taken, 200 where not.
+    /// The HTTP status of the response: 201 if units were taken, else 200.
     pub fn status_code(&self) -> StatusCode {
         match self.status {
             Status::Confirmed => StatusCode::CREATED,

@@ -19,13 +19,6 @@ use super::{
 };
 use crate::{money::Money, product::ProductSummary, store::StoreSummary, timestamp::Timestamp};
 
-/// Places orders within a transaction, in the given sequence. Returns one outcome for each.
-///
-/// Prices are those at the start of the locking statement.
-pub async fn place(tx: &mut PgConnection, orders: &[NewOrder]) -> sqlx::Result<Vec<Outcome>> {
-    Ok(place_at(tx, orders, None).await?.outcomes)
-}
-
 /// The result of a transaction that is not committed yet.
 #[derive(Debug)]
 pub struct Placed {
@@ -38,7 +31,9 @@ pub struct Placed {
 /// Maps the id of an order to its time, for orders in the past.
 pub type Times<'a> = &'a (dyn Fn(i64) -> Timestamp + Sync);
 
-/// Places orders as [`place`] does, with the given times: demo data has a history.
+/// Places orders within a transaction, in the given sequence. Demo data brings its own times.
+///
+/// Prices are those at the start of the locking statement.
 pub async fn place_at(
     tx: &mut PgConnection,
     orders: &[NewOrder],

@@ -19,7 +19,7 @@ pub async fn count(db: impl PgExecutor<'_>, filter: &Filter) -> sqlx::Result<i64
     .await
 }
 
-/// Newest first. Ids are given in the order in which orders are placed.
+/// Newest first. Ids ascend in the sequence of placement.
 pub async fn list(
     db: impl PgExecutor<'_>,
     filter: &Filter,
@@ -37,8 +37,8 @@ pub async fn list(
     query.build_query_as().fetch_all(db).await
 }
 
-/// Selects the ids of orders of a page, and maybe of more that are older. The indexes of a store's orders and of a status
-/// are by status first, so all orders of some stores are those of each store and status, merged.
+/// Selects at least the ids of a page. The index of a store's orders begins with the status, so the orders of some stores are
+/// merged from those of each store and status.
 fn push_newest(query: &mut QueryBuilder<Postgres>, filter: &Filter, page: &PageQuery<OrderRow>) {
     match (&filter.stores, filter.status) {
         (None, None) => {
@@ -134,20 +134,20 @@ async fn items(db: impl PgExecutor<'_>, order_id: i64, placed_at: Timestamp) -> 
     .await
 }
 
-/// What is said of an order when it is confirmed.
+/// An order in the log of its confirmation.
 #[derive(Debug)]
 pub struct ConfirmedOrder {
-    /// The order.
+    /// Its id.
     pub id: i64,
-    /// Where it was placed.
+    /// The name of its store.
     pub store_name: String,
-    /// How many items it has.
+    /// Number of items.
     pub item_count: i64,
-    /// What they cost together.
+    /// Its total.
     pub total_amount: Money,
 }
 
-/// Reads what is said of orders when they are confirmed.
+/// Reads orders for the log of their confirmation.
 pub async fn confirmed(db: impl PgExecutor<'_>, orders: &[i64]) -> sqlx::Result<Vec<ConfirmedOrder>> {
     sqlx::query_as!(
         ConfirmedOrder,
@@ -161,7 +161,7 @@ pub async fn confirmed(db: impl PgExecutor<'_>, orders: &[i64]) -> sqlx::Result<
     .await
 }
 
-/// Orders in numbers, of these stores, of all of them if none are named.
+/// Statistics of these stores, or of all stores.
 pub async fn stats(db: impl PgExecutor<'_>, stores: Option<&[i64]>) -> sqlx::Result<Stats> {
     let tally = sqlx::query!(
         r#"select coalesce(sum(orders), 0)::bigint as "total!",
@@ -184,7 +184,7 @@ pub async fn stats(db: impl PgExecutor<'_>, stores: Option<&[i64]>) -> sqlx::Res
     })
 }
 
-/// The average to two places, rounded half to even. Without an order it is `0`: clients know it so.
+/// The average to two places, rounded half to even. Without an order it is `0`, by the contract with the clients.
 fn average(revenue: Decimal, orders: i64) -> String {
     match revenue.checked_div(Decimal::from(orders)) {
         Some(average) => format!("{:.2}", average.round_dp(2)),

@@ -19,7 +19,7 @@ use crate::{
 };
 
 /// Timeout of each query for the state of a commit; the next query uses another connection.
-const ANSWER_WITHIN: Duration = Duration::from_secs(2);
+const STATUS_TIMEOUT: Duration = Duration::from_secs(2);
 /// Pause between two such queries.
 const PAUSE: Duration = Duration::from_millis(50);
 
@@ -158,7 +158,7 @@ impl Batch {
         } else {
             self.place_others(&mut tx, &known).await?
         };
-        self.keep(&mut tx, &placed.outcomes).await?;
+        self.store_responses(&mut tx, &placed.outcomes).await?;
         Ok((tx, placed))
     }
 
@@ -195,27 +195,27 @@ impl Batch {
     }
 
     /// Stores the responses to orders with a key. An order that was refused stores none.
-    async fn keep(&self, tx: &mut PgConnection, outcomes: &[Outcome]) -> Result<(), Failure> {
+    async fn store_responses(&self, tx: &mut PgConnection, outcomes: &[Outcome]) -> Result<(), Failure> {
         let placed = self.keys.iter().zip(outcomes);
-        let kept: Vec<StoredResponse<'_>> = placed
+        let responses: Vec<StoredResponse<'_>> = placed
             .filter_map(|(key, outcome)| match (key, outcome) {
-                (Some(key), Outcome::Placed(order)) => Some(kept(key, order)),
+                (Some(key), Outcome::Placed(order)) => Some(response(key, order)),
                 _ => None,
             })
             .collect();
-        if !kept.is_empty() {
-            let patience = if self.short_lock_timeout {
+        if !responses.is_empty() {
+            let timeout = if self.short_lock_timeout {
                 SHORT_KEY_LOCK_TIMEOUT
             } else {
                 idempotency::KEY_LOCK_TIMEOUT
             };
-            idempotency::store(tx, kept, patience).await?;
+            idempotency::store(tx, responses, timeout).await?;
         }
         Ok(())
     }
 }
 
-fn kept<'a>(key: &'a KeyedRequest, order: &PlacedOrder) -> StoredResponse<'a> {
+fn response<'a>(key: &'a KeyedRequest, order: &PlacedOrder) -> StoredResponse<'a> {
     StoredResponse {
         request: key,
         status: order.status_code().as_u16(),
@@ -280,8 +280,8 @@ pub enum CommitOutcome {
 }
 
 impl UnknownCommit {
-    /// Asks PostgreSQL for the outcome; gives up after `patience`.
-    pub async fn resolve(self, db: &PgPool, patience: Duration) -> CommitOutcome {
+    /// Asks PostgreSQL for the outcome; `Unknown` after `limit`.
+    pub async fn resolve(self, db: &PgPool, limit: Duration) -> CommitOutcome {
         let written = self.placed.outcomes.iter().find_map(|outcome| match outcome {
             Outcome::Placed(order) => Some((order.id, order.created_at)),
             _ => None,
@@ -290,10 +290,10 @@ impl UnknownCommit {
             // There was nothing to commit.
             return CommitOutcome::Committed(self.placed.outcomes);
         };
-        let deadline = Instant::now() + patience;
+        let deadline = Instant::now() + limit;
         while Instant::now() < deadline {
             let asked = timeout(
-                ANSWER_WITHIN,
+                STATUS_TIMEOUT,
                 was_committed(db, &self.placed.transaction, written),
             )
             .await;

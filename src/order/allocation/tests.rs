@@ -1,4 +1,4 @@
-//! What the judge decides, by example and by law.
+//! Tests of the decisions: examples, and properties of random batches.
 
 use proptest::{
     prelude::*,
@@ -47,7 +47,7 @@ fn order(store: i64, items: &[(i64, i64)]) -> NewOrder {
     }
 }
 
-fn judge_one(stock: &mut Stock, items: &[(i64, i64)]) -> Decision {
+fn decide_one(stock: &mut Stock, items: &[(i64, i64)]) -> Decision {
     allocate(stock, &[order(STORE, items)]).remove(0)
 }
 
@@ -61,7 +61,7 @@ fn reason(decision: &Decision) -> &str {
 #[test]
 fn confirmed_order_has_its_allocations_in_item_order() {
     let mut stock = stock(&[(1, 1, 5), (1, 2, 7)]);
-    let decision = judge_one(&mut stock, &[(2, 3), (1, 5)]);
+    let decision = decide_one(&mut stock, &[(2, 3), (1, 5)]);
     let expected = Decision::Confirmed {
         allocations: vec![
             Allocation {
@@ -84,11 +84,11 @@ fn confirmed_order_has_its_allocations_in_item_order() {
 fn unknown_products_are_reported_before_absent_and_short_ones() {
     let mut stock = stock(&[(1, 1, 5), (1, 5, 5), (2, 3, 5)]);
     // 5 is inactive, 7 unknown, 8 and 9 are kept by no store, 1 is short.
-    let decision = judge_one(&mut stock, &[(1, 6), (9, 1), (7, 1), (8, 1), (5, 1)]);
+    let decision = decide_one(&mut stock, &[(1, 6), (9, 1), (7, 1), (8, 1), (5, 1)]);
     assert_eq!(reason(&decision), "Products not found or inactive: {5, 7}");
-    let decision = judge_one(&mut stock, &[(1, 6), (9, 1), (8, 1)]);
+    let decision = decide_one(&mut stock, &[(1, 6), (9, 1), (8, 1)]);
     assert_eq!(reason(&decision), "Products not available in store: {8, 9}");
-    let decision = judge_one(&mut stock, &[(1, 6)]);
+    let decision = decide_one(&mut stock, &[(1, 6)]);
     assert_eq!(
         reason(&decision),
         "Insufficient stock: P1: requested 6, available 5"
@@ -175,7 +175,7 @@ fn some_stock() -> impl Strategy<Value = Vec<(i64, i64, i32)>> {
 /// Orders of distinct products 1 to 10, few of them in a third store, which does not exist.
 fn some_orders() -> impl Strategy<Value = Vec<NewOrder>> {
     let store = prop_oneof![6 => Just(1_i64), 3 => Just(2), 1 => Just(3)];
-    // Mostly products that can be had.
+    // Mostly products in stock.
     let products = prop_oneof![
         5 => prop::sample::subsequence(vec![1_i64, 2, 3, 4, 6, 7], 1..=4),
         1 => prop::sample::subsequence((1..=10).collect::<Vec<i64>>(), 1..=5),
@@ -227,7 +227,7 @@ proptest! {
             };
             match decision {
                 Decision::NoStore => prop_assert_eq!(store, 3),
-                Decision::TotalTooLarge => prop_assert!(false, "nothing here is dear"),
+                Decision::TotalTooLarge => prop_assert!(false, "no total is that large"),
                 Decision::Confirmed { allocations, total } => {
                     let mut expected = before;
                     let mut cost = Decimal::ZERO;

@@ -1,6 +1,6 @@
 //! Several orders in one transaction: decided and written like the same orders one after the other.
 
-use afforo::order::{Batch, NewItem, NewOrder, Outcome, PlacedOrder, place};
+use afforo::order::{Batch, NewItem, NewOrder, Outcome, PlacedOrder, place_at};
 use rand::{Rng, SeedableRng, rngs::StdRng, seq::SliceRandom};
 use sqlx::PgPool;
 
@@ -146,7 +146,7 @@ async fn rolled_back_batch_leaves_nothing() {
     let before = books(&app.pool).await;
     let mut tx = app.pool.begin().await.unwrap();
     let orders = random_orders(&mut StdRng::seed_from_u64(42), 30);
-    assert_eq!(place(&mut tx, &orders).await.unwrap().len(), 30);
+    assert_eq!(place_at(&mut tx, &orders, None).await.unwrap().outcomes.len(), 30);
     tx.rollback().await.unwrap();
     assert_eq!(books(&app.pool).await, before);
 }
