@@ -4,7 +4,6 @@ use std::collections::HashSet;
 
 use afforo::{auth::Role, product::backfill};
 use caseless::Caseless;
-use futures::{StreamExt, stream::FuturesUnordered};
 use serde_json::json;
 use sqlx::PgPool;
 use unicode_normalization::UnicodeNormalization;
@@ -359,43 +358,4 @@ async fn unfolded_older_products_are_found_as_before_until_the_backfill() {
             .await
             .unwrap();
     assert_eq!(before, 4);
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn searches_for_short_texts_run_one_at_a_time() {
-    let app = TestApp::start().await;
-    app.product("Lamp", "1").await;
-    let mut lock = app.pool.begin().await.unwrap();
-    sqlx::query("lock table product in access exclusive mode")
-        .execute(&mut *lock)
-        .await
-        .unwrap();
-    // One reads and sixteen wait; one is too many.
-    let mut searches: FuturesUnordered<_> = (0..18).map(|_| app.get("/api/products/search/?q=zq")).collect();
-    let refused = searches.next().await.unwrap();
-    refused.is_text(
-        503,
-        r#"{"detail":"Too many searches for short texts are under way, try again later."}"#,
-    );
-    assert_eq!(refused.header("retry-after"), "1");
-    let waiting = "select count(*) from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'";
-    while sqlx::query_scalar::<_, i64>(waiting)
-        .fetch_one(&mut *lock)
-        .await
-        .unwrap()
-        == 0
-    {
-        sqlx::query("select pg_sleep(0.02)")
-            .execute(&mut *lock)
-            .await
-            .unwrap();
-    }
-    let reading: i64 = sqlx::query_scalar(waiting).fetch_one(&mut *lock).await.unwrap();
-    assert_eq!(reading, 1, "those that wait have no connection");
-    assert_eq!(app.get("/api/categories/").await.status, 200);
-    lock.rollback().await.unwrap();
-    while let Some(answer) = searches.next().await {
-        answer.is_text(200, r#"{"count":0,"next":null,"previous":null,"results":[]}"#);
-    }
-    assert_eq!(app.get("/api/products/search/?q=la").await.body["count"], 1);
 }

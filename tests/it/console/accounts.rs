@@ -380,24 +380,3 @@ async fn accounts_are_found_and_show_their_audit_entries() {
         "{page}"
     );
 }
-
-#[tokio::test]
-async fn stores_of_the_same_name_are_distinguished_in_choices() {
-    let app = TestApp::start().await;
-    for name in ["Amsterdam", "Amsterdam", "Delft"] {
-        app.store(name).await;
-    }
-    execute(&app, "update store set location = 'Dam ' || id").await;
-    let mut root = browser(&app, Role::Superuser).await;
-    for path in [NEW, "/admin/orders/", "/admin/stock/new/"] {
-        let page = root.page(path).await;
-        assert!(
-            page.contains("Amsterdam, Dam 1<") || page.contains("Amsterdam, Dam 1 <"),
-            "{path}: {page}"
-        );
-        assert!(
-            page.contains("Amsterdam, Dam 2") && !page.contains("Delft,"),
-            "{path}"
-        );
-    }
-}

@@ -1,8 +1,9 @@
 //! `/admin/stores/`
 
+use afforo::auth::Role;
 use serde_json::json;
 
-use super::{Desk, led, text_of};
+use super::{Desk, browser, execute, led, text_of};
 use crate::support::app::TestApp;
 
 #[tokio::test]
@@ -161,4 +162,29 @@ async fn viewer_cannot_change_stores() {
         (&kept["name"], &kept["is_active"]),
         (&json!("North"), &json!(true))
     );
+}
+
+#[tokio::test]
+async fn stores_of_the_same_name_are_distinguished_in_choices() {
+    let app = TestApp::start().await;
+    for name in ["Amsterdam", "Amsterdam", "Delft"] {
+        app.store(name).await;
+    }
+    execute(&app, "update store set location = 'Dam ' || id").await;
+    let mut root = browser(&app, Role::Superuser).await;
+    for path in [
+        "/admin/access/accounts/new/",
+        "/admin/orders/",
+        "/admin/stock/new/",
+    ] {
+        let page = root.page(path).await;
+        assert!(
+            page.contains("Amsterdam, Dam 1<") || page.contains("Amsterdam, Dam 1 <"),
+            "{path}: {page}"
+        );
+        assert!(
+            page.contains("Amsterdam, Dam 2") && !page.contains("Delft,"),
+            "{path}"
+        );
+    }
 }
