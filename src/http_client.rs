@@ -5,6 +5,8 @@ use std::{error::Error, sync::Arc};
 use reqwest::{Client, ClientBuilder, redirect::Policy};
 use rustls::{ClientConfig, RootCertStore, crypto::ring};
 
+use crate::error_chain;
+
 /// A client that trusts Mozilla's certificate authorities, follows no redirects, and ignores proxies in the environment.
 pub fn builder() -> ClientBuilder {
     let roots: RootCertStore = webpki_roots::TLS_SERVER_ROOTS.iter().cloned().collect();
@@ -23,14 +25,7 @@ pub fn builder() -> ClientBuilder {
 /// The causes of an error, without the URL, which may hold a secret.
 pub fn reason(error: reqwest::Error) -> String {
     let error = error.without_url();
-    let mut text = String::new();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        if !text.is_empty() {
-            text.push_str(": ");
-        }
-        text.push_str(&error.to_string());
-        cause = error.source();
-    }
-    if text.is_empty() { error.to_string() } else { text }
+    error
+        .source()
+        .map_or_else(|| error.to_string(), error_chain::text)
 }

@@ -18,6 +18,7 @@
 //! | Keys and accounts; stored answers; counters | `auth`, `idempotency`, `counters` |
 //! | Foundation | `audit`, `db`, `delivery`, `ledger`, `money`, `outbox`, `shutdown`, `telemetry`, `timestamp` |
 //! | Tools | `http_client`, `keyed_limiter` |
+//! | Error texts | `error_chain` |
 //!
 //! `docs/ARCHITECTURE.md` describes how the modules work together.
 
@@ -31,6 +32,7 @@ pub mod console;
 pub mod counters;
 pub mod db;
 pub mod delivery;
+pub mod error_chain;
 pub mod http;
 pub mod http_client;
 pub mod idempotency;

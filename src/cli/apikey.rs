@@ -52,8 +52,7 @@ enum Command {
 
 impl ApiKeys {
     pub async fn run(self, settings: &Settings) -> Result<(), Failure> {
-        let mut connection =
-            PgConnection::connect_with(&db::connect_options(settings.database.url()?)?).await?;
+        let mut connection = super::connect(&db::connect_options(settings.database.url()?)?).await?;
         let now = SystemTime::now().into();
         let done = match self.command {
             Command::Create {
@@ -100,7 +99,7 @@ async fn create(connection: &mut PgConnection, settings: &Settings, new: &NewKey
     let (key, text) = api_key::create(&mut tx, &Secret::new(secret), new, &AuditContext::system()).await?;
     tx.commit().await?;
     eprintln!(
-        "Key {} for {}, to be kept by who uses it: it is shown this once.",
+        "Key {} for {}. Keep it: it is shown only once.",
         key.id,
         key.name.escape_debug()
     );
@@ -149,14 +148,11 @@ async fn revoke(connection: &mut PgConnection, id: i64) -> Result<(), Failure> {
     }
 }
 
-/// An invalid name.
-#[derive(Debug, thiserror::Error)]
-#[error("expected 1 to {LONGEST_NAME} characters on one line, without control characters")]
-struct NotAName;
-
-fn name(text: &str) -> Result<String, NotAName> {
+fn name(text: &str) -> Result<String, String> {
     let name = text.trim();
-    api_key::is_name(name).then(|| name.to_owned()).ok_or(NotAName)
+    api_key::is_name(name).then(|| name.to_owned()).ok_or_else(|| {
+        format!("expected 1 to {LONGEST_NAME} characters on one line, without control characters")
+    })
 }
 
 /// When a key expires.
@@ -168,20 +164,19 @@ enum Expiry {
     With(NaiveDate),
 }
 
-/// A text that is neither a day nor a number of days.
-#[derive(Debug, thiserror::Error)]
-#[error("expected a day such as 2027-01-31, or a number of days from 1d to 3650d")]
-struct NotAnExpiry;
-
 impl FromStr for Expiry {
-    type Err = NotAnExpiry;
+    type Err = &'static str;
 
-    fn from_str(text: &str) -> Result<Self, NotAnExpiry> {
-        if let Some(days) = text.strip_suffix('d') {
-            let days = days.parse().ok().filter(|days| (1..=3650).contains(days));
-            return days.map(Self::In).ok_or(NotAnExpiry);
-        }
-        text.parse().map(Self::With).map_err(|_| NotAnExpiry)
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let expiry = match text.strip_suffix('d') {
+            Some(days) => days
+                .parse()
+                .ok()
+                .filter(|days| (1..=3650).contains(days))
+                .map(Self::In),
+            None => text.parse().ok().map(Self::With),
+        };
+        expiry.ok_or("expected a day such as 2027-01-31, or a number of days from 1d to 3650d")
     }
 }
 

@@ -3,7 +3,7 @@
 use std::{io::Write, process::ExitCode};
 
 use clap::Args;
-use sqlx::{ConnectOptions, Connection, PgConnection};
+use sqlx::Connection;
 
 use super::{Failure, Settings};
 use crate::{check, db};
@@ -14,14 +14,7 @@ pub(super) struct Check {}
 
 impl Check {
     pub async fn run(self, settings: &Settings) -> Result<ExitCode, Failure> {
-        // The check reads all tables, so it needs no statement timeout.
-        let options = db::connect_options(settings.database.url()?)?
-            .options([("statement_timeout", "0")])
-            .disable_statement_logging();
-        let mut connection = PgConnection::connect_with(&options).await?;
-        if !db::versions(&mut connection).await?.missing.is_empty() {
-            return Err("the schema is not up to date: run `afforo migrate` first".into());
-        }
+        let mut connection = super::connect(&db::bulk_options(settings.database.url()?)?).await?;
         let mut out = std::io::stdout();
         let mut code = ExitCode::SUCCESS;
         for checked in check::run(&mut connection).await? {

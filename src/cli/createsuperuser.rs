@@ -13,6 +13,7 @@ use super::{Failure, Settings, prompt};
 use crate::{
     audit::AuditContext,
     auth::{AccountFields, Role, account, accounts, password},
+    db,
 };
 
 /// Arguments of `afforo createsuperuser`.
@@ -32,7 +33,7 @@ pub(super) struct CreateSuperuser {
 
 impl CreateSuperuser {
     pub async fn run(self, settings: &Settings) -> Result<(), Failure> {
-        let mut connection = prompt::connect(settings).await?;
+        let mut connection = super::connect(&db::connect_options(settings.database.url()?)?).await?;
         if !self.noinput && !io::stdin().is_terminal() {
             return Err(
                 "there is no terminal to ask at: use --noinput with DJANGO_SUPERUSER_USERNAME, \

@@ -68,8 +68,8 @@ impl Dev {
 
 /// The private servers. A server that the environment names is not started.
 struct Servers {
-    postgres: Option<Postgres>,
     redis: Option<Redis>,
+    postgres: Option<Postgres>,
 }
 
 impl Servers {
@@ -114,15 +114,7 @@ impl Servers {
 
     /// Stops the servers and waits for their end.
     async fn stop(self) {
-        let stopped = spawn_blocking(move || {
-            if let Some(redis) = self.redis {
-                redis.stop();
-            }
-            if let Some(postgres) = self.postgres {
-                postgres.stop();
-            }
-        });
-        if let Err(error) = stopped.await {
+        if let Err(error) = spawn_blocking(move || drop(self)).await {
             tracing::error!(%error, "the private servers did not stop cleanly");
         }
     }
@@ -161,7 +153,7 @@ async fn seed_if_empty(settings: &Settings) -> Result<(), Failure> {
             random_seed: Some(1),
             ..Plan::default()
         };
-        let made = seed::fill(url, false, &plan).await?.made;
+        let (made, ..) = seed::fill(url, false, &plan).await?;
         tracing::info!(products = made.products, stores = made.stores, "demo data made");
     }
     Ok(())

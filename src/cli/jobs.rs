@@ -1,6 +1,6 @@
 //! `afforo jobs`: status of jobs; list, retry and drop dead letters.
 
-use std::{fmt::Write as _, process::ExitCode};
+use std::{collections::BTreeMap, fmt::Write as _, process::ExitCode};
 
 use chrono::{DateTime, SecondsFormat, Utc};
 use clap::{Args, Subcommand};
@@ -11,8 +11,8 @@ use super::{Failure, Settings, print};
 use crate::{
     db::Database,
     worker::{
-        self, Queues,
-        dead_letters::{self, DeadLetter, DeadLetterId, Dropped, RetryError},
+        self, BackendError, Owed, Queues,
+        dead_letters::{self, DeadLetter, DeadLetterId, Dropped},
     },
 };
 use apalis_redis_queue::{Counts, QueueError};
@@ -113,49 +113,57 @@ async fn retry(db: &PgPool, queues: &Queues, ids: &[DeadLetterId], all: bool) ->
         print(format!("retried: {}\n", retried + jobs.unwrap_or(0)).as_bytes())?;
         return Ok(code);
     }
+    each(ids, async |id| {
+        let retried = dead_letters::retry(db, queues, id).await?;
+        Ok(if retried {
+            Ok(format!("retried: {id}"))
+        } else {
+            Err(unknown(id))
+        })
+    })
+    .await
+}
+
+async fn discard(db: &PgPool, queues: &Queues, ids: &[DeadLetterId]) -> Result<ExitCode, Failure> {
+    each(ids, async |id| {
+        Ok(match dead_letters::discard(db, queues, id).await? {
+            Dropped::Dropped => Ok(format!("dropped: {id}")),
+            Dropped::Unknown => Err(unknown(id)),
+            Dropped::Owed => Err(format!(
+                "kept: {id} has orders without a confirmation: remove the cause of the failure, then retry it"
+            )),
+        })
+    })
+    .await
+}
+
+/// Prints what `operation` did with each dead letter, or why it refused. Goes on with the others after a refusal, and if
+/// Redis does not answer.
+async fn each(
+    ids: &[DeadLetterId],
+    operation: impl AsyncFn(&DeadLetterId) -> Result<Result<String, String>, BackendError>,
+) -> Result<ExitCode, Failure> {
     let mut code = ExitCode::SUCCESS;
     for id in ids {
-        let said = match dead_letters::retry(db, queues, id).await {
-            Ok(true) => format!("retried: {id}\n"),
-            Ok(false) => {
+        let line = match operation(id).await {
+            Ok(Ok(done)) => done,
+            Ok(Err(refusal)) => {
                 code = ExitCode::FAILURE;
-                format!("no dead letter: {id}\n")
+                refusal
             }
-            Err(RetryError::Queue(error)) => {
-                code = asked::<()>(Err(error)).1;
+            Err(BackendError::Queue(error)) => {
+                code = without_redis(&error);
                 continue;
             }
             Err(error) => return Err(error.into()),
         };
-        print(said.as_bytes())?;
+        print(format!("{line}\n").as_bytes())?;
     }
     Ok(code)
 }
 
-async fn discard(db: &PgPool, queues: &Queues, ids: &[DeadLetterId]) -> Result<ExitCode, Failure> {
-    let mut code = ExitCode::SUCCESS;
-    for id in ids {
-        let said = match dead_letters::discard(db, queues, id).await {
-            Ok(Dropped::Dropped) => format!("dropped: {id}\n"),
-            Ok(Dropped::Unknown) => {
-                code = ExitCode::FAILURE;
-                format!("no dead letter: {id}\n")
-            }
-            Ok(Dropped::Owed) => {
-                code = ExitCode::FAILURE;
-                format!(
-                    "kept: {id} owes orders their confirmation; mend what keeps them from it, and retry\n"
-                )
-            }
-            Err(RetryError::Queue(error)) => {
-                code = asked::<()>(Err(error)).1;
-                continue;
-            }
-            Err(error) => return Err(error.into()),
-        };
-        print(said.as_bytes())?;
-    }
-    Ok(code)
+fn unknown(id: &DeadLetterId) -> String {
+    format!("no dead letter: {id}")
 }
 
 async fn status(db: &PgPool, queues: &Queues, as_json: bool) -> Result<ExitCode, Failure> {
@@ -163,61 +171,58 @@ async fn status(db: &PgPool, queues: &Queues, as_json: bool) -> Result<ExitCode,
     let (counted, code) = asked(queues.counts().await);
     let counted = counted.unwrap_or_default();
     let text = if as_json {
-        let queues: serde_json::Map<String, Value> = counted
-            .into_iter()
-            .map(|(queue, counts)| (queue, counts_json(counts)))
-            .collect();
-        let deliveries: serde_json::Map<String, Value> = owed
-            .deliveries
-            .into_iter()
-            .map(|depth| {
-                (
-                    depth.channel,
-                    json!({ "waiting": depth.waiting, "dead": depth.dead }),
-                )
-            })
-            .collect();
-        let outbox = json!({
-            "rows": owed.outbox.rows, "oldest_seconds": owed.outbox.oldest_seconds, "dead": owed.outbox.dead,
-        });
-        let status = json!({ "outbox": outbox, "deliveries": deliveries, "queues": queues });
-        format!("{}\n", serde_json::to_string_pretty(&status)?)
+        status_json(&owed, counted)?
     } else {
-        let outbox = &owed.outbox;
-        let mut text = format!(
-            "outbox: {} rows, the oldest {:.0} s old, {} dead\n",
-            counted_rows(outbox.rows),
-            outbox.oldest_seconds,
-            counted_rows(outbox.dead)
-        );
-        for depth in &owed.deliveries {
-            writeln!(
-                text,
-                "deliveries by {}: {} waiting, {} dead",
-                depth.channel,
-                counted_rows(depth.waiting),
-                counted_rows(depth.dead)
-            )?;
-        }
-        for (queue, counts) in counted {
-            let Counts {
-                ready,
-                delayed,
-                running,
-                dead,
-            } = counts;
-            writeln!(
-                text,
-                "queue {queue}: {ready} ready, {delayed} delayed, {running} running, {dead} dead"
-            )?;
-        }
-        text
+        status_text(&owed, &counted)?
     };
     print(text.as_bytes())?;
     Ok(code)
 }
 
-/// Counting ends somewhere.
+fn status_json(owed: &Owed, counted: Vec<(String, Counts)>) -> Result<String, Failure> {
+    let queues: BTreeMap<String, Counts> = counted.into_iter().collect();
+    let deliveries: BTreeMap<&str, Value> = owed
+        .deliveries
+        .iter()
+        .map(|depth| {
+            (
+                &*depth.channel,
+                json!({ "waiting": depth.waiting, "dead": depth.dead }),
+            )
+        })
+        .collect();
+    let status = json!({ "outbox": owed.outbox, "deliveries": deliveries, "queues": queues });
+    Ok(format!("{}\n", serde_json::to_string_pretty(&status)?))
+}
+
+fn status_text(owed: &Owed, counted: &[(String, Counts)]) -> Result<String, Failure> {
+    let outbox = &owed.outbox;
+    let mut text = format!(
+        "outbox: {} rows, the oldest {:.0} s old, {} dead\n",
+        counted_rows(outbox.rows),
+        outbox.oldest_seconds,
+        counted_rows(outbox.dead)
+    );
+    for depth in &owed.deliveries {
+        writeln!(
+            text,
+            "deliveries by {}: {} waiting, {} dead",
+            depth.channel,
+            counted_rows(depth.waiting),
+            counted_rows(depth.dead)
+        )?;
+    }
+    for (queue, counts) in counted {
+        writeln!(
+            text,
+            "queue {queue}: {} ready, {} delayed, {} running, {} dead",
+            counts.ready, counts.delayed, counts.running, counts.dead
+        )?;
+    }
+    Ok(text)
+}
+
+/// Counting stops at a limit.
 fn counted_rows(rows: i64) -> String {
     if rows < worker::COUNTED {
         rows.to_string()
@@ -226,15 +231,17 @@ fn counted_rows(rows: i64) -> String {
     }
 }
 
-/// What Redis answered; else it is said that it did not.
+/// The answer of Redis. Without one, prints the error.
 fn asked<T>(answer: Result<T, QueueError>) -> (Option<T>, ExitCode) {
     match answer {
         Ok(answer) => (Some(answer), ExitCode::SUCCESS),
-        Err(error) => {
-            eprintln!("the queues could not be asked: {error}");
-            (None, ExitCode::from(WITHOUT_REDIS))
-        }
+        Err(error) => (None, without_redis(&error)),
     }
+}
+
+fn without_redis(error: &QueueError) -> ExitCode {
+    eprintln!("the queues could not be asked: {error}");
+    ExitCode::from(WITHOUT_REDIS)
 }
 
 fn letter_json(letter: &DeadLetter) -> Value {
@@ -244,12 +251,6 @@ fn letter_json(letter: &DeadLetter) -> Value {
         "attempts": letter.attempts,
         "error": letter.error,
         "since": time(letter.since),
-    })
-}
-
-fn counts_json(counts: Counts) -> Value {
-    json!({
-        "ready": counts.ready, "delayed": counts.delayed, "running": counts.running, "dead": counts.dead,
     })
 }
 

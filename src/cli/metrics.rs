@@ -13,7 +13,7 @@ pub(super) async fn open(settings: &Settings, database: &Database) -> Result<(),
     let listener = TcpListener::bind(address)
         .await
         .map_err(|error| format!("cannot listen on {address} for /metrics: {error}"))?;
-    let metrics = telemetry::install_metrics(vec![Box::new(database.look())])?;
+    let metrics = telemetry::install_metrics(vec![Box::new(database.gauges())])?;
     tracing::info!("metrics are at http://{}/metrics", listener.local_addr()?);
     tokio::spawn(telemetry::serve_metrics(listener, metrics));
     tokio::spawn(database.clone().probe());

@@ -21,14 +21,17 @@ mod worker;
 
 use std::{
     error::Error,
+    fmt::Display,
     io::{self, Write},
     process::ExitCode,
 };
 
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
+use sqlx::{Connection, PgConnection, postgres::PgConnectOptions};
 
 use crate::{
     config::{DatabaseSettings, HttpSettings, LogSettings, RedisSettings, SettingsError, TelemetrySettings},
+    db, error_chain,
     shutdown::Signals,
     telemetry::{self, Traces, TracesError},
 };
@@ -109,49 +112,39 @@ type Failure = Box<dyn Error + Send + Sync>;
 
 /// Runs the program, and returns its exit code: 0, 1 for a failure, 2 for a wrong command line.
 pub fn main() -> ExitCode {
-    if let Err(error) = load_dotenv() {
+    start().unwrap_or_else(|(code, error)| {
         eprintln!("error: {error}");
-        return ExitCode::from(2);
-    }
+        code.into()
+    })
+}
+
+/// The exit code and the text of a failure to start.
+type StartError = (u8, String);
+
+fn usage(error: impl Display) -> StartError {
+    (2, error.to_string())
+}
+
+fn start() -> Result<ExitCode, StartError> {
+    load_dotenv().map_err(usage)?;
     // Setting variables needs a single thread. Signal handlers need the runtime, and come before everything else.
     let started = tokio::runtime::Runtime::new().and_then(|runtime| {
         let _entered = runtime.enter();
         let signals = Signals::handle()?;
         Ok((runtime, signals))
     });
-    let (runtime, signals) = match started {
-        Ok(started) => started,
-        Err(error) => {
-            eprintln!("error: no threads to run on: {error}");
-            return ExitCode::FAILURE;
-        }
-    };
+    let (runtime, signals) = started.map_err(|error| (1, format!("no threads to run on: {error}")))?;
     let matches = definition().get_matches();
     let mut cli = Cli::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
     cli.settings.configuration = configuration::of(&definition(), &matches);
-    if let Err(error) = cli.settings.check() {
-        eprintln!("error: {error}");
-        return ExitCode::from(2);
-    }
-    let traces = match export_traces(&cli) {
-        Ok(traces) => traces,
-        Err(error) => {
-            eprintln!("error: OTEL_EXPORTER_OTLP_ENDPOINT: {error}");
-            return ExitCode::from(2);
-        }
-    };
+    cli.settings.check().map_err(usage)?;
+    let traces =
+        export_traces(&cli).map_err(|error| usage(format!("OTEL_EXPORTER_OTLP_ENDPOINT: {error}")))?;
     let log = &cli.settings.log;
-    if let Err(error) = telemetry::start(&log.rust_log, log.log_format, traces.as_ref()) {
-        eprintln!("error: RUST_LOG: {error}");
-        return ExitCode::from(2);
-    }
-    let code = match runtime.block_on(run(cli, signals)) {
-        Ok(code) => code,
-        Err(error) => {
-            eprintln!("error: {}", with_causes(&*error));
-            ExitCode::FAILURE
-        }
-    };
+    telemetry::start(&log.rust_log, log.log_format, traces.as_ref())
+        .map_err(|error| usage(format!("RUST_LOG: {error}")))?;
+    let code = runtime.block_on(run(cli, signals));
+    let code = code.map_err(|error| (1, error_chain::text(&*error)));
     if let Some(traces) = traces {
         traces.stop();
     }
@@ -215,16 +208,11 @@ fn print(text: &[u8]) -> Result<(), Failure> {
     }
 }
 
-fn with_causes(error: &dyn Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        let said = error.to_string();
-        // Some errors repeat their cause.
-        if !text.contains(&said) {
-            text = format!("{text}: {said}");
-        }
-        cause = error.source();
+/// Connects to a database whose schema is up to date.
+async fn connect(options: &PgConnectOptions) -> Result<PgConnection, Failure> {
+    let mut connection = PgConnection::connect_with(options).await?;
+    if !db::versions(&mut connection).await?.missing.is_empty() {
+        return Err("the schema is not up to date: run `afforo migrate` first".into());
     }
-    text
+    Ok(connection)
 }

@@ -1,23 +1,11 @@
-//! Prompts and the database connection of the subcommands for accounts.
+//! Prompts of the subcommands for accounts.
 
 use std::io::{self, BufRead, Write};
 
 use secrecy::{ExposeSecret, SecretString};
-use sqlx::PgConnection;
 
-use super::{Failure, Settings};
-use crate::{auth::password, db};
-
-/// Connects, and checks that the schema has accounts.
-pub(super) async fn connect(settings: &Settings) -> Result<PgConnection, Failure> {
-    use sqlx::Connection;
-    let options = db::connect_options(settings.database.url()?)?;
-    let mut connection = PgConnection::connect_with(&options).await?;
-    if !db::versions(&mut connection).await?.missing.is_empty() {
-        return Err("the schema is not up to date: run `afforo migrate` first".into());
-    }
-    Ok(connection)
-}
+use super::Failure;
+use crate::auth::password;
 
 /// Prompts for a line.
 pub(super) fn ask(question: &str) -> io::Result<String> {

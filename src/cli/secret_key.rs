@@ -11,7 +11,7 @@ use crate::{
     db,
 };
 
-const ANSWER_WITHIN: Duration = Duration::from_secs(5);
+const TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Refuses a short secret key. If it is in use already, only warns: an upgrade must not stop a service, and a new key would
 /// end all sessions and API keys.
@@ -20,11 +20,11 @@ pub(super) async fn check(settings: &Settings) -> Result<(), Failure> {
         return Ok(());
     }
     // A database that is down may hold data that the key signed.
-    if let Ok(Ok(false)) = timeout(ANSWER_WITHIN, is_in_use(settings.database.url()?)).await {
+    if let Ok(Ok(false)) = timeout(TIMEOUT, is_in_use(settings.database.url()?)).await {
         return Err(SettingsError::ShortSecretKey.into());
     }
     tracing::warn!(
-        "SECRET_KEY is shorter than {SHORTEST_SECRET_KEY} characters: whoever guesses it can make sessions and API keys. \
+        "SECRET_KEY is shorter than {SHORTEST_SECRET_KEY} characters: an attacker who guesses it can forge sessions and API keys. \
          docs/DEPLOYMENT.md says how to change it"
     );
     Ok(())

@@ -1,19 +1,18 @@
 //! `afforo seed`
 
 use std::{
-    fmt,
     io::{self, BufRead, IsTerminal, Write},
     time::Duration,
 };
 
 use clap::Args;
 use indicatif::{ProgressBar, ProgressStyle};
-use sqlx::{ConnectOptions, Connection, PgConnection};
+use sqlx::Connection;
 
 use super::{Failure, Settings};
 use crate::{
     db,
-    seed::{self, Plan, Progress},
+    seed::{self, Made, Plan, Progress},
 };
 
 /// Arguments of `afforo seed`.
@@ -25,26 +24,8 @@ pub(super) struct Seed {
     /// Do not ask before deleting
     #[arg(short, long)]
     yes: bool,
-    /// Number of categories
-    #[arg(long, default_value_t = 12, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
-    categories: u32,
-    /// Number of products
-    #[arg(long, default_value_t = 1000, value_parser = clap::value_parser!(u32).range(0..=10_000_000))]
-    products: u32,
-    /// Number of stores
-    #[arg(long, default_value_t = 25, value_parser = clap::value_parser!(u32).range(0..=100_000))]
-    stores: u32,
-    /// Number of stock rows, spread evenly over the stores [default: each store stocks 60 to 90 % of the products]
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(0..=1_000_000_000))]
-    inventory: Option<u32>,
-    /// Number of orders over the past 30 days, from active stores with stock
-    #[arg(long, value_name = "N", default_value_t = 0, value_parser = clap::value_parser!(u32).range(0..=1_000_000_000))]
-    orders: u32,
-    /// Seed of the random numbers, to create the same data again. Timestamps and the sequence of orders of different stores
-    /// still differ
-    #[arg(long, value_name = "N")]
-    #[expect(clippy::struct_field_names, reason = "the flag is named so")]
-    random_seed: Option<u64>,
+    #[command(flatten)]
+    plan: Plan,
 }
 
 impl Seed {
@@ -52,57 +33,29 @@ impl Seed {
         if self.clear && !self.yes && io::stdin().is_terminal() && !confirmed()? {
             return Err("nothing was deleted".into());
         }
-        let plan = Plan {
-            categories: self.categories,
-            products: self.products,
-            stores: self.stores,
-            inventory: self.inventory,
-            orders: self.orders,
-            random_seed: self.random_seed,
-        };
+        let plan = self.plan;
         if u64::from(plan.inventory.unwrap_or(0)) > u64::from(plan.products) * u64::from(plan.stores) {
             return Err("--inventory is more than every product in every store".into());
         }
-        let made = fill(settings.database.url()?, self.clear, &plan).await?;
-        writeln!(io::stdout(), "{made}")?;
-        Ok(())
-    }
-}
-
-/// The created rows and the time taken.
-pub(super) struct Filled {
-    pub made: seed::Made,
-    rows: u64,
-    took: Duration,
-}
-
-impl fmt::Display for Filled {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let made = &self.made;
-        write!(
-            f,
-            "Made {} categories, {} products, {} stores, {} stock rows and {} orders: {} rows in {:.1} s.",
+        let (made, rows, took) = fill(settings.database.url()?, self.clear, &plan).await?;
+        writeln!(
+            io::stdout(),
+            "Made {} categories, {} products, {} stores, {} stock rows and {} orders: {rows} rows in {:.1} s.",
             made.categories,
             made.products,
             made.stores,
             made.inventory,
             made.orders,
-            self.rows,
-            self.took.as_secs_f64(),
-        )
+            took.as_secs_f64(),
+        )?;
+        Ok(())
     }
 }
 
-/// Fills a database, with a progress bar on a terminal.
-pub(super) async fn fill(url: &str, clear: bool, plan: &Plan) -> Result<Filled, Failure> {
-    // Demo data may take longer than the statement timeout of requests.
-    let options = db::connect_options(url)?
-        .options([("statement_timeout", "0")])
-        .disable_statement_logging();
-    let mut connection = PgConnection::connect_with(&options).await?;
-    if !db::versions(&mut connection).await?.missing.is_empty() {
-        return Err("the schema is not up to date: run `afforo migrate` first".into());
-    }
+/// Fills a database, with a progress bar on a terminal. Returns what was created, the number of rows and the time taken.
+pub(super) async fn fill(url: &str, clear: bool, plan: &Plan) -> Result<(Made, u64, Duration), Failure> {
+    let options = db::bulk_options(url)?;
+    let mut connection = super::connect(&options).await?;
     if clear {
         seed::clear(&mut connection).await?;
     }
@@ -133,13 +86,13 @@ pub(super) async fn fill(url: &str, clear: bool, plan: &Plan) -> Result<Filled, 
         }
     })
     .await?;
-    // Where it stands in the end: finished, it would be where it was expected to.
+    // Read before it is finished, which sets the expected number.
     let (rows, took) = (bar.position(), bar.elapsed());
     bar.finish_and_clear();
     if plan.orders > 0 && made.orders == 0 {
         return Err("no orders were placed: no active store has stock".into());
     }
-    Ok(Filled { made, rows, took })
+    Ok((made, rows, took))
 }
 
 fn confirmed() -> io::Result<bool> {

@@ -5,7 +5,7 @@ use std::time::Duration;
 use clap::Args;
 
 use super::Failure;
-use crate::db;
+use crate::{db, error_chain};
 
 /// How long to wait for the database.
 #[derive(Args, Clone, Copy, Debug)]
@@ -24,7 +24,7 @@ impl WaitFor {
         let limit = Duration::from_secs(self.wait_for.into());
         let waited = db::wait(url, limit).await;
         waited.map_err(|error| {
-            let text = super::with_causes(&error);
+            let text = error_chain::text(&error);
             format!(
                 "the database cannot be reached, after {} s: {text}",
                 self.wait_for

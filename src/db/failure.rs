@@ -58,8 +58,8 @@ pub(crate) fn waited(error: &sqlx::Error) -> bool {
 /// Whether PostgreSQL refused a statement, so that its transaction had no effect. False if the connection or the server
 /// ended: that can happen during a commit that is durable all the same.
 pub(crate) fn is_server_error(error: &sqlx::Error) -> bool {
-    let goes_on = said(error).is_some_and(|said| said.severity() == PgSeverity::Error);
-    goes_on && !is_one_of(error, &["57P", "08"])
+    let continues = pg_error(error).is_some_and(|error| error.severity() == PgSeverity::Error);
+    continues && !is_one_of(error, &["57P", "08"])
 }
 
 /// Commits a transaction. If the connection is lost meanwhile, the outcome is unknown: see [`is_lost_commit`].
@@ -89,7 +89,7 @@ pub(crate) fn is_lost_commit(error: &sqlx::Error) -> bool {
 
 /// Whether an error has this SQLSTATE.
 pub(crate) fn has_code(error: &sqlx::Error, code: &str) -> bool {
-    sqlstate(error).is_some_and(|said| said == code)
+    sqlstate(error).is_some_and(|state| state == code)
 }
 
 /// Whether the state of PostgreSQL caused the error, so that a later retry may succeed.
@@ -105,10 +105,10 @@ pub(crate) fn is_unfit(error: &sqlx::Error) -> bool {
 
 /// `cached plan must not change result type`. Other errors share its SQLSTATE, and its text may be translated.
 fn has_stale_plan(error: &sqlx::Error) -> bool {
-    said(error).is_some_and(|said| said.routine() == Some("RevalidateCachedQuery"))
+    pg_error(error).is_some_and(|error| error.routine() == Some("RevalidateCachedQuery"))
 }
 
-fn said(error: &sqlx::Error) -> Option<&PgDatabaseError> {
+fn pg_error(error: &sqlx::Error) -> Option<&PgDatabaseError> {
     error.as_database_error()?.try_downcast_ref()
 }
 

@@ -13,11 +13,11 @@ const PROBE_EVERY: Duration = Duration::from_secs(5);
 
 impl Database {
     /// A function that updates the gauges of the pools.
-    pub fn look(&self) -> impl Fn() + Send + Sync + 'static {
+    pub fn gauges(&self) -> impl Fn() + Send + Sync + 'static {
         let pools = [("main", self.pool.clone()), ("placement", self.placement.clone())];
         move || {
             for (name, pool) in &pools {
-                look_at(name, pool);
+                update_gauges(name, pool);
             }
         }
     }
@@ -37,7 +37,7 @@ impl Database {
     }
 }
 
-fn look_at(name: &'static str, pool: &PgPool) {
+fn update_gauges(name: &'static str, pool: &PgPool) {
     let max = pool.options().get_max_connections();
     let idle = u32::try_from(pool.num_idle()).unwrap_or(u32::MAX).min(max);
     let in_use = pool.size().saturating_sub(idle);

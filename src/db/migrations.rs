@@ -1,30 +1,33 @@
-//! Migrations: each in a transaction of its own, by one process at a time, without holding up those who write.
+//! Migrations: one process at a time applies each in its own transaction, and waits for locks only briefly.
+//!
+//! This replaces the runner of sqlx, which takes session locks and named statements, so it does not work through a
+//! transaction pooler. It also waits for table locks without a limit, which blocks all writers of the table.
 
 use std::time::Duration;
 
 use sqlx::{
-    AssertSqlSafe, ConnectOptions, Connection, Executor, PgConnection, Row,
-    migrate::{MigrateError, Migration, Migrator},
-    postgres::{PgConnectOptions, PgRow},
+    AssertSqlSafe, Connection, Executor, FromRow, PgConnection, Row,
+    migrate::{Migrate, MigrateError, Migration, Migrator},
+    postgres::PgConnectOptions,
 };
 use tokio::time::sleep;
 
-use super::{connect_options, has_code, is_lock_timeout};
+use super::{bulk_options, has_code, is_lock_timeout};
 
 /// The migrations that this program was built with.
 pub static MIGRATIONS: Migrator = sqlx::migrate!();
 
-/// How long a migration waits for a lock. Every statement that comes after it for the same table waits behind it.
+/// How long a migration waits for a lock. Later statements on the same table queue behind it.
 const LOCK_TIMEOUT: &str = "2s";
-/// The pause before a migration that did not get a lock is tried again, and the longest one: it doubles each time.
+/// The first and the longest pause before a migration that did not get its lock is retried. Pauses double.
 const PAUSES: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(30));
-/// Between two looks whether another process still migrates.
-const LOOK_AGAIN: Duration = Duration::from_millis(250);
+/// Interval of the checks whether another process has finished migrating.
+const CHECK_INTERVAL: Duration = Duration::from_millis(250);
 
-/// What a run of the migrations found to do.
+/// The result of a migration run.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Migrated {
-    /// So many migrations were applied.
+    /// This number of migrations was applied.
     Applied(usize),
     /// The schema was up to date, or another process has just brought it up to date.
     UpToDate,
@@ -35,32 +38,32 @@ pub enum Migrated {
 /// Why the schema was not brought up to date.
 #[derive(Debug, thiserror::Error)]
 pub enum MigrationError {
-    /// A newer release went ahead without what this one would add; to add it now might undo what that release did.
+    /// The schema has migrations of a newer release but lacks some of this one. Applying them now could undo the newer ones.
     #[error(
         "the schema has migrations of a newer release ({}), but lacks {}: migrate with the newer release",
         unknown.join(", "),
         missing.join(", ")
     )]
     Gap {
-        /// What this release does not know.
+        /// Migrations that this release does not have.
         unknown: Vec<String>,
-        /// What the schema lacks.
+        /// Migrations that the schema lacks.
         missing: Vec<String>,
     },
     /// A migration failed.
     #[error(transparent)]
     Migrate(#[from] MigrateError),
-    /// The database cannot be asked.
+    /// The database failed.
     #[error(transparent)]
     Database(#[from] sqlx::Error),
 }
 
-/// How the migrations of a database differ from those of this program, each as `version description`.
+/// The differences between the migrations of a database and of this program, each as `version description`.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Versions {
-    /// Those that the database does not have yet.
+    /// Migrations that the database lacks.
     pub missing: Vec<String>,
-    /// Those that this program does not know: a newer release has made them.
+    /// Migrations of a newer release, which this program does not have.
     pub unknown: Vec<String>,
 }
 
@@ -69,18 +72,15 @@ pub async fn versions(connection: &mut PgConnection) -> sqlx::Result<Versions> {
     Ok(compare(&applied(connection).await?))
 }
 
-/// Brings the schema of the database up to date: of several processes that start at once, one migrates and the others
-/// wait for it. A newer schema is left as it is.
+/// Applies the missing migrations. If several processes start at once, one migrates and the others wait. A newer schema is
+/// left as it is.
 ///
-/// All of it works through a transaction pooler too, where each transaction may have another connection: nothing is set
-/// for a session, no statement is prepared under a name, and the lock belongs to a transaction.
+/// Works through a transaction pooler, where each transaction may use another connection: it sets nothing for a session,
+/// prepares no named statement, and uses a transaction lock.
 pub async fn migrate(url: &str) -> Result<Migrated, MigrationError> {
-    // A migration of a filled table may take longer than a request may.
-    let options = connect_options(url)?
-        .options([("statement_timeout", "0"), ("lock_timeout", "0")])
-        .disable_statement_logging();
+    let options = bulk_options(url)?.options([("lock_timeout", "0")]);
     let mut connection = PgConnection::connect_with(&options).await?;
-    let migrated = match look(&mut connection).await? {
+    let migrated = match check(&mut connection).await? {
         Some(migrated) => migrated,
         None => migrate_alone(&mut connection, &options).await?,
     };
@@ -88,43 +88,42 @@ pub async fn migrate(url: &str) -> Result<Migrated, MigrationError> {
     Ok(migrated)
 }
 
-/// Applies what is missing, unless another process does: then this one waits until nothing is missing.
+/// Applies the missing migrations, or waits until another process has applied them.
 ///
-/// The lock goes with a transaction of another connection, which does nothing else, so that the migrations can have
-/// transactions of their own. Nobody waits for it within a statement: an index that is made concurrently would wait for
-/// that statement.
+/// A transaction of a second connection holds the lock, so that each migration has its own transaction. The lock is polled: an
+/// index that is created concurrently would wait for a blocked statement of another process.
 async fn migrate_alone(
     connection: &mut PgConnection,
     options: &PgConnectOptions,
 ) -> Result<Migrated, MigrationError> {
     let mut holder = PgConnection::connect_with(options).await?;
-    let mut told = false;
+    let mut logged = false;
     let migrated = loop {
-        // For the same reason, no snapshot may stay.
+        // Read committed keeps no snapshot, which would block a concurrent index too.
         let mut tx = holder.begin_with("begin isolation level read committed").await?;
         if lock(&mut tx).await? {
-            let migrated = match look(connection).await? {
+            let migrated = match check(connection).await? {
                 Some(migrated) => migrated,
                 None => Migrated::Applied(apply_missing(connection).await?),
             };
             tx.rollback().await?;
             break migrated;
         }
-        // A pooler may need the connection for whoever migrates.
+        // A pooler may need the connection for the process that migrates.
         tx.rollback().await?;
-        if let Some(migrated) = look(connection).await? {
+        if let Some(migrated) = check(connection).await? {
             break migrated;
         }
-        if !std::mem::replace(&mut told, true) {
+        if !std::mem::replace(&mut logged, true) {
             tracing::info!("another process migrates the database: waiting for it");
         }
-        sleep(LOOK_AGAIN).await;
+        sleep(CHECK_INTERVAL).await;
     };
     holder.close().await?;
     Ok(migrated)
 }
 
-/// Takes the lock of those who migrate this database, unless another process has it.
+/// Takes the migration lock of this database. Returns false if another process holds it.
 async fn lock(tx: &mut PgConnection) -> sqlx::Result<bool> {
     tx.execute("set local idle_in_transaction_session_timeout = 0")
         .await?;
@@ -132,7 +131,7 @@ async fn lock(tx: &mut PgConnection) -> sqlx::Result<bool> {
         .persistent(false)
         .fetch_one(&mut *tx)
         .await?;
-    // The number that sqlx takes: releases before this one leave the migrations to it.
+    // The number that sqlx uses: older releases migrate with sqlx.
     let number = 0x3d32_ad9e * i64::from(crc32fast::hash(name.as_bytes()));
     sqlx::query_scalar("select pg_try_advisory_xact_lock($1)")
         .bind(number)
@@ -141,8 +140,8 @@ async fn lock(tx: &mut PgConnection) -> sqlx::Result<bool> {
         .await
 }
 
-/// What is to be said of a schema that lacks nothing; `None` if it lacks something that can be applied.
-async fn look(connection: &mut PgConnection) -> Result<Option<Migrated>, MigrationError> {
+/// The result for a schema that lacks nothing; `None` if migrations can be applied.
+async fn check(connection: &mut PgConnection) -> Result<Option<Migrated>, MigrationError> {
     let applied = applied(connection).await?;
     for migration in MIGRATIONS.iter() {
         let known = applied.iter().find(|known| known.version == migration.version);
@@ -159,7 +158,8 @@ async fn look(connection: &mut PgConnection) -> Result<Option<Migrated>, Migrati
     }
 }
 
-/// A migration that the database has.
+/// An applied migration.
+#[derive(FromRow)]
 struct Applied {
     version: i64,
     description: String,
@@ -173,20 +173,13 @@ async fn applied(connection: &mut PgConnection) -> sqlx::Result<Vec<Applied>> {
     if !known.try_get::<bool, _>(0)? {
         return Ok(Vec::new());
     }
-    let applied = |row: PgRow| {
-        Ok(Applied {
-            version: row.try_get(0)?,
-            description: row.try_get(1)?,
-            checksum: row.try_get(2)?,
-        })
-    };
     sqlx::raw_sql(
         "select version, description, checksum from _sqlx_migrations where success order by version",
     )
     .fetch_all(connection)
     .await?
-    .into_iter()
-    .map(applied)
+    .iter()
+    .map(Applied::from_row)
     .collect()
 }
 
@@ -205,34 +198,26 @@ fn compare(applied: &[Applied]) -> Versions {
     }
 }
 
-/// Applies what is missing, in order, and returns how many migrations that were.
+/// Applies the missing migrations in sequence. Returns their number.
 async fn apply_missing(connection: &mut PgConnection) -> Result<usize, MigrationError> {
     let applied = applied(connection).await?;
     if applied.is_empty() {
-        connection
-            .execute(
-                "create table if not exists _sqlx_migrations (
-                     version bigint primary key,
-                     description text not null,
-                     installed_on timestamptz not null default now(),
-                     success boolean not null,
-                     checksum bytea not null,
-                     execution_time bigint not null
-                 )",
-            )
-            .await?;
+        connection.ensure_migrations_table("_sqlx_migrations").await?;
     }
     let is_missing = |migration: &&Migration| !applied.iter().any(|known| known.version == migration.version);
     let mut count = 0;
     for migration in MIGRATIONS.iter().filter(is_missing) {
-        apply_patiently(connection, migration).await?;
+        apply_with_retries(connection, migration).await?;
         count += 1;
     }
     Ok(count)
 }
 
-/// Tries a migration again as often as it does not get a lock in time: those who write go on in between.
-async fn apply_patiently(connection: &mut PgConnection, migration: &Migration) -> Result<(), MigrateError> {
+/// Applies a migration, and retries it after a lock timeout. Writers continue during the pauses.
+async fn apply_with_retries(
+    connection: &mut PgConnection,
+    migration: &Migration,
+) -> Result<(), MigrateError> {
     const DEADLOCK: &str = "40P01";
     let (mut pause, longest) = PAUSES;
     loop {
@@ -253,7 +238,7 @@ async fn apply_patiently(connection: &mut PgConnection, migration: &Migration) -
 async fn apply(connection: &mut PgConnection, migration: &Migration) -> sqlx::Result<()> {
     if migration.no_tx {
         connection.execute(migration.sql.clone()).await?;
-        return note(connection, migration).await;
+        return record(connection, migration).await;
     }
     let mut tx = connection.begin().await?;
     tx.execute(AssertSqlSafe(format!(
@@ -261,12 +246,12 @@ async fn apply(connection: &mut PgConnection, migration: &Migration) -> sqlx::Re
     )))
     .await?;
     tx.execute(migration.sql.clone()).await?;
-    note(&mut tx, migration).await?;
+    record(&mut tx, migration).await?;
     tx.commit().await
 }
 
-/// Notes a migration as applied, as sqlx does.
-async fn note(connection: &mut PgConnection, migration: &Migration) -> sqlx::Result<()> {
+/// Records a migration as applied, as sqlx does.
+async fn record(connection: &mut PgConnection, migration: &Migration) -> sqlx::Result<()> {
     sqlx::query(
         "insert into _sqlx_migrations (version, description, success, checksum, execution_time)
          values ($1, $2, true, $3, extract(epoch from clock_timestamp() - now()) * 1e9)",

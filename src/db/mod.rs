@@ -8,7 +8,7 @@ use std::{fmt::Display, str::FromStr, time::Duration};
 
 use chrono::{DateTime, Utc};
 use sqlx::{
-    Connection, Executor, PgConnection, PgExecutor, PgPool,
+    ConnectOptions, Connection, Executor, PgConnection, PgExecutor, PgPool,
     postgres::{PgConnectOptions, PgPoolOptions},
 };
 use tokio::time::{Instant, sleep, timeout_at};
@@ -83,6 +83,16 @@ pub fn connect_options(url: &str) -> sqlx::Result<PgConnectOptions> {
             // JIT compilation takes longer than the statements of this program.
             ("jit", "off"),
         ]))
+}
+
+/// Connection options for work on whole tables, which may take longer than a request.
+///
+/// # Errors
+/// When `url` is not a PostgreSQL URL.
+pub fn bulk_options(url: &str) -> sqlx::Result<PgConnectOptions> {
+    Ok(connect_options(url)?
+        .options([("statement_timeout", "0")])
+        .disable_statement_logging())
 }
 
 /// A pool of clean connections.

@@ -17,7 +17,8 @@ use lettre::{
 use rustls::pki_types::ServerName;
 use secrecy::{ExposeSecret, SecretString};
 
-use super::{DeliveryError, RetryPolicy};
+use super::DeliveryError;
+use crate::error_chain;
 
 /// How long the server may take to answer QUIT after it accepted a message.
 const QUIT_TIMEOUT: Duration = Duration::from_secs(5);
@@ -83,7 +84,7 @@ pub struct EmailMessage {
     pub date: DateTime<Utc>,
 }
 
-/// The one way that e-mail goes.
+/// Sends e-mail through one SMTP server.
 #[derive(Clone)]
 pub struct Email {
     server: (String, u16),
@@ -123,10 +124,8 @@ impl Email {
 
     /// Sends a message. `id` is the same for every attempt. The server's answer to DATA acknowledges it.
     pub async fn send(&self, id: &str, message: EmailMessage) -> Result<(), DeliveryError> {
-        let message = self.message(id, message).map_err(|error| DeliveryError {
-            reason: error.to_string(),
-            retry: RetryPolicy::Never,
-        })?;
+        let message = self.message(id, message);
+        let message = message.map_err(|error| DeliveryError::never(&error))?;
         match tokio::time::timeout(self.timeout, self.transmit(&message)).await {
             Ok(Ok(())) => Ok(()),
             Ok(Err(error)) => Err(judge(&error)),
@@ -189,25 +188,14 @@ pub fn one_line(text: &str) -> String {
 }
 
 fn judge(error: &SmtpError) -> DeliveryError {
-    // What a server says about who we are (535 and its like) is about our settings, which somebody may mend.
+    // Errors about the login, such as 535, concern the settings, which an operator may correct.
     let for_good = error.status().is_some_and(|code| {
         code.severity == Severity::PermanentNegativeCompletion && code.category != Category::Unspecified3
     });
-    let mut reason = error.to_string();
-    let mut cause = std::error::Error::source(error);
-    while let Some(error) = cause {
-        let said = error.to_string();
-        if !reason.contains(&said) {
-            reason = format!("{reason}: {said}");
-        }
-        cause = error.source();
-    }
-    DeliveryError {
-        reason: one_line(&reason),
-        retry: if for_good {
-            RetryPolicy::Never
-        } else {
-            RetryPolicy::Later
-        },
+    let reason = one_line(&error_chain::text(error));
+    if for_good {
+        DeliveryError::never(&reason)
+    } else {
+        DeliveryError::later(&reason)
     }
 }

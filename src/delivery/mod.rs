@@ -65,10 +65,16 @@ pub enum RetryPolicy {
 
 impl DeliveryError {
     fn later(reason: &impl ToString) -> Self {
-        Self {
-            reason: reason.to_string(),
-            retry: RetryPolicy::Later,
-        }
+        let reason = reason.to_string();
+        let retry = RetryPolicy::Later;
+        Self { reason, retry }
+    }
+
+    /// A message that the receiver will never accept.
+    pub fn never(reason: &impl ToString) -> Self {
+        let reason = reason.to_string();
+        let retry = RetryPolicy::Never;
+        Self { reason, retry }
     }
 }
 
@@ -97,17 +103,20 @@ pub async fn claim(
     .await?;
     let mut jobs: Vec<_> = rows
         .into_iter()
-        .map(|row| Deliver::new(row.id, row.attempts))
+        .map(|row| Deliver {
+            delivery_id: row.id,
+            attempts: row.attempts,
+        })
         .collect();
-    jobs.sort_unstable_by_key(Deliver::delivery_id);
+    jobs.sort_unstable_by_key(|job| job.delivery_id);
     Ok(jobs)
 }
 
 /// Releases claimed deliveries that could not be queued. A delivery that was begun keeps its lease or pause: the queue took
 /// its job, but the answer was lost.
 pub async fn release(db: impl PgExecutor<'_>, jobs: &[Deliver]) -> sqlx::Result<()> {
-    let ids: Vec<i64> = jobs.iter().map(Deliver::delivery_id).collect();
-    let attempts: Vec<i32> = jobs.iter().map(Deliver::attempts).collect();
+    let ids: Vec<i64> = jobs.iter().map(|job| job.delivery_id).collect();
+    let attempts: Vec<i32> = jobs.iter().map(|job| job.attempts).collect();
     sqlx::query!(
         "update delivery set due_at = now() from unnest($1::bigint[], $2::integer[]) as handed_out (id, attempts)
          where delivery.id = handed_out.id and delivery.attempts = handed_out.attempts and due_at is not null",
@@ -147,8 +156,8 @@ pub async fn begin(
            where id = $1 and attempts = $2 and channel = $3 and due_at is not null
            returning order_id, 'msg_' || replace(message_id::text, '-', '') as "message_id!", created_at,
                now() as "now!", attempts as attempt"#,
-        job.delivery_id(),
-        job.attempts(),
+        job.delivery_id,
+        job.attempts,
         channel.as_str(),
         lease.as_secs_f64(),
     )

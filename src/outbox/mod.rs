@@ -9,6 +9,7 @@ mod job;
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
+use serde::Serialize;
 use sqlx::PgExecutor;
 
 pub use job::{ConfirmOrders, UnknownVersion};
@@ -154,7 +155,7 @@ pub async fn uncount(db: impl PgExecutor<'_>, rows: &[i64], error: &str) -> sqlx
 }
 
 /// The size of the outbox.
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
 pub struct Depth {
     /// Rows, without dead ones.
     pub rows: i64,

@@ -5,8 +5,7 @@ use rust_decimal::Decimal;
 use sqlx::PgConnection;
 
 use super::{
-    BATCH, Plan, Progress, SHOWN,
-    indexes::{self, Table},
+    BATCH, Plan, Progress, SHOWN, indexes,
     words::{ADJECTIVES, CATEGORIES, CITIES, COLOURS, PRAISE, STREETS, THINGS, pick},
 };
 use crate::money::Money;
@@ -50,7 +49,7 @@ pub(super) async fn make_products(
     rng: &mut StdRng,
     progress: impl Fn(Progress),
 ) -> sqlx::Result<Products> {
-    let indexes = indexes::set_aside(db, Table::Product, plan.products as usize).await?;
+    let indexes = indexes::set_aside(db, "product", plan.products as usize).await?;
     progress(Progress::Stage("products"));
     let numbers: Vec<usize> = (0..plan.products as usize).collect();
     let mut products = Products::default();

@@ -5,13 +5,6 @@ use sqlx::{AssertSqlSafe, Executor, PgConnection};
 /// Fewer new rows than this do not justify it.
 const PAYS_FROM: usize = 5000;
 
-/// A table that may get millions of rows.
-#[derive(Clone, Copy, Debug)]
-pub(super) enum Table {
-    Product,
-    Inventory,
-}
-
 /// Definitions of dropped indexes, until [`DroppedIndexes::restore`]. Both happen in one transaction: a rollback restores the
 /// indexes too.
 #[must_use = "the indexes would be lost"]
@@ -21,23 +14,19 @@ pub(super) struct DroppedIndexes(Vec<String>);
 /// the transaction.
 pub(super) async fn set_aside(
     db: &mut PgConnection,
-    table: Table,
+    table: &'static str,
     rows: usize,
 ) -> sqlx::Result<DroppedIndexes> {
     if rows <= PAYS_FROM || rows <= rows_up_to(db, table, rows).await? {
         return Ok(DroppedIndexes(Vec::new()));
     }
-    let name = match table {
-        Table::Product => "product",
-        Table::Inventory => "inventory",
-    };
     let indexes = sqlx::query!(
         r#"select i.indexrelid::regclass::text as "name!", pg_get_indexdef(i.indexrelid) as "definition!"
            from pg_index i
            where i.indrelid = $1::text::regclass and not i.indisunique and i.indisvalid
                and not exists (select from pg_constraint c where c.conindid = i.indexrelid)
            order by i.indexrelid"#,
-        name
+        table
     )
     .fetch_all(&mut *db)
     .await?;
@@ -63,25 +52,8 @@ impl DroppedIndexes {
 }
 
 /// The number of rows of a table, counted up to `most`.
-async fn rows_up_to(db: &mut PgConnection, table: Table, most: usize) -> sqlx::Result<usize> {
-    let most = i64::try_from(most).unwrap_or(i64::MAX);
-    let count = match table {
-        Table::Product => {
-            sqlx::query_scalar!(
-                r#"select count(*) as "count!" from (select from product limit $1) p"#,
-                most
-            )
-            .fetch_one(db)
-            .await?
-        }
-        Table::Inventory => {
-            sqlx::query_scalar!(
-                r#"select count(*) as "count!" from (select from inventory limit $1) i"#,
-                most
-            )
-            .fetch_one(db)
-            .await?
-        }
-    };
+async fn rows_up_to(db: &mut PgConnection, table: &'static str, most: usize) -> sqlx::Result<usize> {
+    let sql = format!("select count(*) from (select from {table} limit {most}) counted");
+    let count: i64 = sqlx::query_scalar(AssertSqlSafe(sql)).fetch_one(db).await?;
     Ok(usize::try_from(count).unwrap_or(0))
 }

@@ -9,6 +9,7 @@ mod orders;
 mod stock;
 mod words;
 
+use clap::{Args, value_parser};
 use rand::{SeedableRng, rngs::StdRng};
 use sqlx::{Connection, PgConnection, postgres::PgConnectOptions};
 
@@ -20,20 +21,29 @@ const SHOWN: usize = 3;
 const DAYS: i32 = 30;
 
 /// How much to create.
-#[derive(Clone, Debug)]
+#[derive(Args, Clone, Debug)]
 pub struct Plan {
-    /// Categories.
+    /// Number of categories
+    #[arg(long, default_value_t = Self::default().categories, value_parser = value_parser!(u32).range(1..=1_000_000))]
     pub categories: u32,
-    /// Products: about 95 % of them active.
+    /// Number of products
+    // About 95 % of them are active.
+    #[arg(long, default_value_t = Self::default().products, value_parser = value_parser!(u32).range(0..=10_000_000))]
     pub products: u32,
-    /// Stores: about 90 % of them active.
+    /// Number of stores
+    // About 90 % of them are active.
+    #[arg(long, default_value_t = Self::default().stores, value_parser = value_parser!(u32).range(0..=100_000))]
     pub stores: u32,
-    /// Stock rows, spread evenly over the stores; at most each product in each store. `None` stocks each store with 60
-    /// to 90 % of the products.
+    /// Number of stock rows, spread evenly over the stores [default: each store stocks 60 to 90 % of the products]
+    #[arg(long, value_name = "N", value_parser = value_parser!(u32).range(0..=1_000_000_000))]
     pub inventory: Option<u32>,
-    /// Orders, placed against all active stores and stock. Some ask for too much and are rejected.
+    /// Number of orders over the past 30 days, from active stores with stock
+    // Some ask for too much and are rejected.
+    #[arg(long, value_name = "N", default_value_t = 0, value_parser = value_parser!(u32).range(0..=1_000_000_000))]
     pub orders: u32,
-    /// Seed of the random numbers; `None` creates different data each time.
+    /// Seed of the random numbers, to create the same data again. Timestamps and the sequence of orders of different stores
+    /// still differ
+    #[arg(long, value_name = "N")]
     pub random_seed: Option<u64>,
 }
 

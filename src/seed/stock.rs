@@ -3,11 +3,7 @@
 use rand::{Rng, rngs::StdRng, seq::index};
 use sqlx::PgConnection;
 
-use super::{
-    BATCH, Plan, Progress, SHOWN,
-    catalogue::Products,
-    indexes::{self, Table},
-};
+use super::{BATCH, Plan, Progress, SHOWN, catalogue::Products, indexes};
 
 /// Creates the stock rows, and returns their number. The first store always has the first products.
 pub(super) async fn make(
@@ -21,7 +17,7 @@ pub(super) async fn make(
     let expected = plan
         .inventory
         .map_or(stores.len() * products.ids.len() * 3 / 4, |rows| rows as usize);
-    let indexes = indexes::set_aside(db, Table::Inventory, expected).await?;
+    let indexes = indexes::set_aside(db, "inventory", expected).await?;
     progress(Progress::Stage("stock"));
     let mut made = 0;
     for (number, store) in stores.iter().enumerate() {

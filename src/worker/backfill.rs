@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use sqlx::PgPool;
+use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 
 use super::poll::shutdown_timeout;
@@ -30,9 +31,8 @@ pub(super) async fn fold_products(db: PgPool, shutdown: CancellationToken) {
             }
         };
         portions += 1;
-        tokio::select! {
-            () = tokio::time::sleep(pause) => {}
-            () = shutdown.cancelled() => return,
+        if shutdown.run_until_cancelled(sleep(pause)).await.is_none() {
+            return;
         }
     }
     if portions > 0 {

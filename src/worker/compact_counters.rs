@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use sqlx::PgPool;
+use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 
 use super::poll::shutdown_timeout;
@@ -14,11 +15,7 @@ const COMPACT_EVERY: Duration = Duration::from_secs(2);
 /// Compacts the counters until `shutdown`, and continues after failures.
 pub(super) async fn run(db: PgPool, shutdown: CancellationToken) {
     let mut failing = false;
-    loop {
-        tokio::select! {
-            () = tokio::time::sleep(COMPACT_EVERY) => {}
-            () = shutdown.cancelled() => return,
-        }
+    while shutdown.run_until_cancelled(sleep(COMPACT_EVERY)).await.is_some() {
         let compacted = tokio::select! {
             compacted = counters::compact(&db) => compacted,
             () = shutdown_timeout(&shutdown) => return,

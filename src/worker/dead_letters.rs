@@ -5,9 +5,9 @@ use std::{fmt, str::FromStr};
 use chrono::{DateTime, Utc};
 use sqlx::PgPool;
 
-use super::Queues;
+use super::{BackendError, Queues};
 use crate::{delivery, outbox};
-use apalis_redis_queue::{DeadJob, Queue, QueueError};
+use apalis_redis_queue::{JobInfo, Queue, QueueError, State};
 
 /// Maximum number of listed dead letters of a kind.
 pub const LISTED: u16 = 1000;
@@ -78,7 +78,7 @@ pub struct DeadLetter {
 
 /// Dead letters in PostgreSQL: up to [`LISTED`] of each kind, newest first.
 pub async fn in_database(db: &PgPool) -> sqlx::Result<Vec<DeadLetter>> {
-    let unsaid = || "no worker lived to say".to_owned();
+    let unsaid = || "unknown: its worker crashed".to_owned();
     let rows = outbox::dead(db, LISTED.into()).await?;
     let rows = rows.into_iter().map(|row| DeadLetter {
         id: DeadLetterId::Outbox(row.id),
@@ -102,34 +102,32 @@ pub async fn in_database(db: &PgPool) -> sqlx::Result<Vec<DeadLetter>> {
 pub async fn in_queues(queues: &Queues) -> Result<Vec<DeadLetter>, QueueError> {
     let mut letters = Vec::new();
     for queue in queues.all() {
-        let letter = |job: DeadJob| DeadLetter {
-            id: DeadLetterId::Job {
+        let letter = |job: JobInfo| {
+            let id = DeadLetterId::Job {
                 queue: queue.name().to_owned(),
                 id: job.id,
-            },
-            orders: Vec::new(),
-            attempts: job.attempts.into(),
-            error: job.error,
-            since: job.died_at,
+            };
+            Some(DeadLetter {
+                id,
+                orders: Vec::new(),
+                attempts: job.attempts.into(),
+                error: job.error.unwrap_or_default(),
+                since: job.at?,
+            })
         };
-        letters.extend(queue.dead(LISTED.into()).await?.into_iter().map(letter));
+        letters.extend(
+            queue
+                .jobs(State::Dead, LISTED.into())
+                .await?
+                .into_iter()
+                .filter_map(letter),
+        );
     }
     Ok(letters)
 }
 
-/// Why a dead letter could not be retried or dropped.
-#[derive(Debug, thiserror::Error)]
-pub enum RetryError {
-    /// The database failed.
-    #[error("database: {0}")]
-    Database(#[from] sqlx::Error),
-    /// The queue failed.
-    #[error("queue: {0}")]
-    Queue(#[from] QueueError),
-}
-
 /// Retries a dead letter with all attempts; `false` if it does not exist.
-pub async fn retry(db: &PgPool, queues: &Queues, letter: &DeadLetterId) -> Result<bool, RetryError> {
+pub async fn retry(db: &PgPool, queues: &Queues, letter: &DeadLetterId) -> Result<bool, BackendError> {
     Ok(match letter {
         DeadLetterId::Outbox(id) => outbox::revive(db, Some(*id)).await? > 0,
         DeadLetterId::Delivery(id) => delivery::revive(db, Some(*id)).await? > 0,
@@ -152,7 +150,7 @@ pub enum Dropped {
 }
 
 /// Drops a dead letter.
-pub async fn discard(db: &PgPool, queues: &Queues, letter: &DeadLetterId) -> Result<Dropped, RetryError> {
+pub async fn discard(db: &PgPool, queues: &Queues, letter: &DeadLetterId) -> Result<Dropped, BackendError> {
     let dropped = match letter {
         DeadLetterId::Outbox(_) => return Ok(Dropped::Owed),
         DeadLetterId::Delivery(id) => delivery::drop_dead(db, *id).await?,
@@ -181,11 +179,9 @@ pub async fn retry_database(db: &PgPool) -> sqlx::Result<u64> {
 pub async fn retry_queues(queues: &Queues) -> Result<u64, QueueError> {
     let mut retried = 0;
     for queue in queues.all() {
-        let mut dead = queue.dead(LISTED.into()).await?;
-        let Some(began) = dead.first().map(|latest| latest.died_at) else {
-            continue;
-        };
+        let mut until = DateTime::<Utc>::MAX_UTC;
         loop {
+            let dead = queue.dead_by(until, LISTED.into()).await?;
             let before = retried;
             for job in &dead {
                 retried += u64::from(queue.retry(&job.id).await?);
@@ -194,7 +190,7 @@ pub async fn retry_queues(queues: &Queues) -> Result<u64, QueueError> {
             if dead.len() < LISTED.into() || retried == before {
                 break;
             }
-            dead = queue.dead_by(began, LISTED.into()).await?;
+            until = dead[0].at.unwrap_or(until);
         }
     }
     Ok(retried)

@@ -12,15 +12,15 @@ use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use super::{
-    failed,
+    BackendError, failed,
     messages::{email, webhook_body},
-    poll::{NextPoll, PollTask, RelayError, poll_until_shutdown},
+    poll::{NextPoll, PollTask, poll_until_shutdown},
     queue_config,
 };
 use crate::{
     config::{DeliverySettings, DeliverySettingsError, RedisSettings},
     db,
-    delivery::{self, Backoff, Begun, Channel, Deliver, DeliveryError, Email, RetryPolicy, Webhook},
+    delivery::{self, Backoff, Begun, Channel, Deliver, DeliveryError, Email, Webhook},
     order,
 };
 use apalis_redis_queue::{JobContext, JobError, Queue, QueueConfig};
@@ -57,10 +57,7 @@ impl Default for Times {
 /// The configured receivers of confirmed orders.
 #[derive(Clone, Debug, Default)]
 pub struct Notifiers {
-    /// E-mail.
-    pub email: Option<Email>,
-    /// Webhook.
-    pub webhook: Option<Webhook>,
+    pub(super) senders: Vec<Sender>,
     /// Leases and backoff.
     pub times: Times,
     written: Arc<Notify>,
@@ -69,9 +66,9 @@ pub struct Notifiers {
 impl Notifiers {
     /// Notifies the given receivers.
     pub fn new(email: Option<Email>, webhook: Option<Webhook>) -> Self {
+        let (email, webhook) = (email.map(Sender::Email), webhook.map(Sender::Webhook));
         Self {
-            email,
-            webhook,
+            senders: email.into_iter().chain(webhook).collect(),
             ..Self::default()
         }
     }
@@ -81,19 +78,12 @@ impl Notifiers {
         Ok(Self::new(settings.email()?, settings.webhook()?))
     }
 
-    /// The senders of the configured channels.
-    pub(super) fn configured(&self) -> Vec<Sender> {
-        let email = self.email.clone().map(Sender::Email);
-        let webhook = self.webhook.clone().map(Sender::Webhook);
-        email.into_iter().chain(webhook).collect()
-    }
-
     /// The names of the configured channels.
     pub(super) fn channels(&self) -> Vec<&'static str> {
-        let email = self.email.is_some().then_some(Channel::Email);
-        let webhook = self.webhook.is_some().then_some(Channel::Webhook);
-        let channels = email.into_iter().chain(webhook);
-        channels.map(Channel::as_str).collect()
+        self.senders
+            .iter()
+            .map(|sender| sender.channel().as_str())
+            .collect()
     }
 
     /// Wakes the relays after deliveries were written.
@@ -125,7 +115,7 @@ pub struct DeliveryRelay {
 
 impl DeliveryRelay {
     /// Claims deliveries up to the backlog, and pushes a job for each. Returns their number.
-    pub async fn step(&self) -> Result<usize, RelayError> {
+    pub async fn step(&self) -> Result<usize, BackendError> {
         let counts = self.queue.counts().await?;
         let room = BACKLOG.saturating_sub(counts.ready + counts.delayed + counts.running);
         if room == 0 {
@@ -154,7 +144,7 @@ impl DeliveryRelay {
 impl PollTask for DeliveryRelay {
     const NAME: &'static str = "deliveries";
 
-    async fn poll(&self) -> Result<NextPoll, RelayError> {
+    async fn poll(&self) -> Result<NextPoll, BackendError> {
         Ok(if self.step().await? > 0 {
             NextPoll::Gather
         } else {
@@ -183,10 +173,8 @@ impl Sender {
         match self {
             Self::Email(email) => email.send(id, self::email(order, begun.created_at)).await,
             Self::Webhook(webhook) => {
-                let body = webhook_body(order, begun.created_at).map_err(|error| DeliveryError {
-                    reason: error.to_string(),
-                    retry: RetryPolicy::Never,
-                })?;
+                let body = webhook_body(order, begun.created_at);
+                let body = body.map_err(|error| DeliveryError::never(&error))?;
                 webhook.send(id, begun.now, body).await
             }
         }
@@ -213,10 +201,7 @@ async fn deliver(db: &PgPool, sender: &Sender, times: Times, job: &Deliver) -> s
     };
     let sent = match order::get(db, begun.order_id).await? {
         Some(order) => sender.send(&order, &begun).await,
-        None => Err(DeliveryError {
-            reason: "the order does not exist".to_owned(),
-            retry: RetryPolicy::Never,
-        }),
+        None => Err(DeliveryError::never(&"the order does not exist")),
     };
     let pause = match &sent {
         Ok(()) => None,
@@ -240,7 +225,7 @@ async fn record(
     sent: &Result<(), DeliveryError>,
     pause: Option<Duration>,
 ) -> sqlx::Result<()> {
-    let id = job.delivery_id();
+    let id = job.delivery_id;
     if let Err(error) = sent {
         return delivery::failed(db, id, begun.attempt, &error.reason, pause).await;
     }

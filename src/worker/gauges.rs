@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use metrics::gauge;
 use sqlx::PgPool;
-use tokio::time::Instant;
+use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
 
 use super::Queues;
@@ -29,16 +29,13 @@ pub async fn keep_current(db: PgPool, queues: Queues, shutdown: CancellationToke
         seconds: 0.0,
         read: Instant::now(),
     };
-    loop {
-        tokio::select! {
-            () = publish(&db, &queues, &mut oldest) => {}
-            () = shutdown.cancelled() => return,
+    let publishing = async {
+        loop {
+            publish(&db, &queues, &mut oldest).await;
+            sleep(READ_EVERY).await;
         }
-        tokio::select! {
-            () = tokio::time::sleep(READ_EVERY) => {}
-            () = shutdown.cancelled() => return,
-        }
-    }
+    };
+    shutdown.run_until_cancelled(publishing).await;
 }
 
 #[expect(clippy::cast_precision_loss, reason = "a gauge is a float")]

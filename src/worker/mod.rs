@@ -30,9 +30,8 @@ use confirm_orders::Confirm;
 pub use deliver::{DeliveryRelay, Notifiers, Times};
 pub use gauges::{COUNTED, Owed, keep_current as measure, owed};
 pub use periodic::PeriodicJob;
-pub use poll::RelayError;
 pub use relay::{Relay, Relayed};
-pub use schedule::{RunError, Scheduled, run_now, scheduled};
+pub use schedule::{Scheduled, run_now, scheduled};
 
 /// Messages of a channel that are sent concurrently.
 const DELIVERY_CONCURRENCY: usize = 8;
@@ -46,9 +45,17 @@ pub enum WorkerError {
     /// The Redis URL is invalid for the queue.
     #[error("REDIS_URL: {0}")]
     Queue(#[from] apalis_redis_queue::QueueError),
-    /// A schedule is invalid.
-    #[error("schedule: {0}")]
-    Schedule(#[from] cron::error::Error),
+}
+
+/// Why a relay or an operation on dead letters failed. Rows that a relay claimed are due again, at once or after their lease.
+#[derive(Debug, thiserror::Error)]
+pub enum BackendError {
+    /// PostgreSQL failed.
+    #[error("database: {0}")]
+    Database(#[from] sqlx::Error),
+    /// The queue did not answer or did not accept a job.
+    #[error("queue: {0}")]
+    Queue(#[from] QueueError),
 }
 
 /// The queues of a worker.
@@ -160,7 +167,7 @@ pub async fn run(
         shutdown.clone(),
     );
     parts.spawn(async move { relay.run(&order_confirmed, &stop).await });
-    for schedule in schedule::all()? {
+    for schedule in schedule::all() {
         parts.spawn(schedule.run(queues.periodic.clone(), shutdown.clone()));
     }
     parts.spawn(backfill::fold_products(db.clone(), shutdown.clone()));
@@ -175,7 +182,7 @@ pub async fn run(
     };
     let handler = move |job, context| confirm.clone().run(job, context);
     parts.work(&url, confirmations(redis), concurrency.into(), handler, &shutdown);
-    for sender in notifiers.configured() {
+    for sender in notifiers.senders.clone() {
         let relay = DeliveryRelay {
             db: db.clone(),
             queue: queues.of(sender.channel()).clone(),

@@ -5,8 +5,8 @@ use std::time::Duration;
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
+use super::BackendError;
 use crate::db;
-use apalis_redis_queue::QueueError;
 
 /// Pause between polls while rows keep coming. A poll costs the database the same for one row as for many, so they gather.
 const GATHER: Duration = Duration::from_millis(100);
@@ -30,24 +30,13 @@ pub(super) enum NextPoll {
     Wait,
 }
 
-/// Why a poll of a relay failed. Claimed rows are due again, at once or after their lease.
-#[derive(Debug, thiserror::Error)]
-pub enum RelayError {
-    /// The database failed.
-    #[error("database: {0}")]
-    Database(#[from] sqlx::Error),
-    /// The queue did not answer or did not accept the job.
-    #[error("queue: {0}")]
-    Queue(#[from] QueueError),
-}
-
 /// A task that is polled.
 pub(super) trait PollTask: Sync {
     /// What the task queues, in the plural, for log lines.
     const NAME: &'static str;
 
     /// Does one round of work.
-    fn poll(&self) -> impl Future<Output = Result<NextPoll, RelayError>> + Send;
+    fn poll(&self) -> impl Future<Output = Result<NextPoll, BackendError>> + Send;
 }
 
 /// Polls until `shutdown`. `wake` ends a wait early.
@@ -74,7 +63,7 @@ pub(super) async fn poll_until_shutdown<T: PollTask>(task: &T, wake: &Notify, sh
                 }
             }
             Err(error) => {
-                if let RelayError::Database(error) = &error {
+                if let BackendError::Database(error) = &error {
                     db::note(error);
                 }
                 if !was_failing {

@@ -11,7 +11,10 @@ use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
-use super::poll::{NextPoll, PollTask, RelayError, poll_until_shutdown};
+use super::{
+    BackendError,
+    poll::{NextPoll, PollTask, poll_until_shutdown},
+};
 use crate::outbox::{self, ConfirmOrders, Which};
 use apalis_redis_queue::Queue;
 
@@ -50,7 +53,7 @@ impl Relay {
     }
 
     /// Claims due rows for up to one job, and pushes it.
-    pub async fn step(&self) -> Result<Relayed, RelayError> {
+    pub async fn step(&self) -> Result<Relayed, BackendError> {
         let waiting = self.queue.counts().await?.ready;
         if waiting >= BACKLOG {
             return Ok(Relayed::Backlog);
@@ -86,7 +89,7 @@ impl Relay {
         })
     }
 
-    async fn push(&self, rows: &[outbox::Row]) -> Result<(), RelayError> {
+    async fn push(&self, rows: &[outbox::Row]) -> Result<(), BackendError> {
         let (shared, single): (Vec<_>, Vec<_>) =
             rows.iter().partition(|row| row.attempts <= MAX_SHARED_ATTEMPTS);
         let shared: Vec<i64> = shared.into_iter().map(|row| row.id).collect();
@@ -109,7 +112,7 @@ impl Relay {
 impl PollTask for Relay {
     const NAME: &'static str = "confirmations";
 
-    async fn poll(&self) -> Result<NextPoll, RelayError> {
+    async fn poll(&self) -> Result<NextPoll, BackendError> {
         Ok(match self.step().await? {
             Relayed::Full(_) => NextPoll::Now,
             Relayed::Orders(_) | Relayed::Backlog => NextPoll::Gather,

@@ -1,24 +1,15 @@
 //! Schedules of periodic jobs, in UTC. Each worker runs them: the id of a run consists of its name and time, so that the queue
 //! accepts it once.
 
-use std::{
-    convert::Infallible,
-    str::FromStr,
-    time::{Duration, UNIX_EPOCH},
-};
+use std::{str::FromStr, time::SystemTime};
 
-use apalis::prelude::{WorkerBuilder, WorkerError};
-use apalis_cron::{CronScheduler, Tick};
 use chrono::{DateTime, Days, Utc};
 use cron::Schedule;
+use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
-use uuid::Uuid;
 
 use super::{PeriodicJob, Queues};
 use apalis_redis_queue::{Pushed, Queue, QueueError, State};
-
-/// Pause before a schedule that ended by itself is restarted.
-const PAUSE: Duration = Duration::from_secs(1);
 
 /// A periodic job and its schedule.
 #[derive(Clone, Debug)]
@@ -29,29 +20,31 @@ pub(super) struct Periodic {
 }
 
 /// All schedules: seconds, minutes, hours, day of month, month, day of week.
-pub(super) fn all() -> Result<Vec<Periodic>, cron::error::Error> {
-    let periodic =
-        |name, schedule, job| Schedule::from_str(schedule).map(|schedule| Periodic { name, schedule, job });
-    Ok(vec![
+pub(super) fn all() -> Vec<Periodic> {
+    let periodic = |name, schedule, job| {
+        let schedule = Schedule::from_str(schedule).expect("the schedules below are valid");
+        Periodic { name, schedule, job }
+    };
+    vec![
         periodic("reject-stuck-orders", "0 * * * * *", |_| {
             PeriodicJob::RejectStuckOrders
-        })?,
+        }),
         // A day is reported once. Hourly runs make up for outages.
-        periodic("daily-order-report", "0 5 * * * *", |tick| {
+        periodic("daily-order-report", "0 5 * * * *", |due| {
             PeriodicJob::DailyOrderReport {
-                day: (tick - Days::new(1)).date_naive(),
+                day: (due - Days::new(1)).date_naive(),
             }
-        })?,
+        }),
         periodic("clean-up-outbox", "30 */10 * * * *", |_| {
             PeriodicJob::CleanUpOutbox
-        })?,
+        }),
         periodic("purge-idempotency-keys", "45 */10 * * * *", |_| {
             PeriodicJob::PurgeIdempotencyKeys
-        })?,
+        }),
         periodic("purge-deliveries", "15 17 * * * *", |_| {
             PeriodicJob::PurgeDeliveries
-        })?,
-    ])
+        }),
+    ]
 }
 
 /// Number of past runs that are looked up, because workers may have missed the latest.
@@ -71,7 +64,7 @@ pub struct Scheduled {
 }
 
 /// All periodic jobs at the time `now`.
-pub fn scheduled(now: DateTime<Utc>) -> Result<Vec<Scheduled>, cron::error::Error> {
+pub fn scheduled(now: DateTime<Utc>) -> Vec<Scheduled> {
     let scheduled = |periodic: Periodic| Scheduled {
         name: periodic.name,
         cron: periodic.schedule.source().to_owned(),
@@ -80,7 +73,7 @@ pub fn scheduled(now: DateTime<Utc>) -> Result<Vec<Scheduled>, cron::error::Erro
             .map(|time| (time, periodic.id(time)))
             .collect(),
     };
-    Ok(all()?.into_iter().map(scheduled).collect())
+    all().into_iter().map(scheduled).collect()
 }
 
 impl Scheduled {
@@ -118,24 +111,13 @@ pub async fn run_now(
     name: &str,
     key: &str,
     now: DateTime<Utc>,
-) -> Result<Option<String>, RunError> {
-    let Some(periodic) = all()?.into_iter().find(|periodic| periodic.name == name) else {
+) -> Result<Option<String>, QueueError> {
+    let Some(periodic) = all().into_iter().find(|periodic| periodic.name == name) else {
         return Ok(None);
     };
     let id = format!("{name}-manual-{key}");
     queues.periodic.push(&id, &(periodic.job)(now)).await?;
     Ok(Some(id))
-}
-
-/// Why a run could not be queued.
-#[derive(Debug, thiserror::Error)]
-pub enum RunError {
-    /// The queue failed.
-    #[error("queue: {0}")]
-    Queue(#[from] QueueError),
-    /// The schedule is invalid.
-    #[error("schedule: {0}")]
-    Schedule(#[from] cron::error::Error),
 }
 
 impl Periodic {
@@ -144,41 +126,22 @@ impl Periodic {
         format!("{}-{}", self.name, time.timestamp())
     }
 
-    /// Pushes each run when it is due, until `shutdown`.
+    /// Pushes each run when it is due, until `shutdown`. Skips runs that were missed, such as while the machine slept.
     pub async fn run(self, queue: Queue<PeriodicJob>, shutdown: CancellationToken) {
-        while !shutdown.is_cancelled() {
-            let ticks = CronScheduler::new(self.schedule.clone());
-            let (this, queue) = (self.clone(), queue.clone());
-            let worker = WorkerBuilder::new(format!("{}-{}", self.name, Uuid::now_v7().simple()))
-                .backend(ticks)
-                .build(move |tick: Tick| {
-                    let (this, queue) = (this.clone(), queue.clone());
-                    async move {
-                        this.push(&queue, tick).await;
-                        Ok::<_, Infallible>(())
-                    }
-                });
-            let stop = shutdown.clone();
-            let ended = worker
-                .run_until(async move {
-                    stop.cancelled().await;
-                    Ok::<_, WorkerError>(())
-                })
-                .await;
-            if let Err(error) = ended {
-                tracing::warn!(schedule = self.name, %error, "schedule ended unexpectedly; restarting");
-                tokio::select! {
-                    () = tokio::time::sleep(PAUSE) => {}
-                    () = shutdown.cancelled() => {}
-                }
+        let mut now = DateTime::<Utc>::from(SystemTime::now());
+        while let Some(due) = self.schedule.after(&now).next() {
+            let pause = sleep((due - now).to_std().unwrap_or_default());
+            if shutdown.run_until_cancelled(pause).await.is_none() {
+                return;
             }
+            self.push(&queue, due).await;
+            // The clock may be slightly behind the timer.
+            now = due.max(SystemTime::now().into());
         }
     }
 
-    /// Pushes the run of `tick`. Another scheduler may have pushed it already.
-    async fn push(&self, queue: &Queue<PeriodicJob>, tick: Tick) {
-        let timestamp = tick.get_timestamp();
-        let time = DateTime::<Utc>::from(UNIX_EPOCH + Duration::from_secs(timestamp));
+    /// Pushes the run of a time. Another scheduler may have pushed it already.
+    async fn push(&self, queue: &Queue<PeriodicJob>, time: DateTime<Utc>) {
         let id = self.id(time);
         match queue.push(&id, &(self.job)(time)).await {
             Ok(Pushed::Queued) => tracing::debug!(id, "periodic job queued"),
@@ -202,7 +165,7 @@ mod tests {
         let now = DateTime::parse_from_rfc3339(time).unwrap().to_utc();
         let due = |periodic: &Periodic| periodic.schedule.includes(now);
         let job = |periodic: Periodic| (periodic.name, (periodic.job)(now));
-        all().unwrap().into_iter().filter(due).map(job).collect()
+        all().into_iter().filter(due).map(job).collect()
     }
 
     #[test]
@@ -231,7 +194,7 @@ mod tests {
         let now = DateTime::parse_from_rfc3339("2026-03-01T12:30:10Z")
             .unwrap()
             .to_utc();
-        let scheduled = scheduled(now).unwrap();
+        let scheduled = scheduled(now);
         let words: Vec<String> = scheduled
             .iter()
             .map(|one| {

@@ -13,7 +13,7 @@ use afforo::{
     outbox::ConfirmOrders,
     worker::{self, Notifiers, Queues, WorkerError},
 };
-use apalis_redis_queue::Counts;
+use apalis_redis_queue::{Counts, State};
 use rustix::process::Signal;
 use sqlx::PgPool;
 use tokio::{sync::Notify, task::JoinHandle};
@@ -170,13 +170,15 @@ async fn job_of_unknown_version_is_dead_and_its_order_confirmed_anyway() {
         queues.confirmations.counts().await.unwrap().dead == 1
     })
     .await;
-    let dead = queues.confirmations.dead(10).await.unwrap().remove(0);
+    let dead = queues
+        .confirmations
+        .jobs(State::Dead, 10)
+        .await
+        .unwrap()
+        .remove(0);
     assert_eq!((dead.id.as_str(), dead.attempts), ("from the future", 1));
-    assert!(
-        dead.error.contains("message version 3 is unknown"),
-        "{}",
-        dead.error
-    );
+    let error = dead.error.unwrap();
+    assert!(error.contains("message version 3 is unknown"), "{error}");
     eventually("the order is confirmed", async || {
         confirmed(&app.pool).await == orders
     })

@@ -1,41 +1,40 @@
 //! The apalis backend.
 
 use std::{
-    marker::PhantomData,
+    collections::VecDeque,
     pin::Pin,
     task::{Context, Poll, ready},
-    time::Duration,
 };
 
 use apalis_core::{
-    backend::{
-        Backend, BackendConfig,
-        finalize::Ephemeral,
-        persistence::{Persisted, Persistence, State, TaskEvent},
-    },
+    backend::{Backend, BackendConfig, finalize::Ephemeral},
     task::{Task, builder::TaskBuilder, task_id::TaskId},
     worker::{context::WorkerContext, ext::ack::AcknowledgeLayer},
 };
+use futures::{FutureExt, future::BoxFuture};
 use tokio::{
     task::JoinHandle,
     time::{Instant, Sleep, sleep},
 };
-use uuid::Uuid;
 
 use super::{
     Payload, QueueConfig, QueueError,
     leases::{Leases, text_of},
     link::Link,
-    scripts::{self, Claim, Claimed, Keys, Outcome},
+    scripts::{Claim, Claimed, Keys, Outcome},
 };
 
-/// The backend of one worker for a queue of `T`s.
+/// The backend of one worker for a queue of `T`s. It never fails, because an error would end the worker.
 ///
-/// It needs the concurrency layer of apalis with the same number of slots. [`super::work`] sets up both.
+/// It needs the concurrency layer of apalis with the same number of slots. [`super::work`] sets up both. The lease manager
+/// renews leases and releases jobs that did not run: see [`super::leases`].
 pub struct RedisBackend<T: Payload> {
-    persisted: Persisted<Source<T>>,
     leases: Leases,
     lease_manager: Option<JoinHandle<()>>,
+    slots: usize,
+    /// The claim under way.
+    claim: Option<BoxFuture<'static, VecDeque<Task<T>>>>,
+    claimed: VecDeque<Task<T>>,
     /// The last claim was empty: the next one waits for a push or for the timer.
     idle: bool,
     timer: Pin<Box<Sleep>>,
@@ -48,15 +47,12 @@ impl<T: Payload> RedisBackend<T> {
         let keys = Keys::new(&config);
         let poll = config.poll;
         let (leases, lease_manager) = Leases::new(Link::new(url)?, keys, config);
-        let source = Source {
-            leases: leases.clone(),
-            slots,
-            decodes: PhantomData,
-        };
         Ok(Self {
-            persisted: Persisted::new(source),
             leases,
             lease_manager: Some(lease_manager),
+            slots,
+            claim: None,
+            claimed: VecDeque::new(),
             idle: false,
             timer: Box::pin(sleep(poll)),
         })
@@ -82,9 +78,8 @@ impl<T: Payload> Backend for RedisBackend<T> {
     type Task = Task<T>;
     type Error = QueueError;
 
-    fn poll_ready(&mut self, cx: &mut Context<'_>, worker: &WorkerContext) -> Poll<Result<(), QueueError>> {
-        let heartbeat = self.leases.config().heartbeat;
-        self.persisted.poll_ready(cx, worker, heartbeat)
+    fn poll_ready(&mut self, _: &mut Context<'_>, _: &WorkerContext) -> Poll<Result<(), QueueError>> {
+        Poll::Ready(Ok(()))
     }
 
     /// Claims until no jobs are left, then idles. Otherwise each poll of the worker's task, such as for a job that
@@ -92,26 +87,29 @@ impl<T: Payload> Backend for RedisBackend<T> {
     fn poll_next(
         &mut self,
         cx: &mut Context<'_>,
-        worker: &WorkerContext,
+        _: &WorkerContext,
     ) -> Poll<Option<Result<Task<T>, QueueError>>> {
         loop {
+            if let Some(task) = self.claimed.pop_front() {
+                return Poll::Ready(Some(Ok(task)));
+            }
             if self.idle {
                 ready!(self.poll_wake_or_timer(cx));
                 self.idle = false;
             }
-            let next = self.persisted.poll_next(cx, worker);
-            let is_empty = next.is_pending() && matches!(self.persisted.state(), State::Ready);
-            if !is_empty {
-                return next;
-            }
-            self.idle = true;
+            let claim = self
+                .claim
+                .get_or_insert_with(|| claim_tasks(self.leases.clone(), self.slots).boxed());
+            self.claimed = ready!(claim.poll_unpin(cx));
+            self.claim = None;
+            self.idle = self.claimed.is_empty();
             let poll = self.leases.config().poll;
             self.timer.as_mut().reset(Instant::now() + poll);
         }
     }
 
-    fn poll_close(&mut self, cx: &mut Context<'_>, worker: &WorkerContext) -> Poll<Result<(), QueueError>> {
-        self.persisted.poll_close(cx, worker)
+    fn poll_close(&mut self, _: &mut Context<'_>, _: &WorkerContext) -> Poll<Result<(), QueueError>> {
+        Poll::Ready(Ok(()))
     }
 }
 
@@ -133,111 +131,37 @@ impl<T: Payload> BackendConfig for RedisBackend<T> {
     }
 }
 
-/// The source of tasks for [`Persisted`]. It never fails, because an error would end the worker.
-struct Source<T> {
-    leases: Leases,
-    slots: usize,
-    decodes: PhantomData<fn() -> T>,
-}
-
-impl<T> Clone for Source<T> {
-    fn clone(&self) -> Self {
-        Self {
-            leases: self.leases.clone(),
-            slots: self.slots,
-            decodes: PhantomData,
+/// Claims a job for each free slot, so that none waits in a buffer behind a long one. Empty if Redis does not answer,
+/// which the link logs.
+async fn claim_tasks<T: Payload>(leases: Leases, slots: usize) -> VecDeque<Task<T>> {
+    loop {
+        let claimed = leases.claim(slots).await.unwrap_or_default();
+        let none_left = claimed.is_empty();
+        let tasks: VecDeque<_> = claimed
+            .into_iter()
+            .filter_map(|(claim, job)| task(&leases, claim, job))
+            .collect();
+        if none_left || !tasks.is_empty() {
+            return tasks;
         }
     }
 }
 
-impl<T: Payload> Persistence for Source<T> {
-    type Compact = T;
-    type Response = ();
-    type Error = QueueError;
-
-    async fn register(&mut self, _worker: &WorkerContext) -> Result<(), QueueError> {
-        Ok(())
-    }
-
-    /// The lease manager renews leases: see [`super::leases`].
-    async fn heartbeat(&mut self, _worker: &WorkerContext) -> Result<(), QueueError> {
-        Ok(())
-    }
-
-    /// Claims a job for each free slot, so that none waits in a buffer behind a long one. Empty if Redis does not
-    /// answer, which the link logs.
-    async fn fetch_next(&mut self, _worker: &WorkerContext) -> Result<Vec<Task<T>>, QueueError> {
-        loop {
-            let claimed = self.leases.claim(self.slots).await.unwrap_or_default();
-            let none_left = claimed.is_empty();
-            let tasks: Vec<_> = claimed
-                .into_iter()
-                .filter_map(|(claim, job)| self.task(claim, job))
-                .collect();
-            if none_left || !tasks.is_empty() {
-                return Ok(tasks);
-            }
-        }
-    }
-
-    /// The lease manager releases jobs that did not run.
-    async fn reenqueue_abandoned(
-        &mut self,
-        _tasks: Vec<Task<T>>,
-        _worker: &WorkerContext,
-    ) -> Result<u64, QueueError> {
-        Ok(0)
-    }
-
-    /// Results come through [`AcknowledgeLayer`] instead: with the error itself, and independent of polling.
-    async fn handle_events(
-        &mut self,
-        _events: Vec<TaskEvent<()>>,
-        _worker: &WorkerContext,
-    ) -> Result<(), QueueError> {
-        Ok(())
-    }
-
-    /// For tasks that apalis pushes. Other producers use [`super::Queue`].
-    async fn push_tasks(&mut self, tasks: Vec<Task<T>>) -> Result<(), QueueError> {
-        let leases = &self.leases;
-        for task in tasks {
-            let id = task
-                .task_id()
-                .map_or_else(|| Uuid::now_v7().to_string(), ToString::to_string);
-            let job = (
-                id.as_str(),
-                serde_json::to_vec(&task.args).map_err(QueueError::Encode)?,
-            );
-            let push = async |redis: &mut _| {
-                scripts::push(redis, leases.keys(), leases.config(), Duration::ZERO, &[job]).await
-            };
-            leases.link().run(push).await?;
-        }
-        Ok(())
-    }
-}
-
-impl<T: Payload> Source<T> {
-    fn task(&self, claim: Claim, job: Claimed) -> Option<Task<T>> {
-        match serde_json::from_slice(&job.payload) {
-            Ok(payload) => Some(
-                TaskBuilder::new(payload)
-                    .task_id(TaskId::from_string(job.id))
-                    // apalis counts an attempt at its start, and the claim already counted this one.
-                    .attempt(job.attempt.saturating_sub(1) as usize)
-                    .max_attempts(job.max_attempts as usize)
-                    .data(claim)
-                    .build(),
-            ),
-            Err(error) => {
-                self.leases.end(
-                    claim,
-                    Outcome::GiveUp,
-                    format!("broken payload: {}", text_of(&error)),
-                );
-                None
-            }
+fn task<T: Payload>(leases: &Leases, claim: Claim, job: Claimed) -> Option<Task<T>> {
+    match serde_json::from_slice(&job.payload) {
+        Ok(payload) => Some(
+            TaskBuilder::new(payload)
+                .task_id(TaskId::from_string(job.id))
+                // apalis counts an attempt at its start, and the claim already counted this one.
+                .attempt(job.attempt.saturating_sub(1) as usize)
+                .max_attempts(job.max_attempts as usize)
+                .data(claim)
+                .build(),
+        ),
+        Err(error) => {
+            let error = format!("broken payload: {}", text_of(&error));
+            leases.end(claim, Outcome::GiveUp, error);
+            None
         }
     }
 }

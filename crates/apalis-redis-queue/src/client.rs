@@ -1,10 +1,10 @@
-//! The producer side of a queue, and its dead jobs.
+//! The producer side of a queue, and the retry of dead jobs.
 
 use std::{marker::PhantomData, sync::Arc, time::Duration};
 
-use chrono::{DateTime, Utc};
 use deadpool_redis::{Connection, Pool};
 use redis::pipe;
+use serde::Serialize;
 
 use super::{
     Payload, QueueConfig, QueueError,
@@ -12,25 +12,15 @@ use super::{
     scripts::{self, Keys, PORTION},
 };
 
-/// Pushes jobs with a payload `T`, and lists, retries and removes dead ones. Cheap to clone.
+/// Pushes jobs with a payload `T`, lists jobs, and retries and removes dead ones. Cheap to clone.
 ///
 /// Every operation waits at most 3 s. A failed push may still have happened; pushing the same id again is safe.
+#[derive(Clone)]
 pub struct Queue<T> {
     pub(super) pool: RedisPool,
     pub(super) config: Arc<QueueConfig>,
     pub(super) keys: Arc<Keys>,
     carries: PhantomData<fn(T)>,
-}
-
-impl<T> Clone for Queue<T> {
-    fn clone(&self) -> Self {
-        Self {
-            pool: self.pool.clone(),
-            config: self.config.clone(),
-            keys: self.keys.clone(),
-            carries: PhantomData,
-        }
-    }
 }
 
 /// The outcome of a push.
@@ -43,7 +33,7 @@ pub enum Pushed {
 }
 
 /// The number of jobs in each state.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
 pub struct Counts {
     /// Waiting for a worker.
     pub ready: u64,
@@ -53,21 +43,6 @@ pub struct Counts {
     pub running: u64,
     /// Failed, and will not run again.
     pub dead: u64,
-}
-
-/// A job that will not run again unless it is retried.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct DeadJob {
-    /// The id it was pushed under.
-    pub id: String,
-    /// The payload in Redis. It is valid JSON unless it could not be decoded.
-    pub payload: String,
-    /// Number of runs.
-    pub attempts: u32,
-    /// The error of the last run.
-    pub error: String,
-    /// When it died, by the clock of Redis.
-    pub died_at: DateTime<Utc>,
 }
 
 impl<T: Payload> Queue<T> {
@@ -103,14 +78,8 @@ impl<T: Payload> Queue<T> {
 
     /// Queues a job to run after `delay`, at most one poll interval later.
     pub async fn push_in(&self, delay: Duration, task_id: &str, payload: &T) -> Result<Pushed, QueueError> {
-        let job = (task_id, encode(payload)?);
-        let pushed = self
-            .pool
-            .run(async |connection: &mut Connection| {
-                Ok(scripts::push(connection, &self.keys, &self.config, delay, &[job]).await?)
-            })
-            .await?;
-        Ok(outcome(pushed.first().is_some_and(|new| *new)))
+        let pushed = self.push_portion(delay, &[(task_id, payload)]).await?;
+        Ok(pushed.first().copied().unwrap_or(Pushed::AlreadyKnown))
     }
 
     /// Queues jobs in batches of 200, and returns an outcome for each, in order.
@@ -119,19 +88,24 @@ impl<T: Payload> Queue<T> {
     pub async fn push_many(&self, jobs: &[(&str, &T)]) -> Result<Vec<Pushed>, QueueError> {
         let mut outcomes = Vec::with_capacity(jobs.len());
         for portion in jobs.chunks(PORTION) {
-            let encoded = portion
-                .iter()
-                .map(|(id, payload)| Ok((*id, encode(*payload)?)))
-                .collect::<Result<Vec<_>, QueueError>>()?;
-            let pushed = self
-                .pool
-                .run(async |connection: &mut Connection| {
-                    Ok(scripts::push(connection, &self.keys, &self.config, Duration::ZERO, &encoded).await?)
-                })
-                .await?;
-            outcomes.extend(pushed.into_iter().map(outcome));
+            outcomes.extend(self.push_portion(Duration::ZERO, portion).await?);
         }
         Ok(outcomes)
+    }
+
+    async fn push_portion(&self, delay: Duration, jobs: &[(&str, &T)]) -> Result<Vec<Pushed>, QueueError> {
+        let jobs = jobs
+            .iter()
+            .map(|(id, payload)| Ok((*id, serde_json::to_vec(payload).map_err(QueueError::Encode)?)))
+            .collect::<Result<Vec<_>, QueueError>>()?;
+        let pushed = self
+            .pool
+            .run(async |connection: &mut Connection| {
+                Ok(scripts::push(connection, &self.keys, &self.config, delay, &jobs).await?)
+            })
+            .await?;
+        let outcome = |new| if new { Pushed::Queued } else { Pushed::AlreadyKnown };
+        Ok(pushed.into_iter().map(outcome).collect())
     }
 
     /// The number of jobs in each state. Done ones are not counted here: see [`Queue::done`].
@@ -156,24 +130,6 @@ impl<T: Payload> Queue<T> {
             .await
     }
 
-    /// Up to `limit` dead jobs, newest first.
-    pub async fn dead(&self, limit: usize) -> Result<Vec<DeadJob>, QueueError> {
-        self.dead_by(DateTime::<Utc>::MAX_UTC, limit).await
-    }
-
-    /// Up to `limit` jobs that died until `time` by the clock of Redis, newest first.
-    pub async fn dead_by(&self, time: DateTime<Utc>, limit: usize) -> Result<Vec<DeadJob>, QueueError> {
-        self.pool
-            .run(async |connection: &mut Connection| {
-                let limit = isize::try_from(limit).unwrap_or(isize::MAX);
-                let latest = time.timestamp_millis();
-                let newest = redis::Cmd::zrevrangebyscore_limit(&self.keys.dead, latest, "-inf", 0, limit);
-                let ids: Vec<String> = newest.query_async(connection).await?;
-                self.read_dead(connection, ids).await
-            })
-            .await
-    }
-
     /// Makes a dead job ready with all its attempts; `false` if no dead job has this id.
     pub async fn retry(&self, task_id: &str) -> Result<bool, QueueError> {
         self.pool
@@ -191,44 +147,4 @@ impl<T: Payload> Queue<T> {
             })
             .await
     }
-
-    async fn read_dead(
-        &self,
-        connection: &mut Connection,
-        ids: Vec<String>,
-    ) -> Result<Vec<DeadJob>, QueueError> {
-        if ids.is_empty() {
-            return Ok(Vec::new());
-        }
-        let mut commands = pipe();
-        for id in &ids {
-            commands.hmget(self.keys.job(id), &["payload", "attempts", "error", "died_at"]);
-        }
-        // A job that is retried or removed meanwhile lacks these fields.
-        let rows: Vec<DeadFields> = commands.query_async(connection).await?;
-        let jobs = ids
-            .into_iter()
-            .zip(rows)
-            .filter_map(|(id, (payload, attempts, error, died_at))| {
-                Some(DeadJob {
-                    id,
-                    payload: String::from_utf8_lossy(&payload?).into_owned(),
-                    attempts: attempts?,
-                    error: error?,
-                    died_at: DateTime::from_timestamp_millis(died_at?)?,
-                })
-            });
-        Ok(jobs.collect())
-    }
-}
-
-/// Payload, attempts, error and time of death in ms.
-type DeadFields = (Option<Vec<u8>>, Option<u32>, Option<String>, Option<i64>);
-
-fn encode(payload: &impl Payload) -> Result<Vec<u8>, QueueError> {
-    serde_json::to_vec(payload).map_err(QueueError::Encode)
-}
-
-fn outcome(new: bool) -> Pushed {
-    if new { Pushed::Queued } else { Pushed::AlreadyKnown }
 }

@@ -96,10 +96,6 @@ impl Leases {
         &self.shared.link
     }
 
-    pub(super) fn keys(&self) -> &Keys {
-        &self.shared.keys
-    }
-
     pub(super) fn config(&self) -> &QueueConfig {
         &self.shared.config
     }

@@ -31,7 +31,7 @@ use serde::{Serialize, de::DeserializeOwned};
 
 pub use self::{
     backend::RedisBackend,
-    client::{Counts, DeadJob, Pushed, Queue},
+    client::{Counts, Pushed, Queue},
     monitor::{JobInfo, Server, State},
     work::work,
 };

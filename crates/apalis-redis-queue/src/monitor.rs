@@ -26,6 +26,18 @@ pub enum State {
     Dead,
 }
 
+impl State {
+    /// The state in the hash of a job. It does not tell ready from delayed.
+    fn stored(self) -> &'static str {
+        match self {
+            Self::Ready | Self::Delayed => "queued",
+            Self::Running => "running",
+            Self::Done => "done",
+            Self::Dead => "dead",
+        }
+    }
+}
+
 /// A snapshot of a job.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct JobInfo {
@@ -69,14 +81,34 @@ impl<T: Payload> Queue<T> {
     /// Up to `limit` jobs in a state: waiting ones by due time, ended ones newest first. A job that changes its state
     /// meanwhile may be missing.
     pub async fn jobs(&self, state: State, limit: usize) -> Result<Vec<JobInfo>, QueueError> {
-        let (keys, last) = (&self.keys, isize::try_from(limit).unwrap_or(isize::MAX) - 1);
+        if limit == 0 {
+            return Ok(Vec::new());
+        }
+        let keys = &self.keys;
+        let last = isize::try_from(limit).unwrap_or(isize::MAX) - 1;
         let ids = match state {
             State::Ready => redis::Cmd::lrange(&keys.ready, -last - 1, -1),
             State::Delayed => redis::Cmd::zrange_withscores(&keys.delayed, 0, last),
             State::Running => redis::Cmd::zrange_withscores(&keys.lease, 0, last),
             State::Done => redis::Cmd::zrevrange_withscores(&keys.done, 0, last),
-            State::Dead => redis::Cmd::zrevrange_withscores(&keys.dead, 0, last),
+            State::Dead => return self.dead_by(DateTime::<Utc>::MAX_UTC, limit).await,
         };
+        self.list(state, &ids).await
+    }
+
+    /// Up to `limit` jobs that died until `time` by the clock of Redis, newest first.
+    pub async fn dead_by(&self, time: DateTime<Utc>, limit: usize) -> Result<Vec<JobInfo>, QueueError> {
+        let (latest, limit) = (
+            time.timestamp_millis(),
+            isize::try_from(limit).unwrap_or(isize::MAX),
+        );
+        let dead = &self.keys.dead;
+        let ids = redis::Cmd::zrevrangebyscore_limit_withscores(dead, latest, "-inf", 0, limit);
+        self.list(State::Dead, &ids).await
+    }
+
+    /// The jobs whose ids a command returns, with their times unless they are ready.
+    async fn list(&self, state: State, ids: &redis::Cmd) -> Result<Vec<JobInfo>, QueueError> {
         self.pool
             .run(async |connection: &mut Connection| {
                 let ids: Vec<(String, Option<i64>)> = if state == State::Ready {
@@ -90,9 +122,11 @@ impl<T: Payload> Queue<T> {
                     .read(connection, ids.iter().map(|(id, _)| id.as_str()))
                     .await?;
                 let jobs = ids.into_iter().zip(fields).filter_map(|((id, at), fields)| {
-                    let (state, payload, attempts, max_attempts, error) = fields;
-                    // The job was removed after its id was read.
-                    state?;
+                    let (stored, payload, attempts, max_attempts, error) = fields;
+                    // The job was removed, retried or claimed after its id was read.
+                    if stored? != state.stored() {
+                        return None;
+                    }
                     Some(JobInfo {
                         id,
                         payload: payload.map(|payload| String::from_utf8_lossy(&payload).into_owned()),

@@ -2,9 +2,7 @@
 
 use std::{sync::LazyLock, time::Duration};
 
-use redis::{
-    ErrorKind, FromRedisValue, ParsingError, RedisResult, Script, ToRedisArgs, Value, aio::ConnectionLike,
-};
+use redis::{FromRedisValue, ParsingError, RedisResult, Script, ToRedisArgs, Value, aio::ConnectionLike};
 
 use super::QueueConfig;
 
@@ -121,7 +119,7 @@ pub(super) enum Settled {
 }
 
 impl Settled {
-    /// The label in metrics.
+    /// The word of `settle.lua`, and the label in metrics.
     pub(super) fn as_str(self) -> &'static str {
         match self {
             Self::Done => "done",
@@ -135,14 +133,11 @@ impl Settled {
 
 impl FromRedisValue for Settled {
     fn from_redis_value(value: Value) -> Result<Self, ParsingError> {
-        match redis::from_redis_value::<String>(value)?.as_str() {
-            "done" => Ok(Self::Done),
-            "retry" => Ok(Self::Retry),
-            "dead" => Ok(Self::Dead),
-            "returned" => Ok(Self::Returned),
-            "lost" => Ok(Self::Lost),
-            _ => Err("unknown outcome of settle.lua".into()),
-        }
+        let text: String = redis::from_redis_value(value)?;
+        [Self::Done, Self::Retry, Self::Dead, Self::Returned, Self::Lost]
+            .into_iter()
+            .find(|settled| settled.as_str() == text)
+            .ok_or_else(|| "unknown outcome of settle.lua".into())
     }
 }
 
@@ -222,7 +217,7 @@ pub(super) async fn settle(
             .arg(outcome.as_arg())
             .arg(error);
     }
-    expect_one_each(call.invoke_async(connection).await?, settlements.len())
+    call.invoke_async(connection).await
 }
 
 /// Returns for each claim whether it still holds its lease.
@@ -239,7 +234,7 @@ pub(super) async fn extend(
     for claim in claims {
         call.arg(&claim.id).arg(&claim.token);
     }
-    expect_one_each(call.invoke_async(connection).await?, claims.len())
+    call.invoke_async(connection).await
 }
 
 /// Makes a dead job ready again; `false` if there is none with this id.
@@ -258,18 +253,6 @@ pub(super) async fn remove(connection: &mut impl ConnectionLike, keys: &Keys, id
     let mut call = REMOVE.prepare_invoke();
     call.key(&keys.dead).arg(&keys.job_prefix).arg(id);
     call.invoke_async(connection).await
-}
-
-fn expect_one_each<T>(answers: Vec<T>, asked: usize) -> RedisResult<Vec<T>> {
-    if answers.len() == asked {
-        Ok(answers)
-    } else {
-        Err((
-            ErrorKind::UnexpectedReturnType,
-            "script returned a different number of jobs",
-        )
-            .into())
-    }
 }
 
 fn millis(duration: Duration) -> impl ToRedisArgs {

@@ -68,9 +68,8 @@ where
             pause_ms = pause.as_millis(),
             "worker ended unexpectedly; restarting"
         );
-        tokio::select! {
-            () = sleep(pause) => {}
-            () = shutdown.cancelled() => return Ok(()),
+        if shutdown.run_until_cancelled(sleep(pause)).await.is_none() {
+            return Ok(());
         }
         pause = (pause * 2).min(LONGEST_PAUSE);
     }
@@ -115,11 +114,7 @@ where
             }
         });
 
-    let stop = shutdown.clone();
-    let stop = async move {
-        stop.cancelled().await;
-        Ok::<(), WorkerError>(())
-    };
+    let stop = shutdown.clone().cancelled_owned().map(Ok::<(), WorkerError>);
     let grace = async {
         shutdown.cancelled().await;
         sleep(config.grace).await;

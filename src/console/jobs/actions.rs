@@ -17,8 +17,8 @@ use crate::{
     },
     db,
     worker::{
-        self, RunError,
-        dead_letters::{self, DeadLetterId, Dropped, RetryError},
+        self, BackendError,
+        dead_letters::{self, DeadLetterId, Dropped},
     },
 };
 use apalis_redis_queue::QueueError;
@@ -162,20 +162,11 @@ impl From<QueueError> for ConsoleError {
     }
 }
 
-impl From<RetryError> for ConsoleError {
-    fn from(error: RetryError) -> Self {
+impl From<BackendError> for ConsoleError {
+    fn from(error: BackendError) -> Self {
         match error {
-            RetryError::Database(error) => error.into(),
-            RetryError::Queue(error) => error.into(),
-        }
-    }
-}
-
-impl From<RunError> for ConsoleError {
-    fn from(error: RunError) -> Self {
-        match error {
-            RunError::Queue(error) => error.into(),
-            RunError::Schedule(error) => Self::Api(StatusCode::INTERNAL_SERVER_ERROR, error.to_string()),
+            BackendError::Database(error) => error.into(),
+            BackendError::Queue(error) => error.into(),
         }
     }
 }

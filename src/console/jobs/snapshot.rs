@@ -90,10 +90,7 @@ impl Glance {
 
 /// What is done periodically, with the last runs of it, also those that were asked for: who did so is to see what became of it.
 pub async fn scheduled(db: &PgPool, now: DateTime<Utc>) -> sqlx::Result<Vec<Scheduled>> {
-    let mut scheduled = worker::scheduled(now).unwrap_or_else(|error| {
-        tracing::error!(%error, "the schedule is not written as it should be");
-        Vec::new()
-    });
+    let mut scheduled = worker::scheduled(now);
     let names: Vec<&str> = scheduled.iter().map(|one| one.name).collect();
     for (name, at, id) in queries::asked_for(db, &names).await? {
         if let Some(scheduled) = scheduled.iter_mut().find(|one| one.name == name) {

@@ -19,6 +19,13 @@ use crate::support::{
     program::{Running, afforo, eventually, on},
 };
 
+fn deliver(delivery_id: i64, attempts: i32) -> Deliver {
+    Deliver {
+        delivery_id,
+        attempts,
+    }
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn webhook_of_a_killed_worker_is_sent_again_under_the_same_id() {
     let app = TestApp::start().await;
@@ -151,7 +158,7 @@ async fn delivery_lost_by_redis_is_queued_again_and_a_late_job_sends_nothing() {
     .await;
 
     // A job of the first hand-out, which somebody had kept, and one of a delivery that is no more.
-    for (id, job) in [("late", Deliver::new(1, 0)), ("lost", Deliver::new(99, 0))] {
+    for (id, job) in [("late", deliver(1, 0)), ("lost", deliver(99, 0))] {
         queues.webhooks.push(id, &job).await.unwrap();
     }
     eventually("they are done", async || {
@@ -213,7 +220,7 @@ async fn delivery_job_begins_once_and_on_its_channel_only() {
         .await
         .unwrap();
     let again = claim().await;
-    assert_eq!(again, [Deliver::new(1, 1)]);
+    assert_eq!(again, [deliver(1, 1)]);
     delivery::release(&app.pool, &again).await.unwrap();
     assert_eq!(claim().await, again);
     delivery::delivered(&app.pool, 1).await.unwrap();

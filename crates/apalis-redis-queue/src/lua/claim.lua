@@ -1,12 +1,12 @@
--- Hands jobs over to a worker, under a lease.
+-- Claims jobs for a worker, under a lease.
 -- KEYS: 1 ready list, 2 delayed set, 3 lease set, 4 dead set, 5 receipt list of this worker
 -- ARGV: 1 prefix of the job hashes, 2 worker, 3 number of this claim, 4 lease in ms, 5 jobs wanted
 -- Returns: for each job {id, payload, attempt, max attempts}
 --
--- One script, because a job must be in exactly one of the lists and sets at any moment, whoever
--- dies in between; and because a claim is answered twice alike. A worker whose claim got no answer
--- asks again under the same number and is handed what the lost answer held, so that a stall of
--- Redis costs no job an attempt. A number below the receipt's is an old claim that arrives late.
+-- One script, because a job must always be in exactly one of the lists and sets, and because a
+-- repeated claim must get the same answer. A worker whose claim got no answer repeats it with the
+-- same number and gets the same jobs, so that a stall of Redis costs no attempt. A number below the
+-- receipt's belongs to an old claim that arrives late.
 local prefix, claim, lease, wanted = ARGV[1], tonumber(ARGV[3]), tonumber(ARGV[4]), tonumber(ARGV[5])
 local token = ARGV[2] .. ':' .. ARGV[3]
 local time = redis.call('TIME')
@@ -26,15 +26,14 @@ if receipt[1] and tonumber(receipt[1]) >= claim then
 end
 if wanted == 0 then return {} end
 
--- Both sweeps go in portions: a script is the only thing that runs in Redis, and Lua unpacks
--- no more than some 8,000 values.
+-- Both sweeps are limited: a script blocks Redis, and Lua unpacks at most about 8,000 values.
 local due = redis.call('ZRANGEBYSCORE', KEYS[2], '-inf', now, 'LIMIT', 0, 100)
 if #due > 0 then
   redis.call('ZREM', KEYS[2], unpack(due))
   redis.call('LPUSH', KEYS[1], unpack(due))
 end
 
--- A lease that ran out: the worker crashed, hangs, or lost its Redis. The attempt counts.
+-- Expired leases: the worker crashed, hangs, or lost its connection. The attempt counts.
 for _, id in ipairs(redis.call('ZRANGEBYSCORE', KEYS[3], '-inf', now, 'LIMIT', 0, 100)) do
   redis.call('ZREM', KEYS[3], id)
   local key = prefix .. id
@@ -51,7 +50,7 @@ for _, id in ipairs(redis.call('ZRANGEBYSCORE', KEYS[3], '-inf', now, 'LIMIT', 0
   end
 end
 
--- Ids whose job is gone (evicted, deleted by hand) are dropped on the way.
+-- Ids without a job (evicted, or deleted by hand) are dropped.
 local claimed, ids = {}, {}
 for _ = 1, wanted + 1000 do
   if #claimed == wanted then break end

@@ -4,8 +4,7 @@
 --       then for each job: id, payload
 -- Returns: for each job 1 if it was queued, 0 if its id was known already
 --
--- One script, because "is the id known" and "enqueue it" must not be parted: two producers
--- would both see an unknown id.
+-- One script, because otherwise two producers could both see an unknown id and queue the job twice.
 local delay = tonumber(ARGV[3])
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)

@@ -1,23 +1,23 @@
--- Ends the runs of claimed jobs: done, to be retried, dead, or returned as if never claimed.
+-- Records how runs of claimed jobs ended: done, to be retried, dead, or released without an attempt.
 -- KEYS: 1 ready list, 2 delayed set, 3 lease set, 4 dead set, 5 done set
 -- ARGV: 1 prefix of the job hashes, 2 wake-up channel, 3 first backoff in ms, 4 longest backoff in ms,
---       5 ms for which a done job is kept, then for each job: id, token of its claim, verdict, error
--- Returns: for each job 'done', 'retry', 'dead', 'returned', or 'lost' if the lease belongs to
---          someone else by now and the verdict was ignored
+--       5 ms for which a done job is kept, then for each job: id, token of its claim, outcome, error
+-- Returns: for each job 'done', 'retry', 'dead', 'returned', or 'lost' if another worker holds the
+--          lease, so that the outcome was ignored
 --
--- One script, because the check of the token and the move must not be parted: in between the lease
--- could run out and the job be claimed anew.
+-- One script, because the lease could expire and the job be claimed again between the check of the
+-- token and the move.
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
 
-local function settle(id, token, verdict, error)
+local function settle(id, token, outcome, error)
   local key = ARGV[1] .. id
   local job = redis.call('HMGET', key, 'token', 'attempts', 'max_attempts')
   if job[1] ~= token then return 'lost' end
   redis.call('ZREM', KEYS[3], id)
   redis.call('HDEL', key, 'token')
 
-  if verdict == 'done' then
+  if outcome == 'done' then
     redis.call('HSET', key, 'state', 'done')
     redis.call('HDEL', key, 'payload', 'error')
     redis.call('PEXPIRE', key, ARGV[5])
@@ -26,7 +26,7 @@ local function settle(id, token, verdict, error)
     redis.call('PEXPIRE', KEYS[5], ARGV[5])
     return 'done'
   end
-  if verdict == 'return' then
+  if outcome == 'return' then
     redis.call('HINCRBY', key, 'attempts', -1)
     redis.call('HSET', key, 'state', 'queued')
     redis.call('RPUSH', KEYS[1], id)
@@ -34,7 +34,7 @@ local function settle(id, token, verdict, error)
     return 'returned'
   end
   local attempts = tonumber(job[2])
-  if verdict == 'dead' or attempts >= tonumber(job[3]) then
+  if outcome == 'dead' or attempts >= tonumber(job[3]) then
     redis.call('HSET', key, 'state', 'dead', 'error', error, 'died_at', now)
     redis.call('ZADD', KEYS[4], now, id)
     return 'dead'

@@ -6,7 +6,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use apalis_redis_queue::{Counts, JobError, Pushed, QueueConfig};
+use apalis_redis_queue::{Counts, JobError, Pushed, QueueConfig, State};
 use devstack::Redis;
 use tokio::sync::mpsc::unbounded_channel;
 
@@ -39,15 +39,15 @@ async fn failed_job_is_retried_with_backoff_then_dead_with_its_error() {
     assert!(last - again >= Duration::from_millis(199));
 
     until_dead(&queue, 1).await;
-    let dead = queue.dead(10).await.unwrap();
+    let dead = queue.jobs(State::Dead, 10).await.unwrap();
     assert_eq!(dead[0].id, "order:7");
-    assert_eq!(dead[0].payload, r#"{"n":7}"#);
+    assert_eq!(dead[0].payload.as_deref(), Some(r#"{"n":7}"#));
     assert_eq!(dead[0].attempts, 3);
     assert_eq!(
-        dead[0].error,
-        "the receipt cannot be printed: the printer is on fire"
+        dead[0].error.as_deref(),
+        Some("the receipt cannot be printed: the printer is on fire")
     );
-    assert!((chrono::Utc::now() - dead[0].died_at).num_seconds().abs() < 60);
+    assert!((chrono::Utc::now() - dead[0].at.unwrap()).num_seconds().abs() < 60);
 }
 
 #[tokio::test]
@@ -68,9 +68,9 @@ async fn panics_and_timeouts_are_retried_then_dead_with_their_reason() {
     queue.push("panics", &Job { n: 1 }).await.unwrap();
     until_dead(&queue, 2).await;
 
-    let dead = queue.dead(10).await.unwrap();
-    assert_eq!(dead[0].error, "the job panicked: a bug");
-    assert_eq!(dead[1].error, "the job took longer than it may");
+    let dead = queue.jobs(State::Dead, 10).await.unwrap();
+    assert_eq!(dead[0].error.as_deref(), Some("the job panicked: a bug"));
+    assert_eq!(dead[1].error.as_deref(), Some("the job took longer than it may"));
     assert!(dead.iter().all(|job| job.attempts == 3));
 }
 
@@ -91,8 +91,10 @@ async fn job_that_gives_up_is_dead_at_once_and_can_be_retried_or_removed() {
         queue.push("a", &Job { n: 0 }).await.unwrap(),
         Pushed::AlreadyKnown
     );
-    assert_eq!(queue.dead(1).await.unwrap().len(), 1);
-    assert_eq!(queue.dead(0).await.unwrap().len(), 0);
+    assert_eq!(queue.jobs(State::Dead, 1).await.unwrap().len(), 1);
+    for state in [State::Ready, State::Done, State::Dead] {
+        assert_eq!(queue.jobs(state, 0).await.unwrap(), []);
+    }
 
     assert!(queue.remove("a").await.unwrap());
     assert!(!queue.remove("a").await.unwrap());

@@ -7,7 +7,7 @@ use std::{
     time::Duration,
 };
 
-use apalis_redis_queue::{Counts, JobContext, JobError, QueueConfig, work};
+use apalis_redis_queue::{Counts, JobContext, JobError, QueueConfig, State, work};
 use devstack::Redis;
 use tokio::{sync::mpsc::unbounded_channel, time::sleep};
 use tokio_util::sync::CancellationToken;
@@ -143,7 +143,10 @@ async fn job_that_always_crashes_its_worker_becomes_dead() {
     // A handler that never ends, with a lease that is not renewed, looks to Redis like a crash.
     let _worker = worker(&server, config, 4, |_: Job, _| pending());
     until_dead(&queue, 1).await;
-    let dead = queue.dead(1).await.unwrap();
+    let dead = queue.jobs(State::Dead, 1).await.unwrap();
     assert_eq!(dead[0].attempts, 3);
-    assert_eq!(dead[0].error, "the lease ran out: the worker crashed or hung");
+    assert_eq!(
+        dead[0].error.as_deref(),
+        Some("the lease ran out: the worker crashed or hung")
+    );
 }

@@ -140,14 +140,14 @@ async fn next<R>(runs: &mut UnboundedReceiver<R>) -> R {
 }
 
 async fn until(mut holds: impl AsyncFnMut() -> bool) {
-    let patience = async {
+    let wait = async {
         while !holds().await {
             sleep(Duration::from_millis(5)).await;
         }
     };
-    timeout(Duration::from_secs(15), patience)
+    timeout(Duration::from_secs(15), wait)
         .await
-        .expect("it becomes true");
+        .expect("the condition holds in time");
 }
 
 async fn until_counts(queue: &Queue<Job>, expected: Counts) {

@@ -9,7 +9,7 @@ use std::{
     time::Duration,
 };
 
-use apalis_redis_queue::{Counts, Queue, QueueConfig, QueueError, work};
+use apalis_redis_queue::{Counts, Queue, QueueConfig, QueueError, State, work};
 use devstack::Redis;
 use tokio::sync::{Barrier, mpsc::unbounded_channel};
 use tokio_util::sync::CancellationToken;
@@ -83,13 +83,10 @@ async fn job_with_a_broken_payload_is_dead_and_the_worker_continues() {
     let _worker = worker(&server, config(), 1, tell(ran));
     assert_eq!(next(&mut runs).await.task_id, "whole");
     until_dead(&queue, 1).await;
-    let dead = queue.dead(10).await.unwrap();
-    assert_eq!(dead[0].payload, r#""not an object""#);
-    assert!(
-        dead[0].error.starts_with("broken payload: invalid type"),
-        "{}",
-        dead[0].error
-    );
+    let dead = queue.jobs(State::Dead, 10).await.unwrap();
+    assert_eq!(dead[0].payload.as_deref(), Some(r#""not an object""#));
+    let error = dead[0].error.as_deref().unwrap();
+    assert!(error.starts_with("broken payload: invalid type"), "{error}");
 }
 
 #[tokio::test]
