@@ -229,14 +229,6 @@ impl Page {
 }
 
 impl Action {
-    fn word(self) -> &'static str {
-        match self {
-            Self::Delete => "delete",
-            Self::Activate => "activate",
-            Self::Deactivate => "deactivate",
-        }
-    }
-
     fn label(self) -> &'static str {
         match self {
             Self::Delete => "Delete",

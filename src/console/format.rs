@@ -2,7 +2,6 @@
 
 use std::{borrow::Borrow, fmt};
 
-use askama::FastWritable;
 use chrono::{DateTime, Utc};
 
 use crate::{money::Money, timestamp::Timestamp};
@@ -31,12 +30,6 @@ impl fmt::Display for Moment {
         );
         let text = self.0.format("%-d %b %Y, %H:%M UTC");
         write!(f, r#"<time datetime="{exact}" title="{title}">{text}</time>"#)
-    }
-}
-
-impl FastWritable for Moment {
-    fn write_into(&self, dest: &mut dyn fmt::Write, _: &dyn askama::Values) -> askama::Result<()> {
-        Ok(write!(dest, "{self}")?)
     }
 }
 

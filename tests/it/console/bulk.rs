@@ -97,7 +97,7 @@ async fn account_bound_to_a_store_cannot_bulk_delete_stock_of_others() {
             "/admin/selected/?of=stock&do=delete&id={mine}&id={other}"
         ))
         .await;
-    assert!(asked.contains("Lamp, Ours") && !asked.contains("Theirs"));
+    assert!(asked.contains("Lamp in Ours") && !asked.contains("Theirs"));
     assert!(asked.contains("Also removes the stock: 5 units."), "{asked}");
     let form = [
         ("of", "stock"),
