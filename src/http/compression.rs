@@ -64,12 +64,14 @@ fn weight(parameter: &str) -> Option<f32> {
     (name.eq_ignore_ascii_case("q") && (0.0..=1.0).contains(&weight)).then_some(weight)
 }
 
-pub(super) fn vary_by_encoding(headers: &mut HeaderMap) {
+/// Adds a name to `Vary`, unless the header has it.
+pub(super) fn add_vary(headers: &mut HeaderMap, name: &'static str) {
     let vary = headers.get(header::VARY).and_then(|vary| vary.to_str().ok());
     let vary = match vary {
-        Some(vary) => HeaderValue::from_str(&format!("{vary}, Accept-Encoding"))
+        Some(vary) if vary.split(", ").any(|known| known == name) => return,
+        Some(vary) => HeaderValue::from_str(&format!("{vary}, {name}"))
             .expect("a header value stays valid with another name"),
-        None => HeaderValue::from_static("Accept-Encoding"),
+        None => HeaderValue::from_static(name),
     };
     headers.insert(header::VARY, vary);
 }

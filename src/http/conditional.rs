@@ -14,7 +14,7 @@ use xxhash_rust::xxh3::xxh3_128;
 
 use super::{
     ApiError, Responses,
-    compression::{self, accepts_gzip, vary_by_encoding},
+    compression::{self, accepts_gzip, add_vary},
 };
 
 /// How many tags of a list are read. The rest is ignored.
@@ -84,7 +84,7 @@ impl ConditionalRead {
         let gzip = self.gzip && compression::pays(headers.get(header::CONTENT_TYPE), body.len());
         if gzip {
             // Without it, a cache may send the plain answer to any client, which can read it.
-            vary_by_encoding(headers);
+            add_vary(headers, "Accept-Encoding");
         }
         let tag = tag(&body);
         let is_known = is_listed(&tag, &self.known);

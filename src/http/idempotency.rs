@@ -3,12 +3,7 @@
 //! A command stores its response by [`IdempotencyKey`] in the transaction of its effect. A refusal stores none, so a refused request
 //! may succeed later under the same key.
 
-use std::{
-    collections::HashMap,
-    convert::Infallible,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
-    time::Duration,
-};
+use std::{convert::Infallible, sync::Arc, time::Duration};
 
 use axum::{
     extract::{FromRequestParts, Request},
@@ -19,10 +14,10 @@ use axum::{
 use metrics::counter;
 use serde::Serialize;
 use sqlx::{PgPool, Postgres, Transaction};
-use tokio::sync::OwnedMutexGuard;
+use tokio::{sync::Mutex, time::timeout};
 use xxhash_rust::xxh3::Xxh3;
 
-use super::{ApiError, Body, middleware::retry};
+use super::{ApiError, Body, middleware::retry, shared_map::SharedMap};
 use crate::{
     db,
     idempotency::{self, Answer, KeyedRequest, StoreError, StoredResponse},
@@ -37,7 +32,7 @@ pub const IDEMPOTENT_REPLAYED: HeaderName = HeaderName::from_static("idempotent-
 pub struct IdempotencyStore {
     db: PgPool,
     lock_timeout: Duration,
-    locks: Arc<Mutex<HashMap<String, Arc<tokio::sync::Mutex<()>>>>>,
+    locks: Arc<SharedMap<String, Mutex<()>>>,
 }
 
 impl IdempotencyStore {
@@ -46,7 +41,7 @@ impl IdempotencyStore {
         Self {
             db,
             lock_timeout,
-            locks: Arc::default(),
+            locks: Arc::new(SharedMap::new()),
         }
     }
 
@@ -78,11 +73,11 @@ impl IdempotencyStore {
         run: impl Future<Output = T>,
         is_refusal: impl FnOnce(&T) -> bool,
     ) -> Result<Keyed<T>, ApiError> {
-        let mut lock = self.lock_of(request.key.clone());
-        if !lock.acquire(self.lock_timeout).await {
+        let lock = self.locks.get(request.key.clone(), Mutex::default);
+        let Ok(_guard) = timeout(self.lock_timeout, lock.lock()).await else {
             counter!("afforo_idempotency_total", "outcome" => "in_use").increment(1);
             return Err(ApiError::IdempotencyConflict);
-        }
+        };
         let done = run.await;
         if !is_refusal(&done) {
             return Ok(Keyed::Done(done));
@@ -96,20 +91,6 @@ impl IdempotencyStore {
             None => Ok(Keyed::Done(done)),
         }
     }
-
-    fn lock_of(&self, key: String) -> KeyLock {
-        let lock = self.locks().entry(key.clone()).or_default().clone();
-        KeyLock {
-            store: self.clone(),
-            key,
-            lock,
-            guard: None,
-        }
-    }
-
-    fn locks(&self) -> MutexGuard<'_, HashMap<String, Arc<tokio::sync::Mutex<()>>>> {
-        self.locks.lock().unwrap_or_else(PoisonError::into_inner)
-    }
 }
 
 /// The outcome of a request under a key.
@@ -119,35 +100,6 @@ pub enum Keyed<T> {
     Done(T),
     /// The stored response of an earlier run.
     Repeated(Answer),
-}
-
-/// The lock of a key within this process. The last request with the key removes it.
-struct KeyLock {
-    store: IdempotencyStore,
-    key: String,
-    lock: Arc<tokio::sync::Mutex<()>>,
-    guard: Option<OwnedMutexGuard<()>>,
-}
-
-impl KeyLock {
-    async fn acquire(&mut self, timeout: Duration) -> bool {
-        let guard = tokio::time::timeout(timeout, self.lock.clone().lock_owned()).await;
-        self.guard = guard.ok();
-        self.guard.is_some()
-    }
-}
-
-impl Drop for KeyLock {
-    fn drop(&mut self) {
-        self.guard = None;
-        let mut locks = self.store.locks();
-        // Taken under the mutex of the map, so that no other request changes the count.
-        let lock = std::mem::take(&mut self.lock);
-        // The references of the map and of this request: no other request waits.
-        if Arc::strong_count(&lock) == 2 {
-            locks.remove(&self.key);
-        }
-    }
 }
 
 /// The key of a request, if it has one. A command commits by it.

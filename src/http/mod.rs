@@ -28,6 +28,7 @@ mod receive;
 mod responses;
 mod rules;
 mod scan_limit;
+mod shared_map;
 mod state;
 mod static_file;
 mod unfit_connection;

@@ -14,7 +14,7 @@ use axum::{
 use flate2::{Compression, write::GzEncoder};
 
 use super::{
-    compression::{self, vary_by_encoding},
+    compression::{self, add_vary},
     conditional::{ConditionalRead, is_listed, tag},
     responses::Counted,
 };
@@ -72,7 +72,7 @@ impl StaticFile {
             return StatusCode::METHOD_NOT_ALLOWED.into_response();
         };
         if let Some(gzip) = made.gzip.as_ref().filter(|_| conditional.gzip) {
-            vary_by_encoding(headers);
+            add_vary(headers, "Accept-Encoding");
             headers.insert(header::CONTENT_ENCODING, HeaderValue::from_static("gzip"));
             bytes = gzip;
         }

@@ -8,14 +8,17 @@ use std::{convert::Infallible, time::Duration};
 use axum::{
     body::Body,
     extract::Request,
-    http::{HeaderMap, HeaderName, HeaderValue, Method, Uri, header},
+    http::{HeaderName, HeaderValue, Method, Uri, header},
     response::Response,
 };
 use futures::{FutureExt, future::BoxFuture};
 use tower::{Layer, ServiceExt, service_fn};
 use tower_http::cors::{AllowOrigin, CorsLayer};
 
-use crate::{config::HttpSettings, http::IDEMPOTENT_REPLAYED};
+use crate::{
+    config::HttpSettings,
+    http::{IDEMPOTENT_REPLAYED, compression::add_vary},
+};
 
 const X_CSRF_TOKEN: HeaderName = HeaderName::from_static("x-csrftoken");
 const X_REQUESTED_WITH: HeaderName = HeaderName::from_static("x-requested-with");
@@ -77,7 +80,7 @@ impl Cors {
             Some(origin) => self.ask(Method::GET, origin, response).await,
             None => response,
         };
-        vary_by_origin(response.headers_mut());
+        add_vary(response.headers_mut(), "origin");
         response
     }
 
@@ -113,15 +116,4 @@ fn is_on_this_machine(origin: &HeaderValue) -> bool {
         ["http", "https"].contains(&origin.scheme_str().unwrap_or_default())
             && ["localhost", "127.0.0.1", "[::1]"].contains(&origin.host().unwrap_or_default())
     })
-}
-
-fn vary_by_origin(headers: &mut HeaderMap) {
-    let vary = headers.get(header::VARY).and_then(|vary| vary.to_str().ok());
-    let vary = match vary {
-        Some(vary) if vary.split(", ").any(|name| name == "origin") => return,
-        Some(vary) => HeaderValue::from_str(&format!("origin, {vary}"))
-            .expect("a header value stays valid with another name"),
-        None => HeaderValue::from_static("origin"),
-    };
-    headers.insert(header::VARY, vary);
 }
