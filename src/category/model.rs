@@ -1,4 +1,4 @@
-//! A category as clients see it, and what they send to change one.
+//! Categories: what clients send, and what they receive.
 
 use serde::Serialize;
 use utoipa::ToSchema;
@@ -53,7 +53,7 @@ pub struct CategoryFields {
 }
 
 impl CategoryFields {
-    /// Reads the fields; those that are absent or wrong are `None`.
+    /// Reads the fields. Absent or invalid ones are `None`.
     pub fn read(fields: &mut Fields<'_>) -> Self {
         Self {
             name: fields.required("name", text(100)),

@@ -1,4 +1,4 @@
-//! Stock as clients see it, and what they send to change it.
+//! Stock rows: what clients send, and what they receive.
 
 use serde::Serialize;
 use utoipa::ToSchema;
@@ -77,7 +77,7 @@ pub struct InventoryFields {
 }
 
 impl InventoryFields {
-    /// Reads the fields; those that are absent or wrong are `None`.
+    /// Reads the fields. Absent or invalid ones are `None`.
     pub fn read(fields: &mut Fields<'_>) -> Self {
         Self {
             store_id: fields.required("store_id", reference),
@@ -95,7 +95,7 @@ impl InventoryFields {
         self.product_id.as_ref().map(|reference| reference.id)
     }
 
-    /// Whether they move a row to another store or product.
+    /// Whether the fields move a row to another store or product.
     pub(super) fn moves(&self, row: &Inventory) -> bool {
         self.store().is_some_and(|store| store != row.store.id)
             || self.product().is_some_and(|product| product != row.product.id)

@@ -1,4 +1,4 @@
-//! A movement of stock as clients see it, and what they send to make one.
+//! Movements of stock: what clients send, and what they receive.
 
 use serde::Serialize;
 use sqlx::FromRow;
@@ -75,7 +75,7 @@ enum Kind {
 }
 
 impl NewMovement {
-    /// Reads the fields; `None` if anything is absent or wrong.
+    /// Reads the fields; `None` if one is absent or invalid.
     pub fn read(fields: &mut Fields<'_>) -> Option<Self> {
         let kinds = [
             ("add", Kind::Add),

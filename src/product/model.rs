@@ -1,4 +1,4 @@
-//! A product as clients see it, and what they send to change one.
+//! Products: what clients send, and what they receive.
 
 use serde::Serialize;
 use utoipa::{
@@ -78,7 +78,7 @@ pub struct ProductFields {
 }
 
 impl ProductFields {
-    /// Reads the fields; those that are absent or wrong are `None`.
+    /// Reads the fields. Absent or invalid ones are `None`.
     pub fn read(fields: &mut Fields<'_>) -> Self {
         Self {
             title: fields.required("title", text(200)),

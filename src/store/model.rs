@@ -1,4 +1,4 @@
-//! A store as clients see it, and what they send to change one.
+//! Stores: what clients send, and what they receive.
 
 use serde::Serialize;
 use utoipa::ToSchema;
@@ -66,7 +66,7 @@ pub struct StoreFields {
 }
 
 impl StoreFields {
-    /// Reads the fields; those that are absent or wrong are `None`.
+    /// Reads the fields. Absent or invalid ones are `None`.
     pub fn read(fields: &mut Fields<'_>) -> Self {
         Self {
             name: fields.required("name", text(200)),

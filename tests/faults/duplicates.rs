@@ -1,5 +1,4 @@
-//! Orders that are sent again and again under the same key, because answers get lost: connections are reset, and servers are
-//! killed.
+//! Orders repeated under one key, because responses get lost: connections are reset and servers killed.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 

@@ -1,5 +1,5 @@
-//! Failovers under load, through addresses that move: a standby of PostgreSQL becomes the primary, and Redis changes places with
-//! its replica while its connections stay.
+//! Failovers under load: a standby of PostgreSQL becomes the primary, and Redis becomes a replica of its replica while its
+//! connections stay open.
 
 use std::sync::atomic::Ordering;
 

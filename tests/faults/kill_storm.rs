@@ -1,4 +1,4 @@
-//! The server is killed again and again while many clients order few products.
+//! The server is killed repeatedly while many clients order few products.
 
 use std::sync::atomic::Ordering;
 

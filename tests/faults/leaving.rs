@@ -1,4 +1,4 @@
-//! Clients that do not wait for their answers.
+//! Clients that disconnect before the response.
 
 use std::{
     net::SocketAddr,

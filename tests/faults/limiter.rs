@@ -1,4 +1,4 @@
-//! Clients that forge where they come from, at three servers at once.
+//! Clients with forged origins, at three servers at once.
 
 use std::{
     net::{IpAddr, SocketAddr},

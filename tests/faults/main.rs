@@ -1,5 +1,5 @@
-//! What breaks, on purpose, while orders are placed: the real program in processes of its own, on servers of its own.
-//! Nothing that was acknowledged may be lost, and nothing may be done twice. `docs/RELIABILITY.md` tells of it.
+//! Fault injection while orders are placed: servers, workers and databases are killed, paused and disconnected.
+//! No acknowledged order may be lost or placed twice. `docs/RELIABILITY.md` describes the scenarios.
 
 #![allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
 #![allow(
@@ -17,7 +17,7 @@ mod overload;
 mod postgres;
 mod redis;
 mod stock;
-#[allow(dead_code, reason = "it serves other tests as well")]
+#[allow(dead_code, reason = "other tests use it too")]
 #[path = "../support/mod.rs"]
 mod support;
 mod worker_murder;

@@ -1,4 +1,4 @@
-//! Clients that keep a server busy with next to nothing, and ten times as many as it takes on.
+//! Connections that send almost nothing, and ten times the load that a server admits.
 
 use std::{
     net::SocketAddr,

@@ -1,4 +1,4 @@
-//! PostgreSQL crashes and comes back, and stops answering without a word.
+//! PostgreSQL crashes and restarts, or stops answering without closing connections.
 
 use std::{sync::atomic::Ordering, time::Duration};
 

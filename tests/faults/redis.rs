@@ -1,4 +1,4 @@
-//! Redis hangs, dies and forgets everything while orders are placed and titles are completed.
+//! Redis hangs, crashes or loses its data while orders are placed and titles are completed.
 
 use std::time::Duration;
 

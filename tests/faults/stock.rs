@@ -1,4 +1,4 @@
-//! Stock that is set by hand, and orders that name many products, while others order the same.
+//! Stock changes by hand, and orders of many products, concurrent with orders of the same products.
 
 use std::{
     collections::HashSet,

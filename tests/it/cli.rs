@@ -1,4 +1,4 @@
-//! The command line, by the real program.
+//! The command line of the real program.
 
 mod accounts;
 mod apikey;

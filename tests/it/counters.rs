@@ -1,4 +1,4 @@
-//! Counts and statistics come from tallies, and are what counting would find, at any moment.
+//! Counts and statistics come from counters, and always equal the counted rows.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 

@@ -1,4 +1,4 @@
-//! Texts that Unicode holds to be the same are found by each other: in the search, by autocomplete, and in the console.
+//! Texts that are equal under Unicode folding match each other: in the search, in autocomplete, and in the console.
 
 use std::collections::HashSet;
 

@@ -1,4 +1,4 @@
-//! The worker: every confirmed order gets its confirmation, once, whatever is lost on the way.
+//! The worker: every confirmed order gets its confirmation once, whatever fails on the way.
 
 mod dead_letters;
 mod faults;

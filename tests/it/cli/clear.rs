@@ -1,4 +1,4 @@
-//! `afforo seed --clear`: all data goes, and what stays never comes to mean something else.
+//! `afforo seed --clear`: it deletes all data, and ids that remain elsewhere are not used again.
 
 use std::collections::BTreeMap;
 

@@ -1,4 +1,4 @@
-//! `afforo dev`: everything on this machine, and nothing of it left behind.
+//! `afforo dev`: it runs everything on this machine, and stops all of it.
 
 use std::{fs, os::unix::fs::PermissionsExt, path::Path};
 

@@ -1,4 +1,4 @@
-//! A transaction pooler such as `PgBouncer`: two connections to PostgreSQL for all clients, and each transaction takes
+//! A transaction pooler such as `PgBouncer`: it has two connections to PostgreSQL for all clients, and each transaction takes
 //! the one that has been idle for longer.
 
 use std::{collections::VecDeque, sync::Mutex};

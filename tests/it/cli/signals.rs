@@ -1,5 +1,5 @@
-//! Signals to a program that does not serve yet. A container's process 1 gets none that it has no handler for, so it is
-//! looked at how the program ended: a signal without a handler leaves no exit code.
+//! Signals to a program that does not serve yet. Process 1 of a container receives only signals with a handler, so the tests
+//! check the exit code: a program that a signal ended without a handler has none.
 
 use sqlx::{Connection, PgConnection};
 

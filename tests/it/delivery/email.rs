@@ -1,4 +1,4 @@
-//! E-mail: what it says, and when it is sent again.
+//! E-mail: its content, and when it is sent again.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! What may break between a confirmation and its receiver.
+//! Faults between a confirmation and its receiver.
 
 use std::{collections::BTreeSet, sync::Arc};
 

@@ -1,4 +1,4 @@
-//! A receiver of webhooks: it keeps every request, and answers as it is told.
+//! A receiver of webhooks: it records every request, and answers as scripted.
 
 use std::{
     collections::BTreeMap,

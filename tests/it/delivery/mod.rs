@@ -1,4 +1,4 @@
-//! Confirmations on their way to somebody outside: an SMTP server and an HTTP server of the tests, which misbehave.
+//! Deliveries of confirmations to an SMTP server and an HTTP server that misbehave as scripted.
 
 mod email;
 mod faults;

@@ -1,4 +1,4 @@
-//! The settings of deliveries, by the real program.
+//! The settings of deliveries, read by the real program.
 
 use super::SECRET;
 use crate::support::program::{afforo, run};

@@ -1,4 +1,4 @@
-//! An SMTP server: it keeps every letter, and behaves as it is told.
+//! An SMTP server: it records every message, and behaves as scripted.
 
 use std::{
     net::SocketAddr,

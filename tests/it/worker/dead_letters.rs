@@ -1,4 +1,4 @@
-//! What is given up, and `afforo jobs`.
+//! Dead letters, and `afforo jobs`.
 
 use std::time::Duration;
 

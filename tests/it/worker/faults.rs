@@ -1,4 +1,4 @@
-//! What may break between an order and its confirmation.
+//! Faults between an order and its confirmation.
 
 use std::time::Duration;
 

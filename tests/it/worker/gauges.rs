@@ -1,4 +1,4 @@
-//! What a worker publishes of what waits and what was given up.
+//! The gauges of waiting and dead work.
 
 use std::collections::BTreeMap;
 

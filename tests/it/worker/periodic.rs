@@ -1,4 +1,4 @@
-//! Work that is done at its time, here pushed by hand.
+//! Periodic jobs, pushed by the tests.
 
 use afforo::worker::{PeriodicJob, Queues};
 use apalis_redis_queue::Pushed;

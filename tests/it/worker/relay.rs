@@ -1,4 +1,4 @@
-//! The relay, step by step.
+//! Single steps of the relay.
 
 use std::time::Duration;
 
