@@ -16,13 +16,13 @@ use super::{
     access::stores,
     confirm::Confirm,
     error::ConsoleError,
+    flash::redirect_with_flash,
     form::Form,
     format::Moment,
     login::too_often,
     new_password,
     operator::Operator,
     page::{Frame, render},
-    query::Query,
     session::{Current, SessionCookie, Visitor},
     state::Console,
 };
@@ -73,9 +73,8 @@ async fn show(
     operator: Operator,
     Current(account): Current,
     Visitor(visit): Visitor,
-    query: Query,
 ) -> Result<Response, ConsoleError> {
-    let frame = Frame::new(&operator, PATH, "Your account").after(&query);
+    let frame = Frame::new(&operator, PATH, "Your account");
     page(&db, frame, &account, &visit, &Form::of([])).await
 }
 
@@ -118,7 +117,10 @@ async fn change_password(
                 let kept = visit.token.as_ref();
                 accounts::change_password(&mut tx, &account, &hash, kept, &audit_context).await?;
                 db::commit(tx).await?;
-                return Ok(Redirect::to("/admin/account/?done=password-changed").into_response());
+                return Ok(redirect_with_flash(
+                    PATH,
+                    "Your password was changed. All your other sessions have ended.",
+                ));
             }
             Proof::Wrong => form.add_error("current", "This is not your password."),
             Proof::TooOften(seconds) => {
@@ -141,7 +143,7 @@ async fn end_session(
     let mut tx = db.begin().await?;
     accounts::end_session(&mut tx, &account, &session, &operator.caller.audit_context()).await?;
     db::commit(tx).await?;
-    Ok(Redirect::to("/admin/account/?done=session-ended").into_response())
+    Ok(redirect_with_flash(PATH, "The session was ended."))
 }
 
 async fn ask_everywhere(operator: Operator) -> Confirm {

@@ -156,14 +156,19 @@ impl Selection {
             }
         }
         let list = self.back.list(R::SECTION);
+        if all == 0 {
+            return Ok(flash::redirect_with_warning(&list, "Nothing was changed."));
+        }
         if failed.is_empty() {
             let done = match self.action {
-                _ if all == 0 => "none",
                 Action::Delete => "deleted",
                 Action::Activate => "activated",
                 Action::Deactivate => "deactivated",
             };
-            return Ok(flash::redirect_with_flash(&list, done));
+            return Ok(flash::redirect_with_flash(
+                &list,
+                format!("{} {done}.", things::<R>(all)),
+            ));
         }
         let done = Some(all - failed.len());
         Ok(self.page::<R>("Not all rows were changed".to_owned(), failed, done))

@@ -1,13 +1,16 @@
-//! Edits: which fields of a form the operator changed, and which of these somebody else changed meanwhile.
+//! Edits: which fields of a form the operator changed, and which of these another operator has changed since.
 //!
-//! A form carries the values that it was rendered with, each in a hidden field. Only fields that differ from them are written.
-//! A field is in conflict if the record has neither the value that the form began with nor the one that was typed.
+//! A form carries the values that it was rendered with in hidden fields. Only fields with other values are written. A field is in
+//! conflict if the record has neither the rendered value nor the typed one. `59.9` and `59.90` are one value.
+
+use std::collections::BTreeSet;
 
 use askama::Template;
 use axum::{
     http::StatusCode,
     response::{IntoResponse, Response},
 };
+use rust_decimal::Decimal;
 use serde::Serialize;
 use serde_json::Value;
 use sqlx::PgPool;
@@ -15,7 +18,7 @@ use sqlx::PgPool;
 use super::{
     audit::{self, LatestChange},
     error::ConsoleError,
-    form::{FieldKind, Form, WAS, check, with_point},
+    form::{FieldKind, Form, WAS, check, is_password, with_point},
     format,
     page::{Frame, render},
 };
@@ -23,8 +26,6 @@ use crate::http::{FormFields, Precondition};
 
 /// Before the name of a field: whose value is to be written after a conflict.
 const CHOICE: &str = "choice.";
-/// Fields that no page repeats.
-const PASSWORDS: [&str; 3] = ["password", "again", "current"];
 
 /// A field of a form that edits a record.
 #[derive(Clone, Copy, Debug)]
@@ -64,6 +65,14 @@ impl Field {
         }
     }
 
+    /// A set of ids.
+    pub const fn ids(name: &'static str, label: &'static str, pointer: &'static str) -> Self {
+        Self {
+            kind: FieldKind::Ids,
+            ..Self::text(name, label, pointer, u32::MAX)
+        }
+    }
+
     /// A checkbox.
     pub const fn checkbox(name: &'static str, label: &'static str, pointer: &'static str) -> Self {
         Self {
@@ -82,12 +91,24 @@ impl Field {
         record.pointer(self.pointer).map(text).unwrap_or_default()
     }
 
+    /// Whether two texts are the same value of this field.
+    fn is_same(&self, one: &str, other: &str) -> bool {
+        let amount = |text: &str| text.trim().parse::<Decimal>().ok();
+        let ids = |text: &str| text.split(',').map(str::to_owned).collect::<BTreeSet<_>>();
+        one == other
+            || match self.kind {
+                FieldKind::Amount => amount(one).is_some_and(|one| amount(other) == Some(one)),
+                FieldKind::Ids => ids(one) == ids(other),
+                _ => false,
+            }
+    }
+
     /// The value that was typed.
     pub fn typed(&self, form: &Form) -> String {
         match self.kind {
             FieldKind::Checkbox => check(form.is_checked(self.name)),
             FieldKind::Amount => with_point(form.text(self.name)).into_owned(),
-            FieldKind::Text | FieldKind::Optional => form.text(self.name).to_owned(),
+            FieldKind::Text | FieldKind::Optional | FieldKind::Ids => form.text(self.name).to_owned(),
         }
     }
 }
@@ -140,9 +161,10 @@ impl<'a> Edit<'a> {
 
     /// The fields that were changed.
     pub fn changed(&self) -> impl Iterator<Item = &'static Field> {
-        self.fields
-            .iter()
-            .filter(|field| self.was(field).is_none_or(|was| was != field.typed(self.form)))
+        self.fields.iter().filter(|field| {
+            let was = self.was(field);
+            was.is_none_or(|was| !field.is_same(was, &field.typed(self.form)))
+        })
     }
 
     /// Whether a field was changed.
@@ -161,7 +183,8 @@ impl<'a> Edit<'a> {
     fn conflicts(&self, record: &Value) -> Vec<(&'static Field, String)> {
         let conflict = |field: &'static Field| {
             let (was, now) = (self.was(field)?, field.of(record));
-            (now != was && now != field.typed(self.form)).then_some((field, now))
+            let is_known = field.is_same(&now, was) || field.is_same(&now, &field.typed(self.form));
+            (!is_known).then_some((field, now))
         };
         self.changed().filter_map(conflict).collect()
     }
@@ -204,7 +227,7 @@ impl Page {
     fn repeated(&self) -> impl Iterator<Item = (&str, &str)> {
         let is_repeated = |name: &str| !name.starts_with(WAS) && !name.starts_with(CHOICE);
         self.form
-            .fields(move |name| is_repeated(name) && !PASSWORDS.contains(&name))
+            .fields(move |name| is_repeated(name) && !is_password(name))
     }
 }
 
@@ -238,7 +261,7 @@ pub async fn conflict_page(
             change,
         });
     }
-    let drops_password = PASSWORDS.iter().any(|name| form.is_checked(name));
+    let drops_password = form.fields(is_password).any(|(_, value)| !value.is_empty());
     let page = render(&Page {
         frame,
         form,
@@ -304,6 +327,25 @@ mod tests {
         );
         assert!(edit.permits(&record("b", 7, true)), "both typed the same");
         assert!(!edit.permits(&record("c", 7, true)));
+    }
+
+    #[test]
+    fn the_same_value_in_another_spelling_is_no_change() {
+        const PRICED: &[Field] = &[
+            Field::amount("price", "Price", "/price"),
+            Field::ids("stores", "Stores", "/stores"),
+        ];
+        let record = |price: &str, stores: &[i64]| json!({ "price": price, "stores": stores });
+        let mut form = form_of(&record("59.90", &[2, 10]), PRICED);
+        form.set("price", "59,9".into());
+        form.set("stores", "10,2".into());
+        assert!(Edit::new(&mut form, PRICED).source().is_empty());
+        form.set("price", "69.9".into());
+        form.set("stores", "2".into());
+        let edit = Edit::new(&mut form, PRICED);
+        assert!(edit.permits(&record("69.90", &[2])), "both entered the same");
+        assert!(edit.permits(&record("59.9", &[10, 2])), "no other change");
+        assert!(!edit.permits(&record("70.00", &[2])));
     }
 
     #[test]

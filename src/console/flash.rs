@@ -1,74 +1,73 @@
-//! What a page says about the request before it, and redirects to such a page.
+//! The message about a finished request. A redirect carries it in a signed cookie, and the next page shows it once: a reload
+//! or a shared link does not repeat it, and no address can make a page show a text.
 
 use axum::response::{IntoResponse, Redirect, Response};
 
-/// What the previous request did, by the word in `done=`: a page shows no text that comes with its address. Where the text is
-/// blank, the page has its own.
-const NOTICES: &[(&str, &str)] = &[
-    ("created", "Created."),
-    ("saved", "Saved."),
-    ("activated", "Activated."),
-    ("deactivated", "Deactivated."),
-    ("deleted", "Deleted."),
-    ("revoked", "Revoked."),
-    (
-        "password-changed",
-        "Your password was changed. Everybody else who was logged in with it is no longer.",
-    ),
-    ("session-ended", "The session was ended."),
-    ("confirmed", "The order was placed and confirmed."),
-    ("rejected", ""),
-    ("moved", "The stock was changed, and the ledger tells of it."),
-    ("retried", "It is tried again."),
-    ("all-retried", "All of them are tried again."),
-    (
-        "half-retried",
-        "What PostgreSQL has is tried again. Redis did not answer: its dead jobs may be as they were.",
-    ),
-    ("dropped", "Dropped for good."),
-    (
-        "started",
-        "The run is queued. It begins as soon as a worker is free.",
-    ),
-    ("none", "Nothing was there to be done."),
-];
+/// The longest message, in characters. Percent-encoded it still fits a cookie.
+const LONGEST: usize = 250;
+const GOOD: char = '+';
+const WARNING: char = '!';
 
-/// The notice of a word.
-pub fn notice(done: &str) -> Option<String> {
-    let known = NOTICES.iter().find(|(word, _)| *word == done);
-    known
-        .map(|(_, text)| (*text).to_owned())
-        .filter(|text| !text.is_empty())
+/// What a request did, for the next page.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Flash {
+    /// Whether the request did not do what was asked for.
+    pub is_warning: bool,
+    /// A sentence.
+    pub text: String,
 }
 
-/// Goes on to a page, which says what was done.
-pub fn redirect_with_flash(path: &str, word: &'static str) -> Response {
-    debug_assert!(
-        NOTICES.iter().any(|(known, _)| *known == word),
-        "`{word}` is in the table of notices"
-    );
-    let separator = match path.split_once('?') {
-        None => "?",
-        Some((_, "")) => "",
-        Some(_) => "&",
-    };
-    Redirect::to(&format!("{path}{separator}done={word}")).into_response()
+impl Flash {
+    /// The value of its cookie, which the jar percent-encodes.
+    pub fn to_cookie(&self) -> String {
+        let tone = if self.is_warning { WARNING } else { GOOD };
+        let text = self.text.chars().take(LONGEST);
+        std::iter::once(tone).chain(text).collect()
+    }
+
+    /// The message of a cookie.
+    pub fn of_cookie(value: &str) -> Option<Self> {
+        let is_warning = value.chars().next()? == WARNING;
+        let text = value.get(1..)?.to_owned();
+        Some(Self { is_warning, text })
+    }
+
+    fn redirect(self, path: &str) -> Response {
+        let mut response = Redirect::to(path).into_response();
+        response.extensions_mut().insert(self);
+        response
+    }
+}
+
+/// Redirects to a page, which says what was done.
+pub fn redirect_with_flash(path: &str, text: impl Into<String>) -> Response {
+    let (is_warning, text) = (false, text.into());
+    Flash { is_warning, text }.redirect(path)
+}
+
+/// Redirects to a page, which says what was not done.
+pub fn redirect_with_warning(path: &str, text: impl Into<String>) -> Response {
+    let (is_warning, text) = (true, text.into());
+    Flash { is_warning, text }.redirect(path)
 }
 
 #[cfg(test)]
 mod tests {
-    use axum::http::header;
-
     use super::*;
 
     #[test]
-    fn unknown_notice_in_the_url_is_not_shown() {
-        assert_eq!(notice("saved").as_deref(), Some("Saved."));
-        assert_eq!(notice("<b>sold</b>"), None);
-        let there = redirect_with_flash("/admin/products/?page=2", "saved");
-        assert_eq!(
-            there.headers()[header::LOCATION],
-            "/admin/products/?page=2&done=saved"
-        );
+    fn message_survives_the_cookie_and_is_bounded() {
+        let flash = |is_warning, text: String| Flash { is_warning, text };
+        for flash in [
+            flash(false, "“Lamp; 50 % & more” saved: 40 → 52.".to_owned()),
+            flash(true, "a=b\r\nset-cookie: c=d".to_owned()),
+            flash(true, String::new()),
+        ] {
+            assert_eq!(Flash::of_cookie(&flash.to_cookie()), Some(flash));
+        }
+        assert_eq!(Flash::of_cookie(""), None);
+        let long = flash(false, "💡".repeat(10_000)).to_cookie();
+        let encoded = 12 * long.chars().count();
+        assert!(encoded < 3500, "{encoded} bytes fit a cookie");
     }
 }

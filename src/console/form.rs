@@ -1,4 +1,4 @@
-//! Forms: what was typed, and what is wrong with it.
+//! Forms: typed values and their errors.
 
 use std::{
     borrow::Cow,
@@ -20,18 +20,18 @@ use crate::{
     idempotency::{self, KeyedRequest},
 };
 
-/// The field that holds the idempotency key of a form, which is fresh with every form that is shown.
-const KEY: &str = "idempotency_key";
-/// The longest form, in bytes, and the most fields that it may have: each takes much more memory than it has bytes. An operator
-/// may choose thousands of stores or rows, and describe a product at length; before the login there are a few short fields.
+/// The field with the idempotency key, which is new in every rendered form.
+pub const KEY: &str = "idempotency_key";
+/// The longest form in bytes, and its most fields: a field takes much more memory than its bytes. An operator may choose thousands of stores or rows, and describe a product at length. Before the login a form has a few short fields, and
+/// at most the entry of a session that has ended.
 const OF_OPERATORS: (usize, usize) = (1024 * 1024, 10_000);
-const OF_STRANGERS: (usize, usize) = (16 * 1024, 100);
+const OF_STRANGERS: (usize, usize) = (64 * 1024, 250);
 /// Before the name of a field: the value that the form was rendered with.
 pub const WAS: &str = "was.";
-/// What stands above a form of which some field is wrong.
-const LOOK: &str = "Nothing was changed: see what is said at the fields.";
+/// The message above a form with errors at its fields.
+const NOT_SAVED: &str = "Not saved. Please correct the fields below.";
 
-/// The value of a box, checked or not.
+/// The value of a checkbox.
 pub fn check(is_checked: bool) -> String {
     if is_checked {
         "on".to_owned()
@@ -40,20 +40,27 @@ pub fn check(is_checked: bool) -> String {
     }
 }
 
-/// What a field of a form is to the command that reads it.
+/// Whether a field has a password, which no page repeats.
+pub fn is_password(name: &str) -> bool {
+    ["password", "again", "current"].contains(&name)
+}
+
+/// How a command reads a field of a form.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum FieldKind {
-    /// The text as it was typed, blank or not: the rules of the domain say what a blank one means.
+    /// The text as typed, also if blank: the rules of the domain decide about it.
     Text,
-    /// The same, but left out where it is blank.
+    /// The text as typed, left out if blank.
     Optional,
     /// An amount, which may have a decimal comma.
     Amount,
-    /// A checkbox, which is a boolean.
+    /// A set of ids with commas between them.
+    Ids,
+    /// A checkbox, read as a boolean.
     Checkbox,
 }
 
-/// An amount with a decimal point, if it has a decimal comma. Other commas may separate thousands: they stay, as errors.
+/// An amount with a point in place of a decimal comma. Other commas may separate thousands: they stay, and are errors.
 pub fn with_point(amount: &str) -> Cow<'_, str> {
     match amount.split_once(',') {
         Some((whole, decimals)) if decimals.len() <= 2 && !whole.contains('.') => {
@@ -63,7 +70,7 @@ pub fn with_point(amount: &str) -> Cow<'_, str> {
     }
 }
 
-/// What is typed into a form, and what was said of it. Templates show both.
+/// The typed values of a form and their errors, as templates show them.
 pub struct Form {
     fields: Vec<(String, String)>,
     key: String,
@@ -71,7 +78,7 @@ pub struct Form {
     errors: Vec<(&'static str, String)>,
 }
 
-/// Without what was typed, which may be a password.
+/// Omits the values: one may be a password.
 impl fmt::Debug for Form {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Form")
@@ -81,7 +88,7 @@ impl fmt::Debug for Form {
 }
 
 impl Form {
-    /// A form with these values, to be filled in; a box is checked that has any.
+    /// A form with these values. A checkbox with a value is checked.
     pub fn of<const N: usize>(fields: [(&str, String); N]) -> Self {
         Self {
             fields: fields
@@ -94,28 +101,28 @@ impl Form {
         }
     }
 
-    /// The same with one more value.
+    /// Adds a value.
     pub fn and(mut self, name: &str, value: String) -> Self {
         self.fields.push((name.to_owned(), value));
         self
     }
 
-    /// Adds an error of a field; of the form as a whole, if the name of the field is blank.
+    /// Adds an error of a field, or with a blank name of the whole form.
     pub fn add_error(&mut self, field: &'static str, sentence: impl Into<String>) {
         self.errors.push((field, sentence.into()));
     }
 
-    /// Whether nothing was said to be wrong.
+    /// Whether there is no error.
     pub fn is_good(&self) -> bool {
         self.refusal.is_none() && self.errors.is_empty()
     }
 
-    /// The same, after a command refused it: it is shown again, with what is wrong. What the form is about may be gone by now.
+    /// The form with the error of a command. 404 if its record is gone.
     pub fn refused(self, error: ApiError) -> Result<Self, ConsoleError> {
         error.log();
         match error.status() {
             StatusCode::NOT_FOUND => Err(ConsoleError::NotFound),
-            // The key was used for what was typed before: for anything else it takes another.
+            // The key was used for other values: these need another one.
             StatusCode::UNPROCESSABLE_ENTITY => Ok(Self {
                 key: Uuid::now_v7().to_string(),
                 refusal: Some(error),
@@ -134,7 +141,7 @@ impl Form {
         self.fields.push((name.to_owned(), value));
     }
 
-    /// All fields whose names `keep` keeps, in the order in which they came.
+    /// All fields whose names `keep` accepts, in order.
     pub fn fields(&self, keep: impl Fn(&str) -> bool) -> impl Iterator<Item = (&str, &str)> {
         let fields = self.fields.iter().filter(move |(name, _)| keep(name));
         fields.map(|(name, value)| (name.as_str(), value.as_str()))
@@ -145,7 +152,7 @@ impl Form {
         self.fields(|name| name.starts_with(WAS))
     }
 
-    /// Adds a field to what a command reads.
+    /// Adds a field to the input of a command.
     pub fn add_to<'a>(
         &'a self,
         source: FormFields<'a>,
@@ -155,45 +162,45 @@ impl Form {
         match kind {
             FieldKind::Checkbox => source.checkbox(name, self.is_checked(name)),
             FieldKind::Optional if self.text(name).trim().is_empty() => source,
-            FieldKind::Text | FieldKind::Optional => source.text(name, self.text(name)),
+            FieldKind::Text | FieldKind::Optional | FieldKind::Ids => source.text(name, self.text(name)),
             FieldKind::Amount => source.text(name, with_point(self.text(name))),
         }
     }
 
-    /// A field as it was typed; blank where it is absent.
+    /// The typed value of a field; blank if absent.
     pub fn text(&self, name: &str) -> &str {
         let last = self.fields.iter().rev().find(|(known, _)| known == name);
         last.map(|(_, value)| value.as_str()).unwrap_or_default()
     }
 
-    /// All values of a field that may stand more than once.
+    /// All values of a repeated field.
     pub fn all<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a str> {
         let of_name = self.fields.iter().filter(move |(known, _)| known == name);
         of_name.map(|(_, value)| value.as_str())
     }
 
-    /// Whether a field has this value, for the options of a choice.
+    /// Whether a field has this value.
     pub fn has(&self, name: &str, value: impl Display) -> bool {
         self.text(name) == value.to_string()
     }
 
-    /// Whether a box is checked.
+    /// Whether a checkbox is checked.
     pub fn is_checked(&self, name: &str) -> bool {
         !self.text(name).is_empty()
     }
 
-    /// Whether the box with this value is checked, of several with the same name.
+    /// Whether a repeated field has this value.
     pub fn contains(&self, name: &str, value: &str) -> bool {
         self.all(name).any(|known| known == value)
     }
 
-    /// The key under which a POST of this form is done once, however often it is sent.
+    /// The idempotency key.
     pub fn key(&self) -> &str {
         &self.key
     }
 
-    /// The request that a form makes under its key: `purpose` and the values of `fields` tell it from others. There is none
-    /// where the key is no possible one.
+    /// The request that a form makes under its key, identified by `purpose` and the values of `fields`. `None` if the key is
+    /// invalid.
     pub fn keyed_request(&self, caller: &Caller, purpose: &str, fields: &[&str]) -> Option<KeyedRequest> {
         let actor = &caller.grant.actor;
         if *actor == Actor::Anyone || !idempotency::is_valid(self.key.as_bytes()) {
@@ -210,7 +217,7 @@ impl Form {
         })
     }
 
-    /// What is wrong with a field; blank where nothing is.
+    /// The error of a field; blank if it has none.
     pub fn error(&self, name: &str) -> String {
         let of_command = match &self.refusal {
             Some(ApiError::Invalid(errors)) => errors.of(name).map(FieldErrors::text),
@@ -221,7 +228,7 @@ impl Form {
         of_command.into_iter().chain(errors).collect::<Vec<_>>().join(" ")
     }
 
-    /// What stands above the form: why it was refused. Blank where it was not.
+    /// The message above the form; blank if there is no error.
     pub fn summary_error(&self) -> String {
         let of_whole = match &self.refusal {
             None => self.error(""),
@@ -229,12 +236,12 @@ impl Form {
             Some(error) => error.text().into_owned(),
         };
         if of_whole.is_empty() && !self.is_good() {
-            return LOOK.to_owned();
+            return NOT_SAVED.to_owned();
         }
         of_whole
     }
 
-    /// The status that the form is answered with.
+    /// The status of the response with this form.
     pub fn status(&self) -> StatusCode {
         match &self.refusal {
             Some(error) => error.status(),
@@ -243,7 +250,7 @@ impl Form {
         }
     }
 
-    /// The form within its page, with that status.
+    /// The page with this form, with that status.
     pub fn shown(&self, page: Response) -> Response {
         (self.status(), page).into_response()
     }
@@ -262,7 +269,7 @@ impl<S: Send + Sync> FromRequest<S> for Form {
         if form_urlencoded::parse(bytes).nth(most_fields).is_some() {
             return Err(ConsoleError::Unreadable(StatusCode::PAYLOAD_TOO_LARGE));
         }
-        // Browsers end a line as the network does, texts within Afforo do not.
+        // Browsers send CRLF. PostgreSQL accepts no zero bytes.
         let fields = form_urlencoded::parse(bytes).map(|(name, value)| {
             (
                 name.into_owned(),
@@ -340,7 +347,7 @@ mod tests {
         );
         assert_eq!(
             form.summary_error(),
-            "Nothing was changed: see what is said at the fields."
+            "Not saved. Please correct the fields below."
         );
         assert_eq!((form.error("title").as_str(), form.key()), ("", "k"));
 

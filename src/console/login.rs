@@ -1,15 +1,16 @@
-//! `/admin/login/` and `/admin/logout/`.
+//! `/admin/login/` and `/admin/logout/`, and the requests that need a login.
 
 use askama::Template;
 use axum::{
     Router,
     extract::{Request, State},
-    http::{HeaderValue, StatusCode, header},
+    http::{HeaderName, HeaderValue, Method, StatusCode, Uri, header, uri::PathAndQuery},
     middleware::{Next, from_fn_with_state, map_response},
     response::{IntoResponse, Redirect, Response},
     routing::{get, post},
 };
 use axum_extra::extract::SignedCookieJar;
+use form_urlencoded::byte_serialize;
 use sqlx::PgPool;
 
 use super::{
@@ -18,7 +19,8 @@ use super::{
     operator::Operator,
     page::{Frame, render},
     query::Query,
-    session::{self, Current, SessionCookie, Visitor},
+    resume::Entry,
+    session::{Current, LOGIN, SessionCookie, Visitor},
     state::Console,
 };
 use crate::auth::{
@@ -31,9 +33,12 @@ use redis_rate_limit::RateLimitLayer;
 #[template(path = "login.html")]
 struct Page<'a> {
     frame: Frame,
+    /// With the page after the login in `next`, and an entry that is kept in `entry`.
     form: &'a Form,
-    next: &'a str,
+    /// Whether there is no account yet.
     is_new: bool,
+    /// Whether the browser had a session, which has ended.
+    is_ended: bool,
 }
 
 pub fn router(console: &Console, limit: RateLimitLayer) -> Router<Console> {
@@ -55,6 +60,7 @@ pub fn router(console: &Console, limit: RateLimitLayer) -> Router<Console> {
 async fn show(
     State(db): State<PgPool>,
     operator: Option<Operator>,
+    Visitor(visit): Visitor,
     query: Query,
 ) -> Result<Response, ConsoleError> {
     let next = after(query.text("next"));
@@ -62,7 +68,8 @@ async fn show(
         return Ok(Redirect::to(next).into_response());
     }
     let is_new = !account::exist(&db).await?;
-    Ok(page(&Form::of([]), next, is_new))
+    let form = Form::of([("next", next.to_owned())]);
+    Ok(page(&form, is_new, visit.token.is_some()))
 }
 
 /// Refuses logins from an address that is known to be throttled, before their form is received.
@@ -73,12 +80,12 @@ async fn refuse_throttled(
     next: Next,
 ) -> Response {
     match console.logins.address_wait(&visit) {
-        Some(seconds) => refused(Form::of([]), "/admin/", seconds),
+        Some(seconds) => refused(Form::of([]), seconds),
         None => next.run(request).await,
     }
 }
 
-/// Makes a page of the rate limit's refusal, which is JSON.
+/// Turns the response of the rate limit, which is JSON, into a page.
 async fn as_page(response: Response) -> Response {
     let json = HeaderValue::from_static("application/json");
     if response.headers().get(header::CONTENT_TYPE) != Some(&json) {
@@ -94,8 +101,7 @@ async fn as_page(response: Response) -> Response {
     );
     let mut form = Form::of([]);
     form.add_error("", sentence);
-    let page = page(&form, "/admin/", false);
-    (limited, page).into_response()
+    (limited, page(&form, false, false)).into_response()
 }
 
 async fn log_in(
@@ -110,26 +116,33 @@ async fn log_in(
         password: form.text("password").into(),
     };
     let next = after(form.text("next")).to_owned();
+    form.set("next", next.clone());
     Ok(match console.logins.log_in(&credentials, &visit).await? {
-        Login::Done(token) => (cookie.give(jar, &token), Redirect::to(&next)).into_response(),
+        Login::Done(token) => {
+            let page = match Entry::of_login(&form) {
+                Some(entry) => entry.page(credentials.username),
+                None => Redirect::to(&next).into_response(),
+            };
+            (cookie.give(jar, &token), page).into_response()
+        }
         Login::Wrong => {
             form.add_error("", WRONG);
-            page(&form, &next, false)
+            page(&form, false, false)
         }
-        Login::TooOften(seconds) => refused(form, &next, seconds),
+        Login::TooOften(seconds) => refused(form, seconds),
     })
 }
 
 /// 429, with the form of the login.
-fn refused(mut form: Form, next: &str, seconds: i64) -> Response {
+fn refused(mut form: Form, seconds: i64) -> Response {
     form.add_error("", too_often(seconds));
     let wait = [(header::RETRY_AFTER, seconds.to_string())];
-    (StatusCode::TOO_MANY_REQUESTS, wait, page(&form, next, false)).into_response()
+    (StatusCode::TOO_MANY_REQUESTS, wait, page(&form, false, false)).into_response()
 }
 
-const WRONG: &str = "Username or password are wrong, or the account is not active. Case counts in both.";
+const WRONG: &str = "Username or password is wrong, or the account is not active. Both are case-sensitive.";
 
-/// Says that one has to wait.
+/// The message of a throttled login.
 pub fn too_often(seconds: i64) -> String {
     format!(
         "Too many logins have failed. Try again in {}.",
@@ -155,20 +168,122 @@ async fn log_out(
     if let Some(Current(account)) = current {
         console.logins.log_out(&account, &visit).await?;
     }
-    Ok((cookie.take(jar), Redirect::to("/admin/login/")).into_response())
+    Ok((cookie.take(jar), Redirect::to(LOGIN)).into_response())
 }
 
-/// Where to go on after the login.
+/// The page after the login.
 fn after(next: &str) -> &str {
-    if session::is_page(next) { next } else { "/admin/" }
+    if is_page(next) { next } else { "/admin/" }
 }
 
-fn page(form: &Form, next: &str, is_new: bool) -> Response {
+fn page(form: &Form, is_new: bool, is_ended: bool) -> Response {
     let frame = Frame::alone("Log in");
     form.shown(render(&Page {
         frame,
         form,
-        next,
         is_new,
+        is_ended,
     }))
+}
+
+/// Passes requests of operators on, and answers all others with the login.
+pub async fn require(request: Request, next: Next) -> Response {
+    if request.extensions().get::<Operator>().is_some() {
+        return next.run(request).await;
+    }
+    if let Some(answer) = of_part(&request) {
+        return answer;
+    }
+    if [Method::GET, Method::HEAD].contains(request.method()) {
+        return Redirect::to(&login_for(Some(request.uri()))).into_response();
+    }
+    match Entry::of_request(request).await {
+        Some(entry) => (StatusCode::UNAUTHORIZED, page(&entry.for_login(), false, true)).into_response(),
+        None => Redirect::to(LOGIN).into_response(),
+    }
+}
+
+/// The login as an answer to a request that is not for a page: for a part of one, or a stream.
+fn of_part(request: &Request) -> Option<Response> {
+    let header = |name: &HeaderName| request.headers().get(name).and_then(|value| value.to_str().ok());
+    // A part of a page cannot show the login: the whole page goes there and comes back.
+    if header(&HeaderName::from_static("hx-request")).is_some() {
+        let page = header(&HeaderName::from_static("hx-current-url")).and_then(|url| url.parse::<Uri>().ok());
+        let to = login_for(page.as_ref());
+        return Some(([("hx-redirect", to)], StatusCode::OK).into_response());
+    }
+    // This ends a stream of events.
+    let is_stream = header(&header::ACCEPT) == Some("text/event-stream");
+    is_stream.then(|| StatusCode::NO_CONTENT.into_response())
+}
+
+/// The address of the login that leads back to a page.
+fn login_for(page: Option<&Uri>) -> String {
+    let page = page.and_then(Uri::path_and_query).map(PathAndQuery::as_str);
+    match page.filter(|page| *page != "/admin/" && is_page(page)) {
+        Some(page) => {
+            let next: String = byte_serialize(page.as_bytes()).collect();
+            format!("{LOGIN}?next={next}")
+        }
+        None => LOGIN.to_owned(),
+    }
+}
+
+/// Whether the login may lead there: the path is below `/admin/` for every browser.
+fn is_page(next: &str) -> bool {
+    let path = next.split(['?', '#']).next().unwrap_or_default();
+    let dots = path.to_ascii_lowercase().replace("%2e", ".");
+    path.starts_with("/admin/")
+        && next.bytes().all(|byte| byte.is_ascii_graphic() && byte != b'\\')
+        && !dots.split('/').any(|part| part == "." || part == "..")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn next_outside_the_console_is_rejected() {
+        for page in [
+            "/admin/",
+            "/admin/orders/?status=PENDING&page=2",
+            "/admin/orders/7/",
+            "/admin/..x/",
+        ] {
+            assert!(is_page(page), "{page}");
+        }
+        for elsewhere in [
+            "",
+            "/",
+            "//evil.example/admin/",
+            "https://evil.example/admin/",
+            "/api/orders/",
+            "/admin",
+            "/admin/../api/orders/",
+            "/admin/%2e%2E/api/",
+            "/admin/.%2e",
+            "/admin/\\..\\..\\api",
+            "/admin/\t/../x",
+            "/admin/\r\nset-cookie: a=b",
+            "javascript:alert(1)//admin/",
+            "\\\\evil.example/admin/",
+        ] {
+            assert!(!is_page(elsewhere), "{elsewhere}");
+        }
+    }
+
+    #[test]
+    fn login_url_contains_the_page_as_next() {
+        let login = |page: &str| login_for(page.parse::<Uri>().ok().as_ref());
+        assert_eq!(login("/admin/"), "/admin/login/");
+        assert_eq!(
+            login("/admin/orders/?a=1&b=2"),
+            "/admin/login/?next=%2Fadmin%2Forders%2F%3Fa%3D1%26b%3D2"
+        );
+        assert_eq!(
+            login("http://shop.example/admin/stock/"),
+            "/admin/login/?next=%2Fadmin%2Fstock%2F"
+        );
+        assert_eq!(login("http://shop.example/"), "/admin/login/");
+    }
 }

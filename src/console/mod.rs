@@ -6,10 +6,11 @@
 //! | part | what it is |
 //! |---|---|
 //! | `console` | what all pages share |
-//! | `session` | the cookie of a browser, and whose it is |
+//! | `session` | the cookie of a browser, and its account |
+//! | `resume` | a form that was sent after its session had ended |
 //! | `operator` | who is logged in |
 //! | `error` | why there is no page |
-//! | `flash` | what a page says about the request before it |
+//! | `flash` | the message of a finished request, shown once by the next page |
 //! | `form` | what was typed into a form, and what is wrong with it |
 //! | `edit` | which fields of a form were changed, and conflicts with changes of others |
 //! | `resource` | what the pages of categories, products and stores share |
@@ -47,6 +48,7 @@ mod page;
 mod products;
 mod query;
 mod resource;
+mod resume;
 mod return_to;
 mod session;
 mod setup;
@@ -98,10 +100,11 @@ pub fn router(console: Console, logins: RateLimitLayer) -> Router<AppState> {
         .route("/admin/{*path}", any(async || ConsoleError::NotFound))
         .method_not_allowed_fallback(page::one_step_up);
     pages
-        .layer(from_fn(session::require))
-        // Whoever is not logged in is let in here, and nowhere else.
+        .layer(from_fn(login::require))
+        // Only these pages need no login.
         .merge(login::router(&console, logins))
         .merge(setup::router())
+        .layer(from_fn_with_state(console.clone(), session::carry_flash))
         .layer(from_fn_with_state(console.clone(), session::read))
         .layer(from_fn(http::retry_read))
         .layer(CsrfLayer::new().with_rejection_response(|_| ConsoleError::Elsewhere.into_response()))

@@ -8,7 +8,7 @@ use axum::{
     response::{IntoResponse, Redirect, Response},
 };
 
-use super::error::ConsoleError;
+use super::{error::ConsoleError, flash::Flash};
 use crate::{auth::Scope, http::Caller};
 
 /// A person with an account, as a page sees them. A page that asks for one sends everybody else to the login.
@@ -22,6 +22,8 @@ pub struct Operator {
     pub role: &'static str,
     /// What it is granted, and where this request came from.
     pub caller: Caller,
+    /// The message of the previous request, if this one shows a page.
+    pub flash: Option<Arc<Flash>>,
 }
 
 impl Operator {

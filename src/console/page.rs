@@ -1,6 +1,6 @@
 //! The frame around a page, and the page of an error.
 
-use std::borrow::Cow;
+use std::{borrow::Cow, sync::Arc};
 
 use askama::Template;
 use axum::{
@@ -11,9 +11,8 @@ use axum::{
 
 use super::{
     error::{ConsoleError, Explanation},
-    flash,
+    flash::Flash,
     operator::Operator,
-    query::Query,
 };
 use crate::auth::Scope;
 
@@ -26,8 +25,8 @@ pub struct Frame {
     pub section: &'static str,
     /// Whoever is logged in; on the pages before the login nobody.
     pub operator: Option<Operator>,
-    /// What was done by the request before this one.
-    pub notice: Option<String>,
+    /// The message of the previous request.
+    pub flash: Option<Arc<Flash>>,
 }
 
 /// An entry of the menu.
@@ -103,7 +102,7 @@ impl Frame {
             title: title.into(),
             section,
             operator: Some(operator.clone()),
-            notice: None,
+            flash: operator.flash.clone(),
         }
     }
 
@@ -113,15 +112,7 @@ impl Frame {
             title: title.into(),
             section: "",
             operator: None,
-            notice: None,
-        }
-    }
-
-    /// The same, with what the request before this one has done.
-    pub fn after(self, query: &Query) -> Self {
-        Self {
-            notice: flash::notice(query.text("done")),
-            ..self
+            flash: None,
         }
     }
 

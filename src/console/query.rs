@@ -107,7 +107,7 @@ impl Query {
         let value = value.to_string();
         let mut query = form_urlencoded::Serializer::for_suffix(String::from("?"), 1);
         for (known, text) in &self.parameters {
-            if ![name, "page", "start", "done"].contains(&known.as_str()) && !text.trim().is_empty() {
+            if ![name, "page", "start"].contains(&known.as_str()) && !text.trim().is_empty() {
                 query.append_pair(known, text);
             }
         }
@@ -115,12 +115,6 @@ impl Query {
             query.append_pair(name, &value);
         }
         query.finish()
-    }
-
-    /// The same without a parameter.
-    pub fn without(mut self, name: &str) -> Self {
-        self.parameters.retain(|(known, _)| known != name);
-        self
     }
 
     /// A link to the same page of the list.
@@ -138,8 +132,7 @@ impl Query {
 
     /// How many filters are set; the search is not counted.
     pub fn filters(&self) -> usize {
-        let is_filter =
-            |name: &str| !["q", "page", "start", "below", "sort", "done", "list", "stay"].contains(&name);
+        let is_filter = |name: &str| !["q", "page", "start", "below", "sort", "list", "stay"].contains(&name);
         let filters = self.parameters.iter();
         filters
             .filter(|(name, value)| is_filter(name) && !value.trim().is_empty())

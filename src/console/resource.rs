@@ -162,7 +162,7 @@ async fn blank<R: Editable>(
     State(db): State<PgPool>,
 ) -> Result<Response, ConsoleError> {
     operator.require(operator.writes_catalogue())?;
-    let frame = Frame::new(&operator, R::SECTION, format!("New {}", R::NAME)).after(&query);
+    let frame = Frame::new(&operator, R::SECTION, format!("New {}", R::NAME));
     let back = ReturnTo::from(&query);
     R::editor(&db, Editor::new::<R>(frame, &back, None, R::blank(&query))).await
 }
@@ -180,7 +180,10 @@ async fn create<R: Editable>(
     });
     let command = |context| {
         let source = &source;
-        async move { R::create(&context, source).await.map(Created::new) }
+        async move {
+            let id = R::create(&context, source).await?;
+            Ok(Created { id })
+        }
     };
     let created = console
         .create(&operator, &form, (R::SUBJECT, &names), command)
@@ -191,7 +194,8 @@ async fn create<R: Editable>(
             let page = back.page(R::SECTION, created.id);
             let another = format!("{}new/{}", R::SECTION, R::another(&query, &form));
             let path = if form.is_checked("another") { another } else { page };
-            Ok(flash::redirect_with_flash(&path, "created"))
+            let title = typed_title::<R>(&form);
+            Ok(flash::redirect_with_flash(&path, format!("{title} created.")))
         }
         Err(error) => {
             let frame = Frame::new(&operator, R::SECTION, format!("New {}", R::NAME));
@@ -226,7 +230,8 @@ async fn save<R: Editable>(
     operator.require(R::may_write(&operator))?;
     let after = back.after_change(R::SECTION, id);
     let Err(error) = write::<R>(&console, &operator, id, &mut form).await else {
-        return Ok(flash::redirect_with_flash(&after, "saved"));
+        let title = typed_title::<R>(&form);
+        return Ok(flash::redirect_with_flash(&after, format!("{title} saved.")));
     };
     let frame = Frame::new(&operator, R::SECTION, format!("Edit {}", R::NAME));
     if error.status() == StatusCode::PRECONDITION_FAILED {
@@ -282,12 +287,11 @@ async fn set_active<R: Resource, const IS_ACTIVE: bool>(
 ) -> Result<Response, ConsoleError> {
     operator.require(R::may_write(&operator))?;
     let context = console.context(&operator);
-    retry_unfit(|| write_active::<R>(&context, id, IS_ACTIVE)).await?;
-    let word = if IS_ACTIVE { "activated" } else { "deactivated" };
-    Ok(flash::redirect_with_flash(
-        &back.after_change(R::SECTION, id),
-        word,
-    ))
+    let record = retry_unfit(|| write_active::<R>(&context, id, IS_ACTIVE)).await?;
+    let title = R::title(&serde_json::to_value(&record).unwrap_or_default());
+    let done = if IS_ACTIVE { "activated" } else { "deactivated" };
+    let after = back.after_change(R::SECTION, id);
+    Ok(flash::redirect_with_flash(&after, format!("{title} {done}.")))
 }
 
 /// Activates or deactivates a record.
@@ -295,10 +299,9 @@ pub async fn write_active<R: Resource>(
     context: &CommandContext,
     id: i64,
     is_active: bool,
-) -> Result<(), ApiError> {
+) -> Result<R::Record, ApiError> {
     let source = FormFields::default().checkbox("is_active", is_active);
-    let updated = R::update(context, id, &Unconditional, &source).await;
-    updated.map(drop)
+    R::update(context, id, &Unconditional, &source).await
 }
 
 pub async fn ask<R: Resource>(
@@ -321,8 +324,14 @@ pub async fn delete<R: Resource>(
 ) -> Result<Response, ConsoleError> {
     operator.require(R::may_write(&operator))?;
     let context = console.context(&operator);
+    let record = find::<R>(context.db(), &operator, id)
+        .await?
+        .ok_or(ConsoleError::NotFound)?;
     match retry_unfit(|| R::delete(&context, id)).await {
-        Ok(()) => Ok(flash::redirect_with_flash(&back.list(R::SECTION), "deleted")),
+        Ok(()) => {
+            let done = format!("{} deleted.", R::title(&record));
+            Ok(flash::redirect_with_flash(&back.list(R::SECTION), done))
+        }
         Err(error) => {
             let form = form.refused(error)?;
             let page = question::<R>(&operator, &back, context.db(), id, form).await?;
@@ -364,6 +373,11 @@ async fn question<R: Resource>(
         }
     }
     Ok(page)
+}
+
+/// What a record is called in a form: the value of its first field.
+fn typed_title<R: Resource>(form: &Form) -> &str {
+    R::FIELDS.first().map_or("", |field| form.text(field.name).trim())
 }
 
 /// A record that the operator may see, as JSON.

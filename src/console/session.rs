@@ -1,14 +1,10 @@
-//! The session of a browser: its cookie, whose it is, and where those go who have none.
+//! The session of a browser: its cookie, and its account.
 
 use std::{convert::Infallible, sync::Arc};
 
 use axum::{
     extract::{FromRef, FromRequestParts, OptionalFromRequestParts, Request, State},
-    http::{
-        HeaderName, HeaderValue, Method, StatusCode, Uri, header,
-        request::Parts,
-        uri::{Authority, PathAndQuery},
-    },
+    http::{HeaderName, HeaderValue, Method, StatusCode, header, request::Parts, uri::Authority},
     middleware::Next,
     response::{IntoResponse, Redirect, Response},
 };
@@ -16,19 +12,18 @@ use axum_extra::extract::{
     SignedCookieJar,
     cookie::{Cookie, Key, SameSite},
 };
-use form_urlencoded::byte_serialize;
 
-use super::{error::ConsoleError, operator::Operator, page, state::Console};
+use super::{error::ConsoleError, flash::Flash, operator::Operator, page, state::Console};
 use crate::{
     auth::{Account, ClientInfo, Token, TokenHash, session},
     http::{Caller, Client, REQUEST_ID},
 };
 
 /// How many cookies of a console are looked at.
-const MOST_COOKIES: usize = 4;
+const MOST_COOKIES: usize = 8;
 /// How much of the name that a browser gives itself is kept, in bytes.
 const USER_AGENT_LIMIT: usize = 512;
-const LOGIN: &str = "/admin/login/";
+pub const LOGIN: &str = "/admin/login/";
 
 /// The account of whoever is logged in, as it is now.
 #[derive(Clone, Debug)]
@@ -92,6 +87,14 @@ impl SessionCookie {
         }
     }
 
+    /// The name of the cookie with the message for the next page.
+    pub fn flash_name(self) -> &'static str {
+        match self {
+            Self::Host => "__Host-afforo-flash",
+            Self::Plain => "afforo-flash",
+        }
+    }
+
     fn token(self, jar: &SignedCookieJar) -> Option<Token> {
         let cookie = jar.get(self.name()).or_else(|| jar.get(Self::Host.name()))?;
         Token::of_text(cookie.value())
@@ -99,20 +102,21 @@ impl SessionCookie {
 
     /// Puts a session into the browser.
     pub fn give(self, jar: SignedCookieJar, token: &Token) -> SignedCookieJar {
-        jar.add(self.with(token.to_text()))
+        jar.add(self.build(self.name(), token.to_text()))
     }
 
     /// Takes the session from the browser.
     pub fn take(self, jar: SignedCookieJar) -> SignedCookieJar {
-        jar.remove(self.with(String::new()))
+        jar.remove(self.build(self.name(), String::new()))
     }
 
-    fn with(self, value: String) -> Cookie<'static> {
+    /// A cookie of the console.
+    pub fn build(self, name: &'static str, value: String) -> Cookie<'static> {
         let (path, is_secure) = match self {
             Self::Host => ("/", true),
             Self::Plain => ("/admin/", false),
         };
-        Cookie::build((self.name(), value))
+        Cookie::build((name, value))
             .path(path)
             .http_only(true)
             .same_site(SameSite::Lax)
@@ -152,7 +156,7 @@ pub fn keep_own_cookies(mut request: Request) -> Request {
             let name = cookie.split(|byte| *byte == b'=').next().unwrap_or_default();
             [SessionCookie::Host, SessionCookie::Plain]
                 .iter()
-                .any(|own| own.name().as_bytes() == name)
+                .any(|own| [own.name(), own.flash_name()].map(str::as_bytes).contains(&name))
         })
         .take(MOST_COOKIES)
         .collect();
@@ -183,6 +187,43 @@ pub async fn read(State(console): State<Console>, mut request: Request, next: Ne
     request.extensions_mut().insert(operator.clone());
     request.extensions_mut().insert(Current(account));
     page::error_page(next.run(request).await, Some(&operator))
+}
+
+/// Shows the message of the previous request on the page of this one, and hands the message of this one to the browser.
+pub async fn carry_flash(State(console): State<Console>, mut request: Request, next: Next) -> Response {
+    let Some(cookie) = request.extensions().get::<SessionCookie>().copied() else {
+        return next.run(request).await;
+    };
+    // A key of its own: the value of one cookie is never accepted for another.
+    let key = Key::from(&console.secret.bytes::<64>("flash cookie"));
+    let jar = SignedCookieJar::from_headers(request.headers(), key);
+    let sent = jar.get(cookie.flash_name());
+    let is_write = request.method() == Method::POST;
+    // htmx asks for parts of a page, which show no message.
+    let is_page = !is_write && !request.headers().contains_key("hx-request");
+    if let Some(operator) = request.extensions_mut().get_mut::<Operator>() {
+        operator.flash = sent
+            .as_ref()
+            .filter(|_| is_page)
+            .and_then(|sent| Flash::of_cookie(sent.value()))
+            .map(Arc::new);
+    }
+    let mut response = next.run(request).await;
+    if let Some(flash) = response.extensions_mut().remove::<Flash>() {
+        let message = cookie.build(cookie.flash_name(), flash.to_cookie());
+        return (jar.add(message), response).into_response();
+    }
+    // A message that no page has shown is out of date after the next write.
+    if sent.is_some() && (is_write || is_page && is_html(&response)) {
+        let removed = cookie.build(cookie.flash_name(), String::new());
+        return (jar.remove(removed), response).into_response();
+    }
+    response
+}
+
+fn is_html(response: &Response) -> bool {
+    let content_type = response.headers().get(header::CONTENT_TYPE);
+    content_type.is_some_and(|value| value.as_bytes().starts_with(b"text/html"))
 }
 
 fn visit(request: &Request, token: Option<TokenHash>) -> ClientInfo {
@@ -225,96 +266,6 @@ fn operator(account: &Account, visit: &ClientInfo) -> Operator {
             address: visit.address,
             request_id: visit.request_id.clone(),
         },
-    }
-}
-
-/// Lets on whoever is logged in, and sends everybody else to the login.
-pub async fn require(request: Request, next: Next) -> Response {
-    if request.extensions().get::<Operator>().is_some() {
-        return next.run(request).await;
-    }
-    let header = |name: &HeaderName| request.headers().get(name).and_then(|value| value.to_str().ok());
-    // A part of a page cannot be a login: the whole page goes there, and comes back.
-    if header(&HeaderName::from_static("hx-request")).is_some() {
-        let page = header(&HeaderName::from_static("hx-current-url")).and_then(|url| url.parse::<Uri>().ok());
-        let to = login_for(page.as_ref());
-        return ([("hx-redirect", to)], StatusCode::OK).into_response();
-    }
-    // To a stream of events this says that there are no more.
-    if header(&header::ACCEPT) == Some("text/event-stream") {
-        return StatusCode::NO_CONTENT.into_response();
-    }
-    let is_read = [Method::GET, Method::HEAD].contains(request.method());
-    Redirect::to(&login_for(Some(request.uri()).filter(|_| is_read))).into_response()
-}
-
-/// The login, from which one comes back to a page.
-fn login_for(page: Option<&Uri>) -> String {
-    let page = page.and_then(Uri::path_and_query).map(PathAndQuery::as_str);
-    match page.filter(|page| *page != "/admin/" && is_page(page)) {
-        Some(page) => {
-            let next: String = byte_serialize(page.as_bytes()).collect();
-            format!("{LOGIN}?next={next}")
-        }
-        None => LOGIN.to_owned(),
-    }
-}
-
-/// Whether somebody may be sent there after the login: it is a page of the console, however a browser reads it.
-pub fn is_page(next: &str) -> bool {
-    let path = next.split(['?', '#']).next().unwrap_or_default();
-    let dots = path.to_ascii_lowercase().replace("%2e", ".");
-    path.starts_with("/admin/")
-        && next.bytes().all(|byte| byte.is_ascii_graphic() && byte != b'\\')
-        && !dots.split('/').any(|part| part == "." || part == "..")
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn next_outside_the_console_is_rejected() {
-        for page in [
-            "/admin/",
-            "/admin/orders/?status=PENDING&page=2",
-            "/admin/orders/7/",
-            "/admin/..x/",
-        ] {
-            assert!(is_page(page), "{page}");
-        }
-        for elsewhere in [
-            "",
-            "/",
-            "//evil.example/admin/",
-            "https://evil.example/admin/",
-            "/api/orders/",
-            "/admin",
-            "/admin/../api/orders/",
-            "/admin/%2e%2E/api/",
-            "/admin/.%2e",
-            "/admin/\\..\\..\\api",
-            "/admin/\t/../x",
-            "/admin/\r\nset-cookie: a=b",
-            "javascript:alert(1)//admin/",
-            "\\\\evil.example/admin/",
-        ] {
-            assert!(!is_page(elsewhere), "{elsewhere}");
-        }
-    }
-
-    #[test]
-    fn login_url_contains_the_page_as_next() {
-        let login = |page: &str| login_for(page.parse::<Uri>().ok().as_ref());
-        assert_eq!(login("/admin/"), "/admin/login/");
-        assert_eq!(
-            login("/admin/orders/?a=1&b=2"),
-            "/admin/login/?next=%2Fadmin%2Forders%2F%3Fa%3D1%26b%3D2"
-        );
-        assert_eq!(
-            login("http://shop.example/admin/stock/"),
-            "/admin/login/?next=%2Fadmin%2Fstock%2F"
-        );
-        assert_eq!(login("http://shop.example/"), "/admin/login/");
+        flash: None,
     }
 }

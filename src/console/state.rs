@@ -5,7 +5,7 @@ use std::sync::Arc;
 use axum::extract::FromRef;
 use axum_extra::extract::cookie::Key;
 use chrono::{DateTime, Utc};
-use serde::Deserialize;
+use serde::{Deserialize, de::DeserializeOwned};
 use sqlx::PgPool;
 
 use super::{form::Form, operator::Operator};
@@ -63,19 +63,6 @@ impl FromRef<Console> for Key {
 pub struct Created {
     /// Its id.
     pub id: i64,
-    /// The status of an order.
-    #[serde(default)]
-    pub status: String,
-}
-
-impl Created {
-    /// A record that has no status.
-    pub fn new(id: i64) -> Self {
-        Self {
-            id,
-            status: String::new(),
-        }
-    }
 }
 
 impl Console {
@@ -89,14 +76,15 @@ impl Console {
     }
 
     /// Runs a command that creates a record, once for each key of a form. `purpose` tells forms apart, and `fields` are those
-    /// that make the same form another request.
-    pub async fn create<F: Future<Output = Result<Created, ApiError>>>(
+    /// that make the same form another request. `T` is the part of the record that the console needs, also of a repeated
+    /// request.
+    pub async fn create<T: DeserializeOwned, F: Future<Output = Result<T, ApiError>>>(
         &self,
         operator: &Operator,
         form: &Form,
         (purpose, fields): (&str, &[&str]),
         command: impl Fn(CommandContext) -> F,
-    ) -> Result<Created, ApiError> {
+    ) -> Result<T, ApiError> {
         let keyed = form.keyed_request(&operator.caller, purpose, fields);
         let context = CommandContext {
             key: IdempotencyKey(keyed.clone()),
@@ -106,7 +94,7 @@ impl Console {
         let Some(keyed) = keyed else {
             return run.await;
         };
-        let is_refusal = |done: &Result<Created, ApiError>| {
+        let is_refusal = |done: &Result<T, ApiError>| {
             let error = done.as_ref().err();
             error.is_some_and(|error| error.status().is_client_error())
         };

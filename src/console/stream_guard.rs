@@ -36,7 +36,6 @@ impl StreamLimit {
     }
 
     /// A permit, unless the limit is reached.
-    #[must_use]
     pub fn take(&self, account: i64) -> Option<StreamPermit> {
         let mut taken = self.lock();
         let in_all: usize = taken.values().sum();

@@ -22,9 +22,9 @@ pub struct Movement {
     /// `INITIAL`, `ORDER`, `ADJUSTMENT`, `RETURN` or `REMOVAL`.
     pub(super) kind: String,
     /// Units added; negative if removed.
-    pub(super) delta: i32,
+    pub delta: i32,
     /// Quantity after the change.
-    pub(super) quantity_after: i32,
+    pub quantity_after: i32,
     /// Order that took the stock.
     #[schema(required = true)]
     pub(super) order_id: Option<i64>,

@@ -1,4 +1,4 @@
-//! Jobs that were given up, and their second chance.
+//! Failed jobs and their retry.
 
 use crate::{kit::Shop, support::program::eventually};
 
@@ -32,8 +32,8 @@ async fn retried_dead_letter_confirms_its_order() {
         .execute(&shop.pool)
         .await
         .unwrap();
-    browser.click("Try again: outbox:1").await;
-    browser.sees("Nothing was given up").await;
+    browser.click("Retry outbox:1").await;
+    browser.sees("No failed jobs").await;
     browser
         .until("the confirmation is on the order's timeline", async || {
             browser.goto(&format!("/admin/orders/{order}/")).await;

@@ -25,8 +25,8 @@ async fn api_key_made_in_the_console_is_accepted_until_revoked() {
     browser.click("New key").await;
     browser.fill("Name", "Till").await;
     browser.tick("orders:read").await;
-    browser.click("Make the key").await;
-    browser.sees("The key was made").await;
+    browser.click("Create key").await;
+    browser.sees("The key was created").await;
     browser.is_sound().await;
     let key = browser.value_of("Key").await;
     let status = async |path| {
@@ -37,14 +37,14 @@ async fn api_key_made_in_the_console_is_accepted_until_revoked() {
     assert_eq!(status("/api/orders/").await, 200);
     assert_eq!(status("/api/products/").await, 403);
 
-    browser.click("To the keys").await;
-    browser.sees("Good until").await;
-    let row = browser.row_of("Good").await;
+    browser.click("All keys").await;
+    browser.sees("Expires").await;
+    let row = browser.row_of("Active").await;
     assert!(row.contains("Till") && row.contains("orders:read"), "{row}");
     assert!(!browser.text().await.contains(&key), "it is shown once");
     browser.click("Revoke Till").await;
     browser.is_sound().await;
-    browser.click("Revoke the key").await;
+    browser.click("Revoke key").await;
     browser.sees("Revoked").await;
     eventually("the API refuses the key", async || {
         status("/api/orders/").await == 401

@@ -19,7 +19,7 @@ async fn login_leads_to_the_requested_page() {
     browser.fill("Username", "chief").await;
     browser.fill("Password", "wrong horse battery").await;
     browser.click("Log in").await;
-    browser.sees("Username or password are wrong").await;
+    browser.sees("Username or password is wrong").await;
     browser.is_sound().await;
     browser.fill("Password", PASSWORD).await;
     browser.click("Log in").await;
@@ -62,5 +62,36 @@ async fn viewer_sees_no_write_controls() {
     browser.expects("status of 403");
     browser.goto("/admin/orders/new/").await;
     browser.sees("Not allowed").await;
+    browser.close().await;
+}
+
+#[tokio::test]
+async fn entry_of_an_ended_session_is_submitted_after_the_login() {
+    let shop = Shop::open().await;
+    let mut browser = shop.enter().await;
+    browser.expects("status of 401");
+    browser.goto("/admin/stores/new/").await;
+    browser.fill("Name", "Second & Last").await;
+    browser.fill("Location", "Side Street 2").await;
+    sqlx::query("delete from session")
+        .execute(&shop.pool)
+        .await
+        .unwrap();
+    browser.click("Save").await;
+    browser
+        .sees("Your session ended. Log in again; your entry is kept.")
+        .await;
+    browser.is_sound().await;
+    browser.fill("Username", "chief").await;
+    browser.fill("Password", PASSWORD).await;
+    browser.click("Log in").await;
+    browser.sees("Submit your entry?").await;
+    browser.sees("Side Street 2").await;
+    browser.is_sound().await;
+    let stores = "select count(*) from store";
+    let saved: i64 = sqlx::query_scalar(stores).fetch_one(&shop.pool).await.unwrap();
+    assert_eq!(saved, 0, "it is shown first");
+    browser.click("Submit").await;
+    browser.sees("Second & Last created.").await;
     browser.close().await;
 }

@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
 
 mod conflicts;
+mod flash;
 mod jobs;
 mod keyboard;
 mod keys;

@@ -1,6 +1,6 @@
 //! Orders, as they come, and placed by hand.
 
-use crate::kit::Shop;
+use crate::kit::{Shop, key};
 
 #[tokio::test]
 async fn order_from_the_api_appears_in_the_list_without_reload() {
@@ -73,10 +73,10 @@ async fn order_placed_in_the_console_takes_stock_and_is_confirmed() {
     browser.goto("/admin/orders/").await;
     browser.click("Create order").await;
     browser.choose("Store", "Main Store").await;
-    browser.fill("Find a product there", "lam").await;
+    browser.fill("Find a product", "lam").await;
     browser.click("Add Lamp").await;
     browser.fill("Quantity of Lamp", "3").await;
-    browser.click("Place the order").await;
+    browser.click("Create order").await;
     browser.sees("Confirmed").await;
     browser.sees("4.50").await;
     assert_eq!(shop.app.quantity(inventory).await, 7);
@@ -87,5 +87,55 @@ async fn order_placed_in_the_console_takes_stock_and_is_confirmed() {
             browser.text().await.contains("Confirmation sent")
         })
         .await;
+    browser.close().await;
+}
+
+#[tokio::test]
+async fn manual_order_follows_the_keyboard_without_a_reload() {
+    let shop = Shop::open().await;
+    let (store, _, _) = shop.lamps(41).await;
+    let pen = shop.app.product("Pen", "0.35").await;
+    shop.app.stock(store, pen, 5).await;
+    let browser = shop.enter().await;
+    browser.goto("/admin/orders/new/").await;
+    browser.marks_the_page().await;
+    // The only store is chosen. A search and Enter add the first result; the same again adds one more.
+    browser.fill("Find a product", "lam").await;
+    for quantity in ["1", "2"] {
+        browser.press(&[key::ENTER]).await;
+        browser
+            .until("a lamp is added", async || {
+                browser.count("[aria-label='Quantity of Lamp']").await == 1
+                    && browser.value_of("Quantity of Lamp").await == quantity
+            })
+            .await;
+        assert_eq!(browser.focused().await, "q");
+    }
+    // What is typed next replaces the search.
+    browser.press(&['p', 'e', 'n']).await;
+    browser.click("Add Pen").await;
+    browser.sees("3.35").await;
+    browser
+        .until("the search has the focus", async || {
+            browser.focused().await == "q"
+        })
+        .await;
+    browser.fill("Quantity of Lamp", "42").await;
+    browser.sees("Only 41 in stock.").await;
+    browser.sees("63.00").await;
+    browser.sees("63.35").await;
+    browser.press(&[key::ENTER]).await;
+    assert_eq!(browser.focused().await, "q");
+    browser.click("Remove Pen").await;
+    browser.sees_no("63.35").await;
+    assert!(browser.is_the_marked_page().await, "it was not loaded again");
+    browser.is_sound().await;
+    // The address has the lines, so a reload keeps them.
+    browser.client.refresh().await.unwrap();
+    browser.sees("Only 41 in stock.").await;
+    browser.fill("Quantity of Lamp", "41").await;
+    browser.sees_no("Only 41").await;
+    browser.click("Create order").await;
+    browser.sees("placed and confirmed.").await;
     browser.close().await;
 }

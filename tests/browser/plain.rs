@@ -28,11 +28,11 @@ async fn console_works_without_javascript() {
     // An order is placed.
     browser.click("Create order").await;
     browser.choose("Store", "Main Store").await;
-    browser.fill("Find a product there", "lam").await;
+    browser.fill("Find a product", "lam").await;
     browser.click("Search").await;
     browser.click("Add Lamp").await;
     browser.fill("Quantity of Lamp", "3").await;
-    browser.click("Place the order").await;
+    browser.click("Create order").await;
     browser.sees("Confirmed").await;
     assert_eq!(shop.app.quantity(inventory).await, 7);
 
@@ -58,10 +58,10 @@ async fn console_works_without_javascript() {
     browser.click("Deactivate Candle").await;
     browser.sees("Inactive").await;
 
-    // A job that was given up is tried again.
+    // A failed job is retried.
     browser.click("Jobs").await;
-    browser.click("Try again: outbox:1000").await;
-    browser.sees("It is tried again").await;
+    browser.click("Retry outbox:1000").await;
+    browser.sees("will be retried.").await;
 
     // Times are in UTC, and say so.
     let shown = browser.text_of("time").await.unwrap();

@@ -42,7 +42,7 @@ const FIELDS: &[Field] = &[
     Field::text("username", "Username", "/username", 150),
     Field::text("email", "Email", "/email", 254),
     Field::text("role", "Role", "/role", 20),
-    Field::text("stores", "Stores", "/stores", u32::MAX),
+    Field::ids("stores", "Stores", "/stores"),
     Field::checkbox("active", "Active", "/is_active"),
 ];
 
@@ -104,7 +104,7 @@ async fn list(State(db): State<PgPool>, me: Superuser, mut query: Query) -> Resu
         account,
     });
     Ok(render(&List {
-        frame: me.frame("Accounts").after(&query),
+        frame: me.frame("Accounts"),
         rows: rows.collect(),
         pager,
         me: me.0.account_id,
@@ -130,7 +130,10 @@ async fn create(State(db): State<PgPool>, me: Superuser, mut form: Form) -> Resu
         match accounts::create(&mut tx, &fields, &hash, &me.0.caller.audit_context()).await {
             Ok(_) => {
                 db::commit(tx).await?;
-                return Ok(redirect_with_flash(SECTION, "created"));
+                return Ok(redirect_with_flash(
+                    SECTION,
+                    format!("Account {} created.", fields.username),
+                ));
             }
             Err(why) => refuse(&mut form, why)?,
         }
@@ -190,7 +193,10 @@ async fn change(
                     accounts::change_password(&mut tx, &account, &hash, None, &audit_context).await?;
                 }
                 db::commit(tx).await?;
-                return Ok(redirect_with_flash(SECTION, "saved"));
+                return Ok(redirect_with_flash(
+                    SECTION,
+                    format!("Account {} saved.", account.username),
+                ));
             }
             Err(AccountError::Conflict) => {
                 drop(tx);
@@ -260,7 +266,10 @@ async fn delete(
     match accounts::delete(&mut tx, id, &me.0.caller.audit_context()).await {
         Ok(_) => {
             db::commit(tx).await?;
-            Ok(redirect_with_flash(SECTION, "deleted"))
+            Ok(redirect_with_flash(
+                SECTION,
+                format!("Account {} deleted.", account.username),
+            ))
         }
         Err(why) => {
             refuse(&mut form, why)?;

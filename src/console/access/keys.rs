@@ -1,4 +1,4 @@
-//! `/admin/access/keys/`: the keys of programs. One is shown once, when it is made.
+//! `/admin/access/keys/`: the API keys of programs. A key is shown once, after it was created.
 
 use askama::Template;
 use axum::{
@@ -22,7 +22,7 @@ use crate::{
     console::{
         confirm::Confirm,
         error::ConsoleError,
-        flash::redirect_with_flash,
+        flash::{redirect_with_flash, redirect_with_warning},
         form::Form,
         format::Moment,
         page::{Frame, Id, render},
@@ -34,12 +34,12 @@ use crate::{
 
 const PATH: &str = "/admin/access/keys/";
 
-/// Days for which a key may be made good, and how that is said.
+/// Days after which a key may expire, and their labels.
 const TERMS: [(&str, &str); 4] = [
     ("30", "30 days"),
     ("90", "90 days"),
-    ("365", "A year"),
-    ("", "For good"),
+    ("365", "1 year"),
+    ("", "Never"),
 ];
 
 #[derive(Template)]
@@ -51,7 +51,7 @@ struct List {
     pager: Pager,
 }
 
-/// A key as it is listed.
+/// A row of the list.
 struct Row {
     stores: String,
     state: KeyState,
@@ -109,18 +109,18 @@ async fn list(State(db): State<PgPool>, me: Superuser, mut query: Query) -> Resu
         key,
     });
     Ok(render(&List {
-        frame: me.frame("API keys").after(&query),
+        frame: me.frame("API keys"),
         rows: rows.collect(),
         pager,
         query,
     }))
 }
 
-/// They come with those that are good first, the newest of them first.
+/// Sorts keys, which come active ones first, then newest first.
 fn sort(keys: &mut [ApiKey], (column, downwards): (&str, bool)) {
     match column {
         "name" => keys.sort_by_key(|key| key.name.to_lowercase()),
-        // What is good for good is last.
+        // Keys that never expire are last.
         "expires" => keys.sort_by_key(|key| (key.expires_at.is_none(), key.expires_at)),
         "used" => keys.sort_by_key(|key| key.last_used_at),
         _ => {}
@@ -148,33 +148,30 @@ async fn create(
     let mut tx = db.begin().await?;
     let (key, text) = api_key::create(&mut tx, &console.secret, &new, &me.0.caller.audit_context()).await?;
     db::commit(tx).await?;
-    let frame = me.frame("A new key");
+    let frame = me.frame("New key");
     Ok(render(&Made { frame, key, text }))
 }
 
-/// What the form makes of a key. What is wrong with it is said at its fields.
+/// Reads the form, and adds the errors of its fields.
 async fn read(db: &PgPool, form: &mut Form) -> Result<NewKey, ConsoleError> {
     let name = form.text("name").trim().to_owned();
     if name.is_empty() {
-        form.add_error("name", "A key needs a name: which program has it?");
+        form.add_error("name", "A key needs a name, such as that of its program.");
     } else if !api_key::is_name(&name) {
         form.add_error("name", "A name has at most 100 characters, on one line.");
     }
     let scopes: Vec<Scope> = form.all("scope").filter_map(|scope| scope.parse().ok()).collect();
     if scopes.is_empty() {
-        form.add_error("scopes", "Choose what the key is good for.");
+        form.add_error("scopes", "Choose at least one scope.");
     }
     let stores = stores::read(db, form).await?;
     if stores.as_ref().is_some_and(Vec::is_empty) {
-        form.add_error(
-            "stores",
-            "Choose the stores that the key is bound to, or let it see all of them.",
-        );
+        form.add_error("stores", "Choose at least one store, or all stores.");
     }
     let known = TERMS.iter().find(|(days, _)| *days == form.text("term"));
     let days = known.and_then(|(days, _)| days.parse::<u64>().ok());
     if known.is_none() {
-        form.add_error("term", "Choose how long it is to be good.");
+        form.add_error("term", "Choose when the key expires.");
     }
     let now = db::now(db).await?;
     Ok(NewKey {
@@ -201,11 +198,15 @@ async fn ask(State(db): State<PgPool>, me: Superuser, Id(id): Id) -> Result<Resp
     let question = Confirm {
         frame: me.frame(format!("Revoke the key {}?", key.name)),
         effects: vec![
-            "Whoever uses it is refused within five seconds. A key that was revoked cannot be made good again.".to_owned(),
+            "Requests with this key are rejected within five seconds. This cannot be undone.".to_owned(),
         ],
-        obstacle: if is_over { "It was revoked already.".to_owned() } else { String::new() },
+        obstacle: if is_over {
+            "This key was already revoked.".to_owned()
+        } else {
+            String::new()
+        },
         action: format!("{PATH}{id}/revoke/"),
-        yes: "Revoke the key",
+        yes: "Revoke key",
         back: PATH.to_owned(),
         instead: None,
         form: Form::of([]),
@@ -217,8 +218,8 @@ async fn revoke(State(db): State<PgPool>, me: Superuser, Id(id): Id) -> Result<R
     let mut tx = db.begin().await?;
     let revoked = api_key::revoke(&mut tx, id, &me.0.caller.audit_context()).await?;
     db::commit(tx).await?;
-    Ok(redirect_with_flash(
-        PATH,
-        if revoked.is_some() { "revoked" } else { "none" },
-    ))
+    Ok(match revoked {
+        Some(key) => redirect_with_flash(PATH, format!("Key {} revoked.", key.name)),
+        None => redirect_with_warning(PATH, "This key was already revoked."),
+    })
 }

@@ -4,6 +4,8 @@ mod accounts;
 mod keys;
 pub(super) mod stores;
 
+use std::borrow::Borrow;
+
 use axum::{
     Router,
     extract::FromRequestParts,
@@ -12,7 +14,7 @@ use axum::{
 };
 
 use super::{error::ConsoleError, operator::Operator, page::Frame, state::Console};
-use crate::auth::Scope;
+use crate::auth::{Role, Scope};
 
 const SECTION: &str = "/admin/access/";
 
@@ -20,7 +22,16 @@ pub fn router() -> Router<Console> {
     Router::new().merge(accounts::router()).merge(keys::router())
 }
 
-/// Somebody who looks after accounts and keys; nobody else sees these pages.
+/// What a role may do, for operators.
+pub(super) fn role(role: impl Borrow<Role>) -> &'static str {
+    match *role.borrow() {
+        Role::Superuser => "Superuser: full access, including accounts and keys",
+        Role::Staff => "Staff: manage catalogue, stock and orders",
+        Role::Viewer => "Viewer: read only",
+    }
+}
+
+/// An operator who may manage accounts and keys. Others may not see these pages.
 struct Superuser(Operator);
 
 impl Superuser {

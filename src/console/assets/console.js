@@ -99,6 +99,40 @@
     update();
   }
 
+  // An order by hand: Enter in the search adds the first result, and Enter in a quantity goes back to the search.
+  document.addEventListener("keydown", (event) => {
+    const next = event.key === "Enter" && !event.isComposing && document.querySelector(event.target.dataset?.enter || null);
+    if (!next) return;
+    event.preventDefault();
+    if (next.matches("button")) next.click();
+    else next.focus();
+    document.getElementById("q").select();
+  });
+  // Results and lines that are replaced take the focus with them: it goes to the search, ready for the next product.
+  document.addEventListener("htmx:load", (event) => {
+    const isLost = !document.activeElement || document.activeElement === document.body;
+    if (event.detail.elt.id === "draft" && isLost) document.getElementById("q").select();
+  });
+  // Subtotals, the total and the limits of stock follow the quantities as they are typed.
+  const amounts = new Intl.NumberFormat("en-US", { minimumFractionDigits: 2, maximumFractionDigits: 2 });
+  const amount = (cents) => (Number.isFinite(cents) ? amounts.format(cents / 100) : "–");
+  document.addEventListener("input", (event) => {
+    const draft = event.target.name === "quantity" && event.target.closest("#draft");
+    if (!draft) return;
+    let total = 0;
+    for (const row of draft.querySelectorAll("tr[data-price]")) {
+      const quantity = row.querySelector("input[name=quantity]").valueAsNumber;
+      const cents = Math.round(row.dataset.price * 100) * (Number.isInteger(quantity) ? quantity : NaN);
+      row.querySelector("[data-subtotal]").textContent = amount(cents);
+      const short = row.querySelector("[data-short]");
+      if (short) short.hidden = !(quantity > Number(row.dataset.stock));
+      total += cents;
+    }
+    draft.querySelector("[data-total]").textContent = amount(total);
+  });
+  // What only works with JavaScript is shown only with it.
+  for (const hint of document.querySelectorAll("[data-needs-script]")) hint.hidden = false;
+
   // Buttons that copy a field.
   for (const button of document.querySelectorAll("button[data-copies]")) {
     const field = document.getElementById(button.dataset.copies);

@@ -52,7 +52,7 @@ async fn list(
     let mut rows = query.rows(queries::list(&db, &query)).await?;
     let pager = query.pager(&mut rows, None);
     Ok(render(&List {
-        frame: Frame::new(&operator, SECTION, "Categories").after(&query),
+        frame: Frame::new(&operator, SECTION, "Categories"),
         rows,
         pager,
         writes: operator.writes_catalogue(),
@@ -78,7 +78,7 @@ async fn show(
 ) -> Result<Response, ConsoleError> {
     let category = queries::get(&db, id).await?.ok_or(ConsoleError::NotFound)?;
     Ok(render(&Detail {
-        frame: Frame::new(&operator, SECTION, &category.name).after(&query),
+        frame: Frame::new(&operator, SECTION, &category.name),
         entries: audit::latest(&db, &operator, &format!("category:{id}")).await?,
         writes: operator.writes_catalogue(),
         back: ReturnTo::from(&query),

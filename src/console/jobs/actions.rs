@@ -1,4 +1,4 @@
-//! What is done with jobs: tried again, dropped, and run before they are due.
+//! Actions on jobs: retry, discard, and run before the time.
 
 use axum::{
     extract::State,
@@ -8,12 +8,18 @@ use axum::{
 use serde_json::{Value, json};
 use sqlx::PgPool;
 
-use super::{SECTION, letters};
+use super::{SECTION, messages};
 use crate::{
     audit,
     console::{
-        confirm::Confirm, error::ConsoleError, flash, form::Form, operator::Operator, page::Frame,
-        query::Query, state::Console,
+        confirm::{Confirm, plural},
+        error::ConsoleError,
+        flash,
+        form::Form,
+        operator::Operator,
+        page::Frame,
+        query::Query,
+        state::Console,
     },
     db,
     worker::{
@@ -23,14 +29,24 @@ use crate::{
 };
 use apalis_redis_queue::QueueError;
 
-/// The letter that a request names, if the operator may see it.
-async fn named(db: &PgPool, operator: &Operator, query: &Query) -> Result<DeadLetterId, ConsoleError> {
+const GONE: &str = "This job is no longer among the failed ones.";
+
+/// The dead letter of a request and what it is called, if the operator may see it.
+async fn named(
+    db: &PgPool,
+    operator: &Operator,
+    query: &Query,
+) -> Result<(DeadLetterId, String), ConsoleError> {
     let letter = query.text("letter").parse().map_err(|_| ConsoleError::NotFound)?;
-    if letters::is_visible(db, operator, &letter).await? {
-        Ok(letter)
-    } else {
-        Err(ConsoleError::NotFound)
-    }
+    let name = messages::name(db, operator, &letter).await?;
+    Ok((letter, name.ok_or(ConsoleError::NotFound)?))
+}
+
+/// A sentence begins with a capital.
+fn capitalized(name: &str) -> String {
+    let mut letters = name.chars();
+    let first = letters.next().map(|first| first.to_ascii_uppercase());
+    first.into_iter().chain(letters).collect()
 }
 
 pub async fn retry(
@@ -40,12 +56,15 @@ pub async fn retry(
 ) -> Result<Response, ConsoleError> {
     operator.require(operator.retries_jobs())?;
     let db = &console.app.database.pool;
-    let letter = named(db, &operator, &query).await?;
+    let (letter, name) = named(db, &operator, &query).await?;
     if !dead_letters::retry(db, &console.queues, &letter).await? {
-        return Ok(flash::redirect_with_flash(SECTION, "none"));
+        return Ok(flash::redirect_with_warning(SECTION, GONE));
     }
     log(db, &operator, "job.retried", Some(letter.to_string()), None).await?;
-    Ok(flash::redirect_with_flash(SECTION, "retried"))
+    Ok(flash::redirect_with_flash(
+        SECTION,
+        format!("{} will be retried.", capitalized(&name)),
+    ))
 }
 
 pub async fn retry_all(operator: Operator, State(console): State<Console>) -> Result<Response, ConsoleError> {
@@ -64,12 +83,17 @@ pub async fn retry_all(operator: Operator, State(console): State<Console>) -> Re
         )
         .await?;
     }
-    let word = match (of_queues, retried) {
-        (Err(_), _) => "half-retried",
-        (Ok(_), 0) => "none",
-        (Ok(_), _) => "all-retried",
-    };
-    Ok(flash::redirect_with_flash(SECTION, word))
+    let jobs = plural(i64::try_from(retried).unwrap_or(i64::MAX), "job", "jobs");
+    Ok(match (of_queues, retried) {
+        (Err(_), _) => flash::redirect_with_warning(
+            SECTION,
+            format!(
+                "{jobs} in PostgreSQL will be retried. Redis did not answer: its failed jobs may be unchanged."
+            ),
+        ),
+        (Ok(_), 0) => flash::redirect_with_warning(SECTION, "There was nothing to retry."),
+        (Ok(_), _) => flash::redirect_with_flash(SECTION, format!("{jobs} will be retried.")),
+    })
 }
 
 pub async fn ask(
@@ -78,28 +102,25 @@ pub async fn ask(
     State(db): State<PgPool>,
 ) -> Result<Response, ConsoleError> {
     operator.require(operator.rules_jobs())?;
-    let letter = named(&db, &operator, &query).await?;
-    Ok(question(&operator, &letter).into_response())
+    let (letter, name) = named(&db, &operator, &query).await?;
+    Ok(question(&operator, &letter, &name).into_response())
 }
 
-fn question(operator: &Operator, letter: &DeadLetterId) -> Confirm {
-    let is_owed = matches!(letter, DeadLetterId::Outbox(_));
-    let obstacle =
-        "It owes orders their confirmation, and stays. Mend what keeps them from it, and try it again.";
+fn question(operator: &Operator, letter: &DeadLetterId, name: &str) -> Confirm {
+    let (effect, obstacle) = match letter {
+        DeadLetterId::Outbox(_) => (
+            "",
+            "Orders need their confirmation, so it can't be discarded. Fix the cause, then retry it.",
+        ),
+        DeadLetterId::Delivery(_) => ("The receiver will not be notified. This cannot be undone.", ""),
+        DeadLetterId::Job { .. } => ("The job will not be done. This cannot be undone.", ""),
+    };
     Confirm {
-        frame: Frame::new(operator, SECTION, format!("Drop {letter}?")),
-        effects: if is_owed {
-            Vec::new()
-        } else {
-            vec!["What it was for will not be done. This cannot be undone.".to_owned()]
-        },
-        obstacle: if is_owed {
-            obstacle.to_owned()
-        } else {
-            String::new()
-        },
-        action: format!("{SECTION}drop/{}", Query::default().with("letter", letter)),
-        yes: "Drop it",
+        frame: Frame::new(operator, SECTION, format!("Discard the {name}?")),
+        effects: vec![effect.to_owned()],
+        obstacle: obstacle.to_owned(),
+        action: format!("{SECTION}drop/{}", messages::query(letter)),
+        yes: "Discard",
         back: SECTION.to_owned(),
         instead: None,
         form: Form::of([]),
@@ -113,13 +134,16 @@ pub async fn discard(
 ) -> Result<Response, ConsoleError> {
     operator.require(operator.rules_jobs())?;
     let db = &console.app.database.pool;
-    let letter = named(db, &operator, &query).await?;
+    let (letter, name) = named(db, &operator, &query).await?;
     match dead_letters::discard(db, &console.queues, &letter).await? {
-        Dropped::Owed => Ok((StatusCode::CONFLICT, question(&operator, &letter)).into_response()),
-        Dropped::Unknown => Ok(flash::redirect_with_flash(SECTION, "none")),
+        Dropped::Owed => Ok((StatusCode::CONFLICT, question(&operator, &letter, &name)).into_response()),
+        Dropped::Unknown => Ok(flash::redirect_with_warning(SECTION, GONE)),
         Dropped::Dropped => {
             log(db, &operator, "job.dropped", Some(letter.to_string()), None).await?;
-            Ok(flash::redirect_with_flash(SECTION, "dropped"))
+            Ok(flash::redirect_with_flash(
+                SECTION,
+                format!("{} discarded.", capitalized(&name)),
+            ))
         }
     }
 }
@@ -139,10 +163,11 @@ pub async fn run(
     };
     let subject = Some(format!("schedule:{name}"));
     log(db, &operator, "schedule.run", subject, Some(json!({ "job": id }))).await?;
-    Ok(flash::redirect_with_flash(SECTION, "started"))
+    let done = format!("A run of {name} is queued. It starts as soon as a worker is free.");
+    Ok(flash::redirect_with_flash(SECTION, done))
 }
 
-/// Notes what was done. Redis knows of no transaction, so it was done by now.
+/// Records an action after it was done: Redis has no part in the transaction.
 async fn log(
     db: &PgPool,
     operator: &Operator,
@@ -156,8 +181,9 @@ async fn log(
 
 impl From<QueueError> for ConsoleError {
     fn from(error: QueueError) -> Self {
-        tracing::warn!(%error, "Redis did not do what an operator asked for");
-        let reason = "Redis did not answer, so it is not known whether this was done. Look, and try again.";
+        tracing::warn!(%error, "Redis failed during an action of an operator");
+        let reason =
+            "Redis did not answer, so it is not known whether this was done. Check the list before retrying.";
         Self::Api(StatusCode::SERVICE_UNAVAILABLE, reason.to_owned())
     }
 }

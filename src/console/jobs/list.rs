@@ -5,12 +5,7 @@ use axum::{extract::State, response::Response};
 use chrono::{DateTime, Utc};
 use sqlx::PgPool;
 
-use super::{
-    SECTION,
-    letters::{self, Letter},
-    queries,
-    snapshot::answered,
-};
+use super::{SECTION, messages, queries, snapshot::answered};
 use crate::{
     console::{
         error::ConsoleError,
@@ -20,23 +15,26 @@ use crate::{
         query::Query,
         state::Console,
     },
-    worker::{Queues, dead_letters::DeadLetterId},
+    worker::{
+        Queues,
+        dead_letters::{DeadLetter, DeadLetterId},
+    },
 };
 use apalis_redis_queue::{JobInfo, QueueError, State as JobState};
 
-/// Jobs of a queue that are listed.
+/// Listed jobs of a queue.
 const LISTED: usize = 100;
 
-/// The states that are listed, what they are called, and what stands in the column of the time.
+/// The states, their names, and the heading of the time column.
 const STATES: [(&str, &str, JobState, &str); 5] = [
     ("ready", "Ready", JobState::Ready, ""),
-    ("delayed", "Delayed and failed", JobState::Delayed, "Next try"),
+    ("delayed", "Retrying", JobState::Delayed, "Next attempt"),
     ("running", "Running", JobState::Running, "Lease ends"),
-    ("done", "Done", JobState::Done, "Done"),
-    ("dead", "Dead", JobState::Dead, "Died"),
+    ("done", "Done", JobState::Done, "Finished"),
+    ("dead", "Failed", JobState::Dead, "Failed"),
 ];
 
-/// A job, wherever it is kept.
+/// A job in Redis, or a row in PostgreSQL.
 #[derive(Debug)]
 struct Row {
     id: String,
@@ -44,7 +42,7 @@ struct Row {
     attempts: String,
     error: String,
     at: Option<DateTime<Utc>>,
-    /// How a form names it that tries it again; blank where it is not dead.
+    /// The query of the form that retries it; blank unless it is dead.
     letter: String,
 }
 
@@ -62,7 +60,7 @@ struct List {
 }
 
 impl List {
-    /// The states, each with its link and whether it is the one that is shown.
+    /// The states, each with its link and whether it is the current one.
     fn tabs(&self) -> Vec<(&'static str, String, bool)> {
         let tab = |(word, name, _, _): (&'static str, _, _, _)| {
             (name, self.query.with("state", word), word == self.state)
@@ -85,7 +83,7 @@ pub async fn show(
     let db = &console.app.database.pool;
     let mut rows = match state {
         JobState::Delayed if queue.is_none() => query.rows(in_database(db)).await?,
-        JobState::Dead if queue.is_none() => query.rows(given_up(db, &operator)).await?,
+        JobState::Dead if queue.is_none() => query.rows(failed(db, &operator)).await?,
         _ => Vec::new(),
     };
     let jobs = Box::pin(answered(in_queues(&console.queues, state, queue))).await;
@@ -110,7 +108,7 @@ async fn in_queues(queues: &Queues, state: JobState, only: Option<&str>) -> Resu
             continue;
         }
         let letter = |job: &JobInfo| match state {
-            JobState::Dead => letters::query(&DeadLetterId::Job {
+            JobState::Dead => messages::query(&DeadLetterId::Job {
                 queue: queue.name().to_owned(),
                 id: job.id.clone(),
             }),
@@ -129,7 +127,7 @@ async fn in_queues(queues: &Queues, state: JobState, only: Option<&str>) -> Resu
     Ok(rows)
 }
 
-/// What failed in PostgreSQL and is due again: the pauses between attempts to deliver are kept there.
+/// Rows in PostgreSQL that failed and wait for their next attempt.
 async fn in_database(db: &PgPool) -> sqlx::Result<Vec<Row>> {
     let limit = i64::try_from(LISTED).unwrap_or(i64::MAX);
     let row = |failing: queries::Failing| Row {
@@ -143,10 +141,10 @@ async fn in_database(db: &PgPool) -> sqlx::Result<Vec<Row>> {
     Ok(queries::failing(db, limit).await?.into_iter().map(row).collect())
 }
 
-/// What PostgreSQL has of what was given up.
-async fn given_up(db: &PgPool, operator: &Operator) -> sqlx::Result<Vec<Row>> {
-    let letters = letters::visible(db, operator, Vec::new()).await?;
-    let row = |letter: Letter| Row {
+/// Dead letters in PostgreSQL.
+async fn failed(db: &PgPool, operator: &Operator) -> sqlx::Result<Vec<Row>> {
+    let letters = messages::visible(db, operator, Vec::new()).await?;
+    let row = |letter: DeadLetter| Row {
         letter: letter.query(),
         id: letter.id.to_string(),
         about: about(&letter.orders),

@@ -1,11 +1,11 @@
-//! `/admin/jobs/`: what waits, runs, failed and was given up, and what is done at its time.
+//! `/admin/jobs/`: queued, running and failed jobs, and the schedule.
 //!
-//! PostgreSQL knows what is owed, Redis has the jobs. A page waits for Redis only so long, and without it shows what
-//! PostgreSQL has.
+//! PostgreSQL has the pending confirmations and deliveries, Redis the jobs. A page waits for Redis for a limited time, and without
+//! it shows the data of PostgreSQL.
 
 mod actions;
-mod letters;
 mod list;
+mod messages;
 mod queries;
 mod snapshot;
 
@@ -25,19 +25,17 @@ use super::{
     format,
     operator::Operator,
     page::{Frame, render},
-    query::Query,
     state::Console,
 };
 use crate::{
     auth::Scope,
     db,
-    worker::{COUNTED, Owed},
+    worker::{COUNTED, Owed, dead_letters::DeadLetter},
 };
-use letters::Letter;
-use snapshot::{Counted, Glance, Plan};
+use snapshot::{Counted, Plan, Snapshot};
 
 const SECTION: &str = "/admin/jobs/";
-/// Dead letters that the page shows.
+/// Listed dead letters.
 const LETTERS: usize = 50;
 
 pub fn router() -> Router<Console> {
@@ -54,14 +52,14 @@ pub fn router() -> Router<Console> {
 #[template(path = "jobs.html")]
 struct Page {
     frame: Frame,
-    /// What PostgreSQL owes; not for who is bound to stores.
+    /// Pending rows in PostgreSQL; `None` for operators who are bound to stores.
     owed: Option<Owed>,
     /// Whether Redis answers.
     redis: bool,
     queues: Vec<Counted>,
     plans: Vec<Plan>,
-    letters: Vec<Letter>,
-    /// How many more there are than are shown.
+    letters: Vec<DeadLetter>,
+    /// The number of dead letters that are not listed.
     more: usize,
     retries: bool,
     rules: bool,
@@ -69,8 +67,8 @@ struct Page {
 }
 
 impl Page {
-    /// How many letters there are that can be known of.
-    fn given_up(&self) -> String {
+    /// The number of dead letters; a lower bound without Redis.
+    fn failed(&self) -> String {
         let letters = self.letters.len() + self.more;
         let dead = i64::try_from(letters).unwrap_or(i64::MAX);
         if self.redis {
@@ -81,31 +79,27 @@ impl Page {
     }
 }
 
-async fn overview(
-    operator: Operator,
-    query: Query,
-    State(console): State<Console>,
-) -> Result<Response, ConsoleError> {
+async fn overview(operator: Operator, State(console): State<Console>) -> Result<Response, ConsoleError> {
     let db = &console.app.database.pool;
     let now = db::now(db).await?;
     let scheduled = snapshot::scheduled(db, now).await?;
-    let (glance, owed) = tokio::join!(
-        Glance::take(&console.queues, scheduled),
+    let (snapshot, owed) = tokio::join!(
+        Snapshot::take(&console.queues, scheduled),
         snapshot::owed(db, &operator)
     );
-    let mut letters = letters::visible(db, &operator, glance.dead).await?;
+    let mut letters = messages::visible(db, &operator, snapshot.dead).await?;
     let more = letters.len().saturating_sub(LETTERS);
     letters.truncate(LETTERS);
     Ok(render(&Page {
-        frame: Frame::new(&operator, SECTION, "Jobs").after(&query),
+        frame: Frame::new(&operator, SECTION, "Jobs"),
         owed: owed?,
-        redis: glance.redis,
+        redis: snapshot.redis,
         queues: if operator.sees_jobs() {
-            glance.queues
+            snapshot.queues
         } else {
             Vec::new()
         },
-        plans: glance.plans,
+        plans: snapshot.plans,
         letters,
         more,
         retries: operator.retries_jobs(),
@@ -114,7 +108,7 @@ async fn overview(
     }))
 }
 
-/// Counting ends somewhere.
+/// A count, which ends at a limit.
 fn counted(rows: impl Borrow<i64>) -> String {
     let rows = *rows.borrow();
     let shown = format::count(rows);
@@ -126,29 +120,29 @@ fn counted(rows: impl Borrow<i64>) -> String {
 }
 
 impl Operator {
-    /// Whether the operator may try again what was given up.
+    /// Whether the operator may retry dead letters.
     fn retries_jobs(&self) -> bool {
         self.may(Scope::OrdersWrite)
     }
 
-    /// Whether the operator sees jobs whatever they are about.
+    /// Whether the operator sees all jobs.
     pub(super) fn sees_jobs(&self) -> bool {
         self.caller.grant.stores.are_all()
     }
 
-    /// Whether the operator may drop what was given up, and run what is not due.
+    /// Whether the operator may discard dead letters and start scheduled jobs.
     fn rules_jobs(&self) -> bool {
         self.may(Scope::Admin) && self.sees_jobs()
     }
 }
 
-/// What a state is called.
+/// The name of a state, and its badge.
 fn state(state: apalis_redis_queue::State) -> (&'static str, &'static str) {
     match state {
         apalis_redis_queue::State::Ready => ("Waiting", "warn"),
-        apalis_redis_queue::State::Delayed => ("Failed, to be tried again", "bad"),
+        apalis_redis_queue::State::Delayed => ("Retrying", "bad"),
         apalis_redis_queue::State::Running => ("Running", "warn"),
         apalis_redis_queue::State::Done => ("Done", "good"),
-        apalis_redis_queue::State::Dead => ("Dead", "bad"),
+        apalis_redis_queue::State::Dead => ("Failed", "bad"),
     }
 }

@@ -1,11 +1,11 @@
-//! The SQL of the pages of jobs.
+//! The SQL of the job pages.
 
 use chrono::{DateTime, Utc};
 use sqlx::{PgExecutor, PgPool};
 
 use crate::worker::dead_letters::DeadLetterId;
 
-/// Those of some orders that belong to some stores.
+/// The orders among `orders` that belong to one of `stores`.
 pub async fn of_stores(db: impl PgExecutor<'_>, orders: &[i64], stores: &[i64]) -> sqlx::Result<Vec<i64>> {
     sqlx::query_scalar!(
         "select id from orders where id = any($1) and store_id = any($2)",
@@ -16,28 +16,29 @@ pub async fn of_stores(db: impl PgExecutor<'_>, orders: &[i64], stores: &[i64]) 
     .await
 }
 
-/// The orders that a dead letter is about; none where there is no such letter, or it is a job, which names rows.
-pub async fn orders_of(db: &PgPool, letter: &DeadLetterId) -> sqlx::Result<Vec<i64>> {
+/// The channel of a dead delivery, and the orders of a dead letter. A job, or one that is gone, has neither.
+pub async fn about(db: &PgPool, letter: &DeadLetterId) -> sqlx::Result<(Option<String>, Vec<i64>)> {
     match letter {
-        DeadLetterId::Outbox(id) => sqlx::query_scalar!(
-            r#"select unnest(order_ids) as "order_id!" from outbox where id = $1 and dead_at is not null"#,
-            id
-        )
-        .fetch_all(db)
-        .await,
-        DeadLetterId::Delivery(id) => {
-            sqlx::query_scalar!(
-                "select order_id from delivery where id = $1 and dead_at is not null",
+        DeadLetterId::Outbox(id) => {
+            let orders = sqlx::query_scalar!(
+                r#"select unnest(order_ids) as "order_id!" from outbox where id = $1 and dead_at is not null"#,
                 id
-            )
-            .fetch_all(db)
-            .await
+            );
+            Ok((None, orders.fetch_all(db).await?))
         }
-        DeadLetterId::Job { .. } => Ok(Vec::new()),
+        DeadLetterId::Delivery(id) => {
+            let delivery = sqlx::query!(
+                "select channel, order_id from delivery where id = $1 and dead_at is not null",
+                id
+            );
+            let delivery = delivery.fetch_optional(db).await?;
+            Ok(delivery.map_or((None, Vec::new()), |row| (Some(row.channel), vec![row.order_id])))
+        }
+        DeadLetterId::Job { .. } => Ok((None, Vec::new())),
     }
 }
 
-/// The last run that was asked for of each of some schedules: when, and the id of its job.
+/// The last run of each schedule that an operator asked for: its time, and the id of its job.
 pub async fn asked_for(
     db: impl PgExecutor<'_>,
     schedules: &[&str],
@@ -56,10 +57,10 @@ pub async fn asked_for(
     .await
 }
 
-/// Something in PostgreSQL that failed and will be tried again.
+/// A row in PostgreSQL that failed and will be retried.
 #[derive(Debug)]
 pub struct Failing {
-    /// As a dead letter of it would be named.
+    /// The id that its dead letter would have.
     pub id: String,
     pub orders: Vec<i64>,
     pub attempts: i32,
@@ -67,10 +68,10 @@ pub struct Failing {
     pub due_at: DateTime<Utc>,
 }
 
-/// Rows that are looked at for those that failed: the first ones, which have had the time to.
+/// Rows that are searched for failures: the oldest, which have had the time to fail.
 const LOOKED_AT: i64 = 5000;
 
-/// What failed and will be tried again, the next first.
+/// Rows that failed and will be retried, the next first.
 pub async fn failing(db: impl PgExecutor<'_>, limit: i64) -> sqlx::Result<Vec<Failing>> {
     sqlx::query_as!(
         Failing,

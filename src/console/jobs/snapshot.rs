@@ -1,4 +1,4 @@
-//! What Redis says of all jobs, in bounded time.
+//! The state of all jobs in Redis, read within a time limit.
 
 use std::time::Duration;
 
@@ -19,7 +19,7 @@ use apalis_redis_queue::{Counts, QueueError};
 /// How long a page waits for Redis.
 pub const WAIT_FOR_REDIS: Duration = Duration::from_millis(1500);
 
-/// How many jobs of a queue are in which state.
+/// The numbers of jobs of a queue by state.
 #[derive(Debug)]
 pub struct Counted {
     pub queue: String,
@@ -27,17 +27,17 @@ pub struct Counted {
     pub done: u64,
 }
 
-/// Something periodic, and its last run as far as it is known.
+/// A periodic job and its last known run.
 #[derive(Debug)]
 pub struct Plan {
     pub scheduled: Scheduled,
-    /// When it was due, what became of it, and the badge of that.
+    /// Its time, the name of its state, and the badge.
     pub last: Option<(DateTime<Utc>, &'static str, &'static str)>,
 }
 
-/// What Redis says, or nothing of it.
+/// The state of all jobs; blank without Redis.
 #[derive(Debug, Default)]
-pub struct Glance {
+pub struct Snapshot {
     /// Whether Redis answers.
     pub redis: bool,
     pub queues: Vec<Counted>,
@@ -45,11 +45,11 @@ pub struct Glance {
     pub dead: Vec<DeadLetter>,
 }
 
-impl Glance {
-    /// Asks for everything about what is `scheduled`, as it stands now.
+impl Snapshot {
+    /// Reads the queues, and the last runs of `scheduled`.
     pub async fn take(queues: &Queues, scheduled: Vec<Scheduled>) -> Self {
-        if let Some(glance) = Box::pin(answered(Self::ask(queues, &scheduled))).await {
-            return glance;
+        if let Some(snapshot) = Box::pin(answered(Self::ask(queues, &scheduled))).await {
+            return snapshot;
         }
         let unknown = |scheduled| Plan {
             scheduled,
@@ -62,13 +62,13 @@ impl Glance {
     }
 
     async fn ask(queues: &Queues, scheduled: &[Scheduled]) -> Result<Self, QueueError> {
-        let mut glance = Self {
+        let mut snapshot = Self {
             redis: true,
             dead: dead_letters::in_queues(queues).await?,
             ..Self::default()
         };
         for queue in queues.all() {
-            glance.queues.push(Counted {
+            snapshot.queues.push(Counted {
                 queue: queue.name().to_owned(),
                 counts: queue.counts().await?,
                 done: queue.done().await?,
@@ -79,16 +79,16 @@ impl Glance {
                 let (name, badge) = super::state(state);
                 (time, name, badge)
             });
-            glance.plans.push(Plan {
+            snapshot.plans.push(Plan {
                 scheduled: scheduled.clone(),
                 last,
             });
         }
-        Ok(glance)
+        Ok(snapshot)
     }
 }
 
-/// What is done periodically, with the last runs of it, also those that were asked for: who did so is to see what became of it.
+/// The periodic jobs. The last run of one may have been started by an operator.
 pub async fn scheduled(db: &PgPool, now: DateTime<Utc>) -> sqlx::Result<Vec<Scheduled>> {
     let mut scheduled = worker::scheduled(now);
     let names: Vec<&str> = scheduled.iter().map(|one| one.name).collect();
@@ -100,19 +100,19 @@ pub async fn scheduled(db: &PgPool, now: DateTime<Utc>) -> sqlx::Result<Vec<Sche
     Ok(scheduled)
 }
 
-/// What Redis answered, if it did in time.
+/// The answer of Redis, if it came in time.
 pub async fn answered<T>(asked: impl Future<Output = Result<T, QueueError>>) -> Option<T> {
     match timeout(WAIT_FOR_REDIS, asked).await {
         Ok(Ok(answer)) => Some(answer),
         Ok(Err(error)) => {
-            tracing::debug!(%error, "a page was made without Redis");
+            tracing::debug!(%error, "a page is shown without Redis");
             None
         }
         Err(_) => None,
     }
 }
 
-/// What PostgreSQL owes, for who sees all stores.
+/// Pending rows in PostgreSQL, for operators who see all stores.
 pub async fn owed(db: &PgPool, operator: &Operator) -> sqlx::Result<Option<Owed>> {
     if operator.sees_jobs() {
         worker::owed(db).await.map(Some)
@@ -122,7 +122,7 @@ pub async fn owed(db: &PgPool, operator: &Operator) -> sqlx::Result<Option<Owed>
 }
 
 impl Counted {
-    /// The states with their counts, and where the list of each is.
+    /// The count of each state, and the link to its list.
     pub fn states(&self) -> [(i64, String); 5] {
         let counts = &self.counts;
         let states = [

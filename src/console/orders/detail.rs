@@ -100,12 +100,12 @@ pub async fn show(
     let steps = steps(&db, &order).await?;
     let entries = audit::entries(&db, &format!("order:{id}"), ENTRIES).await?;
     let frame = Frame::new(&operator, SECTION, format!("Order {}", order.id));
-    let is_new = query.has("done", "rejected") && order.status == Status::Rejected;
+    let is_new = query.get("again").is_some() && order.status == Status::Rejected;
     let lines = Query::from(query.text("again").trim_start_matches('?'));
     let again = format!("{SECTION}new/{}", lines.here());
     Ok(render(&Page {
         again: if is_new { again } else { String::new() },
-        frame: frame.after(&query),
+        frame,
         order,
         rejected,
         steps,

@@ -1,10 +1,15 @@
-//! `/admin/orders/new/`: an order by hand, with what the store has at the moment. Lines are kept in the query until it is placed,
-//! so that a browser without JavaScript can search and add.
+//! `/admin/orders/new/`: an order by hand, with the current stock of its store. The query has the lines until the order is
+//! placed, so that a browser without JavaScript can search and add.
 
 use std::{borrow::Borrow, collections::HashMap};
 
 use askama::Template;
-use axum::{extract::State, http::StatusCode, response::Response};
+use axum::{
+    extract::State,
+    http::StatusCode,
+    response::{IntoResponse, Redirect, Response},
+};
+use serde::Deserialize;
 use sqlx::PgPool;
 
 use super::SECTION;
@@ -14,17 +19,21 @@ use crate::{
         error::ConsoleError,
         flash,
         form::Form,
+        format::amount,
         operator::Operator,
         options::{self, Choice, FoundProduct},
         page::{Frame, render},
         query::Query,
-        state::{Console, Created},
+        state::Console,
     },
     http::{ApiError, AppState, FieldErrors, FormFields},
     money::Money,
     order::commands,
 };
 
+const PATH: &str = "/admin/orders/new/";
+/// Parameters that change the lines. A redirect takes them off, so that a reload does not repeat them.
+const CHANGES: [&str; 3] = ["add", "first", "remove"];
 /// Lines that an order may have.
 const MOST_LINES: usize = 100;
 
@@ -36,12 +45,12 @@ struct Page {
     stores: Vec<Choice>,
     store: Option<i64>,
     lines: Vec<Line>,
-    /// What the lines cost at the moment, if their quantities are such.
+    /// The sum of the lines at current prices, if all quantities are numbers.
     total: Option<Money>,
     search: String,
     products: Vec<FoundProduct>,
     errors: Vec<String>,
-    /// What is said where no store was chosen.
+    /// The error if no store was chosen.
     no_store: &'static str,
 }
 
@@ -60,28 +69,46 @@ struct Found {
     products: Vec<FoundProduct>,
 }
 
-/// A line of the order that is being written.
+/// A line of the order.
 struct Line {
     product_id: i64,
-    /// Nothing where there is no such product.
+    /// `None` for an unknown product.
     title: Option<String>,
     price: Money,
-    /// What the store has at the moment; nothing where it does not keep the product.
+    /// The current stock; `None` if the store does not sell the product.
     stock: Option<i32>,
     quantity: String,
     error: String,
 }
 
-/// What has been chosen so far.
-#[derive(Default)]
+impl Line {
+    fn subtotal(&self) -> Option<Money> {
+        self.price.times(self.quantity.parse().ok()?)
+    }
+
+    /// Whether the line asks for more than the store has.
+    fn is_short(&self) -> bool {
+        let quantity = self.quantity.parse::<i64>();
+        quantity.is_ok_and(|quantity| self.stock.is_some_and(|stock| quantity > stock.into()))
+    }
+}
+
+/// The part of an order that the console needs after it was placed.
+#[derive(Deserialize)]
+struct Placed {
+    id: i64,
+    status: String,
+}
+
+/// An order before it is placed.
 struct Draft {
     store: Option<i64>,
     lines: Vec<(i64, String)>,
     search: String,
 }
 
-/// The lines of an order, each a product with its quantity as it was typed. An id that is none is refused: the order would
-/// be another one without its line.
+/// The lines of an order, each a product with its quantity as typed. An invalid id is an error: without the line it would be
+/// another order.
 fn chosen<'a>(
     products: impl Iterator<Item = &'a str>,
     quantities: impl Iterator<Item = &'a str>,
@@ -98,16 +125,8 @@ fn chosen<'a>(
 }
 
 impl Draft {
-    /// Of the query, where a line may be added or removed.
     fn of_query(query: &Query) -> Result<Self, ConsoleError> {
         let mut lines = chosen(query.all("product"), query.all("quantity"))?;
-        let removed = query.id("remove");
-        lines.retain(|(product, _)| Some(*product) != removed);
-        if let Some(added) = query.id("add")
-            && lines.iter().all(|(product, _)| *product != added)
-        {
-            lines.push((added, "1".to_owned()));
-        }
         lines.truncate(MOST_LINES);
         Ok(Self {
             store: query.id("store"),
@@ -116,7 +135,6 @@ impl Draft {
         })
     }
 
-    /// Of the form that was sent.
     fn of_form(form: &Form) -> Result<Self, ConsoleError> {
         let mut lines = chosen(form.all("product"), form.all("quantity"))?;
         // One more than an order may have, so that the command refuses it.
@@ -127,10 +145,18 @@ impl Draft {
             search: String::new(),
         })
     }
-}
 
-impl Draft {
-    /// The query of the page with the same store and lines.
+    /// Adds one unit of a product.
+    fn add(&mut self, product: i64) {
+        if let Some((_, quantity)) = self.lines.iter_mut().find(|(known, _)| *known == product) {
+            let number = quantity.parse::<i64>().unwrap_or(0);
+            *quantity = number.saturating_add(1).to_string();
+        } else if self.lines.len() < MOST_LINES {
+            self.lines.push((product, "1".to_owned()));
+        }
+    }
+
+    /// The query of the page with the same store, lines and search.
     fn query(&self) -> String {
         let mut query = form_urlencoded::Serializer::for_suffix(String::from("?"), 1);
         query.extend_pairs(self.store.map(|store| ("store", store.to_string())));
@@ -138,11 +164,14 @@ impl Draft {
             query.append_pair("product", &product.to_string());
             query.append_pair("quantity", quantity);
         }
+        if !self.search.is_empty() {
+            query.append_pair("q", &self.search);
+        }
         query.finish()
     }
 }
 
-/// What the command reads: it judges the quantities as they were typed.
+/// The input of the command, which validates the quantities as typed.
 fn source(form: &Form) -> FormFields<'_> {
     let lines = form.all("product").zip(form.all("quantity"));
     let items = lines.take(MOST_LINES + 1).map(|(product, quantity)| {
@@ -161,11 +190,26 @@ pub async fn show(
     State(console): State<Console>,
 ) -> Result<Response, ConsoleError> {
     operator.require(operator.may(Scope::OrdersWrite))?;
-    let draft = Draft::of_query(&query)?;
-    page(&console, &operator, draft, Form::of([]), None).await
+    let mut draft = Draft::of_query(&query)?;
+    if CHANGES.iter().all(|name| query.get(name).is_none()) {
+        return page(&console, &operator, draft, Form::of([]), None).await;
+    }
+    let removed = query.id("remove");
+    draft.lines.retain(|(product, _)| Some(*product) != removed);
+    let first = match query.get("first") {
+        Some(_) => find(&console.app, &operator, &draft)
+            .await?
+            .first()
+            .map(|hit| hit.id),
+        None => None,
+    };
+    if let Some(added) = first.or(query.id("add")) {
+        draft.add(added);
+    }
+    Ok(Redirect::to(&format!("{PATH}{}", draft.query())).into_response())
 }
 
-/// `/admin/orders/new/products/`: what a search finds, for htmx.
+/// `/admin/orders/new/products/`: the results of a search, for htmx.
 pub async fn found(
     operator: Operator,
     query: Query,
@@ -200,7 +244,7 @@ pub async fn place(
         let placement = &console.placement;
         async move {
             let placed = commands::place(placement, &context, source).await?;
-            Ok(Created {
+            Ok(Placed {
                 id: placed.id,
                 status: placed.status.to_string(),
             })
@@ -208,13 +252,14 @@ pub async fn place(
     };
     let purpose = ("order", &["store", "product", "quantity"][..]);
     match console.create(&operator, &form, purpose, command).await {
-        Ok(Created { id, status }) => {
+        Ok(Placed { id, status }) => {
             let page = format!("{SECTION}{id}/");
             Ok(if status == "CONFIRMED" {
-                flash::redirect_with_flash(&page, "confirmed")
+                flash::redirect_with_flash(&page, format!("Order #{id} placed and confirmed."))
             } else {
+                // The page of the order says why it was rejected.
                 let again = Query::default().with("again", draft.query());
-                flash::redirect_with_flash(&(page + &again), "rejected")
+                Redirect::to(&(page + &again)).into_response()
             })
         }
         Err(error) => page(&console, &operator, draft, form, Some(error)).await,
@@ -250,7 +295,7 @@ async fn page(
     }
     let lines = lines(db, &draft, of_lines).await?;
     let page = Page {
-        frame: Frame::new(operator, SECTION, "Place an order"),
+        frame: Frame::new(operator, SECTION, "Create order"),
         products: find(&console.app, operator, &draft).await?,
         total: total(&lines),
         lines,
@@ -294,13 +339,16 @@ async fn lines(db: &PgPool, draft: &Draft, errors: Vec<String>) -> sqlx::Result<
 }
 
 fn total(lines: &[Line]) -> Option<Money> {
-    lines.iter().try_fold(Money::ZERO, |sum, line| {
-        let price = line.price.times(line.quantity.parse().ok()?)?;
-        sum.plus(price)
-    })
+    let mut subtotals = lines.iter().map(Line::subtotal);
+    subtotals.try_fold(Money::ZERO, |sum, subtotal| sum.plus(subtotal?))
 }
 
-/// What is wrong with the order as a whole, and with each of its lines. An error of the store may be shown at its field.
+/// An amount, or a dash if it is unknown.
+fn shown(sum: impl Borrow<Option<Money>>) -> String {
+    sum.borrow().map_or_else(|| "–".to_owned(), amount)
+}
+
+/// The errors of the order as a whole, and of each of its lines. An error of the store may be shown at its field.
 fn errors(refusal: &ApiError, with_store: bool) -> (Vec<String>, Vec<String>) {
     let ApiError::Invalid(fields) = refusal else {
         return (vec![refusal.text().into_owned()], Vec::new());

@@ -1,4 +1,4 @@
-//! What needs attention: what was given up, what waits for too long, what is away, and what customers ask for in vain.
+//! What needs attention: failed jobs, late confirmations, an absent Redis, and stock that is out or low.
 
 use std::time::Duration;
 
@@ -10,28 +10,30 @@ use super::statistics;
 use crate::{
     auth::Stores,
     console::{
+        confirm::plural,
         format::count,
+        low::{LowStock, OfStore},
         orders::queries::{self, Filter},
     },
     worker::{Owed, Queues},
 };
 use apalis_redis_queue::Counts;
 
-/// How long Redis may take to say how much waits. The page does without it after that.
+/// How long the page waits for Redis.
 const REDIS_WITHIN: Duration = Duration::from_secs(1);
-/// A confirmation that is owed for longer is late.
+/// A confirmation that is pending for longer is late.
 const LATE: f64 = 60.0;
-/// One that is owed for longer while nothing runs has nobody to send it.
+/// A confirmation that is pending for longer while no job runs lacks a worker.
 const IDLE: f64 = 15.0;
-/// The latest rejections that are looked at.
+/// Searched rejections, the latest ones.
 const REJECTIONS: i64 = 500;
-/// Products that are named, at most.
+/// Listed products, at most.
 const NAMED: i64 = 5;
 
-/// How the queues stand.
+/// The numbers of jobs in the queues.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Jobs {
-    /// Waiting, also for their time.
+    /// Ready or delayed.
     pub waiting: u64,
     /// With a worker.
     pub running: u64,
@@ -39,16 +41,16 @@ pub struct Jobs {
     pub dead: u64,
 }
 
-/// Something to look at.
+/// Something that needs attention.
 #[derive(Debug)]
 pub struct Concern {
     /// `bad` or `warn`.
     pub class: &'static str,
-    /// What it is.
+    /// A sentence.
     pub text: String,
-    /// Where to look.
+    /// Where the operator can act.
     pub link: String,
-    /// What is there.
+    /// The text of the link.
     pub label: &'static str,
 }
 
@@ -63,16 +65,40 @@ pub async fn jobs(queues: &Queues) -> Option<Jobs> {
     Some(counted.iter().fold(Jobs::default(), sum))
 }
 
-/// Everything that needs attention, the worst first.
+/// Everything that needs attention, urgent first.
 pub async fn concerns(
     db: &PgPool,
     jobs: Option<&(Option<Jobs>, Owed)>,
+    low: &LowStock,
     stores: &Stores,
     since: DateTime<Utc>,
 ) -> sqlx::Result<Vec<Concern>> {
     let mut concerns = jobs.map_or_else(Vec::new, |(jobs, owed)| of_jobs(*jobs, owed));
+    concerns.extend(of_stock(low));
     concerns.extend(in_vain(db, stores, since).await?);
+    // It is stable: within a class they stay as they are.
+    concerns.sort_by_key(|concern| concern.class != "bad");
     Ok(concerns)
+}
+
+/// The figures of the tiles about stock, in sentences.
+fn of_stock(low: &LowStock) -> Vec<Concern> {
+    let more = if low.is_cut_off { "+" } else { "" };
+    let concern = |of: fn(&OfStore) -> i64, class, what: &str, state| {
+        let rows: i64 = low.stores.iter().map(of).sum();
+        let stores = low.stores.iter().filter(|store| of(store) > 0).count();
+        let is = if rows == 1 { "product is" } else { "products are" };
+        let stores = plural(i64::try_from(stores).unwrap_or(i64::MAX), "store", "stores");
+        (rows > 0).then(|| Concern {
+            class,
+            text: format!("{}{more} {is} {what} in {stores}.", count(rows)),
+            link: format!("/admin/stock/?state={state}"),
+            label: "View stock",
+        })
+    };
+    let out = concern(|store| store.out, "bad", "out of stock", "out");
+    let low = concern(|store| store.low - store.out, "warn", "low", "low");
+    out.into_iter().chain(low).collect()
 }
 
 fn of_jobs(jobs: Option<Jobs>, owed: &Owed) -> Vec<Concern> {
@@ -85,36 +111,34 @@ fn of_jobs(jobs: Option<Jobs>, owed: &Owed) -> Vec<Concern> {
     let mut concerns = Vec::new();
     let oldest = owed.outbox.oldest_seconds;
     if jobs.is_none() {
-        let text =
-            "Redis does not answer: confirmations wait for it, and the queues cannot be asked.".to_owned();
+        let text = "Redis does not answer. Confirmations wait for it.".to_owned();
         concerns.push(concern("bad", text, "/admin/system/", "System"));
     }
     if jobs.is_some_and(|jobs| jobs.running == 0) && owed.outbox.rows > 0 && oldest > IDLE {
         let text = format!(
-            "No worker seems to be at work: confirmations have been owed for {}.",
+            "No worker is running: confirmations have been pending for {}.",
             spell(oldest)
         );
         concerns.push(concern("bad", text, "/admin/jobs/", "Jobs"));
     } else if oldest > LATE {
         let text = format!(
-            "Confirmations are late: the first has been owed for {}.",
+            "Confirmations are late: the oldest has been pending for {}.",
             spell(oldest)
         );
         concerns.push(concern("warn", text, "/admin/jobs/", "Jobs"));
     }
-    let dead: i64 = owed.deliveries.iter().map(|depth| depth.dead).sum();
-    let letters = [
-        (
-            jobs.map_or(0, |jobs| i64::try_from(jobs.dead).unwrap_or(i64::MAX)),
-            "dead in the queues",
-        ),
-        (owed.outbox.dead, "given up with confirmations that are owed"),
-        (dead, "given up on their way to a receiver"),
+    let queued = jobs.map_or(0, |jobs| i64::try_from(jobs.dead).unwrap_or(i64::MAX));
+    let mut failed = vec![
+        (queued, "job", "jobs"),
+        (owed.outbox.dead, "order confirmation", "order confirmations"),
     ];
-    for (number, what) in letters.into_iter().filter(|(number, _)| *number > 0) {
-        let (number, noun) = (count(number), if number == 1 { "job" } else { "jobs" });
-        let text = format!("{number} {noun} {what}.");
-        concerns.push(concern("bad", text, "/admin/jobs/#letters", "Dead jobs"));
+    failed.extend(owed.deliveries.iter().map(|depth| match depth.channel.as_str() {
+        "email" => (depth.dead, "e-mail delivery", "e-mail deliveries"),
+        _ => (depth.dead, "webhook delivery", "webhook deliveries"),
+    }));
+    for (number, one, many) in failed.into_iter().filter(|(number, ..)| *number > 0) {
+        let text = format!("{} failed.", plural(number, one, many));
+        concerns.push(concern("bad", text, "/admin/jobs/#letters", "Review"));
     }
     concerns
 }
@@ -130,7 +154,7 @@ fn spell(seconds: f64) -> String {
     }
 }
 
-/// Active products of which there is nothing in an active store, and for which orders from `since` on were rejected.
+/// Active products that are out of stock in an active store, and for which orders since `since` were rejected.
 async fn in_vain(db: &PgPool, stores: &Stores, since: DateTime<Utc>) -> sqlx::Result<Vec<Concern>> {
     let rejected = Filter {
         stores: stores.as_sql_param(),
@@ -158,7 +182,7 @@ async fn in_vain(db: &PgPool, stores: &Stores, since: DateTime<Utc>) -> sqlx::Re
                     count(row.times)
                 ),
                 link: format!("/admin/stock/{}/", row.id),
-                label: "Stock",
+                label: "View stock",
             }
         })
         .collect())

@@ -1,4 +1,4 @@
-//! `/admin/`: how things stand.
+//! `/admin/`: the overview.
 
 mod attention;
 mod hourly;
@@ -31,7 +31,7 @@ use crate::{
 use attention::{Concern, Jobs};
 use hourly::{Hours, Orders, Recent};
 
-/// Orders of the feed.
+/// Orders in the list of the latest.
 const LATEST: i64 = 10;
 
 #[derive(Template)]
@@ -47,7 +47,7 @@ struct Page {
     may_order: bool,
 }
 
-/// A figure that leads to what it is made of.
+/// A figure, with a link to its rows.
 struct Tile {
     label: &'static str,
     value: String,
@@ -77,10 +77,11 @@ async fn show(
     Extension(hours): Extension<Hours>,
 ) -> Result<Response, ConsoleError> {
     let (now, stores) = (db::now(&db).await?, &operator.caller.grant.stores);
-    // Redis is asked meanwhile: should it be away, nobody waits for it twice.
+    // Both at once: without Redis the page waits no longer than its timeout.
     let (known, jobs) = tokio::join!(known(&db, now, stores, &hours), jobs(&operator, &console));
     let (known, jobs) = (known?, jobs?);
-    let concerns = attention::concerns(&db, jobs.as_ref(), stores, now - TimeDelta::days(1)).await?;
+    let concerns =
+        attention::concerns(&db, jobs.as_ref(), &known.low, stores, now - TimeDelta::days(1)).await?;
     let (hours, top) = drawn(&known.recent);
     Ok(render(&Page {
         frame: Frame::new(&operator, "/admin/", "Overview"),
@@ -94,7 +95,7 @@ async fn show(
     }))
 }
 
-/// How the queues stand and what is owed; not for who is bound to stores, for it is about the orders of all.
+/// The queues and the pending rows; `None` for operators who are bound to stores: they are about all orders.
 async fn jobs(operator: &Operator, console: &Console) -> sqlx::Result<Option<(Option<Jobs>, Owed)>> {
     if !operator.sees_jobs() {
         return Ok(None);
@@ -104,7 +105,7 @@ async fn jobs(operator: &Operator, console: &Console) -> sqlx::Result<Option<(Op
     Ok(Some((jobs, owed?)))
 }
 
-/// What PostgreSQL knows.
+/// The figures of PostgreSQL.
 struct Known {
     recent: Recent,
     latest: Vec<Row>,
@@ -194,7 +195,7 @@ fn tiles(now: DateTime<Utc>, known: &Known, jobs: Option<&(Option<Jobs>, Owed)>)
     tiles
 }
 
-/// What was given up, wherever that is kept; of the queues nothing is known while Redis is away.
+/// The number of failed jobs; a lower bound without Redis.
 fn dead(jobs: Option<Jobs>, owed: &Owed) -> String {
     let deliveries: i64 = owed.deliveries.iter().map(|depth| depth.dead).sum();
     let in_database = owed.outbox.dead + deliveries;

@@ -59,7 +59,7 @@ async fn list(
     drop(permit);
     let pager = query.pager(&mut rows, query.rows(filter.count(&db)).await?);
     Ok(render(&List {
-        frame: Frame::new(&operator, SECTION, "Products").after(&query),
+        frame: Frame::new(&operator, SECTION, "Products"),
         categories: categories(&db).await?,
         rows,
         pager,
@@ -109,7 +109,7 @@ async fn detail(
     let more = stock.len() > shown;
     stock.truncate(shown);
     Ok(render(&Detail {
-        frame: Frame::new(&operator, SECTION, &product.title).after(&query),
+        frame: Frame::new(&operator, SECTION, &product.title),
         units: stock.iter().map(|stock| stock.quantity).sum(),
         entries: audit::latest(&db, &operator, &format!("product:{id}")).await?,
         writes: operator.writes_catalogue(),

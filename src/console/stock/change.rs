@@ -5,6 +5,7 @@ use axum::{
     http::StatusCode,
     response::{IntoResponse, Response},
 };
+use serde::Deserialize;
 
 use super::{SECTION, detail, rows::StockRows};
 use crate::{
@@ -18,11 +19,18 @@ use crate::{
         query::Query,
         resource,
         return_to::ReturnTo,
-        state::{Console, Created},
+        state::Console,
     },
     http::FormFields,
     inventory::commands,
 };
+
+/// The part of a movement that the next page tells.
+#[derive(Deserialize)]
+struct Moved {
+    delta: i32,
+    quantity_after: i32,
+}
 
 /// A change of the quantity, with its reason.
 pub async fn move_stock(
@@ -43,18 +51,26 @@ pub async fn move_stock(
         let source = &source;
         async move {
             let movement = commands::adjust(&context, id, source).await?;
-            Ok(Created::new(movement.id))
+            Ok(Moved {
+                delta: movement.delta,
+                quantity_after: movement.quantity_after,
+            })
         }
     };
     let purpose = format!("movement of {id}");
     let moved = console
         .create(&operator, &form, (&purpose, &names), command)
         .await;
-    let Err(error) = moved else {
-        return Ok(flash::redirect_with_flash(
-            &ReturnTo::from(&query).after_change(SECTION, id),
-            "moved",
-        ));
+    let error = match moved {
+        Ok(Moved {
+            delta,
+            quantity_after,
+        }) => {
+            let done = format!("Stock updated: {} → {quantity_after}.", quantity_after - delta);
+            let back = ReturnTo::from(&query).after_change(SECTION, id);
+            return Ok(flash::redirect_with_flash(&back, done));
+        }
+        Err(error) => error,
     };
     let (form, threshold) = (form.refused(error)?, detail::threshold(&stock));
     let status = form.status();
@@ -75,7 +91,9 @@ pub async fn set_threshold(
     let stock = detail::find(db, &operator, id).await?;
     let back = ReturnTo::from(&query).after_change(SECTION, id);
     let Err(error) = resource::write::<StockRows>(&console, &operator, id, &mut form).await else {
-        return Ok(flash::redirect_with_flash(&back, "saved"));
+        let threshold = form.text("low_stock_threshold");
+        let done = format!("Low-stock threshold set to {threshold}.");
+        return Ok(flash::redirect_with_flash(&back, done));
     };
     if error.status() == StatusCode::PRECONDITION_FAILED {
         let title = format!("{} in {}", stock.product_title, stock.store_name);

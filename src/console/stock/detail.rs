@@ -88,7 +88,7 @@ pub async fn page(
     let (movements, pager) = ledger::page(db, stock.id, query).await?;
     let title = format!("{} in {}", stock.product_title, stock.store_name);
     Ok(render(&Page {
-        frame: Frame::new(operator, SECTION, title).after(query),
+        frame: Frame::new(operator, SECTION, title),
         query,
         back: ReturnTo::from(query),
         line: ledger::line(db, stock.id).await?,

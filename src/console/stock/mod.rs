@@ -76,7 +76,7 @@ async fn list(
     let mut pager = query.pager(&mut rows, count);
     let left_out = ended(&mut pager, &filter, &query);
     Ok(render(&Page {
-        frame: Frame::new(&operator, SECTION, "Stock").after(&query),
+        frame: Frame::new(&operator, SECTION, "Stock"),
         stores: options::stores(&db, granted).await?,
         categories: options::categories(&db).await?,
         filter,

@@ -5,7 +5,7 @@ use std::borrow::Borrow;
 use askama::Template;
 use axum::{extract::State, response::Response};
 
-use super::SECTION;
+use super::{SECTION, detail};
 use crate::{
     auth::Scope,
     console::{
@@ -76,7 +76,7 @@ pub async fn show(
     operator.require(operator.may(Scope::InventoryWrite))?;
     let typed = ["store_id", "product_id", "quantity", "low_stock_threshold", "q"];
     let form = Form::of(typed.map(|name| (name, query.text(name).to_owned())));
-    let frame = Frame::new(&operator, SECTION, TITLE).after(&query);
+    let frame = Frame::new(&operator, SECTION, TITLE);
     page(&console, &operator, frame, form).await
 }
 
@@ -114,17 +114,22 @@ pub async fn create(
         });
     let command = |context| {
         let source = &source;
-        async move { Ok(Created::new(commands::create(&context, source).await?.id)) }
+        async move {
+            let id = commands::create(&context, source).await?.id;
+            Ok(Created { id })
+        }
     };
     let purpose = ("stock", &FIELDS.map(|(name, _)| name)[..]);
     match console.create(&operator, &form, purpose, command).await {
-        Ok(Created { id, .. }) => {
+        Ok(Created { id }) => {
+            let stock = detail::find(&console.app.database.pool, &operator, id).await?;
             let another = Query::default().with("store_id", form.text("store_id"));
             let path = match query.get("another") {
                 Some(_) => format!("{SECTION}new/{another}"),
                 None => format!("{SECTION}{id}/"),
             };
-            Ok(flash::redirect_with_flash(&path, "created"))
+            let done = format!("{} added to {}.", stock.product_title, stock.store_name);
+            Ok(flash::redirect_with_flash(&path, done))
         }
         Err(error) => page(&console, &operator, frame, form.refused(error)?).await,
     }

@@ -55,7 +55,7 @@ async fn list(
     let pager = query.pager(&mut rows, None);
     let shown: Vec<i64> = rows.iter().map(|store| store.id).collect();
     Ok(render(&List {
-        frame: Frame::new(&operator, SECTION, "Stores").after(&query),
+        frame: Frame::new(&operator, SECTION, "Stores"),
         low: LowStock::count(&db, Some(&shown)).await?,
         rows,
         pager,
@@ -85,7 +85,7 @@ async fn detail(
 ) -> Result<Response, ConsoleError> {
     let store = granted(&db, &operator, id).await?;
     Ok(render(&Detail {
-        frame: Frame::new(&operator, SECTION, &store.name).after(&query),
+        frame: Frame::new(&operator, SECTION, &store.name),
         sales: queries::sales(&db, id).await?,
         low: LowStock::count(&db, Some(&[id])).await?,
         entries: audit::latest(&db, &operator, &format!("store:{id}")).await?,

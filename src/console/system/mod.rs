@@ -1,6 +1,7 @@
-//! `/admin/system/`: what this server is, what it needs, and how it is set up.
+//! `/admin/system/`: version, PostgreSQL, Redis and settings of this server.
 
 mod probe;
+mod queries;
 
 use std::sync::Arc;
 
@@ -33,7 +34,7 @@ struct Page {
     platform: String,
     started: DateTime<Utc>,
     debug: bool,
-    /// Why it does not answer, if it does not.
+    /// `Err` has the reason why it is not connected.
     postgres: Result<Postgres, String>,
     redis: Result<Redis, String>,
     pools: [Pool; 3],
@@ -58,8 +59,8 @@ async fn page(operator: Operator, State(console): State<Console>) -> Result<Resp
         postgres,
         redis,
         pools: [
-            Pool::of("Everything but the placement of orders", &database.pool),
-            Pool::of("Placement of orders", &database.placement),
+            Pool::of("General", &database.pool),
+            Pool::of("Order placement", &database.placement),
             Pool::of("Probe", &database.probe),
         ],
         configuration: operator.rules_system().then(|| console.configuration.clone()),
@@ -67,14 +68,14 @@ async fn page(operator: Operator, State(console): State<Console>) -> Result<Resp
 }
 
 impl Operator {
-    /// Whether the operator may see how the server is set up.
+    /// Whether the operator may see the settings of the server.
     fn rules_system(&self) -> bool {
         self.may(Scope::Admin) && self.caller.grant.stores.are_all()
     }
 }
 
 impl Page {
-    /// How many workers listen for jobs, where Redis can tell.
+    /// The number of connected workers, if Redis answers.
     fn workers(&self) -> Option<i64> {
         self.redis.as_ref().ok().map(|redis| redis.workers)
     }

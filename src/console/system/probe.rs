@@ -1,60 +1,52 @@
-//! Asking what the server depends on how it is, in bounded time.
+//! Probes of PostgreSQL and Redis, each with a time limit.
 
-use std::time::Duration;
+use std::{fmt::Display, time::Duration};
 
-use chrono::{DateTime, Utc};
 use sqlx::PgPool;
 use tokio::time::{Instant, timeout};
 
+use super::queries;
 use crate::{
     db::{self, MIGRATIONS, Versions},
     worker::Queues,
 };
 use apalis_redis_queue::QueueError;
 
-/// How long a page waits for either.
-const PATIENCE: Duration = Duration::from_millis(1500);
+/// How long a page waits for a probe.
+const TIMEOUT: Duration = Duration::from_millis(1500);
 
-/// A PostgreSQL that answers.
+/// The state of a PostgreSQL that answers.
 #[derive(Debug)]
 pub struct Postgres {
-    pub version: String,
+    pub server: queries::Server,
     pub latency: String,
-    pub started: DateTime<Utc>,
-    pub connections: i64,
-    pub most_connections: i64,
-    pub size: String,
-    /// The migrations of this program, and whether the schema has each.
+    /// The migrations of this release, and whether each is applied.
     pub migrations: Vec<(String, bool)>,
-    /// Those of a newer release.
+    /// Applied migrations of a newer release.
     pub unknown: Vec<String>,
 }
 
-/// Asks PostgreSQL, over a connection that waits for nobody's work.
+/// Probes PostgreSQL over a connection of its own pool, which no request occupies.
 pub async fn postgres(probe: &PgPool) -> Result<Postgres, String> {
-    match timeout(PATIENCE, ask_postgres(probe)).await {
-        Ok(Ok(postgres)) => Ok(postgres),
-        Ok(Err(error)) => {
-            tracing::debug!(%error, "PostgreSQL could not be looked at");
-            Err("It does not answer.".to_owned())
-        }
-        Err(_) => Err("It does not answer.".to_owned()),
+    within("PostgreSQL", ask_postgres(probe)).await
+}
+
+/// The result of a probe, unless it takes too long.
+async fn within<T, E: Display>(name: &str, probe: impl Future<Output = Result<T, E>>) -> Result<T, String> {
+    match timeout(TIMEOUT, probe).await {
+        Ok(Ok(state)) => return Ok(state),
+        Ok(Err(error)) => tracing::debug!(%error, "{name} could not be probed"),
+        Err(_) => tracing::debug!("{name} did not answer a probe"),
     }
+    Err(format!("{name} does not answer."))
 }
 
 async fn ask_postgres(probe: &PgPool) -> sqlx::Result<Postgres> {
     let mut connection = probe.acquire().await?;
     let asked = Instant::now();
-    sqlx::query("select 1").execute(&mut *connection).await?;
+    queries::ping(&mut *connection).await?;
     let latency = asked.elapsed();
-    let row = sqlx::query!(
-        r#"select current_setting('server_version') as "version!", pg_postmaster_start_time() as "started!",
-               (select count(*) from pg_stat_activity where backend_type = 'client backend') as "connections!",
-               current_setting('max_connections')::bigint as "most_connections!",
-               pg_size_pretty(pg_database_size(current_database())) as "size!""#
-    )
-    .fetch_one(&mut *connection)
-    .await?;
+    let server = queries::server(&mut *connection).await?;
     let Versions { missing, unknown } = db::versions(&mut connection).await?;
     let migrations = MIGRATIONS.iter().map(|migration| {
         let name = format!("{} {}", migration.version, migration.description);
@@ -62,59 +54,48 @@ async fn ask_postgres(probe: &PgPool) -> sqlx::Result<Postgres> {
         (name, is_applied)
     });
     Ok(Postgres {
-        version: row.version,
+        server,
         latency: shown(latency),
-        started: row.started,
-        connections: row.connections,
-        most_connections: row.most_connections,
-        size: row.size,
         migrations: migrations.collect(),
         unknown,
     })
 }
 
-/// A Redis that answers.
+/// The state of a Redis that answers.
 #[derive(Debug)]
 pub struct Redis {
     pub version: String,
     pub latency: String,
     pub memory: String,
-    /// What it may use; none where that has no bound.
+    /// Its memory limit, if it has one.
     pub most_memory: Option<String>,
     pub policy: String,
     pub clients: String,
-    /// Workers that listen for jobs.
+    /// Connected workers.
     pub workers: i64,
 }
 
-/// Asks Redis, over the connections of the queues.
+/// Probes Redis over the connections of the queues.
 pub async fn redis(queues: &Queues) -> Result<Redis, String> {
-    match timeout(PATIENCE, ask_redis(queues)).await {
-        Ok(Ok(redis)) => Ok(redis),
-        Ok(Err(error)) => {
-            tracing::debug!(%error, "Redis could not be looked at");
-            Err("It does not answer.".to_owned())
-        }
-        Err(_) => Err("It does not answer.".to_owned()),
-    }
+    within("Redis", ask_redis(queues)).await
 }
 
 async fn ask_redis(queues: &Queues) -> Result<Redis, QueueError> {
     let info = queues.confirmations.server().await?;
-    // Some are not told everything.
-    let said = |name: &str| {
+    // Managed services hide some of these.
+    let value = |name: &str| {
         let lines = info.text.lines();
         let mut values = lines.filter_map(|line| line.strip_prefix(name)?.strip_prefix(':'));
         values.next().map(|value| value.trim().to_owned())
     };
-    let unsaid = || "not told".to_owned();
+    let unknown = || "unknown".to_owned();
     Ok(Redis {
-        version: said("redis_version").unwrap_or_else(unsaid),
+        version: value("redis_version").unwrap_or_else(unknown),
         latency: shown(info.latency),
-        memory: said("used_memory_human").unwrap_or_else(unsaid),
-        most_memory: said("maxmemory_human").filter(|most| most != "0B"),
-        policy: said("maxmemory_policy").unwrap_or_else(unsaid),
-        clients: said("connected_clients").unwrap_or_else(unsaid),
+        memory: value("used_memory_human").unwrap_or_else(unknown),
+        most_memory: value("maxmemory_human").filter(|most| most != "0B"),
+        policy: value("maxmemory_policy").unwrap_or_else(unknown),
+        clients: value("connected_clients").unwrap_or_else(unknown),
         workers: i64::try_from(info.workers).unwrap_or(i64::MAX),
     })
 }
@@ -134,7 +115,7 @@ pub struct Pool {
 }
 
 impl Pool {
-    /// As it is just now.
+    /// The current use.
     pub fn of(name: &'static str, pool: &PgPool) -> Self {
         Self {
             name,
@@ -144,7 +125,7 @@ impl Pool {
         }
     }
 
-    /// Connections that somebody has.
+    /// Connections that are in use.
     pub fn in_use(&self) -> i64 {
         (self.open - self.idle).max(0)
     }

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::{Desk, led, text_of};
+use super::{Desk, led, message, text_of};
 use crate::support::app::{Answer, TestApp};
 
 /// The inputs of a page by name and value, with what a browser would send of them. Textareas and chosen options included.
@@ -367,8 +367,11 @@ async fn a_key_that_is_revoked_twice_is_revoked_once() {
         Desk::of(&app, "superuser", None).await,
     );
     let path = "/admin/access/keys/1/revoke/";
-    assert!(led(&ada.post(path, &[]).await).ends_with("done=revoked"));
-    assert!(led(&bob.post(path, &[]).await).ends_with("done=none"));
+    assert!(message(&ada.post(path, &[]).await).ends_with(" revoked."));
+    assert_eq!(
+        message(&bob.post(path, &[]).await),
+        "This key was already revoked."
+    );
     let entries = super::audit_log(&app).await;
     let revoked = entries.iter().filter(|entry| entry.contains("key.revoked"));
     assert_eq!(revoked.count(), 1, "{entries:#?}");

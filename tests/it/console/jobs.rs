@@ -4,7 +4,7 @@ use afforo::worker::{PeriodicJob, Queues};
 use apalis_redis_queue::{Queue, State};
 use serde_json::json;
 
-use super::{Desk, audit_log, led, text_of};
+use super::{Desk, audit_log, led, message, text_of};
 use crate::{
     support::{
         app::{TestApp, production},
@@ -46,7 +46,7 @@ async fn page_without_dead_letters_says_so() {
     let html = desk.html("/admin/jobs/").await;
     let text = text_of(&html);
     assert!(
-        text.contains("Nothing was given up.") && !text.contains("Redis does not answer"),
+        text.contains("No failed jobs.") && !text.contains("Redis does not answer"),
         "{text}"
     );
     assert!(text.contains("confirm-orders 0 0 0 0 0"), "{text}");
@@ -56,7 +56,7 @@ async fn page_without_dead_letters_says_so() {
     );
     for state in ["ready", "delayed", "running", "done", "dead"] {
         let html = desk.html(&format!("/admin/jobs/list/?state={state}")).await;
-        assert!(html.contains("There is no such job now."), "{state}");
+        assert!(html.contains("No jobs in this state."), "{state}");
     }
 }
 
@@ -85,23 +85,22 @@ async fn dead_letters_are_retried_one_by_one_and_all_at_once() {
     );
     let of_queue = desk.html("/admin/jobs/list/?state=dead&queue=periodic").await;
     assert!(!of_queue.contains(&letter), "{of_queue}");
-    assert_eq!(led(&desk.post(&letter, &[]).await), "/admin/jobs/?done=retried");
+    assert_eq!(led(&desk.post(&letter, &[]).await), "/admin/jobs/");
     assert_eq!(
-        led(&desk.post(&letter, &[]).await),
-        "/admin/jobs/?done=none",
-        "it is not dead any more"
+        message(&desk.post(&letter, &[]).await),
+        "This job is no longer among the failed ones."
     );
-    let html = desk.html("/admin/jobs/?done=retried").await;
-    assert!(html.contains("It is tried again.") && !html.contains(&letter) && html.contains("mailbox full"));
+    let html = desk.html("/admin/jobs/").await;
+    assert!(!html.contains(&letter) && html.contains("mailbox full"));
 
     let (other, _) = give_up(&app, 8).await;
     assert_eq!(
-        led(&desk.post("/admin/jobs/retry-all/", &[]).await),
-        "/admin/jobs/?done=all-retried"
+        message(&desk.post("/admin/jobs/retry-all/", &[]).await),
+        "3 jobs will be retried."
     );
     assert_eq!(
-        led(&desk.post("/admin/jobs/retry-all/", &[]).await),
-        "/admin/jobs/?done=none"
+        message(&desk.post("/admin/jobs/retry-all/", &[]).await),
+        "There was nothing to retry."
     );
     let due = "select count(*) from (select id from outbox where dead_at is null union all select id from delivery where dead_at is null) x";
     assert_eq!(super::count(&app, due).await, 4);
@@ -138,7 +137,7 @@ async fn dead_job_is_listed_retried_and_dropped() {
         "{listed}"
     );
 
-    assert_eq!(led(&desk.post(retry, &[]).await), "/admin/jobs/?done=retried");
+    assert_eq!(led(&desk.post(retry, &[]).await), "/admin/jobs/");
     let ready = queues.periodic.jobs(State::Ready, 10).await.unwrap();
     assert_eq!(ready[0].id, "unheard-of");
     dead_job(&app, &queues).await;
@@ -146,12 +145,18 @@ async fn dead_job_is_listed_retried_and_dropped() {
     let drop = "/admin/jobs/drop/?letter=periodic%3Aunheard-of";
     let asked = text_of(&desk.html(drop).await);
     assert!(
-        asked.contains("Drop periodic:unheard-of? What it was for will not be done."),
+        asked.contains("Discard the job periodic:unheard-of? The job will not be done."),
         "{asked}"
     );
-    assert_eq!(led(&desk.post(drop, &[]).await), "/admin/jobs/?done=dropped");
+    assert_eq!(
+        message(&desk.post(drop, &[]).await),
+        "Job periodic:unheard-of discarded."
+    );
     assert_eq!(queues.periodic.counts().await.unwrap().dead, 0);
-    assert_eq!(led(&desk.post(drop, &[]).await), "/admin/jobs/?done=none");
+    assert_eq!(
+        message(&desk.post(drop, &[]).await),
+        "This job is no longer among the failed ones."
+    );
     assert!(
         audit_log(&app)
             .await
@@ -171,10 +176,10 @@ async fn dead_outbox_row_cannot_be_dropped() {
         "it is not offered"
     );
     let asked = desk.html(&drop).await;
-    assert!(asked.contains("It owes orders their confirmation, and stays.") && !asked.contains("Drop it<"));
+    assert!(asked.contains("Orders need their confirmation") && !asked.contains("Discard<"));
     assert_eq!(desk.post(&drop, &[]).await.status, 409);
     let drop = format!("/admin/jobs/drop/?letter=delivery%3A{delivery}");
-    assert_eq!(led(&desk.post(&drop, &[]).await), "/admin/jobs/?done=dropped");
+    assert_eq!(led(&desk.post(&drop, &[]).await), "/admin/jobs/");
     assert_eq!(
         super::count(&app, "select count(*) from outbox where dead_at is not null").await,
         1
@@ -191,7 +196,7 @@ async fn run_started_by_hand_is_one_job_and_a_worker_runs_it() {
     assert!(desk.html("/admin/jobs/").await.contains(run));
     let form = [("idempotency_key", "0123")];
     for _ in 0..2 {
-        assert_eq!(led(&desk.post(run, &form).await), "/admin/jobs/?done=started");
+        assert_eq!(led(&desk.post(run, &form).await), "/admin/jobs/");
     }
     let ready = queues.periodic.jobs(State::Ready, 10).await.unwrap();
     let ids: Vec<&str> = ready.iter().map(|job| job.id.as_str()).collect();
@@ -271,10 +276,7 @@ async fn account_bound_to_stores_sees_dead_letters_of_its_orders_only() {
     );
     assert_eq!(desk.post("/admin/jobs/retry-all/", &[]).await.status, 403);
     assert_eq!(desk.get("/admin/jobs/list/").await.status, 403);
-    assert_eq!(
-        led(&desk.post(&retry(both), &[]).await),
-        "/admin/jobs/?done=retried"
-    );
+    assert_eq!(led(&desk.post(&retry(both), &[]).await), "/admin/jobs/");
     let dead = "select count(*) from outbox where dead_at is not null";
     assert_eq!(super::count(&app, dead).await, 1);
 }
@@ -285,7 +287,7 @@ async fn job_actions_need_the_right_role() {
     let (outbox, _) = give_up(&app, 7).await;
     let viewer = Desk::of(&app, "viewer", None).await;
     let html = viewer.html("/admin/jobs/").await;
-    assert!(html.contains("mailbox full") && !html.contains("Try again") && !html.contains("Run now"));
+    assert!(html.contains("mailbox full") && !html.contains("Retry<") && !html.contains("Run now"));
     let staff = Desk::of(&app, "staff", None).await;
     let retry = format!("/admin/jobs/retry/?letter=outbox%3A{outbox}");
     let drop = format!("/admin/jobs/drop/?letter=outbox%3A{outbox}");
@@ -325,15 +327,15 @@ async fn page_without_redis_shows_the_dead_letters_of_the_database() {
     assert!(text.contains("clean-up-outbox every 10 minutes"), "{text}");
     let failed = text_of(&desk.html("/admin/jobs/list/?state=delayed").await);
     assert!(
-        failed.contains("Redis does not answer: its jobs are not shown."),
+        failed.contains("Redis does not answer. Its jobs are not listed."),
         "{failed}"
     );
     let run = desk.post("/admin/jobs/run/?schedule=clean-up-outbox", &[]).await;
     assert_eq!(run.status, 503);
     assert!(text_of(&run.text).contains("Redis did not answer"));
     assert_eq!(
-        led(&desk.post("/admin/jobs/retry-all/", &[]).await),
-        "/admin/jobs/?done=half-retried"
+        message(&desk.post("/admin/jobs/retry-all/", &[]).await),
+        "2 jobs in PostgreSQL will be retried. Redis did not answer: its failed jobs may be unchanged."
     );
     assert_eq!(
         super::count(&app, "select count(*) from outbox where dead_at is not null").await,
@@ -366,7 +368,7 @@ async fn failed_attempts_in_the_database_are_listed_with_the_next_try() {
     assert!(!text.contains("order 4"), "{text}");
     let text = text_of(&desk.html("/admin/jobs/").await);
     assert!(
-        text.contains("Confirmations owed 1") && text.contains("By webhook, to be delivered 2"),
+        text.contains("Confirmations pending 1") && text.contains("Webhooks pending 2"),
         "{text}"
     );
 }

@@ -3,7 +3,7 @@
 use afforo::auth::Role;
 use reqwest::Method;
 
-use super::{TestApp, audit_log, browser, count, execute};
+use super::{TestApp, audit_log, browser, count, execute, message};
 use crate::support::app::send;
 
 const NEW: &str = "/admin/access/keys/new/";
@@ -21,7 +21,7 @@ async fn api_key_is_shown_once_and_accepted_until_revoked() {
     assert!(
         root.page("/admin/access/keys/")
             .await
-            .contains("There are no keys.")
+            .contains("There are no keys yet.")
     );
     let made = root.post(NEW, &READER).await;
     assert_eq!(
@@ -56,23 +56,24 @@ async fn api_key_is_shown_once_and_accepted_until_revoked() {
 
     assert!(root.page("/admin/access/keys/?q=TILL").await.contains("afk_1_…"));
     let none = root.page("/admin/access/keys/?q=other").await;
-    assert!(none.contains("No key is called that.") && !none.contains("afk_1_"));
+    assert!(none.contains("No keys match this name.") && !none.contains("afk_1_"));
 
     let question = root.page("/admin/access/keys/1/revoke/").await;
     assert!(question.contains("Revoke the key Till &#60;7&#62;?"));
     let revoked = root.post("/admin/access/keys/1/revoke/", &[]).await;
-    assert_eq!(revoked.header("location"), "/admin/access/keys/?done=revoked");
+    assert_eq!(revoked.header("location"), "/admin/access/keys/");
+    assert_eq!(message(&revoked), "Key Till <7> revoked.");
     assert!(
         root.page("/admin/access/keys/")
             .await
             .contains(r#"<span class="badge bad">Revoked</span>"#)
     );
     let again = root.post("/admin/access/keys/1/revoke/", &[]).await;
-    assert_eq!(again.header("location"), "/admin/access/keys/?done=none");
+    assert_eq!(message(&again), "This key was already revoked.");
     assert!(
         root.page("/admin/access/keys/1/revoke/")
             .await
-            .contains("It was revoked already.")
+            .contains("This key was already revoked.")
     );
     assert_eq!(root.get("/admin/access/keys/2/revoke/").await.status, 404);
     let mut actions = audit_log(&app).await;
@@ -100,10 +101,7 @@ async fn api_key_can_be_bound_to_stores_and_never_expire() {
     let kept = "select count(*) from api_key where expires_at is null and scopes = '{orders:read,orders:write}' and cardinality(stores) = 2";
     assert_eq!(count(&app, kept).await, 1);
     let list = root.page("/admin/access/keys/").await;
-    assert!(
-        list.contains("Here, There") && list.contains("For good"),
-        "{list}"
-    );
+    assert!(list.contains("Here, There") && list.contains("Never"), "{list}");
 }
 
 #[tokio::test]
@@ -114,9 +112,9 @@ async fn invalid_api_key_form_is_rejected_with_400() {
     for (name, value, said) in [
         ("name", "  ", "A key needs a name"),
         ("name", &long, "A name has at most 100 characters"),
-        ("scope", "everything", "Choose what the key is good for."),
-        ("bound", "some", "Choose the stores that the key is bound to"),
-        ("term", "forever", "Choose how long it is to be good."),
+        ("scope", "everything", "Choose at least one scope."),
+        ("bound", "some", "Choose at least one store"),
+        ("term", "forever", "Choose when the key expires."),
     ] {
         let form = READER.map(|field| if field.0 == name { (name, value) } else { field });
         let refused = root.post(NEW, &form).await;

@@ -6,7 +6,7 @@ use reqwest::Method;
 
 use super::{Browser, PASSWORD, TestApp, account, audit_log, browser, count, execute, production, send};
 
-const WRONG: &str = "Username or password are wrong, or the account is not active.";
+const WRONG: &str = "Username or password is wrong, or the account is not active.";
 
 #[tokio::test]
 async fn anonymous_request_redirects_to_login_with_next() {

@@ -2,13 +2,67 @@
 
 use afforo::auth::Role;
 
-use super::{browser, execute, orders::shop};
+use super::{Browser, browser, execute, led, orders::shop};
 use crate::support::app::{TestApp, order};
 
 /// The key that stands in a form.
 fn key(page: &str) -> String {
     let key = page.split(r#"name="idempotency_key" value=""#).nth(1).unwrap();
     key.split('"').next().unwrap().to_owned()
+}
+
+/// The page that a change of the draft leads to.
+async fn follow(browser: &mut Browser<'_>, path: &str) -> String {
+    let changed = browser.get(path).await;
+    browser.page(led(&changed)).await
+}
+
+#[tokio::test]
+async fn adding_a_product_again_raises_its_quantity() {
+    let app = TestApp::start().await;
+    let shop = shop(&app).await;
+    let mut browser = browser(&app, Role::Staff).await;
+    let draft = format!(
+        "/admin/orders/new/?store={}&product={}&quantity=9",
+        shop.here, shop.product
+    );
+    let added = browser.get(&format!("{draft}&add={}", shop.product)).await;
+    assert_eq!(
+        led(&added),
+        draft.replace("quantity=9", "quantity=10"),
+        "a reload adds nothing"
+    );
+    // The first result of the search, as a scanner adds it.
+    let more = browser.get(&format!("{}&q=LAM&first=on", led(&added))).await;
+    assert_eq!(led(&more), draft.replace("quantity=9", "quantity=11&q=LAM"));
+    let page = browser.page(led(&more)).await;
+    assert!(
+        page.contains("<span data-short>Only 10 in stock.</span>"),
+        "{page}"
+    );
+    let none = browser.get(&format!("{draft}&q=nothing&first=on")).await;
+    assert_eq!(led(&none), format!("{draft}&q=nothing"));
+}
+
+#[tokio::test]
+async fn lines_have_subtotals_and_a_total() {
+    let app = TestApp::start().await;
+    let shop = shop(&app).await;
+    let pen = app.product("Pen", "0.35").await;
+    app.stock(shop.here, pen, 5).await;
+    let mut browser = browser(&app, Role::Staff).await;
+    let path = format!("/admin/orders/new/?store={}&product={pen}&quantity=", shop.here);
+    let page = browser.page(&format!("{path}4")).await;
+    assert!(
+        page.contains("data-subtotal>1.40<") && page.contains("data-total>1.40<"),
+        "{page}"
+    );
+    assert!(page.contains("<span data-short hidden>"), "{page}");
+    let page = browser.page(&format!("{path}x")).await;
+    assert!(
+        page.contains("data-subtotal>–<") && page.contains("data-total>–<"),
+        "{page}"
+    );
 }
 
 #[tokio::test]
@@ -30,15 +84,13 @@ async fn manual_order_is_composed_line_by_line() {
     assert!(part.contains("Lamp") && !part.contains("<html"), "{part}");
 
     let query = format!("&product={}&quantity=4&add={chair}", shop.product);
-    let page = browser.page(&format!("{path}{query}")).await;
+    let page = follow(&mut browser, &format!("{path}{query}")).await;
     assert!(page.contains(r#"inputmode="numeric" value="4""#), "{page}");
     assert!(
         page.contains(&format!(r#"name="remove" value="{chair}""#)),
         "{page}"
     );
-    let page = browser
-        .page(&format!("{path}{query}&remove={}", shop.product))
-        .await;
+    let page = follow(&mut browser, &format!("{path}{query}&remove={}", shop.product)).await;
     assert!(
         !page.contains(&format!(r#"name="product" value="{}""#, shop.product)),
         "{page}"
@@ -55,10 +107,9 @@ async fn manual_order_is_composed_line_by_line() {
     let answer = browser.post("/admin/orders/new/", &lines).await;
     assert_eq!(answer.status, 303, "{}", answer.text);
     let there = answer.header("location").to_owned();
-    assert!(there.ends_with("/?done=confirmed"), "{there}");
     let page = browser.page(&there).await;
     assert!(
-        page.contains("The order was placed and confirmed.") && page.contains("<dd>staff</dd>"),
+        page.contains(" placed and confirmed.") && page.contains("<dd>staff</dd>"),
         "{page}"
     );
     let again = browser.post("/admin/orders/new/", &lines).await;
@@ -68,7 +119,6 @@ async fn manual_order_is_composed_line_by_line() {
     let lines = [("store", store.as_str()), ("product", &chair), ("quantity", "1")];
     let answer = browser.post("/admin/orders/new/", &lines).await;
     let there = answer.header("location").to_owned();
-    assert!(there.ends_with("&done=rejected"), "{there}");
     let page = browser.page(&there).await;
     assert!(
         page.contains("Chair: 1 requested, 0 available.") && !page.contains(r#"class="notice""#),

@@ -6,6 +6,7 @@ mod bulk;
 mod categories;
 mod conflicts;
 mod filters;
+mod flash;
 mod jobs;
 mod keys;
 mod live;
@@ -20,6 +21,7 @@ mod out_of_order;
 mod overview;
 mod own_account;
 mod products;
+mod resume;
 mod sessions;
 mod setup;
 mod stock;
@@ -46,12 +48,18 @@ pub async fn browser(app: &TestApp, role: Role) -> Browser<'_> {
 pub struct Browser<'a> {
     app: &'a TestApp,
     pub cookie: Option<String>,
+    /// The cookie with a message for the next page.
+    flash: Option<String>,
 }
 
 impl<'a> Browser<'a> {
     /// One that nobody has logged in with.
     pub fn new(app: &'a TestApp) -> Self {
-        Self { app, cookie: None }
+        Self {
+            app,
+            cookie: None,
+            flash: None,
+        }
     }
 
     /// One that somebody has logged in with, through the form.
@@ -113,18 +121,29 @@ impl<'a> Browser<'a> {
             .app
             .request(method, path)
             .header("accept", "text/html,*/*;q=0.8");
-        match &self.cookie {
-            Some(cookie) => request.header("cookie", cookie),
-            None => request,
+        let cookies: Vec<&str> = [&self.cookie, &self.flash]
+            .into_iter()
+            .flatten()
+            .map(String::as_str)
+            .collect();
+        if cookies.is_empty() {
+            request
+        } else {
+            request.header("cookie", cookies.join("; "))
         }
     }
 
     /// Sends a request, and keeps the cookie that it is answered with.
     pub async fn send(&mut self, request: RequestBuilder) -> Answer {
         let answer = send(request).await;
-        if let Some(set) = answer.headers.get("set-cookie") {
+        for set in answer.headers.get_all("set-cookie") {
             let cookie = set.to_str().unwrap().split(';').next().unwrap().to_owned();
-            self.cookie = Some(cookie).filter(|cookie| !cookie.ends_with('='));
+            let kept = if cookie.contains("flash") {
+                &mut self.flash
+            } else {
+                &mut self.cookie
+            };
+            *kept = Some(cookie).filter(|cookie| !cookie.ends_with('='));
         }
         answer
     }
@@ -184,6 +203,18 @@ impl<'a> Desk<'a> {
 pub fn led(answer: &Answer) -> &str {
     assert_eq!(answer.status, 303, "{}", answer.text);
     answer.header("location")
+}
+
+/// The message that a redirect has for the next page.
+#[track_caller]
+pub fn message(answer: &Answer) -> String {
+    assert_eq!(answer.status, 303, "{}", answer.text);
+    let cookie = answer.header("set-cookie").split(';').next().unwrap();
+    let (name, value) = cookie.split_once('=').expect("a message is set");
+    assert!(name.ends_with("afforo-flash"), "{name}");
+    let value = percent_encoding::percent_decode_str(value).decode_utf8().unwrap();
+    // Before it are the signature and the tone.
+    value[45..].to_owned()
 }
 
 /// Writes an entry into the audit log, as the API does, and returns its id.

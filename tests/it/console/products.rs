@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use super::{Desk, led, text_of};
+use super::{Desk, led, message, text_of};
 use crate::support::app::TestApp;
 
 #[tokio::test]
@@ -34,7 +34,7 @@ async fn product_is_created_changed_deactivated_and_deleted() {
         ("idempotency_key", "one"),
     ];
     let made = desk.post("/admin/products/new/", &fields).await;
-    let path = led(&made).strip_suffix("?done=created").unwrap().to_owned();
+    let path = led(&made).to_owned();
     assert_eq!(
         led(&desk.post("/admin/products/new/", &fields).await),
         led(&made),
@@ -60,7 +60,7 @@ async fn product_is_created_changed_deactivated_and_deleted() {
     fields[0] = ("title", "Handsaw");
     fields.retain(|(name, _)| *name != "is_active");
     let saved = desk.post(&format!("{path}edit/"), &fields).await;
-    assert_eq!(led(&saved), format!("{path}?done=saved"));
+    assert_eq!(led(&saved), path);
     let text = text_of(&desk.html(&path).await);
     assert!(
         text.contains("Handsaw")
@@ -74,20 +74,17 @@ async fn product_is_created_changed_deactivated_and_deleted() {
     );
 
     assert_eq!(
-        led(&desk.post(&format!("{path}activate/"), &[]).await),
-        format!("{path}?done=activated")
+        message(&desk.post(&format!("{path}activate/"), &[]).await),
+        "Handsaw activated."
     );
     let listed = format!("{path}deactivate/?list=%3Fq%3Dsaw%26page%3D1");
-    assert_eq!(
-        led(&desk.post(&listed, &[]).await),
-        "/admin/products/?q=saw&done=deactivated"
-    );
+    assert_eq!(led(&desk.post(&listed, &[]).await), "/admin/products/?q=saw");
     let product = app.get(&format!("/api/products/{id}/")).await.body;
     assert_eq!(product["is_active"], json!(false));
 
     assert_eq!(
         led(&desk.post(&format!("{path}delete/"), &[]).await),
-        "/admin/products/?done=deleted"
+        "/admin/products/"
     );
     assert_eq!(desk.get(&path).await.status, 404);
     assert_eq!(desk.post(&format!("{path}activate/"), &[]).await.status, 404);
@@ -315,7 +312,7 @@ async fn actions_from_a_list_lead_back_to_it() {
     let there = "/admin/products/?q=blue&state=active";
     assert_eq!(
         led(&desk.post(&format!("{page}edit/{back}"), &fields).await),
-        format!("{there}&done=saved")
+        there
     );
 
     let detail = desk.html(&format!("{page}{back}")).await;
@@ -331,7 +328,7 @@ async fn actions_from_a_list_lead_back_to_it() {
     );
     assert_eq!(
         led(&desk.post(&format!("{page}edit/{stays}"), &fields).await),
-        format!("{page}{back}&done=saved"),
+        format!("{page}{back}"),
         "from its page one goes back to its page"
     );
     let asked = desk.html(&format!("{page}delete/{stays}")).await;
@@ -341,7 +338,7 @@ async fn actions_from_a_list_lead_back_to_it() {
     );
     assert_eq!(
         led(&desk.post(&format!("{page}delete/{stays}"), &[]).await),
-        format!("{there}&done=deleted")
+        there
     );
     let elsewhere = desk.html("/admin/products/new/?list=%2F%2Fevil.example%2F").await;
     assert!(!elsewhere.contains(r#"href="//evil"#) && elsewhere.contains(r#"href="/admin/products/"#));
@@ -369,14 +366,12 @@ async fn product_form_needs_a_category_and_offers_another() {
         ("category_id", &*category),
         ("another", "on"),
     ];
-    let made = desk.post("/admin/products/new/?done=created", &fields).await;
+    let made = desk.post("/admin/products/new/", &fields).await;
+    assert_eq!(message(&made), "Saw created.");
     let next = led(&made).to_owned();
-    assert_eq!(
-        next,
-        format!("/admin/products/new/?category={category}&done=created")
-    );
+    assert_eq!(next, format!("/admin/products/new/?category={category}"));
     let next = desk.html(&next).await;
-    assert!(next.contains("Created.") && next.contains(&format!(r#"value="{category}" selected"#)));
+    assert!(next.contains(&format!(r#"value="{category}" selected"#)));
     assert!(!desk.html("/admin/products/1/edit/").await.contains("add another"));
 }
 

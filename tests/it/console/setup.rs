@@ -42,7 +42,7 @@ async fn first_account_is_created_once_and_is_logged_in() {
     );
     let over = Browser::new(&app).get(&link).await;
     assert_eq!(over.status, 410);
-    assert!(over.text.contains("This link is over"));
+    assert!(over.text.contains("This link has expired"));
     assert_eq!(
         Browser::new(&app)
             .post("/admin/setup/", &fields(&link, "eve"))

@@ -18,8 +18,8 @@ async fn page_shows_components_and_configuration_to_superusers_only() {
         .await;
     let text = text_of(&html);
     for part in [
-        "PostgreSQL Answers",
-        "Redis Answers",
+        "PostgreSQL Connected",
+        "Redis Connected",
         "Production",
         "8 access Applied",
         env!("CARGO_PKG_VERSION"),
@@ -27,7 +27,7 @@ async fn page_shows_components_and_configuration_to_superusers_only() {
         assert!(text.contains(part), "{part}: {text}");
     }
     assert!(
-        text.contains("Nobody confirms orders"),
+        text.contains("No orders are confirmed"),
         "no worker listens: {text}"
     );
     assert!(html.contains("&#60;shown&#62;"), "{html}");
@@ -58,7 +58,7 @@ async fn missing_and_unknown_migrations_are_shown() {
     .await;
     let text = text_of(&desk.html("/admin/system/").await);
     assert!(text.contains("8 access Missing"), "{text}");
-    assert!(text.contains("does not know 9000 of tomorrow"), "{text}");
+    assert!(text.contains("Unknown migrations: 9000 of tomorrow"), "{text}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -69,9 +69,12 @@ async fn silent_redis_is_shown_as_away() {
     redis.pause();
     let text = text_of(&desk.html("/admin/system/").await);
     redis.resume();
-    assert!(text.contains("Redis Away It does not answer."), "{text}");
     assert!(
-        text.contains("PostgreSQL Answers") && text.contains("not known while Redis is away"),
+        text.contains("Redis Not connected Redis does not answer."),
+        "{text}"
+    );
+    assert!(
+        text.contains("PostgreSQL Connected") && text.contains("Unknown without Redis"),
         "{text}"
     );
 }
