@@ -18,7 +18,7 @@ use crate::{
     },
 };
 
-/// The route of new orders, which wait in the queue of the placement: [`RouteClass::QueuedWrites`].
+/// The route of new orders, which wait in the queue of the placement: `RouteClass::QueuedWrites`.
 pub fn placement_router() -> OpenApiRouter<AppState> {
     OpenApiRouter::new().routes(api_route(routes!(list, create), Area::Orders))
 }

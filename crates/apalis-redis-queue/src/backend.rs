@@ -27,7 +27,7 @@ use super::{
 /// The backend of one worker for a queue of `T`s. It never fails, because an error would end the worker.
 ///
 /// It needs the concurrency layer of apalis with the same number of slots. [`super::work`] sets up both. The lease manager
-/// renews leases and releases jobs that did not run: see [`super::leases`].
+/// renews leases and releases jobs that did not run: see `leases.rs`.
 pub struct RedisBackend<T: Payload> {
     leases: Leases,
     lease_manager: Option<JoinHandle<()>>,
