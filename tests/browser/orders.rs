@@ -98,6 +98,7 @@ async fn manual_order_follows_the_keyboard_without_a_reload() {
     shop.app.stock(store, pen, 5).await;
     let browser = shop.enter().await;
     browser.goto("/admin/orders/new/").await;
+    browser.sees_no("Add the first result").await;
     browser.marks_the_page().await;
     // The only store is chosen. A search and Enter add the first result; the same again adds one more.
     browser.fill("Find a product", "lam").await;
