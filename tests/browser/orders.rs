@@ -1,6 +1,6 @@
 //! Orders, as they come, and placed by hand.
 
-use crate::kit::{Shop, key};
+use crate::kit::{PHONE, Shop, WIDE, key};
 
 #[tokio::test]
 async fn order_from_the_api_appears_in_the_list_without_reload() {
@@ -131,6 +131,14 @@ async fn manual_order_follows_the_keyboard_without_a_reload() {
     browser.sees_no("63.35").await;
     assert!(browser.is_the_marked_page().await, "it was not loaded again");
     browser.is_sound().await;
+    browser.width(PHONE).await;
+    let table = "(e => e.scrollWidth <= e.clientWidth)(document.querySelector('#draft .scroll'))";
+    assert_eq!(
+        browser.evaluate(table).await.unwrap(),
+        true,
+        "all columns fit a phone"
+    );
+    browser.width(WIDE).await;
     // The address has the lines, so a reload keeps them.
     browser.client.refresh().await.unwrap();
     browser.sees("Only 41 in stock.").await;
