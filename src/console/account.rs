@@ -195,7 +195,7 @@ fn browser(user_agent: &str) -> String {
         let found = names.iter().find(|(mark, _)| user_agent.contains(mark));
         found.map(|(_, name)| *name)
     };
-    // Each says that it is those that follow, too.
+    // Each user agent also contains the names that follow it here.
     let program = known(&[
         ("Edg/", "Edge"),
         ("OPR/", "Opera"),

@@ -240,7 +240,7 @@ pub fn conflicts(
     Edit { form, fields }.conflicts(&record)
 }
 
-/// The page on which an operator decides between their own values and those that somebody else has written meanwhile.
+/// The page on which an operator decides between their own values and those of another operator.
 /// `subject` names the record in the audit log. A field comes with the value that the record has, and with both values as
 /// operators read them.
 pub async fn conflict_page(

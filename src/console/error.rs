@@ -106,12 +106,12 @@ impl IntoResponse for ConsoleError {
             Self::Unreadable(StatusCode::PAYLOAD_TOO_LARGE) => (
                 StatusCode::PAYLOAD_TOO_LARGE,
                 "Too long",
-                "What was sent is longer than a form may be. Nothing was changed.".into(),
+                "The form is too long. Nothing was changed.".into(),
             ),
             Self::Unreadable(status) => (
                 status,
                 "Not understood",
-                "What was sent could not be read as a form. Nothing was changed.".into(),
+                "The form could not be read. Nothing was changed.".into(),
             ),
             Self::Api(status, reason) if reason.is_empty() => {
                 (status, "Not done", "Nothing was changed.".into())
@@ -126,8 +126,8 @@ impl IntoResponse for ConsoleError {
                 tracing::error!(%error, "a page of the console failed");
                 (
                     StatusCode::INTERNAL_SERVER_ERROR,
-                    "This went wrong",
-                    "The password could not be looked at. Nothing was changed.".into(),
+                    "Something went wrong",
+                    "The password could not be checked. Nothing was changed. Try again.".into(),
                 )
             }
             Self::Database(error) => {
@@ -142,7 +142,7 @@ impl IntoResponse for ConsoleError {
                     StatusCode::SERVICE_UNAVAILABLE,
                     "Try again",
                     if db::is_lost_commit(&error) {
-                        "The connection to the database was lost in the moment of the commit: whether this was done is not known. Look before you try again.".into()
+                        "The connection to the database was lost during the commit, so it is unknown whether this was done. Check the list before retrying.".into()
                     } else {
                         "The database did not answer this request. Nothing was changed.".into()
                     },

@@ -23,7 +23,7 @@ pub struct Frame {
     pub title: String,
     /// Which entry of the menu is the current one, by its path.
     pub section: &'static str,
-    /// Whoever is logged in; on the pages before the login nobody.
+    /// The operator; `None` before the login.
     pub operator: Option<Operator>,
     /// The message of the previous request.
     pub flash: Option<Arc<Flash>>,
@@ -116,13 +116,13 @@ impl Frame {
         }
     }
 
-    /// Whether whoever is logged in sees all stores.
+    /// Whether the operator sees all stores.
     pub fn sees_all_stores(&self) -> bool {
         let operator = self.operator.as_ref();
         operator.is_some_and(|operator| operator.caller.grant.stores.are_all())
     }
 
-    /// The menu for whoever is logged in.
+    /// The menu of the operator.
     pub fn menu(&self) -> Vec<Entry> {
         let mut menu = MENU.to_vec();
         let Some(operator) = &self.operator else {

@@ -25,7 +25,7 @@ const MOST_COOKIES: usize = 8;
 const USER_AGENT_LIMIT: usize = 512;
 pub const LOGIN: &str = "/admin/login/";
 
-/// The account of whoever is logged in, as it is now.
+/// The current account of the operator.
 #[derive(Clone, Debug)]
 pub struct Current(pub Account);
 

@@ -168,7 +168,7 @@ async fn change(
     }
     let renews = !form.text("password").is_empty() || !form.text("again").is_empty();
     if renews && is_own {
-        // There the current one is asked for: whoever is just at this desk does not know it.
+        // That page asks for the current password, which a passer-by at this desk does not know.
         form.add_error(
             "password",
             "Change your own password on the page of your account.",
@@ -208,7 +208,7 @@ async fn change(
     page(&db, &me, &form, Some(&account)).await
 }
 
-/// The fields of an account, with those that were changed as they were typed.
+/// The fields of an account, with the typed values of changed ones.
 fn edited(edit: &Edit<'_>, typed: &AccountFields, before: &Account) -> Result<AccountFields, AccountError> {
     if !edit.permits(before) {
         return Err(AccountError::Conflict);

@@ -70,7 +70,7 @@ pub async fn words(
     Ok(bindings.map(word).collect())
 }
 
-/// The stores that a form offers: the first ones by name, and those that were chosen.
+/// The stores that a form offers: the first ones by name, and the chosen ones.
 pub async fn offer(db: impl PgExecutor<'_>, form: &Form) -> sqlx::Result<Offer> {
     let chosen: Vec<i64> = form.all("store").filter_map(|id| id.parse().ok()).collect();
     let found = sqlx::query!(
@@ -99,7 +99,7 @@ pub async fn offer(db: impl PgExecutor<'_>, form: &Form) -> sqlx::Result<Offer> 
     })
 }
 
-/// Fills in the stores of whoever has them.
+/// Fills in the stores of an account or key.
 pub fn fill(form: Form, bound: Option<&[i64]>) -> Form {
     let word = if bound.is_some() { "some" } else { "all" };
     let stores = bound.unwrap_or_default().iter();
