@@ -275,8 +275,8 @@ pub enum SettingsError {
     ShortSecretKey,
     /// Development mode on a public address.
     #[error(
-        "DEBUG is on, so the API would be open to whoever reaches {0}: set DEBUG=False, or set API_AUTH to `all`, \
-         `write` or `off` to say who needs a key"
+        "DEBUG is on, so the API would be open to every client that reaches {0}: set DEBUG=False, or set \
+         API_AUTH to `all`, `write` or `off` to say who needs a key"
     )]
     OpenToOthers(SocketAddr),
     /// Production with a public secret.
