@@ -108,7 +108,7 @@ impl Admission {
             Ok(Ok(response)) => response,
             Ok(Err(error)) => ApiError::Internal(error.into()).into_response(),
             Err(_) => {
-                tracing::error!("write takes longer than its client waits; it goes on");
+                tracing::error!("write timed out for its client; the write continues");
                 outcome_unknown()
             }
         }
