@@ -1,4 +1,4 @@
-//! Idempotency keys: a request with a key takes effect once, and a repetition gets the same response.
+//! The table of idempotency keys and stored responses. `http/idempotency.rs` runs requests under their keys.
 //!
 //! The response is stored in the transaction of the request's effect. So a stored response exists exactly if the request took
 //! effect, whether or not the client, this process or the database failed meanwhile.

@@ -9,7 +9,7 @@ use std::{
 /// Keys with a limit of their own. Further keys share one.
 const MAX_KEYS: usize = 10_000;
 
-/// Allows each key so many events at once, and as many again within a window, evenly: the generic cell rate algorithm.
+/// Allows each key `events` events at once, and then one every `window / events`: the generic cell rate algorithm.
 #[derive(Debug)]
 pub struct KeyedLimiter<K> {
     events: u32,

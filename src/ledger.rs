@@ -55,7 +55,7 @@ pub async fn record(
     .map(drop)
 }
 
-/// Which stock rows to delete.
+/// Which stock rows to lock or delete.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Scope {
     /// Those of all products of a category.

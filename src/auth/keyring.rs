@@ -30,7 +30,8 @@ const STALE: Duration = Duration::from_secs(4);
 const UNISSUED: Duration = Duration::from_secs(10);
 /// Maximum number of cached keys, and of remembered texts without a key.
 const MOST_KEYS: usize = 10_000;
-/// Failures of an address per minute that get 401; further ones get 429. IPv6 addresses count by /64.
+/// Failures of an address that get 401 at once, and then one every three seconds; further ones get 429. IPv6 addresses count by
+/// /64.
 const MOST_FAILURES: u32 = 20;
 
 /// Why a key is refused.

@@ -15,12 +15,12 @@ use crate::{
     db,
 };
 
-/// On whose behalf a command runs, and under which key.
+/// The server state, the caller and the idempotency key of a command.
 #[derive(Clone, Debug)]
 pub struct CommandContext {
     /// The state of the server.
     pub app: AppState,
-    /// Who asks, and what they are granted.
+    /// The caller and its grant.
     pub caller: Caller,
     /// The key under which the response of a creation is stored.
     pub key: IdempotencyKey,

@@ -1,7 +1,9 @@
-//! POSTs with an `Idempotency-Key` take effect once; a repetition gets the same response, byte for byte.
+//! Idempotency keys in HTTP: runs POSTs under their keys and replays stored responses. `src/idempotency.rs` is the table.
 //!
-//! A command stores its response by [`IdempotencyKey`] in the transaction of its effect. A refusal stores none, so a refused request
-//! may succeed later under the same key.
+//! The request runs first. If it ends in 4xx and the key has a stored response, that response is sent; a known key of an order
+//! arrives here as `IdempotencyConflict`. A refusal stores nothing, so a refused request may succeed later under the same key.
+//!
+//! Commands store their response by [`IdempotencyKey::commit`], with 201. Orders store 200 or 201 in `order/transaction.rs`.
 
 use std::{convert::Infallible, sync::Arc, time::Duration};
 
@@ -27,7 +29,7 @@ pub(super) const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempote
 /// Marks a response that was stored earlier.
 pub const IDEMPOTENT_REPLAYED: HeaderName = HeaderName::from_static("idempotent-replayed");
 
-/// Runs requests under their keys: stored responses, and one lock per key within the process. Clones share the locks.
+/// Runs requests under their keys, one at a time for each key, and finds stored responses. Clones share the locks.
 #[derive(Clone, Debug)]
 pub struct IdempotencyStore {
     db: PgPool,
@@ -65,8 +67,8 @@ impl IdempotencyStore {
         }
     }
 
-    /// Runs a request under its key, one at a time. A refusal is replaced with the stored response of the key, if there is one:
-    /// the first run may be the reason for the refusal, for example because a name is taken.
+    /// Runs a request under its key. If the result is a refusal and the key has a stored response, returns that response: the
+    /// first run may have caused the refusal, for example because it took the name.
     pub async fn run<T>(
         &self,
         request: &KeyedRequest,

@@ -12,13 +12,13 @@ pub struct Limits {
     pub connections: usize,
     /// How long a client may take for the head of its next request. This includes the silence between two requests.
     pub head: Duration,
-    /// How long a client may go without taking anything of an answer.
+    /// How long a client may read nothing of a response. Then the connection is closed.
     pub stall: Duration,
     /// How long a client may take for a response of more than 8 KiB, streams excepted.
     pub sending: Duration,
-    /// Requests and their bodies, and answers.
+    /// Concurrent requests, and the memory of bodies and responses.
     pub admission: AdmissionLimits,
-    /// How long reading may take. What takes longer is ended.
+    /// How long a read may take. Then it is cancelled.
     pub reading: Duration,
     /// How long a client waits for the response to a write. The write continues after that.
     pub writing: Duration,

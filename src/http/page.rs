@@ -25,7 +25,7 @@ pub struct Page<T> {
 }
 
 impl<T> Page<T> {
-    /// The page with its rows, of a list that was asked for with that URL.
+    /// A page with its rows. `url` is the URL of the list that the client requested.
     pub(super) fn new(url: &ListUrl, window: PageWindow, results: Vec<T>) -> Self {
         // The first page is the list itself.
         let link = |page: i64| url.link(Some(("page", page.to_string().as_str())).filter(|_| page > 1));

@@ -38,8 +38,8 @@ impl From<BodyError> for ApiError {
     }
 }
 
-/// Receives a body of at most `limit` bytes. Meanwhile the request does not count as worked on, so that slow senders keep no
-/// other request out.
+/// Receives a body of at most `limit` bytes. The request does not count as in progress meanwhile, so slow senders do not cause
+/// refusals of other requests; the limit of connections bounds them.
 pub(super) async fn receive(permit: &Permit, body: Body, limit: usize) -> Result<Bytes, BodyError> {
     permit.release();
     let received = collect(permit, body, limit).await?;

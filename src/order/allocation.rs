@@ -17,7 +17,7 @@ pub struct Stock {
     pub rows: Vec<StockRow>,
     /// The active stores by id.
     pub stores: HashMap<i64, StoreSummary>,
-    /// Active products that the store of the order does not stock.
+    /// Ids of active products, for items without a row in `rows`: the store of the order does not stock them.
     pub stocked_elsewhere: HashSet<i64>,
 }
 

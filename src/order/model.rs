@@ -28,7 +28,7 @@ pub struct NewOrder {
     /// Items. Each product may appear once.
     #[schema(min_items = 1, max_items = 100)]
     pub items: Vec<NewItem>,
-    /// Who places it; nobody in particular while the API is open.
+    /// The actor that places it; `None` while the API is open.
     #[schema(ignore)]
     pub placed_by: Option<Arc<AuditContext>>,
 }

@@ -2,7 +2,10 @@
 //!
 //! The row commits with the orders. A relay claims it on lease, and the insert of the confirmations deletes it. Until then
 //! it becomes due again, so neither a lost queue nor a lost worker loses a confirmation. After [`MAX_ATTEMPTS`] attempts the
-//! row is a dead letter, and stays until an operator retries it. Attempts are counted in the column `handouts`.
+//! row is a dead letter, and stays until an operator retries it.
+//!
+//! Two names in the SQL are older than these terms: the column `handouts` counts attempts, and the result column `given_up` has
+//! the orders of a row that became dead.
 
 mod job;
 

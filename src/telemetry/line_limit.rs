@@ -24,7 +24,7 @@ pub struct LineLimit {
 }
 
 impl LineLimit {
-    /// A limit of so many lines a minute for each address.
+    /// Allows each address `per_address` lines at once, and then as many a minute, evenly.
     pub const fn new(per_address: u32) -> Self {
         Self {
             lines: KeyedLimiter::new(per_address, Duration::from_mins(1)),

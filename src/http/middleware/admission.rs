@@ -17,16 +17,19 @@ use crate::http::{
     AdmissionControl, AdmissionLimits, ApiError, Client, Limits, Overloaded, Permit, Responses, Work,
 };
 
-/// How much longer than its answer a write may take. PostgreSQL ends each statement within half a minute, so a write that
-/// takes longer waits for a database that does not respond. It is ended to free its connection.
+/// How long a write may continue after its client was answered 503. PostgreSQL ends each statement within half a minute, so a
+/// write that takes longer waits for a database that does not respond. It is ended to free its connection.
 const UNRESPONSIVE: Duration = Duration::from_mins(2);
 
 /// Runs requests within the limits of a server.
 pub(super) struct Admission {
     control: AdmissionControl,
     responses: Responses,
+    /// How long a read may take.
     reading: Duration,
+    /// How long a client waits for the response to a write.
     writing: Duration,
+    /// The tasks of running writes; a stopping server waits for them.
     writes: TaskTracker,
 }
 

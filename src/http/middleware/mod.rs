@@ -1,5 +1,18 @@
-//! The middleware around all routes, on one page, from the outermost to the innermost. [`api_route`] adds what only routes of
-//! the API have.
+//! The middleware around all routes. From the outermost to the innermost:
+//!
+//! 1. `without_length`: removes the length of a 304, which the router within has set.
+//! 2. `path::complete`: adds the last slash, before the path is matched to a route.
+//! 3. `metrics::record`, if metrics are on: counts by route, including requests that a later layer refuses.
+//! 4. `request_id::drop_unusable`, `hosts::prefer_request_line`: correct the headers that later layers read.
+//! 5. Request id: made before the span, which has it, and added to each response.
+//! 6. `TraceLayer`: the span that all log lines of later layers belong to.
+//! 7. `security_headers::add`: around all layers that may answer.
+//! 8. `client::note`: address and scheme, which admission and HSTS need.
+//! 9. `check`: CORS preflight, query string, host, admission; on the response CORS and HSTS.
+//! 10. `CatchPanicLayer`: a panic becomes a response, which gets all headers above.
+//! 11. Extensions of `server`: API key authentication, write limit, idempotency store; the next layer reads them.
+//! 12. [`api_route`], on API routes only: 404 for an id that is not a number, 406, API key and scope, write limit, retry,
+//!     idempotency, handler; on the response `ETag`, 304 and compression.
 
 mod admission;
 mod api;
@@ -102,7 +115,7 @@ fn around_group(class: RouteClass, routes: Router, proxies: TrustedProxies, gate
     }
 }
 
-/// What may answer a request before its route does. One layer, because each costs a copy of all that is within it.
+/// The checks that may answer a request before its route. They are one layer, because each layer clones all inner layers.
 struct Gate {
     cors: Cors,
     hosts: HostCheck,

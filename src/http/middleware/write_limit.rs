@@ -21,8 +21,7 @@ use crate::{
 };
 use redis_rate_limit::client_network;
 
-/// Limits the writes of each caller. Without this extension of requests,
-/// writes are not limited. Clones share the counts.
+/// Limits the writes of each caller. Without this extension of requests, writes are not limited. Clones share the counts.
 #[derive(Clone, Debug)]
 pub struct WriteLimit(Arc<Inner>);
 
