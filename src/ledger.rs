@@ -57,7 +57,7 @@ pub async fn record(
 
 /// Which stock rows to lock or delete.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Scope {
+pub enum StockScope {
     /// Those of all products of a category.
     Category(i64),
     /// Those of a product, in all stores.
@@ -79,10 +79,10 @@ macro_rules! in_scope {
             };
         }
         match $scope {
-            Scope::Category(id) => of!("product_id in (select id from product where category_id = $1)", id),
-            Scope::Product(id) => of!("product_id = $1", id),
-            Scope::Store(id) => of!("store_id = $1", id),
-            Scope::Row(id) => of!("id = $1", id),
+            StockScope::Category(id) => of!("product_id in (select id from product where category_id = $1)", id),
+            StockScope::Product(id) => of!("product_id = $1", id),
+            StockScope::Store(id) => of!("store_id = $1", id),
+            StockScope::Row(id) => of!("id = $1", id),
         }
     }};
 }
@@ -92,7 +92,7 @@ macro_rules! in_scope {
 /// To delete a product, category or store: lock the rows, lock the record, lock the rows again. An order locks its stock rows
 /// before the store, so locking the record first would deadlock. The second call locks rows that were inserted between the first
 /// call and the record's lock; after it, no row can be added.
-pub async fn lock(db: &mut PgConnection, scope: Scope) -> sqlx::Result<bool> {
+pub async fn lock(db: &mut PgConnection, scope: StockScope) -> sqlx::Result<bool> {
     in_scope!(
         db,
         scope,
@@ -106,7 +106,7 @@ pub async fn lock(db: &mut PgConnection, scope: Scope) -> sqlx::Result<bool> {
 
 /// Deletes the stock rows of `scope`, which the caller has locked. Records their remaining units in the ledger and keeps the
 /// `sold` flag of products with orders. Returns the number of rows.
-pub async fn remove(db: &mut PgConnection, scope: Scope, actor: Option<&str>) -> sqlx::Result<i64> {
+pub async fn remove(db: &mut PgConnection, scope: StockScope, actor: Option<&str>) -> sqlx::Result<i64> {
     in_scope!(
         db,
         scope,

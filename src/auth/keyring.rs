@@ -19,7 +19,7 @@ use super::{
     api_key::{self, State},
     key_lookup::{Key, KeyLookup},
 };
-use crate::keyed_limiter::KeyedLimiter;
+use crate::keyed_limiter::{KeyedLimiter, MAX_KEYS};
 use redis_rate_limit::client_network;
 
 /// After this time the next request refreshes the key in the background.
@@ -76,7 +76,7 @@ impl Keyring {
             lookup: KeyLookup::new(db.clone()),
             db,
             signing_key: api_key::signing_key(secret),
-            failures: KeyedLimiter::new(MOST_FAILURES, Duration::from_mins(1)),
+            failures: KeyedLimiter::new(MOST_FAILURES, Duration::from_mins(1), MAX_KEYS),
             known: Mutex::default(),
             unissued: Mutex::default(),
         }

@@ -16,7 +16,11 @@ use super::{
     password::{self, Queue},
     session,
 };
-use crate::{db, keyed_limiter::KeyedLimiter, telemetry::LineLimit};
+use crate::{
+    db,
+    keyed_limiter::{KeyedLimiter, MAX_KEYS},
+    telemetry::LineLimit,
+};
 use redis_rate_limit::client_network;
 
 /// The input of a login.
@@ -110,7 +114,7 @@ impl LoginService {
             db,
             throttled: ThrottleCache::default(),
             counting: Semaphore::new((connections / 4).max(1)),
-            refused: KeyedLimiter::new(1, Duration::from_mins(1)),
+            refused: KeyedLimiter::new(1, Duration::from_mins(1), MAX_KEYS),
         }
     }
 
@@ -121,7 +125,7 @@ impl LoginService {
 
     /// Checks the password, starts a session, and ends the previous session of the browser.
     pub async fn log_in(&self, credentials: &Credentials, client: &ClientInfo) -> Result<Login, LoginError> {
-        match self.judge(credentials, client, None).await? {
+        match self.verify(credentials, client, None).await? {
             Judged::TooOften(seconds) => return Ok(Login::TooOften(seconds)),
             Judged::Right(id, hash) => {
                 if let Some(token) = self.start_session(id, &hash, credentials, client).await? {
@@ -147,7 +151,7 @@ impl LoginService {
             password,
         };
         Ok(
-            match self.judge(&credentials, client, Some(Queue::Known)).await? {
+            match self.verify(&credentials, client, Some(Queue::Known)).await? {
                 Judged::TooOften(seconds) => Proof::TooOften(seconds),
                 Judged::Right(id, _) if id == account.id => {
                     login_throttle::forget(&self.db, &credentials.counted(), &client.key()).await?;
@@ -163,7 +167,7 @@ impl LoginService {
     }
 
     /// Counts the attempt, then checks the password. It waits in `queue`, or else in the queue of its address.
-    async fn judge(
+    async fn verify(
         &self,
         credentials: &Credentials,
         client: &ClientInfo,

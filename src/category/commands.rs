@@ -9,7 +9,7 @@ use super::{
 use crate::{
     db::{self, violated_constraint},
     http::{ApiError, CommandContext, FieldSource, Precondition, Presence},
-    ledger::{self, Scope},
+    ledger::{self, StockScope},
 };
 
 pub(super) const NO_SUCH: ApiError = ApiError::NotFound("Category");
@@ -54,14 +54,14 @@ pub async fn delete(context: &CommandContext, id: i64, expected: &impl Precondit
     let by = context.audit_context();
     db::retry(|| async {
         let mut tx = context.db().begin().await?;
-        ledger::lock(&mut tx, Scope::Category(id)).await?;
+        ledger::lock(&mut tx, StockScope::Category(id)).await?;
         let before = queries::lock_for_deletion(&mut tx, id).await?.ok_or(NO_SUCH)?;
         expected.require(&before)?;
         let is_sold = queries::lock_products(&mut *tx, id).await?;
-        if ledger::lock(&mut tx, Scope::Category(id)).await? || is_sold {
+        if ledger::lock(&mut tx, StockScope::Category(id)).await? || is_sold {
             return Err(ApiError::detail(StatusCode::CONFLICT, ORDERED));
         }
-        ledger::remove(&mut tx, Scope::Category(id), by.actor.label().as_deref()).await?;
+        ledger::remove(&mut tx, StockScope::Category(id), by.actor.label().as_deref()).await?;
         queries::delete(&mut tx, id).await?;
         context
             .commit(tx, "category.deleted", id, (Some(&before), None))

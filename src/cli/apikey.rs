@@ -52,7 +52,8 @@ enum Command {
 
 impl ApiKeys {
     pub async fn run(self, settings: &Settings) -> Result<(), Failure> {
-        let mut connection = super::connect(&db::connect_options(settings.database.url()?)?).await?;
+        let mut connection =
+            PgConnection::connect_with(&db::connect_options(settings.database.url()?)?).await?;
         let now = SystemTime::now().into();
         let done = match self.command {
             Command::Create {
@@ -68,7 +69,7 @@ impl ApiKeys {
                     expires_at: expires.map(|expiry| expiry.after(now)),
                 };
                 if new.expires_at.is_some_and(|end| end <= now) {
-                    Err("--expires is in the past: such a key would never be good".into())
+                    Err("--expires is in the past: such a key would never be valid".into())
                 } else {
                     create(&mut connection, settings, &new).await
                 }

@@ -6,7 +6,7 @@
 mod access;
 mod capacity;
 mod delivery;
-mod names;
+mod hosts;
 mod rates;
 mod telemetry;
 
@@ -22,7 +22,7 @@ use redis_rate_limit::TrustedProxies;
 pub use access::{ApiAuth, ApiAuthSetting, NotAnApiAuth};
 pub use capacity::CapacitySettings;
 pub use delivery::{DeliverySettings, DeliverySettingsError};
-pub use names::{AllowedHosts, AllowedOrigins, NeverMatches};
+pub use hosts::{AllowedHosts, AllowedOrigins, NeverMatches};
 pub use rates::{NotARateLimit, RateLimit, RateSettings};
 pub use telemetry::{LogSettings, MetricsAddress, TelemetrySettings};
 

@@ -128,7 +128,7 @@ impl Email {
         let message = message.map_err(|error| DeliveryError::never(&error))?;
         match tokio::time::timeout(self.timeout, self.transmit(&message)).await {
             Ok(Ok(())) => Ok(()),
-            Ok(Err(error)) => Err(judge(&error)),
+            Ok(Err(error)) => Err(classify(&error)),
             Err(_) => Err(DeliveryError::later(&format!(
                 "the server did not take it within {} s",
                 self.timeout.as_secs_f32()
@@ -187,7 +187,7 @@ pub fn one_line(text: &str) -> String {
         .collect()
 }
 
-fn judge(error: &SmtpError) -> DeliveryError {
+fn classify(error: &SmtpError) -> DeliveryError {
     // Errors about the login, such as 535, concern the settings, which an operator may correct.
     let for_good = error.status().is_some_and(|code| {
         code.severity == Severity::PermanentNegativeCompletion && code.category != Category::Unspecified3

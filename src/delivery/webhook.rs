@@ -86,7 +86,7 @@ impl Webhook {
             .body(body);
         match request.send().await {
             // The body is not read: the status decides.
-            Ok(response) => judge(response.status(), response.headers(), now),
+            Ok(response) => classify(response.status(), response.headers(), now),
             Err(error) if error.is_timeout() => Err(DeliveryError::later(&format!(
                 "no answer within {} s",
                 self.timeout.as_secs_f32()
@@ -109,7 +109,7 @@ impl std::fmt::Debug for Webhook {
     }
 }
 
-fn judge(status: StatusCode, headers: &HeaderMap, now: DateTime<Utc>) -> Result<(), DeliveryError> {
+fn classify(status: StatusCode, headers: &HeaderMap, now: DateTime<Utc>) -> Result<(), DeliveryError> {
     if status.is_success() {
         return Ok(());
     }

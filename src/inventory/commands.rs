@@ -12,7 +12,7 @@ use crate::{
     auth::Stores,
     db::{self, violated_constraint},
     http::{ApiError, CommandContext, FieldSource, PageQuery, Precondition, Presence},
-    ledger::{self, Movement as Kind, Scope},
+    ledger::{self, Movement as Kind, StockScope},
     product, store,
 };
 
@@ -58,7 +58,7 @@ pub async fn update(
         let updated = queries::update(&mut *tx, id, &fields).await;
         updated.map_err(|error| refused(error, &fields))?;
         // Checked after the update, whose error about an existing pair comes first.
-        if is_moved && ledger::lock(&mut tx, Scope::Row(id)).await? {
+        if is_moved && ledger::lock(&mut tx, StockScope::Row(id)).await? {
             return Err(ApiError::detail(StatusCode::CONFLICT, ORDERED));
         }
         let after = queries::get(&mut *tx, id).await?.ok_or(NO_SUCH)?;
@@ -83,7 +83,7 @@ pub async fn delete(context: &CommandContext, id: i64, expected: &impl Precondit
         let mut tx = context.db().begin().await?;
         let before = queries::lock(&mut tx, id, stores).await?.ok_or(NO_SUCH)?;
         expected.require(&before)?;
-        ledger::remove(&mut tx, Scope::Row(id), by.actor.label().as_deref()).await?;
+        ledger::remove(&mut tx, StockScope::Row(id), by.actor.label().as_deref()).await?;
         context
             .commit(tx, "stock.deleted", id, (Some(&before), None))
             .await

@@ -122,7 +122,7 @@ async fn transact(
         };
         let error = match batch.transact(&mut connection).await {
             Ok(outcomes) => return Ok((outcomes, Some(connection))),
-            Err(TransactError::Rejected(error)) => return Err(PlaceError::Database(error)),
+            Err(TransactError::Refused(error)) => return Err(PlaceError::Database(error)),
             Err(TransactError::KeyInUse) => return Err(PlaceError::KeyInUse),
             Err(TransactError::ConnectionLost(error)) => {
                 db::note(&error);

@@ -38,9 +38,9 @@ pub struct Batch {
 /// Why a batch failed.
 #[derive(Debug, thiserror::Error)]
 pub enum TransactError {
-    /// PostgreSQL rejected a statement. Nothing was written, and a retry would fail again.
+    /// PostgreSQL refused a statement. Nothing was written, and a retry would fail again.
     #[error(transparent)]
-    Rejected(sqlx::Error),
+    Refused(sqlx::Error),
     /// The connection failed before the commit, or is unusable. Nothing was written.
     #[error("the connection failed before the commit")]
     ConnectionLost(#[source] sqlx::Error),
@@ -239,7 +239,7 @@ impl From<sqlx::Error> for Failure {
     fn from(error: sqlx::Error) -> Self {
         let again = db::is_retryable(&error);
         let error = if db::is_server_error(&error) && !db::is_unfit(&error) {
-            TransactError::Rejected(error)
+            TransactError::Refused(error)
         } else {
             TransactError::ConnectionLost(error)
         };

@@ -11,7 +11,7 @@ use crate::{
     category,
     db::{self, violated_constraint},
     http::{ApiError, CommandContext, FieldSource, Precondition, Presence},
-    ledger::{self, Scope},
+    ledger::{self, StockScope},
 };
 
 pub(super) const NO_SUCH: ApiError = ApiError::NotFound("Product");
@@ -47,7 +47,7 @@ pub async fn update(
     db::retry(|| async {
         let mut tx = context.db().begin().await?;
         if fields.title.is_some() {
-            ledger::lock(&mut tx, Scope::Product(id)).await?;
+            ledger::lock(&mut tx, StockScope::Product(id)).await?;
         }
         let before = queries::lock(&mut tx, id).await?.ok_or(NO_SUCH)?;
         expected.require(&before)?;
@@ -67,14 +67,14 @@ pub async fn delete(context: &CommandContext, id: i64, expected: &impl Precondit
     let by = context.audit_context();
     db::retry(|| async {
         let mut tx = context.db().begin().await?;
-        ledger::lock(&mut tx, Scope::Product(id)).await?;
+        ledger::lock(&mut tx, StockScope::Product(id)).await?;
         let locked = queries::lock_for_deletion(&mut tx, id).await?;
         let (before, is_sold) = locked.ok_or(NO_SUCH)?;
         expected.require(&before)?;
-        if ledger::lock(&mut tx, Scope::Product(id)).await? || is_sold {
+        if ledger::lock(&mut tx, StockScope::Product(id)).await? || is_sold {
             return Err(ApiError::detail(StatusCode::CONFLICT, ORDERED));
         }
-        ledger::remove(&mut tx, Scope::Product(id), by.actor.label().as_deref()).await?;
+        ledger::remove(&mut tx, StockScope::Product(id), by.actor.label().as_deref()).await?;
         queries::delete(&mut *tx, id).await?;
         context
             .commit(tx, "product.deleted", id, (Some(&before), None))

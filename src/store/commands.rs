@@ -10,7 +10,7 @@ use crate::{
     auth::Stores,
     db,
     http::{ApiError, CommandContext, FieldSource, Precondition, Presence},
-    ledger::{self, Scope},
+    ledger::{self, StockScope},
 };
 
 pub(super) const NO_SUCH: ApiError = ApiError::NotFound("Store");
@@ -55,14 +55,14 @@ pub async fn delete(context: &CommandContext, id: i64, expected: &impl Precondit
     let by = context.audit_context();
     db::retry(|| async {
         let mut tx = context.db().begin().await?;
-        ledger::lock(&mut tx, Scope::Store(id)).await?;
+        ledger::lock(&mut tx, StockScope::Store(id)).await?;
         let before = queries::lock_for_deletion(&mut tx, id).await?.ok_or(NO_SUCH)?;
         expected.require(&before)?;
-        ledger::lock(&mut tx, Scope::Store(id)).await?;
+        ledger::lock(&mut tx, StockScope::Store(id)).await?;
         if queries::has_orders(&mut *tx, id).await? {
             return Err(ApiError::detail(StatusCode::CONFLICT, ORDERED));
         }
-        ledger::remove(&mut tx, Scope::Store(id), by.actor.label().as_deref()).await?;
+        ledger::remove(&mut tx, StockScope::Store(id), by.actor.label().as_deref()).await?;
         queries::delete(&mut *tx, id).await?;
         context
             .commit(tx, "store.deleted", id, (Some(&before), None))

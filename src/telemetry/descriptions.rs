@@ -79,6 +79,10 @@ fn describe_process() {
     describe_gauge!("process_cpu_seconds_total", "User and system CPU time in seconds");
     describe_gauge!("process_resident_memory_bytes", "Resident memory in bytes");
     describe_gauge!("process_virtual_memory_bytes", "Virtual memory in bytes");
+    describe_gauge!(
+        "process_virtual_memory_max_bytes",
+        "Limit of the virtual memory in bytes"
+    );
     describe_gauge!("process_start_time_seconds", "Start time in Unix seconds");
     describe_gauge!("process_open_fds", "Open file descriptors");
     describe_gauge!("process_max_fds", "Maximum number of open file descriptors");

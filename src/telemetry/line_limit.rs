@@ -23,11 +23,14 @@ pub struct LineLimit {
     left_out: AtomicU64,
 }
 
+/// Addresses with a limit of their own, for each kind of line.
+const MAX_ADDRESSES: usize = 1000;
+
 impl LineLimit {
     /// Allows each address `per_address` lines at once, and then as many a minute, evenly.
     pub const fn new(per_address: u32) -> Self {
         Self {
-            lines: KeyedLimiter::new(per_address, Duration::from_mins(1)),
+            lines: KeyedLimiter::new(per_address, Duration::from_mins(1), MAX_ADDRESSES),
             left_out: AtomicU64::new(0),
         }
     }

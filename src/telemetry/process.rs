@@ -35,16 +35,18 @@ fn collect_from_proc() -> procfs::ProcResult<()> {
     let process = Process::myself()?;
     let stat = process.stat()?;
     let seconds = |ticks: u64| ticks as f64 / procfs::ticks_per_second() as f64;
-    let max_fds = match process.limits()?.max_open_files.soft_limit {
+    let limits = process.limits()?;
+    let limit = |limit| match limit {
         LimitValue::Value(limit) => limit as f64,
         LimitValue::Unlimited => f64::INFINITY,
     };
     gauge!("process_cpu_seconds_total").set(seconds(stat.utime + stat.stime));
     gauge!("process_resident_memory_bytes").set(stat.rss_bytes().get() as f64);
     gauge!("process_virtual_memory_bytes").set(stat.vsize as f64);
+    gauge!("process_virtual_memory_max_bytes").set(limit(limits.max_address_space.soft_limit));
     gauge!("process_start_time_seconds").set(procfs::boot_time_secs()? as f64 + seconds(stat.starttime));
     gauge!("process_open_fds").set(process.fd_count()? as f64);
-    gauge!("process_max_fds").set(max_fds);
+    gauge!("process_max_fds").set(limit(limits.max_open_files.soft_limit));
     gauge!("process_threads").set(stat.num_threads as f64);
     Ok(())
 }

@@ -189,8 +189,8 @@ pub async fn run(
             channel: sender.channel(),
             lease: notifiers.times.queued,
         };
-        let (told, stop) = (notifiers.clone(), shutdown.clone());
-        parts.spawn(async move { relay.run(&told, &stop).await });
+        let (relay_to, stop) = (notifiers.clone(), shutdown.clone());
+        parts.spawn(async move { relay.run(&relay_to, &stop).await });
         let (db, times, queue) = (
             db.clone(),
             notifiers.times,

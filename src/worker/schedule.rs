@@ -3,7 +3,7 @@
 
 use std::{str::FromStr, time::SystemTime};
 
-use chrono::{DateTime, Days, Utc};
+use chrono::{DateTime, Days, TimeDelta, Utc};
 use cron::Schedule;
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
@@ -135,8 +135,13 @@ impl Periodic {
                 return;
             }
             self.push(&queue, due).await;
-            // The clock may be slightly behind the timer.
-            now = due.max(SystemTime::now().into());
+            // The clock may be slightly behind the timer. A clock that was set back counts: a report must not run early.
+            let clock = DateTime::<Utc>::from(SystemTime::now());
+            now = if due - clock < TimeDelta::seconds(1) {
+                due.max(clock)
+            } else {
+                clock
+            };
         }
     }
 

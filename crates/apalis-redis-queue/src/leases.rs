@@ -266,7 +266,8 @@ impl LeaseManager {
         let result = link
             .run(async |redis| scripts::settle(redis, keys, config, unsettled).await)
             .await;
-        let Ok(outcomes) = result else {
+        // With an outcome missing, the settlements stay: a lost one would keep its job leased for ever.
+        let Some(outcomes) = result.ok().filter(|outcomes| outcomes.len() == unsettled.len()) else {
             self.sent_before = true;
             return;
         };

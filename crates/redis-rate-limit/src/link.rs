@@ -6,7 +6,7 @@
 
 use std::{
     pin::pin,
-    sync::{Arc, Weak},
+    sync::{Arc, Once, Weak},
     time::Duration,
 };
 
@@ -28,6 +28,8 @@ pub(super) struct Link {
     client: Client,
     config: RateLimitConfig,
     state: watch::Sender<State>,
+    /// Whether requests without a peer address were logged.
+    pub(super) peer_missing: Once,
 }
 
 /// One recovery task runs in the states `Connecting` and `Down`, and none in the others.
@@ -66,6 +68,7 @@ impl Link {
             client,
             config,
             state: watch::Sender::new(State::Unused),
+            peer_missing: Once::new(),
         })
     }
 

@@ -3,7 +3,7 @@
 use std::{
     mem,
     net::{IpAddr, SocketAddr},
-    sync::{Arc, Once},
+    sync::Arc,
     task::{Context, Poll},
 };
 
@@ -40,11 +40,13 @@ pub struct RateLimit<S> {
 
 /// The address of the client, if the server provides it.
 fn client<B>(request: &Request<B>, link: &Link) -> Option<IpAddr> {
-    static PEER_MISSING: Once = Once::new();
     let peer = request.extensions().get::<ConnectInfo<SocketAddr>>();
     if peer.is_none() {
-        PEER_MISSING.call_once(|| {
-            tracing::error!("no rate limiting: the server does not provide peer addresses (ConnectInfo)");
+        link.peer_missing.call_once(|| {
+            tracing::error!(
+                limiter = link.config().name,
+                "no rate limiting: the server does not provide peer addresses (ConnectInfo)"
+            );
         });
     }
     let proxies = &link.config().trusted_proxies;

@@ -17,7 +17,7 @@ use metrics::counter;
 use crate::{
     audit::Actor,
     http::{ApiError, Caller, Client},
-    keyed_limiter::KeyedLimiter,
+    keyed_limiter::{KeyedLimiter, MAX_KEYS},
 };
 use redis_rate_limit::client_network;
 
@@ -42,7 +42,7 @@ impl WriteLimit {
     pub fn new(per_minute: NonZeroU32) -> Self {
         Self(Arc::new(Inner {
             per_minute,
-            writers: KeyedLimiter::new(per_minute.get(), Duration::from_mins(1)),
+            writers: KeyedLimiter::new(per_minute.get(), Duration::from_mins(1), MAX_KEYS),
         }))
     }
 

@@ -81,8 +81,8 @@ fn host(entry: &str) -> Result<String, String> {
     if let Some(domain) = name.strip_prefix("*.") {
         return Err(format!("write `.{domain}` for a domain and all its subdomains"));
     }
-    if name.parse::<Ipv6Addr>().is_ok() {
-        return Ok(format!("[{name}]"));
+    if let Ok(address) = name.parse::<Ipv6Addr>() {
+        return Ok(format!("[{address}]"));
     }
     let name = match name.rsplit_once(':') {
         Some((name, port)) if port.parse::<u16>().is_ok() => name,
@@ -127,6 +127,7 @@ mod tests {
             ("https://shop.example/", "shop.example"),
             (".Shop.example.", ".shop.example"),
             ("::1", "[::1]"),
+            ("2001:DB8:0::1", "[2001:db8::1]"),
             ("[::1]:8000", "[::1]"),
             ("10.0.0.5", "10.0.0.5"),
             ("münchen.example", "xn--mnchen-3ya.example"),
