@@ -26,11 +26,11 @@ fn describe_http() {
     describe_gauge!("afforo_http_connections", "Open client connections");
     describe_counter!(
         "afforo_http_shed_total",
-        "Requests and connections rejected because of overload, by the limit they exceeded"
+        "Requests and connections refused because of overload, by the limit they exceeded"
     );
     describe_counter!(
         "afforo_access_refusals_total",
-        "API requests rejected because of their key"
+        "API requests refused because of their key"
     );
     describe_counter!(
         "afforo_idempotency_total",
