@@ -22,8 +22,9 @@ use crate::{
 
 /// The field with the idempotency key, which is new in every rendered form.
 pub const KEY: &str = "idempotency_key";
-/// The longest form in bytes, and its most fields: a field takes much more memory than its bytes. An operator may choose thousands of stores or rows, and describe a product at length. Before the login a form has a few short fields, and
-/// at most the entry of a session that has ended.
+/// The longest form in bytes, and its most fields: a field takes much more memory than its bytes. An operator may choose thousands
+/// of stores or rows, and describe a product at length. Before the login a form has a few short fields, and at most the entry of
+/// a session that has ended.
 const OF_OPERATORS: (usize, usize) = (1024 * 1024, 10_000);
 const OF_STRANGERS: (usize, usize) = (64 * 1024, 250);
 /// Before the name of a field: the value that the form was rendered with.
@@ -295,12 +296,20 @@ mod tests {
     };
 
     use super::*;
-    use crate::http::{FieldSource, Presence, boolean, text_or_blank};
+    use crate::http::{
+        AdmissionControl, AdmissionLimits, FieldSource, Presence, Work, boolean, text_or_blank,
+    };
+
+    /// A request that is admitted, as a body needs.
+    fn request(body: &'static str) -> Request {
+        let mut request = Request::new(Bytes::from(body));
+        let permit = AdmissionControl::new(AdmissionLimits::default()).admit(Work::Pooled, None);
+        request.extensions_mut().insert(permit.unwrap());
+        request
+    }
 
     async fn sent(body: &'static str) -> Form {
-        Form::from_request(Request::new(Bytes::from(body)), &())
-            .await
-            .unwrap()
+        Form::from_request(request(body), &()).await.unwrap()
     }
 
     #[tokio::test]
@@ -327,7 +336,7 @@ mod tests {
 
     #[tokio::test]
     async fn body_of_another_content_type_is_rejected_with_400() {
-        let mut request = Request::new(Bytes::from("{}"));
+        let mut request = request("{}");
         let json = HeaderValue::from_static("application/json");
         request.headers_mut().insert(header::CONTENT_TYPE, json);
         let refused = Form::from_request(request, &()).await;
