@@ -1,4 +1,4 @@
-//! `/admin/account/`: one's own account, its password and its sessions.
+//! `/admin/account/`: the operator's own account, its password and its sessions.
 
 use askama::Template;
 use axum::{
@@ -149,10 +149,7 @@ async fn end_session(
 async fn ask_everywhere(operator: Operator) -> Confirm {
     Confirm {
         frame: Frame::new(&operator, PATH, "Log out everywhere?"),
-        effects: vec![
-            "All your sessions end, this one too, and with them what is typed in their browsers and was not sent."
-                .to_owned(),
-        ],
+        effects: vec!["Ends all your sessions, including this one.".to_owned()],
         obstacle: String::new(),
         action: format!("{PATH}everywhere/"),
         yes: "Log out everywhere",
@@ -189,7 +186,7 @@ impl Row {
     }
 }
 
-/// What most browsers call themselves, for people.
+/// The browser and system of a user agent, for operators.
 fn browser(user_agent: &str) -> String {
     let known = |names: &[(&str, &'static str)]| {
         let found = names.iter().find(|(mark, _)| user_agent.contains(mark));

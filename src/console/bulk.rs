@@ -55,6 +55,7 @@ struct Row {
 struct Page {
     frame: Frame,
     selection: Selection,
+    effect: String,
     /// The kind of the rows, as the list names it.
     of: &'static str,
     list: String,
@@ -136,9 +137,11 @@ impl Selection {
                 row.outcome = R::delete_preview(db, row.id).await?.map_err(str::to_owned);
             }
         }
-        let title = match rows.len() {
-            0 => "No rows selected".to_owned(),
-            many => format!("{} {}?", self.action.label(), things::<R>(many)),
+        let able = rows.iter().filter(|row| row.outcome.is_ok()).count();
+        let title = match (rows.len(), able) {
+            (0, _) => "No rows selected".to_owned(),
+            (_, 0) => format!("Nothing can be {}", self.action.done()),
+            _ => format!("{} {}?", self.action.label(), things::<R>(able)),
         };
         Ok(self.page::<R>(title, rows, None))
     }
@@ -160,15 +163,8 @@ impl Selection {
             return Ok(flash::redirect_with_warning(&list, "Nothing was changed."));
         }
         if failed.is_empty() {
-            let done = match self.action {
-                Action::Delete => "deleted",
-                Action::Activate => "activated",
-                Action::Deactivate => "deactivated",
-            };
-            return Ok(flash::redirect_with_flash(
-                &list,
-                format!("{} {done}.", things::<R>(all)),
-            ));
+            let done = format!("{} {}.", things::<R>(all), self.action.done());
+            return Ok(flash::redirect_with_flash(&list, done));
         }
         let done = Some(all - failed.len());
         Ok(self.page::<R>("Not all rows were changed".to_owned(), failed, done))
@@ -205,6 +201,7 @@ impl Selection {
             frame: Frame::new(&self.operator, R::SECTION, title),
             of: R::SECTION.trim_start_matches("/admin/").trim_end_matches('/'),
             list: self.back.list(R::SECTION),
+            effect: self.action.effect::<R>(),
             selection: self,
             rows,
             done,
@@ -242,12 +239,25 @@ impl Action {
         }
     }
 
-    /// What follows from the action.
-    fn effect(self) -> &'static str {
+    /// The participle.
+    fn done(self) -> &'static str {
         match self {
-            Self::Delete => "This cannot be undone.",
-            Self::Activate => "They can be found and ordered again.",
-            Self::Deactivate => "They can no longer be found or ordered. You can activate them again.",
+            Self::Delete => "deleted",
+            Self::Activate => "activated",
+            Self::Deactivate => "deactivated",
+        }
+    }
+
+    /// The effect of the action.
+    fn effect<R: Resource>(self) -> String {
+        match self {
+            Self::Delete => "This cannot be undone.".to_owned(),
+            Self::Activate => format!("An inactive {} {}.", R::NAME, R::INACTIVE),
+            Self::Deactivate => format!(
+                "An inactive {} {}. You can activate it again.",
+                R::NAME,
+                R::INACTIVE
+            ),
         }
     }
 

@@ -1,4 +1,4 @@
-//! The page between a destructive act and its being done: it says what would go with it, or why it cannot be.
+//! The confirmation page of a destructive action: its effects, or why it is not possible.
 
 use askama::Template;
 use axum::response::{IntoResponse, Response};
@@ -8,28 +8,28 @@ use super::{
     page::{Frame, render},
 };
 
-/// What goes along with something that is deleted, in a sentence; or why it cannot be.
+/// What a deletion also removes, in a sentence; or why it is not possible.
 pub type DeletePreview = Result<String, &'static str>;
 
-/// A question, and the form that says yes.
+/// The confirmation page.
 #[derive(Template)]
 #[template(path = "confirm.html")]
 pub struct Confirm {
     /// With the question as its title.
     pub frame: Frame,
-    /// What follows from a yes, a sentence each.
+    /// The effects of the action, a sentence each.
     pub effects: Vec<String>,
-    /// Why there is no yes; blank where there is.
+    /// Why the action is not possible; blank if it is.
     pub obstacle: String,
-    /// Where the yes is sent.
+    /// Where the form is sent.
     pub action: String,
-    /// What it says.
+    /// The label of its button.
     pub yes: &'static str,
-    /// Where a no leads.
+    /// The link of *Back*.
     pub back: String,
-    /// What else can be done: where a POST does it, and what its button says.
+    /// An alternative: the path of its POST, and the label of its button.
     pub instead: Option<(String, &'static str)>,
-    /// What was said of the yes, if it was refused.
+    /// The form, with the error of a failed attempt.
     pub form: Form,
 }
 

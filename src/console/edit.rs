@@ -159,9 +159,13 @@ impl<'a> Edit<'a> {
         values.next().map(|(_, value)| value)
     }
 
-    /// The fields that were changed.
+    /// The fields that were changed. A field that was not sent has no input: only a box that is not checked is not sent.
     pub fn changed(&self) -> impl Iterator<Item = &'static Field> {
-        self.fields.iter().filter(|field| {
+        let sent = self
+            .fields
+            .iter()
+            .filter(|field| field.kind == FieldKind::Checkbox || self.form.sends(field.name));
+        sent.filter(|field| {
             let was = self.was(field);
             was.is_none_or(|was| !field.is_same(was, &field.typed(self.form)))
         })
@@ -313,7 +317,7 @@ mod tests {
         form.set("is_active", String::new());
         assert_eq!(changed(&mut form), ["title", "is_active"]);
         let mut without_values = Form::of([("title", "a".into())]);
-        assert_eq!(changed(&mut without_values), ["title", "group", "is_active"]);
+        assert_eq!(changed(&mut without_values), ["title", "is_active"]);
     }
 
     #[test]

@@ -99,8 +99,8 @@ impl IntoResponse for ConsoleError {
                 }
                 (
                     StatusCode::FORBIDDEN,
-                    "Not from here",
-                    "This form was sent by another site, and nothing was done. Open the page in the console and send it there.".into(),
+                    "Rejected",
+                    "This form was sent from another site. Nothing was changed. Open the page in the console and submit it there.".into(),
                 )
             }
             Self::Unreadable(StatusCode::PAYLOAD_TOO_LARGE) => (
@@ -110,7 +110,7 @@ impl IntoResponse for ConsoleError {
             ),
             Self::Unreadable(status) => (
                 status,
-                "Not understood",
+                "Invalid form",
                 "The form could not be read. Nothing was changed.".into(),
             ),
             Self::Api(status, reason) if reason.is_empty() => {
@@ -120,14 +120,14 @@ impl IntoResponse for ConsoleError {
             Self::Password(HashError::Busy) => (
                 StatusCode::SERVICE_UNAVAILABLE,
                 "Try again",
-                "Many log in at this moment. Nothing was changed.".into(),
+                "Too many people are logging in right now. Try again in a moment.".into(),
             ),
             Self::Password(error) => {
                 tracing::error!(%error, "a page of the console failed");
                 (
                     StatusCode::INTERNAL_SERVER_ERROR,
                     "Something went wrong",
-                    "The password could not be checked. Nothing was changed. Try again.".into(),
+                    "The password could not be checked. Try again.".into(),
                 )
             }
             Self::Database(error) => {
@@ -142,7 +142,7 @@ impl IntoResponse for ConsoleError {
                     StatusCode::SERVICE_UNAVAILABLE,
                     "Try again",
                     if db::is_lost_commit(&error) {
-                        "The connection to the database was lost during the commit, so it is unknown whether this was done. Check the list before retrying.".into()
+                        "The database connection was lost while saving, so it is not known whether the change was saved. Check before you try again.".into()
                     } else {
                         "The database did not answer this request. Nothing was changed.".into()
                     },

@@ -26,11 +26,11 @@ pub const KEY: &str = "idempotency_key";
 /// of stores or rows, and describe a product at length. Before the login a form has a few short fields, and at most the entry of
 /// a session that has ended.
 const OF_OPERATORS: (usize, usize) = (1024 * 1024, 10_000);
-const OF_STRANGERS: (usize, usize) = (64 * 1024, 250);
+pub const OF_STRANGERS: (usize, usize) = (64 * 1024, 250);
 /// Before the name of a field: the value that the form was rendered with.
 pub const WAS: &str = "was.";
 /// The message above a form with errors at its fields.
-const NOT_SAVED: &str = "Not saved. Please correct the fields below.";
+pub const NOT_SAVED: &str = "Not saved. Please correct the fields below.";
 
 /// The value of a checkbox.
 pub fn check(is_checked: bool) -> String {
@@ -162,6 +162,7 @@ impl Form {
     ) -> FormFields<'a> {
         match kind {
             FieldKind::Checkbox => source.checkbox(name, self.is_checked(name)),
+            _ if !self.sends(name) => source,
             FieldKind::Optional if self.text(name).trim().is_empty() => source,
             FieldKind::Text | FieldKind::Optional | FieldKind::Ids => source.text(name, self.text(name)),
             FieldKind::Amount => source.text(name, with_point(self.text(name))),
@@ -172,6 +173,11 @@ impl Form {
     pub fn text(&self, name: &str) -> &str {
         let last = self.fields.iter().rev().find(|(known, _)| known == name);
         last.map(|(_, value)| value.as_str()).unwrap_or_default()
+    }
+
+    /// Whether a field was sent, also if it is blank.
+    pub fn sends(&self, name: &str) -> bool {
+        self.all(name).next().is_some()
     }
 
     /// All values of a repeated field.

@@ -14,12 +14,12 @@ use form_urlencoded::byte_serialize;
 use sqlx::PgPool;
 
 use super::{
-    error::ConsoleError,
+    error::{ConsoleError, Explanation},
     form::Form,
     operator::Operator,
     page::{Frame, render},
     query::Query,
-    resume::Entry,
+    resume::{Change, Entry, Late},
     session::{Current, LOGIN, SessionCookie, Visitor},
     state::Console,
 };
@@ -39,6 +39,8 @@ struct Page<'a> {
     is_new: bool,
     /// Whether the browser had a session, which has ended.
     is_ended: bool,
+    /// An entry that is too long to keep.
+    lost: Option<Vec<Change>>,
 }
 
 pub fn router(console: &Console, limit: RateLimitLayer) -> Router<Console> {
@@ -80,7 +82,7 @@ async fn refuse_throttled(
     next: Next,
 ) -> Response {
     match console.logins.address_wait(&visit) {
-        Some(seconds) => refused(Form::of([]), seconds),
+        Some(seconds) => refused(Form::of([]), seconds, NOT_READ),
         None => next.run(request).await,
     }
 }
@@ -96,7 +98,7 @@ async fn as_page(response: Response) -> Response {
     let wait = limited.headers.get(header::RETRY_AFTER);
     let seconds = wait.and_then(|wait| wait.to_str().ok()?.parse().ok());
     let sentence = format!(
-        "Too many logins. Try again in {}.",
+        "Too many logins. Try again in {}.{NOT_READ}",
         wait_text(seconds.unwrap_or(1))
     );
     let mut form = Form::of([]);
@@ -106,6 +108,7 @@ async fn as_page(response: Response) -> Response {
 
 async fn log_in(
     State(console): State<Console>,
+    operator: Option<Operator>,
     Visitor(visit): Visitor,
     cookie: SessionCookie,
     jar: SignedCookieJar,
@@ -117,29 +120,55 @@ async fn log_in(
     };
     let next = after(form.text("next")).to_owned();
     form.set("next", next.clone());
-    Ok(match console.logins.log_in(&credentials, &visit).await? {
-        Login::Done(token) => {
-            let page = match Entry::of_login(&form) {
-                Some(entry) => entry.page(credentials.username),
+    let entry = Entry::of_login(&form);
+    // A reload of the page with the entry sends the login again. The cookie differs by then, so it logs nobody in.
+    if let Some(entry) = &entry
+        && !visit
+            .token
+            .as_ref()
+            .is_some_and(|token| form.has("session", token))
+    {
+        return Ok(match operator {
+            Some(operator) => entry.page(&operator.username),
+            None => Redirect::to(&login_for(next.parse().ok().as_ref())).into_response(),
+        });
+    }
+    Ok(match console.logins.log_in(&credentials, &visit).await {
+        Ok(Login::Done(token)) => {
+            let page = match entry {
+                Some(entry) => entry.page(&credentials.username),
                 None => Redirect::to(&next).into_response(),
             };
             (cookie.give(jar, &token), page).into_response()
         }
-        Login::Wrong => {
+        Ok(Login::Wrong) => {
             form.add_error("", WRONG);
             page(&form, false, false)
         }
-        Login::TooOften(seconds) => refused(form, seconds),
+        Ok(Login::TooOften(seconds)) => refused(form, seconds, ""),
+        Err(error) => failed(form, error.into()),
     })
 }
 
 /// 429, with the form of the login.
-fn refused(mut form: Form, seconds: i64) -> Response {
-    form.add_error("", too_often(seconds));
+fn refused(mut form: Form, seconds: i64, note: &str) -> Response {
+    form.add_error("", too_often(seconds) + note);
     let wait = [(header::RETRY_AFTER, seconds.to_string())];
     (StatusCode::TOO_MANY_REQUESTS, wait, page(&form, false, false)).into_response()
 }
 
+/// An error of the login above its form, which keeps the entry.
+fn failed(mut form: Form, error: ConsoleError) -> Response {
+    let mut response = error.into_response();
+    if let Some(Explanation { text, .. }) = response.extensions_mut().remove() {
+        form.add_error("", text);
+    }
+    let (parts, _) = response.into_parts();
+    (parts, page(&form, false, false)).into_response()
+}
+
+/// Where the form of the login was not read, so that the page cannot repeat it.
+const NOT_READ: &str = " Go back to return to your entry.";
 const WRONG: &str = "Username or password is wrong, or the account is not active. Both are case-sensitive.";
 
 /// The message of a throttled login.
@@ -177,12 +206,17 @@ fn after(next: &str) -> &str {
 }
 
 fn page(form: &Form, is_new: bool, is_ended: bool) -> Response {
+    page_with(form, is_new, is_ended, None)
+}
+
+fn page_with(form: &Form, is_new: bool, is_ended: bool, lost: Option<Vec<Change>>) -> Response {
     let frame = Frame::alone("Log in");
     form.shown(render(&Page {
         frame,
         form,
         is_new,
         is_ended,
+        lost,
     }))
 }
 
@@ -197,10 +231,19 @@ pub async fn require(request: Request, next: Next) -> Response {
     if [Method::GET, Method::HEAD].contains(request.method()) {
         return Redirect::to(&login_for(Some(request.uri()))).into_response();
     }
-    match Entry::of_request(request).await {
-        Some(entry) => (StatusCode::UNAUTHORIZED, page(&entry.for_login(), false, true)).into_response(),
-        None => Redirect::to(LOGIN).into_response(),
-    }
+    let visitor = request.extensions().get::<Visitor>();
+    let Some(session) = visitor.and_then(|visitor| visitor.0.token.clone()) else {
+        return Redirect::to(LOGIN).into_response();
+    };
+    let page = match Late::of_request(request, &session).await {
+        Ok(Late::Kept(form)) => page(&form, false, true),
+        Ok(Late::Lost(form, entry)) => page_with(&form, false, true, Some(entry)),
+        Ok(Late::Nothing(next)) => {
+            return Redirect::to(&login_for(next.parse().ok().as_ref())).into_response();
+        }
+        Err(error) => return error.into_response(),
+    };
+    (StatusCode::UNAUTHORIZED, page).into_response()
 }
 
 /// The login as an answer to a request that is not for a page: for a part of one, or a stream.

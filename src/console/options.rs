@@ -31,9 +31,9 @@ pub struct Choice {
 pub struct Named {
     /// Its id.
     pub id: i64,
-    /// Its name, which other stores may have too.
+    /// Its name, which is not unique.
     pub name: String,
-    /// Where it is.
+    /// Its location.
     pub location: String,
 }
 
@@ -87,7 +87,7 @@ async fn named_stores(
     Ok(told_apart(found.fetch_all(db).await?))
 }
 
-/// Whether there are more choices than are offered: the chosen one may be missing.
+/// Whether there are more choices than shown, so the chosen one may be missing.
 pub fn are_cut_off(choices: &[Choice]) -> bool {
     i64::try_from(choices.len()).is_ok_and(|offered| offered >= MOST_STORES)
 }
@@ -110,7 +110,7 @@ pub struct FoundProduct {
     pub id: i64,
     /// Its title.
     pub title: String,
-    /// What it costs.
+    /// Its price.
     pub price: Money,
     /// Units in the store; `None` if the store does not sell the product.
     pub quantity: Option<i32>,

@@ -88,7 +88,7 @@ const MENU: [Entry; 9] = [
     },
 ];
 
-/// What only who looks after accounts is shown.
+/// The entry for superusers.
 const ACCESS: Entry = Entry {
     path: "/admin/access/",
     label: "Accounts and keys",
@@ -172,8 +172,8 @@ pub fn error_page(mut response: Response, operator: Option<&Operator>) -> Respon
     Response::from_parts(parts, body)
 }
 
-/// A page is asked for where there are only forms to be sent to: it was loaded anew after a form was refused, say. What it
-/// was about is one step up.
+/// Redirects a GET of a path that only takes POST, such as a reload after a rejected form, to the parent path: the page of the
+/// record.
 pub async fn one_step_up(method: Method, uri: Uri) -> Response {
     let up = uri.path().trim_end_matches('/').rsplit_once('/');
     match up {
@@ -184,7 +184,7 @@ pub async fn one_step_up(method: Method, uri: Uri) -> Response {
     }
 }
 
-/// The id in a path. What is no number names nothing.
+/// The id in a path; 404 if it is not a number.
 #[derive(Clone, Copy, Debug)]
 pub struct Id(pub i64);
 

@@ -59,13 +59,12 @@ impl<S: Sync> FromRequestParts<S> for Visitor {
     }
 }
 
-/// Which cookie holds the session. The plain one is not looked at where the other one is due: a page of a neighbouring domain
-/// could have set it.
+/// The cookie of the session. Over TLS the plain cookie is ignored: a page of a sibling domain could have set it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SessionCookie {
-    /// Sent through TLS alone, and set by this host alone: browsers see to it for the sake of its name.
+    /// Only sent over TLS, and only set by this host: browsers enforce both because of the prefix of its name.
     Host,
-    /// Sent in the clear: to this machine, or in development. Browsers do not agree whether they would take the other one there.
+    /// Sent without TLS: to this machine, or in development. Not all browsers accept the other cookie there.
     Plain,
 }
 

@@ -31,7 +31,7 @@ use crate::{
     telemetry::LineLimit,
 };
 
-/// Log lines about refused links, a minute.
+/// Log lines about refused links, per minute.
 static REFUSALS: LineLimit = LineLimit::new(10);
 
 #[derive(Template)]
@@ -98,7 +98,7 @@ async fn create(
     })
 }
 
-/// Makes the account, unless somebody else was quicker.
+/// Creates the account. `false` if another account exists by now.
 async fn create_first(
     console: &Console,
     fields: &AccountFields,
@@ -124,7 +124,7 @@ fn over() -> Response {
     if let Some(left_out) = REFUSALS.admit(None) {
         tracing::warn!(
             left_out,
-            "a link for the first account was refused: it is not good, or not any more"
+            "a link for the first account was rejected: it is invalid or expired"
         );
     }
     let frame = Frame::alone("Set up");

@@ -85,7 +85,7 @@ async fn entry_of_an_ended_session_is_submitted_after_the_login() {
     browser.fill("Username", "chief").await;
     browser.fill("Password", PASSWORD).await;
     browser.click("Log in").await;
-    browser.sees("Submit your entry?").await;
+    browser.sees("Submit your changes?").await;
     browser.sees("Side Street 2").await;
     browser.is_sound().await;
     let stores = "select count(*) from store";

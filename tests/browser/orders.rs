@@ -148,3 +148,24 @@ async fn manual_order_follows_the_keyboard_without_a_reload() {
     browser.sees("placed and confirmed.").await;
     browser.close().await;
 }
+
+#[tokio::test]
+async fn failed_request_is_announced_until_the_next_success() {
+    let shop = Shop::open().await;
+    shop.lamps(10).await;
+    let mut browser = shop.enter().await;
+    browser.expects("status of 404");
+    browser.expects("Response Status Error Code 404");
+    browser.goto("/admin/orders/new/").await;
+    browser
+        .evaluate("htmx.ajax('GET', '/admin/orders/none/', '#found')")
+        .await
+        .unwrap();
+    browser.sees("This did not work. Try again.").await;
+    browser
+        .evaluate("htmx.ajax('GET', '/admin/orders/new/products/', '#found')")
+        .await
+        .unwrap();
+    browser.sees_no("This did not work. Try again.").await;
+    browser.close().await;
+}

@@ -1,4 +1,4 @@
-//! `/admin/access/`: the accounts, and what a superuser does to them.
+//! `/admin/access/`: the accounts, for superusers.
 
 use askama::Template;
 use axum::{
@@ -37,7 +37,7 @@ use crate::{
     http::Precondition,
 };
 
-/// What the form changes. The stores are made of several fields of the form.
+/// The fields that the form changes. The stores come from several fields of the form.
 const FIELDS: &[Field] = &[
     Field::text("username", "Username", "/username", 150),
     Field::text("email", "Email", "/email", 254),
@@ -70,10 +70,10 @@ struct Page<'a> {
     frame: Frame,
     form: &'a Form,
     offer: Offer,
-    /// None, if it is to be made.
+    /// `None` in the form of a new account.
     account: Option<&'a Account>,
     is_own: bool,
-    /// What was done to it of late.
+    /// Its latest audit entries.
     entries: Vec<Entry>,
 }
 
@@ -161,14 +161,11 @@ async fn change(
     let is_own = id == me.0.account_id;
     let gives_up = fields.role != Role::Superuser || !fields.is_active;
     if is_own && gives_up && !form.is_checked("sure") {
-        form.add_error(
-            "sure",
-            "This is your own account: you would lose access to this page.",
-        );
+        form.add_error("sure", "This is your own account: you will lose access.");
     }
     let renews = !form.text("password").is_empty() || !form.text("again").is_empty();
     if renews && is_own {
-        // That page asks for the current password, which a passer-by at this desk does not know.
+        // The page of the own account asks for the current password, so an unattended session is not enough.
         form.add_error(
             "password",
             "Change your own password on the page of your account.",
@@ -220,7 +217,7 @@ fn edited(edit: &Edit<'_>, typed: &AccountFields, before: &Account) -> Result<Ac
         stores: pick(edit.is_changed("stores"), &typed.stores, &before.stores),
         is_active: pick(edit.is_changed("active"), &typed.is_active, &before.is_active),
     };
-    // Each may be right by itself, and wrong with what somebody else has changed.
+    // A valid change may be invalid together with the change of another operator.
     if fields.faults().is_empty() {
         Ok(fields)
     } else {
@@ -280,29 +277,26 @@ async fn delete(
 
 fn question(me: &Superuser, account: &Account, form: Form) -> Confirm {
     let mut effects = vec![
-        "Its sessions end with it. What it has done stays in the ledger and in the audit log, under its name.".to_owned(),
-        "An account that is not active any more can be made active again; one that is deleted cannot.".to_owned(),
+        "Also ends its sessions. Its entries in the stock history and the audit log are kept.".to_owned(),
+        "A deactivated account can be reactivated; a deleted one cannot be restored.".to_owned(),
     ];
     if account.id == me.0.account_id {
-        effects.insert(
-            0,
-            "This is your own account: you would be logged out for good.".to_owned(),
-        );
+        effects.insert(0, "This is your own account: you will lose access.".to_owned());
     }
     let path = format!("/admin/access/accounts/{}/", account.id);
     Confirm {
-        frame: me.frame(format!("Delete the account {}?", account.username)),
+        frame: me.frame(format!("Delete account {}?", account.username)),
         effects,
         obstacle: String::new(),
         action: format!("{path}delete/"),
-        yes: "Delete the account",
+        yes: "Delete account",
         back: path,
         instead: None,
         form,
     }
 }
 
-/// What the form makes of an account. What is wrong with it is said at its fields.
+/// Reads an account from the form, and adds the errors of its fields.
 async fn read(db: &PgPool, form: &mut Form) -> Result<AccountFields, ConsoleError> {
     let role = form.text("role").parse::<Role>();
     if let Err(error) = role {
@@ -321,7 +315,7 @@ async fn read(db: &PgPool, form: &mut Form) -> Result<AccountFields, ConsoleErro
     Ok(fields)
 }
 
-/// Says why nothing was done.
+/// Adds the reason of a refusal to the form.
 fn refuse(form: &mut Form, why: AccountError) -> Result<(), ConsoleError> {
     match why {
         AccountError::Database(error) => return Err(error.into()),

@@ -1,4 +1,4 @@
-//! The stores that accounts and keys are bound to: their names, and the part of a form where they are chosen.
+//! The stores that accounts and keys are limited to: their names, and the part of a form that chooses them.
 
 use std::collections::HashMap;
 
@@ -10,12 +10,12 @@ use crate::console::{
     options::{self, Named},
 };
 
-/// How many stores are offered as boxes. The others are bound by their ids.
+/// The most stores with a box. The form takes the ids of others.
 const OFFERED: i32 = 100;
 
 /// The stores of a form.
 pub struct Offer {
-    /// Those with boxes.
+    /// Stores with a box.
     pub stores: Vec<Offered>,
     /// Whether there are others.
     pub more: bool,
@@ -23,15 +23,15 @@ pub struct Offer {
 
 /// A store with a box.
 pub struct Offered {
-    /// As the box says it.
+    /// Its id.
     pub id: String,
-    /// What the store is called.
+    /// Its name.
     pub name: String,
-    /// Whether orders are placed in it.
+    /// Whether it takes orders.
     pub is_active: bool,
 }
 
-/// The names of the stores that somebody is bound to; none for all of them, or where those are gone.
+/// The names of the stores of an account or key; none for all stores, or if the stores are deleted.
 pub async fn names(db: impl PgExecutor<'_>, bound: Option<&[i64]>) -> sqlx::Result<Vec<String>> {
     sqlx::query_scalar!(
         "select name from store where id = any($1) order by name, id",
@@ -41,7 +41,7 @@ pub async fn names(db: impl PgExecutor<'_>, bound: Option<&[i64]>) -> sqlx::Resu
     .await
 }
 
-/// Says for each of `bindings` in a word or two which stores those are.
+/// The stores of each of `bindings` as a short text.
 pub async fn words(
     db: impl PgExecutor<'_>,
     bindings: impl Iterator<Item = Option<&[i64]>> + Clone,
@@ -114,7 +114,7 @@ pub fn text(bound: Option<&[i64]>) -> String {
     ids.join(",")
 }
 
-/// Chooses the stores that a form began with, where the page of a conflict says that they stay.
+/// Restores the original stores of a form if the page of a conflict says *Keep theirs*.
 pub fn resolve(form: &mut Form) {
     if !edit::keeps_theirs(form, "stores") {
         return;
@@ -134,7 +134,7 @@ pub async fn named(db: impl PgExecutor<'_>, text: &str) -> sqlx::Result<String> 
     Ok(names(db, Some(&ids)).await?.join(", "))
 }
 
-/// Reads what was chosen: `None` for all stores. A store that is not there is said to be wrong.
+/// Reads the chosen stores: `None` for all stores. An unknown store is an error of the form.
 pub async fn read(db: impl PgExecutor<'_>, form: &mut Form) -> sqlx::Result<Option<Vec<i64>>> {
     if form.text("bound") != "some" {
         return Ok(None);
@@ -149,7 +149,7 @@ pub async fn read(db: impl PgExecutor<'_>, form: &mut Form) -> sqlx::Result<Opti
     for text in texts {
         match text.parse::<i64>() {
             Ok(id) => ids.push(id),
-            Err(_) => form.add_error("stores", format!("“{text}” is no store's id.")),
+            Err(_) => form.add_error("stores", format!("“{text}” is not a store id.")),
         }
     }
     ids.sort_unstable();
@@ -157,7 +157,7 @@ pub async fn read(db: impl PgExecutor<'_>, form: &mut Form) -> sqlx::Result<Opti
     let there = sqlx::query_scalar!("select id from store where id = any($1)", &ids);
     let there = there.fetch_all(db).await?;
     for id in ids.iter().filter(|id| !there.contains(id)) {
-        form.add_error("stores", format!("There is no store {id}."));
+        form.add_error("stores", format!("Store {id} does not exist."));
     }
     Ok(Some(ids))
 }

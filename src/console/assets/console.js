@@ -130,6 +130,22 @@
     }
     draft.querySelector("[data-total]").textContent = amount(total);
   });
+  // The number of results is announced from outside of what is replaced.
+  const found = (number) => (number === 1 ? "1 result" : `${number} results`);
+  document.addEventListener("htmx:afterSettle", () => {
+    const said = document.querySelector("[data-results]");
+    if (said) said.textContent = document.querySelector("#found h2") ? found(document.querySelectorAll("#found tbody tr").length) : "";
+  });
+  // A failed request of htmx leaves the page as it is, so an alert says that it failed.
+  const failure = document.querySelector("[data-failure]");
+  const fail = (text) => {
+    failure.hidden = !text;
+    failure.textContent = text;
+  };
+  for (const name of ["htmx:responseError", "htmx:sendError"]) {
+    document.addEventListener(name, () => fail("This did not work. Try again."));
+  }
+  document.addEventListener("htmx:afterRequest", (event) => { if (event.detail.successful) fail(""); });
   // What only works with JavaScript is shown only with it.
   for (const hint of document.querySelectorAll("[data-needs-script]")) hint.hidden = false;
 

@@ -103,7 +103,7 @@ pub async fn name(db: &PgPool, operator: &Operator, letter: &DeadLetterId) -> sq
 /// What operators call a message of a channel.
 pub fn channel_name(channel: &str) -> &'static str {
     match channel {
-        "email" => "e-mail",
+        "email" => "email",
         "webhook" => "webhook",
         _ => "message",
     }

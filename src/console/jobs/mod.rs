@@ -139,7 +139,7 @@ impl Operator {
 /// The name of a state, and its badge.
 fn state(state: apalis_redis_queue::State) -> (&'static str, &'static str) {
     match state {
-        apalis_redis_queue::State::Ready => ("Waiting", "warn"),
+        apalis_redis_queue::State::Ready => ("Ready", "warn"),
         apalis_redis_queue::State::Delayed => ("Retrying", "bad"),
         apalis_redis_queue::State::Running => ("Running", "warn"),
         apalis_redis_queue::State::Done => ("Done", "good"),

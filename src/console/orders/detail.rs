@@ -184,7 +184,7 @@ fn delivery(delivery: Delivery) -> Step {
         _ => ("open", "will be retried", delivery.due_at),
     };
     let channel = if delivery.channel == "email" {
-        "E-mail"
+        "Email"
     } else {
         "Webhook"
     };

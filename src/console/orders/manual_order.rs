@@ -18,7 +18,7 @@ use crate::{
     console::{
         error::ConsoleError,
         flash,
-        form::Form,
+        form::{Form, NOT_SAVED},
         format::amount,
         operator::Operator,
         options::{self, Choice, FoundProduct},
@@ -290,7 +290,7 @@ async fn page(
         None => form,
     };
     let stores = options::open_stores(db, &operator.caller.grant.stores).await?;
-    if let [only] = &stores[..] {
+    if let ([only], None) = (&stores[..], draft.store) {
         draft.store = Some(only.id);
     }
     let lines = lines(db, &draft, of_lines).await?;
@@ -357,6 +357,7 @@ fn errors(refusal: &ApiError, with_store: bool) -> (Vec<String>, Vec<String>) {
     let mut whole: Vec<String> = of_store.map(FieldErrors::text).into_iter().collect();
     match fields.of("items") {
         Some(FieldErrors::Elements(lines)) => {
+            whole.push(NOT_SAVED.to_owned());
             return (whole, lines.iter().map(FieldErrors::text).collect());
         }
         items => whole.extend(items.map(FieldErrors::text)),

@@ -133,7 +133,7 @@ fn of_jobs(jobs: Option<Jobs>, owed: &Owed) -> Vec<Concern> {
         (owed.outbox.dead, "order confirmation", "order confirmations"),
     ];
     failed.extend(owed.deliveries.iter().map(|depth| match depth.channel.as_str() {
-        "email" => (depth.dead, "e-mail delivery", "e-mail deliveries"),
+        "email" => (depth.dead, "email delivery", "email deliveries"),
         _ => (depth.dead, "webhook delivery", "webhook deliveries"),
     }));
     for (number, one, many) in failed.into_iter().filter(|(number, ..)| *number > 0) {

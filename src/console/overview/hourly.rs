@@ -1,5 +1,5 @@
-//! Orders by the hour. What is over seldom changes, so each process remembers for a minute how many orders an hour had. It
-//! may change all the same: orders are dated back, deleted, or decided late.
+//! Orders by the hour. Past hours seldom change, so each process caches their numbers for a minute. They can still change:
+//! orders are backdated, deleted, or decided late.
 
 use std::{
     collections::BTreeMap,
@@ -13,23 +13,23 @@ use sqlx::PgPool;
 use super::statistics;
 use crate::{auth::Stores, money::Money};
 
-/// How many hours are shown, the current one included.
+/// The number of shown hours, including the current one.
 pub const SHOWN: i64 = 24;
-/// After so long no order of the past is still to commit.
+/// The age after which no order is still to commit.
 const SETTLED_AFTER: TimeDelta = TimeDelta::minutes(2);
-/// After so long what is remembered is forgotten, and read anew.
+/// The age at which the cache expires.
 const REMEMBERED: TimeDelta = TimeDelta::minutes(1);
 
-/// Orders of some time.
+/// The orders of a timespan.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Orders {
-    /// All of them.
+    /// All orders.
     pub placed: i64,
-    /// Those confirmed.
+    /// Confirmed orders.
     pub confirmed: i64,
-    /// Those rejected.
+    /// Rejected orders.
     pub rejected: i64,
-    /// What the confirmed ones brought.
+    /// The total of the confirmed orders.
     pub revenue: Decimal,
 }
 
@@ -41,12 +41,12 @@ impl Orders {
         self.revenue = self.revenue.checked_add(other.revenue).unwrap_or(Decimal::MAX);
     }
 
-    /// What they brought.
+    /// The revenue.
     pub fn revenue(&self) -> Money {
         Money(self.revenue)
     }
 
-    /// How many of a hundred that were decided were rejected; blank where none was.
+    /// The percentage of rejected orders among decided ones; blank if none was decided.
     pub fn reject_rate(&self) -> String {
         let decided = self.confirmed + self.rejected;
         let rate = Decimal::from(self.rejected * 100).checked_div(Decimal::from(decided));
@@ -55,24 +55,24 @@ impl Orders {
     }
 }
 
-/// The orders of the last hours, in the stores that somebody sees.
+/// The orders of the last hours, in the stores of an operator.
 #[derive(Clone, Debug)]
 pub struct Recent {
     /// By hour, the current one last.
     pub hours: Vec<(DateTime<Utc>, Orders)>,
-    /// Of this day, in UTC.
+    /// Since midnight UTC.
     pub today: Orders,
-    /// Of all the hours.
+    /// Of all shown hours.
     pub all: Orders,
 }
 
-/// What is known of the hours. Clones know the same.
+/// The cache of the hours. Clones share it.
 #[derive(Clone, Default)]
 pub struct Hours(Arc<Mutex<Known>>);
 
 #[derive(Default)]
 struct Known {
-    /// Before this, no order is still to commit.
+    /// No order before this time is still to commit.
     settled: Option<DateTime<Utc>>,
     /// When all hours were last read.
     whole: Option<DateTime<Utc>>,
@@ -80,7 +80,7 @@ struct Known {
 }
 
 impl Hours {
-    /// Reads what may have changed since it was last read, and sums up what there is in `stores`.
+    /// Reads the hours that may have changed, and sums up the orders of `stores`.
     pub async fn read(&self, db: &PgPool, now: DateTime<Utc>, stores: &Stores) -> sqlx::Result<Recent> {
         let first = hour_of(now) - TimeDelta::hours(SHOWN - 1);
         let since = self.known().since(first, now);
@@ -111,7 +111,7 @@ impl Hours {
 }
 
 impl Known {
-    /// From when on orders are to be read.
+    /// The time from which orders must be read.
     fn since(&self, first: DateTime<Utc>, now: DateTime<Utc>) -> DateTime<Utc> {
         let is_fresh = self.whole.is_some_and(|whole| now - whole < REMEMBERED);
         let settled = self.settled.filter(|_| is_fresh);

@@ -92,7 +92,7 @@ async fn list(
 fn ended(pager: &mut Pager, filter: &Filter, query: &Query) -> &'static str {
     let mut left_out = "";
     if filter.misses_products() {
-        left_out = "Only the first 10,000 products by title are looked at: narrow the search.";
+        left_out = "Only the first 10,000 products by title are searched: narrow the search.";
     }
     if pager.count.is_none() && pager.page >= LAST_UNCOUNTED {
         if !pager.next.is_empty() {

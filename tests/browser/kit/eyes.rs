@@ -77,10 +77,11 @@ impl Browser {
         }
     }
 
-    /// What stands in the field that is labelled `label`.
+    /// The value of the field with this label; blank if there is none. One script reads it, as htmx may replace the field.
     pub async fn value_of(&self, label: &str) -> String {
-        let field = self.client.find(Locator::XPath(&labelled(label))).await.unwrap();
-        field.prop("value").await.unwrap().unwrap_or_default()
+        let script = "return document.evaluate(arguments[0], document, null, 9).singleNodeValue?.value ?? ''";
+        let value = self.client.execute(script, vec![labelled(label).into()]).await;
+        value.unwrap().as_str().unwrap().to_owned()
     }
 
     /// Whether what has the focus is on the screen and has an outline.

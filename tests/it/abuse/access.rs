@@ -68,7 +68,7 @@ async fn known_address_logs_in_while_strangers_guess() {
     let of = |status| statuses.get(&status).copied().unwrap_or_default();
     assert_eq!(of(400) + of(429) + of(503), guesses.len(), "{statuses:?}");
     // A stranger who found the queue full has had an attempt; one who found the whole server full was not heard.
-    let is_busy = |answer: &&Answer| answer.text.contains("Many log in at this moment");
+    let is_busy = |answer: &&Answer| answer.text.contains("Too many people are logging in right now");
     let busy = guesses.iter().filter(is_busy).count();
     let counted = count(&target, "select count(*) from login_attempt").await;
     assert_eq!(counted, of(400) + busy, "{statuses:?}");

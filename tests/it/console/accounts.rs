@@ -114,11 +114,11 @@ async fn invalid_account_form_shows_errors_and_keeps_values() {
         ),
         (
             with(with(new("ada", "viewer"), "bound", "some"), "store", "99999"),
-            "There is no store 99999.",
+            "Store 99999 does not exist.",
         ),
         (
             with(with(new("ada", "viewer"), "bound", "some"), "more_stores", "one"),
-            "“one” is no store&#39;s id.",
+            "“one” is not a store id.",
         ),
         (
             with(with(new("ada", "superuser"), "bound", "some"), "store", &store),
@@ -191,7 +191,7 @@ async fn deleted_account_loses_its_sessions_and_stays_in_the_audit_log() {
     let mut theirs = Browser::log_in(&app, "ada").await;
     let path = format!("/admin/access/accounts/{}/delete/", ada.id);
     let question = root.page(&path).await;
-    assert!(question.contains("Delete the account ada?") && question.contains("Its sessions end with it."));
+    assert!(question.contains("Delete account ada?") && question.contains("Also ends its sessions."));
     theirs.page("/admin/").await;
     let gone = root.post(&path, &[]).await;
     assert_eq!(gone.header("location"), "/admin/access/");
@@ -215,7 +215,7 @@ async fn superuser_must_confirm_losing_their_own_access() {
     assert!(
         asked
             .text
-            .contains("This is your own account: you would lose access to this page.")
+            .contains("This is your own account: you will lose access.")
     );
     root.page("/admin/access/").await;
     assert!(

@@ -24,7 +24,7 @@ async fn bulk_action_asks_first_and_names_refused_records() {
     let url = format!("/admin/selected/?of=products&do=delete&id={red}&id={blue}&id={sold}&id=99");
     let asked = text_of(&desk.html(&url).await);
     assert!(
-        asked.contains("Blue lamp Not stocked in any store: nothing else is deleted. Red lamp")
+        asked.contains("Delete 2 products?") && asked.contains("Blue lamp Not stocked in any store: nothing else is deleted. Red lamp")
             && asked.contains(
                 "Sold lamp Can't be deleted Has orders, so it can&#39;t be deleted. Deactivate it instead. Delete 2"
             ),
@@ -38,6 +38,8 @@ async fn bulk_action_asks_first_and_names_refused_records() {
             .chain(ids.iter().map(|id| ("id", id.as_str())))
             .collect()
     };
+    let none = desk.html(&url.replace("delete", "activate")).await;
+    assert!(none.contains("Nothing can be activated"), "{none}");
     let from_list = "/admin/selected/?list=%3Fq%3Dlamp%26page%3D2";
     let closed = desk.post(from_list, &form("deactivate")).await;
     assert_eq!(led(&closed), "/admin/products/?q=lamp&page=2");

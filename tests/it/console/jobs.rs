@@ -218,7 +218,7 @@ async fn run_started_by_hand_is_one_job_and_a_worker_runs_it() {
         let plan = text.split("reject-stuck-orders every minute").nth(1).unwrap();
         plan.split("Run now").next().unwrap().to_owned()
     };
-    assert!(last().await.contains("Waiting"), "{}", last().await);
+    assert!(last().await.contains("Ready"), "{}", last().await);
 
     let worker = Worker::start(&app);
     let id = "reject-stuck-orders-manual-0123".to_owned();

@@ -184,7 +184,7 @@ async fn manual_order_without_a_store_has_an_error_at_the_field() {
     let field = r#"<p class="error" id="store-error">Choose a store.</p>"#;
     assert!(answer.text.contains(field), "{}", answer.text);
     assert!(
-        !answer.text.contains("may not be null") && !answer.text.contains(r#"role="alert""#),
+        !answer.text.contains("may not be null") && !answer.text.contains(r#"role="alert">"#),
         "{}",
         answer.text
     );
@@ -224,6 +224,60 @@ async fn changing_the_store_shows_its_stock_and_sends_no_idempotency_key() {
         page.contains(r#"<button class="main" name="idempotency_key""#)
             && !page.contains(r#"type="hidden" name="idem"#),
         "{page}"
+    );
+}
+
+#[tokio::test]
+async fn only_open_store_does_not_replace_the_chosen_one() {
+    let app = TestApp::start().await;
+    let shop = shop(&app).await;
+    let there = app.store("Closed").await;
+    let selected = format!(r#"value="{}" selected"#, shop.here);
+    execute(
+        &app,
+        "update store set is_active = (id = (select min(id) from store))",
+    )
+    .await;
+    let mut browser = browser(&app, Role::Staff).await;
+    assert!(browser.page("/admin/orders/new/").await.contains(&selected));
+    let page = browser.page(&format!("/admin/orders/new/?store={there}")).await;
+    assert!(!page.contains(&selected), "{page}");
+}
+
+#[tokio::test]
+async fn order_with_all_items_says_that_it_is_full() {
+    let app = TestApp::start().await;
+    let shop = shop(&app).await;
+    let mut browser = browser(&app, Role::Staff).await;
+    let items: String = (1001..1101)
+        .map(|id| format!("&product={id}&quantity=1"))
+        .collect();
+    let path = format!(
+        "/admin/orders/new/?store={}{items}&add={}",
+        shop.here, shop.product
+    );
+    let page = follow(&mut browser, &path).await;
+    assert!(page.contains("An order has at most 100 items."), "{page}");
+    assert!(
+        !page.contains(&format!(r#"id="quantity-{}""#, shop.product)),
+        "{page}"
+    );
+}
+
+#[tokio::test]
+async fn error_of_an_item_is_named_by_its_field() {
+    let app = TestApp::start().await;
+    let shop = shop(&app).await;
+    let mut browser = browser(&app, Role::Staff).await;
+    let (store, lamp) = (shop.here.to_string(), shop.product.to_string());
+    let fields = [("store", store.as_str()), ("product", &lamp), ("quantity", "0")];
+    let wrong = browser.post("/admin/orders/new/", &fields).await;
+    let field = format!(r#"aria-invalid="true" aria-describedby="quantity-{lamp}-error" autofocus"#);
+    assert!(wrong.text.contains(&field), "{}", wrong.text);
+    assert!(
+        wrong.text.contains("Not saved. Please correct the fields below."),
+        "{}",
+        wrong.text
     );
 }
 

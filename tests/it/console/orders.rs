@@ -280,7 +280,7 @@ async fn order_page_shows_its_confirmation_and_deliveries() {
     let page = browser.page(&path).await;
     for text in [
         "Confirmation sent",
-        "E-mail will be retried",
+        "Email will be retried",
         "Sent 2 times. Busy",
         "Webhook failed",
         "Sent 10 times. Gone",

@@ -121,7 +121,7 @@ async fn dead_letters_and_late_confirmations_need_attention() {
     .unwrap();
     let page = browser.page("/admin/").await;
     assert!(page.contains("1 order confirmation failed."), "{page}");
-    assert!(page.contains("1 e-mail delivery failed."), "{page}");
+    assert!(page.contains("1 email delivery failed."), "{page}");
     assert_eq!(values(&page)[6], "2");
 }
 

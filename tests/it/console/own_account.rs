@@ -107,7 +107,7 @@ async fn sessions_are_listed_and_ended_one_by_one_or_all_at_once() {
     there.enter("viewer", PASSWORD).await;
     let asked = here.page("/admin/account/everywhere/").await;
     assert!(
-        asked.contains("All your sessions end") && asked.contains(r#"action="/admin/account/everywhere/""#)
+        asked.contains("Ends all your sessions") && asked.contains(r#"action="/admin/account/everywhere/""#)
     );
     there.page("/admin/").await;
     let done = here.post("/admin/account/everywhere/", &[]).await;

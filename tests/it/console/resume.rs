@@ -38,13 +38,9 @@ fn hidden(page: &str, name: &str) -> String {
 
 /// Logs in by the form of a page.
 async fn log_in(browser: &mut Browser<'_>, page: &str, username: &str, password: &str) -> Answer {
-    let (next, entry) = (hidden(page, "next"), hidden(page, "entry"));
-    let fields = [
-        ("username", username),
-        ("password", password),
-        ("next", &next),
-        ("entry", &entry),
-    ];
+    let kept = ["next", "entry", "session"].map(|name| (name, hidden(page, name)));
+    let mut fields = vec![("username", username), ("password", password)];
+    fields.extend(kept.iter().map(|(name, value)| (*name, value.as_str())));
     browser.post("/admin/login/", &fields).await
 }
 
@@ -93,6 +89,78 @@ async fn entry_is_shown_after_the_login_and_submitted_once() {
 }
 
 #[tokio::test]
+async fn reloaded_login_with_an_entry_logs_nobody_in() {
+    let app = TestApp::start().await;
+    let mut ada = browser(&app, Role::Staff).await;
+    let late = send_late(&app, &mut ada, NEW, &STORE).await;
+    assert_eq!(log_in(&mut ada, &late.text, "staff", PASSWORD).await.status, 200);
+    let sessions = || count(&app, "select count(*) from session");
+    assert_eq!(sessions().await, 1);
+    let again = log_in(&mut ada, &late.text, "staff", PASSWORD).await;
+    assert!(again.text.contains("Submit your changes?") && again.headers.get("set-cookie").is_none());
+    assert_eq!(sessions().await, 1);
+    ada.post("/admin/logout/", &[]).await;
+    let again = log_in(&mut ada, &late.text, "staff", PASSWORD).await;
+    assert_eq!(
+        (again.status.as_u16(), again.header("location")),
+        (303, "/admin/login/?next=%2Fadmin%2Fstores%2Fnew%2F")
+    );
+    assert_eq!(sessions().await, 0);
+}
+
+#[tokio::test]
+async fn confirmation_of_an_ended_session_is_asked_again() {
+    let app = TestApp::start().await;
+    let mut ada = browser(&app, Role::Staff).await;
+    let selected = [("of", "products"), ("do", "delete"), ("id", "1")];
+    for (path, fields, next) in [
+        (
+            "/admin/products/5/delete/",
+            &[("idempotency_key", "k")][..],
+            "%2Fadmin%2Fproducts%2F5%2Fdelete%2F",
+        ),
+        (
+            "/admin/products/5/deactivate/",
+            &[],
+            "%2Fadmin%2Fproducts%2F5%2Fdeactivate%2F",
+        ),
+        (
+            "/admin/selected/?list=%3Fq%3Da",
+            &selected,
+            "%2Fadmin%2Fproducts%2F%3Fq%3Da",
+        ),
+    ] {
+        let late = send_late(&app, &mut ada, path, fields).await;
+        let login = format!("/admin/login/?next={next}");
+        assert_eq!(
+            (late.status.as_u16(), late.header("location")),
+            (303, login.as_str())
+        );
+    }
+}
+
+#[tokio::test]
+async fn throttled_login_keeps_the_entry_or_leads_back_to_it() {
+    let app = TestApp::start().await;
+    let mut ada = browser(&app, Role::Staff).await;
+    let late = send_late(&app, &mut ada, NEW, &STORE).await;
+    let entry = hidden(&late.text, "entry");
+    for _ in 0..30 {
+        let refused = log_in(&mut ada, &late.text, "staff", "wrong horse battery").await;
+        let keeps = hidden(&refused.text, "entry") == entry;
+        assert!(
+            keeps || refused.text.contains("Go back to return to your entry."),
+            "{}",
+            refused.text
+        );
+        if refused.status == 429 {
+            return;
+        }
+    }
+    panic!("no login was throttled");
+}
+
+#[tokio::test]
 async fn another_operator_sees_the_entry_and_needs_the_permission() {
     let app = TestApp::start().await;
     let mut ada = browser(&app, Role::Staff).await;
@@ -131,7 +199,7 @@ async fn strangers_and_long_forms_get_the_login_without_an_entry() {
         (303, "/admin/login/")
     );
     let mut ada = browser(&app, Role::Staff).await;
-    let (long, longer) = ("x".repeat(33 * 1024), "x".repeat(65 * 1024));
+    let (long, longer) = ("x ".repeat(18 * 1024), "x".repeat(65 * 1024));
     let late = send_late(&app, &mut ada, NEW, &[("name", &long)]).await;
     assert_eq!(
         (late.status.as_u16(), hidden(&late.text, "entry").as_str()),
@@ -139,14 +207,21 @@ async fn strangers_and_long_forms_get_the_login_without_an_entry() {
     );
     assert_eq!(hidden(&late.text, "next"), NEW);
     assert!(
-        late.text.contains("Your session ended. Log in again."),
+        late.text
+            .contains("Your entry was too long to keep. Copy it before you log in again."),
         "{}",
         late.text
     );
+    assert!(late.text.contains(&long));
     let late = ada.post(NEW, &[("name", &longer)]).await;
     assert_eq!(
-        (late.status.as_u16(), late.header("location")),
-        (303, "/admin/login/")
+        (late.status.as_u16(), hidden(&late.text, "next").as_str()),
+        (401, NEW)
+    );
+    assert!(
+        late.text.contains("Your entry was too long to keep."),
+        "{}",
+        late.text
     );
 }
 
@@ -165,14 +240,17 @@ async fn page_of_an_ended_session_is_reached_by_next() {
 #[tokio::test]
 async fn entry_for_a_page_outside_the_console_is_not_offered() {
     let app = TestApp::start().await;
-    account(&app, "ada", Role::Staff, None).await;
+    let mut ada = browser(&app, Role::Staff).await;
+    let late = send_late(&app, &mut ada, NEW, &STORE).await;
+    let session = hidden(&late.text, "session");
     let fields = [
-        ("username", "ada"),
+        ("username", "staff"),
         ("password", PASSWORD),
         ("next", "https://evil.example/admin/"),
         ("entry", "name=a"),
+        ("session", &session),
     ];
-    let shown = Browser::new(&app).post("/admin/login/", &fields).await;
+    let shown = ada.post("/admin/login/", &fields).await;
     assert!(
         !shown.text.contains("evil") && shown.text.contains(r#"action="/admin/""#),
         "{}",

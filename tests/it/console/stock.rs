@@ -282,7 +282,7 @@ async fn list_beyond_10000_rows_says_what_it_leaves_out() {
     .await;
     let mut browser = browser(&app, Role::Viewer).await;
     let (of_products, of_rows) = (
-        "Only the first 10,000 products by title are looked at: narrow the search.",
+        "Only the first 10,000 products by title are searched: narrow the search.",
         "Only the first 10,000 rows are listed: narrow the search.",
     );
     for filter in [format!("category={light}"), "q=lamp".to_owned()] {

@@ -27,22 +27,29 @@ const TOGETHER: usize = 500;
 pub struct Row {
     /// Its id.
     pub id: i64,
-    /// Where it is.
+    /// The name of its store.
     pub store_name: String,
-    /// What it is.
+    /// The title of its product.
     pub product_title: String,
-    /// Whether that may be ordered.
+    /// Whether the product is active.
     pub is_active: bool,
-    /// What it is sorted into.
+    /// The name of its category.
     pub category_name: String,
     /// Units in stock.
     pub quantity: i32,
     /// The quantity up to which the stock is low.
     pub low_stock_threshold: i32,
-    /// Whether it is.
+    /// Whether the stock is low.
     pub is_low: bool,
     /// When it was last written.
     pub updated_at: DateTime<Utc>,
+}
+
+impl Row {
+    /// The title of the row: the product may be in several stores.
+    pub fn title(&self) -> String {
+        format!("{} in {}", self.product_title, self.store_name)
+    }
 }
 
 /// The stock level of the listed rows.
@@ -74,7 +81,7 @@ pub struct Filter {
     pub stores: Option<Vec<i64>>,
     /// Only of these products, in this order.
     pub products: Option<Vec<i64>>,
-    /// Whether more products match than are named there.
+    /// Whether more products match than `products` has.
     are_cut_off: bool,
     /// The searched words.
     text: Option<String>,
@@ -82,7 +89,7 @@ pub struct Filter {
     category: Option<i64>,
     /// Only with this stock level.
     pub level: Level,
-    /// By which column, and whether downwards.
+    /// The column, and whether the order is descending.
     pub sorted: (&'static str, bool),
 }
 
@@ -118,7 +125,7 @@ impl Filter {
         })
     }
 
-    /// The store, where there is only one.
+    /// The store, if there is only one.
     pub fn store(&self) -> Option<i64> {
         match self.stores.as_deref() {
             Some([only]) => Some(*only),
@@ -134,20 +141,20 @@ impl Filter {
         }
     }
 
-    /// Whether there may be stock that the list should have and has not. One store is walked whatever its products are.
+    /// Whether the list may miss stock. The list of one store misses none: it reads all rows of the store.
     pub fn misses_products(&self) -> bool {
         self.are_cut_off && self.store().is_none()
     }
 }
 
-/// Products by words and by category, if they are filtered by that: one more than are looked at, if there are more.
+/// The products of the filter by words and category, if there is one: at most one more than the limit.
 async fn products(db: &PgPool, text: Option<&str>, category: Option<i64>) -> sqlx::Result<Option<Vec<i64>>> {
     let mut query = QueryBuilder::new("select id from product p where ");
     match (text, category) {
         (None, None) => return Ok(None),
         (None, Some(category)) => drop(query.push("category_id = ").push_bind(category)),
         (Some(text), category) => {
-            // The index of texts knows active products; the others are few.
+            // The text index has active products only; the inactive ones are few.
             query.push("id in (select p.id from product p where p.is_active and ");
             push_words(&mut query, text);
             query.push(" union all select p.id from product p where not p.is_active and ");
@@ -165,7 +172,7 @@ async fn products(db: &PgPool, text: Option<&str>, category: Option<i64>) -> sql
     Ok(Some(found))
 }
 
-/// A page with a row more than fits, and how many rows there are in all where that is counted.
+/// A page with one row more than fits, and the number of all rows if it is counted.
 pub async fn page(db: &PgPool, filter: &Filter, query: &Query) -> sqlx::Result<(Vec<Row>, Option<i64>)> {
     let (shelves, counted) = match &filter.products {
         Some(_) => (Vec::new(), false),
@@ -284,7 +291,7 @@ fn push_matching(query: &mut QueryBuilder<Postgres>, filter: &Filter) {
     }
 }
 
-/// What a list is read by.
+/// How a list is read.
 #[derive(Clone, Copy)]
 enum By {
     Store,
