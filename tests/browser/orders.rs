@@ -138,6 +138,8 @@ async fn manual_order_follows_the_keyboard_without_a_reload() {
         true,
         "all columns fit a phone"
     );
+    let store = "document.getElementById('store').clientWidth > 200";
+    assert_eq!(browser.evaluate(store).await.unwrap(), true, "the choice fits");
     browser.width(WIDE).await;
     // The address has the lines, so a reload keeps them.
     browser.client.refresh().await.unwrap();

@@ -22,7 +22,7 @@ pub fn router() -> Router<Console> {
     Router::new().merge(accounts::router()).merge(keys::router())
 }
 
-/// What a role may do, for operators.
+/// The permissions of a role, for operators.
 pub(super) fn role(role: impl Borrow<Role>) -> &'static str {
     match *role.borrow() {
         Role::Superuser => "Superuser: full access, including accounts and keys",

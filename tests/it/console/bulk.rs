@@ -40,6 +40,17 @@ async fn bulk_action_asks_first_and_names_refused_records() {
     };
     let none = desk.html(&url.replace("delete", "activate")).await;
     assert!(none.contains("Nothing can be activated"), "{none}");
+    let inactive = desk.html(&url.replace("delete", "deactivate")).await;
+    assert!(
+        inactive
+            .contains("An inactive product can no longer be found or ordered. You can activate it again."),
+        "{inactive}"
+    );
+    let stock = desk.html("/admin/stock/").await;
+    assert!(
+        stock.contains(r#"aria-label="Select Sold lamp in Main""#),
+        "{stock}"
+    );
     let from_list = "/admin/selected/?list=%3Fq%3Dlamp%26page%3D2";
     let closed = desk.post(from_list, &form("deactivate")).await;
     assert_eq!(led(&closed), "/admin/products/?q=lamp&page=2");

@@ -249,9 +249,10 @@ async fn order_with_all_items_says_that_it_is_full() {
     let app = TestApp::start().await;
     let shop = shop(&app).await;
     let mut browser = browser(&app, Role::Staff).await;
-    let items: String = (1001..1101)
+    let items: Vec<String> = (1001..1101)
         .map(|id| format!("&product={id}&quantity=1"))
         .collect();
+    let items = items.concat();
     let path = format!(
         "/admin/orders/new/?store={}{items}&add={}",
         shop.here, shop.product
