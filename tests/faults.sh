@@ -1,6 +1,6 @@
 #!/bin/sh
-# Runs all scenarios of tests/faults at full size, one after the other, and prints the table of what they did and what came
-# of it. FAULTS_SEED is what all randomness is made of; without it there is a new one each time, which is printed.
+# Runs all scenarios of tests/faults at full size, one after the other, and prints the table of
+# their results. FAULTS_SEED is the seed of all random numbers; without it each run picks a new one and prints it.
 set -eu
 cd "$(dirname "$0")/.."
 
@@ -13,7 +13,7 @@ trap 'exit 130' INT TERM
 
 status=0
 cargo test --test faults -- --test-threads=1 || status=$?
-# What strangers send to exhaust a server, ten times as much as in `make test`.
+# Requests that try to exhaust a server, ten times as many as in `make test`.
 cargo test --test it abuse:: -- --test-threads=1 || status=$?
 echo "FAULTS_SEED=$FAULTS_SEED"
 echo

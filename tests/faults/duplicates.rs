@@ -8,26 +8,26 @@ use tokio::time::sleep;
 use crate::{
     kit::{
         audit::{Recovery, settle},
-        clients::{BREATH, Clients, Orders, a_moment},
+        clients::{RETRY_DELAY, Clients, Orders, short_pause},
         dice::size,
         program::Program,
         proxy::Proxy,
-        truth::{Known, Order},
+        results::{Outcome, Order},
         until,
         world::{Disk, World},
     },
     support::app::{self, Answer},
 };
 
-/// How often each order is sent, at least.
+/// The least number of times that each order is sent.
 const SENDS: usize = 5;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn order_repeated_under_one_key_is_placed_once_with_identical_response() {
-    let mut world = World::new("duplicate storm", Disk::Forgets).await;
+    let mut world = World::new("duplicate storm", Disk::Volatile).await;
     let (keys, kills) = (size(200, 2_000), size(2, 10));
-    let pieces = i64::try_from(keys).unwrap() * 17 / 2 * 8 / 10;
-    let shop = world.stock(5, pieces).await;
+    let units = i64::try_from(keys).unwrap() * 17 / 2 * 8 / 10;
+    let shop = world.stock(5, units).await;
     let mut programs = [
         Program::server(&["--with-worker"], &world.env()).await,
         Program::server(&[], &world.env()).await,
@@ -37,11 +37,11 @@ async fn order_repeated_under_one_key_is_placed_once_with_identical_response() {
         proxies.push(Proxy::start(program.address, &mut world.rng).await);
     }
     let clients = Clients::new();
-    let truth = clients.truth.clone();
+    let results = clients.results.clone();
     let orders = Orders::new(&mut world.rng, &shop, keys);
     let answered = AtomicUsize::new(0);
 
-    // A key's orders are sent at once, or one after the other; to one server, or to both.
+    // The requests of a key are concurrent or in sequence, and go to one server or both.
     let client = async |_: usize| {
         let mut first_answers = Vec::new();
         while let Some(order) = orders.take() {
@@ -49,7 +49,7 @@ async fn order_repeated_under_one_key_is_placed_once_with_identical_response() {
             let number = answered.load(Ordering::Relaxed);
             let send = |send: usize| {
                 let proxy = &proxies[(send * (number / 2 % 2) + number) % 2];
-                insist(&clients, proxy, &key, &order)
+                send_until_answered(&clients, proxy, &key, &order)
             };
             let answers = if number.is_multiple_of(3) {
                 let mut answers = Vec::new();
@@ -67,7 +67,7 @@ async fn order_repeated_under_one_key_is_placed_once_with_identical_response() {
                     "{key}"
                 );
             }
-            truth.note(order.clone(), Known::from(&answers[0]));
+            results.note(order.clone(), Outcome::from(&answers[0]));
             answered.fetch_add(1, Ordering::Relaxed);
             first_answers.push((key, order, answers.into_iter().next().unwrap()));
         }
@@ -80,24 +80,24 @@ async fn order_repeated_under_one_key_is_placed_once_with_identical_response() {
                 answered.load(Ordering::Relaxed) >= keys * kill / (kills + 1)
             })
             .await;
-            a_moment(rng, 20).await;
-            let broken = truth.broken.load(Ordering::Relaxed);
+            short_pause(rng, 20).await;
+            let broken = results.broken.load(Ordering::Relaxed);
             victims[kill % 2].kill().await;
             until("clients are cut off", async || {
-                truth.broken.load(Ordering::Relaxed) > broken
+                results.broken.load(Ordering::Relaxed) > broken
             })
             .await;
-            victims[kill % 2].rise().await;
+            victims[kill % 2].restart().await;
         }
     };
     let (first_answers, ()) = tokio::join!(join_all((0..32).map(client)), killing);
     let resets: Vec<[usize; 4]> = proxies.iter().map(Proxy::resets).collect();
     assert!(resets.iter().flatten().all(|count| *count > 0), "{resets:?}");
 
-    // The answers outlive the servers that gave them.
+    // Stored responses survive a restart of the servers.
     for program in &mut programs {
         program.kill().await;
-        program.rise().await;
+        program.restart().await;
     }
     for (number, (key, order, first)) in first_answers.iter().flatten().enumerate() {
         let url = format!("http://{}/api/orders/", programs[number % 2].address);
@@ -109,7 +109,7 @@ async fn order_repeated_under_one_key_is_placed_once_with_identical_response() {
         assert_eq!(again.header("idempotent-replayed"), "true", "{key}");
     }
     assert_eq!(first_answers.iter().flatten().count(), keys);
-    let statuses = truth.statuses();
+    let statuses = results.statuses();
     let expected = [200, 201, 409, 503];
     assert!(
         statuses.keys().all(|status| expected.contains(status)),
@@ -120,11 +120,11 @@ async fn order_repeated_under_one_key_is_placed_once_with_identical_response() {
         "{statuses:?}"
     );
     let hits = resets.iter().flatten().sum::<usize>() + kills;
-    settle(&world, &truth, &mut programs, hits, Recovery::Hurried).await;
+    settle(&world, &results, &mut programs, hits, Recovery::Expedited).await;
 }
 
-/// Sends an order until it is answered for good.
-async fn insist(clients: &Clients, proxy: &Proxy, key: &str, order: &Order) -> Answer {
+/// Sends an order until it gets a final response.
+async fn send_until_answered(clients: &Clients, proxy: &Proxy, key: &str, order: &Order) -> Answer {
     let url = format!("http://{}/api/orders/", proxy.address);
     loop {
         match clients.send(order_under(clients, &url, key, order)).await {
@@ -132,7 +132,7 @@ async fn insist(clients: &Clients, proxy: &Proxy, key: &str, order: &Order) -> A
             Some(answer) => assert_eq!(answer.header("retry-after"), "1", "{answer:?}"),
             None => {}
         }
-        sleep(BREATH).await;
+        sleep(RETRY_DELAY).await;
     }
 }
 

@@ -13,7 +13,7 @@ use crate::{
         clients::{Clients, Orders},
         dice::size,
         program::Program,
-        truth::Truth,
+        results::Results,
         until,
         world::{Disk, World},
     },
@@ -26,7 +26,7 @@ use crate::{
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn promoted_standby_has_every_order_and_accepts_new_ones() {
-    let mut world = World::new("PostgreSQL fails over", Disk::Keeps).await;
+    let mut world = World::new("PostgreSQL fails over", Disk::Durable).await;
     let shop = world.stock(5, 100_000_000).await;
     let mut next = standby_of(&world.postgres).await;
     let address = MovingAddress::of(socket(&world.postgres)).await;
@@ -39,29 +39,29 @@ async fn promoted_standby_has_every_order_and_accepts_new_ones() {
     env.push(("DATABASE_URL", url));
     let server = Program::server(&["--with-worker"], &env).await;
     let (clients, readers) = (Clients::new(), Clients::new());
-    let (truth, servers) = (clients.truth.clone(), [server.address]);
+    let (results, servers) = (clients.results.clone(), [server.address]);
     let orders = Orders::endless(&mut world.rng, &shop);
     let failovers = size(1, 3);
     let mut folders = Vec::new();
     let failing_over = async {
         for failover in 1..=failovers {
-            goes_on(&truth, size(100, 500)).await;
+            more_orders_are_placed(&results, size(100, 500)).await;
             let (standby, folder) = next;
             folders.push(folder);
             block_in_place(|| world.postgres.kill());
             address.move_to(socket(&standby));
             address.cut();
             if failover % 2 == 0 {
-                let refused = truth.answered(503);
-                until("requests are refused", async || truth.answered(503) > refused).await;
+                let refused = results.answered(503);
+                until("requests are refused", async || results.answered(503) > refused).await;
             }
             promote(&standby).await;
             let former = std::mem::replace(&mut world.postgres, standby);
             block_in_place(|| drop(former));
-            goes_on(&truth, size(100, 500)).await;
-            let read = readers.truth.answered(200);
+            more_orders_are_placed(&results, size(100, 500)).await;
+            let read = readers.results.answered(200);
             until("readers are served", async || {
-                readers.truth.answered(200) > read + 20
+                readers.results.answered(200) > read + 20
             })
             .await;
             if failover == failovers {
@@ -79,7 +79,7 @@ async fn promoted_standby_has_every_order_and_accepts_new_ones() {
     };
     let reading = join_all((1..=2).map(reader));
     tokio::join!(clients.place(16, &servers, &orders), failing_over, reading);
-    let (placed, read) = (truth.statuses(), readers.truth.statuses());
+    let (placed, read) = (results.statuses(), readers.results.statuses());
     assert!(
         placed.keys().all(|status| [201, 503].contains(status)),
         "{placed:?}"
@@ -88,14 +88,14 @@ async fn promoted_standby_has_every_order_and_accepts_new_ones() {
         read.keys().all(|status| [200, 404, 503].contains(status)),
         "{read:?}"
     );
-    assert_eq!(truth.cut() + readers.truth.cut(), 0, "the server itself stayed");
+    assert_eq!(results.cut() + readers.results.cut(), 0, "the server kept running");
     world.pool = PgPool::connect(&world.postgres.url("shop")).await.unwrap();
-    settle(&world, &truth, &mut [server], failovers, Recovery::Hurried).await;
+    settle(&world, &results, &mut [server], failovers, Recovery::Expedited).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn redis_becoming_a_replica_fails_no_order_or_confirmation() {
-    let mut world = World::new("Redis fails over", Disk::Forgets).await;
+    let mut world = World::new("Redis fails over", Disk::Volatile).await;
     let shop = world.stock(5, 100_000_000).await;
     let mut pair = RedisPair::start().await;
     let address = MovingAddress::of(pair.old.socket()).await;
@@ -107,7 +107,7 @@ async fn redis_becoming_a_replica_fails_no_order_or_confirmation() {
         Program::worker(&env).await,
     ];
     let clients = Clients::new();
-    let (truth, servers) = (clients.truth.clone(), [programs[0].address]);
+    let (results, servers) = (clients.results.clone(), [programs[0].address]);
     let orders = Orders::endless(&mut world.rng, &shop);
     let failovers = size(1, 5);
     let confirmed = async || -> i64 {
@@ -116,9 +116,9 @@ async fn redis_becoming_a_replica_fails_no_order_or_confirmation() {
     };
     let failing_over = async {
         for _ in 0..failovers {
-            goes_on(&truth, size(100, 500)).await;
+            more_orders_are_placed(&results, size(100, 500)).await;
             pair.change_places().await;
-            goes_on(&truth, size(100, 500)).await;
+            more_orders_are_placed(&results, size(100, 500)).await;
             address.move_to(pair.new.socket());
             std::mem::swap(&mut pair.old, &mut pair.new);
             pair.ways.swap(0, 1);
@@ -128,19 +128,19 @@ async fn redis_becoming_a_replica_fails_no_order_or_confirmation() {
         orders.end();
     };
     tokio::join!(clients.place(16, &servers, &orders), failing_over);
-    assert_eq!(truth.statuses().keys().collect::<Vec<_>>(), [&201]);
-    assert_eq!(truth.cut(), 0);
-    let recovery = size(Recovery::Hurried, Recovery::Unaided);
-    settle(&world, &truth, &mut programs, failovers, recovery).await;
-    let said: String = programs.iter().map(Program::said).collect();
-    assert!(said.contains("read only replica"), "a replica was asked: {said}");
+    assert_eq!(results.statuses().keys().collect::<Vec<_>>(), [&201]);
+    assert_eq!(results.cut(), 0);
+    let recovery = size(Recovery::Expedited, Recovery::ByLease);
+    settle(&world, &results, &mut programs, failovers, recovery).await;
+    let output: String = programs.iter().map(Program::output).collect();
+    assert!(output.contains("read only replica"), "a replica was asked: {output}");
 }
 
-/// So many more orders are acknowledged from now on.
-async fn goes_on(truth: &Truth, orders: usize) {
-    let before = truth.acknowledged.load(Ordering::Relaxed);
+/// Waits until `orders` more orders are acknowledged.
+async fn more_orders_are_placed(results: &Results, orders: usize) {
+    let before = results.acknowledged.load(Ordering::Relaxed);
     until("orders are placed", async || {
-        truth.acknowledged.load(Ordering::Relaxed) >= before + orders
+        results.acknowledged.load(Ordering::Relaxed) >= before + orders
     })
     .await;
 }

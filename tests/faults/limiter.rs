@@ -19,17 +19,17 @@ use crate::{
     support::app::{Answer, send},
 };
 
-/// What a client may ask for within [`WINDOW`].
+/// The number of requests that a client may send within [`WINDOW`].
 const QUOTA: usize = 20;
 const WINDOW: Duration = Duration::from_mins(1);
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn three_servers_share_one_limit_per_client_despite_forged_origins() {
-    let mut world = World::new("forged origins at three servers", Disk::Forgets).await;
+    let mut world = World::new("forged origins at three servers", Disk::Volatile).await;
     world.stock(3, 1).await;
     let mut env = world.env();
     env.retain(|(name, _)| *name != "RATE_LIMIT_ENABLED");
-    // For these 127.0.0.9 is a proxy that may say whom it asks for; nobody else is.
+    // The servers trust only 127.0.0.9 as a proxy that names its clients.
     env.push(("TRUSTED_PROXIES", "127.0.0.9".to_owned()));
     let mut programs = [
         Program::server(&[], &env).await,
@@ -40,7 +40,7 @@ async fn three_servers_share_one_limit_per_client_despite_forged_origins() {
     let each = size(60, 1_000);
     let started = Instant::now();
 
-    // Three machines that forge, and two clients behind the proxy that do.
+    // Three machines and two clients behind the proxy forge their origins.
     let rng = &mut world.rng;
     let mut crowd: Vec<(reqwest::Client, Vec<String>)> = Vec::new();
     for machine in ["127.0.0.1", "127.0.0.2", "127.0.0.3"] {
@@ -55,7 +55,7 @@ async fn three_servers_share_one_limit_per_client_despite_forged_origins() {
         .iter()
         .map(|(client, origins)| ask_all(client, &servers, origins));
     let mut answers = join_all(asking).await;
-    // Where Redis decides too late, on a machine with much else to do, requests pass uncounted. Then it takes more of them.
+    // On a busy machine Redis may decide too late and requests pass uncounted. Then the limit takes more requests.
     for ((client, origins), answers) in crowd.iter().zip(&mut answers) {
         until("the client is turned away", async || {
             let turned_away = answers.iter().any(|answer| answer.status == 429);
@@ -78,9 +78,9 @@ async fn three_servers_share_one_limit_per_client_despite_forged_origins() {
         };
         let (served, passed, turned_away) = (with(200, true), with(200, false), with(429, true));
         let all = served + passed + turned_away;
-        assert_eq!(all, answers.len(), "nothing else is answered");
+        assert_eq!(all, answers.len(), "every response has one of these statuses");
         assert!(served <= QUOTA * windows, "{served} were served");
-        // What Redis decided too late was counted, but passed without knowing.
+        // Requests that Redis decided too late were counted, but passed without that decision.
         assert!(served + passed >= QUOTA, "{served} and {passed} were served");
         refused += turned_away;
     }
@@ -121,7 +121,7 @@ fn client_on(address: &str) -> reqwest::Client {
     client.build().unwrap()
 }
 
-/// An origin that is made up, with or without others before it.
+/// A forged origin of one or more addresses.
 fn forged(rng: &mut StdRng) -> String {
     let mut address = || format!("203.0.113.{}", rng.random_range(0..255));
     let addresses = [

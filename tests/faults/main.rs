@@ -11,7 +11,7 @@ mod duplicates;
 mod failover;
 mod kill_storm;
 mod kit;
-mod leaving;
+mod disconnects;
 mod limiter;
 mod overload;
 mod postgres;
@@ -20,4 +20,4 @@ mod stock;
 #[allow(dead_code, reason = "other tests use it too")]
 #[path = "../support/mod.rs"]
 mod support;
-mod worker_murder;
+mod worker_kills;

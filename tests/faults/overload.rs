@@ -28,12 +28,12 @@ use crate::kit::{
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn two_thousand_dribbling_connections_are_closed_without_harm_to_others() {
-    let mut world = World::new("2,000 dribbling connections", Disk::Forgets).await;
+    let mut world = World::new("2,000 dribbling connections", Disk::Volatile).await;
     let (count, all) = (size(200, 2_000), size(200, 2_000));
     let shop = world.stock(5, 100_000_000).await;
     let server = Program::server(&["--with-worker"], &world.env()).await;
     let clients = Clients::new();
-    let (truth, servers) = (clients.truth.clone(), [server.address]);
+    let (results, servers) = (clients.results.clone(), [server.address]);
     let (open, closed) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
     let mut dribblers = JoinSet::new();
     for _ in 0..count {
@@ -44,36 +44,36 @@ async fn two_thousand_dribbling_connections_are_closed_without_harm_to_others() 
             closed.fetch_add(1, Ordering::Relaxed);
         });
     }
-    until("they are all there", async || {
+    until("all connections are open", async || {
         open.load(Ordering::Relaxed) == count
     })
     .await;
     let orders = Orders::new(&mut world.rng, &shop, all);
     clients.place(16, &servers, &orders).await;
-    // Each over a connection of its own.
+    // Each request uses its own connection.
     for _ in 0..100 {
         let stranger = Clients {
-            truth: truth.clone(),
+            results: results.clone(),
             ..Clients::new()
         };
         let url = format!("http://{}/api/products/", server.address);
         stranger.send(stranger.http.get(url)).await.unwrap();
     }
     let expected = [(200, 100), (201, all)];
-    assert_eq!(truth.statuses().into_iter().collect::<Vec<_>>(), expected);
-    assert_eq!(truth.cut(), 0);
+    assert_eq!(results.statuses().into_iter().collect::<Vec<_>>(), expected);
+    assert_eq!(results.cut(), 0);
     if is_full() {
-        // Those that dribble a body have half a minute, all others less.
+        // A slow body may take half a minute, a slow head less.
         until("all that dribble are closed", async || {
             closed.load(Ordering::Relaxed) == count
         })
         .await;
     }
     dribblers.shutdown().await;
-    settle(&world, &truth, &mut [server], count, Recovery::Hurried).await;
+    settle(&world, &results, &mut [server], count, Recovery::Expedited).await;
 }
 
-/// Sends a head, or a head and a body, byte by byte, until the server has enough of it.
+/// Sends a head, or a head and a body, byte by byte, until the server closes the connection.
 async fn dribble(server: SocketAddr, mut rng: StdRng, open: Arc<AtomicUsize>) {
     let mut connection = TcpStream::connect(server).await.unwrap();
     let head = "POST /api/orders/ HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: 9000\r\n";
@@ -112,23 +112,23 @@ async fn dribble(server: SocketAddr, mut rng: StdRng, open: Arc<AtomicUsize>) {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn tenfold_overload_is_refused_with_503_while_admitted_orders_succeed() {
-    let mut world = World::new("10 x overload", Disk::Forgets).await;
+    let mut world = World::new("10 x overload", Disk::Volatile).await;
     let (limit, all) = (32, size(500, 4_000));
     let shop = world.stock(5, 100_000_000).await;
     let mut env = world.env();
     env.push(("MAX_REQUESTS_IN_FLIGHT", limit.to_string()));
     let server = Program::server(&["--with-worker"], &env).await;
     let clients = Clients::new();
-    let (truth, servers) = (clients.truth.clone(), [server.address]);
+    let (results, servers) = (clients.results.clone(), [server.address]);
     let orders = Orders::endless(&mut world.rng, &shop);
     let ending = async {
-        until("so many are served", async || {
-            truth.acknowledged.load(Ordering::Relaxed) >= all
+        until("enough orders are acknowledged", async || {
+            results.acknowledged.load(Ordering::Relaxed) >= all
         })
         .await;
         orders.end();
     };
-    // Who only wants to know whether it lives is answered all the while.
+    // The liveness probe gets a response during the overload.
     let watcher = Clients::new();
     let watching = async {
         while orders.has_more() {
@@ -139,17 +139,17 @@ async fn tenfold_overload_is_refused_with_503_while_admitted_orders_succeed() {
         }
     };
     tokio::join!(clients.place(10 * limit, &servers, &orders), ending, watching);
-    let refused = truth.answered(503);
-    let statuses: Vec<u16> = truth.statuses().into_keys().collect();
+    let refused = results.answered(503);
+    let statuses: Vec<u16> = results.statuses().into_keys().collect();
     assert_eq!(statuses, [201, 503]);
-    assert_eq!(truth.cut(), 0);
-    // It has forgotten the crowd as soon as that is gone.
-    let (before, more) = (truth.answered(201), size(100, 1_000));
+    assert_eq!(results.cut(), 0);
+    // The server accepts all orders again as soon as the overload ends.
+    let (before, more) = (results.answered(201), size(100, 1_000));
     orders.go_on(more);
     clients.place(8, &servers, &orders).await;
     assert_eq!(
-        (truth.answered(201), truth.answered(503)),
+        (results.answered(201), results.answered(503)),
         (before + more, refused)
     );
-    settle(&world, &truth, &mut [server], refused, Recovery::Hurried).await;
+    settle(&world, &results, &mut [server], refused, Recovery::Expedited).await;
 }

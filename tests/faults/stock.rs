@@ -19,7 +19,7 @@ use crate::{
         clients::{Clients, Orders},
         dice::size,
         program::Program,
-        truth::Order,
+        results::Order,
         world::{Disk, World},
     },
     support::books::no_deadlocks,
@@ -27,25 +27,25 @@ use crate::{
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn setting_stock_during_orders_never_restores_sold_units() {
-    let mut world = World::new("stock is set by hand", Disk::Forgets).await;
+    let mut world = World::new("stock is set by hand", Disk::Volatile).await;
     let (all, patchers) = (size(1_000, 10_000), 8);
     let shop = world.stock(5, 1_000).await;
-    // Two processes, so that rows are fought for.
+    // Two processes, so that they compete for rows.
     let mut programs = [
         Program::server(&["--with-worker"], &world.env()).await,
         Program::server(&[], &world.env()).await,
     ];
     let servers = [programs[0].address, programs[1].address];
     let clients = Clients::new();
-    // Those who set stock do not count among the orders.
-    let clerks = Clients::new();
-    let truth = clients.truth.clone();
+    // Stock changes are recorded apart from orders.
+    let editors = Clients::new();
+    let results = clients.results.clone();
     let orders = Orders::new(&mut world.rng, &shop, all);
     let rows = sqlx::query_scalar("select id from inventory order by id");
     let rows: Vec<i64> = rows.fetch_all(&world.pool).await.unwrap();
     let set = Mutex::new(HashSet::new());
     let seed: u64 = world.rng.random();
-    let clerk = async |number: usize| {
+    let editor = async |number: usize| {
         let mut rng = StdRng::seed_from_u64(seed + number as u64);
         while orders.has_more() {
             let row = rows[rng.random_range(0..rows.len())];
@@ -57,15 +57,15 @@ async fn setting_stock_during_orders_never_restores_sold_units() {
             } else {
                 json!({ "low_stock_threshold": quantity })
             };
-            let answer = clerks.send(clerks.http.patch(&url).json(&patch)).await.unwrap();
+            let answer = editors.send(editors.http.patch(&url).json(&patch)).await.unwrap();
             assert_eq!(answer.status, 200, "{}", answer.text);
         }
     };
     tokio::join!(
         clients.place(32, &servers, &orders),
-        join_all((0..patchers).map(clerk))
+        join_all((0..patchers).map(editor))
     );
-    let statuses = truth.statuses();
+    let statuses = results.statuses();
     assert_eq!(statuses.keys().collect::<Vec<_>>(), [&200, &201], "{statuses:?}");
 
     let adjusted: Vec<(i64, i32)> =
@@ -76,13 +76,13 @@ async fn setting_stock_during_orders_never_restores_sold_units() {
     let set = set.into_inner().unwrap();
     assert!(
         adjusted.iter().all(|row| set.contains(row)),
-        "the ledger says what was set, and no more"
+        "the ledger has only quantities that were set"
     );
     let hits = amid_orders(&world.pool).await;
-    settle(&world, &truth, &mut programs, hits, Recovery::Hurried).await;
+    settle(&world, &results, &mut programs, hits, Recovery::Expedited).await;
 }
 
-/// How many changes by hand are in the ledger between two orders.
+/// Counts the adjustments between two orders in the ledger.
 async fn amid_orders(pool: &PgPool) -> usize {
     let amid: i64 = sqlx::query_scalar(
         "select count(*) from (
@@ -98,10 +98,10 @@ async fn amid_orders(pool: &PgPool) -> usize {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn orders_of_twenty_products_in_random_order_never_deadlock() {
-    let mut world = World::new("20 items in any order", Disk::Forgets).await;
+    let mut world = World::new("20 items in any order", Disk::Volatile).await;
     let all = size(300, 4_000);
     let (store, products) = world.stock(30, i64::try_from(all).unwrap()).await;
-    // Within a process orders of one store wait in line, so there are three.
+    // A process places the orders of a store one after the other, so the test needs three.
     let mut programs = [
         Program::server(&["--with-worker"], &world.env()).await,
         Program::server(&[], &world.env()).await,
@@ -109,7 +109,7 @@ async fn orders_of_twenty_products_in_random_order_never_deadlock() {
     ];
     let servers = programs.each_ref().map(|program| program.address);
     let clients = Clients::new();
-    let truth = clients.truth.clone();
+    let results = clients.results.clone();
     let next = AtomicUsize::new(0);
     let seed: u64 = world.rng.random();
     let client = async |_: usize| {
@@ -138,12 +138,12 @@ async fn orders_of_twenty_products_in_random_order_never_deadlock() {
         }
     };
     tokio::join!(join_all((0..64).map(client)), watching);
-    assert_eq!(truth.statuses().keys().collect::<Vec<_>>(), [&200, &201]);
-    settle(&world, &truth, &mut programs, hits, Recovery::Hurried).await;
+    assert_eq!(results.statuses().keys().collect::<Vec<_>>(), [&200, &201]);
+    settle(&world, &results, &mut programs, hits, Recovery::Expedited).await;
     no_deadlocks(&world.postgres.url("shop")).await;
 }
 
-/// How many transactions wait for a row that another one has.
+/// Counts the transactions that wait for a lock.
 async fn waiting_for_locks(pool: &PgPool) -> usize {
     let waiting = "select count(*) from pg_stat_activity where wait_event_type = 'Lock'";
     let waiting: i64 = sqlx::query_scalar(waiting).fetch_one(pool).await.unwrap();

@@ -122,8 +122,8 @@ impl Target {
         assert!(anonymous < PEAK, "it took {} MiB", anonymous / MIB);
         self.server.signal(Signal::TERM);
         let status: ExitStatus = self.server.ends().await;
-        assert_eq!(status.code(), Some(0), "{}", self.server.said());
-        self.server.said()
+        assert_eq!(status.code(), Some(0), "{}", self.server.output());
+        self.server.output()
     }
 
     /// A figure of `/proc/<pid>/status`, in bytes.

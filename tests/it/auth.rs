@@ -1,4 +1,4 @@
-//! Who may do what with the API: keys, scopes, stores, and what is written down about it.
+//! Access to the API: keys, scopes, granted stores, and the records of changes.
 
 mod keys;
 mod limits;
@@ -11,7 +11,7 @@ use serde_json::Value;
 
 use crate::support::app::{Answer, TestApp, production, send};
 
-/// The settings of a server that asks for keys.
+/// The settings of a server that requires keys.
 fn guarded(auth: ApiAuth) -> HttpSettings {
     HttpSettings {
         api_auth: ApiAuthSetting(Some(auth)),
@@ -19,7 +19,7 @@ fn guarded(auth: ApiAuth) -> HttpSettings {
     }
 }
 
-/// Sends a request with a key; a body of null is none.
+/// Sends a request with a key. A null body means no body.
 async fn ask(app: &TestApp, key: &str, method: Method, path: &str, body: &Value) -> Answer {
     let request = app.request(method, path).bearer_auth(key);
     match body {

@@ -12,7 +12,7 @@ use tempfile::TempDir;
 use tokio::process::Command;
 
 use crate::support::{
-    program::{Running, Said, afforo_in, on, run},
+    program::{Running, Output, afforo_in, on, run},
     servers,
 };
 use compose::Compose;
@@ -87,7 +87,7 @@ fn folder() -> TempDir {
 }
 
 /// Runs a shell script in such a folder; `localhost:8000` is the server at `port`.
-async fn shell(folder: &Path, script: &str, port: u16, variables: &[(String, String)]) -> Said {
+async fn shell(folder: &Path, script: &str, port: u16, variables: &[(String, String)]) -> Output {
     let curlrc = format!(
         "silent\nshow-error\nfail-with-body\nnoproxy = \"*\"\nconnect-to = \"localhost:8000:127.0.0.1:{port}\"\n"
     );
@@ -126,9 +126,9 @@ async fn first_requests(folder: &Path, before: &str, port: u16, variables: &[(St
             write!(script, "printf '{}'\n{}", MARK.replace('\n', "\\n"), block.text).unwrap();
         }
     }
-    let said = shell(folder, &script, port, variables).await;
-    assert_eq!(said.code, Some(0), "{said:?}");
-    let mut answers = said.out.split(MARK).skip(1);
+    let output = shell(folder, &script, port, variables).await;
+    assert_eq!(output.code, Some(0), "{output:?}");
+    let mut answers = output.out.split(MARK).skip(1);
     let mut answer = "";
     let mut compared = 0;
     for block in examples {
@@ -232,7 +232,7 @@ async fn readme_commands_work_with_docker() {
         "{key}"
     );
     for process in [&mut web, &mut worker] {
-        assert!(!process.said().contains("ERROR"), "{}", process.said());
+        assert!(!process.output().contains("ERROR"), "{}", process.output());
     }
 }
 
@@ -269,10 +269,10 @@ async fn deployment_commands_work() {
             if command.starts_with('#') {
                 continue;
             }
-            let said = shell(folder.path(), command, 0, &variables).await;
+            let output = shell(folder.path(), command, 0, &variables).await;
             // What is to be retried or dropped there is an example.
             let expected = i32::from(command.contains("delivery:17"));
-            assert_eq!(said.code, Some(expected), "{command}: {said:?}");
+            assert_eq!(output.code, Some(expected), "{command}: {output:?}");
             commands += 1;
         }
     }

@@ -1,6 +1,6 @@
-//! Requests that nobody would write: whatever is sent, the answer is no failure of ours, and a refusal says why.
+//! Random requests: no request makes the server fail, and every refusal gives a reason.
 //!
-//! `FUZZ_CASES` is how many requests each test sends, `FUZZ_SEED` what they are made of; the seed is printed.
+//! `FUZZ_CASES` is the number of requests per test, `FUZZ_SEED` the seed of their content. The seed is printed.
 
 mod requests;
 
@@ -21,7 +21,7 @@ use tokio::{
 use self::requests::{Write, query, raw_request, write};
 use crate::support::app::{Answer, TestApp, send};
 
-/// Checks so many values, and shows the simplest that fails.
+/// Checks a number of values and shows the simplest one that fails.
 async fn check<S: Strategy>(strategy: S, holds: impl AsyncFn(&S::Value) -> Result<(), String>)
 where
     S::Value: Debug,
@@ -53,7 +53,7 @@ where
     }
 }
 
-/// A refusal is ours to explain: it is JSON, and has a sentence or names fields.
+/// Asserts that a refusal is JSON with a message or errors by field.
 fn is_sound(answer: &Answer) -> Result<(), String> {
     let status = answer.status.as_u16();
     let says_why = match &answer.body {
@@ -70,7 +70,7 @@ fn is_sound(answer: &Answer) -> Result<(), String> {
         .ok_or_else(|| format!("{status}: {:?}", answer.text))
 }
 
-/// A server that has something of everything, with the ids 1 and 2.
+/// A server with two records of every kind, with the ids 1 and 2.
 async fn furnished() -> TestApp {
     let app = TestApp::start().await;
     let lamps = app.category("Lamps").await;
@@ -117,7 +117,7 @@ async fn random_bytes_on_a_connection_never_stop_the_server() {
     let app = furnished().await;
     check(raw_request(), async |bytes: &Vec<u8>| {
         let mut connection = TcpStream::connect(app.address).await.unwrap();
-        // It may have been refused before it was sent to its end.
+        // The server may refuse a request before its end is sent.
         let _ = connection.write_all(bytes).await;
         let _ = connection.shutdown().await;
         let mut answer = Vec::new();

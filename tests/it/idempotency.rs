@@ -336,11 +336,11 @@ async fn order_of_a_disconnected_client_is_replayed_on_retry() {
     let body = order(store, &[(lamp, 1)]);
     let mut held = app.pool.begin().await.unwrap();
     held.execute("select from inventory for update").await.unwrap();
-    let leaving = tokio::time::timeout(
+    let disconnected = tokio::time::timeout(
         Duration::from_millis(300),
         post(&app, "/api/orders/", "left", &body),
     );
-    assert!(leaving.await.is_err());
+    assert!(disconnected.await.is_err());
     held.rollback().await.unwrap();
     let answer = post(&app, "/api/orders/", "left", &body).await;
     answer.created();

@@ -1,4 +1,4 @@
-//! Orders at once: nothing is sold twice, nothing is lost, and nobody waits for one who waits for them.
+//! Concurrent orders: no unit is sold twice, no order is lost, and no transactions deadlock.
 
 mod crashes;
 mod deletions;
@@ -139,7 +139,7 @@ fn server(app: &TestApp) -> Running {
 
 const PRODUCTS: usize = 10;
 
-/// 200 orders of 1 to 10 of the products, each in an order of its own.
+/// 200 orders of 1 to 10 of the products, in random order.
 fn shuffled_orders(seed: u64) -> Vec<Vec<(usize, i64)>> {
     eprintln!("seed {seed}");
     let mut rng = StdRng::seed_from_u64(seed);
@@ -191,7 +191,7 @@ impl Shop {
     }
 }
 
-/// Runs many futures, so many at a time.
+/// Runs many futures, `count` at a time.
 async fn at_a_time<T>(count: usize, futures: impl IntoIterator<Item = impl Future<Output = T>>) -> Vec<T> {
     stream::iter(futures).buffer_unordered(count).collect().await
 }

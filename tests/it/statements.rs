@@ -111,5 +111,5 @@ async fn order_of_many_items_runs_as_many_statements_as_one_of_one() {
     forget(&app.pool).await;
     app.post("/api/orders/", &json!({ "store_id": store, "items": [] }))
         .await;
-    assert_eq!(counted(&app.pool).await, 0, "what is wrong in itself asks nobody");
+    assert_eq!(counted(&app.pool).await, 0, "an invalid request runs no statement");
 }

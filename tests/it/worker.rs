@@ -45,7 +45,7 @@ async fn order_is_confirmed_once_and_its_outbox_row_removed() {
     assert_eq!(owed(&app.pool).await, Vec::<i64>::new());
     worker.signal(Signal::TERM);
     assert_eq!(worker.ends().await.code(), Some(0));
-    assert_eq!(worker.said().matches(SENT).count(), 1);
+    assert_eq!(worker.output().matches(SENT).count(), 1);
 }
 
 #[tokio::test]
@@ -76,7 +76,7 @@ async fn job_that_runs_twice_confirms_once() {
     assert_eq!(owed(&app.pool).await, Vec::<i64>::new());
     worker.signal(Signal::TERM);
     worker.ends().await;
-    assert_eq!(worker.said().matches(SENT).count(), 3);
+    assert_eq!(worker.output().matches(SENT).count(), 3);
 }
 
 #[tokio::test]
@@ -111,16 +111,16 @@ async fn two_workers_confirm_each_order_once() {
         all.push(app.order(1, &[(1, 1)]).await.created());
     }
     eventually("all are confirmed", async || confirmed(&app.pool).await == all).await;
-    let mut said = String::new();
+    let mut output = String::new();
     for worker in &mut workers {
         worker.signal(Signal::TERM);
         worker.ends().await;
-        said += &worker.said();
-        said += "\n";
+        output += &worker.output();
+        output += "\n";
     }
     for order in all {
         let id = format!("order_id={order} ");
-        assert_eq!(said.matches(&id).count(), 1, "{id} in\n{said}");
+        assert_eq!(output.matches(&id).count(), 1, "{id} in\n{output}");
     }
 }
 
@@ -262,7 +262,7 @@ async fn execute(pool: &PgPool, sql: &'static str) {
     sqlx::raw_sql(sql).execute(pool).await.unwrap();
 }
 
-/// Nobody who would be told of orders.
-fn nobody() -> Arc<Notify> {
+/// A notification without subscribers.
+fn no_subscribers() -> Arc<Notify> {
     Arc::new(Notify::new())
 }

@@ -340,16 +340,16 @@ impl Answer {
         self.body["id"].as_i64().unwrap()
     }
 
-    /// The text with `…` for every moment, whose form is checked: six digits of a fraction, or none.
+    /// The text with `…` for every timestamp, whose form is checked: six digits of a fraction, or none.
     #[track_caller]
     pub fn untimed(&self) -> String {
         let mut parts = self.text.split("_at\":\"");
         let mut text = parts.next().unwrap_or_default().to_owned();
         for part in parts {
-            let (moment, rest) = part.split_once('"').unwrap();
-            let form = moment.replace(|c: char| c.is_ascii_digit(), "0");
+            let (timestamp, rest) = part.split_once('"').unwrap();
+            let form = timestamp.replace(|c: char| c.is_ascii_digit(), "0");
             let forms = ["0000-00-00T00:00:00.000000Z", "0000-00-00T00:00:00Z"];
-            assert!(forms.contains(&form.as_str()), "{moment}");
+            assert!(forms.contains(&form.as_str()), "{timestamp}");
             text += "_at\":\"…\"";
             text += rest;
         }

@@ -35,20 +35,20 @@ pub fn afforo(args: &[&str]) -> Command {
 
 /// What a program that ended has said.
 #[derive(Debug)]
-pub struct Said {
+pub struct Output {
     pub code: Option<i32>,
     pub out: String,
     pub err: String,
 }
 
 /// Runs a program to its end.
-pub async fn run(command: &mut Command) -> Said {
+pub async fn run(command: &mut Command) -> Output {
     let output = timeout(PATIENCE, command.output())
         .await
         .expect("the program ends")
         .unwrap();
     let text = |bytes| String::from_utf8(bytes).unwrap();
-    Said {
+    Output {
         code: output.status.code(),
         out: text(output.stdout),
         err: text(output.stderr),
@@ -83,7 +83,7 @@ impl Running {
     }
 
     /// Everything that it has said so far.
-    pub fn said(&self) -> String {
+    pub fn output(&self) -> String {
         self.lines.lock().unwrap().join("\n")
     }
 
@@ -111,7 +111,7 @@ impl Running {
         };
         match timeout(PATIENCE, found).await {
             Ok(Some(line)) => line,
-            _ => panic!("{text:?} is not said, but:\n{}", self.said()),
+            _ => panic!("{text:?} is not output, but:\n{}", self.output()),
         }
     }
 
@@ -141,7 +141,7 @@ impl Running {
             status
         };
         let status = timeout(PATIENCE, end).await;
-        status.unwrap_or_else(|_| panic!("it does not end, but says:\n{}", self.said()))
+        status.unwrap_or_else(|_| panic!("it does not end, but says:\n{}", self.output()))
     }
 }
 
@@ -179,6 +179,6 @@ pub async fn eventually(what: &str, mut holds: impl AsyncFnMut() -> bool) {
     };
     assert!(
         timeout(PATIENCE, waiting).await.is_ok(),
-        "it does not come true: {what}"
+        "timed out waiting until {what}"
     );
 }

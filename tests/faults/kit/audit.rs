@@ -1,4 +1,4 @@
-//! The reckoning at the end of a scenario: what the clients were told against what is in the database.
+//! The audit at the end of a scenario: compares the responses that clients got with the database.
 
 use std::{
     collections::{HashMap, HashSet},
@@ -12,7 +12,7 @@ use tokio::time::{Instant, sleep};
 use super::{
     program::Program,
     table::Row,
-    truth::{Known, Order, Truth},
+    results::{Outcome, Order, Results},
     until,
     world::World,
 };
@@ -21,29 +21,29 @@ use crate::support::{
     program::{afforo, run},
 };
 
-/// What the log says of an order whose confirmation went out.
+/// The log message for a sent confirmation.
 const SENT: &str = "order confirmation sent";
 
-/// How a confirmation comes back whose job was lost.
+/// How the confirmation of a lost job is recovered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Recovery {
-    /// By itself, when its lease has run out.
-    Unaided,
-    /// At once: its lease is ended by hand, to save the time.
-    Hurried,
+    /// The lease expires by itself.
+    ByLease,
+    /// The test ends the lease, to save time.
+    Expedited,
 }
 
-/// Waits until nothing is under way and nothing is owed, stops the programs, and checks everything that is promised. The
-/// fault has hit so often.
-pub async fn settle(world: &World, truth: &Truth, programs: &mut [Program], hits: usize, recovery: Recovery) {
+/// Waits until no transaction is open and no confirmation is due, stops the programs, and checks all guarantees.
+/// `hits` counts how often the fault occurred.
+pub async fn settle(world: &World, results: &Results, programs: &mut [Program], hits: usize, recovery: Recovery) {
     no_transaction_stays_open(&world.pool).await;
     let (mut left, mut since) = (i64::MAX, Instant::now());
-    until("nothing is owed any more", async || {
+    until("no confirmation is due", async || {
         let owed = owed(&world.pool).await;
         if owed < left {
             (left, since) = (owed, Instant::now());
-        } else if recovery == Recovery::Hurried && since.elapsed() > Duration::from_secs(1) {
-            // Nobody is at it: what is left waits for the end of a lease.
+        } else if recovery == Recovery::Expedited && since.elapsed() > Duration::from_secs(1) {
+            // No worker makes progress: the remaining rows wait for the end of a lease.
             for table in ["outbox", "delivery"] {
                 let due = AssertSqlSafe(format!("update {table} set due_at = now() where due_at > now()"));
                 sqlx::query(due).execute(&world.pool).await.unwrap();
@@ -57,11 +57,11 @@ pub async fn settle(world: &World, truth: &Truth, programs: &mut [Program], hits
     for program in &mut *programs {
         program.stop().await;
     }
-    let said: String = programs.iter().map(|program| program.said() + "\n").collect();
-    assert!(!said.contains("panicked"), "{said}");
-    assert!(!said.contains("a request failed"), "{said}");
-    for (status, times) in truth.statuses() {
-        assert!(status < 500 || status == 503, "{times} times {status}:\n{said}");
+    let output: String = programs.iter().map(|program| program.output() + "\n").collect();
+    assert!(!output.contains("panicked"), "{output}");
+    assert!(!output.contains("a request failed"), "{output}");
+    for (status, times) in results.statuses() {
+        assert!(status < 500 || status == 503, "{times} times {status}:\n{output}");
     }
 
     let mut check = afforo(&["check"]);
@@ -69,17 +69,17 @@ pub async fn settle(world: &World, truth: &Truth, programs: &mut [Program], hits
     assert_eq!(checked.code, Some(0), "{}{}", checked.out, checked.err);
     books_balance(&world.pool).await;
 
-    let (lost, doubled) = compare(truth, &Placed::all(&world.pool).await);
+    let (lost, doubled) = compare(results, &Placed::all(&world.pool).await);
     Row {
         hits,
-        requests: truth.requests.load(Ordering::Relaxed),
+        requests: results.requests.load(Ordering::Relaxed),
         lost,
-        doubled: doubled + sent_again(&said),
+        doubled: doubled + sent_again(&output),
     }
     .enter(world.name);
 }
 
-/// One that was forgotten would be ended by PostgreSQL after half a minute, so this does not wait for long.
+/// PostgreSQL ends an abandoned transaction after half a minute. The shorter deadline here detects one before that.
 async fn no_transaction_stays_open(pool: &PgPool) {
     let deadline = Instant::now() + Duration::from_secs(15);
     loop {
@@ -98,14 +98,14 @@ async fn no_transaction_stays_open(pool: &PgPool) {
     }
 }
 
-/// How many rows wait for the confirmations of their orders, or to be told of outside.
+/// Counts the outbox rows and the deliveries that are due.
 pub async fn owed(pool: &PgPool) -> i64 {
     let owed =
         "select (select count(*) from outbox) + (select count(*) from delivery where delivered_at is null)";
     sqlx::query_scalar(owed).fetch_one(pool).await.unwrap()
 }
 
-/// An order as the database has it.
+/// An order in the database.
 #[derive(sqlx::FromRow)]
 struct Placed {
     id: i64,
@@ -143,65 +143,65 @@ impl Placed {
     }
 }
 
-/// How many orders were acknowledged and are not there as they were acknowledged, and how many are there that should not be,
-/// or more often than they were sent.
-fn compare(truth: &Truth, placed: &[Placed]) -> (usize, usize) {
+/// Counts lost orders (acknowledged, but absent or different in the database) and doubled ones (in the database, but
+/// never placed, or more often than they were sent).
+fn compare(results: &Results, placed: &[Placed]) -> (usize, usize) {
     let by_id: HashMap<i64, &Placed> = placed.iter().map(|placed| (placed.id, placed)).collect();
     let mut sent = HashMap::new();
     let (mut lost, mut doubled) = (0, 0);
     let mut acknowledged = HashSet::new();
-    for (order, known) in truth.sent() {
-        let is_there = match known {
-            Known::Confirmed(id) => by_id.get(&id).is_some_and(|placed| {
+    for (order, outcome) in results.sent() {
+        let is_there = match outcome {
+            Outcome::Confirmed(id) => by_id.get(&id).is_some_and(|placed| {
                 placed.status == "CONFIRMED" && placed.confirmations == 1 && placed.order() == order
             }),
-            Known::Rejected(id) => by_id
+            Outcome::Rejected(id) => by_id
                 .get(&id)
                 .is_some_and(|placed| placed.status == "REJECTED" && placed.confirmations == 0),
-            Known::Refused | Known::Nothing => true,
+            Outcome::Refused | Outcome::Unknown => true,
         };
         if !is_there {
-            println!("lost: {order:?}, {known:?}");
+            println!("lost: {order:?}, {outcome:?}");
             lost += 1;
         }
-        if let Known::Confirmed(id) | Known::Rejected(id) = known
+        if let Outcome::Confirmed(id) | Outcome::Rejected(id) = outcome
             && !acknowledged.insert(id)
         {
             println!("two answers for order {id}");
             doubled += 1;
         }
-        let before = sent.insert(order, known);
-        assert!(before.is_none(), "no two orders are alike");
+        let before = sent.insert(order, outcome);
+        assert!(before.is_none(), "all orders differ");
     }
     let mut seen = HashSet::new();
     for placed in placed.iter().filter(|placed| placed.status == "CONFIRMED") {
         let order = placed.order();
-        let known = sent
+        let outcome = sent
             .get(&order)
-            .unwrap_or_else(|| panic!("nobody sent {order:?}"));
-        let fits = match known {
-            Known::Confirmed(id) => *id == placed.id,
-            Known::Rejected(_) | Known::Refused => false,
-            Known::Nothing => true,
+            .unwrap_or_else(|| panic!("no client sent {order:?}"));
+        let fits = match outcome {
+            Outcome::Confirmed(id) => *id == placed.id,
+            Outcome::Rejected(_) | Outcome::Refused => false,
+            Outcome::Unknown => true,
         };
         if !seen.insert(order) || !fits {
-            println!("doubled: order {} beside {known:?}", placed.id);
+            println!("doubled: order {} beside {outcome:?}", placed.id);
             doubled += 1;
         }
     }
-    // Of a rejected order the database does not keep what was asked for.
+    // The database does not store the items of a rejected order.
     let rejected = placed.iter().filter(|placed| placed.status == "REJECTED");
     let surplus = rejected
         .filter(|placed| !acknowledged.contains(&placed.id))
         .count();
-    let unanswered = sent.values().filter(|known| **known == Known::Nothing).count();
+    let unanswered = sent.values().filter(|outcome| **outcome == Outcome::Unknown).count();
     (lost, doubled + surplus.saturating_sub(unanswered))
 }
 
-/// How many confirmations went out for orders whose confirmation had gone out already.
-fn sent_again(said: &str) -> usize {
+/// Counts the confirmations that were sent again.
+fn sent_again(output: &str) -> usize {
     let mut orders = HashSet::new();
-    let sent = said.lines().filter(|line| line.contains(SENT));
+    let sent = output.lines().filter(|line| line.contains(SENT));
     let ids = sent.map(|line| {
         line.split_once("order_id=")
             .expect(line)

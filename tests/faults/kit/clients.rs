@@ -1,4 +1,4 @@
-//! Honest clients: they keep their connections, send each order once, and remember what was answered.
+//! Clients that keep their connections, send each order once, and record the responses.
 
 use std::{
     net::SocketAddr,
@@ -16,30 +16,30 @@ use tokio::{task::JoinSet, time::sleep};
 
 use super::{
     PATIENCE,
-    truth::{Known, Order, Truth},
+    results::{Outcome, Order, Results},
 };
 use crate::support::app::{self, Answer};
 
-/// Between an order that was not answered, or refused for now, and the next.
-pub const BREATH: Duration = Duration::from_millis(20);
+/// The pause after an order that was refused or got no response.
+pub const RETRY_DELAY: Duration = Duration::from_millis(20);
 
-/// Clients that share a memory.
+/// Clients that record their results together.
 #[derive(Clone)]
 pub struct Clients {
     pub http: reqwest::Client,
-    pub truth: Arc<Truth>,
+    pub results: Arc<Results>,
 }
 
 impl Clients {
     pub fn new() -> Self {
         Self {
             http: app::client(),
-            truth: Arc::default(),
+            results: Arc::default(),
         }
     }
 
-    /// So many clients place orders, one after the other each, at the servers in turn, until there are no more. Who is told
-    /// to come back later takes a breath.
+    /// Runs `clients` clients until no orders are left. Each places one order at a time, at the servers in turn, and pauses
+    /// after a refusal.
     pub async fn place(&self, clients: usize, servers: &[SocketAddr], orders: &Arc<Orders>) {
         let turn = Arc::new(AtomicUsize::new(0));
         let mut tasks = JoinSet::new();
@@ -50,7 +50,7 @@ impl Clients {
                 while let Some(order) = orders.take() {
                     let server = servers[turn.fetch_add(1, Ordering::Relaxed) % servers.len()];
                     if !this.place_one(server, order).await.is_acknowledged() {
-                        sleep(BREATH).await;
+                        sleep(RETRY_DELAY).await;
                     }
                 }
             });
@@ -60,32 +60,32 @@ impl Clients {
         }
     }
 
-    /// Places an order, and notes what is known of it then.
-    pub async fn place_one(&self, server: SocketAddr, order: Order) -> Known {
+    /// Places an order and records its outcome.
+    pub async fn place_one(&self, server: SocketAddr, order: Order) -> Outcome {
         let request = self.http.post(format!("http://{server}/api/orders/"));
         let request = request.json(&app::order(order.store, &order.items));
-        let known = match self.send(request).await {
-            Some(answer) => Known::from(&answer),
-            None => Known::Nothing,
+        let outcome = match self.send(request).await {
+            Some(answer) => Outcome::from(&answer),
+            None => Outcome::Unknown,
         };
-        self.truth.note(order, known);
-        known
+        self.results.note(order, outcome);
+        outcome
     }
 
-    /// Sends a request once: again only while nobody takes the connection, for then nothing was sent. Answers what was
-    /// answered, if anything was.
+    /// Sends a request once and returns the response, if one arrives. Retries only while the connection is not accepted,
+    /// because then no request was sent.
     pub async fn send(&self, request: RequestBuilder) -> Option<Answer> {
         loop {
             let attempt = request.try_clone().unwrap().timeout(PATIENCE).send().await;
             let response = match attempt {
                 Err(error) if error.is_connect() => {
-                    self.truth.refused.fetch_add(1, Ordering::Relaxed);
-                    sleep(BREATH).await;
+                    self.results.refused.fetch_add(1, Ordering::Relaxed);
+                    sleep(RETRY_DELAY).await;
                     continue;
                 }
                 response => response,
             };
-            self.truth.requests.fetch_add(1, Ordering::Relaxed);
+            self.results.requests.fetch_add(1, Ordering::Relaxed);
             let read = async {
                 let response = response?;
                 let (status, headers) = (response.status(), response.headers().clone());
@@ -93,7 +93,7 @@ impl Clients {
             };
             match read.await {
                 Ok((status, headers, text)) => {
-                    self.truth.note_status(status.as_u16());
+                    self.results.note_status(status.as_u16());
                     let body = serde_json::from_str(&text).unwrap_or(Value::Null);
                     return Some(Answer {
                         status,
@@ -103,8 +103,8 @@ impl Clients {
                     });
                 }
                 Err(error) => {
-                    assert!(!error.is_timeout(), "an answer does not come: {error:?}");
-                    self.truth.broken.fetch_add(1, Ordering::Relaxed);
+                    assert!(!error.is_timeout(), "no response within the timeout: {error:?}");
+                    self.results.broken.fetch_add(1, Ordering::Relaxed);
                     return None;
                 }
             }
@@ -112,8 +112,8 @@ impl Clients {
     }
 }
 
-/// Orders of all the products, each with quantities of its own: the number of the order, to the base of 16, in one digit a
-/// product. The products are in a random order.
+/// Orders of all products, each with different quantities: the order's number in base 16, with one digit per product.
+/// The products are in random order.
 pub struct Orders {
     store: i64,
     products: Vec<i64>,
@@ -123,10 +123,10 @@ pub struct Orders {
 }
 
 impl Orders {
-    /// So many of them.
+    /// Creates a fixed number of orders.
     pub fn new(rng: &mut StdRng, (store, products): &(i64, Vec<i64>), count: usize) -> Arc<Self> {
         let most = 16_usize.pow(u32::try_from(products.len()).unwrap());
-        assert!(count <= most, "there are products enough for so many orders");
+        assert!(count <= most, "the products allow {count} different orders");
         Arc::new(Self {
             store: *store,
             products: products.clone(),
@@ -136,7 +136,7 @@ impl Orders {
         })
     }
 
-    /// As many as are taken until [`Orders::end`].
+    /// Creates orders until [`Orders::end`] is called.
     pub fn endless(rng: &mut StdRng, shop: &(i64, Vec<i64>)) -> Arc<Self> {
         let most = 16_usize.pow(u32::try_from(shop.1.len()).unwrap());
         Self::new(rng, shop, most)
@@ -153,12 +153,12 @@ impl Orders {
         self.next.load(Ordering::Relaxed) < self.end.load(Ordering::Relaxed)
     }
 
-    /// There are no more from now on.
+    /// Ends the orders.
     pub fn end(&self) {
         self.end.store(0, Ordering::Relaxed);
     }
 
-    /// There are so many more, after all.
+    /// Adds `count` orders after the end.
     pub fn go_on(&self, count: usize) {
         let next = self.next.load(Ordering::Relaxed);
         self.end.store(next + count, Ordering::Relaxed);
@@ -179,8 +179,8 @@ impl Orders {
     }
 }
 
-/// Pauses between the kills of a fault, in milliseconds: they strike at any moment, not just after an answer.
-pub async fn a_moment(rng: &mut StdRng, longest: u64) {
+/// Pauses for a random time of at most `longest` milliseconds, so that a kill does not always follow a response.
+pub async fn short_pause(rng: &mut StdRng, longest: u64) {
     let pause = Duration::from_millis(rng.random_range(0..=longest));
     sleep(pause).await;
 }

@@ -5,17 +5,17 @@ use std::sync::OnceLock;
 use rand::{SeedableRng, rngs::StdRng};
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
-/// Whether everything is done at full size, for minutes. Otherwise it is done in small, for seconds.
+/// Whether scenarios run at full size, which takes minutes. Small ones take seconds.
 pub fn is_full() -> bool {
     std::env::var("FAULTS").is_ok_and(|size| size == "full")
 }
 
-/// A number in small and at full size.
+/// Selects the small or the full number.
 pub fn size<T>(small: T, full: T) -> T {
     if is_full() { full } else { small }
 }
 
-/// The randomness of a scenario. All of it comes from one seed, which is printed.
+/// The random number generator of a scenario. All generators derive from one seed, which is printed.
 pub fn of(scenario: &str) -> StdRng {
     static SEED: OnceLock<u64> = OnceLock::new();
     let seed = *SEED.get_or_init(|| match std::env::var("FAULTS_SEED") {

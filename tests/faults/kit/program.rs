@@ -1,4 +1,4 @@
-//! A server or a worker that is killed and comes back.
+//! A server or worker that is killed and restarted.
 
 use std::{
     net::SocketAddr,
@@ -10,19 +10,19 @@ use rustix::process::Signal;
 
 use crate::support::program::{Running, afforo};
 
-/// A process of the real program, through all its lives.
+/// The real program, across restarts.
 pub struct Program {
     args: Vec<String>,
     env: Vec<(&'static str, String)>,
-    /// Where it listens, if it does. It stays the same.
+    /// The address that a server listens on; it stays the same after a restart.
     pub address: SocketAddr,
     running: Running,
-    /// What its former lives have said.
-    buried: Vec<String>,
+    /// The output of earlier processes.
+    earlier_output: Vec<String>,
 }
 
 impl Program {
-    /// Starts `afforo serve` on a port of its own, and waits until it listens.
+    /// Starts `afforo serve` on a free port and waits until it listens.
     pub async fn server(args: &[&str], env: &[(&'static str, String)]) -> Self {
         let address = free_address();
         let mut line = vec!["serve".to_owned(), address.to_string()];
@@ -32,7 +32,7 @@ impl Program {
         server
     }
 
-    /// Starts `afforo worker`, and waits until it works.
+    /// Starts `afforo worker` and waits until it is ready.
     pub async fn worker(env: &[(&'static str, String)]) -> Self {
         let nowhere = SocketAddr::from(([127, 0, 0, 1], 0));
         let mut worker = Self::start(vec!["worker".to_owned()], env.to_vec(), nowhere);
@@ -47,20 +47,20 @@ impl Program {
             env,
             address,
             running,
-            buried: Vec::new(),
+            earlier_output: Vec::new(),
         }
     }
 
-    /// Ends it as `kill -9` does, and sees to it that it died of that.
+    /// Ends the process like `kill -9`, and asserts that this signal ended it.
     pub async fn kill(&mut self) {
         self.running.signal(Signal::KILL);
         let died_of = self.running.ends().await.signal();
-        assert_eq!(died_of, Some(Signal::KILL.as_raw()), "{}", self.running.said());
-        self.buried.push(self.running.said());
+        assert_eq!(died_of, Some(Signal::KILL.as_raw()), "{}", self.running.output());
+        self.earlier_output.push(self.running.output());
     }
 
-    /// Starts it again after it was killed, and waits until it is at work.
-    pub async fn rise(&mut self) {
+    /// Starts the program again after a kill and waits until it is ready.
+    pub async fn restart(&mut self) {
         self.running = run(&self.args, &self.env);
         let ready = if self.args[0] == "serve" {
             "listening on"
@@ -70,23 +70,23 @@ impl Program {
         self.running.says(ready).await;
     }
 
-    /// Asks it to stop, and waits until it has, in good order.
+    /// Stops the program and asserts that it exits without an error.
     pub async fn stop(&mut self) {
         self.running.signal(Signal::TERM);
         assert_eq!(
             self.running.ends().await.code(),
             Some(0),
             "{}",
-            self.running.said()
+            self.running.output()
         );
     }
 
-    /// Everything that it has said in all its lives.
-    pub fn said(&self) -> String {
-        let mut said = self.buried.join("\n");
-        said.push('\n');
-        said.push_str(&self.running.said());
-        said
+    /// The output of all processes so far.
+    pub fn output(&self) -> String {
+        let mut output = self.earlier_output.join("\n");
+        output.push('\n');
+        output.push_str(&self.running.output());
+        output
     }
 }
 
@@ -97,11 +97,11 @@ fn run(args: &[String], env: &[(&'static str, String)]) -> Running {
     Running::start(&mut command)
 }
 
-/// A port that nobody listens on, and that the system gives to no outgoing connection: a client that calls while the
-/// server is down must not be put through to itself.
+/// A free port outside the range of outgoing connections. A client that connects to a port of that range while the server
+/// is down can be connected to itself.
 fn free_address() -> SocketAddr {
     static NEXT: AtomicU16 = AtomicU16::new(0);
-    // Tests of another clone may run beside these.
+    // Tests of another clone may run at the same time.
     let start = u16::try_from(std::process::id() % 80).unwrap_or(0) * 100;
     loop {
         let port = 20_000 + (start + NEXT.fetch_add(1, Ordering::Relaxed)) % 8_000;

@@ -1,5 +1,4 @@
-//! A proxy that resets connections: before a request is passed on, in the midst of it, before its answer, and in the midst of
-//! that.
+//! A proxy that closes connections before a request, during it, before its response, or during that.
 
 use std::{
     net::SocketAddr,
@@ -16,21 +15,21 @@ use tokio::{
     task::JoinHandle,
 };
 
-/// How many of a thousand requests are hit.
+/// The number of requests out of a thousand whose connection is closed.
 const HIT: u32 = 300;
 
-/// A proxy in front of a server. Dropping it ends it.
+/// A proxy in front of a server. It stops when it is dropped.
 pub struct Proxy {
     pub address: SocketAddr,
-    /// How often it has struck: each of the four ways.
+    /// The number of closed connections for each of the four faults.
     pub resets: Arc<[AtomicUsize; 4]>,
     task: JoinHandle<()>,
 }
 
-/// What becomes of a request and its answer.
+/// The fault that a request meets.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Fate {
-    Passes,
+enum Fault {
+    None,
     LostBefore,
     LostMidway,
     AnswerLost,
@@ -48,7 +47,7 @@ impl Proxy {
                 let (client, _) = listener.accept().await.unwrap();
                 let (rng, counts) = (StdRng::seed_from_u64(rng.random()), counts.clone());
                 tokio::spawn(async move {
-                    // An end of either side ends both.
+                    // When either side closes, both connections end.
                     let _ = carry(client, server, rng, &counts).await;
                 });
             }
@@ -60,7 +59,7 @@ impl Proxy {
         }
     }
 
-    /// How often it has struck, in each of the four ways.
+    /// The number of closed connections for each of the four faults.
     pub fn resets(&self) -> [usize; 4] {
         self.resets.each_ref().map(|count| count.load(Ordering::Relaxed))
     }
@@ -82,8 +81,8 @@ async fn carry(
     client.set_zero_linger()?;
     let mut server = TcpStream::connect(server).await?;
     let (mut request, mut answer) = (vec![0; 64 * 1024], vec![0; 64 * 1024]);
-    let mut fate = Fate::Passes;
-    let strike = |way: usize| resets[way].fetch_add(1, Ordering::Relaxed);
+    let mut fault = Fault::None;
+    let count_reset = |way: usize| resets[way].fetch_add(1, Ordering::Relaxed);
     loop {
         tokio::select! {
             read = client.read(&mut request) => {
@@ -91,15 +90,15 @@ async fn carry(
                 if request.is_empty() {
                     return Ok(());
                 }
-                fate = Fate::draw(&mut rng);
-                match fate {
-                    Fate::LostBefore => {
-                        strike(0);
+                fault = Fault::draw(&mut rng);
+                match fault {
+                    Fault::LostBefore => {
+                        count_reset(0);
                         return Ok(());
                     }
-                    Fate::LostMidway => {
+                    Fault::LostMidway => {
                         server.write_all(&request[..rng.random_range(1..request.len().max(2))]).await?;
-                        strike(1);
+                        count_reset(1);
                         return Ok(());
                     }
                     _ => server.write_all(request).await?,
@@ -110,14 +109,14 @@ async fn carry(
                 if answer.is_empty() {
                     return Ok(());
                 }
-                match fate {
-                    Fate::AnswerLost => {
-                        strike(2);
+                match fault {
+                    Fault::AnswerLost => {
+                        count_reset(2);
                         return Ok(());
                     }
-                    Fate::AnswerTorn => {
+                    Fault::AnswerTorn => {
                         client.write_all(&answer[..rng.random_range(1..answer.len().max(2))]).await?;
-                        strike(3);
+                        count_reset(3);
                         return Ok(());
                     }
                     _ => client.write_all(answer).await?,
@@ -127,14 +126,14 @@ async fn carry(
     }
 }
 
-impl Fate {
+impl Fault {
     fn draw(rng: &mut StdRng) -> Self {
         match rng.random_range(0..1000 / (HIT / 4)) {
             0 => Self::LostBefore,
             1 => Self::LostMidway,
             2 => Self::AnswerLost,
             3 => Self::AnswerTorn,
-            _ => Self::Passes,
+            _ => Self::None,
         }
     }
 }

@@ -1,4 +1,4 @@
-//! Somebody outside who is told of each confirmed order by webhook, and remembers it.
+//! A webhook receiver that records the messages about confirmed orders.
 
 use std::{
     collections::BTreeMap,
@@ -13,7 +13,7 @@ use tokio::{net::TcpListener, task::JoinHandle};
 /// The messages about each order: how often each came.
 pub type Told = BTreeMap<i64, BTreeMap<String, usize>>;
 
-/// A receiver. Dropping it ends it.
+/// A receiver. It stops when it is dropped.
 pub struct Receiver {
     address: SocketAddr,
     told: Arc<Mutex<Told>>,
@@ -30,7 +30,7 @@ impl Receiver {
         Self { address, told, task }
     }
 
-    /// The environment of a worker that tells it.
+    /// The environment of a worker that sends webhooks to this receiver.
     pub fn env(&self) -> [(&'static str, String); 2] {
         let secret = "whsec_AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=";
         [
@@ -39,7 +39,7 @@ impl Receiver {
         ]
     }
 
-    /// What it was told.
+    /// The messages received so far.
     pub fn told(&self) -> Told {
         self.told.lock().unwrap().clone()
     }

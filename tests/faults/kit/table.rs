@@ -2,21 +2,21 @@
 
 use std::{fs::OpenOptions, io::Write};
 
-/// What a scenario did, and what came of it.
+/// The result of a scenario.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Row {
-    /// How often the fault was proven to have hit.
+    /// How often the fault demonstrably occurred.
     pub hits: usize,
     /// Requests that were sent.
     pub requests: usize,
-    /// What was acknowledged and is not there.
+    /// Acknowledged orders that are missing.
     pub lost: usize,
-    /// What is there more often than it was sent, or was confirmed more than once.
+    /// Orders that were stored more often than sent, or confirmed more than once.
     pub doubled: usize,
 }
 
 impl Row {
-    /// Adds the row to the table, and holds it to what is promised.
+    /// Adds the row to the table and asserts the guarantees.
     pub fn enter(self, fault: &str) {
         let Self {
             hits,
@@ -30,7 +30,7 @@ impl Row {
             let mut table = OpenOptions::new().create(true).append(true).open(path).unwrap();
             table.write_all(line.as_bytes()).unwrap();
         }
-        assert!(hits > 0, "the fault has hit: {self:?}");
+        assert!(hits > 0, "the fault occurred: {self:?}");
         assert_eq!((lost, doubled), (0, 0), "nothing is lost or doubled: {self:?}");
     }
 }

@@ -1,4 +1,4 @@
-//! A PostgreSQL and a Redis of a scenario's own, with a stocked shop.
+//! PostgreSQL and Redis for one scenario, with a stocked shop.
 
 use std::{fs, time::Instant};
 
@@ -13,22 +13,22 @@ use tokio::task::block_in_place;
 use super::{dice, until};
 use crate::support::redis::RedisServer;
 
-/// What becomes of the data when PostgreSQL is killed.
+/// Whether PostgreSQL keeps its data after a crash.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Disk {
-    /// Quick, and only for a PostgreSQL that stays up.
-    Forgets,
-    /// As in production: what was committed is there.
-    Keeps,
+    /// Faster, but only for scenarios in which PostgreSQL stays up.
+    Volatile,
+    /// As in production: committed data survives.
+    Durable,
 }
 
-/// Where a scenario takes place.
+/// The servers of a scenario.
 pub struct World {
     pub name: &'static str,
     pub rng: StdRng,
     pub postgres: Postgres,
     pub redis: RedisServer,
-    /// The observer's own connections.
+    /// Connections for checks by the test.
     pub pool: PgPool,
     started: Instant,
     _folder: TempDir,
@@ -41,13 +41,13 @@ impl Drop for World {
 }
 
 impl World {
-    /// Starts the servers, and makes the tables.
+    /// Starts the servers and creates the schema.
     pub async fn new(name: &'static str, disk: Disk) -> Self {
         let rng = dice::of(name);
         let folder = TempDir::new().unwrap();
         let postgres = block_in_place(|| match disk {
-            Disk::Forgets => Postgres::throwaway(),
-            Disk::Keeps => Postgres::persistent(folder.path()),
+            Disk::Volatile => Postgres::throwaway(),
+            Disk::Durable => Postgres::persistent(folder.path()),
         });
         let postgres = postgres.unwrap();
         let redis = block_in_place(RedisServer::start);
@@ -72,7 +72,7 @@ impl World {
         }
     }
 
-    /// The environment of a server or a worker here.
+    /// The environment of a server or worker that uses these servers.
     pub fn env(&self) -> Vec<(&'static str, String)> {
         vec![
             ("DATABASE_URL", self.postgres.url("shop")),
@@ -81,8 +81,8 @@ impl World {
         ]
     }
 
-    /// Opens a store that stocks so many products with so many pieces each. Answers the products.
-    pub async fn stock(&self, products: i64, pieces: i64) -> (i64, Vec<i64>) {
+    /// Creates a store that stocks a number of products, each with `units`. Returns the store and the products.
+    pub async fn stock(&self, products: i64, units: i64) -> (i64, Vec<i64>) {
         let (store, products): (i64, Vec<i64>) = sqlx::query_as(
             "with shop as (
                  insert into store (name, location) values ('Main Store', 'Main Street 1') returning id
@@ -98,7 +98,7 @@ impl World {
         .fetch_one(&self.pool)
         .await
         .unwrap();
-        // The products' titles are seen by the next statement only.
+        // Only the next statement sees the products' titles.
         sqlx::query(
             "with stocked as (
                  insert into inventory (store_id, product_id, quantity)
@@ -109,22 +109,22 @@ impl World {
         )
         .bind(store)
         .bind(&products)
-        .bind(pieces)
+        .bind(units)
         .execute(&self.pool)
         .await
         .unwrap();
         (store, products)
     }
 
-    /// Ends PostgreSQL as `pg_ctl stop -m immediate` does: at once, as in a crash.
+    /// Ends PostgreSQL like `pg_ctl stop -m immediate`: at once, as in a crash.
     async fn crash_postgres(&self) {
         let pid = Pid::from_raw(self.postgres.pid().unwrap()).unwrap();
         kill_process(pid, Signal::QUIT).unwrap();
         until("PostgreSQL has ended", async || self.postgres.pid().is_none()).await;
     }
 
-    /// Crashes PostgreSQL in the moment of a commit that has reached the disk, before anybody is told of it: it waits for a
-    /// standby that does not exist.
+    /// Crashes PostgreSQL after a commit has reached the disk but before the client gets the response: the commit waits for
+    /// a standby that does not exist.
     pub async fn crash_postgres_after_a_commit(&self) {
         self.pool
             .execute("alter system set synchronous_standby_names = 'nobody'")
@@ -137,11 +137,11 @@ impl World {
         })
         .await;
         self.crash_postgres().await;
-        // What is set by `alter system`, and nothing else.
+        // This file holds only the setting that `alter system` wrote.
         fs::write(self.postgres.data_dir().join("postgresql.auto.conf"), "").unwrap();
     }
 
-    /// Stops every PostgreSQL process that serves a program of ours: it keeps its connection, and says nothing.
+    /// Stops every PostgreSQL backend that serves Afforo: the connection stays open, but gets no response.
     pub async fn silence_backends(&self) -> Vec<Pid> {
         let backends: Vec<i32> =
             sqlx::query_scalar("select pid from pg_stat_activity where application_name = 'afforo'")
@@ -150,14 +150,14 @@ impl World {
                 .unwrap();
         let backends: Vec<Pid> = backends.into_iter().filter_map(Pid::from_raw).collect();
         for backend in &backends {
-            // It may have ended meanwhile.
+            // The backend may have ended meanwhile.
             let _ = kill_process(*backend, Signal::STOP);
         }
         backends
     }
 }
 
-/// Lets processes go on that were stopped. PostgreSQL is not asked which they are: what they hold may keep it from answering.
+/// Resumes stopped processes. The caller passes the ids, because locks of the stopped backends may block a query for them.
 pub fn wake(processes: &[Pid]) {
     for process in processes {
         let _ = kill_process(*process, Signal::CONT);

@@ -1,4 +1,4 @@
-//! Answers that nobody takes.
+//! Responses that clients do not read.
 
 use serde_json::json;
 

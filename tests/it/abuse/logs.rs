@@ -15,8 +15,8 @@ async fn refused_requests_log_ten_short_lines_per_minute() {
             assert_eq!(stranger.status().await, 401);
         }
     }
-    let said = target.survives().await;
-    let lines: Vec<&str> = said
+    let output = target.survives().await;
+    let lines: Vec<&str> = output
         .lines()
         .filter(|line| line.contains("request to the API refused"))
         .collect();

@@ -1,4 +1,4 @@
-//! Keys: how they are shown, what they are answered that are not good, and how long that takes.
+//! Keys: their display, the responses to invalid keys, and how long these take.
 
 use std::time::Duration;
 
@@ -211,7 +211,7 @@ async fn api_auth_decides_which_requests_need_a_key() {
         .request(Method::POST, "/api/orders/")
         .bearer_auth("afk_wrong")
         .json(&body);
-    assert_eq!(send(ignored).await.status, 201, "nobody looks at keys");
+    assert_eq!(send(ignored).await.status, 201, "keys are ignored");
 
     let write = open.beside_with(guarded(ApiAuth::Write)).await;
     assert_eq!(write.get(STORES).await.status, 200);

@@ -1,4 +1,4 @@
-//! What callers without a good key cost, and how often one caller may write.
+//! The cost of callers without a valid key, and the limit on writes per caller.
 
 use afforo::{
     auth::{Scope, Stores},
@@ -31,7 +31,7 @@ async fn count(app: &TestApp, sql: &'static str) -> i64 {
     sqlx::query_scalar(sql).fetch_one(&app.pool).await.unwrap()
 }
 
-/// Texts of keys with a right checksum that do not exist.
+/// Keys with a valid checksum that do not exist.
 async fn unissued(app: &TestApp, count: usize) -> Vec<String> {
     let mut keys = Vec::new();
     for _ in 0..count {
@@ -139,7 +139,7 @@ async fn write_limit_applies_per_key() {
     let one = app.key(&scopes, Stores::All).await;
     let other = app.key(&scopes, Stores::All).await;
     let store = json!({ "name": "Main Store", "location": "Main Street 1" });
-    // One that is refused for what it says counts too.
+    // A write with an invalid body counts too.
     assert_eq!(ask(&app, &one, Method::POST, STORES, &store).await.status, 201);
     assert_eq!(
         ask(&app, &one, Method::POST, STORES, &json!({})).await.status,

@@ -1,5 +1,5 @@
-//! Every operation of the API × every scope × stores that are granted or not. What each caller is answered follows from what
-//! a row of the table says of the operation; an operation without a row fails the test.
+//! Every operation of the API × every scope × granted and other stores. The table has a row for each operation, from which
+//! the expected status follows; an operation without a row fails the test.
 
 use std::{collections::BTreeSet, net::Ipv4Addr};
 
@@ -13,23 +13,23 @@ use serde_json::{Value, json};
 use super::{ask, guarded};
 use crate::support::app::{TestApp, send};
 
-/// What an operation is about.
+/// The kind of data that an operation uses.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum About {
-    /// What belongs to no store: whoever is bound to stores reads it, and may not write it.
+    /// Data of no store: a key that is bound to stores may read it, but not write it.
     Everyone,
-    /// A list: whoever is bound sees what is theirs.
+    /// A list: a bound key sees the rows of its stores.
     List,
-    /// An object of a store: for others there is none.
+    /// An object of a store: a key of another store gets 404.
     Object,
-    /// Something to be made in a store: for others there is no such store.
+    /// A new object in a store: for a key of another store this store does not exist.
     Creation,
-    /// A store to be made: not by who is bound.
+    /// A new store: a bound key may not create one.
     Store,
 }
 use About::{Creation, Everyone, List, Object, Store};
 
-/// Method, path, the scope that is needed, and what it is about.
+/// Method, path, required scope, and kind of data.
 const OPERATIONS: [(&str, &str, Scope, About); 28] = [
     ("GET", "/api/categories/", Scope::CatalogRead, Everyone),
     ("POST", "/api/categories/", Scope::CatalogWrite, Everyone),
@@ -66,7 +66,7 @@ const OPERATIONS: [(&str, &str, Scope, About); 28] = [
     ("GET", "/api/orders/stats/", Scope::Stats, List),
 ];
 
-/// Operations whose rows would be gone, or grow, with every caller: they have a table of their own, asked last.
+/// Operations that delete or add rows with every call. They run last, so that the others find the expected rows.
 const LAST: [(&str, &str, Scope, About); 4] = [
     (
         "POST",
@@ -79,8 +79,8 @@ const LAST: [(&str, &str, Scope, About); 4] = [
     ("DELETE", "/api/stores/{id}/", Scope::CatalogWrite, Object),
 ];
 
-/// Two stores, each with stock and an order, and products of which one was never ordered.
-struct House {
+/// Two stores, each with stock and an order of one product.
+struct Fixture {
     app: TestApp,
     /// `[ours, theirs]`.
     stores: [i64; 2],
@@ -88,13 +88,13 @@ struct House {
     orders: [i64; 2],
     product: i64,
     category: i64,
-    /// A key that is good for everything.
+    /// A key with every permission.
     admin: String,
-    /// Numbers names, so that none is taken twice.
+    /// A counter that keeps names unique.
     made: usize,
 }
 
-impl House {
+impl Fixture {
     async fn build() -> Self {
         let open = TestApp::start().await;
         let category = open.category("Lamps").await;
@@ -105,7 +105,7 @@ impl House {
             stock[index] = open.stock(stores[index], product, 1000).await;
             orders[index] = open.order(stores[index], &[(product, 1)]).await.created();
         }
-        // Each request comes from another address: none is held back for the failures of those before.
+        // Each request has its own address, so that earlier failures do not throttle it.
         let http = HttpSettings {
             trusted_proxies: "127.0.0.1".parse().unwrap(),
             ..guarded(ApiAuth::All)
@@ -124,7 +124,7 @@ impl House {
         }
     }
 
-    /// Asks for an operation on what is of a store: 0 is ours, 1 theirs. What is deleted is made for it.
+    /// Requests an operation on data of a store: 0 is ours, 1 theirs. An object to be deleted is created first.
     async fn ask(&mut self, key: &str, (method, path): (&str, &str), store: usize) -> (StatusCode, Value) {
         self.made += 1;
         let name = format!("Made {}", self.made);
@@ -185,7 +185,7 @@ impl House {
     }
 }
 
-/// What a caller is to be answered that has the scope.
+/// The statuses that a caller with the scope may get.
 fn expected(method: &str, about: About, is_bound: bool, store: usize) -> &'static [u16] {
     let done: &[u16] = match method {
         "POST" => &[201],
@@ -207,18 +207,18 @@ fn statuses(expected: &[u16], got: StatusCode) -> bool {
 
 #[tokio::test]
 async fn every_operation_needs_its_scope_and_its_store() {
-    let mut house = House::build().await;
-    let ours = || Stores::Only([house.stores[0]].into());
+    let mut fixture = Fixture::build().await;
+    let ours = || Stores::Only([fixture.stores[0]].into());
     let (bound, nowhere) = (ours(), Stores::Only([].into()));
     let mut allowed = 0;
     for (method, path, needed, about) in OPERATIONS.into_iter().chain(LAST) {
         let what = (method, path);
         for key in ["", "afk_1_wrong", "Bearer"] {
-            assert_eq!(house.ask(key, what, 0).await.0, 401, "{what:?} with {key:?}");
+            assert_eq!(fixture.ask(key, what, 0).await.0, 401, "{what:?} with {key:?}");
         }
         for scope in Scope::ALL {
-            let key = house.app.key(&[scope], Stores::All).await;
-            let (status, body) = house.ask(&key, what, 0).await;
+            let key = fixture.app.key(&[scope], Stores::All).await;
+            let (status, body) = fixture.ask(&key, what, 0).await;
             if scope == needed || scope == Scope::Admin {
                 assert!(
                     statuses(expected(method, about, false, 0), status),
@@ -235,19 +235,19 @@ async fn every_operation_needs_its_scope_and_its_store() {
         }
         let all_but = |scope: &Scope| *scope != needed && *scope != Scope::Admin;
         let others: Vec<Scope> = Scope::ALL.into_iter().filter(all_but).collect();
-        let key = house.app.key(&others, Stores::All).await;
-        assert_eq!(house.ask(&key, what, 0).await.0, 403, "{what:?} without {needed}");
+        let key = fixture.app.key(&others, Stores::All).await;
+        assert_eq!(fixture.ask(&key, what, 0).await.0, 403, "{what:?} without {needed}");
 
         for scope in [needed, Scope::Admin] {
             for store in [0, 1] {
-                let key = house.app.key(&[scope], bound.clone()).await;
-                let (status, body) = house.ask(&key, what, store).await;
+                let key = fixture.app.key(&[scope], bound.clone()).await;
+                let (status, body) = fixture.ask(&key, what, store).await;
                 assert!(
                     statuses(expected(method, about, true, store), status),
                     "{what:?} of store {store} with {scope}, bound: {status} {body}"
                 );
-                let key = house.app.key(&[scope], nowhere.clone()).await;
-                let (status, body) = house.ask(&key, what, store).await;
+                let key = fixture.app.key(&[scope], nowhere.clone()).await;
+                let (status, body) = fixture.ask(&key, what, store).await;
                 assert!(
                     statuses(expected(method, about, true, 1), status),
                     "{what:?} with {scope}, bound to no store: {status} {body}"
@@ -256,7 +256,7 @@ async fn every_operation_needs_its_scope_and_its_store() {
         }
     }
     assert_eq!(allowed, 2 * (OPERATIONS.len() + LAST.len()));
-    assert_eq!(house.app.unbalanced().await, []);
+    assert_eq!(fixture.app.unbalanced().await, []);
 }
 
 #[test]
@@ -280,10 +280,10 @@ fn matrix_has_every_operation() {
 
 #[tokio::test]
 async fn lists_and_counts_include_granted_stores_only() {
-    let house = House::build().await;
-    let [ours, theirs] = house.stores;
-    let key = house.app.key(&[Scope::Admin], Stores::Only([ours].into())).await;
-    let get = async |path: String| ask(&house.app, &key, Method::GET, &path, &Value::Null).await;
+    let fixture = Fixture::build().await;
+    let [ours, theirs] = fixture.stores;
+    let key = fixture.app.key(&[Scope::Admin], Stores::Only([ours].into())).await;
+    let get = async |path: String| ask(&fixture.app, &key, Method::GET, &path, &Value::Null).await;
     for list in ["/api/stores/", "/api/inventory/", "/api/orders/"] {
         for query in ["", "?cursor="] {
             let rows = get(format!("{list}{query}")).await.column("id");
@@ -297,7 +297,7 @@ async fn lists_and_counts_include_granted_stores_only() {
         assert_eq!(count(&format!("{list}?store_id={theirs}")).await, 0, "{list}");
     }
     assert_eq!(
-        count(&format!("/api/inventory/?product_id={}", house.product)).await,
+        count(&format!("/api/inventory/?product_id={}", fixture.product)).await,
         1
     );
     assert_eq!(count("/api/orders/?status=confirmed").await, 1);
@@ -314,30 +314,30 @@ async fn lists_and_counts_include_granted_stores_only() {
 
 #[tokio::test]
 async fn body_cannot_name_a_store_that_is_not_granted() {
-    let house = House::build().await;
-    let [ours, theirs] = house.stores;
-    let key = house.app.key(&[Scope::Admin], Stores::Only([ours].into())).await;
+    let fixture = Fixture::build().await;
+    let [ours, theirs] = fixture.stores;
+    let key = fixture.app.key(&[Scope::Admin], Stores::Only([ours].into())).await;
     let send =
-        async |method: Method, path: String, body: Value| ask(&house.app, &key, method, &path, &body).await;
+        async |method: Method, path: String, body: Value| ask(&fixture.app, &key, method, &path, &body).await;
     let missing = json!({ "store_id": [format!("Invalid pk \"{theirs}\" - object does not exist.")] });
-    let stock = format!("/api/inventory/{}/", house.stock[0]);
+    let stock = format!("/api/inventory/{}/", fixture.stock[0]);
     send(Method::PATCH, stock.clone(), json!({ "store_id": theirs }))
         .await
         .is(400, missing.clone());
-    let complete = json!({ "store_id": theirs, "product_id": house.product });
+    let complete = json!({ "store_id": theirs, "product_id": fixture.product });
     send(Method::PUT, stock, complete.clone())
         .await
         .is(400, missing.clone());
     send(Method::POST, "/api/inventory/".to_owned(), complete)
         .await
         .is(400, missing);
-    let order = json!({ "store_id": theirs, "items": [{ "product_id": house.product, "quantity": 1 }] });
+    let order = json!({ "store_id": theirs, "items": [{ "product_id": fixture.product, "quantity": 1 }] });
     send(Method::POST, "/api/orders/".to_owned(), order).await.is(
         400,
         json!({ "error": "Validation Error", "detail": format!("Store {theirs} not found or inactive") }),
     );
-    let stock = house.app.key(&[Scope::InventoryRead], Stores::All).await;
-    let path = format!("/api/inventory/{}/", house.stock[1]);
-    let untouched = ask(&house.app, &stock, Method::GET, &path, &Value::Null).await;
+    let stock = fixture.app.key(&[Scope::InventoryRead], Stores::All).await;
+    let path = format!("/api/inventory/{}/", fixture.stock[1]);
+    let untouched = ask(&fixture.app, &stock, Method::GET, &path, &Value::Null).await;
     assert_eq!(untouched.body["quantity"], 999);
 }

@@ -1,4 +1,4 @@
-//! What is written down: who changed what, in the ledger and in the audit log.
+//! Records of changes and their actors in the ledger and the audit log.
 
 use afforo::{
     auth::{Scope, Stores},
@@ -11,7 +11,7 @@ use sqlx::{PgPool, Row};
 use super::{ask, guarded};
 use crate::support::app::{TestApp, order};
 
-/// The entries of a subject, the oldest first: actor, action, and what was before and after.
+/// The entries of a subject, oldest first: actor, action, and the values before and after.
 async fn entries(db: &PgPool, subject: &str) -> Vec<(Option<String>, String, Value, Value)> {
     let rows = sqlx::query(
         "select actor, action, coalesce(before, 'null') as before, coalesce(after, 'null') as after, request_id, address
@@ -82,7 +82,7 @@ async fn every_write_is_audited_with_actor_before_and_after() {
         .await;
         assert_eq!(changed.status, 200);
     }
-    // From the stock upwards, so that nothing is taken along.
+    // Stock first, so that no deletion cascades.
     for (_, path, id, ..) in things
         .iter()
         .rev()

@@ -9,7 +9,7 @@ use tokio::{io::AsyncWriteExt, process::Command};
 use super::{Running, Signal, TestApp, afforo, client, run};
 use crate::{
     console::{Browser, PASSWORD, account, audit_log, count},
-    support::{app::send, program::Said, servers},
+    support::{app::send, program::Output, servers},
 };
 
 fn on(app: &TestApp, args: &[&str]) -> Command {
@@ -18,25 +18,25 @@ fn on(app: &TestApp, args: &[&str]) -> Command {
     command
 }
 
-/// Makes one without questions.
-async fn create(app: &TestApp, args: &[&str], variables: &[(&str, &str)]) -> Said {
+/// Creates an account without prompts.
+async fn create(app: &TestApp, args: &[&str], variables: &[(&str, &str)]) -> Output {
     let mut command = on(app, &[&["createsuperuser", "--noinput"], args].concat());
     run(command.envs(variables.iter().copied())).await
 }
 
-/// Runs a program that reads a line.
-async fn told(command: &mut Command, line: &str) -> Said {
+/// Runs a program and sends it a line.
+async fn run_with_input(command: &mut Command, line: &str) -> Output {
     let piped = command
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped());
     let mut child = piped.spawn().unwrap();
     let mut input = child.stdin.take().unwrap();
-    // A program that wants none of it has ended.
+    // A program that reads no input may have ended.
     let _ = input.write_all(line.as_bytes()).await;
     drop(input);
     let output = child.wait_with_output().await.unwrap();
-    Said {
+    Output {
         code: output.status.code(),
         out: String::from_utf8(output.stdout).unwrap(),
         err: String::from_utf8(output.stderr).unwrap(),
@@ -93,7 +93,7 @@ async fn superuser_is_created_from_django_variables() {
 async fn createsuperuser_reports_missing_and_invalid_values() {
     let app = TestApp::start().await;
     let password = ("DJANGO_SUPERUSER_PASSWORD", PASSWORD);
-    for (args, variables, said) in [
+    for (args, variables, message) in [
         (
             &[][..],
             &[password][..],
@@ -126,7 +126,7 @@ async fn createsuperuser_reports_missing_and_invalid_values() {
         ),
     ] {
         let refused = create(&app, args, variables).await;
-        assert_eq!((refused.code, refused.err), (Some(1), format!("error: {said}\n")));
+        assert_eq!((refused.code, refused.err), (Some(1), format!("error: {message}\n")));
     }
     let silent = run(&mut on(&app, &["createsuperuser"])).await;
     assert_eq!(silent.code, Some(1));
@@ -155,7 +155,7 @@ async fn changepassword_reads_a_line_and_ends_all_sessions() {
     ];
     create(&app, &[], &variables).await;
     let mut ada = Browser::log_in(&app, "ada").await;
-    let changed = told(
+    let changed = run_with_input(
         &mut on(&app, &["changepassword", "ada"]),
         "another long password\n",
     )
@@ -170,20 +170,20 @@ async fn changepassword_reads_a_line_and_ends_all_sessions() {
     assert_eq!(ada.enter("ada", PASSWORD).await.status, 400);
     assert_eq!(ada.enter("ada", "another long password").await.status, 303);
 
-    let weak = told(&mut on(&app, &["changepassword", "ada"]), "short\n").await;
+    let weak = run_with_input(&mut on(&app, &["changepassword", "ada"]), "short\n").await;
     assert_eq!(weak.code, Some(1));
     assert!(weak.err.contains("This password is too short"), "{}", weak.err);
-    let nobody = told(
+    let unknown = run_with_input(
         &mut on(&app, &["changepassword", "eve"]),
         "another long password\n",
     )
     .await;
     assert_eq!(
-        (nobody.code, nobody.err.as_str()),
+        (unknown.code, unknown.err.as_str()),
         (Some(1), "error: user 'eve' does not exist\n")
     );
-    // Whoever runs it, if no name is given.
-    let own = told(
+    // Without a name, the command changes the account of its own user.
+    let own = run_with_input(
         on(&app, &["changepassword"]).env("USER", "ada"),
         "a third long password\n",
     )
@@ -226,10 +226,10 @@ async fn login_secrets_are_not_logged() {
     server.says("a login failed").await;
     server.signal(Signal::TERM);
     server.ends().await;
-    let said = server.said();
+    let output = server.output();
     assert!(
-        said.contains("WARN") && said.contains(r#"username="ada""#),
-        "{said}"
+        output.contains("WARN") && output.contains(r#"username="ada""#),
+        "{output}"
     );
     for secret in [
         PASSWORD,
@@ -239,6 +239,6 @@ async fn login_secrets_are_not_logged() {
         "argon2id",
         &cookie,
     ] {
-        assert!(!said.contains(secret), "{secret}: {said}");
+        assert!(!output.contains(secret), "{secret}: {output}");
     }
 }

@@ -97,9 +97,9 @@ async fn rejected_keys_are_logged_with_a_reason_and_without_the_key() {
         let line = server.says(&format!("reason=\"{reason}\"")).await;
         assert!(line.contains("WARN") && line.contains("127.0.0.1"), "{line}");
     }
-    let said = server.said();
+    let output = server.output();
     for key in [&good, &narrow] {
-        assert!(!said.contains(key.split('_').nth(2).unwrap()), "{said}");
+        assert!(!output.contains(key.split('_').nth(2).unwrap()), "{output}");
     }
 }
 
@@ -161,8 +161,8 @@ async fn control_characters_in_key_names_are_escaped() {
     // As a version before made it.
     app.key_of(&new).await;
     for args in [&["apikey", "list"][..], &["apikey", "revoke", "1"]] {
-        let said = run(&mut with_secret(&app, args)).await;
-        assert!(said.out.contains(r"Till \u{1b}[2J\n7"), "{}", said.out);
-        assert!(!said.out.contains('\u{1b}'), "{}", said.out);
+        let output = run(&mut with_secret(&app, args)).await;
+        assert!(output.out.contains(r"Till \u{1b}[2J\n7"), "{}", output.out);
+        assert!(!output.out.contains('\u{1b}'), "{}", output.out);
     }
 }

@@ -6,9 +6,9 @@ use afforo::check;
 use sqlx::Executor;
 
 use super::{TestApp, afforo, run};
-use crate::support::program::Said;
+use crate::support::program::Output;
 
-async fn said_of(app: &TestApp) -> Said {
+async fn check_output(app: &TestApp) -> Output {
     run(afforo(&["check"]).env("DATABASE_URL", &app.database_url)).await
 }
 
@@ -18,12 +18,12 @@ async fn check_passes_for_consistent_data() {
     let (store, lamp) = (app.store("Main").await, app.product("Lamp", "9.99").await);
     app.stock(store, lamp, 12).await;
     app.order(store, &[(lamp, 3)]).await.created();
-    let said = said_of(&app).await;
-    assert_eq!((said.code, said.err.as_str()), (Some(0), ""));
+    let output = check_output(&app).await;
+    assert_eq!((output.code, output.err.as_str()), (Some(0), ""));
     assert!(
-        said.out.lines().count() > 5 && said.out.lines().all(|line| line.starts_with("ok     ")),
+        output.out.lines().count() > 5 && output.out.lines().all(|line| line.starts_with("ok     ")),
         "{}",
-        said.out
+        output.out
     );
 }
 
@@ -224,17 +224,17 @@ async fn broken_rule_is_counted_with_an_example_and_exit_code_1() {
         .execute("insert into outbox (order_ids) select array[n] from generate_series(11, 15) n")
         .await
         .unwrap();
-    let said = said_of(&app).await;
-    assert_eq!(said.code, Some(1));
+    let output = check_output(&app).await;
+    assert_eq!(output.code, Some(1));
     let broken = "BROKEN no other order has a confirmation or is in the outbox: 5 times, such as order 1";
-    assert!(said.out.contains(broken), "{}", said.out);
-    assert_eq!(said.out.matches("BROKEN").count(), 1, "{}", said.out);
+    assert!(output.out.contains(broken), "{}", output.out);
+    assert_eq!(output.out.matches("BROKEN").count(), 1, "{}", output.out);
 }
 
 #[tokio::test]
 async fn check_without_a_schema_asks_for_migrate() {
     let database = crate::support::servers::empty_database().await;
-    let said = run(afforo(&["check"]).env("DATABASE_URL", database.url())).await;
-    assert_eq!(said.code, Some(1));
-    assert!(said.err.contains("run `afforo migrate` first"), "{}", said.err);
+    let output = run(afforo(&["check"]).env("DATABASE_URL", database.url())).await;
+    assert_eq!(output.code, Some(1));
+    assert!(output.err.contains("run `afforo migrate` first"), "{}", output.err);
 }

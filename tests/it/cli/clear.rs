@@ -92,9 +92,9 @@ async fn ids_of_cleared_records_are_never_used_again() {
     let app = TestApp::start().await;
     let seed = async || {
         let args = "seed --clear --yes --products 4 --stores 2 --categories 2 --inventory 8 --random-seed 5";
-        let said =
+        let output =
             run(afforo(&args.split(' ').collect::<Vec<_>>()).env("DATABASE_URL", &app.database_url)).await;
-        assert_eq!(said.code, Some(0), "{}", said.err);
+        assert_eq!(output.code, Some(0), "{}", output.err);
     };
     let first_ids = async || {
         let sql = "select min(i.store_id), min(i.product_id), min(i.id), min(c.id), max(i.store_id), max(i.product_id),

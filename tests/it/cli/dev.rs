@@ -128,7 +128,7 @@ async fn dev_ephemeral_needs_nothing_and_leaves_nothing() {
         "two servers and their supervisors: {servers:?}"
     );
     dev.process.signal(Signal::INT);
-    assert_eq!(dev.process.ends().await.code(), Some(0), "{}", dev.process.said());
+    assert_eq!(dev.process.ends().await.code(), Some(0), "{}", dev.process.output());
     all_end(&servers).await;
     assert!(
         !clone.path().join(".afforo").exists() && !inner.join(".afforo").exists(),
@@ -166,7 +166,7 @@ async fn dev_keeps_its_data_between_runs() {
     assert_eq!(secret.permissions().mode() & 0o777, 0o600);
     let servers = dev.servers();
     dev.process.signal(Signal::TERM);
-    assert_eq!(dev.process.ends().await.code(), Some(0), "{}", dev.process.said());
+    assert_eq!(dev.process.ends().await.code(), Some(0), "{}", dev.process.output());
     all_end(&servers).await;
 
     let mut dev = Dev::start(clone.path(), &[]).await;
@@ -189,9 +189,9 @@ async fn dev_keeps_its_data_between_runs() {
     dev.process.signal(Signal::INT);
     assert_eq!(dev.process.ends().await.code(), Some(0));
     assert!(
-        !dev.process.said().contains("/admin/setup/"),
+        !dev.process.output().contains("/admin/setup/"),
         "{}",
-        dev.process.said()
+        dev.process.output()
     );
 }
 
@@ -200,12 +200,12 @@ async fn dev_on_a_taken_port_fails_before_anything_is_started() {
     let folder = folder();
     let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let address = taken.local_addr().unwrap().to_string();
-    let said = super::run(&mut afforo_in(folder.path(), &["dev", &address])).await;
-    assert_eq!(said.code, Some(1));
+    let output = super::run(&mut afforo_in(folder.path(), &["dev", &address])).await;
+    assert_eq!(output.code, Some(1));
     assert!(
-        said.err.contains(&format!("cannot listen on {address}")),
+        output.err.contains(&format!("cannot listen on {address}")),
         "{}",
-        said.err
+        output.err
     );
     assert!(!folder.path().join(".afforo").exists());
 }

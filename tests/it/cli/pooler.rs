@@ -105,12 +105,12 @@ async fn serve(mut client: TcpStream, pool: &Pool) {
 
 /// All that a server says until it is ready, and the state of its transaction then.
 async fn answer(server: &mut UnixStream) -> (Vec<u8>, u8) {
-    let mut said = Vec::new();
+    let mut output = Vec::new();
     loop {
         let message = message(server).await.expect("PostgreSQL answers");
-        said.extend(&message);
+        output.extend(&message);
         if message[0] == b'Z' {
-            return (said, message[5]);
+            return (output, message[5]);
         }
     }
 }

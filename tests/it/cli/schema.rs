@@ -7,7 +7,7 @@ use sqlx::{Connection, Executor, PgConnection, PgPool};
 use super::{Running, TestApp, afforo, client, on, pooler::Pooler, run};
 use crate::support::{
     app::{send, unbalanced},
-    program::{Said, eventually},
+    program::{Output, eventually},
     servers,
 };
 
@@ -16,7 +16,7 @@ pub(super) async fn migrate_to(connection: &mut PgConnection, version: i64) {
     MIGRATIONS.run_to(version, connection).await.unwrap();
 }
 
-async fn migrate(url: &str, args: &[&str]) -> Said {
+async fn migrate(url: &str, args: &[&str]) -> Output {
     let mut line = vec!["migrate"];
     line.extend(args);
     run(afforo(&line).env("DATABASE_URL", url)).await
@@ -81,19 +81,19 @@ async fn one_of_three_concurrent_server_starts_reports_the_migration() {
         };
         let mut starting = [start(), start(), start()];
         join_all(starting.iter_mut().map(Running::address)).await;
-        let said = starting.map(|server| server.said()).join("\n");
+        let output = starting.map(|server| server.output()).join("\n");
         let migrated = usize::from(round == 0);
         assert_eq!(
-            said.matches("schema brought up to date").count(),
+            output.matches("schema brought up to date").count(),
             migrated,
-            "{said}"
+            "{output}"
         );
         assert_eq!(
-            said.matches("schema is up to date").count(),
+            output.matches("schema is up to date").count(),
             3 - migrated,
-            "{said}"
+            "{output}"
         );
-        lines += &said;
+        lines += &output;
     }
     // What is there already is not made again, which PostgreSQL would remark on.
     assert!(!lines.contains("already exists"), "{lines}");
@@ -143,11 +143,11 @@ async fn migrations_run_through_a_transaction_pooler() {
     let pooler = Pooler::start(&name).await;
     let url = pooler.url(&name);
     let (one, other) = tokio::join!(migrate(&url, &[]), migrate(&url, &[]));
-    let mut said = [one.out.as_str(), other.out.as_str()];
-    said.sort_unstable();
+    let mut output = [one.out.as_str(), other.out.as_str()];
+    output.sort_unstable();
     assert_eq!((one.code, other.code), (Some(0), Some(0)), "{one:?} {other:?}");
-    assert!(said[0].starts_with("Applied "), "{said:?}");
-    assert_eq!(said[1], "The schema is up to date.\n");
+    assert!(output[0].starts_with("Applied "), "{output:?}");
+    assert_eq!(output[1], "The schema is up to date.\n");
     assert_eq!(migrate(&url, &["--check"]).await.code, Some(0));
 }
 
@@ -158,9 +158,9 @@ async fn modified_migration_is_rejected() {
         .execute(&app.pool)
         .await
         .unwrap();
-    let said = migrate(&app.database_url, &[]).await;
-    assert_eq!(said.code, Some(1));
-    assert!(said.err.contains("has been modified"), "{}", said.err);
+    let output = migrate(&app.database_url, &[]).await;
+    assert_eq!(output.code, Some(1));
+    assert!(output.err.contains("has been modified"), "{}", output.err);
 }
 
 #[tokio::test]
@@ -187,9 +187,9 @@ async fn migrating_a_filled_database_again_changes_nothing() {
 
 #[tokio::test]
 async fn migrate_fails_for_an_unknown_database() {
-    let said = migrate(&servers::postgres().url("no_such_database"), &[]).await;
-    assert_eq!(said.code, Some(1));
-    assert!(said.err.contains("no_such_database"), "{}", said.err);
+    let output = migrate(&servers::postgres().url("no_such_database"), &[]).await;
+    assert_eq!(output.code, Some(1));
+    assert!(output.err.contains("no_such_database"), "{}", output.err);
 }
 
 #[tokio::test]
@@ -213,13 +213,13 @@ async fn wait_for_fails_after_its_time() {
     for command in [&["migrate"][..], &["serve", "127.0.0.1:0"], &["worker"]] {
         let mut line = command.to_vec();
         line.extend(["--wait-for", "1"]);
-        let said = run(afforo(&line).env("DATABASE_URL", &url)).await;
-        assert_eq!(said.code, Some(1), "{said:?}");
+        let output = run(afforo(&line).env("DATABASE_URL", &url)).await;
+        assert_eq!(output.code, Some(1), "{output:?}");
         let why = "error: the database cannot be reached, after 1 s: ";
         assert!(
-            said.err.contains(why) && said.err.contains("\"never\""),
+            output.err.contains(why) && output.err.contains("\"never\""),
             "{}",
-            said.err
+            output.err
         );
     }
 }
@@ -249,10 +249,10 @@ async fn newer_schema_is_left_unchanged_and_served() {
         let mut command = afforo(args);
         on(&mut command, &app.database_url, app.redis.url());
         let mut server = Running::start(&mut command);
-        let said = server.says("the schema is newer than this release").await;
+        let output = server.says("the schema is newer than this release").await;
         assert!(
-            said.contains("WARN") && said.contains("9999 from the future"),
-            "{said}"
+            output.contains("WARN") && output.contains("9999 from the future"),
+            "{output}"
         );
         let url = format!("http://{}/api/products/", server.address().await);
         assert_eq!(send(client().get(url)).await.status, 200);
@@ -288,8 +288,8 @@ async fn server_warns_of_missing_migrations() {
     let database = servers::empty_database().await;
     let mut command = afforo(&["serve", "127.0.0.1:0"]);
     let mut server = Running::start(command.env("DATABASE_URL", database.url()));
-    let said = server.says("the schema lacks 1 catalogue, 2 orders").await;
-    assert!(said.contains("run `afforo migrate`"), "{said}");
+    let output = server.says("the schema lacks 1 catalogue, 2 orders").await;
+    assert!(output.contains("run `afforo migrate`"), "{output}");
 }
 
 /// Notes a migration as a newer release would have.

@@ -3,9 +3,9 @@
 use sqlx::PgPool;
 
 use super::{Running, TestApp, afforo, on, run};
-use crate::support::{program::Said, servers};
+use crate::support::{program::Output, servers};
 
-async fn seed(url: &str, args: &str) -> Said {
+async fn seed(url: &str, args: &str) -> Output {
     let line: Vec<&str> = ["seed"].into_iter().chain(args.split_whitespace()).collect();
     run(afforo(&line).env("DATABASE_URL", url)).await
 }
@@ -13,8 +13,8 @@ async fn seed(url: &str, args: &str) -> Said {
 #[tokio::test]
 async fn demo_data_have_the_amounts_and_proportions_of_the_original() {
     let app = TestApp::start().await;
-    let said = seed(&app.database_url, "--stores 100 --random-seed 7").await;
-    assert_eq!(said.code, Some(0), "{}", said.err);
+    let output = seed(&app.database_url, "--stores 100 --random-seed 7").await;
+    assert_eq!(output.code, Some(0), "{}", output.err);
     let counts: (i64, i64, i64, i64) = sqlx::query_as(
         "select (select count(*) from category), (select count(*) from product), (select count(*) from store),
              (select count(*) from inventory)",
@@ -27,7 +27,7 @@ async fn demo_data_have_the_amounts_and_proportions_of_the_original() {
         "Made 12 categories, 1000 products, 100 stores, {} stock rows and 0 orders: ",
         counts.3
     );
-    assert!(said.out.starts_with(&expected), "{}", said.out);
+    assert!(output.out.starts_with(&expected), "{}", output.out);
 
     let number = async |sql| number::<f64>(&app, sql).await;
     let active = number("select avg(is_active::int)::float8 from product").await;
@@ -91,7 +91,7 @@ async fn same_random_seed_makes_the_same_data() {
 #[tokio::test]
 async fn seed_without_clear_adds_to_existing_data() {
     let app = TestApp::start().await;
-    for (expected, said) in [
+    for (expected, output) in [
         (3, ""),
         (
             6,
@@ -101,7 +101,7 @@ async fn seed_without_clear_adds_to_existing_data() {
     ] {
         let args = "--products 20 --stores 3 --categories 5";
         let seeded = seed(&app.database_url, args).await;
-        assert_eq!((seeded.code, seeded.err.as_str()), (Some(0), said));
+        assert_eq!((seeded.code, seeded.err.as_str()), (Some(0), output));
         let stores: i64 = sqlx::query_scalar("select count(*) from store")
             .fetch_one(&app.pool)
             .await
@@ -119,11 +119,11 @@ async fn seed_without_clear_adds_to_existing_data() {
 #[tokio::test]
 async fn seed_without_tables_asks_for_migrate() {
     let database = servers::empty_database().await;
-    let said = seed(&database.url(), "").await;
-    assert_eq!(said.code, Some(1));
-    assert!(said.err.contains("run `afforo migrate` first"), "{}", said.err);
-    let said = seed(&database.url(), "--categories 0").await;
-    assert_eq!(said.code, Some(2));
+    let output = seed(&database.url(), "").await;
+    assert_eq!(output.code, Some(1));
+    assert!(output.err.contains("run `afforo migrate` first"), "{}", output.err);
+    let output = seed(&database.url(), "--categories 0").await;
+    assert_eq!(output.code, Some(2));
 }
 
 #[tokio::test]
@@ -133,12 +133,12 @@ async fn demo_orders_are_spread_over_the_past_thirty_days() {
     // Orders of the past make a report of the past wrong: it has to be written anew.
     let reported = "insert into daily_order_report values (current_date - 1, 0, 0, 0, 0, 0)";
     sqlx::query(reported).execute(&app.pool).await.unwrap();
-    let said = seed(
+    let output = seed(
         &app.database_url,
         "--products 150 --stores 20 --inventory 2003 --orders 9000 --random-seed 7",
     )
     .await;
-    assert_eq!(said.code, Some(0), "{}", said.err);
+    assert_eq!(output.code, Some(0), "{}", output.err);
     let rows: i64 = number(
         &app,
         "select sum(n)::bigint from (
@@ -151,7 +151,7 @@ async fn demo_orders_are_spread_over_the_past_thirty_days() {
     let expected = format!(
         "Made 12 categories, 150 products, 20 stores, 2003 stock rows and 9000 orders: {rows} rows in "
     );
-    assert!(said.out.starts_with(&expected), "{rows}: {}", said.out);
+    assert!(output.out.starts_with(&expected), "{rows}: {}", output.out);
     let shelves: (i64, i64, i64) = sqlx::query_as(
         "select min(n), max(n), sum(n)::bigint from (select count(*) as n from inventory group by store_id) s",
     )
@@ -223,8 +223,8 @@ async fn same_random_seed_makes_the_same_orders_in_each_store() {
     let mut made = Vec::new();
     for app in [&one, &other] {
         let args = "--products 40 --stores 12 --inventory 300 --orders 5000 --random-seed 5";
-        let said = seed(&app.database_url, args).await;
-        assert_eq!(said.code, Some(0), "{}", said.err);
+        let output = seed(&app.database_url, args).await;
+        assert_eq!(output.code, Some(0), "{}", output.err);
         let orders: Vec<String> = sqlx::query_scalar(
             "select format('%s %s %s %s %s', store_id, status, total_amount, rejection_reason,
                  (select string_agg(product_id || 'x' || quantity, ' ' order by id) from order_item where order_id = o.id))
@@ -243,8 +243,8 @@ async fn same_random_seed_makes_the_same_orders_in_each_store() {
 async fn demo_orders_of_sold_out_stock_are_rejected() {
     let app = TestApp::start().await;
     let args = "--products 3 --stores 1 --inventory 3 --orders 2000 --random-seed 2";
-    let said = seed(&app.database_url, args).await;
-    assert_eq!(said.code, Some(0), "{}", said.err);
+    let output = seed(&app.database_url, args).await;
+    assert_eq!(output.code, Some(0), "{}", output.err);
     assert_eq!(
         number::<i64>(&app, "select sum(quantity) from inventory").await,
         0
@@ -263,8 +263,8 @@ async fn demo_orders_leave_nothing_for_a_worker_to_confirm() {
     let mut worker = Running::start(&mut worker);
     worker.says("worker started").await;
     let args = "--products 40 --stores 12 --orders 9000";
-    let said = seed(&app.database_url, args).await;
-    assert_eq!(said.code, Some(0), "{}", said.err);
+    let output = seed(&app.database_url, args).await;
+    assert_eq!(output.code, Some(0), "{}", output.err);
     // This one is the worker's: when it is confirmed, all that came before has been looked at.
     let stocked: (i64, i64) = sqlx::query_as(
         "select store_id, product_id from inventory i join store s on s.id = i.store_id join product p on p.id = i.product_id
@@ -275,7 +275,7 @@ async fn demo_orders_leave_nothing_for_a_worker_to_confirm() {
     .unwrap();
     app.order(stocked.0, &[(stocked.1, 1)]).await.created();
     worker.says("order confirmation sent").await;
-    assert_eq!(worker.said().matches("order confirmation sent").count(), 1);
+    assert_eq!(worker.output().matches("order confirmation sent").count(), 1);
     assert_eq!(number::<i64>(&app, "select count(*) from outbox").await, 0);
     assert!(app.unbalanced().await.is_empty());
 }
@@ -290,8 +290,8 @@ async fn seed_restores_the_indexes_it_drops() {
     let app = TestApp::start().await;
     let (indexes, first): (String, String) = (number(&app, INDEXES).await, number(&app, NUMBERS).await);
     let args = "--products 5001 --stores 1 --inventory 5001";
-    let said = seed(&app.database_url, args).await;
-    assert_eq!(said.code, Some(0), "{}", said.err);
+    let output = seed(&app.database_url, args).await;
+    assert_eq!(output.code, Some(0), "{}", output.err);
     assert_eq!(number::<String>(&app, INDEXES).await, indexes);
     let anew: String = number(&app, NUMBERS).await;
     assert!(
@@ -302,8 +302,8 @@ async fn seed_restores_the_indexes_it_drops() {
     );
 
     // Less than there is already: the rest of the table stays readable.
-    let said = seed(&app.database_url, "--products 100 --stores 1").await;
-    assert_eq!(said.code, Some(0), "{}", said.err);
+    let output = seed(&app.database_url, "--products 100 --stores 1").await;
+    assert_eq!(output.code, Some(0), "{}", output.err);
     assert_eq!(number::<String>(&app, NUMBERS).await, anew);
 }
 
@@ -311,17 +311,17 @@ async fn seed_restores_the_indexes_it_drops() {
 async fn impossible_amounts_are_rejected() {
     let app = TestApp::start().await;
     let args = "--products 10 --stores 2 --inventory 21";
-    let said = seed(&app.database_url, args).await;
-    assert_eq!(said.code, Some(1));
+    let output = seed(&app.database_url, args).await;
+    assert_eq!(output.code, Some(1));
     assert!(
-        said.err.contains("more than every product in every store"),
+        output.err.contains("more than every product in every store"),
         "{}",
-        said.err
+        output.err
     );
     assert_eq!(number::<i64>(&app, "select count(*) from product").await, 0);
-    let said = seed(&app.database_url, "--stores 0 --orders 5").await;
-    assert_eq!(said.code, Some(1));
-    assert!(said.err.contains("no active store has stock"), "{}", said.err);
+    let output = seed(&app.database_url, "--stores 0 --orders 5").await;
+    assert_eq!(output.code, Some(1));
+    assert!(output.err.contains("no active store has stock"), "{}", output.err);
 }
 
 /// One value, of whatever type.

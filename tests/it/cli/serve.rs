@@ -26,11 +26,11 @@ async fn server_stops_on_a_signal_without_warnings() {
         let url = format!("http://{}/health/", server.address().await);
         assert_eq!(send(client().get(url)).await.status, 200);
         server.signal(signal);
-        assert_eq!(server.ends().await.code(), Some(0), "{}", server.said());
+        assert_eq!(server.ends().await.code(), Some(0), "{}", server.output());
         assert!(
-            !server.said().contains("ERROR") && !server.said().contains("WARN"),
+            !server.output().contains("ERROR") && !server.output().contains("WARN"),
             "{}",
-            server.said()
+            server.output()
         );
     }
 }
@@ -148,7 +148,7 @@ async fn low_limit_of_open_files_lowers_the_connection_limit() {
     eventually("it is full", async || answers(503).await).await;
     drop(silent);
     eventually("a connection is free", async || answers(200).await).await;
-    assert!(!server.said().contains("ERROR"), "{}", server.said());
+    assert!(!server.output().contains("ERROR"), "{}", server.output());
 }
 
 #[tokio::test]
@@ -160,9 +160,9 @@ async fn serve_migrate_migrates_first() {
     let answer = send(client().get(url)).await;
     assert_eq!((answer.status.as_u16(), &answer.body["count"]), (200, &0.into()));
     assert!(
-        server.said().contains("schema brought up to date"),
+        server.output().contains("schema brought up to date"),
         "{}",
-        server.said()
+        server.output()
     );
 }
 
@@ -172,11 +172,11 @@ async fn serve_on_a_taken_port_fails() {
     let taken = app.address.to_string();
     let mut command = afforo(&["runserver", &taken]);
     on(&mut command, &app.database_url, app.redis.url());
-    let said = super::run(&mut command).await;
-    assert_eq!(said.code, Some(1));
+    let output = super::run(&mut command).await;
+    assert_eq!(output.code, Some(1));
     assert!(
-        said.err.contains(&format!("cannot listen on {taken}")),
+        output.err.contains(&format!("cannot listen on {taken}")),
         "{}",
-        said.err
+        output.err
     );
 }

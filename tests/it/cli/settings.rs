@@ -19,9 +19,9 @@ async fn missing_database_url_is_an_error_with_advice() {
             if blank {
                 command.env("DATABASE_URL", "");
             }
-            let said = run(&mut command).await;
+            let output = run(&mut command).await;
             assert_eq!(
-                (said.code, said.err.trim()),
+                (output.code, output.err.trim()),
                 (
                     Some(1),
                     "error: no database: set DATABASE_URL, or run `afforo dev`, which brings its own"
@@ -34,23 +34,23 @@ async fn missing_database_url_is_an_error_with_advice() {
 #[tokio::test]
 async fn production_without_its_own_secret_key_does_not_start() {
     for command in ["serve", "worker", "dev"] {
-        let said = run(afforo(&[command]).env("DEBUG", "False")).await;
-        assert_eq!(said.code, Some(1));
-        assert!(said.err.contains("SECRET_KEY is not set"), "{}", said.err);
-        let said = run(afforo(&[command]).env("DEBUG", "False").env("SECRET_KEY", "")).await;
-        assert!(said.err.contains("SECRET_KEY is not set"), "{}", said.err);
-        let said = run(afforo(&[command])
+        let output = run(afforo(&[command]).env("DEBUG", "False")).await;
+        assert_eq!(output.code, Some(1));
+        assert!(output.err.contains("SECRET_KEY is not set"), "{}", output.err);
+        let output = run(afforo(&[command]).env("DEBUG", "False").env("SECRET_KEY", "")).await;
+        assert!(output.err.contains("SECRET_KEY is not set"), "{}", output.err);
+        let output = run(afforo(&[command])
             .env("DEBUG", "False")
             .env("SECRET_KEY", "change-me"))
         .await;
-        assert_eq!(said.code, Some(1));
-        assert!(said.err.contains("SECRET_KEY is the example's"), "{}", said.err);
+        assert_eq!(output.code, Some(1));
+        assert!(output.err.contains("SECRET_KEY is the example's"), "{}", output.err);
     }
-    let said = run(afforo(&["serve"])
+    let output = run(afforo(&["serve"])
         .env("DEBUG", "False")
         .env("SECRET_KEY", SECRET_KEY))
     .await;
-    assert!(said.err.contains("DATABASE_URL"), "the next thing: {}", said.err);
+    assert!(output.err.contains("DATABASE_URL"), "the next thing: {}", output.err);
 }
 
 #[tokio::test]
@@ -63,22 +63,22 @@ async fn short_secret_key_is_rejected_for_a_new_installation() {
     ] {
         let mut command = afforo(command);
         command.env("DATABASE_URL", database.url()).env("DEBUG", "False");
-        let said = run(command.env("SECRET_KEY", &SECRET_KEY[1..])).await;
-        assert_eq!(said.code, Some(1), "{}", said.err);
+        let output = run(command.env("SECRET_KEY", &SECRET_KEY[1..])).await;
+        assert_eq!(output.code, Some(1), "{}", output.err);
         assert!(
-            said.err.contains("SECRET_KEY is shorter than 32 characters"),
+            output.err.contains("SECRET_KEY is shorter than 32 characters"),
             "{}",
-            said.err
+            output.err
         );
     }
     let empty = servers::empty_database().await;
     let mut command = afforo(&["serve", "127.0.0.1:0", "--migrate"]);
     command.env("DATABASE_URL", empty.url()).env("DEBUG", "False");
-    let said = run(command.env("SECRET_KEY", "x")).await;
-    assert!(said.err.contains("SECRET_KEY is shorter"), "{}", said.err);
+    let output = run(command.env("SECRET_KEY", "x")).await;
+    assert!(output.err.contains("SECRET_KEY is shorter"), "{}", output.err);
     let mut check = afforo(&["migrate", "--check"]);
-    let said = run(check.env("DATABASE_URL", empty.url())).await;
-    assert_eq!(said.code, Some(1), "a start that is refused has not migrated");
+    let output = run(check.env("DATABASE_URL", empty.url())).await;
+    assert_eq!(output.code, Some(1), "a start that is refused has not migrated");
 }
 
 #[tokio::test]
@@ -102,31 +102,31 @@ async fn short_secret_key_in_use_is_warned_of_at_every_start() {
 async fn debug_on_a_public_address_is_rejected_without_api_auth() {
     for command in ["serve", "dev"] {
         for address in ["0.0.0.0:0", "[::]:0", "192.0.2.7:8000"] {
-            let said = run(&mut afforo(&[command, address])).await;
-            assert_eq!(said.code, Some(1));
+            let output = run(&mut afforo(&[command, address])).await;
+            assert_eq!(output.code, Some(1));
             assert!(
-                said.err.contains(address) && said.err.contains("set DEBUG=False, or set API_AUTH"),
+                output.err.contains(address) && output.err.contains("set DEBUG=False, or set API_AUTH"),
                 "{}",
-                said.err
+                output.err
             );
         }
     }
     let next = "error: no database";
     for address in ["127.0.0.1:0", "127.9.9.9:0", "[::1]:0", "[::ffff:127.0.0.1]:0"] {
-        let said = run(&mut afforo(&["serve", address])).await;
-        assert!(said.err.starts_with(next), "{address}: {}", said.err);
+        let output = run(&mut afforo(&["serve", address])).await;
+        assert!(output.err.starts_with(next), "{address}: {}", output.err);
     }
     // Whoever says who needs a key knows what they do.
     for auth in ["off", "write", "all"] {
-        let said = run(afforo(&["serve", "0.0.0.0:0"]).env("API_AUTH", auth)).await;
-        assert!(said.err.starts_with(next), "{auth}: {}", said.err);
+        let output = run(afforo(&["serve", "0.0.0.0:0"]).env("API_AUTH", auth)).await;
+        assert!(output.err.starts_with(next), "{auth}: {}", output.err);
     }
 }
 
 #[tokio::test]
 async fn open_api_is_logged_at_every_start() {
     let app = TestApp::start().await;
-    for (settings, said) in [
+    for (settings, message) in [
         (
             &[][..],
             Some("because DEBUG is on: every client that reaches 127.0.0.1:"),
@@ -142,9 +142,9 @@ async fn open_api_is_logged_at_every_start() {
         on(&mut command, &app.database_url, app.redis.url());
         let mut server = Running::start(command.envs(settings.iter().copied()));
         server.address().await;
-        match said {
-            Some(said) => assert!(server.says(said).await.contains("WARN")),
-            None => assert!(!server.said().contains("the API is open"), "{}", server.said()),
+        match message {
+            Some(message) => assert!(server.says(message).await.contains("WARN")),
+            None => assert!(!server.output().contains("the API is open"), "{}", server.output()),
         }
     }
 }
@@ -167,16 +167,16 @@ async fn image_defaults_to_production_and_requires_a_secret_key() {
         on(&mut command, &database.url(), "redis://127.0.0.1:1/0");
         command
     };
-    let said = run(&mut image()).await;
-    assert_eq!(said.code, Some(1));
+    let output = run(&mut image()).await;
+    assert_eq!(output.code, Some(1));
     assert!(
-        said.err.contains("SECRET_KEY is not set: set it to"),
+        output.err.contains("SECRET_KEY is not set: set it to"),
         "{}",
-        said.err
+        output.err
     );
-    assert!(said.err.contains("`openssl rand -hex 32`"), "{}", said.err);
-    let said = run(image().env("DEBUG", "True")).await;
-    assert!(said.err.contains("DEBUG is on"), "{}", said.err);
+    assert!(output.err.contains("`openssl rand -hex 32`"), "{}", output.err);
+    let output = run(image().env("DEBUG", "True")).await;
+    assert!(output.err.contains("DEBUG is on"), "{}", output.err);
 }
 
 #[tokio::test]
@@ -219,15 +219,15 @@ async fn invalid_value_is_rejected_naming_its_setting() {
         ("RUST_LOG", "afforo=loud", "RUST_LOG"),
         ("WORKER_CONCURRENCY", "0", "--concurrency"),
     ];
-    for (name, value, said_of) in bad {
-        let said = run(afforo(&["serve"]).env(name, value)).await;
-        assert_eq!(said.code, Some(2), "{name}={value}: {}", said.err);
-        assert!(said.err.contains(said_of), "{name}={value}: {}", said.err);
-        assert!(!said.err.contains("hunter2"), "a password is shown: {}", said.err);
+    for (name, value, message) in bad {
+        let output = run(afforo(&["serve"]).env(name, value)).await;
+        assert_eq!(output.code, Some(2), "{name}={value}: {}", output.err);
+        assert!(output.err.contains(message), "{name}={value}: {}", output.err);
+        assert!(!output.err.contains("hunter2"), "a password is shown: {}", output.err);
     }
-    let said = run(&mut afforo(&["serve", "everywhere"])).await;
-    assert_eq!(said.code, Some(2));
-    assert!(said.err.contains("0.0.0.0:8000"), "{}", said.err);
+    let output = run(&mut afforo(&["serve", "everywhere"])).await;
+    assert_eq!(output.code, Some(2));
+    assert!(output.err.contains("0.0.0.0:8000"), "{}", output.err);
 }
 
 #[tokio::test]
@@ -275,7 +275,7 @@ async fn flag_overrides_environment_which_overrides_env_file() {
 async fn malformed_env_file_is_an_error() {
     let folder = folder();
     fs::write(folder.path().join(".env"), "DEBUG=True\nthis is no setting\n").unwrap();
-    let said = run(&mut afforo_in(folder.path(), &["openapi"])).await;
-    assert_eq!(said.code, Some(2));
-    assert!(said.err.contains(".env"), "{}", said.err);
+    let output = run(&mut afforo_in(folder.path(), &["openapi"])).await;
+    assert_eq!(output.code, Some(2));
+    assert!(output.err.contains(".env"), "{}", output.err);
 }

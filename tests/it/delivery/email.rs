@@ -13,7 +13,7 @@ use super::{
 };
 use crate::support::{app::TestApp, program::eventually};
 
-/// The header of a letter, unfolded.
+/// The unfolded headers of a message.
 fn header(letter: &str, name: &str) -> String {
     let head = letter.split("\n\n").next().unwrap().replace("\n ", " ");
     let start = format!("{name}: ");

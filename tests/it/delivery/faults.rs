@@ -64,8 +64,8 @@ async fn webhook_of_a_killed_worker_is_sent_again_under_the_same_id() {
     let requests = receiver.requests();
     assert_eq!(requests.len(), 3);
     assert!(requests.iter().all(|request| request.id() == requests[0].id()));
-    for said in [killed.said(), worker.said()] {
-        assert!(!said.contains("hunter2") && !said.contains(SECRET), "{said}");
+    for output in [killed.output(), worker.output()] {
+        assert!(!output.contains("hunter2") && !output.contains(SECRET), "{output}");
     }
 }
 
@@ -122,7 +122,7 @@ async fn delivery_lost_by_redis_is_queued_again_and_a_late_job_sends_nothing() {
     let app = TestApp::start().await;
     let receiver = HttpReceiver::start(vec![Answer::Status(503, "Retry-After: 3600\r\n".to_owned())]).await;
     let order = orders(&app, 1).await[0];
-    // Confirmed, and to be told.
+    // The order is confirmed and its delivery is due.
     let none = Worker::start(&app, None, None);
     eventually("it is confirmed", async || {
         let confirmed = sqlx::query_scalar::<_, i64>("select count(*) from order_confirmation");
@@ -130,7 +130,7 @@ async fn delivery_lost_by_redis_is_queued_again_and_a_late_job_sends_nothing() {
     })
     .await;
     none.stop().await;
-    assert_eq!(deliveries(&app.pool).await, [], "nobody was to be told");
+    assert_eq!(deliveries(&app.pool).await, [], "no delivery is configured");
     sqlx::query("insert into delivery (order_id, channel) values ($1, 'webhook')")
         .bind(order)
         .execute(&app.pool)
@@ -157,7 +157,7 @@ async fn delivery_lost_by_redis_is_queued_again_and_a_late_job_sends_nothing() {
     })
     .await;
 
-    // A job of the first hand-out, which somebody had kept, and one of a delivery that is no more.
+    // A repeated job of the first hand-out, and one of a delivery that is deleted.
     for (id, job) in [("late", deliver(1, 0)), ("lost", deliver(99, 0))] {
         queues.webhooks.push(id, &job).await.unwrap();
     }
@@ -205,7 +205,7 @@ async fn delivery_job_begins_once_and_on_its_channel_only() {
             .await
             .unwrap()
     };
-    // The queue had taken it without being able to say so: it is not handed out again while it is sent, nor in its pause.
+    // The queue took the job, but its response was lost. The delivery is not handed out again while it is sent or pauses.
     delivery::release(&app.pool, std::slice::from_ref(&job))
         .await
         .unwrap();
@@ -214,7 +214,7 @@ async fn delivery_job_begins_once_and_on_its_channel_only() {
     delivery::failed(&app.pool, 1, 1, "not now", pause).await.unwrap();
     delivery::release(&app.pool, &[job]).await.unwrap();
     assert_eq!(claim().await, []);
-    // What was given back before it was begun costs no attempt.
+    // A delivery that is released before it starts costs no attempt.
     sqlx::query("update delivery set due_at = now()")
         .execute(&app.pool)
         .await
@@ -224,7 +224,7 @@ async fn delivery_job_begins_once_and_on_its_channel_only() {
     delivery::release(&app.pool, &again).await.unwrap();
     assert_eq!(claim().await, again);
     delivery::delivered(&app.pool, 1).await.unwrap();
-    // What fails late changes nothing.
+    // A late failure changes nothing.
     delivery::failed(&app.pool, 1, 1, "too late", None).await.unwrap();
     assert_eq!(deliveries(&app.pool).await, [(7, 1, "delivered".to_owned())]);
 }

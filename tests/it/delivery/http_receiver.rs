@@ -15,7 +15,7 @@ use tokio::{
     sync::Semaphore,
 };
 
-/// A request that came.
+/// A request that arrived.
 #[derive(Clone, Debug)]
 pub struct Request {
     /// `POST /hooks HTTP/1.1`
@@ -24,14 +24,14 @@ pub struct Request {
     pub body: String,
 }
 
-/// What a receiver does with a request.
+/// How the receiver answers a request.
 #[derive(Clone, Debug)]
 pub enum Answer {
     /// A status, and header lines.
     Status(u16, String),
-    /// It is taken once there is a permit.
+    /// 204, once a permit is available.
     When(Arc<Semaphore>),
-    /// Nothing, for as long as the client waits.
+    /// No response, as long as the client waits.
     Hang,
     /// The connection is closed.
     Close,
@@ -44,7 +44,7 @@ pub struct HttpReceiver {
 }
 
 impl HttpReceiver {
-    /// Answers with these, one after the other, and with 204 afterwards.
+    /// Starts a receiver that answers one request after the other as scripted, and later ones with 204.
     pub async fn start(mut script: Vec<Answer>) -> Self {
         script.reverse();
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -76,7 +76,7 @@ impl Request {
         &self.headers["webhook-id"]
     }
 
-    /// The signature that the specification asks for, with the key of the tests.
+    /// The signature according to the specification, with the key of the tests.
     pub fn expected_signature(&self) -> String {
         let key: Vec<u8> = (0..32).collect();
         let mut mac = Hmac::<Sha256>::new_from_slice(&key).unwrap();
@@ -116,12 +116,12 @@ async fn serve(
         }
         Some(Answer::Close) => return,
         Some(Answer::Hang) => {
-            // Until the client goes away.
+            // Until the client disconnects.
             let _ = connection.read(&mut [0]).await;
             return;
         }
     };
-    // It announces more than it sends: nobody may wait for that.
+    // The head announces more than is sent: a worker must not wait for the rest.
     let length = if status == 204 {
         ""
     } else {
@@ -139,7 +139,7 @@ async fn read(connection: &mut TcpStream) -> Option<Request> {
             return None;
         }
         if bytes[0] != b'P' {
-            // No POST, but the greeting of TLS.
+            // The bytes are not a POST but the start of a TLS handshake.
             return None;
         }
         let text = String::from_utf8_lossy(&bytes);

@@ -24,7 +24,7 @@ use crate::support::app::TestApp;
 /// 32 bytes.
 const SECRET: &str = "whsec_AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=";
 
-/// Short pauses; everything else as it is.
+/// The default settings with short pauses.
 fn times() -> Times {
     Times {
         backoff: Backoff {
@@ -96,7 +96,7 @@ async fn orders(app: &TestApp, count: usize) -> Vec<i64> {
     orders
 }
 
-/// Order, attempts, and where the delivery stands, of all deliveries.
+/// Order, attempts and state of all deliveries.
 async fn deliveries(pool: &PgPool) -> Vec<(i64, i32, String)> {
     sqlx::query_as(
         "select order_id, attempts, case when delivered_at is not null then 'delivered'
@@ -113,7 +113,7 @@ async fn all_delivered(pool: &PgPool, count: usize) -> bool {
     deliveries.len() == count && deliveries.iter().all(|(_, _, state)| state == "delivered")
 }
 
-/// What went wrong last with the only delivery.
+/// The last error of the only delivery.
 async fn error(pool: &PgPool) -> String {
     sqlx::query_scalar("select error from delivery")
         .fetch_one(pool)

@@ -5,18 +5,18 @@ use crate::support::program::{afforo, run};
 
 #[tokio::test]
 async fn invalid_delivery_settings_stop_the_start_and_show_no_secret() {
-    let whom = ("CONFIRMATION_EMAIL_TO", "orders@example.com");
+    let recipient = ("CONFIRMATION_EMAIL_TO", "orders@example.com");
     let url = ("WEBHOOK_URL", "https://example.com/hunter2");
     let cases: &[(&[(&str, &str)], &str)] = &[
         (&[("CONFIRMATION_EMAIL_TO", "nobody")], "CONFIRMATION_EMAIL_TO"),
-        (&[whom, ("DEFAULT_FROM_EMAIL", "nobody")], "DEFAULT_FROM_EMAIL"),
+        (&[recipient, ("DEFAULT_FROM_EMAIL", "nobody")], "DEFAULT_FROM_EMAIL"),
         (
-            &[whom, ("EMAIL_USE_TLS", "True"), ("EMAIL_USE_SSL", "True")],
+            &[recipient, ("EMAIL_USE_TLS", "True"), ("EMAIL_USE_SSL", "True")],
             "exclude each other",
         ),
-        (&[whom, ("EMAIL_HOST", " ")], "EMAIL_HOST"),
-        (&[whom, ("EMAIL_HOST", "smtp.example.com:587")], "EMAIL_HOST"),
-        (&[whom, ("EMAIL_HOST", "smtp example")], "EMAIL_HOST"),
+        (&[recipient, ("EMAIL_HOST", " ")], "EMAIL_HOST"),
+        (&[recipient, ("EMAIL_HOST", "smtp.example.com:587")], "EMAIL_HOST"),
+        (&[recipient, ("EMAIL_HOST", "smtp example")], "EMAIL_HOST"),
         (&[url], "WEBHOOK_SECRET"),
         (&[url, ("WEBHOOK_SECRET", "hunter2")], "WEBHOOK_SECRET"),
         (
@@ -31,14 +31,14 @@ async fn invalid_delivery_settings_stop_the_start_and_show_no_secret() {
             "WEBHOOK_URL",
         ),
     ];
-    for (environment, said_of) in cases {
+    for (environment, message) in cases {
         for args in [&["worker"][..], &["serve", "127.0.0.1:0", "--with-worker"]] {
             let mut command = afforo(args);
             command.env("DATABASE_URL", "postgres://localhost/nowhere");
-            let said = run(command.envs(environment.iter().copied())).await;
-            assert_eq!(said.code, Some(1), "{environment:?}: {}", said.err);
-            assert!(said.err.contains(said_of), "{environment:?}: {}", said.err);
-            assert!(!said.err.contains("hunter2"), "a secret is shown: {}", said.err);
+            let output = run(command.envs(environment.iter().copied())).await;
+            assert_eq!(output.code, Some(1), "{environment:?}: {}", output.err);
+            assert!(output.err.contains(message), "{environment:?}: {}", output.err);
+            assert!(!output.err.contains("hunter2"), "a secret is shown: {}", output.err);
         }
     }
     for (name, value) in [

@@ -10,20 +10,20 @@ use tokio::{
     net::{TcpListener, TcpStream},
 };
 
-/// What a server does with a connection.
+/// How the server treats a connection.
 #[derive(Clone, Copy, Debug)]
 pub enum Manner {
-    /// It answers the recipient with this.
+    /// It answers the recipient with this reply.
     Recipient(&'static str),
-    /// It answers the text with this.
+    /// It answers the text with this reply.
     Text(&'static str),
-    /// It answers a login with this.
+    /// It answers a login with this reply.
     Login(&'static str),
-    /// It says nothing at all.
+    /// It sends nothing.
     Hang,
-    /// It takes the letter, and says no goodbye.
+    /// It accepts the message, but does not answer `QUIT`.
     NoGoodbye,
-    /// It takes the text, and goes away without a word.
+    /// It reads the text and closes the connection without a reply.
     DropAfterText,
 }
 
@@ -34,14 +34,14 @@ pub struct SmtpReceiver {
 
 #[derive(Default)]
 struct Seen {
-    /// Every text that was sent, whether it was taken or not.
+    /// Every message that was sent, accepted or not.
     letters: Vec<String>,
     commands: Vec<String>,
     script: Vec<Manner>,
 }
 
 impl SmtpReceiver {
-    /// Behaves like this, one connection after the other, and well afterwards.
+    /// Starts a server that treats one connection after the other as scripted, and later ones normally.
     pub async fn start(mut script: Vec<Manner>) -> Self {
         script.reverse();
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();

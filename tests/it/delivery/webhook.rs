@@ -33,7 +33,7 @@ async fn each_confirmed_order_is_sent_once_in_a_signed_request() {
     assert_eq!(requests.len(), 3);
     let ids: BTreeSet<&str> = requests.iter().map(super::http_receiver::Request::id).collect();
     assert_eq!(ids.len(), 3);
-    let mut told = Vec::new();
+    let mut sent = Vec::new();
     for request in &requests {
         assert_eq!(request.line, "POST /hooks?shop=1 HTTP/1.1");
         assert_eq!(request.headers["host"], receiver.address.to_string());
@@ -49,10 +49,10 @@ async fn each_confirmed_order_is_sent_once_in_a_signed_request() {
         let order = body["data"]["id"].as_i64().unwrap();
         let shown = app.get(&format!("/api/orders/{order}/")).await.body;
         assert_eq!(body["data"], shown);
-        told.push(order);
+        sent.push(order);
     }
-    told.sort_unstable();
-    assert_eq!(told, orders);
+    sent.sort_unstable();
+    assert_eq!(sent, orders);
     assert!(app.unbalanced().await.is_empty());
 }
 
@@ -103,11 +103,11 @@ async fn webhook_answered_410_is_dead_until_retried_by_hand() {
 
     let mut command = afforo(&["jobs", "dead"]);
     on(&mut command, &app.database_url, app.redis.url());
-    let said = run(&mut command).await;
+    let output = run(&mut command).await;
     assert!(
-        said.out.contains("delivery:1 ") && said.out.contains("webhook: the receiver answered 410"),
+        output.out.contains("delivery:1 ") && output.out.contains("webhook: the receiver answered 410"),
         "{}",
-        said.out
+        output.out
     );
     let mut command = afforo(&["jobs", "retry", "delivery:1"]);
     on(&mut command, &app.database_url, app.redis.url());

@@ -51,7 +51,7 @@ async fn server_on_a_standby_answers_503_until_it_is_promoted() {
         assert_eq!(answer.status, 503, "{}", answer.text);
         assert_eq!(answer.header("retry-after"), "1");
     }
-    // What was found is told again for a second.
+    // The result of the check is cached for a second.
     eventually("it is not ready", async || {
         let ready = app.get("/health/ready/").await;
         (ready.status.as_u16(), &ready.body["database"]) == (503, &json!(false))

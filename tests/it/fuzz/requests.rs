@@ -1,4 +1,4 @@
-//! What the requests are made of: valid ones, with what is wrong in all the places where something can be wrong.
+//! Strategies for requests: valid ones, and ones with errors in every place.
 
 use proptest::{
     collection::vec,
@@ -8,7 +8,7 @@ use proptest::{
 };
 use reqwest::Method;
 
-/// A request that would write.
+/// A request that writes.
 #[derive(Clone, Debug)]
 pub struct Write {
     pub method: Method,
@@ -18,7 +18,7 @@ pub struct Write {
     pub body: Vec<u8>,
 }
 
-/// The lists, with the members of what they hold: names, and texts that are right.
+/// The lists, with the fields of their records: names and valid values.
 const RESOURCES: [(&str, &[(&str, &str)]); 5] = [
     ("/api/categories/", &[("name", "\"Beds\"")]),
     (
@@ -57,7 +57,7 @@ const RESOURCES: [(&str, &[(&str, &str)]); 5] = [
     ),
 ];
 
-/// JSON that readers stumble over, and some that is none.
+/// JSON that is hard to parse, and invalid JSON.
 const STUMBLING: &[&str] = &[
     "null",
     "true",
@@ -117,7 +117,7 @@ const STUMBLING: &[&str] = &[
     "",
 ];
 
-/// Any JSON, nested a little.
+/// Any JSON with little nesting.
 fn json() -> impl Strategy<Value = String> {
     let leaf = prop_oneof![
         4 => select(STUMBLING).prop_map(str::to_owned),
@@ -159,7 +159,7 @@ fn object(members: &[(String, String)]) -> String {
     format!("{{{}}}", members.collect::<Vec<_>>().join(","))
 }
 
-/// An object of a resource: each member is right, absent, or anything; others are there as well.
+/// An object of a resource: each field is valid, absent or anything, and unknown fields are present.
 fn record(members: &'static [(&'static str, &'static str)]) -> impl Strategy<Value = String> {
     let member = |(name, right): &(&'static str, &'static str)| {
         let value = prop_oneof![
@@ -177,7 +177,7 @@ fn record(members: &'static [(&'static str, &'static str)]) -> impl Strategy<Val
     })
 }
 
-/// Bytes of a body: a record, as it is or damaged; any JSON; or anything.
+/// The bytes of a body: an intact or damaged record, any JSON, or any bytes.
 fn body(members: &'static [(&'static str, &'static str)]) -> impl Strategy<Value = Vec<u8>> {
     let damage = |bytes: (String, Vec<(Index, u8, u8)>)| {
         let (text, damages) = bytes;
@@ -204,7 +204,7 @@ fn body(members: &'static [(&'static str, &'static str)]) -> impl Strategy<Value
     ]
 }
 
-/// The id of a record, as it may stand in a path.
+/// The id of a record in a path.
 fn id() -> impl Strategy<Value = String> {
     prop_oneof![
         4 => select(&["1", "2", "007", "0", "99", "9223372036854775808", "-1", "x", "%00", "1.0", "%ff", "\u{0661}"][..])
@@ -248,7 +248,7 @@ pub fn write() -> BoxedStrategy<Write> {
         .boxed()
 }
 
-/// A path that is read, and a query string.
+/// A path of a GET request, and a query string.
 pub fn query() -> BoxedStrategy<(String, String)> {
     let paths = [
         "/api/categories/",
@@ -334,7 +334,7 @@ pub fn query() -> BoxedStrategy<(String, String)> {
         .boxed()
 }
 
-/// What is hardly HTTP any more.
+/// Bytes that are hardly HTTP.
 pub fn raw_request() -> BoxedStrategy<Vec<u8>> {
     let line = select(
         &[

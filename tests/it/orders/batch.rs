@@ -14,7 +14,7 @@ async fn shop() -> TestApp {
     for number in 0..8 {
         let product = app.product_in(category, &format!("P{number}"), "2.50").await;
         for store in stores {
-            // One product is kept by the first store only.
+            // Only the first store stocks this product.
             if number != 7 || store == stores[0] {
                 app.stock(store, product, 60).await;
             }
@@ -29,7 +29,7 @@ async fn shop() -> TestApp {
 
 fn random_orders(rng: &mut StdRng, count: usize) -> Vec<NewOrder> {
     let orders = (0..count).map(|_| {
-        // Mostly products that can be had; 7 is inactive, 8 kept by one store, 9 unknown.
+        // Most products are available; 7 is inactive, 8 is stocked by one store, 9 is unknown.
         let mut products: Vec<i64> = (1..=if rng.random_bool(0.15) { 9 } else { 6 }).collect();
         products.shuffle(rng);
         products.truncate(rng.random_range(1..=4));
@@ -52,7 +52,7 @@ fn random_orders(rng: &mut StdRng, count: usize) -> Vec<NewOrder> {
     orders.collect()
 }
 
-/// What an order came to, but for its ids and times.
+/// The result of an order, without its ids and times.
 fn told(outcome: &Outcome) -> String {
     match outcome {
         Outcome::Placed(PlacedOrder {
@@ -82,7 +82,7 @@ fn told(outcome: &Outcome) -> String {
     }
 }
 
-/// What the database holds of it, orders by their place.
+/// The stored rows, with orders by their position.
 async fn books(pool: &PgPool) -> Vec<Vec<String>> {
     let mut books = Vec::new();
     for sql in [

@@ -1,4 +1,4 @@
-//! Group commit: orders that arrive while a transaction is under way go together into the next one.
+//! Group commit: orders that arrive during a transaction share the next one.
 //!
 //! The tests hold the lock of a stock row, so that a lane's first transaction waits and everything else gathers.
 
@@ -53,7 +53,7 @@ async fn orders_of_one_store_are_served_first_come_first_served() {
 #[tokio::test]
 async fn only_the_failing_order_of_a_batch_fails() {
     let shop = Shop::open(100).await;
-    // PostgreSQL refuses to write an item of 13 pieces.
+    // PostgreSQL refuses an item with quantity 13.
     shop.app
         .pool
         .execute("alter table order_item add constraint poison check (quantity <> 13)")
@@ -82,7 +82,7 @@ async fn orders_of_locked_stock_are_deferred_and_others_of_the_lane_placed() {
         ..limits(128, 1000)
     });
     let held = shop.hold().await;
-    // All of them are handed in before the lane looks.
+    // All orders are queued before the lane checks.
     let lamps = join_all((0..8).map(|_| lanes.place(shop.order(1), None)));
     let mut lamps = pin!(lamps);
     assert!(poll_immediate(lamps.as_mut()).await.is_none());
@@ -90,7 +90,7 @@ async fn orders_of_locked_stock_are_deferred_and_others_of_the_lane_placed() {
     for decision in join_all((0..8).map(|_| chair())).await {
         confirmed(decision);
     }
-    // Those that come later wait for nobody either.
+    // Later orders do not wait either.
     for _ in 0..10 {
         confirmed(chair().await);
     }
@@ -143,7 +143,7 @@ async fn order_of_stock_that_stays_locked_fails_with_locked() {
     let decision = lanes.place(shop.order(1), None).await;
     assert!(matches!(decision, Err(PlaceError::Locked)), "{decision:?}");
     held.rollback().await.unwrap();
-    // The next ones wait for locks as ever.
+    // Later orders wait for locks as usual.
     confirmed(lanes.place(shop.order(1), None).await);
 }
 
@@ -195,7 +195,7 @@ async fn full_lane_refuses_orders_and_one_store_fills_at_most_half() {
         .into_iter()
         .for_each(|decision| drop(confirmed(decision)));
     assert_eq!(shop.transactions().await.iter().sum::<i64>(), 4);
-    // Those who were decided have made room.
+    // Decided orders have made room.
     confirmed(lanes.place(shop.order(1), None).await);
 }
 
@@ -225,14 +225,14 @@ async fn order_of_a_caller_that_left_is_still_decided() {
     let lanes = shop.lanes(limits(128, 1000));
     let held = shop.hold().await;
     {
-        let mut leaving = pin!(join_all([
+        let mut disconnected = pin!(join_all([
             lanes.place(shop.order(3), None),
             lanes.place(shop.order(4), None)
         ]));
-        shop.until_blocked(leaving.as_mut()).await;
+        shop.until_blocked(disconnected.as_mut()).await;
     }
     held.rollback().await.unwrap();
-    // This one comes after them.
+    // This order comes after them.
     confirmed(lanes.place(shop.order(1), None).await);
     assert_eq!(shop.app.quantity(shop.stock).await, 100 - 3 - 4 - 1);
 }
@@ -267,8 +267,8 @@ impl Shop {
         order(self.store, self.product, quantity)
     }
 
-    /// Has an order of one piece wait for the lock, and orders of `quantities` gather behind it; then lets go. Returns what
-    /// became of those that gathered.
+    /// Makes an order of one unit wait for the lock and orders of `quantities` gather behind it, then releases the lock.
+    /// Returns the results of the gathered orders.
     async fn gather(&self, limits: Limits, quantities: &[i64]) -> Vec<Result<Outcome, PlaceError>> {
         let lanes = self.lanes(limits);
         let held = self.hold().await;
@@ -324,7 +324,7 @@ impl Shop {
     }
 }
 
-/// One lane, so that everything meets in it.
+/// A single lane, so that all orders meet in it.
 fn limits(together: usize, waiting: usize) -> Limits {
     Limits {
         batch_size: together,

@@ -1,4 +1,4 @@
-//! Commits whose answer is lost: a proxy in front of PostgreSQL cuts the connection in that very moment.
+//! Commits whose response is lost: a proxy in front of PostgreSQL cuts the connection at the commit.
 
 use std::{path::PathBuf, time::Duration};
 
@@ -28,18 +28,18 @@ use crate::support::{
 /// `COMMIT` as it is sent to PostgreSQL.
 const COMMIT: &[u8] = b"Q\0\0\0\x0bCOMMIT\0";
 
-/// What happens to the connection that sends the first commit. Later ones are let through.
+/// The fault of the connection that sends the first commit. Later commits pass.
 #[derive(Clone, Copy, PartialEq)]
 enum Fault {
     /// The commit is made, but its answer is lost.
     AnswerLost,
-    /// The commit does not get through.
+    /// The commit does not arrive.
     NeverSent,
     /// The connection is lost for the client long before PostgreSQL gets the commit.
     Late,
-    /// As the first, and after that there is no connection to be had.
+    /// The commit is made, its response is lost, and later connections are refused.
     ThenAway,
-    /// There is none from the beginning.
+    /// Every connection is refused.
     Away,
 }
 
@@ -88,20 +88,20 @@ impl Drop for Proxy {
     }
 }
 
-/// Passes on what client and server say to each other, up to the fault.
+/// Forwards bytes between client and server until the fault.
 async fn pass(mut client: TcpStream, socket: PathBuf, fault: Fault, hit: watch::Sender<usize>) {
     let (mut answers, mut server) = UnixStream::connect(socket).await.unwrap().into_split();
-    let (mut said, mut answered) = (vec![0; 65_536], vec![0; 65_536]);
+    let (mut request, mut answered) = (vec![0; 65_536], vec![0; 65_536]);
     loop {
         tokio::select! {
-            read = client.read(&mut said) => {
+            read = client.read(&mut request) => {
                 let Ok(size @ 1..) = read else { return };
-                let said = &said[..size];
-                if said.windows(COMMIT.len()).any(|part| part == COMMIT) && *hit.borrow() == 0 {
+                let request = &request[..size];
+                if request.windows(COMMIT.len()).any(|part| part == COMMIT) && *hit.borrow() == 0 {
                     hit.send_replace(1);
-                    return lose(client, (&mut answers, &mut server), said, fault).await;
+                    return lose(client, (&mut answers, &mut server), request, fault).await;
                 }
-                server.write_all(said).await.unwrap();
+                server.write_all(request).await.unwrap();
             }
             read = answers.read(&mut answered) => {
                 let Ok(size @ 1..) = read else { return };

@@ -1,9 +1,9 @@
-//! Orders that are no orders: each is told everything that is wrong with it, and none is stored.
+//! Invalid orders: each response lists every error, and no order is stored.
 
 use super::{orders, shop};
 use crate::support::app::TestApp;
 
-/// Bodies, and what is said of them.
+/// Bodies and the expected errors.
 const REFUSALS: &[(&str, &str)] = &[
     // Both fields, in their order.
     (
@@ -56,7 +56,7 @@ const REFUSALS: &[(&str, &str)] = &[
         r#"{"store_id":1,"items":5}"#,
         r#"{"items":{"non_field_errors":["Expected a list of items but got type \"int\"."]}}"#,
     ),
-    // The items: nothing is said of good ones.
+    // The items: valid ones have no errors.
     (
         r#"{"store_id":1,"items":[{"product_id":1,"quantity":1},{"product_id":2,"quantity":0}]}"#,
         r#"{"items":[{},{"quantity":["Ensure this value is greater than or equal to 1."]}]}"#,
@@ -73,7 +73,7 @@ const REFUSALS: &[(&str, &str)] = &[
         r#"{"store_id":1,"items":[{"product_id":0,"quantity":-1},{"product_id":false,"quantity":1.5}]}"#,
         r#"{"items":[{"product_id":["Ensure this value is greater than or equal to 1."],"quantity":["Ensure this value is greater than or equal to 1."]},{"product_id":["A valid integer is required."],"quantity":["A valid integer is required."]}]}"#,
     ),
-    // One product twice, however it is written; but what is wrong with an item comes first.
+    // One product twice, in any notation; errors of an item come first.
     (
         r#"{"store_id":1,"items":[{"product_id":3,"quantity":1},{"product_id":3,"quantity":2}]}"#,
         r#"{"items":["Duplicate products in order items"]}"#,
@@ -86,7 +86,7 @@ const REFUSALS: &[(&str, &str)] = &[
         r#"{"store_id":1,"items":[{"product_id":3,"quantity":0},{"product_id":3,"quantity":2}]}"#,
         r#"{"items":[{"quantity":["Ensure this value is greater than or equal to 1."]},{}]}"#,
     ),
-    // Store and items at once; and field errors come before the look at the store.
+    // Store and items together; field errors come before the check of the store.
     (
         r#"{"store_id":"","items":[]}"#,
         r#"{"store_id":["A valid integer is required."],"items":["At least one item is required"]}"#,

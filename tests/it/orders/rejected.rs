@@ -1,4 +1,4 @@
-//! Rejections: stored like any order, with one of three reasons, and nothing taken.
+//! Rejections: stored like any order, with one of three reasons, and no stock is taken.
 
 use serde_json::{Value, json};
 
@@ -74,7 +74,7 @@ async fn first_applicable_reason_lists_all_items_it_applies_to() {
     let other = app.store("Other Store").await;
     app.stock(other, elsewhere, 100).await;
 
-    // Unknown and inactive products, in ascending order, whatever else is wrong.
+    // Unknown and inactive products come first, in ascending order.
     let items = [
         (lamp, 10),
         (5_000_000, 1),
@@ -92,7 +92,7 @@ async fn first_applicable_reason_lists_all_items_it_applies_to() {
             { "product_id": inactive, "code": "product_not_found", "requested": 1, "available": 0 },
         ]),
     );
-    // Then those that the store does not keep.
+    // Then products that the store does not stock.
     let rejected = app
         .order(store, &[(nowhere, 1), (lamp, 10), (elsewhere, 3), (chair, 1)])
         .await;
@@ -104,7 +104,7 @@ async fn first_applicable_reason_lists_all_items_it_applies_to() {
             { "product_id": elsewhere, "code": "not_in_store", "requested": 3, "available": 0 },
         ]),
     );
-    // Then those that are short, in the order they were asked for.
+    // Then products with too little stock, in the order of the items.
     let rejected = app.order(store, &[(chair, 3), (lamp, 6)]).await;
     is_rejected(
         &rejected,
@@ -114,7 +114,7 @@ async fn first_applicable_reason_lists_all_items_it_applies_to() {
             { "product_id": lamp, "code": "insufficient_stock", "requested": 6, "available": 5 },
         ]),
     );
-    // And only those.
+    // No other products are listed.
     let rejected = app.order(store, &[(chair, 2), (lamp, 6)]).await;
     assert_eq!(
         rejected.body["rejection_reason"],

@@ -16,7 +16,7 @@ use crate::support::{
     program::eventually,
 };
 
-/// More than the system keeps of what nobody reads.
+/// More than the system buffers for a client that does not read.
 const LONG: usize = 24 * 1024 * 1024;
 
 fn routes() -> Router {
@@ -58,7 +58,7 @@ async fn long_answers_are_limited_and_short_ones_are_not() {
     send(client().get(served.url("/quick/")))
         .await
         .is_text(200, "quick");
-    // What was written is answered in any case, and then there is no room for others.
+    // The response to a completed write is sent in any case. After that there is no room for others.
     let mut written = client().post(served.url("/long/")).send().await.unwrap();
     assert_eq!(written.status(), 200);
     assert_eq!(send(client().get(served.url("/quick/"))).await.status, 503);

@@ -96,26 +96,26 @@ fn waiting() -> (Router, Arc<Gate>) {
     (routes, gate)
 }
 
-/// What the requests of `/wait/` wait at.
+/// The gate that holds requests of `/wait/`.
 struct Gate {
     inside: Semaphore,
     open: Semaphore,
 }
 
 impl Gate {
-    /// Waits until so many more have come.
+    /// Waits until `count` more requests have arrived.
     async fn has(&self, count: u32) {
         let came = timeout(PATIENCE, self.inside.acquire_many(count)).await;
         came.expect("they come").unwrap().forget();
     }
 
-    /// Lets so many go on.
+    /// Lets `count` requests continue.
     fn release(&self, count: usize) {
         self.open.add_permits(count);
     }
 }
 
-/// A connection whose every byte is the test's.
+/// A connection whose bytes the test controls.
 struct Raw(TcpStream);
 
 impl Raw {

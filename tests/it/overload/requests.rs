@@ -72,7 +72,7 @@ async fn requests_waiting_for_the_pool_do_not_block_orders() {
     let waiting: Vec<_> = (0..2)
         .map(|_| {
             let app = app.clone();
-            // The third may have been quicker: its place is free again in a moment.
+            // The third request may have been faster; its slot is free again soon.
             tokio::spawn(async move {
                 loop {
                     let answer = app.get("/api/stores/").await;

@@ -47,7 +47,7 @@ async fn head_in_progress_is_answered_during_drain() {
     halfway.get("/quick/").await;
     halfway.answer().await;
     halfway.send("GET /quick/ HTTP/1.1\r\n").await;
-    // Whatever was sent before this answer was received before it.
+    // Requests that were sent before this response have been received.
     send(client().get(served.url("/quick/"))).await;
     served.stop.announced.cancel();
     served.stop.draining.cancelled().await;

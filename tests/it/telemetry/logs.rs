@@ -34,9 +34,9 @@ async fn failed_request_logs_one_line_with_its_id() {
         assert_eq!(answer.status, 503, "{}", answer.text);
         assert_eq!(answer.header("x-request-id"), id);
         server.says(id).await;
-        let said = server.said();
-        let lines: Vec<&str> = said.lines().filter(|line| line.contains(id)).collect();
-        assert_eq!(lines.len(), 1, "{said}");
+        let output = server.output();
+        let lines: Vec<&str> = output.lines().filter(|line| line.contains(id)).collect();
+        assert_eq!(lines.len(), 1, "{output}");
         let line: Value = serde_json::from_str(lines[0]).unwrap();
         assert_eq!(line["level"], "ERROR", "{line}");
         assert_eq!(line["message"], "the database is unavailable", "{line}");
@@ -58,13 +58,13 @@ async fn untrusted_proxy_is_warned_of_once_a_minute() {
     }
     let line = server.says("name it in TRUSTED_PROXIES").await;
     assert!(line.contains("WARN") && line.contains("127.0.0.1"), "{line}");
-    assert_eq!(server.said().matches("name it in TRUSTED_PROXIES").count(), 1);
+    assert_eq!(server.output().matches("name it in TRUSTED_PROXIES").count(), 1);
     let mut trusting = serve(&app, &[("TRUSTED_PROXIES", "127.0.0.1")]);
     let url = format!("http://{}/health/", trusting.address().await);
     send(client().get(&url).header("x-forwarded-for", "192.0.2.1")).await;
     assert!(
-        !trusting.said().contains("TRUSTED_PROXIES"),
+        !trusting.output().contains("TRUSTED_PROXIES"),
         "{}",
-        trusting.said()
+        trusting.output()
     );
 }

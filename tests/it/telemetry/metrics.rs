@@ -112,7 +112,7 @@ async fn abandoned_request_is_counted_when_its_client_leaves() {
         in_flight(&metrics).await == 0.0
     })
     .await;
-    // It is counted right after that, not in the same moment.
+    // The counter changes shortly after the response.
     eventually("it is counted", async || {
         let counted = BTreeMap::from([(r#"{method="GET",route="/api/categories/",status="499"}"#, 1.0)]);
         of(&scrape(&metrics).await, "afforo_http_requests_total") == counted
@@ -193,7 +193,7 @@ async fn metrics_listener_answers_get_despite_silent_clients() {
         );
     }
     assert!(!scrape(&metrics).await.is_empty());
-    // Those who say nothing are not waited for.
+    // The server does not wait for silent connections.
     assert_eq!(silent[0].read(&mut [0]).await.unwrap(), 0);
 }
 
@@ -211,13 +211,13 @@ async fn worker_serves_metrics_and_reports_a_taken_address() {
     let taken = metrics.trim_start_matches("http://").trim_end_matches("/metrics");
     let mut command = afforo(&["serve", "127.0.0.1:0"]);
     on(&mut command, &app.database_url, app.redis.url());
-    let said = run(command.env("METRICS_ADDR", taken)).await;
-    assert_eq!(said.code, Some(1));
+    let output = run(command.env("METRICS_ADDR", taken)).await;
+    assert_eq!(output.code, Some(1));
     assert!(
-        said.err
+        output.err
             .contains(&format!("cannot listen on {taken} for /metrics")),
         "{}",
-        said.err
+        output.err
     );
     worker.signal(Signal::TERM);
     assert_eq!(worker.ends().await.code(), Some(0));

@@ -51,7 +51,7 @@ async fn request_joins_the_trace_of_its_client() {
     assert_eq!(send(ask(Method::POST, "/nowhere/")).await.status, 404);
     // The end of the process sends what has gathered.
     server.signal(Signal::TERM);
-    assert_eq!(server.ends().await.code(), Some(0), "{}", server.said());
+    assert_eq!(server.ends().await.code(), Some(0), "{}", server.output());
 
     let spans = collector.spans();
     let names: Vec<&str> = spans.iter().map(|span| span.name.as_str()).collect();
@@ -114,7 +114,7 @@ async fn placement_and_confirmation_of_an_order_have_spans() {
         .await;
     }
     server.signal(Signal::TERM);
-    assert_eq!(server.ends().await.code(), Some(0), "{}", server.said());
+    assert_eq!(server.ends().await.code(), Some(0), "{}", server.output());
 }
 
 #[tokio::test]
@@ -143,9 +143,9 @@ async fn unavailable_collector_costs_a_log_line_and_no_request() {
         }
         server.says("spans cannot be exported").await;
         server.signal(Signal::TERM);
-        assert_eq!(server.ends().await.code(), Some(0), "{}", server.said());
-        assert_eq!(server.said().matches("spans cannot be exported").count(), 1);
-        assert!(!server.said().contains("ERROR"), "{}", server.said());
+        assert_eq!(server.ends().await.code(), Some(0), "{}", server.output());
+        assert_eq!(server.output().matches("spans cannot be exported").count(), 1);
+        assert!(!server.output().contains("ERROR"), "{}", server.output());
     }
 }
 

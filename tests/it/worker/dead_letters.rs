@@ -12,7 +12,7 @@ use serde_json::Value;
 use super::{Worker, confirmed, execute, ids, is_idle, orders, owed, queues};
 use crate::support::{
     app::TestApp,
-    program::{Said, afforo, eventually, on, run},
+    program::{Output, afforo, eventually, on, run},
     redis::RedisServer,
 };
 
@@ -22,11 +22,11 @@ const POISON: &str = "create function refuse() returns trigger language plpgsql 
      create trigger poison before insert on order_confirmation
      for each row when (new.order_id = 3) execute function refuse()";
 
-async fn jobs(app: &TestApp, args: &[&str]) -> Said {
+async fn jobs(app: &TestApp, args: &[&str]) -> Output {
     jobs_on(app, app.redis.url(), args).await
 }
 
-async fn jobs_on(app: &TestApp, redis_url: &str, args: &[&str]) -> Said {
+async fn jobs_on(app: &TestApp, redis_url: &str, args: &[&str]) -> Output {
     let mut command = afforo(&[&["jobs"], args].concat());
     on(&mut command, &app.database_url, redis_url);
     run(&mut command).await
@@ -68,17 +68,17 @@ async fn failing_outbox_row_becomes_a_dead_letter_and_others_are_confirmed() {
         (&[3][..], MAX_ATTEMPTS)
     );
 
-    let said = jobs(&app, &["dead"]).await;
-    assert_eq!((said.code, said.err.as_str()), (Some(0), ""));
+    let output = jobs(&app, &["dead"]).await;
+    assert_eq!((output.code, output.err.as_str()), (Some(0), ""));
     for part in [
         format!("outbox:{}", dead.id),
         "orders [3]".to_owned(),
         "order 3 is poison".to_owned(),
     ] {
-        assert!(said.out.contains(&part), "{part} is not in {}", said.out);
+        assert!(output.out.contains(&part), "{part} is not in {}", output.out);
     }
-    let said = jobs(&app, &["status", "--json"]).await;
-    let status: Value = serde_json::from_str(&said.out).unwrap();
+    let output = jobs(&app, &["status", "--json"]).await;
+    let status: Value = serde_json::from_str(&output.out).unwrap();
     assert_eq!(
         (&status["outbox"]["rows"], &status["outbox"]["dead"]),
         (&0.into(), &1.into())
@@ -86,8 +86,8 @@ async fn failing_outbox_row_becomes_a_dead_letter_and_others_are_confirmed() {
 
     // The bug is mended.
     execute(&app.pool, "drop trigger poison on order_confirmation").await;
-    let said = jobs(&app, &["retry", &format!("outbox:{}", dead.id)]).await;
-    assert_eq!(said.code, Some(0), "{}", said.err);
+    let output = jobs(&app, &["retry", &format!("outbox:{}", dead.id)]).await;
+    assert_eq!(output.code, Some(0), "{}", output.err);
     eventually("all are confirmed", async || confirmed(&app.pool).await == orders).await;
     assert_eq!(jobs(&app, &["dead"]).await.out, "no dead letters\n");
     worker.stop().await;
@@ -136,7 +136,7 @@ async fn dead_queue_jobs_are_listed_and_retried() {
         .await;
     assert_eq!(pushed.unwrap(), Pushed::Queued);
     let worker = Worker::start(&app);
-    eventually("it is dead", async || {
+    eventually("Redis is down", async || {
         queues.periodic.counts().await.unwrap().dead == 1
     })
     .await;
@@ -146,7 +146,7 @@ async fn dead_queue_jobs_are_listed_and_retried() {
     assert_eq!(listed[0]["id"], "periodic:odd job");
     assert_eq!(listed[0]["attempts"], 1);
     assert!(!listed[0]["error"].as_str().unwrap().is_empty());
-    let said = jobs(
+    let output = jobs(
         &app,
         &[
             "retry",
@@ -157,9 +157,9 @@ async fn dead_queue_jobs_are_listed_and_retried() {
         ],
     )
     .await;
-    assert_eq!(said.code, Some(1));
+    assert_eq!(output.code, Some(1));
     assert_eq!(
-        said.out,
+        output.out,
         "retried: periodic:odd job\nno dead letter: periodic:another\nno dead letter: elsewhere:1\nno dead letter: outbox:1\n"
     );
     let counts = queues.periodic.counts().await.unwrap();
@@ -188,23 +188,23 @@ async fn dead_deliveries_and_jobs_can_be_dropped_and_outbox_rows_cannot() {
     let unknown = serde_json::from_value::<ConfirmOrders>(serde_json::json!({ "version": 9 })).unwrap();
     queues.confirmations.push("unknown", &unknown).await.unwrap();
     let worker = Worker::start(&app);
-    eventually("it is dead", async || {
+    eventually("Redis is down", async || {
         queues.confirmations.counts().await.unwrap().dead == 1
     })
     .await;
     worker.stop().await;
-    let said = jobs(&app, &["drop", "delivery:1", "confirm-orders:unknown"]).await;
+    let output = jobs(&app, &["drop", "delivery:1", "confirm-orders:unknown"]).await;
     assert_eq!(
-        (said.code, said.out.as_str()),
+        (output.code, output.out.as_str()),
         (Some(0), "dropped: delivery:1\ndropped: confirm-orders:unknown\n")
     );
-    let said = jobs(
+    let output = jobs(
         &app,
         &["drop", "delivery:1", "delivery:2", "outbox:1", "elsewhere:1"],
     )
     .await;
-    assert_eq!(said.code, Some(1));
-    let lines: Vec<&str> = said.out.lines().collect();
+    assert_eq!(output.code, Some(1));
+    let lines: Vec<&str> = output.out.lines().collect();
     assert_eq!(lines.len(), 4, "{lines:?}");
     assert_eq!(
         lines[..2],
@@ -247,31 +247,31 @@ async fn without_redis_dead_letters_of_postgresql_are_listed_and_retried() {
     .await;
     let redis = RedisServer::start();
     redis.kill();
-    let said = jobs_on(&app, &redis.url(0), &["dead"]).await;
+    let output = jobs_on(&app, &redis.url(0), &["dead"]).await;
     assert_eq!(
-        (said.code, said.out.lines().count()),
+        (output.code, output.out.lines().count()),
         (Some(3), 3),
         "{}",
-        said.out
+        output.out
     );
     assert!(
-        said.out.contains("webhook: the receiver answered 410"),
+        output.out.contains("webhook: the receiver answered 410"),
         "{}",
-        said.out
+        output.out
     );
-    assert!(said.err.contains("the queues could not be asked"), "{}", said.err);
-    let said = jobs_on(&app, &redis.url(0), &["status"]).await;
-    assert_eq!(said.code, Some(3));
+    assert!(output.err.contains("the queues could not be asked"), "{}", output.err);
+    let output = jobs_on(&app, &redis.url(0), &["status"]).await;
+    assert_eq!(output.code, Some(3));
     assert_eq!(
-        said.out,
+        output.out,
         "outbox: 0 rows, the oldest 0 s old, 2 dead\ndeliveries by webhook: 0 waiting, 1 dead\n"
     );
-    let said = jobs_on(&app, &redis.url(0), &["drop", "periodic:1", "outbox:1"]).await;
-    assert_eq!(said.code, Some(1), "{}", said.err);
-    let said = jobs_on(&app, &redis.url(0), &["drop", "periodic:1"]).await;
-    assert_eq!((said.code, said.out.as_str()), (Some(3), ""));
-    let said = jobs_on(&app, &redis.url(0), &["retry", "--all"]).await;
-    assert_eq!((said.code, said.out.as_str()), (Some(3), "retried: 3\n"));
+    let output = jobs_on(&app, &redis.url(0), &["drop", "periodic:1", "outbox:1"]).await;
+    assert_eq!(output.code, Some(1), "{}", output.err);
+    let output = jobs_on(&app, &redis.url(0), &["drop", "periodic:1"]).await;
+    assert_eq!((output.code, output.out.as_str()), (Some(3), ""));
+    let output = jobs_on(&app, &redis.url(0), &["retry", "--all"]).await;
+    assert_eq!((output.code, output.out.as_str()), (Some(3), "retried: 3\n"));
     assert_eq!(owed(&app.pool).await, [1, 2]);
     let due = "select id from outbox where dead_at is null and handouts = 0 and due_at <= now()";
     assert_eq!(ids(&app.pool, due).await.len(), 2);

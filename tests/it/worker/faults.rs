@@ -60,7 +60,7 @@ async fn orders_placed_without_redis_are_confirmed_once_it_is_back() {
     assert_eq!(owed(&app.pool).await, Vec::<i64>::new());
     server.signal(Signal::TERM);
     assert_eq!(server.ends().await.code(), Some(0));
-    assert_eq!(server.said().matches(SENT).count(), placed.len());
+    assert_eq!(server.output().matches(SENT).count(), placed.len());
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -193,14 +193,14 @@ async fn killed_worker_loses_no_confirmation_and_sends_none_twice() {
     execute(&app.pool, "update outbox set due_at = now()").await;
     eventually("all are confirmed", async || confirmed(&app.pool).await == orders).await;
     assert_eq!(owed(&app.pool).await, Vec::<i64>::new());
-    eventually("each was said", async || {
-        worker.said().matches(SENT).count() >= orders.len()
+    eventually("each confirmation is in the log", async || {
+        worker.output().matches(SENT).count() >= orders.len()
     })
     .await;
     worker.signal(Signal::TERM);
     worker.ends().await;
-    assert_eq!(worker.said().matches(SENT).count(), orders.len());
-    assert_eq!(killed.said().matches(SENT).count(), 0);
+    assert_eq!(worker.output().matches(SENT).count(), orders.len());
+    assert_eq!(killed.output().matches(SENT).count(), 0);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -8,7 +8,7 @@ use afforo::{
 };
 use tokio_util::sync::CancellationToken;
 
-use super::{confirmed, execute, nobody, orders, owed, queues};
+use super::{confirmed, execute, no_subscribers, orders, owed, queues};
 use crate::support::{app::TestApp, program::eventually};
 
 #[tokio::test]
@@ -164,7 +164,7 @@ async fn running_relay_queues_new_rows_without_a_notification() {
     let relay = Relay::new(app.pool.clone(), queues.confirmations.clone());
     let shutdown = CancellationToken::new();
     let stop = shutdown.clone();
-    let running = tokio::spawn(async move { relay.run(&nobody(), &stop).await });
+    let running = tokio::spawn(async move { relay.run(&no_subscribers(), &stop).await });
     orders(&app, 2).await;
     eventually("both are claimed", async || {
         let waiting: i64 = sqlx::query_scalar("select count(*) from outbox where handouts = 0")

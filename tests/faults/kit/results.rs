@@ -1,4 +1,4 @@
-//! What the clients know: every order that was sent, and what was answered.
+//! The results that clients see: every order sent and its response.
 
 use std::{
     collections::BTreeMap,
@@ -11,7 +11,7 @@ use std::{
 use super::until;
 use crate::support::app::Answer;
 
-/// An order as it is sent. No two of a scenario are alike, so that each can be told in the database.
+/// An order as it is sent. No two orders of a scenario are equal, so each can be identified in the database.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Order {
     pub store: i64,
@@ -19,34 +19,34 @@ pub struct Order {
     pub items: Vec<(i64, i64)>,
 }
 
-/// What a client knows of an order that it sent.
+/// The outcome of an order as its client sees it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Known {
+pub enum Outcome {
     /// 201, with its id.
     Confirmed(i64),
     /// 200, with its id.
     Rejected(i64),
     /// 503: nothing was done.
     Refused,
-    /// No answer, or one that says that nobody knows: it may have been placed or not.
-    Nothing,
+    /// No response, or one that leaves open whether the order was placed.
+    Unknown,
 }
 
-impl Known {
-    /// Whether there is an order, and it will not go away.
+impl Outcome {
+    /// Whether the server has acknowledged that it stored the order.
     pub fn is_acknowledged(self) -> bool {
         matches!(self, Self::Confirmed(_) | Self::Rejected(_))
     }
 }
 
-impl From<&Answer> for Known {
+impl From<&Answer> for Outcome {
     fn from(answer: &Answer) -> Self {
         let id = answer.body["id"].as_i64();
         match (answer.status.as_u16(), id) {
             (201, Some(id)) => Self::Confirmed(id),
             (200, Some(id)) => Self::Rejected(id),
             (503, _) if answer.text.contains("taken effect") || answer.header("retry-after").is_empty() => {
-                Self::Nothing
+                Self::Unknown
             }
             (503, _) => Self::Refused,
             _ => panic!("an order is answered with {answer:?}"),
@@ -54,61 +54,61 @@ impl From<&Answer> for Known {
     }
 }
 
-/// The clients' memory.
+/// Orders and outcomes that the clients of a scenario have recorded.
 #[derive(Debug, Default)]
-pub struct Truth {
-    sent: Mutex<Vec<(Order, Known)>>,
+pub struct Results {
+    sent: Mutex<Vec<(Order, Outcome)>>,
     statuses: Mutex<BTreeMap<u16, usize>>,
-    /// Orders that were sent and answered, or whose connection broke.
+    /// Orders that got a response or whose connection broke.
     pub done: AtomicUsize,
-    /// Those of them that were acknowledged.
+    /// Orders that the server acknowledged.
     pub acknowledged: AtomicUsize,
     /// Requests that were sent.
     pub requests: AtomicUsize,
-    /// Requests whose connection broke before the answer was there.
+    /// Requests whose connection broke before the response.
     pub broken: AtomicUsize,
-    /// Connections that nobody took.
+    /// Connections that no process accepted.
     pub refused: AtomicUsize,
 }
 
-impl Truth {
-    /// Notes what became of an order.
-    pub fn note(&self, order: Order, known: Known) {
-        if known.is_acknowledged() {
+impl Results {
+    /// Records the outcome of an order.
+    pub fn note(&self, order: Order, outcome: Outcome) {
+        if outcome.is_acknowledged() {
             self.acknowledged.fetch_add(1, Ordering::Relaxed);
         }
-        self.sent.lock().unwrap().push((order, known));
+        self.sent.lock().unwrap().push((order, outcome));
         self.done.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// Notes that a request was answered with this status.
+    /// Records the status of a response.
     pub fn note_status(&self, status: u16) {
         *self.statuses.lock().unwrap().entry(status).or_default() += 1;
     }
 
-    /// Every order with what is known of it.
-    pub fn sent(&self) -> Vec<(Order, Known)> {
+    /// Every order with its outcome.
+    pub fn sent(&self) -> Vec<(Order, Outcome)> {
         self.sent.lock().unwrap().clone()
     }
 
-    /// How often each status was answered.
+    /// Counts the responses by status.
     pub fn statuses(&self) -> BTreeMap<u16, usize> {
         self.statuses.lock().unwrap().clone()
     }
 
-    /// How often a status was answered.
+    /// Counts the responses with a status.
     pub fn answered(&self, status: u16) -> usize {
         self.statuses().get(&status).copied().unwrap_or_default()
     }
 
-    /// How many connections broke or were not taken.
+    /// Counts the connections that broke or were not accepted.
     pub fn cut(&self) -> usize {
         self.broken.load(Ordering::Relaxed) + self.refused.load(Ordering::Relaxed)
     }
 
-    /// Waits until so many orders are through.
+    /// Waits until this number of orders is done.
     pub async fn reaches(&self, orders: usize) {
-        until(&format!("{orders} orders are through"), async || {
+        until(&format!("{orders} orders are done"), async || {
             self.done.load(Ordering::Relaxed) >= orders
         })
         .await;

@@ -4,19 +4,19 @@ use rand::Rng;
 
 use crate::kit::{
     audit::{Recovery, owed, settle},
-    clients::{Clients, Orders, a_moment},
+    clients::{Clients, Orders, short_pause},
     dice::size,
     program::Program,
     receiver::Receiver,
     world::{Disk, World},
 };
 
-/// Messages that a worker sends at a time.
+/// The number of messages that a worker sends concurrently.
 const UNDER_WAY: usize = 8;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn killed_workers_lose_no_confirmation_and_send_none_twice() {
-    let mut world = World::new("worker murder", Disk::Forgets).await;
+    let mut world = World::new("worker kills", Disk::Volatile).await;
     let (all, kills) = (size(600, 6_000), size(6, 30));
     let shop = world.stock(5, 1_000_000).await;
     let receiver = Receiver::start().await;
@@ -27,27 +27,27 @@ async fn killed_workers_lose_no_confirmation_and_send_none_twice() {
         programs.push(Program::worker(&env).await);
     }
     let clients = Clients::new();
-    let (truth, servers) = (clients.truth.clone(), [programs[0].address]);
+    let (results, servers) = (clients.results.clone(), [programs[0].address]);
     let orders = Orders::new(&mut world.rng, &shop, all);
     let mut hits = 0;
     let (rng, pool, workers) = (&mut world.rng, world.pool.clone(), &mut programs[1..]);
     let killing = async {
         for kill in 1..=kills {
-            truth.reaches(all * kill / (kills + 1)).await;
-            a_moment(rng, 20).await;
+            results.reaches(all * kill / (kills + 1)).await;
+            short_pause(rng, 20).await;
             let victim = &mut workers[rng.random_range(0..3)];
             victim.kill().await;
-            // What is owed is at work somewhere, or about to be.
+            // Due confirmations are in progress or about to be.
             hits += usize::from(owed(&pool).await > 0);
-            victim.rise().await;
+            victim.restart().await;
         }
     };
     tokio::join!(clients.place(16, &servers, &orders), killing);
-    assert_eq!(truth.answered(201), all, "{:?}", truth.statuses());
-    let recovery = size(Recovery::Hurried, Recovery::Unaided);
-    settle(&world, &truth, &mut programs, hits, recovery).await;
+    assert_eq!(results.answered(201), all, "{:?}", results.statuses());
+    let recovery = size(Recovery::Expedited, Recovery::ByLease);
+    settle(&world, &results, &mut programs, hits, recovery).await;
 
-    // Outside, each order was told of by one message. Only what was under way when a worker was killed came again.
+    // Each order has one webhook message. Only messages in progress during a kill arrive again.
     let told = receiver.told();
     assert_eq!(told.len(), all);
     assert!(told.values().all(|messages| messages.len() == 1), "{told:?}");
