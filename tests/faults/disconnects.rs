@@ -23,7 +23,7 @@ use crate::{
         clients::{Clients, Orders},
         dice::size,
         program::Program,
-        results::{Outcome, Order, Results},
+        results::{Order, Outcome, Results},
         world::{Disk, World},
     },
     support::app::raw_order,
@@ -73,7 +73,12 @@ async fn disconnecting_clients_leave_no_open_transaction_or_partial_order() {
 
 /// Sends an order or the beginning of one, waits briefly, and closes the connection, with or without a reset. A response
 /// that arrives before that counts.
-async fn send_and_disconnect(address: SocketAddr, order: &Order, rng: &mut StdRng, results: &Results) -> Outcome {
+async fn send_and_disconnect(
+    address: SocketAddr,
+    order: &Order,
+    rng: &mut StdRng,
+    results: &Results,
+) -> Outcome {
     let request = raw_order(address, order.store, &order.items);
     let sent = if rng.random_bool(0.1) {
         rng.random_range(0..request.len())

@@ -8,11 +8,11 @@ use tokio::time::sleep;
 use crate::{
     kit::{
         audit::{Recovery, settle},
-        clients::{RETRY_DELAY, Clients, Orders, short_pause},
+        clients::{Clients, Orders, RETRY_DELAY, short_pause},
         dice::size,
         program::Program,
         proxy::Proxy,
-        results::{Outcome, Order},
+        results::{Order, Outcome},
         until,
         world::{Disk, World},
     },

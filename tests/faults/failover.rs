@@ -88,7 +88,11 @@ async fn promoted_standby_has_every_order_and_accepts_new_ones() {
         read.keys().all(|status| [200, 404, 503].contains(status)),
         "{read:?}"
     );
-    assert_eq!(results.cut() + readers.results.cut(), 0, "the server kept running");
+    assert_eq!(
+        results.cut() + readers.results.cut(),
+        0,
+        "the server kept running"
+    );
     world.pool = PgPool::connect(&world.postgres.url("shop")).await.unwrap();
     settle(&world, &results, &mut [server], failovers, Recovery::Expedited).await;
 }
@@ -133,7 +137,10 @@ async fn redis_becoming_a_replica_fails_no_order_or_confirmation() {
     let recovery = size(Recovery::Expedited, Recovery::ByLease);
     settle(&world, &results, &mut programs, failovers, recovery).await;
     let output: String = programs.iter().map(Program::output).collect();
-    assert!(output.contains("read only replica"), "a replica was asked: {output}");
+    assert!(
+        output.contains("read only replica"),
+        "a replica was asked: {output}"
+    );
 }
 
 /// Waits until `orders` more orders are acknowledged.

@@ -7,11 +7,11 @@
     reason = "a scenario prints its seed and its line of the table"
 )]
 
+mod disconnects;
 mod duplicates;
 mod failover;
 mod kill_storm;
 mod kit;
-mod disconnects;
 mod limiter;
 mod overload;
 mod postgres;

@@ -1,5 +1,5 @@
-//! Requests that cost a client little and could cost the server everything: the real program under a memory limit. With
-//! `FAULTS=full`, as in `make faults`, there are ten times as many.
+//! Requests that are cheap for a client and expensive for the server: the real program under a memory limit. With
+//! `FAULTS=full`, as in `make faults`, the tests send ten times as many.
 
 mod access;
 mod answers;
@@ -21,30 +21,30 @@ use crate::support::{
     program::{Running, afforo, on},
 };
 
-/// How long anything may take before a test says that it does not happen.
+/// The longest wait for an event before a test fails.
 const PATIENCE: Duration = Duration::from_mins(1);
-/// What a server may have in memory at most, whatever it is sent, and how much more than before it was sent it.
+/// The most memory that a server may use, in total and in addition to its memory at the start.
 const PEAK: u64 = 256 * MIB;
 const GROWTH: u64 = 96 * MIB;
 const MIB: u64 = 1024 * 1024;
 
-/// How many times something is done: `small`, or ten times that in `make faults`.
+/// The number of repetitions: `small`, or ten times that in `make faults`.
 fn size(small: usize) -> usize {
     let is_full = env::var("FAULTS").is_ok_and(|faults| faults == "full");
     if is_full { small * 10 } else { small }
 }
 
-/// A server in production's settings, in a process of its own that may take a gigabyte.
+/// A server process with production settings and a memory limit of a gigabyte.
 struct Target {
     app: TestApp,
     server: Running,
     address: SocketAddr,
-    /// What it had in memory when it was ready.
+    /// The memory in use when the server was ready.
     before: u64,
 }
 
 impl Target {
-    /// Starts a server whose API anyone may read, with some other settings.
+    /// Starts a server whose API is readable without a key, with more settings.
     async fn start(env: &[(&str, &str)]) -> Self {
         allow_many_files();
         let app = TestApp::start().await;
@@ -74,7 +74,7 @@ impl Target {
         target
     }
 
-    /// Opens a connection that takes next to nothing of what it is sent, and asks for something.
+    /// Opens a connection with a tiny receive buffer and sends a request.
     async fn ask(&self, request: impl AsRef<[u8]>) -> Stranger {
         let socket = TcpSocket::new_v4().unwrap();
         socket.set_recv_buffer_size(2048).unwrap();
@@ -84,7 +84,7 @@ impl Target {
         Stranger(stream)
     }
 
-    /// Asks for the same over so many connections, all of which stay open; each has the first line of its answer.
+    /// Sends the same request over `count` connections, which stay open, and waits for the start of each response.
     async fn flood(&self, count: usize, request: &str) -> Vec<Stranger> {
         let mut strangers = Vec::with_capacity(count);
         for _ in 0..count {
@@ -96,7 +96,7 @@ impl Target {
         strangers
     }
 
-    /// Sees to it that others are answered as ever, each over a connection of its own.
+    /// Asserts that other clients get normal responses, each over a new connection.
     async fn serves_others(&self) {
         for path in ["/health/", "/api/products/", "/api/stores/", "/admin/login/"] {
             for _ in 0..3 {
@@ -107,19 +107,19 @@ impl Target {
         }
     }
 
-    /// Sees to it that the server is alive, has not taken much memory, and stops in good order.
+    /// Asserts that the server is healthy, uses little more memory, and stops without an error.
     async fn survives(self) -> String {
         self.survives_within(GROWTH).await
     }
 
-    /// The same, where it may have taken so much more memory.
+    /// Like `survives`, with another bound on additional memory.
     async fn survives_within(mut self, growth: u64) -> String {
         self.serves_others().await;
         let peak = self.memory("VmHWM");
         let grown = peak.saturating_sub(self.before);
-        assert!(grown < growth, "it took {} MiB more", grown / MIB);
+        assert!(grown < growth, "the server used {} MiB more", grown / MIB);
         let anonymous = peak.saturating_sub(self.memory("RssFile"));
-        assert!(anonymous < PEAK, "it took {} MiB", anonymous / MIB);
+        assert!(anonymous < PEAK, "the server used {} MiB", anonymous / MIB);
         self.server.signal(Signal::TERM);
         let status: ExitStatus = self.server.ends().await;
         assert_eq!(status.code(), Some(0), "{}", self.server.output());
@@ -136,11 +136,11 @@ impl Target {
     }
 }
 
-/// A client whom nobody knows.
+/// An unknown client.
 struct Stranger(TcpStream);
 
 impl Stranger {
-    /// Waits until there is something of an answer, and leaves it where it is.
+    /// Waits for the first bytes of the response without reading them.
     async fn is_being_answered(&self) {
         let mut begun = [0; 16];
         let peeking = timeout(PATIENCE, self.0.peek(&mut begun));
@@ -156,7 +156,7 @@ impl Stranger {
     }
 }
 
-/// A test has an end of each connection.
+/// The test process holds one end of each connection.
 fn allow_many_files() {
     let Rlimit { maximum, .. } = getrlimit(Resource::Nofile);
     let all = Rlimit {

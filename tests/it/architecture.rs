@@ -8,7 +8,7 @@ mod layers;
 /// The longest file, in lines.
 const LONGEST_FILE: usize = 400;
 
-/// The error of a plain commit does not tell that the commit may have been made.
+/// The error of a plain commit does not show that the commit may have succeeded.
 #[test]
 fn request_code_commits_only_by_db_commit() {
     for (path, source) in sources("src") {
@@ -29,7 +29,7 @@ fn request_code_commits_only_by_db_commit() {
     }
 }
 
-/// Files with handlers of the API have a description for OpenAPI above each.
+/// Each API handler has an OpenAPI description.
 #[test]
 fn api_handlers_contain_no_sql() {
     let mut checked = 0;

@@ -1,4 +1,4 @@
-//! `/api/products/autocomplete/`, with the limiter that is on it.
+//! `/api/products/autocomplete/` and its rate limit.
 
 use afforo::config::HttpSettings;
 use reqwest::Method;
@@ -141,7 +141,7 @@ async fn request_21_within_a_minute_gets_429() {
         assert!((1..=60).contains(&reset), "{reset}");
         assert_eq!(answer.header("retry-after"), "");
 
-        // These do not count, and say nothing of the limit.
+        // These requests do not count, and their responses have no limit headers.
         for (method, status) in [
             (Method::OPTIONS, 200),
             (Method::POST, 405),

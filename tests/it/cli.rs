@@ -135,7 +135,7 @@ async fn healthcheck_succeeds_for_a_server_and_fails_without_one() {
     assert!(failed.err.contains("answered 500"), "{}", failed.err);
 }
 
-/// A port that was free a moment ago.
+/// A port that was free just before.
 fn free_port() -> u16 {
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     listener.local_addr().unwrap().port()

@@ -1,10 +1,10 @@
-//! The settings: what the command line, the environment and `.env.example` know of them.
+//! The settings in the command line, the environment and `.env.example`.
 
 use std::{collections::BTreeSet, fmt::Write as _, fs};
 
 use afforo::cli;
 
-/// What follows in `.env.example` is not read by Afforo.
+/// The heading of the part of `.env.example` that Afforo does not read.
 const END: &str = "\n# --- For docker-compose";
 
 /// The values that the example shows where there is no default.

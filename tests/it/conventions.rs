@@ -1,4 +1,4 @@
-//! What all endpoints share.
+//! Conventions of all endpoints.
 
 mod bodies;
 mod browsers;
@@ -31,7 +31,7 @@ const DETAILS: [&str; 4] = [
     "/api/stores/1/",
     "/api/inventory/1/",
 ];
-/// What is no resource.
+/// Paths that are not resources.
 const NOWHERE: [&str; 15] = [
     "/api/unknown/",
     "/api/categories/abc/",
@@ -50,7 +50,7 @@ const NOWHERE: [&str; 15] = [
     "/health/1/",
 ];
 
-/// A server with one of everything, each with the id 1.
+/// A server with one record of every kind, each with the id 1.
 async fn app() -> TestApp {
     let app = TestApp::start().await;
     let (store, product) = (app.store("Main").await, app.product("Lamp", "1").await);

@@ -41,7 +41,7 @@ async fn random_operations_keep_the_check_rules() {
         match rng.random_range(0..12) {
             0 => stores.push(app.store(&format!("Store {step}")).await),
             1 => products.push(app.product_in(category, &format!("Thing {step}"), "3.50").await),
-            // Some of these are refused: the pair is taken, the row is gone, orders refer to it.
+            // Some of these writes are refused: the pair exists, the row is deleted, or orders refer to it.
             2 | 3 => {
                 let stock =
                     json!({ "store_id": store, "product_id": product, "quantity": rng.random_range(0..30) });
@@ -176,7 +176,7 @@ async fn stats_stay_correct_while_orders_run_and_counters_are_compacted() {
         seen
     };
     let ((), one, other, seen) = tokio::join!(orders, compact(), compact(), read);
-    assert!(one + other > 0 && seen > 0, "they ran beside each other");
+    assert!(one + other > 0 && seen > 0, "the writers ran concurrently");
     let stats = app.get("/api/orders/stats/").await.body;
     assert_eq!(
         (&stats["total_orders"], &stats["total_revenue"]),

@@ -1,4 +1,4 @@
-//! Connections that are safe to take from the pool: what sqlx leaves open is not left to the next one who writes.
+//! Pooled connections are safe: a transaction that sqlx leaves open does not affect the next write.
 
 use std::time::Duration;
 
@@ -21,16 +21,16 @@ async fn pools(database: &TestDatabase) -> (PgPool, PgPool) {
     (plain, ours)
 }
 
-/// Begins a transaction, and goes away before the answer to `BEGIN` is there.
+/// Begins a transaction and is cancelled before the response to `BEGIN`.
 async fn cancel_a_begin(pool: &PgPool) {
     let mut connection = pool.acquire().await.unwrap();
-    // An answer may be there at once.
+    // A response may already have arrived.
     while let Some(begun) = connection.begin().now_or_never() {
         begun.unwrap().rollback().await.unwrap();
     }
 }
 
-/// Of ten writes that were acknowledged, each after a `begin` that was cancelled, how many are there for others.
+/// Makes ten writes, each after a cancelled `begin`. Returns how many acknowledged writes other connections see.
 async fn writes_that_stay(pool: &PgPool, observer: &PgPool) -> i64 {
     for number in 0..10 {
         cancel_a_begin(pool).await;
@@ -51,17 +51,14 @@ async fn cancelled_begin_loses_no_write() {
     let observer = PgPool::connect(&one.url()).await.unwrap();
     let (plain, _) = pools(&one).await;
     let lost = 10 - writes_that_stay(&plain, &observer).await;
-    assert!(
-        lost > 0,
-        "sqlx does better by now: is what cures it needed any more?"
-    );
+    assert!(lost > 0, "sqlx has fixed this: is the workaround still needed?");
 
     let observer = PgPool::connect(&other.url()).await.unwrap();
     let (_, ours) = pools(&other).await;
     assert_eq!(writes_that_stay(&ours, &observer).await, 10);
 }
 
-/// A backend that says nothing, until this is dropped.
+/// A backend that does not respond until this value is dropped.
 pub(crate) struct Silent(Pid);
 
 impl Silent {
@@ -94,7 +91,7 @@ async fn silent_connection_is_replaced_in_the_pool() {
         let mut connection = pool.acquire().await.unwrap();
         let silent = Silent::backend_of(&mut connection).await;
         drop(connection);
-        // The place is free once it was noticed, which a plain pool never does.
+        // The pool frees the slot once it notices the dead connection. A plain pool never does.
         let next = pool.acquire().await;
         assert_eq!(next.is_ok(), recovers, "{:?}", next.err());
         if let Ok(mut next) = next {

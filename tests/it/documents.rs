@@ -1,5 +1,5 @@
-//! The commands that README.md and docs/DEPLOYMENT.md show do what is said there: they are run as they stand, against
-//! servers with the settings of `make run` and of docker-compose.yml.
+//! The commands in README.md and docs/DEPLOYMENT.md work as documented. The tests run them unchanged, against servers with
+//! the settings of `make run` and docker-compose.yml.
 
 mod compose;
 
@@ -12,7 +12,7 @@ use tempfile::TempDir;
 use tokio::process::Command;
 
 use crate::support::{
-    program::{Running, Output, afforo_in, on, run},
+    program::{Output, Running, afforo_in, on, run},
     servers,
 };
 use compose::Compose;
@@ -24,7 +24,7 @@ struct Block {
     text: String,
 }
 
-/// All fenced blocks of a document, each with the heading that it stands under.
+/// All fenced blocks of a document, each with its heading.
 fn blocks(document: &str) -> Vec<Block> {
     let text = fs::read_to_string(document).unwrap();
     let (mut blocks, mut heading, mut open) = (Vec::<Block>::new(), "", false);
@@ -65,8 +65,8 @@ fn is_name(text: &str) -> bool {
     text.chars().all(|c| c.is_ascii_uppercase() || c == '_')
 }
 
-/// A folder with all that the commands find on the machine of somebody who reads: a clone's scripts, and programs that
-/// stand in for those which need Docker, the network, or a terminal.
+/// A folder with what the commands need: the scripts of a clone, and replacements for programs that need Docker, the
+/// network or a terminal.
 fn folder() -> TempDir {
     use std::os::unix::fs::{PermissionsExt, symlink};
     let folder = TempDir::new().unwrap();
@@ -112,7 +112,7 @@ async fn shell(folder: &Path, script: &str, port: u16, variables: &[(String, Str
     run(&mut command).await
 }
 
-/// Runs the examples below "First requests", and compares what they answer with what is shown. Returns the key's id.
+/// Runs the examples below "First requests" and compares their output with the document. Returns the key's id.
 async fn first_requests(folder: &Path, before: &str, port: u16, variables: &[(String, String)]) {
     const MARK: &str = "\n=== the next block\n";
     let readme = blocks("README.md");
@@ -221,7 +221,7 @@ async fn readme_commands_work_with_docker() {
     let variables = compose.variables("web");
     first_requests(folder.path(), &then.text, port, &variables).await;
     worker.says("order confirmation sent order_id=1").await;
-    // The key of the examples is for no more than these.
+    // The key of the examples has only these scopes.
     let key = then
         .text
         .lines()
@@ -270,7 +270,7 @@ async fn deployment_commands_work() {
                 continue;
             }
             let output = shell(folder.path(), command, 0, &variables).await;
-            // What is to be retried or dropped there is an example.
+            // The jobs that these commands name are examples.
             let expected = i32::from(command.contains("delivery:17"));
             assert_eq!(output.code, Some(expected), "{command}: {output:?}");
             commands += 1;

@@ -1,5 +1,5 @@
-//! Connections that were good once: PostgreSQL takes no writes by them any more, or not what was prepared before a migration;
-//! Redis has become a replica.
+//! Pooled connections after a change of the server: a read-only PostgreSQL, statements prepared before a migration, and a
+//! Redis that has become a replica.
 
 mod connections;
 mod redis;

@@ -19,7 +19,7 @@ async fn post(app: &TestApp, path: &str, key: &str, body: &Value) -> Answer {
     send(request.json(body)).await
 }
 
-/// Asserts that an answer is another once more.
+/// Asserts that a response is a replay of another.
 #[track_caller]
 fn is_replay(answer: &Answer, first: &Answer) {
     assert_eq!(
@@ -63,7 +63,7 @@ async fn repeated_order_is_placed_once_with_identical_response() {
     let body = order(store, &[(lamp, 1000)]);
     let rejected = post(&app, "/api/orders/", "too-much", &body).await;
     assert_eq!(rejected.status, 200);
-    // It stays rejected, though by now there would be enough.
+    // The order stays rejected, although the stock suffices now.
     app.patch(&format!("/api/inventory/{stock}/"), &json!({ "quantity": 5000 }))
         .await;
     is_replay(&post(&app, "/api/orders/", "too-much", &body).await, &rejected);
@@ -152,7 +152,7 @@ async fn reusing_a_key_for_another_request_is_rejected_with_422() {
     post(&app, "/api/orders/", "taken", &body).await.created();
     for (path, other) in [
         ("/api/orders/", order(store, &[(lamp, 2)])),
-        // Wrong in itself, but the key comes first.
+        // The body is invalid, but the key is checked first.
         ("/api/orders/", json!({})),
         ("/api/orders/", order(store + 1, &[(lamp, 1)])),
         ("/api/stores/", body.clone()),
@@ -243,7 +243,7 @@ async fn key_is_1_to_255_visible_ascii_characters_bare_or_quoted() {
         reqwest::header::HeaderValue::from_bytes(b"\xE4").unwrap(),
     );
     send(no_ascii).await.is_text(400, REFUSAL);
-    // It says nothing to other methods.
+    // Other methods ignore the header.
     let read = app
         .request(Method::GET, "/api/categories/")
         .header("idempotency-key", "");

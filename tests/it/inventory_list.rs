@@ -1,4 +1,4 @@
-//! `GET /api/inventory/`: its order and its pages, whatever the stores and products are called.
+//! `GET /api/inventory/`: order and pages with any names of stores and products.
 
 use rand::{Rng, SeedableRng, rngs::StdRng, seq::IndexedRandom};
 use serde_json::json;
@@ -44,7 +44,7 @@ async fn with_stock() -> TestApp {
     app
 }
 
-/// Filters, and the same as conditions.
+/// Filters and the equivalent SQL conditions.
 const FILTERS: &[(&str, &str)] = &[
     ("", "true"),
     ("low_stock=true", "i.quantity <= i.low_stock_threshold"),
@@ -58,7 +58,7 @@ const FILTERS: &[(&str, &str)] = &[
     ("product_id=99", "false"),
 ];
 
-/// What plain SQL finds, in the order of the list.
+/// The rows that plain SQL finds, in the order of the list.
 async fn expected(app: &TestApp, condition: &str) -> Vec<i64> {
     let sql = format!(
         "select i.id from inventory i join store s on s.id = i.store_id join product p on p.id = i.product_id
@@ -98,7 +98,7 @@ async fn changed_title_moves_the_stock_of_its_product_in_the_list() {
     assert_eq!(titles().await, [json!("Lamp"), json!("Table")]);
     app.patch(&format!("/api/products/{lamp}/"), &json!({ "title": "Ünit" })).await;
     assert_eq!(titles().await, [json!("Table"), json!("Ünit")]);
-    // Stock that becomes another product's takes its title.
+    // A stock row that changes its product gets the new title.
     app.patch("/api/inventory/2/", &json!({ "product_id": app.product("Zoo", "1.00").await })).await;
     assert_eq!(titles().await, [json!("Zoo"), json!("Ünit")]);
     assert!(app.unbalanced().await.is_empty());

@@ -95,7 +95,7 @@ async fn data_of_every_version_is_upgraded_and_consistent() {
     }
 }
 
-/// What clients see of products and stock.
+/// The product and stock data that clients see.
 async fn catalog(pool: &PgPool) -> Vec<(String, i32)> {
     let rows =
         "select p.title, i.quantity from inventory i join product p on p.id = i.product_id order by i.id";

@@ -131,7 +131,7 @@ async fn moving_stock_with_orders_is_rejected_with_409() {
     assert_eq!(app.get(&path).await.text, ledger);
     let same = json!({ "store_id": store, "product_id": lamp, "quantity": 4 });
     assert_eq!(app.put(row, &same).await.body["quantity"], 4);
-    // Nothing of the other product was ever ordered.
+    // The other product was never ordered.
     assert_eq!(app.delete(&format!("/api/products/{chair}/")).await.status, 204);
     assert_eq!(app.unbalanced().await, []);
 }
@@ -167,12 +167,16 @@ async fn moved_stock_ends_its_ledger_and_begins_another() {
     );
     for product in [chair, lamp] {
         let deleted = app.delete(&format!("/api/products/{product}/")).await;
-        assert_eq!(deleted.status, 204, "no order refers to it: {}", deleted.text);
+        assert_eq!(
+            deleted.status, 204,
+            "no order refers to the row: {}",
+            deleted.text
+        );
     }
     assert_eq!(app.unbalanced().await, []);
 }
 
-/// Movements of the stock row 1, made behind the back of the server.
+/// Movements of the stock row 1, written directly to the database.
 async fn moved(app: &TestApp, movements: i64) {
     sqlx::query(
         "insert into stock_movement (inventory_id, kind, delta, quantity_after)
@@ -203,7 +207,7 @@ async fn long_ledger_is_counted_once_and_exactly() {
     assert_eq!(counted().await, 250_001);
     let last = app.get(&format!("{path}?page=last")).await;
     assert_eq!(last.column("kind"), ["INITIAL"]);
-    // What was noted is not counted again.
+    // Counted rows are not counted again.
     sqlx::query("delete from stock_movement where inventory_id = 1 and id <= 100")
         .execute(&app.pool)
         .await

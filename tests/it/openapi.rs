@@ -1,4 +1,4 @@
-//! `/api/openapi.json` and `/api/docs/`: what is said of the API is true.
+//! `/api/openapi.json` and `/api/docs/` describe the API correctly.
 
 mod answers;
 

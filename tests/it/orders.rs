@@ -1,4 +1,4 @@
-//! `POST /api/orders/`: what is confirmed, and what an order that was placed looks like.
+//! `POST /api/orders/`: confirmed orders and their representation.
 
 mod batch;
 mod gathered;
@@ -238,7 +238,7 @@ async fn shop(app: &TestApp) -> (i64, i64, i64) {
     (store, lamp, chair)
 }
 
-/// What no test can foretell of an order: its id, those of its items, and its time.
+/// The unpredictable fields of an order: its id, its items' ids, and its time.
 fn made(placed: &Answer) -> (i64, Vec<i64>, String) {
     let at = placed.body["created_at"].as_str().unwrap().to_owned();
     assert!(at.ends_with('Z') && (at.len() == 27 || at.len() == 20), "{at}");

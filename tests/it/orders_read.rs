@@ -259,7 +259,7 @@ async fn order_keeps_the_product_titles_at_order() {
     }
     let rejected = app.order(other, &[(lamp, 1)]).await;
     assert_eq!(rejected.status, 200);
-    // Whatever renames it: here, nothing that knows of Afforo.
+    // The name changes without Afforo, directly in the database.
     sqlx::query("update product set title = 'Light' where id = $1")
         .bind(lamp)
         .execute(&app.pool)

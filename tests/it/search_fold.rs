@@ -19,7 +19,7 @@ fn query(pairs: &[(&str, &str)]) -> String {
         .finish()
 }
 
-/// What compatibility caseless matching compares: definition D146 of the Unicode standard.
+/// The key of compatibility caseless matching: definition D146 of the Unicode standard.
 fn caseless(text: &str) -> String {
     text.nfd()
         .default_case_fold()
@@ -126,7 +126,7 @@ async fn texts_equal_under_unicode_folding_match_each_other() {
         );
 
         let stored = app.get(&format!("/api/products/{id}/")).await;
-        assert_eq!(stored.body["title"], *title, "it is stored as it was sent");
+        assert_eq!(stored.body["title"], *title, "the title is stored unchanged");
     }
 }
 
@@ -351,7 +351,7 @@ async fn unfolded_older_products_are_found_as_before_until_the_backfill() {
         assert_eq!(searched(&app, text).await, [new, 2000, 4000, 6000]);
         assert_eq!(suggested(&app, text).await, [new, 2000, 4000, 6000]);
     }
-    // A server of the version before compares upper-cased text.
+    // A server of the previous version compares upper-cased text.
     let before: i64 =
         sqlx::query_scalar("select count(*) from product where search_text like fold('%chef’s%')")
             .fetch_one(&app.pool)

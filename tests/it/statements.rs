@@ -1,11 +1,11 @@
-//! However much a page holds, it takes the same number of statements.
+//! The number of SQL statements of a page does not depend on its rows.
 
 use serde_json::json;
 use sqlx::PgPool;
 
 use crate::support::app::TestApp;
 
-/// Forgets the statements that were counted.
+/// Resets the statement counts.
 async fn forget(pool: &PgPool) {
     sqlx::query("select pg_stat_statements_reset(0, (select oid from pg_database where datname = current_database()), 0)")
         .execute(pool)
@@ -13,7 +13,7 @@ async fn forget(pool: &PgPool) {
         .unwrap();
 }
 
-/// The statements since, but for those that begin and end transactions or look at a connection.
+/// The statements since the reset, without those that begin or end transactions or check a connection.
 async fn counted(pool: &PgPool) -> i64 {
     sqlx::query_scalar(
         "select coalesce(sum(calls), 0)::bigint from pg_stat_statements s join pg_database d on d.oid = s.dbid
@@ -34,7 +34,7 @@ async fn with_counter() -> TestApp {
     app
 }
 
-/// What a request costs: path, and how many statements.
+/// Paths and their numbers of statements.
 const READS: &[(&str, i64)] = &[
     ("/api/categories/", 2),
     ("/api/categories/1/", 1),
@@ -111,5 +111,9 @@ async fn order_of_many_items_runs_as_many_statements_as_one_of_one() {
     forget(&app.pool).await;
     app.post("/api/orders/", &json!({ "store_id": store, "items": [] }))
         .await;
-    assert_eq!(counted(&app.pool).await, 0, "an invalid request runs no statement");
+    assert_eq!(
+        counted(&app.pool).await,
+        0,
+        "an invalid request runs no statement"
+    );
 }

@@ -1,4 +1,4 @@
-//! What the process says about itself: numbers, spans, log lines.
+//! Metrics, traces and logs of the process.
 
 mod logs;
 mod metrics;
@@ -19,13 +19,13 @@ fn serve(app: &TestApp, settings: &[(&str, &str)]) -> Running {
     Running::start(command.envs(settings.iter().copied()))
 }
 
-/// Where `/metrics` is.
+/// The address of `/metrics`.
 async fn metrics_url(program: &mut Running) -> String {
     let line = program.says("metrics are at http://").await;
     format!("http://{}", line.split_once("http://").unwrap().1.trim())
 }
 
-/// All samples, by name and labels. What is no sample must be a comment.
+/// All samples, by name and labels. Every other line must be a comment.
 async fn scrape(url: &str) -> BTreeMap<String, f64> {
     let answer = send(client().get(url)).await;
     assert_eq!(answer.status, 200);
@@ -44,7 +44,7 @@ async fn scrape(url: &str) -> BTreeMap<String, f64> {
     scraped
 }
 
-/// The samples of one metric, with nothing of the name but the labels.
+/// The samples of one metric, by labels.
 fn of<'a>(scraped: &'a BTreeMap<String, f64>, name: &str) -> BTreeMap<&'a str, f64> {
     scraped
         .iter()

@@ -1,4 +1,4 @@
-//! The worker: every confirmed order gets its confirmation once, whatever fails on the way.
+//! The worker: every confirmed order gets one confirmation, despite failures.
 
 mod dead_letters;
 mod faults;
@@ -81,7 +81,7 @@ async fn job_that_runs_twice_confirms_once() {
 
 #[tokio::test]
 async fn job_naming_deleted_outbox_rows_confirms_nothing() {
-    // The queue may outlive the database that it was about, where ids start over.
+    // The queue may outlive its database; ids start over in a new one.
     let app = TestApp::start().await;
     let queues = queues(&app);
     let stale = ConfirmOrders::new(vec![1, 2, 3]);
@@ -128,7 +128,7 @@ async fn two_workers_confirm_each_order_once() {
 async fn outbox_rows_and_jobs_of_the_previous_version_are_confirmed() {
     let app = TestApp::start().await;
     let queues = queues(&app);
-    // A server of the version before still places orders, whose messages name orders.
+    // A server of the previous version still places orders; its messages contain order ids.
     execute(
         &app.pool,
         "insert into store (name, location) values ('Main', 'Main Street 1');
@@ -223,7 +223,7 @@ fn queues(app: &TestApp) -> Queues {
     Queues::new(&app.redis).unwrap()
 }
 
-/// Nothing waits, and nothing runs.
+/// Whether no job waits or runs.
 async fn is_idle(queues: &Queues) -> bool {
     let counts = queues.confirmations.counts().await.unwrap();
     counts
@@ -233,7 +233,7 @@ async fn is_idle(queues: &Queues) -> bool {
         }
 }
 
-/// Places orders of one piece in a new store, and returns their ids.
+/// Places orders of one unit in a new store and returns their ids.
 async fn orders(app: &TestApp, count: usize) -> Vec<i64> {
     let (store, product) = (app.store("Main Store").await, app.product("Lamp", "1.50").await);
     app.stock(store, product, 1000).await;
@@ -249,7 +249,7 @@ pub async fn confirmed(pool: &PgPool) -> Vec<i64> {
     ids(pool, "select order_id from order_confirmation order by order_id").await
 }
 
-/// Orders that are owed theirs.
+/// Orders whose confirmation is due.
 async fn owed(pool: &PgPool) -> Vec<i64> {
     ids(pool, "select unnest(order_ids) from outbox order by 1").await
 }

@@ -1,4 +1,4 @@
-//! Accounts of people.
+//! User accounts.
 
 use afforo::auth::{Account, AccountFields, PasswordHash, Role, account};
 use argon2::{
@@ -8,10 +8,10 @@ use argon2::{
 
 use super::app::TestApp;
 
-/// The password of every account that [`account`] makes.
+/// The password of every account that [`account`] creates.
 pub const PASSWORD: &str = "correct horse battery";
 
-/// Makes an active account, in no time.
+/// Creates an active account with a fast password hash.
 pub async fn account(app: &TestApp, username: &str, role: Role, stores: Option<Vec<i64>>) -> Account {
     let fields = AccountFields {
         username: username.to_owned(),
@@ -20,7 +20,7 @@ pub async fn account(app: &TestApp, username: &str, role: Role, stores: Option<V
         stores,
         is_active: true,
     };
-    // What a hash costs stands in it.
+    // The hash itself contains its cost.
     let cheap = Argon2::new(
         Algorithm::Argon2id,
         Version::V0x13,

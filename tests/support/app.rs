@@ -1,4 +1,4 @@
-//! A server of its own for each test, on a database and a Redis of its own, spoken to over HTTP.
+//! A server for each test, with its own database and Redis. Tests use it over HTTP.
 
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
@@ -33,13 +33,13 @@ pub struct TestApp {
     pub redis: RedisSettings,
     pub order_confirmed: Arc<Notify>,
     client: reqwest::Client,
-    /// How the server is told to stop; dropping this tells it too.
+    /// Stops the server, also when it is dropped.
     pub stop: Arc<Stop>,
     _serving: JoinHandle<std::io::Result<()>>,
     database: Arc<TestDatabase>,
 }
 
-/// The settings that a production server has, with the limiter off: most tests ask more often.
+/// The settings of a production server, without the rate limit, which most tests exceed.
 pub fn production() -> HttpSettings {
     HttpSettings {
         debug: false,
@@ -53,7 +53,7 @@ pub fn production() -> HttpSettings {
     }
 }
 
-/// The settings of Redis that tests have.
+/// The Redis settings of tests.
 pub fn redis_at(url: &str) -> RedisSettings {
     RedisSettings {
         redis_url: Some(url.to_owned().into()),
@@ -62,7 +62,7 @@ pub fn redis_at(url: &str) -> RedisSettings {
     }
 }
 
-/// The limits that a server has, but that a rate limit is decided however busy the machine is.
+/// The default limits, with a long timeout for rate limits, because the machine may be busy.
 pub fn patient() -> Limits {
     Limits {
         rate_limit: Duration::from_secs(10),
@@ -71,7 +71,7 @@ pub fn patient() -> Limits {
 }
 
 impl TestApp {
-    /// Starts a server as production has it.
+    /// Starts a server with production settings.
     pub async fn start() -> Self {
         Self::start_with(production()).await
     }
@@ -87,19 +87,19 @@ impl TestApp {
         Self::start_with_redis(&redis_url, http, limits).await
     }
 
-    /// Starts a server on a Redis of the test's own.
+    /// Starts a server on a Redis server of the test.
     pub async fn start_with_redis(redis_url: &str, http: HttpSettings, limits: Limits) -> Self {
         Self::start_with_redis_settings(redis_at(redis_url), http, limits).await
     }
 
-    /// The same, with other settings of Redis.
+    /// Like `start_with_redis`, with other Redis settings.
     pub async fn start_with_redis_settings(redis: RedisSettings, http: HttpSettings, limits: Limits) -> Self {
         let database = servers::database().await;
         let url = database.url();
         Self::start_on(Arc::new(database), url, redis, http, limits).await
     }
 
-    /// Starts a server on other addresses of a database and a Redis; the database of its own is not used.
+    /// Starts a server on other addresses of a database and a Redis. Its own database stays unused.
     pub async fn start_at(database_url: &str, redis_url: &str) -> Self {
         let database = Arc::new(servers::database().await);
         let (redis, limits) = (redis_at(redis_url), Limits::default());
@@ -111,7 +111,7 @@ impl TestApp {
         self.beside_on(&self.database_url).await
     }
 
-    /// The same, but it reaches the database by another way.
+    /// Like `beside`, with another address of the database.
     pub async fn beside_on(&self, database_url: &str) -> Self {
         self.start_beside(database_url, production()).await
     }
@@ -187,12 +187,12 @@ impl TestApp {
         send(self.request(Method::DELETE, path)).await
     }
 
-    /// Sends a body as it is, as JSON.
+    /// Sends a body unchanged, as JSON.
     pub async fn post_text(&self, path: &str, body: impl Into<reqwest::Body>) -> Answer {
         self.send_text(Method::POST, path, body).await
     }
 
-    /// Sends a body as it is, as JSON, with any method.
+    /// Sends a body unchanged, as JSON, with any method.
     pub async fn send_text(&self, method: Method, path: &str, body: impl Into<reqwest::Body>) -> Answer {
         let request = self
             .request(method, path)
@@ -200,7 +200,7 @@ impl TestApp {
         send(request.body(body)).await
     }
 
-    /// Makes an API key for this server, and returns its text.
+    /// Creates an API key for this server and returns its text.
     pub async fn key(&self, scopes: &[Scope], stores: Stores) -> String {
         let new = NewKey {
             name: "Key of a test".to_owned(),
@@ -211,7 +211,7 @@ impl TestApp {
         self.key_of(&new).await.1
     }
 
-    /// The same, to the letter. Returns the key and its text.
+    /// Creates an API key from all its fields. Returns the key and its text.
     pub async fn key_of(&self, new: &NewKey) -> (ApiKey, String) {
         let secret = Secret::new(production().secret_key.unwrap());
         let mut tx = self.pool.begin().await.unwrap();
@@ -220,26 +220,26 @@ impl TestApp {
         made.unwrap()
     }
 
-    /// Makes a category, and returns its id.
+    /// Creates a category and returns its id.
     pub async fn category(&self, name: &str) -> i64 {
         self.post("/api/categories/", &json!({ "name": name }))
             .await
             .created()
     }
 
-    /// Makes an active product in a category, and returns its id.
+    /// Creates an active product in a category and returns its id.
     pub async fn product_in(&self, category: i64, title: &str, price: &str) -> i64 {
         let body = json!({ "title": title, "price": price, "category_id": category });
         self.post("/api/products/", &body).await.created()
     }
 
-    /// Makes an active product in a category of its own, and returns its id.
+    /// Creates an active product in a new category and returns its id.
     pub async fn product(&self, title: &str, price: &str) -> i64 {
         let category = self.category(&format!("Category of {title}")).await;
         self.product_in(category, title, price).await
     }
 
-    /// Makes an active store, and returns its id.
+    /// Creates an active store and returns its id.
     pub async fn store(&self, name: &str) -> i64 {
         self.post(
             "/api/stores/",
@@ -260,14 +260,14 @@ impl TestApp {
         self.post("/api/orders/", &order(store, items)).await
     }
 
-    /// How many pieces a stock row has.
+    /// The quantity of a stock row.
     pub async fn quantity(&self, inventory: i64) -> i64 {
         self.get(&format!("/api/inventory/{inventory}/")).await.body["quantity"]
             .as_i64()
             .unwrap()
     }
 
-    /// The rules that the books break. There are none, always.
+    /// The rules of `afforo check` that the data breaks: always none.
     pub async fn unbalanced(&self) -> Vec<Checked> {
         unbalanced(&self.pool).await
     }
@@ -288,7 +288,7 @@ pub fn order(store: i64, items: &[(i64, i64)]) -> Value {
     json!({ "store_id": store, "items": items })
 }
 
-/// An order as a client would write it by hand.
+/// The raw HTTP request of an order.
 pub fn raw_order(address: SocketAddr, store: i64, items: &[(i64, i64)]) -> String {
     let body = order(store, items).to_string();
     format!(
@@ -297,34 +297,34 @@ pub fn raw_order(address: SocketAddr, store: i64, items: &[(i64, i64)]) -> Strin
     )
 }
 
-/// The rules that the books of a database break. There are none, always.
+/// The rules of `afforo check` that a database breaks: always none.
 pub async fn unbalanced(pool: &PgPool) -> Vec<Checked> {
     let mut connection = pool.acquire().await.unwrap();
     let mut checked = check::run(&mut connection).await.unwrap();
     checked.retain(|checked| checked.broken > 0);
-    // Here, so that a failure tells which they are.
+    // The rules are printed here, so that a failed test shows them.
     assert_eq!(checked, []);
     checked
 }
 
-/// A client that follows no redirect, so that one would be seen.
+/// A client that follows no redirects, so that tests see them.
 pub fn client() -> reqwest::Client {
     afforo::http_client::builder().build().unwrap()
 }
 
-/// What was answered.
+/// A response.
 #[derive(Debug)]
 pub struct Answer {
     pub status: StatusCode,
     pub headers: HeaderMap,
-    /// As it was sent.
+    /// The body as it was sent.
     pub text: String,
-    /// The text as JSON; null where it is none.
+    /// The text as JSON, or null if it is not JSON.
     pub body: Value,
 }
 
 impl Answer {
-    /// A header's text; blank where it is absent.
+    /// A header's text, or blank if it is absent.
     pub fn header(&self, name: impl TryInto<HeaderName>) -> &str {
         let name = name.try_into().ok().unwrap();
         self.headers
@@ -333,14 +333,14 @@ impl Answer {
             .unwrap_or_default()
     }
 
-    /// The id of what was created.
+    /// The id of the created record.
     #[track_caller]
     pub fn created(&self) -> i64 {
         assert_eq!(self.status, 201, "{}", self.text);
         self.body["id"].as_i64().unwrap()
     }
 
-    /// The text with `…` for every timestamp, whose form is checked: six digits of a fraction, or none.
+    /// The text with `…` for every timestamp. Asserts its format: a fraction of six digits, or none.
     #[track_caller]
     pub fn untimed(&self) -> String {
         let mut parts = self.text.split("_at\":\"");
@@ -378,14 +378,14 @@ impl Answer {
         );
     }
 
-    /// Asserts status and body to the letter.
+    /// Asserts status and body byte by byte.
     #[track_caller]
     pub fn is_text(&self, status: u16, text: &str) {
         assert_eq!((self.status.as_u16(), self.text.as_str()), (status, text));
     }
 }
 
-/// Sends a request and reads the whole answer.
+/// Sends a request and reads the whole response.
 pub async fn send(request: RequestBuilder) -> Answer {
     let response = request.send().await.unwrap();
     let (status, headers) = (response.status(), response.headers().clone());

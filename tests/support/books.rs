@@ -1,15 +1,15 @@
-//! The rules that orders, stock and ledger keep, whatever happened to them: those of `afforo check`.
+//! The rules of `afforo check`, which orders, stock and ledger keep after every test.
 
 use sqlx::{Connection, PgConnection, PgPool};
 
 use super::{app, program::eventually};
 
-/// Everything that must hold of the books, whatever happened before.
+/// Asserts all rules for orders, stock and ledger.
 pub async fn books_balance(pool: &PgPool) {
     assert_eq!(app::unbalanced(pool).await, []);
 }
 
-/// Ends all connections to a database, for only then is all told that there is to tell, and looks for deadlocks.
+/// Asserts that a database had no deadlock. Ends all its connections first, because they report statistics at their end.
 pub async fn no_deadlocks(url: &str) {
     let mut admin = PgConnection::connect(url).await.unwrap();
     eventually("all others are gone", async || {

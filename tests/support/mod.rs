@@ -1,4 +1,4 @@
-//! What the tests stand on.
+//! Helpers that all tests share.
 
 pub mod accounts;
 pub mod app;

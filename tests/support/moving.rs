@@ -9,7 +9,7 @@ use tokio::{
     task::JoinHandle,
 };
 
-/// A TCP address that leads to a Unix socket. Dropping it ends it, with its connections.
+/// A TCP address that leads to a Unix socket. Dropping it ends the proxy and its connections.
 pub struct MovingAddress {
     pub port: u16,
     leads_to: watch::Sender<PathBuf>,
@@ -38,7 +38,7 @@ impl MovingAddress {
         }
     }
 
-    /// New connections lead there from now on; those that there are stay where they are.
+    /// New connections lead to the new socket; open connections stay.
     pub fn move_to(&self, socket: PathBuf) {
         self.leads_to.send_replace(socket);
     }

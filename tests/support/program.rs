@@ -1,4 +1,4 @@
-//! The real program, in processes of its own that end with the test.
+//! The real program, in processes that end with the test.
 
 use std::{
     net::SocketAddr,
@@ -16,10 +16,10 @@ use tokio::{
     time::{sleep, timeout},
 };
 
-/// How long anything may take before a test says that it does not happen.
+/// The longest wait for an event before a test fails.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// A command line with none of our settings: what a test does not set is not set.
+/// A command with no settings of Afforo except the ones that a test sets.
 pub fn afforo(args: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_afforo"));
     command.args(args).env_clear().kill_on_drop(true);
@@ -28,12 +28,12 @@ pub fn afforo(args: &[&str]) -> Command {
             command.env(kept, value);
         }
     }
-    // No `.env` here or above.
+    // This folder and its parents have no `.env`.
     command.current_dir("/").stdin(Stdio::null());
     command
 }
 
-/// What a program that ended has said.
+/// The output of a program that has ended.
 #[derive(Debug)]
 pub struct Output {
     pub code: Option<i32>,
@@ -63,7 +63,7 @@ pub struct Running {
 }
 
 impl Running {
-    /// Starts a program, and listens to both its outputs.
+    /// Starts a program and reads its output and errors.
     pub fn start(command: &mut Command) -> Self {
         let mut child = command
             .stdout(Stdio::piped())
@@ -82,7 +82,7 @@ impl Running {
         }
     }
 
-    /// Everything that it has said so far.
+    /// The output so far.
     pub fn output(&self) -> String {
         self.lines.lock().unwrap().join("\n")
     }
@@ -111,25 +111,25 @@ impl Running {
         };
         match timeout(PATIENCE, found).await {
             Ok(Some(line)) => line,
-            _ => panic!("{text:?} is not output, but:\n{}", self.output()),
+            _ => panic!("{text:?} is not in the output:\n{}", self.output()),
         }
     }
 
-    /// Where a server listens, once it does.
+    /// The address of a server, once it listens.
     pub async fn address(&mut self) -> SocketAddr {
         let line = self.says("listening on http://").await;
         line.split_once("http://").unwrap().1.trim().parse().unwrap()
     }
 
     pub fn pid(&self) -> Pid {
-        Pid::from_raw(self.child.id().expect("it runs").try_into().unwrap()).unwrap()
+        Pid::from_raw(self.child.id().expect("the program runs").try_into().unwrap()).unwrap()
     }
 
     pub fn signal(&self, signal: Signal) {
         kill_process(self.pid(), signal).unwrap();
     }
 
-    /// Waits for its end, and for the last that it said.
+    /// Waits for the end of the program and of its output.
     pub async fn ends(&mut self) -> ExitStatus {
         let end = async {
             let status = self.child.wait().await.unwrap();
@@ -141,7 +141,7 @@ impl Running {
             status
         };
         let status = timeout(PATIENCE, end).await;
-        status.unwrap_or_else(|_| panic!("it does not end, but says:\n{}", self.output()))
+        status.unwrap_or_else(|_| panic!("the program does not end; its output:\n{}", self.output()))
     }
 }
 

@@ -33,7 +33,7 @@ impl Deref for RedisServer {
 pub struct RedisPair {
     pub old: RedisServer,
     pub new: RedisServer,
-    /// A way to each for the other.
+    /// The address by which each server reaches the other.
     pub ways: [MovingAddress; 2],
 }
 
@@ -49,7 +49,7 @@ impl RedisPair {
         pair
     }
 
-    /// Makes `new` the primary and `old` its replica, and leaves connections alone.
+    /// Makes `new` the primary and `old` its replica. Connections stay open.
     pub async fn change_places(&self) {
         ask(&self.new, &["REPLICAOF", "NO", "ONE"]).await;
         replicate(&self.old, &self.ways[1]).await;

@@ -27,20 +27,20 @@ pub fn redis() -> &'static Redis {
     REDIS.get_or_init(|| Redis::throwaway().expect("a throwaway Redis starts"))
 }
 
-/// A database that no other test knows. Dropping it removes it, whoever is still connected.
+/// A database for one test. Dropping it removes the database, even with open connections.
 #[derive(Debug)]
 pub struct TestDatabase {
     name: String,
 }
 
-/// Makes a database with the tables that the migrations make. They run once per process; the rest are copies.
+/// Creates a database with the current schema. Migrations run once per process; later databases are copies.
 pub async fn database() -> TestDatabase {
     static TEMPLATE: OnceCell<()> = OnceCell::const_new();
     static COUNT: AtomicU32 = AtomicU32::new(0);
 
     TEMPLATE.get_or_init(make_template).await;
     let name = format!("test_{}", COUNT.fetch_add(1, Ordering::Relaxed));
-    // Copying the files is several times as quick as the default, which writes every page to the log.
+    // Copying files is several times faster than the default, which writes every page to the log.
     let sql = format!("create database {name} template test_template strategy file_copy");
     run(sql).await.expect("a copy of the template");
     TestDatabase { name }
@@ -72,7 +72,7 @@ impl TestDatabase {
 }
 
 impl Drop for TestDatabase {
-    /// Nobody waits for it: this only keeps a long run from filling the disk.
+    /// Drops the database without waiting; this keeps a long run from filling the disk.
     fn drop(&mut self) {
         let sql = format!("drop database {} with (force)", self.name);
         thread::spawn(|| {
@@ -83,7 +83,7 @@ impl Drop for TestDatabase {
 }
 
 async fn make_template() {
-    // A test that was cancelled in here may have left one.
+    // A test that was cancelled here may have left a database.
     run("drop database if exists test_template with (force)".to_owned())
         .await
         .expect("a fresh template");

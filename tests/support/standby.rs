@@ -1,4 +1,4 @@
-//! A PostgreSQL and its standby, each a real server with data of its own.
+//! PostgreSQL and its standby, each a real server with its own data.
 
 use std::{
     fs::{self, Permissions},
@@ -37,7 +37,7 @@ impl Pair {
     }
 }
 
-/// Makes a standby of a running server, to which commits are replicated before they are acknowledged.
+/// Creates a synchronous standby of a running server.
 pub async fn standby_of(primary: &Postgres) -> (Postgres, TempDir) {
     let data = primary.data_dir();
     let owner = fs::metadata(&data).unwrap();

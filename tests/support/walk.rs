@@ -1,10 +1,10 @@
-//! Walks through lists, from end to end, by cursor.
+//! Reads whole lists by cursor.
 
 use serde_json::Value;
 
 use super::app::TestApp;
 
-/// A walk under way. What holds for each of its steps is asserted on the way.
+/// A walk through a list. Asserts the invariants of each step.
 pub struct Walk<'a> {
     app: &'a TestApp,
     next: Option<String>,
@@ -25,7 +25,7 @@ impl<'a> Walk<'a> {
         self.next.as_deref()
     }
 
-    /// Takes a step, and returns its rows. Twenty, unless it is the last step.
+    /// Takes a step and returns its rows: twenty, except at the end.
     pub async fn step(&mut self) -> Vec<Value> {
         let url = self.next.take().expect("the walk goes on");
         let answer = self.app.get(&url).await;
@@ -43,7 +43,7 @@ impl<'a> Walk<'a> {
         rows
     }
 
-    /// Walks to the end, and returns all rows from here on.
+    /// Walks to the end and returns all remaining rows.
     pub async fn rest(mut self) -> Vec<Value> {
         let mut rows = Vec::new();
         while self.next.is_some() {

@@ -11,8 +11,8 @@ use tokio::time::{Instant, sleep};
 
 use super::{
     program::Program,
+    results::{Order, Outcome, Results},
     table::Row,
-    results::{Outcome, Order, Results},
     until,
     world::World,
 };
@@ -35,7 +35,13 @@ pub enum Recovery {
 
 /// Waits until no transaction is open and no confirmation is due, stops the programs, and checks all guarantees.
 /// `hits` counts how often the fault occurred.
-pub async fn settle(world: &World, results: &Results, programs: &mut [Program], hits: usize, recovery: Recovery) {
+pub async fn settle(
+    world: &World,
+    results: &Results,
+    programs: &mut [Program],
+    hits: usize,
+    recovery: Recovery,
+) {
     no_transaction_stays_open(&world.pool).await;
     let (mut left, mut since) = (i64::MAX, Instant::now());
     until("no confirmation is due", async || {
@@ -194,7 +200,10 @@ fn compare(results: &Results, placed: &[Placed]) -> (usize, usize) {
     let surplus = rejected
         .filter(|placed| !acknowledged.contains(&placed.id))
         .count();
-    let unanswered = sent.values().filter(|outcome| **outcome == Outcome::Unknown).count();
+    let unanswered = sent
+        .values()
+        .filter(|outcome| **outcome == Outcome::Unknown)
+        .count();
     (lost, doubled + surplus.saturating_sub(unanswered))
 }
 

@@ -16,7 +16,7 @@ use tokio::{task::JoinSet, time::sleep};
 
 use super::{
     PATIENCE,
-    results::{Outcome, Order, Results},
+    results::{Order, Outcome, Results},
 };
 use crate::support::app::{self, Answer};
 

@@ -7,8 +7,8 @@ pub mod dice;
 pub mod program;
 pub mod proxy;
 pub mod receiver;
-pub mod table;
 pub mod results;
+pub mod table;
 pub mod world;
 
 use std::time::Duration;

@@ -77,7 +77,7 @@ async fn carry(
     mut rng: StdRng,
     resets: &[AtomicUsize; 4],
 ) -> std::io::Result<()> {
-    // Whatever ends it, the client sees a reset.
+    // The client sees a reset, however the connection ends.
     client.set_zero_linger()?;
     let mut server = TcpStream::connect(server).await?;
     let (mut request, mut answer) = (vec![0; 64 * 1024], vec![0; 64 * 1024]);

@@ -50,7 +50,7 @@ async fn known_address_logs_in_while_strangers_guess() {
     assert_eq!(owner().await, 303);
     let guesses = (0..size(90)).map(|number| {
         let address = format!("198.{}.{}.7", 18 + number / 250, number % 250);
-        // Most of them guess at names of their own, so that these are not throttled.
+        // Most attempts use different names, so that the names are not throttled.
         let username = if number % 3 == 0 {
             "ada".to_owned()
         } else {
@@ -67,7 +67,7 @@ async fn known_address_logs_in_while_strangers_guess() {
     let statuses = statuses(&guesses);
     let of = |status| statuses.get(&status).copied().unwrap_or_default();
     assert_eq!(of(400) + of(429) + of(503), guesses.len(), "{statuses:?}");
-    // A stranger who found the queue full has had an attempt; one who found the whole server full was not heard.
+    // A login refused by the full login queue counts as an attempt; one refused by the full server does not.
     let is_busy = |answer: &&Answer| answer.text.contains("Too many people are logging in right now");
     let busy = guesses.iter().filter(is_busy).count();
     let counted = count(&target, "select count(*) from login_attempt").await;

@@ -1,4 +1,4 @@
-//! Forms, query strings and headers of thousands of parts.
+//! Forms, query strings and headers with thousands of parts.
 
 use super::{Target, size};
 

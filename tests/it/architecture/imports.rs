@@ -1,4 +1,4 @@
-//! Who imports whom: the paths in `use` items and expressions, resolved to the file that defines the name.
+//! Imports between modules: the paths in `use` items and expressions, resolved to the file that defines the name.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -16,7 +16,7 @@ pub struct Program {
 struct Module {
     /// Name in this file → absolute path, for `use` items.
     names: BTreeMap<String, Vec<String>>,
-    /// Absolute paths; those of re-exports are in `names` only.
+    /// Absolute paths. Paths of re-exports are only in `names`.
     paths: BTreeSet<Vec<String>>,
 }
 
@@ -99,7 +99,7 @@ struct Reader<'a> {
 }
 
 impl Reader<'_> {
-    /// The absolute path of one that stands in this file, if it leads into the library.
+    /// The absolute path of a path in this file, if it leads into the library.
     fn absolute(&self, path: &[String]) -> Option<Vec<String>> {
         let mut absolute = self.module.to_vec();
         let mut rest = path;
@@ -116,7 +116,7 @@ impl Reader<'_> {
                 }
             }
             first => {
-                // A child module, or a name that a `use` item brought.
+                // A child module or an imported name.
                 let child = [self.module, &[first.to_owned()]].concat().join("::");
                 if !self.known.contains(&child) {
                     return None;

@@ -11,7 +11,7 @@ use super::imports::Program;
 fn layers() -> Vec<Vec<String>> {
     let source = fs::read_to_string("src/lib.rs").unwrap();
     let rows = source.lines().filter_map(|line| line.strip_prefix("//! | "));
-    // Names stand in backticks: every second piece.
+    // Names are in backticks: every second part.
     let names = rows.map(|row| row.split('`').skip(1).step_by(2).map(str::to_owned).collect());
     names.filter(|row: &Vec<String>| !row.is_empty()).collect()
 }

@@ -235,7 +235,7 @@ async fn api_auth_decides_which_requests_need_a_key() {
     assert_eq!(
         get(&write, &key).await.status,
         403,
-        "a key is good for what it says"
+        "a key permits only its scopes"
     );
 
     let by_default = |debug| HttpSettings {

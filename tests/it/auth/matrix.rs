@@ -236,7 +236,11 @@ async fn every_operation_needs_its_scope_and_its_store() {
         let all_but = |scope: &Scope| *scope != needed && *scope != Scope::Admin;
         let others: Vec<Scope> = Scope::ALL.into_iter().filter(all_but).collect();
         let key = fixture.app.key(&others, Stores::All).await;
-        assert_eq!(fixture.ask(&key, what, 0).await.0, 403, "{what:?} without {needed}");
+        assert_eq!(
+            fixture.ask(&key, what, 0).await.0,
+            403,
+            "{what:?} without {needed}"
+        );
 
         for scope in [needed, Scope::Admin] {
             for store in [0, 1] {
@@ -282,7 +286,10 @@ fn matrix_has_every_operation() {
 async fn lists_and_counts_include_granted_stores_only() {
     let fixture = Fixture::build().await;
     let [ours, theirs] = fixture.stores;
-    let key = fixture.app.key(&[Scope::Admin], Stores::Only([ours].into())).await;
+    let key = fixture
+        .app
+        .key(&[Scope::Admin], Stores::Only([ours].into()))
+        .await;
     let get = async |path: String| ask(&fixture.app, &key, Method::GET, &path, &Value::Null).await;
     for list in ["/api/stores/", "/api/inventory/", "/api/orders/"] {
         for query in ["", "?cursor="] {
@@ -316,7 +323,10 @@ async fn lists_and_counts_include_granted_stores_only() {
 async fn body_cannot_name_a_store_that_is_not_granted() {
     let fixture = Fixture::build().await;
     let [ours, theirs] = fixture.stores;
-    let key = fixture.app.key(&[Scope::Admin], Stores::Only([ours].into())).await;
+    let key = fixture
+        .app
+        .key(&[Scope::Admin], Stores::Only([ours].into()))
+        .await;
     let send =
         async |method: Method, path: String, body: Value| ask(&fixture.app, &key, method, &path, &body).await;
     let missing = json!({ "store_id": [format!("Invalid pk \"{theirs}\" - object does not exist.")] });

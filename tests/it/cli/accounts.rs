@@ -70,7 +70,7 @@ async fn superuser_is_created_from_django_variables() {
         (again.code, again.err.as_str()),
         (Some(1), "error: That username is already taken.\n")
     );
-    // A flag counts before a variable.
+    // A flag takes precedence over a variable.
     let other = create(&app, &["--username", "eve", "--email", ""], &variables).await;
     assert_eq!(other.code, Some(0), "{}", other.err);
     assert_eq!(
@@ -126,7 +126,10 @@ async fn createsuperuser_reports_missing_and_invalid_values() {
         ),
     ] {
         let refused = create(&app, args, variables).await;
-        assert_eq!((refused.code, refused.err), (Some(1), format!("error: {message}\n")));
+        assert_eq!(
+            (refused.code, refused.err),
+            (Some(1), format!("error: {message}\n"))
+        );
     }
     let silent = run(&mut on(&app, &["createsuperuser"])).await;
     assert_eq!(silent.code, Some(1));

@@ -12,7 +12,7 @@ use crate::support::{
     program::{Running, afforo, on, run},
 };
 
-/// The program, with the database and the secret of a server.
+/// A command with the database and the secret of a server.
 fn with_secret(app: &TestApp, args: &[&str]) -> Command {
     let mut command = afforo(args);
     command.env("DATABASE_URL", &app.database_url);
@@ -158,7 +158,7 @@ async fn control_characters_in_key_names_are_escaped() {
         stores: Stores::All,
         expires_at: None,
     };
-    // As a version before made it.
+    // A key as a previous version created it.
     app.key_of(&new).await;
     for args in [&["apikey", "list"][..], &["apikey", "revoke", "1"]] {
         let output = run(&mut with_secret(&app, args)).await;

@@ -27,7 +27,7 @@ async fn check_passes_for_consistent_data() {
     );
 }
 
-/// What breaks a rule, how the rule begins, and the record that is to be named. The books are those of [`shop`].
+/// SQL that breaks a rule in the data of [`shop`], the start of the rule, and the record that the output names.
 const CASES: [(&str, &str, &str); 33] = [
     (
         "insert into order_tally values (1, 'CONFIRMED', 1, 0)",
@@ -185,7 +185,7 @@ const CASES: [(&str, &str, &str); 33] = [
     ),
 ];
 
-/// A store with two products, of which one was ordered, and ordered again in vain.
+/// A store with two products, one with a confirmed and a rejected order.
 async fn shop() -> TestApp {
     let app = TestApp::start().await;
     let (store, lamp) = (app.store("Main").await, app.product("Lamp", "9.99").await);
@@ -236,5 +236,9 @@ async fn check_without_a_schema_asks_for_migrate() {
     let database = crate::support::servers::empty_database().await;
     let output = run(afforo(&["check"]).env("DATABASE_URL", database.url())).await;
     assert_eq!(output.code, Some(1));
-    assert!(output.err.contains("run `afforo migrate` first"), "{}", output.err);
+    assert!(
+        output.err.contains("run `afforo migrate` first"),
+        "{}",
+        output.err
+    );
 }

@@ -1,4 +1,4 @@
-//! `afforo seed --clear`: it deletes all data, and ids that remain elsewhere are not used again.
+//! `afforo seed --clear` deletes all data and does not reuse ids, which other systems may still hold.
 
 use std::collections::BTreeMap;
 
@@ -14,8 +14,8 @@ use sqlx::{AssertSqlSafe, Executor, PgPool};
 use super::{TestApp, afforo, run};
 use crate::support::app::{order, production, send};
 
-/// Tables that are not data of the shop, and why they stay. All others are emptied: a new table belongs into the statement
-/// of `seed::clear`, or in here.
+/// Tables that are not shop data, and why they stay. All others are emptied: add a new table to the statement of
+/// `seed::clear` or to this list.
 const KEPT: [(&str, &str); 6] = [
     ("_sqlx_migrations", "the schema stays"),
     ("account", "people still log in"),

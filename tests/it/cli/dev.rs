@@ -1,4 +1,4 @@
-//! `afforo dev`: it runs everything on this machine, and stops all of it.
+//! `afforo dev` runs everything on this machine, and stops all of it.
 
 use std::{fs, os::unix::fs::PermissionsExt, path::Path};
 
@@ -14,7 +14,7 @@ use crate::{
     },
 };
 
-/// What `dev` has started and says.
+/// A running `afforo dev`.
 struct Dev {
     process: Running,
     base: String,
@@ -27,7 +27,7 @@ impl Dev {
         line.extend(args);
         let mut process = Running::start(&mut afforo_in(folder, &line));
         let curl = process.says("curl ").await;
-        // The order as the banner shows it.
+        // The order of the banner.
         let base = curl
             .split_whitespace()
             .nth(1)
@@ -53,7 +53,7 @@ impl Dev {
         .await
     }
 
-    /// Makes the first account by the link in the banner, and returns the cookie of its session.
+    /// Creates the first account with the link in the banner and returns its session cookie.
     async fn set_up(&mut self) -> String {
         let link = self.process.says("/admin/setup/?token=").await;
         let token = link.split_once("token=").unwrap().1.trim().to_owned();
@@ -73,12 +73,12 @@ impl Dev {
         made.header("set-cookie").split(';').next().unwrap().to_owned()
     }
 
-    /// Its children, and theirs.
+    /// All descendants of the process.
     fn servers(&self) -> Vec<Pid> {
         let mut found = vec![self.process.pid()];
         let mut next = 0;
         while next < found.len() {
-            // Each thread has the children that it started.
+            // The system lists children by the thread that started them.
             let threads = fs::read_dir(format!("/proc/{}/task", found[next].as_raw_nonzero()));
             for thread in threads.into_iter().flatten().flatten() {
                 let children = fs::read_to_string(thread.path().join("children")).unwrap_or_default();
@@ -128,7 +128,12 @@ async fn dev_ephemeral_needs_nothing_and_leaves_nothing() {
         "two servers and their supervisors: {servers:?}"
     );
     dev.process.signal(Signal::INT);
-    assert_eq!(dev.process.ends().await.code(), Some(0), "{}", dev.process.output());
+    assert_eq!(
+        dev.process.ends().await.code(),
+        Some(0),
+        "{}",
+        dev.process.output()
+    );
     all_end(&servers).await;
     assert!(
         !clone.path().join(".afforo").exists() && !inner.join(".afforo").exists(),
@@ -166,7 +171,12 @@ async fn dev_keeps_its_data_between_runs() {
     assert_eq!(secret.permissions().mode() & 0o777, 0o600);
     let servers = dev.servers();
     dev.process.signal(Signal::TERM);
-    assert_eq!(dev.process.ends().await.code(), Some(0), "{}", dev.process.output());
+    assert_eq!(
+        dev.process.ends().await.code(),
+        Some(0),
+        "{}",
+        dev.process.output()
+    );
     all_end(&servers).await;
 
     let mut dev = Dev::start(clone.path(), &[]).await;
@@ -181,7 +191,7 @@ async fn dev_keeps_its_data_between_runs() {
         (200, &"CONFIRMED".into())
     );
     assert_eq!(dev.order().await.created(), placed + 1);
-    // The session is still good, because the secret is the same. There is an account, so there is no link to make one.
+    // The session stays valid, because the secret is the same. An account exists, so the banner has no link to create one.
     let console = client()
         .get(format!("{}/admin/", dev.base))
         .header("cookie", cookie);

@@ -1,5 +1,5 @@
-//! A transaction pooler such as `PgBouncer`: it has two connections to PostgreSQL for all clients, and each transaction takes
-//! the one that has been idle for longer.
+//! A transaction pooler such as `PgBouncer`. It has two connections to PostgreSQL for all clients; each transaction takes
+//! the connection that has been idle for longer.
 
 use std::{collections::VecDeque, sync::Mutex};
 
@@ -14,28 +14,28 @@ use crate::support::servers;
 
 const CONNECTIONS: usize = 2;
 
-/// It ends when it is dropped.
+/// A pooler. It ends when it is dropped.
 pub(super) struct Pooler {
     port: u16,
     task: JoinHandle<()>,
 }
 
-/// What all clients share.
+/// The state that all clients share.
 struct Pool {
-    /// What PostgreSQL says to a new client.
+    /// The first messages of PostgreSQL to a new client.
     greeting: Vec<u8>,
     idle: Mutex<VecDeque<UnixStream>>,
     places: Semaphore,
 }
 
 impl Pooler {
-    /// Starts one in front of a database.
+    /// Starts a pooler in front of a database.
     pub(super) async fn start(database: &str) -> Self {
         let (mut greeting, mut idle) = (Vec::new(), VecDeque::new());
         for _ in 0..CONNECTIONS {
             let socket = servers::postgres().socket_dir().join(".s.PGSQL.5432");
             let mut server = UnixStream::connect(socket).await.unwrap();
-            // What the client asks to be set for its session is left out.
+            // The session settings of the client are ignored.
             let body = format!("\0\x03\0\0user\0postgres\0database\0{database}\0\0");
             let length = u32::try_from(body.len() + 4).unwrap();
             server.write_all(&length.to_be_bytes()).await.unwrap();
@@ -74,7 +74,7 @@ impl Drop for Pooler {
     }
 }
 
-/// Passes on the transactions of one client, until it goes.
+/// Forwards the transactions of one client until it disconnects.
 async fn serve(mut client: TcpStream, pool: &Pool) {
     let mut startup = vec![0; client.read_u32().await.unwrap() as usize - 4];
     client.read_exact(&mut startup).await.unwrap();
@@ -91,7 +91,7 @@ async fn serve(mut client: TcpStream, pool: &Pool) {
         }
         let server = taken.as_mut().unwrap();
         server.write_all(&message).await.unwrap();
-        // A query, or the end of a group of messages: only these are answered.
+        // PostgreSQL answers only a query or the end of a group of messages.
         if [b'Q', b'S'].contains(&kind) {
             let (answer, state) = answer(server).await;
             if state == b'I' {
@@ -103,7 +103,7 @@ async fn serve(mut client: TcpStream, pool: &Pool) {
     }
 }
 
-/// All that a server says until it is ready, and the state of its transaction then.
+/// All messages of a server until it is ready, and its transaction state.
 async fn answer(server: &mut UnixStream) -> (Vec<u8>, u8) {
     let mut output = Vec::new();
     loop {
@@ -115,7 +115,7 @@ async fn answer(server: &mut UnixStream) -> (Vec<u8>, u8) {
     }
 }
 
-/// One message of the protocol: a letter, a length, and as much as that says.
+/// One message of the protocol: a letter, a length, and a body of that length.
 async fn message(from: &mut (impl AsyncRead + Unpin)) -> Option<Vec<u8>> {
     let mut message = vec![0; 5];
     from.read_exact(&mut message).await.ok()?;

@@ -95,7 +95,7 @@ async fn one_of_three_concurrent_server_starts_reports_the_migration() {
         );
         lines += &output;
     }
-    // What is there already is not made again, which PostgreSQL would remark on.
+    // Migrations do not create existing objects again; PostgreSQL would log a notice.
     assert!(!lines.contains("already exists"), "{lines}");
 }
 
@@ -125,7 +125,7 @@ async fn migration_waiting_for_a_lock_does_not_block_writes() {
         .unwrap()
     })
     .await;
-    // It stands behind the migration, which gives up first: the reader stays.
+    // The write waits behind the migration, which gives up first. The reader keeps its lock.
     writer
         .execute("set statement_timeout = '30s'; update inventory set quantity = 1")
         .await
@@ -292,7 +292,7 @@ async fn server_warns_of_missing_migrations() {
     assert!(output.contains("run `afforo migrate`"), "{output}");
 }
 
-/// Notes a migration as a newer release would have.
+/// Records a migration of a newer release.
 async fn add_newer(pool: &PgPool) {
     sqlx::query(
         "insert into _sqlx_migrations (version, description, success, checksum, execution_time)

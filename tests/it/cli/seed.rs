@@ -68,7 +68,7 @@ async fn demo_data_have_the_amounts_and_proportions_of_the_original() {
     assert!(unused.abs() < f64::EPSILON);
     assert!(app.unbalanced().await.is_empty());
 
-    // What the documentation shows works.
+    // The documented command works.
     app.order(1, &[(1, 2), (3, 1)]).await.created();
 }
 
@@ -121,7 +121,11 @@ async fn seed_without_tables_asks_for_migrate() {
     let database = servers::empty_database().await;
     let output = seed(&database.url(), "").await;
     assert_eq!(output.code, Some(1));
-    assert!(output.err.contains("run `afforo migrate` first"), "{}", output.err);
+    assert!(
+        output.err.contains("run `afforo migrate` first"),
+        "{}",
+        output.err
+    );
     let output = seed(&database.url(), "--categories 0").await;
     assert_eq!(output.code, Some(2));
 }
@@ -130,7 +134,7 @@ async fn seed_without_tables_asks_for_migrate() {
 async fn demo_orders_are_spread_over_the_past_thirty_days() {
     let app = TestApp::start().await;
     let begun: String = number(&app, "select now()::text").await;
-    // Orders of the past make a report of the past wrong: it has to be written anew.
+    // Seeded past orders make an earlier report wrong, so the report is written again.
     let reported = "insert into daily_order_report values (current_date - 1, 0, 0, 0, 0, 0)";
     sqlx::query(reported).execute(&app.pool).await.unwrap();
     let output = seed(
@@ -265,7 +269,7 @@ async fn demo_orders_leave_nothing_for_a_worker_to_confirm() {
     let args = "--products 40 --stores 12 --orders 9000";
     let output = seed(&app.database_url, args).await;
     assert_eq!(output.code, Some(0), "{}", output.err);
-    // This one is the worker's: when it is confirmed, all that came before has been looked at.
+    // The worker confirms this order last, so it has then processed all earlier ones.
     let stocked: (i64, i64) = sqlx::query_as(
         "select store_id, product_id from inventory i join store s on s.id = i.store_id join product p on p.id = i.product_id
          where i.quantity > 0 and s.is_active and p.is_active limit 1",
@@ -284,7 +288,7 @@ async fn demo_orders_leave_nothing_for_a_worker_to_confirm() {
 async fn seed_restores_the_indexes_it_drops() {
     const INDEXES: &str = "select string_agg(indexdef, ';' order by indexname) from pg_indexes
         where tablename in ('product', 'inventory')";
-    // An index that was made anew is another.
+    // A rebuilt index has another id.
     const NUMBERS: &str = "select string_agg(indexrelid::text, ' ' order by indexrelid) from pg_index
         where indrelid in ('product'::regclass, 'inventory'::regclass) and not indisunique";
     let app = TestApp::start().await;
@@ -301,7 +305,7 @@ async fn seed_restores_the_indexes_it_drops() {
         "{first}; {anew}"
     );
 
-    // Less than there is already: the rest of the table stays readable.
+    // Fewer rows than the table has: the rest stays readable.
     let output = seed(&app.database_url, "--products 100 --stores 1").await;
     assert_eq!(output.code, Some(0), "{}", output.err);
     assert_eq!(number::<String>(&app, NUMBERS).await, anew);
@@ -324,7 +328,7 @@ async fn impossible_amounts_are_rejected() {
     assert!(output.err.contains("no active store has stock"), "{}", output.err);
 }
 
-/// One value, of whatever type.
+/// One value of any type.
 async fn number<T>(app: &TestApp, sql: &'static str) -> T
 where
     T: Send + Unpin + for<'r> sqlx::Decode<'r, sqlx::Postgres> + sqlx::Type<sqlx::Postgres>,
@@ -332,7 +336,7 @@ where
     sqlx::query_scalar(sql).fetch_one(&app.pool).await.unwrap()
 }
 
-/// Everything that seeding makes, but for the times.
+/// All seeded data without timestamps.
 async fn data(pool: &PgPool) -> Vec<String> {
     let mut data = Vec::new();
     for sql in [

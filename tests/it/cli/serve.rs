@@ -62,7 +62,7 @@ async fn running_request_finishes_before_the_server_stops() {
     .await;
     server.signal(Signal::TERM);
     server.says("stopping").await;
-    eventually("it takes no more connections", async || {
+    eventually("the server accepts no more connections", async || {
         tokio::net::TcpStream::connect(address).await.is_err()
     })
     .await;
@@ -117,7 +117,7 @@ async fn server_without_file_descriptors_accepts_again_once_it_has_some() {
     }
     server.says("cannot accept connections").await;
     allow(maximum);
-    eventually("it answers again", async || {
+    eventually("the server responds again", async || {
         ask().await.is_ok_and(|answer| answer.status() == 200)
     })
     .await;
@@ -145,7 +145,7 @@ async fn low_limit_of_open_files_lowers_the_connection_limit() {
         let answer = client().get(&url).send().await;
         answer.is_ok_and(|answer| answer.status() == status)
     };
-    eventually("it is full", async || answers(503).await).await;
+    eventually("the server is full", async || answers(503).await).await;
     drop(silent);
     eventually("a connection is free", async || answers(200).await).await;
     assert!(!server.output().contains("ERROR"), "{}", server.output());

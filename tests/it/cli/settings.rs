@@ -44,13 +44,21 @@ async fn production_without_its_own_secret_key_does_not_start() {
             .env("SECRET_KEY", "change-me"))
         .await;
         assert_eq!(output.code, Some(1));
-        assert!(output.err.contains("SECRET_KEY is the example's"), "{}", output.err);
+        assert!(
+            output.err.contains("SECRET_KEY is the example's"),
+            "{}",
+            output.err
+        );
     }
     let output = run(afforo(&["serve"])
         .env("DEBUG", "False")
         .env("SECRET_KEY", SECRET_KEY))
     .await;
-    assert!(output.err.contains("DATABASE_URL"), "the next thing: {}", output.err);
+    assert!(
+        output.err.contains("DATABASE_URL"),
+        "the next thing: {}",
+        output.err
+    );
 }
 
 #[tokio::test]
@@ -116,7 +124,7 @@ async fn debug_on_a_public_address_is_rejected_without_api_auth() {
         let output = run(&mut afforo(&["serve", address])).await;
         assert!(output.err.starts_with(next), "{address}: {}", output.err);
     }
-    // Whoever says who needs a key knows what they do.
+    // An explicit API_AUTH is a deliberate choice, so the start is not refused.
     for auth in ["off", "write", "all"] {
         let output = run(afforo(&["serve", "0.0.0.0:0"]).env("API_AUTH", auth)).await;
         assert!(output.err.starts_with(next), "{auth}: {}", output.err);
@@ -144,7 +152,11 @@ async fn open_api_is_logged_at_every_start() {
         server.address().await;
         match message {
             Some(message) => assert!(server.says(message).await.contains("WARN")),
-            None => assert!(!server.output().contains("the API is open"), "{}", server.output()),
+            None => assert!(
+                !server.output().contains("the API is open"),
+                "{}",
+                server.output()
+            ),
         }
     }
 }
@@ -223,7 +235,11 @@ async fn invalid_value_is_rejected_naming_its_setting() {
         let output = run(afforo(&["serve"]).env(name, value)).await;
         assert_eq!(output.code, Some(2), "{name}={value}: {}", output.err);
         assert!(output.err.contains(message), "{name}={value}: {}", output.err);
-        assert!(!output.err.contains("hunter2"), "a password is shown: {}", output.err);
+        assert!(
+            !output.err.contains("hunter2"),
+            "a password is shown: {}",
+            output.err
+        );
     }
     let output = run(&mut afforo(&["serve", "everywhere"])).await;
     assert_eq!(output.code, Some(2));
@@ -253,7 +269,7 @@ async fn flag_overrides_environment_which_overrides_env_file() {
         if let Some(flag) = &flag {
             args.extend(["--port", flag]);
         }
-        // The file counts in the folders below it too.
+        // The file also applies to the folders below it.
         let mut command = afforo_in(&inner, &args);
         if let Some(port) = environment {
             command.env("PORT", port.to_string());

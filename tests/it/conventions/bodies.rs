@@ -1,4 +1,4 @@
-//! What is taken as the body of a request, and what is said of anything else.
+//! Accepted request bodies, and the errors for all others.
 
 use reqwest::Method;
 use serde_json::json;
@@ -6,7 +6,7 @@ use serde_json::json;
 use super::{DETAILS, LISTS, app, methods};
 use crate::support::app::{Answer, TestApp, send};
 
-/// Every resource that takes a body, with the methods that bring one.
+/// Every resource with a request body, and its methods.
 fn writes() -> impl Iterator<Item = (Method, &'static str)> {
     let creations = LISTS.iter().map(|path| (Method::POST, *path));
     let changes = DETAILS

@@ -1,4 +1,4 @@
-//! Pages of other origins, and the hosts that the server is known by.
+//! Cross-origin requests and allowed hosts.
 
 use std::collections::BTreeSet;
 
@@ -11,7 +11,7 @@ use tokio::{
 
 use crate::support::app::{Answer, TestApp, production, send};
 
-/// What a page may read, and what it may send, as its browser is told.
+/// The CORS headers that permit reading and sending.
 fn allowed(answer: &Answer) -> (&str, BTreeSet<String>, BTreeSet<String>) {
     let list = |what: &str| {
         let list = answer.header(format!("access-control-allow-{what}"));

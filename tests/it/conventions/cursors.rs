@@ -1,4 +1,4 @@
-//! Walks through lists by cursor, beside their pages.
+//! Lists by cursor, compared with lists by page.
 
 use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD};
 use reqwest::Method;
@@ -13,7 +13,7 @@ const CATEGORIES: &str = "/api/categories/";
 const STORES: &str = "/api/stores/";
 const SEARCH: &str = "/api/products/search/";
 
-/// The lists that can be walked.
+/// The lists with cursors.
 const LISTS: [&str; 6] = [
     CATEGORIES,
     "/api/products/",
@@ -23,7 +23,7 @@ const LISTS: [&str; 6] = [
     "/api/orders/",
 ];
 
-/// Fills every list with so many rows, of which many have the same name or title, and adds what no list shows.
+/// Fills every list with rows, many with equal names or titles, and adds rows that no list shows.
 async fn fill(app: &TestApp, rows: i32) {
     for insert in [
         "insert into category (name) select 'C' || n from generate_series(1, $1) n",
@@ -167,7 +167,7 @@ async fn cursor_skips_new_rows_before_it_and_shows_those_after_it() {
         let seen = walk.step().await;
         make("Row 00".to_owned()).await;
         make("Row 40 and a half".to_owned()).await;
-        // The row that the cursor was made of goes.
+        // The row of the cursor is deleted.
         let last = seen[19]["id"].as_i64().unwrap();
         let detail = list.replace("search/", "");
         app.delete(&format!("{detail}{last}/")).await.is_text(204, "");
@@ -271,7 +271,7 @@ async fn cursor_of_another_list_or_malformed_is_rejected_with_400() {
             .await
             .is_text(400, REFUSED);
     }
-    // As of pages, filters are read first.
+    // Filters are validated first, as for pages.
     app.get(&format!("{SEARCH}?store_id=x&cursor=x"))
         .await
         .is_text(400, r#"{"store_id":["A valid integer is required."]}"#);

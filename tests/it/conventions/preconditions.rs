@@ -1,4 +1,4 @@
-//! `If-Match`: a record is written only while it is as the client has seen it.
+//! `If-Match`: a write succeeds only if the record has not changed since the client read it.
 
 use afforo::{
     auth::{Scope, Stores},
@@ -17,7 +17,7 @@ use crate::support::{
 const KINDS: [&str; 4] = ["categories", "products", "stores", "inventory"];
 const CHANGED: &str = "This was changed since it was read: If-Match names another ETag. Read it again.";
 
-/// Makes a record of a kind that nothing refers to, and returns its path and the body of a PUT.
+/// Creates a record without references, and returns its path and a body for PUT.
 async fn record(app: &TestApp, kind: &str, number: usize) -> (String, Value) {
     let name = format!("{kind} {number}");
     let (id, body) = match kind {
@@ -40,7 +40,7 @@ async fn record(app: &TestApp, kind: &str, number: usize) -> (String, Value) {
     (format!("/api/{kind}/{id}/"), body)
 }
 
-/// Sends a write with these lines of `If-Match`.
+/// Sends a write with these `If-Match` headers.
 async fn write(app: &TestApp, method: &str, path: &str, body: &Value, lines: &[&str]) -> Answer {
     let mut request = app.request(method.parse().unwrap(), path);
     for line in lines {
@@ -137,7 +137,7 @@ async fn if_match_is_checked_after_existence_and_before_the_body() {
         let read = app.request(Method::GET, &path).header("if-match", "\"nope\"");
         assert_eq!(send(read).await.status, 200);
     }
-    // A POST makes something new, which no client has seen.
+    // A POST creates a record, which no client has read.
     let post = app
         .request(Method::POST, "/api/categories/")
         .header("if-match", "\"nope\"");
@@ -215,8 +215,7 @@ async fn one_of_two_writers_with_the_same_etag_gets_412() {
     }
 }
 
-/// For each kind of record its table, and what changes while a write waits for the record `$`: something else that is part
-/// of it.
+/// For each kind of record its table, and SQL that changes a related row while a write waits for the record `$`.
 const MEANWHILE: [(&str, &str, &str); 4] = [
     (
         "categories",

@@ -1,4 +1,4 @@
-//! What is read is sent no more often and no longer than needed, to clients that ask for that.
+//! Conditional requests and compression for clients that ask for them.
 
 use std::io::Read;
 
@@ -12,7 +12,7 @@ use crate::support::app::{Answer, TestApp, production, send};
 
 const VARY: &str = "Accept, origin, Cookie";
 const VARY_TOO: &str = "Accept, origin, Cookie, Accept-Encoding";
-/// An address whose answer is well above the size from which on answers are compressed.
+/// A path whose response is well above the smallest compressed size.
 const LONG: &str = "/api/products/1/";
 
 async fn with(app: &TestApp, method: Method, path: &str, headers: &[(&str, &str)]) -> Answer {
@@ -23,7 +23,7 @@ async fn with(app: &TestApp, method: Method, path: &str, headers: &[(&str, &str)
     send(request).await
 }
 
-/// The headers of an answer without those that no two answers share.
+/// The headers of a response without the ones that always differ.
 fn lasting(answer: &Answer) -> HeaderMap {
     let mut headers = answer.headers.clone();
     for name in ["date", "x-request-id"] {
@@ -32,7 +32,7 @@ fn lasting(answer: &Answer) -> HeaderMap {
     headers
 }
 
-/// An answer as it came, to one who takes gzip.
+/// A raw response to a client that accepts gzip.
 struct Packed {
     status: StatusCode,
     headers: HeaderMap,
@@ -50,7 +50,7 @@ impl Packed {
         }
     }
 
-    /// A header's one line; blank where it is absent.
+    /// A header's only line, or blank if it is absent.
     fn header(&self, name: &str) -> &str {
         let lines: Vec<_> = self.headers.get_all(name).iter().collect();
         assert!(lines.len() < 2, "{name}: {lines:?}");
@@ -67,7 +67,7 @@ impl Packed {
     }
 }
 
-/// A server with one of everything, the product with a long description.
+/// A server with one record of every kind; the product has a long description.
 async fn app_with_long_text() -> TestApp {
     let app = app().await;
     describe(&app, &"A lamp, bright. ".repeat(200)).await;
@@ -235,7 +235,7 @@ async fn compressed_response_has_the_same_content_and_adds_vary() {
         assert_eq!(packed.headers.len(), expected.len() + 2, "{:?}", packed.headers);
 
         let gzip = ("accept-encoding", "gzip");
-        // Nothing is compressed for a body that is not sent.
+        // A response without a body is not compressed.
         let head = with(&app, Method::HEAD, path, &[gzip]).await;
         let mut whole = lasting(&plain);
         whole.insert("vary", VARY_TOO.parse().unwrap());

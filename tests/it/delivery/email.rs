@@ -32,7 +32,10 @@ async fn each_confirmed_order_is_sent_in_one_email() {
     let receiver = SmtpReceiver::start(vec![]).await;
     let worker = Worker::start(&app, Some(email(&receiver)), None);
     let order = orders(&app, 1).await[0];
-    eventually("it is delivered", async || all_delivered(&app.pool, 1).await).await;
+    eventually("the confirmation is delivered", async || {
+        all_delivered(&app.pool, 1).await
+    })
+    .await;
     worker.stop().await;
     let letters = receiver.letters();
     let [letter] = letters.as_slice() else {
@@ -74,7 +77,10 @@ async fn store_name_cannot_inject_headers_or_commands() {
         .await
         .unwrap();
     let worker = Worker::start(&app, Some(email(&receiver)), None);
-    eventually("it is delivered", async || all_delivered(&app.pool, 1).await).await;
+    eventually("the confirmation is delivered", async || {
+        all_delivered(&app.pool, 1).await
+    })
+    .await;
     worker.stop().await;
     let letters = receiver.letters();
     let [letter] = letters.as_slice() else {
@@ -108,7 +114,10 @@ async fn temporary_rejection_is_retried_under_the_same_message_id() {
     };
     let worker = Worker::start(&app, Some(Email::new(&config).unwrap()), None);
     let order = orders(&app, 1).await[0];
-    eventually("it is delivered", async || all_delivered(&app.pool, 1).await).await;
+    eventually("the confirmation is delivered", async || {
+        all_delivered(&app.pool, 1).await
+    })
+    .await;
     worker.stop().await;
     let letters = receiver.letters();
     let ids: Vec<String> = letters
@@ -130,7 +139,7 @@ async fn accepted_email_is_not_sent_again_if_the_server_then_hangs() {
     };
     let worker = Worker::start(&app, Some(Email::new(&config).unwrap()), None);
     let order = orders(&app, 1).await[0];
-    eventually("it is over", async || {
+    eventually("the delivery has ended", async || {
         deliveries(&app.pool).await == [(order, 1, "delivered".to_owned())]
     })
     .await;
@@ -144,7 +153,7 @@ async fn permanent_rejection_makes_the_email_dead_at_once() {
     let receiver = SmtpReceiver::start(vec![Manner::Recipient("550 nobody of that name")]).await;
     let worker = Worker::start(&app, Some(email(&receiver)), None);
     let order = orders(&app, 1).await[0];
-    eventually("it is given up", async || {
+    eventually("the delivery is given up", async || {
         deliveries(&app.pool).await == [(order, 1, "dead".to_owned())]
     })
     .await;
@@ -164,7 +173,10 @@ async fn failed_smtp_login_is_retried() {
     };
     let worker = Worker::start(&app, Some(Email::new(&config).unwrap()), None);
     let order = orders(&app, 1).await[0];
-    eventually("it is delivered", async || all_delivered(&app.pool, 1).await).await;
+    eventually("the confirmation is delivered", async || {
+        all_delivered(&app.pool, 1).await
+    })
+    .await;
     worker.stop().await;
     assert_eq!(deliveries(&app.pool).await, [(order, 2, "delivered".to_owned())]);
     // "\0shop\0hunter2"
@@ -217,7 +229,7 @@ async fn email_is_not_sent_without_required_starttls() {
     };
     let worker = Worker::start(&app, Some(Email::new(&config).unwrap()), None);
     let order = orders(&app, 1).await[0];
-    eventually("it is given up", async || {
+    eventually("the delivery is given up", async || {
         matches!(deliveries(&app.pool).await.as_slice(), [(told, _, state)] if *told == order && state == "dead")
     })
     .await;

@@ -41,7 +41,10 @@ async fn webhook_of_a_killed_worker_is_sent_again_under_the_same_id() {
     };
     let mut killed = start();
     let order = orders(&app, 1).await[0];
-    eventually("it is being sent", async || receiver.requests().len() == 1).await;
+    eventually("the delivery is being sent", async || {
+        receiver.requests().len() == 1
+    })
+    .await;
     killed.signal(Signal::KILL);
     killed.ends().await;
     assert_eq!(deliveries(&app.pool).await, [(order, 1, "waiting".to_owned())]);
@@ -51,9 +54,9 @@ async fn webhook_of_a_killed_worker_is_sent_again_under_the_same_id() {
     assert_eq!(receiver.requests().len(), 1, "its lease holds");
     let due = "update delivery set due_at = now() where due_at is not null";
     sqlx::query(due).execute(&app.pool).await.unwrap();
-    eventually("it is refused", async || receiver.requests().len() == 2).await;
+    eventually("the delivery is refused", async || receiver.requests().len() == 2).await;
     worker.says("confirmation not delivered; retrying later").await;
-    eventually("it is delivered", async || {
+    eventually("the confirmation is delivered", async || {
         sqlx::query(due).execute(&app.pool).await.unwrap();
         all_delivered(&app.pool, 1).await
     })
@@ -65,7 +68,10 @@ async fn webhook_of_a_killed_worker_is_sent_again_under_the_same_id() {
     assert_eq!(requests.len(), 3);
     assert!(requests.iter().all(|request| request.id() == requests[0].id()));
     for output in [killed.output(), worker.output()] {
-        assert!(!output.contains("hunter2") && !output.contains(SECRET), "{output}");
+        assert!(
+            !output.contains("hunter2") && !output.contains(SECRET),
+            "{output}"
+        );
     }
 }
 
@@ -76,7 +82,10 @@ async fn sent_webhook_is_recorded_later_if_the_database_refuses_at_first() {
     let receiver = HttpReceiver::start(vec![Answer::When(permits.clone())]).await;
     let worker = Worker::start(&app, None, Some(webhook(&receiver)));
     let order = orders(&app, 1).await[0];
-    eventually("it is being sent", async || receiver.requests().len() == 1).await;
+    eventually("the delivery is being sent", async || {
+        receiver.requests().len() == 1
+    })
+    .await;
     let refuse = "create function refuse() returns trigger language plpgsql as $$ begin
              perform nextval('refusals'); raise exception 'not now'; end $$;
          create sequence refusals;
@@ -84,7 +93,7 @@ async fn sent_webhook_is_recorded_later_if_the_database_refuses_at_first() {
          for each row when (new.delivered_at is not null) execute function refuse()";
     sqlx::raw_sql(refuse).execute(&app.pool).await.unwrap();
     permits.add_permits(1);
-    eventually("it was refused", async || {
+    eventually("the delivery is refused", async || {
         let refused = sqlx::query_scalar::<_, bool>("select is_called from refusals");
         refused.fetch_one(&app.pool).await.unwrap()
     })
@@ -94,7 +103,10 @@ async fn sent_webhook_is_recorded_later_if_the_database_refuses_at_first() {
         .execute(&app.pool)
         .await
         .unwrap();
-    eventually("it is noted", async || all_delivered(&app.pool, 1).await).await;
+    eventually("the delivery is recorded", async || {
+        all_delivered(&app.pool, 1).await
+    })
+    .await;
     worker.stop().await;
     assert_eq!(receiver.requests().len(), 1);
 }
@@ -124,7 +136,7 @@ async fn delivery_lost_by_redis_is_queued_again_and_a_late_job_sends_nothing() {
     let order = orders(&app, 1).await[0];
     // The order is confirmed and its delivery is due.
     let none = Worker::start(&app, None, None);
-    eventually("it is confirmed", async || {
+    eventually("the order is confirmed", async || {
         let confirmed = sqlx::query_scalar::<_, i64>("select count(*) from order_confirmation");
         confirmed.fetch_one(&app.pool).await.unwrap() == 1
     })
@@ -152,7 +164,7 @@ async fn delivery_lost_by_redis_is_queued_again_and_a_late_job_sends_nothing() {
     assert_eq!(relay.step().await.unwrap(), 0, "the lease holds");
     let due = "update delivery set due_at = now()";
     sqlx::query(due).execute(&app.pool).await.unwrap();
-    eventually("it was refused until later", async || {
+    eventually("the delivery is refused and waits", async || {
         deliveries(&app.pool).await == [(order, 1, "waiting".to_owned())] && receiver.requests().len() == 1
     })
     .await;
@@ -161,14 +173,17 @@ async fn delivery_lost_by_redis_is_queued_again_and_a_late_job_sends_nothing() {
     for (id, job) in [("late", deliver(1, 0)), ("lost", deliver(99, 0))] {
         queues.webhooks.push(id, &job).await.unwrap();
     }
-    eventually("they are done", async || {
+    eventually("the jobs are done", async || {
         let counts = queues.webhooks.counts().await.unwrap();
         counts == apalis_redis_queue::Counts::default()
     })
     .await;
     assert_eq!(receiver.requests().len(), 1);
     sqlx::query(due).execute(&app.pool).await.unwrap();
-    eventually("it is delivered", async || all_delivered(&app.pool, 1).await).await;
+    eventually("the confirmation is delivered", async || {
+        all_delivered(&app.pool, 1).await
+    })
+    .await;
     worker.stop().await;
     assert_eq!(receiver.requests().len(), 2);
 }
@@ -249,7 +264,7 @@ async fn deliveries_completed_over_30_days_ago_are_removed_and_no_others() {
         .push("purge", &PeriodicJob::PurgeDeliveries)
         .await
         .unwrap();
-    eventually("they are gone", async || {
+    eventually("the deliveries are deleted", async || {
         let left: Vec<i64> = deliveries(&app.pool)
             .await
             .into_iter()

@@ -9,7 +9,10 @@ async fn invalid_delivery_settings_stop_the_start_and_show_no_secret() {
     let url = ("WEBHOOK_URL", "https://example.com/hunter2");
     let cases: &[(&[(&str, &str)], &str)] = &[
         (&[("CONFIRMATION_EMAIL_TO", "nobody")], "CONFIRMATION_EMAIL_TO"),
-        (&[recipient, ("DEFAULT_FROM_EMAIL", "nobody")], "DEFAULT_FROM_EMAIL"),
+        (
+            &[recipient, ("DEFAULT_FROM_EMAIL", "nobody")],
+            "DEFAULT_FROM_EMAIL",
+        ),
         (
             &[recipient, ("EMAIL_USE_TLS", "True"), ("EMAIL_USE_SSL", "True")],
             "exclude each other",
@@ -38,7 +41,11 @@ async fn invalid_delivery_settings_stop_the_start_and_show_no_secret() {
             let output = run(command.envs(environment.iter().copied())).await;
             assert_eq!(output.code, Some(1), "{environment:?}: {}", output.err);
             assert!(output.err.contains(message), "{environment:?}: {}", output.err);
-            assert!(!output.err.contains("hunter2"), "a secret is shown: {}", output.err);
+            assert!(
+                !output.err.contains("hunter2"),
+                "a secret is shown: {}",
+                output.err
+            );
         }
     }
     for (name, value) in [

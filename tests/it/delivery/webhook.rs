@@ -72,7 +72,10 @@ async fn unacknowledged_webhook_is_retried_under_the_same_id() {
         let receiver = HttpReceiver::start(script).await;
         let worker = Worker::start(&app, None, Some(webhook(&receiver)));
         let order = app.order(1, &[(1, 1)]).await.created();
-        eventually("it is delivered", async || all_delivered(&app.pool, 1).await).await;
+        eventually("the confirmation is delivered", async || {
+            all_delivered(&app.pool, 1).await
+        })
+        .await;
         worker.stop().await;
         let requests = receiver.requests();
         assert_eq!(requests.len(), attempts);
@@ -95,7 +98,7 @@ async fn webhook_answered_410_is_dead_until_retried_by_hand() {
     let receiver = HttpReceiver::start(vec![status(410)]).await;
     let worker = Worker::start(&app, None, Some(webhook(&receiver)));
     let order = orders(&app, 1).await[0];
-    eventually("it is given up", async || {
+    eventually("the delivery is given up", async || {
         deliveries(&app.pool).await == [(order, 1, "dead".to_owned())]
     })
     .await;
@@ -112,7 +115,10 @@ async fn webhook_answered_410_is_dead_until_retried_by_hand() {
     let mut command = afforo(&["jobs", "retry", "delivery:1"]);
     on(&mut command, &app.database_url, app.redis.url());
     assert_eq!(run(&mut command).await.code, Some(0));
-    eventually("it is delivered", async || all_delivered(&app.pool, 1).await).await;
+    eventually("the confirmation is delivered", async || {
+        all_delivered(&app.pool, 1).await
+    })
+    .await;
     let requests = receiver.requests();
     assert_eq!(requests.len(), 2);
     assert_eq!(requests[0].id(), requests[1].id());
@@ -125,7 +131,7 @@ async fn webhook_is_dead_after_all_its_attempts() {
     let receiver = HttpReceiver::start(vec![status(500); 4]).await;
     let worker = Worker::start(&app, None, Some(webhook(&receiver)));
     let order = orders(&app, 1).await[0];
-    eventually("it is given up", async || {
+    eventually("the delivery is given up", async || {
         deliveries(&app.pool).await == [(order, 4, "dead".to_owned())]
     })
     .await;
@@ -140,7 +146,7 @@ async fn retry_after_of_the_receiver_delays_the_next_attempt() {
     let receiver = HttpReceiver::start(vec![Answer::Status(503, "Retry-After: 3600\r\n".to_owned())]).await;
     let worker = Worker::start(&app, None, Some(webhook(&receiver)));
     orders(&app, 1).await;
-    eventually("it was asked", async || {
+    eventually("the receiver got a request", async || {
         let noted = sqlx::query_scalar::<_, i64>(
             "select count(*) from delivery where attempts = 1 and error = 'the receiver answered 503'
                  and due_at > now() + interval '55 min' and due_at <= now() + interval '1 h'",
@@ -192,7 +198,7 @@ async fn webhook_is_not_sent_without_required_tls() {
         Some(Webhook::new(&url.into(), &SECRET.into()).unwrap()),
     );
     let order = orders(&app, 1).await[0];
-    eventually("it is given up", async || {
+    eventually("the delivery is given up", async || {
         deliveries(&app.pool).await == [(order, 4, "dead".to_owned())]
     })
     .await;

@@ -1,11 +1,11 @@
-//! docker-compose.yml, as far as it says how Afforo is started, and a program that stands in for Compose.
+//! The services of docker-compose.yml that run Afforo, and a replacement for Docker Compose.
 
 use std::{collections::BTreeMap, fs, path::Path};
 
 use crate::support::program::{Running, afforo_in};
 
-/// It runs commands "in a container", that is here, where their settings are in the environment. What starts and stops
-/// containers does nothing.
+/// The replacement runs commands on this machine, with the settings of the container in the environment. Commands that
+/// start or stop containers do nothing.
 pub(super) const PROGRAM: &str = r#"#!/bin/sh
 set -eu
 case $1 in
@@ -34,17 +34,17 @@ case "$service $*" in
 esac
 "#;
 
-/// The services that are Afforo.
+/// The services that run Afforo.
 pub(super) struct Compose {
     text: String,
-    /// What `.env` sets.
+    /// The variables of `.env`.
     env: BTreeMap<String, String>,
-    /// What the commands of other services need.
+    /// The variables for commands of other services.
     servers: [(String, String); 4],
 }
 
 impl Compose {
-    /// Reads the file, and the `.env` of a folder. The servers are those of the test.
+    /// Reads the file and the `.env` of a folder. The services use the servers of the test.
     pub(super) fn read(folder: &Path, database_url: &str, redis_url: &str) -> Self {
         let env = fs::read_to_string(folder.join(".env")).unwrap();
         let env = env.lines().filter_map(|line| line.split_once('='));
@@ -65,7 +65,7 @@ impl Compose {
         }
     }
 
-    /// Starts a service with its command, on a port of its own and for this machine only.
+    /// Starts a service with its command, on a free port of the loopback interface.
     pub(super) fn start(&self, service: &str, folder: &Path) -> Running {
         let section = self.section(&format!("  {service}:"));
         let command = section
@@ -109,7 +109,7 @@ impl Compose {
         variables.into_iter().collect()
     }
 
-    /// The lines that belong to one that is indented less.
+    /// The lines below a line with less indentation.
     fn section(&self, first: &str) -> Vec<&str> {
         let indent = |line: &str| line.len() - line.trim_start().len();
         let lines = self.text.lines().skip_while(|line| *line != first).skip(1);
@@ -121,7 +121,7 @@ impl Compose {
         section
     }
 
-    /// What a variable is set to: `${NAME:-default}`, `${NAME:?error}`, or what `.env` says where it has no value.
+    /// The value of a variable: `${NAME:-default}`, `${NAME:?error}`, or the value in `.env` if it has none.
     fn value(&self, name: &str, value: &str) -> Option<String> {
         if value.is_empty() {
             return self.env.get(name).cloned();

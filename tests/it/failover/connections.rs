@@ -11,7 +11,7 @@ use crate::support::{
     servers,
 };
 
-/// Everything that a client asks for, in the order of the routes: reads, writes, and writes that may be repeated.
+/// All requests of a client, in the order of the routes: reads, writes, and repeatable writes.
 async fn ask_everything(app: &TestApp, shop: &Shop, round: u32) -> Vec<(String, Answer)> {
     let Shop {
         category,
@@ -119,7 +119,7 @@ async fn placing_continues_after_the_prepared_statements_become_invalid() {
         send(request.json(&order(shop.store, &[(shop.product, 1)]))).await
     };
     place("one").await.created();
-    // A lane reads the keys that are known within its transaction.
+    // A lane reads known keys within its transaction.
     app.pool
         .execute("alter table idempotency_key alter column key type varchar(1000)")
         .await
@@ -142,7 +142,7 @@ async fn read_only_database_refuses_writes_with_503_and_is_not_ready() {
         "alter database {name} set default_transaction_read_only = on"
     ));
     app.pool.execute(read_only).await.unwrap();
-    // Its connections are opened from now on.
+    // The server opens its connections from now on.
     let other = app.beside().await;
     for (path, answer) in ask_everything(&other, &shop, 1).await {
         let is_refused = answer.status == 503 && answer.header("retry-after") == "1";
@@ -176,7 +176,7 @@ async fn read_only_database_refuses_writes_with_503_and_is_not_ready() {
         answer.status == 200
     })
     .await;
-    eventually("it is ready", async || {
+    eventually("the server is ready", async || {
         other.get("/health/ready/").await.status == 200
     })
     .await;
@@ -217,7 +217,7 @@ async fn stopped_database_gives_503_saying_nothing_was_done() {
         address.move_to(socket.clone());
         let other = app.beside_on(&url).await;
         let store = other.store(&format!("Store {request}")).await;
-        // Its connections are idle, and know nothing of the end.
+        // The idle connections have not noticed the end.
         address.move_to("/nowhere".into());
         address.cut();
         let path = format!("/api/stores/{store}/");

@@ -1,4 +1,4 @@
-//! A failover of Redis: the one that the address led to has become a replica, and its connections stay.
+//! A failover of Redis: the server at the address becomes a replica, and its connections stay open.
 
 use afforo::{config::RedisSettings, outbox::ConfirmOrders, worker::Queues};
 use reqwest::Method;
@@ -37,18 +37,18 @@ async fn confirmations_and_limits_continue_after_a_redis_failover() {
     for _ in 0..3 {
         placed.push(app.order(store, &[(product, 1)]).await.created());
     }
-    eventually("they are confirmed", async || {
+    eventually("the orders are confirmed", async || {
         confirmed(&app.pool).await == placed
     })
     .await;
     eventually("autocomplete is limited", async || limit().await == "20").await;
     assert_eq!(app.get("/health/ready/").await.body["redis"], true);
 
-    // All connections stay, and lead to what is a replica now.
+    // All connections stay open and lead to a server that is now a replica.
     pair.change_places().await;
     eventually("Redis is not ready", async || {
         let ready = app.get("/health/ready/").await;
-        assert_eq!(ready.status, 200, "orders are placed without it");
+        assert_eq!(ready.status, 200, "the server is ready without Redis");
         (&ready.body["redis"], &ready.body["status"]) == (&json!(false), &json!("degraded"))
     })
     .await;
@@ -81,7 +81,10 @@ async fn all_redis_keys_have_the_prefix_and_are_separate_from_others() {
     let (store, product) = (app.store("Main Store").await, app.product("Lamp", "1.50").await);
     app.stock(store, product, 100).await;
     let placed = vec![app.order(store, &[(product, 1)]).await.created()];
-    eventually("it is confirmed", async || confirmed(&app.pool).await == placed).await;
+    eventually("the order is confirmed", async || {
+        confirmed(&app.pool).await == placed
+    })
+    .await;
     let limit = async || app.get("/api/products/autocomplete/?q=lam").await;
     eventually("autocomplete is limited", async || {
         limit().await.header("x-ratelimit-limit") == "20"

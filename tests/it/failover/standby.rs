@@ -52,14 +52,14 @@ async fn server_on_a_standby_answers_503_until_it_is_promoted() {
         assert_eq!(answer.header("retry-after"), "1");
     }
     // The result of the check is cached for a second.
-    eventually("it is not ready", async || {
+    eventually("the server is not ready", async || {
         let ready = app.get("/health/ready/").await;
         (ready.status.as_u16(), &ready.body["database"]) == (503, &json!(false))
     })
     .await;
 
     promote(&pair.standby).await;
-    eventually("it is ready", async || {
+    eventually("the server is ready", async || {
         app.get("/health/ready/").await.status == 200
     })
     .await;

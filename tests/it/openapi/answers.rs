@@ -1,4 +1,4 @@
-//! Every answer that is documented is given, no other is, and each looks as documented.
+//! The server gives every documented response and no other, and each matches its schema.
 
 use std::{collections::BTreeSet, time::Duration};
 
@@ -14,15 +14,15 @@ use serde_json::{Value, json};
 use super::{document, operations};
 use crate::support::app::{Answer, TestApp, patient, production, send};
 
-/// A server with a category, product, store and stock row that were ordered, each with the id 1, and others, with the
-/// id 2, that were not. The orders 1 and 2 are a confirmed and a rejected one.
+/// A server with an ordered category, product, store and stock row, each with the id 1, and ones without orders, with the
+/// id 2. Order 1 is confirmed, order 2 rejected.
 async fn app() -> TestApp {
     let http = HttpSettings {
         rate_limit_enabled: true,
         ..production()
     };
     let limits = Limits {
-        // It can be seen to stop.
+        // The readiness check shows that the server stops.
         delay: Duration::from_mins(1),
         ..patient()
     };
@@ -39,7 +39,7 @@ async fn app() -> TestApp {
     app
 }
 
-/// Requests with the statuses they get: method, path, body and status. Refusals that all operations share are not here.
+/// Requests and their statuses: method, path, body and status. Refusals of all operations are tested elsewhere.
 const REQUESTS: &str = r#"
     GET /health/ - 200
     GET /health/ready/ - 200
@@ -152,14 +152,14 @@ const REQUESTS: &str = r#"
 const JSON: (&str, &str) = ("content-type", "application/json");
 const REPLAYED: &str = "Idempotent-Replayed";
 
-/// The document, and which of its answers were seen.
+/// The document, and the responses seen so far.
 struct Checker {
     document: Value,
     seen: BTreeSet<(String, String, String)>,
 }
 
 impl Checker {
-    /// Notes an answer to a request, and compares it with what is documented.
+    /// Records a response and compares it with the document.
     #[track_caller]
     fn check(&mut self, method: &Method, url: &str, sent: Option<&Value>, answer: &Answer) {
         let path = url.split('?').next().unwrap();
@@ -187,7 +187,7 @@ impl Checker {
             .as_object()
             .into_iter()
             .flat_map(|headers| headers.keys());
-        // An answer that is given for the first time does not say so.
+        // The first response has no header for replays.
         for name in names.filter(|name| *name != REPLAYED) {
             assert_ne!(answer.header(name.as_str()), "", "{method} {url}: {name}");
         }
@@ -213,7 +213,7 @@ impl Checker {
     }
 }
 
-/// Has objects take no members but those described.
+/// Makes the schema reject undocumented fields.
 fn close(schema: &mut Value) {
     match schema {
         Value::Object(members) => {
@@ -227,7 +227,7 @@ fn close(schema: &mut Value) {
     }
 }
 
-/// Repeats a request of each kind under its key, sends another under that key, and one under a key that is in use.
+/// Repeats a request of each kind under its key, sends another request under that key, and one under a key in use.
 async fn repeat(app: &TestApp, checker: &mut Checker) {
     const POSTS: [(&str, &str); 6] = [
         ("/api/categories/", r#"{"name":"Once"}"#),
@@ -276,7 +276,7 @@ async fn repeat(app: &TestApp, checker: &mut Checker) {
     }
 }
 
-/// Asks a server that wants keys without one, with one that is good for nothing, and with too many that are not good.
+/// Sends requests without a key, with a key without permissions, and with too many invalid keys.
 async fn be_refused(app: &TestApp, checker: &mut Checker) {
     let guarded = app
         .beside_with(HttpSettings {
@@ -341,7 +341,7 @@ async fn every_documented_response_occurs_and_matches_its_schema() {
         }
     }
 
-    // What all operations share.
+    // Responses of all operations.
     let document = checker.document.clone();
     let large = "x".repeat(1024 * 1024 + 1);
     for (path, method, operation) in operations(&document) {

@@ -95,7 +95,7 @@ async fn orders_of_locked_stock_are_deferred_and_others_of_the_lane_placed() {
         confirmed(chair().await);
     }
     assert_eq!(shop.app.quantity(chairs).await, 82);
-    assert_eq!(shop.transactions().await[0], 8, "they were placed together");
+    assert_eq!(shop.transactions().await[0], 8, "the orders share a transaction");
     assert!(
         poll_immediate(lamps.as_mut()).await.is_none(),
         "their stock is locked"

@@ -1,4 +1,4 @@
-//! Servers and databases that die while orders are being placed.
+//! Servers and databases that crash while orders are placed.
 
 use std::{
     net::SocketAddr,
@@ -17,8 +17,8 @@ use crate::support::{
     servers,
 };
 
-/// Places so many orders of one piece each, 8 at a time. Answers the ids of those that were acknowledged, and the other
-/// answers' statuses.
+/// Places orders of one unit each, 8 at a time. Returns the ids of acknowledged orders, and the statuses of other
+/// responses.
 async fn place_many(
     address: SocketAddr,
     (store, product): (i64, i64),
@@ -138,13 +138,13 @@ async fn killed_database_loses_no_acknowledged_order_and_is_used_again() {
         others.iter().all(|status| *status == 503),
         "a database that is away is no fault of ours: {others:?}"
     );
-    // It goes on by itself.
+    // The server recovers by itself.
     let (more, _) = place_many(address, (1, 1), 200, &acknowledged).await;
     assert!(more.len() >= 190, "{} of 200", more.len());
     placed.extend(more);
     let pool = PgPool::connect(&postgres.url("shop")).await.unwrap();
     are_confirmed(&pool, &placed).await;
-    // What the relay had claimed without being told so falls due with its lease.
+    // The relay may have claimed rows without seeing the response; these become due when their lease ends.
     pool.execute("update outbox set due_at = now()").await.unwrap();
     eventually("all are confirmed", async || {
         let owed: i64 = sqlx::query_scalar("select count(*) from outbox")

@@ -1,4 +1,4 @@
-//! Deletions against orders: what foreign keys would guarantee, the order of locks does.
+//! Concurrent deletions and orders: the order of locks guarantees what foreign keys would.
 
 use std::time::Duration;
 
@@ -11,7 +11,7 @@ use crate::support::app::{Answer, TestApp};
 
 const ROUNDS: usize = 15;
 
-/// A shop of its own for a round, and what is raced in it.
+/// The shop of a round, and its concurrent requests.
 #[derive(Clone, Copy)]
 struct Round {
     store: i64,
@@ -43,8 +43,8 @@ impl Round {
     }
 }
 
-/// Runs rounds of requests at once, each after a short pause of its own: first those of `raced`, then six orders.
-/// Answers those of `raced`.
+/// Runs rounds of concurrent requests, each after a random short pause: the requests of `raced` and six orders.
+/// Returns the responses to `raced`.
 async fn race(
     seed: u64,
     allowed: &[u16],

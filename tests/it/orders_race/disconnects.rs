@@ -1,4 +1,4 @@
-//! Clients that go away while their order is being placed.
+//! Clients that disconnect while their order is placed.
 
 use std::time::Duration;
 
@@ -25,7 +25,7 @@ async fn disconnecting_clients_leave_consistent_data_and_no_transaction() {
             let first = rng.random_range(0..7);
             let items = shop.items(&[(first + 2, 1), (first, 1), (first + 1, 2)]);
             let request = raw_order(app.address, shop.store, &items);
-            // Some go away in the middle of the request.
+            // Some clients disconnect in the middle of the request.
             let sent = if rng.random_bool(0.1) {
                 request.len() / 2
             } else {
@@ -59,7 +59,7 @@ async fn disconnecting_clients_leave_consistent_data_and_no_transaction() {
     .await;
     books_balance(&app.pool).await;
 
-    // What is acknowledged now is really there: every connection of both pools is used, and seen from outside.
+    // Orders acknowledged from now on are really stored: the test uses every connection of both pools and checks from outside.
     let placed = at_a_time(
         32,
         (0..64).map(async |_| app.order(shop.store, &shop.items(&[(9, 1)])).await),

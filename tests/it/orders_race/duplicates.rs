@@ -1,4 +1,4 @@
-//! The same thing created by many at once.
+//! Concurrent creation of the same record.
 
 use futures::future::join_all;
 use serde_json::{Value, json};

@@ -89,7 +89,7 @@ async fn moving_stock_rows_during_orders_never_fails_a_request() {
         .fetch_all(&app.pool)
         .await
         .unwrap();
-    // So that there is somewhere to move to.
+    // Deleting rows frees pairs of store and product that others can move to.
     for row in &rows[6..] {
         assert_eq!(app.delete(&format!("/api/inventory/{row}/")).await.status, 204);
     }
@@ -126,7 +126,7 @@ async fn moving_stock_rows_during_orders_never_fails_a_request() {
         );
     }
     books_balance(&app.pool).await;
-    // Whatever was sold under whatever row: its product stays.
+    // A sold product cannot be deleted, even if its stock row now belongs to another product.
     let sold: Vec<i64> = sqlx::query_scalar("select distinct product_id from order_item")
         .fetch_all(&app.pool)
         .await
@@ -149,13 +149,13 @@ async fn deadlocked_request_is_retried() {
         .fetch_all(&app.pool)
         .await
         .unwrap();
-    // Who waits looks for a deadlock once, after this time. By then the other one has to wait too.
+    // A waiting transaction checks for a deadlock once, after this time. By then the other one must wait too.
     let sql = "do $$ begin
                    execute format('alter database %I set deadlock_timeout = ''3s''', current_database());
                end $$";
     app.pool.execute(sql).await.unwrap();
     let asked = app.beside().await;
-    // Somebody holds the second row and then wants the first, and is patient: the request has to give way.
+    // Another transaction holds the second row, then waits for the first without a timeout: the request must give way.
     let mut rival = PgConnection::connect(&app.database_url).await.unwrap();
     rival.execute("set deadlock_timeout = '1min'").await.unwrap();
     let (path, products) = (format!("/api/inventory/{}/", rows[2]), &shop.products);

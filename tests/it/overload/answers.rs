@@ -1,4 +1,4 @@
-//! Answers that are more than memory is set aside for, and clients that take their time with them.
+//! Responses that exceed the memory budget, and clients that read slowly.
 
 use std::net::SocketAddr;
 

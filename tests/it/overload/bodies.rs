@@ -1,4 +1,4 @@
-//! Bodies that come slowly, or are more than memory is set aside for.
+//! Bodies that arrive slowly or exceed the memory budget.
 
 use afforo::{http::AdmissionLimits, server::Limits};
 use serde_json::json;

@@ -1,4 +1,4 @@
-//! Connections that keep a server waiting, and more of them than there is room for.
+//! Connections that keep the server waiting, and more connections than it admits.
 
 use std::sync::Arc;
 
@@ -44,7 +44,10 @@ async fn slow_heads_are_cut_off_and_free_their_connections() {
     })
     .await;
     for dribbler in dribblers {
-        timeout(PATIENCE, dribbler).await.expect("it is cut off").unwrap();
+        timeout(PATIENCE, dribbler)
+            .await
+            .expect("the server closes the slow connection")
+            .unwrap();
     }
 }
 
@@ -78,7 +81,7 @@ async fn head_timeout_does_not_apply_to_a_running_request() {
     let mut patient = Raw::open(served.address).await;
     patient.get("/wait/").await;
     gate.has(1).await;
-    // One that came later has gone.
+    // The server closes a later connection.
     Raw::open(served.address).await.closed().await;
     gate.release(1);
     assert!(patient.answer().await.0.starts_with("http/1.1 204"));

@@ -29,12 +29,12 @@ use tokio::{
 
 use crate::support::app::production;
 
-/// How long anything may take before a test says that it does not happen.
+/// The longest wait for an event before a test fails.
 const PATIENCE: Duration = Duration::from_secs(30);
-/// A bound that a test waits out.
+/// A time limit that a test waits for.
 const SHORT: Duration = Duration::from_millis(60);
 
-/// A server of routes that a test makes up, within the middleware and the limits of the real one.
+/// A server with test routes behind the middleware and limits of the real server.
 struct Served {
     address: SocketAddr,
     stop: Arc<Stop>,
@@ -68,14 +68,14 @@ impl Served {
         format!("http://{}{path}", self.address)
     }
 
-    /// Waits until it has stopped.
+    /// Waits until the server has stopped.
     async fn ends(self) {
-        let ended = timeout(PATIENCE, self.running).await.expect("it stops");
+        let ended = timeout(PATIENCE, self.running).await.expect("the server stops");
         ended.unwrap().unwrap();
     }
 }
 
-/// A route `/wait/`, each of whose requests waits for a permit, and `/quick/`, which waits for nothing.
+/// A route `/wait/`, whose requests wait for a permit, and `/quick/`, which responds at once.
 fn waiting() -> (Router, Arc<Gate>) {
     let gate = Arc::new(Gate {
         inside: Semaphore::new(0),
@@ -106,7 +106,7 @@ impl Gate {
     /// Waits until `count` more requests have arrived.
     async fn has(&self, count: u32) {
         let came = timeout(PATIENCE, self.inside.acquire_many(count)).await;
-        came.expect("they come").unwrap().forget();
+        came.expect("the requests arrive").unwrap().forget();
     }
 
     /// Lets `count` requests continue.
@@ -127,13 +127,13 @@ impl Raw {
         self.0.write_all(text.as_ref()).await.unwrap();
     }
 
-    /// Asks for a path, and keeps the connection.
+    /// Requests a path and keeps the connection open.
     async fn get(&mut self, path: &str) {
         self.send(format!("GET {path} HTTP/1.1\r\nhost: localhost\r\n\r\n"))
             .await;
     }
 
-    /// The head of one answer, in small letters, and as much of its body as it says.
+    /// The head of one response, in lower case, and a body of the stated length.
     async fn answer(&mut self) -> (String, String) {
         let reading = async {
             let mut head = Vec::new();
@@ -153,9 +153,11 @@ impl Raw {
         timeout(PATIENCE, reading).await.expect("an answer")
     }
 
-    /// Waits until the server has closed it. Nothing more may come.
+    /// Waits until the server closes the connection. No more bytes may arrive.
     async fn closed(mut self) {
-        let read = timeout(PATIENCE, self.0.read_u8()).await.expect("it is closed");
+        let read = timeout(PATIENCE, self.0.read_u8())
+            .await
+            .expect("the server closes the connection");
         assert!(read.is_err(), "more came");
     }
 }

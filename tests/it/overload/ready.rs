@@ -16,7 +16,7 @@ fn ready() -> Value {
     json!({ "status": "ready", "draining": false, "database": true, "schema": "current", "redis": true })
 }
 
-/// The answer, as soon as its status is this one: what was found is told again for a while.
+/// Waits for a response with this status, because the result of the check is cached.
 async fn becomes(app: &TestApp, status: &str) -> Answer {
     let mut answer = None;
     eventually(status, async || {
@@ -98,7 +98,7 @@ async fn server_is_unready_while_its_database_is_away() {
     .await;
     let away = json!({ "status": "unready", "draining": false, "database": false, "schema": "unknown", "redis": true });
     becomes(&app, "unready").await.is(503, away);
-    // It answers, though: nothing is gained by starting it anew.
+    // The server still responds, so a restart would not help.
     assert_eq!(app.get("/health/").await.status, 200);
     run(format!("alter database {name} allow_connections true")).await;
     becomes(&app, "ready").await.is(200, ready());

@@ -1,4 +1,4 @@
-//! More requests than are worked on at a time, and requests that do not come to an end.
+//! More requests than the server admits, and requests that do not end.
 
 use std::sync::Arc;
 
@@ -41,7 +41,7 @@ async fn requests_beyond_the_limit_are_refused_at_once() {
     for path in ["/wait/", "/quick/", "/nowhere/"] {
         assert_shed(&ask(path).await);
     }
-    // Of a body, not even the first byte is waited for.
+    // The server does not even wait for the first byte of a body.
     let mut raw = Raw::open(served.address).await;
     raw.send("POST /wait/ HTTP/1.1\r\nhost: localhost\r\ncontent-length: 10\r\n\r\n")
         .await;
@@ -133,9 +133,9 @@ async fn slow_write_is_answered_and_goes_on() {
         503,
         r#"{"detail":"The request took too long, and may still take effect. Check before retrying, or retry under the same Idempotency-Key."}"#,
     );
-    assert_eq!(answer.header("retry-after"), "", "it is not safe to try again");
+    assert_eq!(answer.header("retry-after"), "", "a retry is not safe");
     gate.has(1).await;
-    // It is still waiting: the server waits for it too.
+    // The request is still waiting, so the server waits too.
     served.stop.announced.cancel();
     served.stop.draining.cancelled().await;
     assert!(!served.running.is_finished());
@@ -145,7 +145,7 @@ async fn slow_write_is_answered_and_goes_on() {
 
 #[tokio::test]
 async fn panic_is_answered_with_500_without_details() {
-    #[expect(unreachable_code, reason = "it is how a handler gets its type")]
+    #[expect(unreachable_code, reason = "this expression gives the handler its type")]
     async fn broken() -> &'static str {
         panic!("a secret");
         ""

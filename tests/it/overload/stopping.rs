@@ -1,4 +1,4 @@
-//! How a server stops.
+//! Graceful shutdown of the server.
 
 use std::time::Duration;
 
@@ -25,7 +25,7 @@ async fn drain_closes_idle_connections_and_finishes_requests() {
 
     served.stop.announced.cancel();
     idle.closed().await;
-    eventually("it takes no more connections", async || {
+    eventually("the server accepts no more connections", async || {
         TcpStream::connect(served.address).await.is_err()
     })
     .await;

@@ -113,7 +113,7 @@ async fn abandoned_request_is_counted_when_its_client_leaves() {
     })
     .await;
     // The counter changes shortly after the response.
-    eventually("it is counted", async || {
+    eventually("the request is counted", async || {
         let counted = BTreeMap::from([(r#"{method="GET",route="/api/categories/",status="499"}"#, 1.0)]);
         of(&scrape(&metrics).await, "afforo_http_requests_total") == counted
     })
@@ -214,7 +214,8 @@ async fn worker_serves_metrics_and_reports_a_taken_address() {
     let output = run(command.env("METRICS_ADDR", taken)).await;
     assert_eq!(output.code, Some(1));
     assert!(
-        output.err
+        output
+            .err
             .contains(&format!("cannot listen on {taken} for /metrics")),
         "{}",
         output.err

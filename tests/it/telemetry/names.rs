@@ -1,4 +1,4 @@
-//! The names of metrics: what the source counts, what it says of that, and what documentation, dashboard and alerts know.
+//! The names of metrics agree between source, descriptions, documentation, dashboard and alerts.
 
 use std::{collections::BTreeSet, fs};
 
@@ -53,7 +53,7 @@ fn dashboard_shows_every_metric() {
     assert_eq!(missing, Vec::<String>::new());
 }
 
-/// Every name in quotes, in macros and tables.
+/// Every quoted name in macros and tables.
 fn in_source() -> BTreeSet<String> {
     let mut found = BTreeSet::new();
     for source in sources() {
@@ -67,7 +67,7 @@ fn in_source() -> BTreeSet<String> {
     found
 }
 
-/// The names that follow an opening, unless something else comes right before it.
+/// The names after an opening text, unless another text directly precedes it.
 fn named_in_source(opening: &str, unless_after: &str) -> BTreeSet<String> {
     let mut found = BTreeSet::new();
     for source in sources() {
@@ -80,7 +80,7 @@ fn named_in_source(opening: &str, unless_after: &str) -> BTreeSet<String> {
     found
 }
 
-/// All that begins like a metric of ours, whole words only.
+/// All whole words that begin like a metric of Afforo.
 fn words(text: &str) -> BTreeSet<String> {
     text.split(|c: char| !(c.is_ascii_alphanumeric() || c == '_'))
         .filter(|word| word.starts_with("afforo_"))
@@ -93,7 +93,7 @@ fn leading_word(text: &str) -> &str {
     &text[..end.unwrap_or(text.len())]
 }
 
-/// All of `src/`, without white space, so that it does not matter how a call is broken into lines.
+/// All of `src/` without white space, because line breaks within calls do not matter.
 fn sources() -> impl Iterator<Item = String> {
     let files = ["src", "crates"].into_iter().flat_map(architecture::sources);
     files.map(|(_, source)| source.split_whitespace().collect())

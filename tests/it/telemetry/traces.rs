@@ -1,4 +1,4 @@
-//! The export of spans, to a collector that a test makes.
+//! The export of spans to a collector of the test.
 
 use std::{
     fmt::Write as _,
@@ -36,7 +36,7 @@ async fn request_joins_the_trace_of_its_client() {
             ("OTEL_EXPORTER_OTLP_ENDPOINT", &collector.url()),
             ("OTEL_EXPORTER_OTLP_HEADERS", "x-tenant=shop"),
             ("OTEL_SERVICE_NAME", "afforo-of-a-test"),
-            // Spans do not depend on it.
+            // The log level does not affect spans.
             ("RUST_LOG", "error,afforo::cli=info"),
         ],
     );
@@ -49,7 +49,7 @@ async fn request_joins_the_trace_of_its_client() {
     let not_sampled = ask(Method::GET, "/health/").header("traceparent", format!("00-{TRACE}-{PARENT}-00"));
     assert_eq!(send(not_sampled).await.status, 200);
     assert_eq!(send(ask(Method::POST, "/nowhere/")).await.status, 404);
-    // The end of the process sends what has gathered.
+    // The process exports the remaining spans when it ends.
     server.signal(Signal::TERM);
     assert_eq!(server.ends().await.code(), Some(0), "{}", server.output());
 
@@ -120,7 +120,7 @@ async fn placement_and_confirmation_of_an_order_have_spans() {
 #[tokio::test]
 async fn unavailable_collector_costs_a_log_line_and_no_request() {
     let app = TestApp::start().await;
-    // It takes connections, and never answers.
+    // The collector accepts connections but never responds.
     let hanging = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let away = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let endpoints = [hanging.local_addr().unwrap(), away.local_addr().unwrap()];
@@ -137,7 +137,7 @@ async fn unavailable_collector_costs_a_log_line_and_no_request() {
             ],
         );
         let url = format!("http://{}/health/", server.address().await);
-        // Far more spans than may wait.
+        // Far more spans than the queue holds.
         for _ in 0..200 {
             assert_eq!(send(client().get(&url)).await.status, 200);
         }
@@ -169,11 +169,11 @@ async fn log_line_names_the_trace_of_its_request() {
     assert_eq!(
         collector.spans()[0].status.as_ref().unwrap().code,
         2,
-        "it is an error"
+        "the span is an error"
     );
 }
 
-/// A collector of traces that keeps what it is sent.
+/// A trace collector that records its requests.
 struct Collector {
     address: SocketAddr,
     seen: Seen,

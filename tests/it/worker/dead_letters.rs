@@ -44,8 +44,8 @@ async fn failing_outbox_row_becomes_a_dead_letter_and_others_are_confirmed() {
     .await;
     assert_eq!(owed(&app.pool).await, [3]);
 
-    // Its leases run out, one after the other. Ten times it is asked for again.
-    eventually("it is given up", async || {
+    // Its leases expire one after the other. The relay pushes the job ten times again.
+    eventually("the outbox row is dead", async || {
         execute(
             &app.pool,
             "update outbox set due_at = now() where due_at > now() and dead_at is null",
@@ -60,7 +60,7 @@ async fn failing_outbox_row_becomes_a_dead_letter_and_others_are_confirmed() {
     assert_eq!(
         queues.confirmations.counts().await.unwrap().dead,
         0,
-        "its row says it all"
+        "the dead row replaces a dead job"
     );
     let dead = outbox::dead(&app.pool, 10).await.unwrap().remove(0);
     assert_eq!(
@@ -84,7 +84,7 @@ async fn failing_outbox_row_becomes_a_dead_letter_and_others_are_confirmed() {
         (&0.into(), &1.into())
     );
 
-    // The bug is mended.
+    // The bug is fixed.
     execute(&app.pool, "drop trigger poison on order_confirmation").await;
     let output = jobs(&app, &["retry", &format!("outbox:{}", dead.id)]).await;
     assert_eq!(output.code, Some(0), "{}", output.err);
@@ -103,7 +103,7 @@ async fn outbox_row_is_dead_after_eleven_attempts() {
     for _ in 0..MAX_ATTEMPTS {
         assert_eq!(relay.step().await.unwrap(), Relayed::Orders(1));
         assert_eq!(relay.step().await.unwrap(), Relayed::Nothing);
-        // Redis loses its job each time.
+        // Redis loses the job each time.
         redis.restart();
         eventually("redis is back", async || {
             queues.confirmations.counts().await.is_ok()
@@ -259,7 +259,11 @@ async fn without_redis_dead_letters_of_postgresql_are_listed_and_retried() {
         "{}",
         output.out
     );
-    assert!(output.err.contains("the queues could not be asked"), "{}", output.err);
+    assert!(
+        output.err.contains("the queues could not be asked"),
+        "{}",
+        output.err
+    );
     let output = jobs_on(&app, &redis.url(0), &["status"]).await;
     assert_eq!(output.code, Some(3));
     assert_eq!(
@@ -315,7 +319,7 @@ async fn backlog_of_50000_orders_is_confirmed() {
 async fn thousands_of_stale_redis_jobs_are_processed() {
     let app = TestApp::start().await;
     let queues = queues(&app);
-    // Each asks for what a row owes that is not there any more, but for one in a hundred.
+    // The outbox rows of these jobs no longer exist, except for one in a hundred.
     execute(
         &app.pool,
         "insert into store (name, location) values ('Main', 'Street');
@@ -330,7 +334,7 @@ async fn thousands_of_stale_redis_jobs_are_processed() {
     let pushes: Vec<_> = jobs.iter().map(|(id, job)| (id.as_str(), job)).collect();
     queues.confirmations.push_many(&pushes).await.unwrap();
     let worker = Worker::start(&app);
-    eventually("it is worked off", async || is_idle(&queues).await).await;
+    eventually("the queue is empty", async || is_idle(&queues).await).await;
     assert_eq!(confirmed(&app.pool).await, (1..=50).collect::<Vec<i64>>());
     assert_eq!(queues.confirmations.counts().await.unwrap().dead, 0);
     worker.stop().await;

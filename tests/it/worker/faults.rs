@@ -105,7 +105,7 @@ async fn failed_relay_step_leaves_its_rows_due_without_an_attempt() {
     assert_eq!(untried().await, orders);
     redis.restart();
 
-    // It answers, but takes no more.
+    // Redis responds but accepts no writes.
     let mut connection = redis::Client::open(redis.url(0))
         .unwrap()
         .get_multiplexed_async_connection()
@@ -117,7 +117,7 @@ async fn failed_relay_step_leaves_its_rows_due_without_an_attempt() {
         command.exec_async(&mut connection).await.unwrap();
     };
     set_memory("1").await;
-    eventually("it is refused", async || {
+    eventually("the push is refused", async || {
         let refused = relay.step().await.unwrap_err().to_string();
         assert_eq!(untried().await, orders);
         refused.contains("OOM")
@@ -155,7 +155,7 @@ async fn jobs_lost_by_redis_are_confirmed_after_their_lease() {
 async fn killed_worker_loses_no_confirmation_and_sends_none_twice() {
     let app = TestApp::start().await;
     let (queues, orders) = (queues(&app), orders(&app, 30).await);
-    // Confirmations cannot be written for now, so that jobs are at work for certain.
+    // Confirmations cannot be written for now, so that jobs are certainly running.
     let mut blocker = app.pool.begin().await.unwrap();
     blocker
         .execute("lock table order_confirmation in share row exclusive mode")
@@ -166,7 +166,7 @@ async fn killed_worker_loses_no_confirmation_and_sends_none_twice() {
         queues.confirmations.counts().await.unwrap().running > 0
     })
     .await;
-    eventually("they wait for the database", async || {
+    eventually("the jobs wait for the database", async || {
         let waiting: i64 = sqlx::query_scalar(
             "select count(*) from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'",
         )
@@ -178,7 +178,7 @@ async fn killed_worker_loses_no_confirmation_and_sends_none_twice() {
     .await;
     killed.signal(Signal::KILL);
     killed.ends().await;
-    // As when the machine went down with it: PostgreSQL would otherwise end the statements of a client that is gone.
+    // As in a crash of the machine: otherwise PostgreSQL ends the statements of a disconnected client.
     execute(
         &app.pool,
         "select pg_terminate_backend(pid) from pg_stat_activity
@@ -234,7 +234,7 @@ async fn confirmation_refused_by_the_database_is_retried() {
 async fn outbox_row_is_not_dead_because_postgresql_fails() {
     let app = TestApp::start().await;
     let orders = orders(&app, 3).await;
-    // A sequence counts on where a transaction is rolled back.
+    // A rollback does not reset a sequence.
     execute(
         &app.pool,
         "create sequence tries;
@@ -300,9 +300,9 @@ async fn worker_waiting_for_a_silent_database_stops_on_shutdown() {
     .await;
     let _silent = Silent::backend(waiting.unwrap());
     blocker.rollback().await.unwrap();
-    // What is silent is given 45 s, unless somebody wants to stop.
+    // A silent server has 45 s, unless the worker is asked to stop.
     let ended = tokio::time::timeout(Duration::from_secs(30), worker.stop()).await;
-    ended.expect("it ends");
+    ended.expect("the worker ends");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -318,7 +318,7 @@ async fn locked_confirmation_does_not_block_others() {
     })
     .await;
     elsewhere.rollback().await.unwrap();
-    eventually("it is confirmed as well", async || {
+    eventually("the other order is confirmed", async || {
         confirmed(&app.pool).await == orders
     })
     .await;

@@ -10,7 +10,7 @@ use tokio_util::sync::CancellationToken;
 use super::{Worker, execute, queues};
 use crate::support::{app::TestApp, program::eventually};
 
-/// Adds gauges and counters to what was read before, by name and labels. A snapshot sets all to zero, so the highest counts.
+/// Merges gauges and counters into earlier values, by name and labels. A snapshot resets all to zero, so the highest counts.
 fn read(snapshotter: &Snapshotter, before: &mut BTreeMap<String, f64>) {
     for (key, _, _, value) in snapshotter.snapshot().into_vec() {
         let labels: Vec<String> = key
@@ -29,7 +29,7 @@ fn read(snapshotter: &Snapshotter, before: &mut BTreeMap<String, f64>) {
     }
 }
 
-/// What a worker runs where somebody looks at metrics.
+/// The metrics task of a worker.
 struct Measuring {
     shutdown: CancellationToken,
     task: JoinHandle<()>,
@@ -106,14 +106,14 @@ async fn oldest_outbox_age_grows_while_the_outbox_cannot_be_read() {
     let app = TestApp::start().await;
     let measuring = measure(&app);
     let mut seen = BTreeMap::new();
-    eventually("it was read", async || {
+    eventually("the gauges are read", async || {
         read(&snapshotter, &mut seen);
         seen.contains_key("afforo_outbox_oldest_seconds ")
     })
     .await;
     assert!(seen["afforo_outbox_oldest_seconds "] <= 0.0, "nothing is owed");
     execute(&app.pool, "alter table outbox rename to elsewhere").await;
-    eventually("it grows", async || {
+    eventually("the gauge grows", async || {
         read(&snapshotter, &mut seen);
         seen["afforo_outbox_oldest_seconds "] > 0.0
     })
@@ -129,7 +129,7 @@ async fn worker_without_metrics_reads_no_gauges() {
     let app = TestApp::start().await;
     let worker = Worker::start(&app);
     let mut seen = BTreeMap::new();
-    // What it does is counted all the same, so it ran.
+    // The worker still counts its jobs, which shows that it ran.
     let unknown = serde_json::from_value::<ConfirmOrders>(serde_json::json!({ "version": 9 })).unwrap();
     queues(&app)
         .confirmations

@@ -8,7 +8,7 @@ use serde_json::json;
 use super::{Worker, execute, ids, owed, queues};
 use crate::support::{app::TestApp, program::eventually};
 
-/// Has a job done.
+/// Runs a job.
 async fn done(queues: &Queues, id: &str, job: PeriodicJob) {
     assert_eq!(queues.periodic.push(id, &job).await.unwrap(), Pushed::Queued);
     eventually("the job is done", async || {
@@ -31,7 +31,7 @@ async fn stuck_pending_orders_are_rejected_and_their_stock_restored() {
         app.stock(store, lamp, 100).await,
         app.stock(store, chair, 100).await,
     );
-    // Three old ones, two of which hold lamps; one that is old but holds nothing; and one that is young.
+    // Three old orders, two of which hold lamps; an old order that holds nothing; and a new order.
     execute(
         &app.pool,
         "insert into orders (store_id, status, created_at)
@@ -47,7 +47,7 @@ async fn stuck_pending_orders_are_rejected_and_their_stock_restored() {
     assert_eq!((lamps, chairs, lamp, chair), (1, 2, 1, 2));
     assert_eq!((app.quantity(lamps).await, app.quantity(chairs).await), (88, 86));
     let (worker, queues) = (Worker::start(&app), queues(&app));
-    // Orders go on meanwhile.
+    // Orders are placed meanwhile.
     let ((), confirmed) = tokio::join!(done(&queues, "now", PeriodicJob::RejectStuckOrders), async {
         for _ in 0..10 {
             app.order(store, &[(chair, 1), (lamp, 1)]).await.created();
@@ -98,7 +98,7 @@ async fn stuck_pending_orders_are_rejected_and_their_stock_restored() {
     .unwrap();
     assert_eq!(returned, [(1, 1, 3), (2, 1, 4), (2, 2, 1), (3, 2, 6)]);
 
-    // Once more: there is nothing left to give back.
+    // A second run has nothing to give back.
     done(&queues, "later", PeriodicJob::RejectStuckOrders).await;
     assert_eq!(app.quantity(lamps).await, 95 - confirmed);
     worker.stop().await;
@@ -158,7 +158,7 @@ async fn stuck_order_of_deleted_stock_is_rejected() {
     let (worker, queues) = (Worker::start(&app), queues(&app));
     done(&queues, "now", PeriodicJob::RejectStuckOrders).await;
     assert_eq!(app.get("/api/orders/1/").await.body["status"], "REJECTED");
-    assert_eq!(app.quantity(again).await, 5, "it never held any of this");
+    assert_eq!(app.quantity(again).await, 5, "the new row never held this stock");
     assert!(app.unbalanced().await.is_empty());
     worker.stop().await;
 }
@@ -191,7 +191,7 @@ async fn stock_of_rejected_stuck_orders_can_be_moved_again() {
     assert_eq!(
         app.patch(&path, &moved).await.status,
         200,
-        "no order refers to it"
+        "no order refers to the row"
     );
     assert_eq!(app.delete(&format!("/api/products/{lamp}/")).await.status, 204);
     assert!(app.unbalanced().await.is_empty());
@@ -205,7 +205,7 @@ async fn many_unrejectable_stuck_orders_do_not_block_later_ones() {
     for product in ["Lamp", "Chair"] {
         app.stock(store, app.product(product, "10.00").await, 1000).await;
     }
-    // 300 orders of a lamp each, and one of a chair. There is no room for another lamp.
+    // 300 orders of a lamp each, and one of a chair. The stock of lamps is at its maximum, so no lamp can be given back.
     execute(
         &app.pool,
         "insert into orders (store_id, status, created_at)
@@ -290,7 +290,7 @@ async fn day_is_reported_once_from_midnight_to_midnight_utc() {
     });
     assert_eq!(reports().await, std::slice::from_ref(&expected));
 
-    // Another run of the same day, even if the numbers have changed since, leaves the report alone.
+    // Another run on the same day keeps the report, even if the numbers have changed.
     execute(
         &app.pool,
         "update orders set status = 'REJECTED' where status = 'PENDING'",
@@ -326,7 +326,7 @@ async fn only_outbox_rows_of_confirmed_orders_are_cleaned_up() {
     assert_eq!(
         owed(&app.pool).await,
         [2, 3, 4],
-        "a row stays whole while it owes anything"
+        "a row with due confirmations stays complete"
     );
     worker.stop().await;
 }

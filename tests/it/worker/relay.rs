@@ -111,7 +111,7 @@ async fn flush(app: &TestApp) {
     redis::cmd("FLUSHDB").exec_async(&mut connection).await.unwrap();
 }
 
-/// Lets time pass for what is in the outbox.
+/// Moves the due times of outbox rows back, as if `time` had passed.
 async fn later(app: &TestApp, time: &str) {
     sqlx::query("update outbox set due_at = due_at - $1::text::interval")
         .bind(time)
@@ -146,7 +146,7 @@ async fn concurrent_relays_claim_each_row_once() {
     }));
     let mut claimed = claims.await.concat();
     claimed.sort_unstable();
-    // A relay that finds all rows locked by others stops early; none is left for all of them, though.
+    // A relay that finds all rows locked by others stops early, but together they leave no row.
     claimed.extend(claimed_rows(&app, 500).await);
     claimed.sort_unstable();
     assert_eq!(claimed, (1..=500).collect::<Vec<i64>>());

@@ -27,7 +27,7 @@ async fn jobs_are_listed_by_their_state() {
     let later = Duration::from_hours(1);
     queue.push_in(later, "later", &Job { n: 0 }).await.unwrap();
     let ready = queue.jobs(State::Ready, 3).await.unwrap();
-    assert_eq!(ids(&ready), ["works", "fails", "dies"], "those that are next");
+    assert_eq!(ids(&ready), ["works", "fails", "dies"], "the next jobs");
     assert_eq!(
         (ready[1].payload.as_deref(), ready[1].attempts, ready[1].at),
         (Some(r#"{"n":1}"#), 0, None)

@@ -1,4 +1,4 @@
-//! What a push guarantees to producers.
+//! The guarantees of a push to producers.
 
 use std::time::{Duration, Instant};
 
