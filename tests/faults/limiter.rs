@@ -96,7 +96,7 @@ async fn three_servers_share_one_limit_per_client_despite_forged_origins() {
     row.enter(world.name);
 }
 
-/// Asks once for each origin, a few at a time, at the servers in turn.
+/// Sends one request per origin, a few at a time, to the servers in turn.
 async fn ask_all(client: &reqwest::Client, servers: &[SocketAddr; 3], origins: &[String]) -> Vec<Answer> {
     const AT_A_TIME: usize = 6;
     let ask = async |first: usize| {

@@ -212,7 +212,7 @@ impl Worker {
     }
 }
 
-/// A worker in a process of its own.
+/// A worker in a separate process.
 fn worker_process(database_url: &str, redis_url: &str) -> Running {
     let mut command = afforo(&["worker"]);
     on(&mut command, database_url, redis_url);

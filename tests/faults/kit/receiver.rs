@@ -11,23 +11,27 @@ use serde_json::Value;
 use tokio::{net::TcpListener, task::JoinHandle};
 
 /// The messages about each order: how often each came.
-pub type Told = BTreeMap<i64, BTreeMap<String, usize>>;
+pub type Messages = BTreeMap<i64, BTreeMap<String, usize>>;
 
 /// A receiver. It stops when it is dropped.
 pub struct Receiver {
     address: SocketAddr,
-    told: Arc<Mutex<Told>>,
+    messages: Arc<Mutex<Messages>>,
     task: JoinHandle<()>,
 }
 
 impl Receiver {
     pub async fn start() -> Self {
-        let told = Arc::<Mutex<Told>>::default();
+        let messages = Arc::<Mutex<Messages>>::default();
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
-        let app = Router::new().route("/", post(note)).with_state(told.clone());
+        let app = Router::new().route("/", post(note)).with_state(messages.clone());
         let task = tokio::spawn(async move { axum::serve(listener, app).await.unwrap() });
-        Self { address, told, task }
+        Self {
+            address,
+            messages,
+            task,
+        }
     }
 
     /// The environment of a worker that sends webhooks to this receiver.
@@ -40,8 +44,8 @@ impl Receiver {
     }
 
     /// The messages received so far.
-    pub fn told(&self) -> Told {
-        self.told.lock().unwrap().clone()
+    pub fn messages(&self) -> Messages {
+        self.messages.lock().unwrap().clone()
     }
 }
 
@@ -51,10 +55,10 @@ impl Drop for Receiver {
     }
 }
 
-async fn note(State(told): State<Arc<Mutex<Told>>>, headers: HeaderMap, Json(message): Json<Value>) {
+async fn note(State(messages): State<Arc<Mutex<Messages>>>, headers: HeaderMap, Json(message): Json<Value>) {
     let id = headers["webhook-id"].to_str().unwrap().to_owned();
     let order = message["data"]["id"].as_i64().unwrap();
-    *told
+    *messages
         .lock()
         .unwrap()
         .entry(order)

@@ -31,7 +31,7 @@ const COMMIT: &[u8] = b"Q\0\0\0\x0bCOMMIT\0";
 /// The fault of the connection that sends the first commit. Later commits pass.
 #[derive(Clone, Copy, PartialEq)]
 enum Fault {
-    /// The commit is made, but its answer is lost.
+    /// The commit is made, but its response is lost.
     AnswerLost,
     /// The commit does not arrive.
     NeverSent,

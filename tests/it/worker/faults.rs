@@ -155,7 +155,7 @@ async fn jobs_lost_by_redis_are_confirmed_after_their_lease() {
 async fn killed_worker_loses_no_confirmation_and_sends_none_twice() {
     let app = TestApp::start().await;
     let (queues, orders) = (queues(&app), orders(&app, 30).await);
-    // Confirmations cannot be written for now, so that jobs are certainly running.
+    // Confirmations cannot be written for now, so the jobs are certainly running.
     let mut blocker = app.pool.begin().await.unwrap();
     blocker
         .execute("lock table order_confirmation in share row exclusive mode")
