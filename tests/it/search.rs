@@ -3,7 +3,7 @@
 use futures::{StreamExt, stream::FuturesUnordered};
 use serde_json::json;
 
-use crate::support::app::TestApp;
+use crate::support::{app::TestApp, program::eventually};
 
 const SEARCH: &str = "/api/products/search/";
 
@@ -265,19 +265,14 @@ async fn searches_for_short_texts_run_one_at_a_time() {
         r#"{"detail":"Too many searches for short texts are under way, try again later."}"#,
     );
     assert_eq!(refused.header("retry-after"), "1");
-    let waiting = "select count(*) from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'";
-    while sqlx::query_scalar::<_, i64>(waiting)
-        .fetch_one(&mut *lock)
-        .await
-        .unwrap()
-        == 0
-    {
-        sqlx::query("select pg_sleep(0.02)")
-            .execute(&mut *lock)
-            .await
-            .unwrap();
-    }
-    let reading: i64 = sqlx::query_scalar(waiting).fetch_one(&mut *lock).await.unwrap();
+    // On a connection of its own: within a transaction, PostgreSQL repeats its first answer.
+    let waiting = async || {
+        let count = "select count(*) from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'";
+        let count = sqlx::query_scalar::<_, i64>(count).fetch_one(&app.pool).await;
+        count.unwrap()
+    };
+    eventually("a search waits for the table", async || waiting().await > 0).await;
+    let reading = waiting().await;
     assert_eq!(reading, 1, "waiting searches hold no connection");
     assert_eq!(app.get("/api/categories/").await.status, 200);
     lock.rollback().await.unwrap();
