@@ -121,7 +121,7 @@ async fn log_in(
     let next = after(form.text("next")).to_owned();
     form.set("next", next.clone());
     let entry = Entry::of_login(&form);
-    // A reload of the page with the entry sends the login again. The cookie differs by then, so it logs nobody in.
+    // A reload of the page with the entry submits the login again. It is refused, because the cookie has changed.
     if let Some(entry) = &entry
         && !visit
             .token

@@ -1,5 +1,5 @@
-//! A form that was sent after its session had ended. The login carries the entry in hidden fields. After the login the operator,
-//! who may be another one, sees the entry and decides whether to submit it.
+//! A form that was submitted after its session had ended. The login form carries the entry in hidden fields. After the login, the
+//! operator sees the entry and decides whether to submit it: it may be the entry of another operator.
 
 use askama::Template;
 use axum::{
@@ -18,7 +18,7 @@ use super::{
 };
 use crate::auth::TokenHash;
 
-/// The longest entry with its address, in bytes as the form of the login is sent. It leaves room for the other fields.
+/// The longest entry with its address, in bytes of the encoded login form. The rest is for the other fields.
 const LONGEST: usize = OF_STRANGERS.0 - 4 * 1024;
 /// Fields that an operator does not type: they say what a button does, and to which records.
 const OF_BUTTONS: [&str; 6] = [KEY, "of", "do", "id", "session", "another"];

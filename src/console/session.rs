@@ -19,9 +19,9 @@ use crate::{
     http::{Caller, Client, REQUEST_ID},
 };
 
-/// How many cookies of a console are looked at.
+/// The most cookies that are read.
 const MOST_COOKIES: usize = 8;
-/// How much of the name that a browser gives itself is kept, in bytes.
+/// The longest stored user agent, in bytes.
 const USER_AGENT_LIMIT: usize = 512;
 pub const LOGIN: &str = "/admin/login/";
 
@@ -144,7 +144,7 @@ fn is_for_loopback(request: &Request) -> bool {
     })
 }
 
-/// Keeps of a request's cookies only those of the console: whatever reads cookies checks the signature of each.
+/// Drops the cookies of other applications from a request, because the jar checks the signature of each cookie.
 pub fn keep_own_cookies(mut request: Request) -> Request {
     let headers = request.headers_mut();
     let sent = headers.get_all(header::COOKIE).iter();
@@ -166,7 +166,7 @@ pub fn keep_own_cookies(mut request: Request) -> Request {
     request
 }
 
-/// Finds out who asks: their [`Operator`], if there is a session, becomes an extension of the request.
+/// Reads the session of a request. Its [`Operator`] becomes an extension of the request.
 pub async fn read(State(console): State<Console>, mut request: Request, next: Next) -> Response {
     let jar = SignedCookieJar::from_headers(request.headers(), Key::from_ref(&console));
     let cookie = SessionCookie::of(&request, console.debug);

@@ -30,7 +30,7 @@ pub struct Console {
     pub queues: Queues,
     /// What signs cookies and links.
     pub secret: Secret,
-    /// Development: cookies may be sent in the clear.
+    /// Development: cookies may be sent without TLS.
     pub debug: bool,
     /// Logs operators in.
     pub logins: Arc<LoginService>,

@@ -13,7 +13,7 @@ async fn retried_dead_letter_confirms_its_order() {
     let (store, lamp, _) = shop.lamps(10).await;
     sqlx::raw_sql(POISON).execute(&shop.pool).await.unwrap();
     let order = shop.app.order(store, &[(lamp, 1)]).await.created();
-    eventually("it is given up", async || {
+    eventually("the outbox row is dead", async || {
         // Its leases run out, one after the other.
         let expire = "update outbox set due_at = now() where due_at > now() and dead_at is null";
         sqlx::query(expire).execute(&shop.pool).await.unwrap();

@@ -9,13 +9,13 @@ async fn stock_change_and_its_reason_appear_in_the_ledger() {
     let browser = shop.enter().await;
     browser.goto("/admin/stock/").await;
     browser.click("Lamp").await;
-    for (what, pieces, reason, after) in [
+    for (what, quantity, reason, after) in [
         ("Receive", "5", "A delivery", 15),
         ("Remove", "2", "Broken in the window", 13),
         ("Set counted", "12", "Stock-taking", 12),
     ] {
         browser.tick(what).await;
-        browser.fill("Quantity", pieces).await;
+        browser.fill("Quantity", quantity).await;
         browser.fill("Reason", reason).await;
         browser.click("Save adjustment").await;
         browser.sees(reason).await;

@@ -39,7 +39,7 @@ use crate::console::{
 const POLL_INTERVAL: Duration = Duration::from_secs(1);
 /// How much later an order may commit than another with a higher id.
 const LATE: Duration = Duration::from_secs(15);
-/// Orders of one poll that are sent: nobody could read more of them.
+/// The most orders of one poll that are sent: an operator cannot read more.
 const MOST_ORDERS: usize = 500;
 /// Orders that are remembered at the first poll: all before them have committed.
 const REMEMBERED_ORDERS: i64 = 1000;

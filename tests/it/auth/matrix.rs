@@ -95,6 +95,12 @@ struct Fixture {
 }
 
 impl Fixture {
+    /// A key with all scopes for the first store only.
+    async fn key_of_first_store(&self) -> String {
+        let stores = Stores::Only([self.stores[0]].into());
+        self.app.key(&[Scope::Admin], stores).await
+    }
+
     async fn build() -> Self {
         let open = TestApp::start().await;
         let category = open.category("Lamps").await;
@@ -286,10 +292,7 @@ fn matrix_has_every_operation() {
 async fn lists_and_counts_include_granted_stores_only() {
     let fixture = Fixture::build().await;
     let [ours, theirs] = fixture.stores;
-    let key = fixture
-        .app
-        .key(&[Scope::Admin], Stores::Only([ours].into()))
-        .await;
+    let key = fixture.key_of_first_store().await;
     let get = async |path: String| ask(&fixture.app, &key, Method::GET, &path, &Value::Null).await;
     for list in ["/api/stores/", "/api/inventory/", "/api/orders/"] {
         for query in ["", "?cursor="] {
@@ -322,11 +325,8 @@ async fn lists_and_counts_include_granted_stores_only() {
 #[tokio::test]
 async fn body_cannot_name_a_store_that_is_not_granted() {
     let fixture = Fixture::build().await;
-    let [ours, theirs] = fixture.stores;
-    let key = fixture
-        .app
-        .key(&[Scope::Admin], Stores::Only([ours].into()))
-        .await;
+    let theirs = fixture.stores[1];
+    let key = fixture.key_of_first_store().await;
     let send =
         async |method: Method, path: String, body: Value| ask(&fixture.app, &key, method, &path, &body).await;
     let missing = json!({ "store_id": [format!("Invalid pk \"{theirs}\" - object does not exist.")] });

@@ -35,7 +35,10 @@ async fn dead_job(app: &TestApp, queues: &Queues) {
         .await
         .unwrap();
     let worker = Worker::start(app);
-    eventually("it is given up", async || queue.counts().await.unwrap().dead == 1).await;
+    eventually("the job is dead", async || {
+        queue.counts().await.unwrap().dead == 1
+    })
+    .await;
     worker.stop().await;
 }
 

@@ -153,7 +153,7 @@ async fn permanent_rejection_makes_the_email_dead_at_once() {
     let receiver = SmtpReceiver::start(vec![Manner::Recipient("550 nobody of that name")]).await;
     let worker = Worker::start(&app, Some(email(&receiver)), None);
     let order = orders(&app, 1).await[0];
-    eventually("the delivery is given up", async || {
+    eventually("the delivery is dead", async || {
         deliveries(&app.pool).await == [(order, 1, "dead".to_owned())]
     })
     .await;
@@ -229,7 +229,7 @@ async fn email_is_not_sent_without_required_starttls() {
     };
     let worker = Worker::start(&app, Some(Email::new(&config).unwrap()), None);
     let order = orders(&app, 1).await[0];
-    eventually("the delivery is given up", async || {
+    eventually("the delivery is dead", async || {
         matches!(deliveries(&app.pool).await.as_slice(), [(told, _, state)] if *told == order && state == "dead")
     })
     .await;

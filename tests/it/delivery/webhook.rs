@@ -98,7 +98,7 @@ async fn webhook_answered_410_is_dead_until_retried_by_hand() {
     let receiver = HttpReceiver::start(vec![status(410)]).await;
     let worker = Worker::start(&app, None, Some(webhook(&receiver)));
     let order = orders(&app, 1).await[0];
-    eventually("the delivery is given up", async || {
+    eventually("the delivery is dead", async || {
         deliveries(&app.pool).await == [(order, 1, "dead".to_owned())]
     })
     .await;
@@ -131,7 +131,7 @@ async fn webhook_is_dead_after_all_its_attempts() {
     let receiver = HttpReceiver::start(vec![status(500); 4]).await;
     let worker = Worker::start(&app, None, Some(webhook(&receiver)));
     let order = orders(&app, 1).await[0];
-    eventually("the delivery is given up", async || {
+    eventually("the delivery is dead", async || {
         deliveries(&app.pool).await == [(order, 4, "dead".to_owned())]
     })
     .await;
@@ -198,7 +198,7 @@ async fn webhook_is_not_sent_without_required_tls() {
         Some(Webhook::new(&url.into(), &SECRET.into()).unwrap()),
     );
     let order = orders(&app, 1).await[0];
-    eventually("the delivery is given up", async || {
+    eventually("the delivery is dead", async || {
         deliveries(&app.pool).await == [(order, 4, "dead".to_owned())]
     })
     .await;

@@ -195,7 +195,7 @@ async fn full_lane_refuses_orders_and_one_store_fills_at_most_half() {
         .into_iter()
         .for_each(|decision| drop(confirmed(decision)));
     assert_eq!(shop.transactions().await.iter().sum::<i64>(), 4);
-    // Decided orders have made room.
+    // Decided orders free their places in the lane.
     confirmed(lanes.place(shop.order(1), None).await);
 }
 

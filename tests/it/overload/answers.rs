@@ -58,7 +58,7 @@ async fn long_answers_are_limited_and_short_ones_are_not() {
     send(client().get(served.url("/quick/")))
         .await
         .is_text(200, "quick");
-    // The response to a completed write is sent in any case. After that there is no room for others.
+    // A completed write is always answered, even beyond the limit. Further requests are refused.
     let mut written = client().post(served.url("/long/")).send().await.unwrap();
     assert_eq!(written.status(), 200);
     assert_eq!(send(client().get(served.url("/quick/"))).await.status, 503);

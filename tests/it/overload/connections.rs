@@ -185,7 +185,7 @@ async fn stalled_reader_is_closed() {
     let served = Served::start(routes, limits).await;
     let mut raw = Raw::open(served.address).await;
     raw.get("/").await;
-    eventually("the answer is given up", async || held.strong_count() == 0).await;
+    eventually("the response is dropped", async || held.strong_count() == 0).await;
     drop(raw);
 }
 
