@@ -1,7 +1,7 @@
 # Development tasks. `make help` lists them.
 
 .DEFAULT_GOAL := help
-.PHONY: help run test screenshots faults fuzz check fmt sqlx bench bench-scale
+.PHONY: help run test screenshots faults fuzz check fmt sqlx bench bench-reads bench-scale
 
 help: ## List the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1|\2/p' $(MAKEFILE_LIST) | column -t -s '|'
@@ -42,6 +42,10 @@ sqlx: ## Check all SQL against a fresh schema, and regenerate .sqlx
 bench: ## Compare orders per second with pgbench, about eight minutes; needs wrk
 	cargo build --release
 	bench/run.sh
+
+bench-reads: ## Compare reads per second with pgbench, about seven minutes; needs wrk
+	cargo build --release
+	bench/reads.sh
 
 bench-scale: ## Measure all requests at ten million orders and at a tenth of it, about half an hour; needs wrk
 	cargo build --release
