@@ -42,12 +42,10 @@ async fn promoted_standby_has_every_order_and_accepts_new_ones() {
     let (results, servers) = (clients.results.clone(), [server.address]);
     let orders = Orders::endless(&mut world.rng, &shop);
     let failovers = size(1, 3);
-    let mut folders = Vec::new();
     let failing_over = async {
         for failover in 1..=failovers {
             more_orders_are_placed(&results, size(100, 500)).await;
-            let (standby, folder) = next;
-            folders.push(folder);
+            let standby = next;
             block_in_place(|| world.postgres.kill());
             address.move_to(socket(&standby));
             address.cut();

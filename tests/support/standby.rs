@@ -1,18 +1,9 @@
-//! PostgreSQL and its standby, each a real server with its own data.
+//! PostgreSQL and its standbys, each a real server with its own data.
 
-use std::{
-    fs::{self, Permissions},
-    os::unix::{
-        fs::{MetadataExt, PermissionsExt, chown},
-        process::CommandExt,
-    },
-    path::PathBuf,
-    process::Command,
-};
+use std::path::PathBuf;
 
 use devstack::Postgres;
 use sqlx::{Connection, Executor, PgConnection};
-use tempfile::TempDir;
 
 use super::program::eventually;
 
@@ -20,47 +11,21 @@ use super::program::eventually;
 pub struct Pair {
     pub primary: Postgres,
     pub standby: Postgres,
-    _folders: Vec<TempDir>,
 }
 
 impl Pair {
     /// Starts both. Blocks the thread for a second or two.
     pub async fn start() -> Self {
-        let folder = open_folder();
-        let primary = Postgres::persistent(folder.path()).unwrap();
-        let (standby, other) = standby_of(&primary).await;
-        Self {
-            primary,
-            standby,
-            _folders: vec![folder, other],
-        }
+        let primary = Postgres::throwaway_primary().unwrap();
+        let standby = standby_of(&primary).await;
+        Self { primary, standby }
     }
 }
 
 /// Creates a synchronous standby of a running server.
-pub async fn standby_of(primary: &Postgres) -> (Postgres, TempDir) {
-    let data = primary.data_dir();
-    let owner = fs::metadata(&data).unwrap();
-    let folder = open_folder();
-    let home = folder.path().join("postgres");
-    fs::create_dir(&home).unwrap();
-    chown(&home, Some(owner.uid()), Some(owner.gid())).unwrap();
-    let server = fs::read_link(format!("/proc/{}/exe", primary.pid().unwrap())).unwrap();
-    let mut copy = Command::new(server.with_file_name("pg_basebackup"));
-    copy.arg("-D").arg(home.join("data"));
-    copy.arg("-h").arg(primary.socket_dir());
-    copy.args(["-U", "postgres", "-R", "-X", "stream", "-c", "fast", "--no-sync"]);
-    if rustix::process::geteuid().is_root() {
-        copy.uid(owner.uid()).gid(owner.gid());
-    }
-    let copied = copy.current_dir("/").output().unwrap();
-    assert!(
-        copied.status.success(),
-        "{}",
-        String::from_utf8_lossy(&copied.stderr)
-    );
-    let standby = Postgres::persistent(folder.path()).unwrap();
-    let mut admin = PgConnection::connect(&primary.url("postgres")).await.unwrap();
+pub async fn standby_of(primary: &Postgres) -> Postgres {
+    let standby = primary.standby().unwrap();
+    let mut admin = admin(primary).await;
     admin
         .execute("alter system set synchronous_standby_names = '*'")
         .await
@@ -73,28 +38,57 @@ pub async fn standby_of(primary: &Postgres) -> (Postgres, TempDir) {
     })
     .await;
     admin.close().await.unwrap();
-    (standby, folder)
+    standby
 }
 
 /// Makes a standby the primary.
 pub async fn promote(standby: &Postgres) {
-    let mut admin = PgConnection::connect(&standby.url("postgres")).await.unwrap();
     let promoted: bool = sqlx::query_scalar("select pg_promote(true, 60)")
-        .fetch_one(&mut admin)
+        .fetch_one(&mut admin(standby).await)
         .await
         .unwrap();
     assert!(promoted);
-    admin.close().await.unwrap();
+}
+
+/// Makes a standby keep received changes back, so that it lags.
+pub async fn pause_replay(standby: &Postgres) {
+    let mut admin = admin(standby).await;
+    admin.execute("select pg_wal_replay_pause()").await.unwrap();
+    eventually("the replay is paused", async || {
+        let paused = "select pg_get_wal_replay_pause_state() = 'paused'";
+        sqlx::query_scalar(paused).fetch_one(&mut admin).await.unwrap()
+    })
+    .await;
+}
+
+/// Makes a paused standby catch up.
+pub async fn resume_replay(standby: &Postgres) {
+    let mut admin = admin(standby).await;
+    admin.execute("select pg_wal_replay_resume()").await.unwrap();
+}
+
+/// Waits until a standby has replayed what its primary has written so far.
+pub async fn caught_up(primary: &Postgres, standby: &Postgres) {
+    let written: String = sqlx::query_scalar("select pg_current_wal_lsn()::text")
+        .fetch_one(&mut admin(primary).await)
+        .await
+        .unwrap();
+    let mut admin = admin(standby).await;
+    eventually("the standby has caught up", async || {
+        sqlx::query_scalar("select pg_last_wal_replay_lsn() >= $1::pg_lsn")
+            .bind(&written)
+            .fetch_one(&mut admin)
+            .await
+            .unwrap()
+    })
+    .await;
+}
+
+async fn admin(server: &Postgres) -> PgConnection {
+    PgConnection::connect(&server.url("postgres")).await.unwrap()
 }
 
 /// The socket of a server.
 pub fn socket(server: &Postgres) -> PathBuf {
     server.socket_dir().join(".s.PGSQL.5432")
-}
-
-/// A folder that the servers' account may enter.
-fn open_folder() -> TempDir {
-    let folder = TempDir::new().unwrap();
-    fs::set_permissions(folder.path(), Permissions::from_mode(0o755)).unwrap();
-    folder
 }

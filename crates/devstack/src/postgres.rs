@@ -33,6 +33,44 @@ fi
 exec "$@"
 "#;
 
+/// Copies a running server, then becomes its standby.
+const STANDBY_SCRIPT: &str = r#"
+basebackup=$1 data=$2 primary=$3
+shift 3
+if [ ! -d "$data" ]; then
+    "$basebackup" -D "$data" -h "$primary" -p 5432 -U postgres -R -X stream -c fast --no-sync || exit
+fi
+exec "$@"
+"#;
+
+/// Settings of all servers for tests.
+const THROWAWAY: [&str; 9] = [
+    "fsync=off",
+    "full_page_writes=off",
+    "max_wal_size=256MB",
+    "max_connections=400",
+    "shared_buffers=64MB",
+    // Containers often have little shared memory.
+    "dynamic_shared_memory_type=mmap",
+    "autovacuum=off",
+    "jit=off",
+    // Tests count statements.
+    "shared_preload_libraries=pg_stat_statements",
+];
+
+/// A server for tests without replication. Its commits do not wait for the disk.
+const STANDALONE: [&str; 3] = ["synchronous_commit=off", "wal_level=minimal", "max_wal_senders=0"];
+
+/// A server for tests that has standbys or is one. A standby that was away catches up at once.
+const REPLICATED: [&str; 3] = [
+    "wal_level=replica",
+    "wal_keep_size=256MB",
+    "wal_retrieve_retry_interval=100ms",
+];
+
+/// SIGQUIT skips the checkpoint of a clean shutdown, which a throwaway server does not need.
+const STOP_THROWAWAY: Stop = ("QUIT", 30, "KILL");
+
 /// A private PostgreSQL server. It listens on a Unix socket only; its superuser is `postgres`, without a password.
 #[derive(Debug)]
 pub struct Postgres(Server);
@@ -43,32 +81,47 @@ impl Postgres {
     /// # Errors
     /// [`DevstackError`], when there are no binaries or the server does not start.
     pub fn throwaway() -> Result<Self, DevstackError> {
-        let settings = [
-            "fsync=off",
-            "synchronous_commit=off",
-            "full_page_writes=off",
-            "wal_level=minimal",
-            "max_wal_senders=0",
-            "max_wal_size=256MB",
-            "max_connections=400",
-            "shared_buffers=64MB",
-            // Containers often have little shared memory.
-            "dynamic_shared_memory_type=mmap",
-            "autovacuum=off",
-            "jit=off",
-            // Tests count statements.
-            "shared_preload_libraries=pg_stat_statements",
-        ];
+        Self::throwaway_with(&STANDALONE)
+    }
+
+    /// Starts a server for tests that can have standbys. Acknowledged commits survive [`Server::kill`], but no power cut.
+    ///
+    /// # Errors
+    /// [`DevstackError`], when there are no binaries or the server does not start.
+    pub fn throwaway_primary() -> Result<Self, DevstackError> {
+        Self::throwaway_with(&REPLICATED)
+    }
+
+    fn throwaway_with(settings: &[&str]) -> Result<Self, DevstackError> {
         let binaries = binaries::postgres(None)?;
-        // SIGQUIT skips the checkpoint of a clean shutdown, which a throwaway server does not need.
-        start(
-            DataDir::throwaway(NAME)?,
-            &binaries,
-            "C",
-            true,
-            &settings,
-            ("QUIT", 30, "KILL"),
-        )
+        let dir = DataDir::throwaway(NAME)?;
+        let script = SCRIPT.replace("$NO_SYNC", "--no-sync --wal-segsize=1");
+        let create = [
+            script.into(),
+            binaries.initdb.into(),
+            dir.data().into(),
+            "C".into(),
+        ];
+        let settings = THROWAWAY.iter().chain(settings);
+        start(dir, &binaries.postgres, create, settings, STOP_THROWAWAY)
+    }
+
+    /// Starts a hot standby of this server, which runs and allows replication. Its folder is removed with it.
+    ///
+    /// # Errors
+    /// [`DevstackError`], when the server cannot be copied or the standby does not start.
+    pub fn standby(&self) -> Result<Self, DevstackError> {
+        let binaries = binaries_for(&self.data_dir())?;
+        let dir = DataDir::throwaway(NAME)?;
+        let basebackup = binaries.postgres.with_file_name("pg_basebackup");
+        let create = [
+            STANDBY_SCRIPT.into(),
+            basebackup.into(),
+            dir.data().into(),
+            self.socket_dir().into(),
+        ];
+        let settings = THROWAWAY.iter().chain(&REPLICATED);
+        start(dir, &binaries.postgres, create, settings, STOP_THROWAWAY)
     }
 
     /// Starts the server with its data in `<dir>/postgres`, which is created if it is missing. Commits are durable.
@@ -89,15 +142,15 @@ impl Postgres {
             "log_checkpoints=off",
         ];
         let dir = DataDir::persistent(dir, NAME)?;
-        let version = fs::read_to_string(dir.data().join("PG_VERSION")).ok();
-        let binaries = binaries::postgres(
-            version
-                .as_deref()
-                .map(str::trim)
-                .map(|version| (version, dir.data())),
-        )?;
+        let binaries = binaries_for(&dir.data())?;
         clear_stale_pid_file(&dir)?;
-        start(dir, &binaries, "C.UTF-8 C", false, &settings, ("INT", 30, "QUIT"))
+        let create = [
+            SCRIPT.replace("$NO_SYNC", "").into(),
+            binaries.initdb.into(),
+            dir.data().into(),
+            "C.UTF-8 C".into(),
+        ];
+        start(dir, &binaries.postgres, create, &settings, ("INT", 30, "QUIT"))
     }
 
     /// The address of a database, such as
@@ -122,30 +175,34 @@ impl Deref for Postgres {
     }
 }
 
-fn start(
+/// The programs for data that may exist.
+fn binaries_for(data: &Path) -> Result<PostgresBinaries, DevstackError> {
+    let version = fs::read_to_string(data.join("PG_VERSION")).ok();
+    binaries::postgres(
+        version
+            .as_deref()
+            .map(|version| (version.trim(), data.to_owned())),
+    )
+}
+
+/// Starts a server. `create` is the script that creates the data, and its three arguments.
+fn start<'a>(
     dir: DataDir,
-    binaries: &PostgresBinaries,
-    locales: &str,
-    throwaway: bool,
-    settings: &[&str],
+    postgres: &Path,
+    [script, program, data, source]: [OsString; 4],
+    settings: impl IntoIterator<Item = &'a &'a str>,
     stop: Stop,
 ) -> Result<Postgres, DevstackError> {
-    let script = SCRIPT.replace(
-        "$NO_SYNC",
-        if throwaway {
-            "--no-sync --wal-segsize=1"
-        } else {
-            ""
-        },
-    );
     let mut command: Vec<OsString> = vec![
         "/bin/sh".into(),
         "-c".into(),
-        script.into(),
-        "afforo-initdb".into(),
+        script,
+        "afforo-create".into(),
+        program,
+        data,
+        source,
     ];
-    command.extend([binaries.initdb.clone().into(), dir.data().into(), locales.into()]);
-    command.extend([binaries.postgres.clone().into(), "-D".into(), dir.data().into()]);
+    command.extend([postgres.into(), "-D".into(), dir.data().into()]);
     command.extend([
         "-k".into(),
         dir.sockets.clone().into(),
@@ -154,7 +211,11 @@ fn start(
         "-p".into(),
         "5432".into(),
     ]);
-    command.extend(settings.iter().flat_map(|setting| ["-c".into(), setting.into()]));
+    command.extend(
+        settings
+            .into_iter()
+            .flat_map(|setting| ["-c".into(), setting.into()]),
+    );
     Server::start(dir, &command, stop, is_ready).map(Postgres)
 }
 

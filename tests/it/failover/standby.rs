@@ -9,7 +9,7 @@ use crate::support::{
     moving::MovingAddress,
     program::eventually,
     redis::RedisServer,
-    standby::{Pair, promote, socket},
+    standby::{Pair, caught_up, pause_replay, promote, resume_replay, socket},
 };
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -32,6 +32,11 @@ async fn server_on_a_standby_answers_503_until_it_is_promoted() {
     app.stock(store, product, 100).await;
     app.order(store, &[(product, 1)]).await.created();
     assert_eq!(app.get("/health/ready/").await.status, 200);
+    // A standby that receives changes but does not replay them delays no commit.
+    pause_replay(&pair.standby).await;
+    app.order(store, &[(product, 1)]).await.created();
+    resume_replay(&pair.standby).await;
+    caught_up(&pair.primary, &pair.standby).await;
 
     // As in a failover: the primary is gone, and its address leads to the standby before that is promoted.
     pair.primary.kill();

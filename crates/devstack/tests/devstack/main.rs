@@ -65,6 +65,28 @@ async fn paused_server_answers_after_it_is_resumed() {
     drop(postgres);
 }
 
+#[tokio::test]
+async fn standby_follows_its_primary_and_survives_its_end() {
+    let primary = Postgres::throwaway_primary().unwrap();
+    execute(&primary.url("postgres"), "create table kept (id int)").await;
+    let standby = primary.standby().unwrap();
+    let url = standby.url("postgres");
+    assert_eq!(text(&url, "select pg_is_in_recovery()::text").await, "true");
+    assert_eq!(count(&url, "kept").await, 0);
+    execute(&primary.url("postgres"), "insert into kept values (1)").await;
+    while count(&url, "kept").await == 0 {
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    primary.kill();
+    assert_eq!(text(&url, "select pg_promote(true, 60)::text").await, "true");
+    execute(&url, "insert into kept values (2)").await;
+    let next = standby.standby().unwrap();
+    standby.kill();
+    standby.restart().unwrap();
+    assert_eq!(count(&url, "kept").await, 2);
+    assert_eq!(count(&next.url("postgres"), "kept").await, 2);
+}
+
 /// A folder that the account of the servers may enter.
 fn clone_folder() -> TempDir {
     let dir = TempDir::new().unwrap();
