@@ -3,46 +3,78 @@
 use sqlx::{PgConnection, PgExecutor};
 
 use super::model::{Category, CategoryFields};
-use crate::{http::PageQuery, timestamp::Timestamp};
+use crate::{
+    http::{Counted, PageQuery},
+    timestamp::Timestamp,
+};
 
-/// Selects categories from `c`, which `$with` defines.
+/// Selects categories from `c`, which `$with` defines, with the count of a list.
 macro_rules! categories {
     ($with:literal $(+ $tail:literal)? $(, $arg:expr)*) => {
-        sqlx::query_as!(
-            Category,
+        sqlx::query!(
             "with c as (" + $with + r#")
-             select c.id as "id!", c.name as "name!",
+             select c.count, c.id as "id!", c.name as "name!",
                  (select coalesce(sum(products), 0)::bigint from product_tally t where t.category_id = c.id)
                      as "product_count!",
                  c.created_at as "created_at!: Timestamp", c.updated_at as "updated_at!: Timestamp"
              from c"# $(+ $tail)?
             $(, $arg)*
         )
+        .map(|row| Counted {
+            count: row.count,
+            row: Category {
+                id: row.id,
+                name: row.name,
+                product_count: row.product_count,
+                created_at: row.created_at,
+                updated_at: row.updated_at,
+            },
+        })
     };
 }
 
-pub async fn count(db: impl PgExecutor<'_>) -> sqlx::Result<i64> {
-    sqlx::query_scalar!(r#"select count(*) as "count!" from category"#)
-        .fetch_one(db)
-        .await
-}
-
-pub async fn list(db: impl PgExecutor<'_>, page: &PageQuery<Category>) -> sqlx::Result<Vec<Category>> {
-    let (name, id) = &page.after;
-    categories!(
-        "select * from category where (name, id) > ($1, $2) order by name, id limit $3 offset $4"
-            + " order by c.name, c.id",
-        name,
-        id,
-        page.limit,
-        page.offset
-    )
-    .fetch_all(db)
-    .await
+pub async fn list(
+    db: impl PgExecutor<'_>,
+    page: &PageQuery<Category>,
+) -> sqlx::Result<Vec<Counted<Category>>> {
+    match page {
+        PageQuery::First => {
+            categories!(
+                "select *, (select count(*) from category) as count from category order by name, id limit 20"
+                    + " order by c.name, c.id"
+            )
+            .fetch_all(db)
+            .await
+        }
+        PageQuery::Later(skipped) => {
+            categories!(
+                "with total as (select count(*) from category),
+                     place as materialized (select count, coalesce($1, greatest(count - 1, 0) / 20 * 20) as skipped from total)
+                 select page.*, count from place cross join lateral (
+                     select * from category where skipped < count order by name, id limit 20 offset skipped
+                 ) page"
+                    + " order by c.name, c.id",
+                *skipped
+            )
+            .fetch_all(db)
+            .await
+        }
+        PageQuery::After((name, id)) => {
+            categories!(
+                "select *, null::bigint as count from category where (name, id) > ($1, $2) order by name, id limit 21"
+                    + " order by c.name, c.id",
+                name,
+                id
+            )
+            .fetch_all(db)
+            .await
+        }
+    }
 }
 
 pub async fn get(db: impl PgExecutor<'_>, id: i64) -> sqlx::Result<Option<Category>> {
-    categories!("select * from category where id = $1", id)
+    categories!("select *, null::bigint as count from category where id = $1", id)
+        .map(|counted| counted.row)
         .fetch_optional(db)
         .await
 }
@@ -57,9 +89,13 @@ pub(crate) async fn exists(db: impl PgExecutor<'_>, id: i64) -> sqlx::Result<boo
 }
 
 pub async fn insert(db: impl PgExecutor<'_>, fields: &CategoryFields) -> sqlx::Result<Category> {
-    categories!("insert into category (name) values ($1) returning *", fields.name)
-        .fetch_one(db)
-        .await
+    categories!(
+        "insert into category (name) values ($1) returning *, null::bigint as count",
+        fields.name
+    )
+    .map(|counted| counted.row)
+    .fetch_one(db)
+    .await
 }
 
 /// Locks a category, and reads it after the lock.
@@ -73,10 +109,11 @@ pub async fn lock(tx: &mut PgConnection, id: i64) -> sqlx::Result<Option<Categor
 /// Writes the given fields.
 pub async fn update(db: impl PgExecutor<'_>, id: i64, fields: &CategoryFields) -> sqlx::Result<Category> {
     categories!(
-        "update category set name = coalesce($2, name), updated_at = now() where id = $1 returning *",
+        "update category set name = coalesce($2, name), updated_at = now() where id = $1 returning *, null::bigint as count",
         id,
         fields.name
     )
+    .map(|counted| counted.row)
     .fetch_one(db)
     .await
 }

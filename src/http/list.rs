@@ -4,11 +4,11 @@ use std::{convert::Infallible, fmt::Debug, marker::PhantomData};
 
 use axum::{extract::FromRequestParts, http::request::Parts};
 use serde::{Serialize, de::DeserializeOwned};
+use sqlx::{FromRow, Postgres, QueryBuilder, Row, postgres::PgRow};
 use utoipa::{IntoParams, ToSchema};
 
 use super::{
     ApiError, Page, cursor,
-    extract::invalid_page,
     link::ListUrl,
     page::{self, PageWindow, SIZE},
 };
@@ -46,17 +46,74 @@ pub struct ListParams {
     cursor: Option<String>,
 }
 
-/// The rows to read of a list: after a key, with an offset.
+/// The rows to read of a list. Each variant has a statement with fixed limits: PostgreSQL keeps no plan for a statement whose limit
+/// is a parameter, and planning takes longer than reading a page.
 #[derive(Debug)]
-pub struct PageQuery<T: Listed> {
-    /// The rows come after this key.
-    pub after: T::Key,
-    /// How many rows to read.
-    pub limit: i64,
-    /// Rows to skip after the key.
-    pub offset: i64,
-    /// The page that is shown; `None` with a cursor.
-    window: Option<PageWindow>,
+pub enum PageQuery<T: Listed> {
+    /// The first 20 rows, and the count.
+    First,
+    /// The 20 rows after this many, or those of the last page, and the count. Beyond the last page, none.
+    Later(Option<i64>),
+    /// The 21 rows after a key: one more than is shown tells whether there is more.
+    After(T::Key),
+}
+
+impl<T: Listed> PageQuery<T> {
+    /// How many rows come before those of a page, in a list of `count` rows.
+    pub fn skipped(&self, count: i64) -> i64 {
+        match self {
+            Self::Later(Some(skipped)) => *skipped,
+            Self::Later(None) => (count - 1).max(0) / SIZE * SIZE,
+            Self::First | Self::After(_) => 0,
+        }
+    }
+}
+
+/// Adds `place`: the count in `total`, and how many rows come before a later page. It is materialized, because PostgreSQL plans
+/// a statement each time if the best plan depends on a parameter.
+pub fn push_place(query: &mut QueryBuilder<Postgres>, skipped: Option<i64>) {
+    query
+        .push("place as materialized (select count, coalesce(")
+        .push_bind(skipped);
+    query.push(", greatest(count - 1, 0) / 20 * 20) as skipped from total)");
+}
+
+/// A row that was read, and the count, unless the rows come after a key.
+#[derive(Debug)]
+pub struct Counted<T> {
+    /// How many rows the list has.
+    pub count: Option<i64>,
+    /// The row.
+    pub row: T,
+}
+
+/// The count is the first column. Columns are read by position: looking up names takes longer than decoding them.
+impl<'r, T: FromRow<'r, PgRow>> FromRow<'r, PgRow> for Counted<T> {
+    fn from_row(row: &'r PgRow) -> sqlx::Result<Self> {
+        Ok(Self {
+            count: row.try_get(0)?,
+            row: T::from_row(row)?,
+        })
+    }
+}
+
+/// The rows that were read, and the count, unless they come after a key.
+#[derive(Debug)]
+pub struct Rows<T> {
+    /// How many rows the list has.
+    pub count: Option<i64>,
+    /// The rows.
+    pub rows: Vec<T>,
+}
+
+/// Without rows, the list is empty, or the page is beyond its end.
+impl<T> From<Vec<Counted<T>>> for Rows<T> {
+    fn from(rows: Vec<Counted<T>>) -> Self {
+        Self {
+            count: rows.first().and_then(|first| first.count),
+            rows: rows.into_iter().map(|counted| counted.row).collect(),
+        }
+    }
 }
 
 /// A part of a list: a page, unless a cursor was sent.
@@ -80,69 +137,25 @@ pub struct CursorPage<T> {
     results: Vec<T>,
 }
 
-impl<T: Listed> PageQuery<T> {
-    /// The first rows of a list.
-    pub fn first(limit: i64) -> Self {
-        Self {
-            after: T::START,
-            limit,
-            offset: 0,
-            window: None,
-        }
-    }
-
-    /// How many rows the list has, where they were counted.
-    pub fn count(&self) -> Option<i64> {
-        self.window.map(|window| window.count)
-    }
-}
-
 impl<T: Listed> ListRequest<T> {
-    /// The rows to read. `count` is awaited for a numbered page only.
-    pub async fn query(
-        &self,
-        count: impl Future<Output = sqlx::Result<i64>>,
-    ) -> Result<PageQuery<T>, ApiError> {
-        match &self.place.cursor {
-            // One row more than is shown tells whether there is more.
-            Some(cursor) => Ok(PageQuery {
-                after: after::<T>(cursor)?,
-                limit: SIZE + 1,
-                offset: 0,
-                window: None,
-            }),
-            None => self.page_of(count.await?),
+    /// The rows to read.
+    pub fn query(&self) -> Result<PageQuery<T>, ApiError> {
+        if let Some(cursor) = &self.place.cursor {
+            return after::<T>(cursor).map(PageQuery::After);
         }
-    }
-
-    /// The page within a list of `count` rows.
-    pub fn page_of(&self, count: i64) -> Result<PageQuery<T>, ApiError> {
-        let window = PageWindow::find(self.page(), count)?;
-        Ok(PageQuery {
-            after: T::START,
-            limit: window.limit,
-            offset: window.offset,
-            window: Some(window),
-        })
-    }
-
-    /// Limit and offset of a page by number, for a statement that reads and counts at once; [`Self::page_of`] then checks that
-    /// the page exists. `None` if the count has to come first, or is not needed.
-    pub fn limit_and_offset(&self) -> Result<Option<(i64, i64)>, ApiError> {
-        if self.place.cursor.is_some() {
-            return Ok(None);
+        match page::number(self.page())? {
+            Some(1) => Ok(PageQuery::First),
+            Some(page) => Ok(PageQuery::Later(Some(page::skipped(page)?))),
+            None => Ok(PageQuery::Later(None)),
         }
-        let Some(page) = page::number(self.page())? else {
-            return Ok(None);
-        };
-        let offset = (page - 1).checked_mul(SIZE).ok_or_else(invalid_page)?;
-        Ok(Some((SIZE, offset)))
     }
 
     /// The answer with the rows that were read.
-    pub fn answer(&self, page: &PageQuery<T>, mut rows: Vec<T>) -> Listing<T> {
-        if let Some(window) = page.window {
-            return Listing::Page(Page::new(&self.url, window, rows));
+    pub fn answer(&self, read: impl Into<Rows<T>>) -> Result<Listing<T>, ApiError> {
+        let Rows { count, mut rows } = read.into();
+        if self.place.cursor.is_none() {
+            let window = PageWindow::find(self.page(), count.unwrap_or(0))?;
+            return Ok(Listing::Page(Page::new(&self.url, window, rows)));
         }
         let shown = usize::try_from(SIZE).unwrap_or(usize::MAX);
         let is_last = rows.len() <= shown;
@@ -151,10 +164,10 @@ impl<T: Listed> ListRequest<T> {
             let cursor = cursor::encode(T::LIST, &last.key());
             self.url.link(Some(("cursor", &cursor)))
         };
-        Listing::CursorPage(CursorPage {
+        Ok(Listing::CursorPage(CursorPage {
             next: rows.last().filter(|_| !is_last).map(link),
             results: rows,
-        })
+        }))
     }
 
     fn page(&self) -> &str {

@@ -48,7 +48,7 @@ pub use fields::{FieldSource, Fields, Presence};
 pub use idempotency::{IDEMPOTENT_REPLAYED, IdempotencyKey, IdempotencyStore, Keyed};
 pub use limits::Limits;
 pub use link::base_url;
-pub use list::{CursorPage, ListParams, ListRequest, Listed, Listing, PageQuery};
+pub use list::{Counted, CursorPage, ListParams, ListRequest, Listed, Listing, PageQuery, Rows, push_place};
 pub use middleware::{ApiKeyAuth, Client, RouteClass, WriteLimit, api_route, around, retry_read};
 pub use openapi::{
     Conflict, Invalid, InvalidOrder, InvalidParameter, InvalidPrefix, NotAcceptable, NotFound, TooLarge,

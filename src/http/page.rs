@@ -38,16 +38,12 @@ impl<T> Page<T> {
     }
 }
 
-/// The rows that a page shows.
+/// A page of a list with so many pages and rows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct PageWindow {
     page: i64,
     pages: i64,
-    pub(super) count: i64,
-    /// How many rows to show.
-    pub(super) limit: i64,
-    /// How many rows come before them.
-    pub(super) offset: i64,
+    count: i64,
 }
 
 impl PageWindow {
@@ -58,14 +54,13 @@ impl PageWindow {
         if page > pages {
             return Err(invalid_page());
         }
-        Ok(Self {
-            page,
-            pages,
-            count,
-            limit: SIZE,
-            offset: (page - 1) * SIZE,
-        })
+        Ok(Self { page, pages, count })
     }
+}
+
+/// How many rows come before a page.
+pub(super) fn skipped(page: i64) -> Result<i64, ApiError> {
+    (page - 1).checked_mul(SIZE).ok_or_else(invalid_page)
 }
 
 /// The number of a page, from 1; `None` for the last one.
@@ -92,15 +87,15 @@ mod tests {
 
     #[test]
     fn page_is_a_number_from_one_or_last() {
-        for (page, offset) in [
-            ("", Some(0)),
-            ("last", Some(40)),
-            (" 2", Some(20)),
-            ("+2", Some(20)),
+        for (page, number) in [
+            ("", Some(1)),
+            ("last", Some(3)),
+            (" 2", Some(2)),
+            ("+2", Some(2)),
             ("007", None),
         ] {
             let found = PageWindow::find(page, 50);
-            assert_eq!(found.ok().map(|window| window.offset), offset, "{page}");
+            assert_eq!(found.ok().map(|window| window.page), number, "{page}");
         }
         for page in [
             "0",
@@ -115,6 +110,8 @@ mod tests {
         ] {
             assert!(PageWindow::find(page, 50).is_err(), "{page}");
         }
-        assert_eq!(PageWindow::find("", 0).unwrap().offset, 0);
+        assert_eq!(PageWindow::find("", 0).unwrap().page, 1);
+        assert_eq!(skipped(3).unwrap(), 40);
+        assert!(skipped(i64::MAX).is_err());
     }
 }

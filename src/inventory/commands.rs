@@ -11,7 +11,7 @@ use super::{
 use crate::{
     auth::Stores,
     db::{self, violated_constraint},
-    http::{ApiError, CommandContext, FieldSource, PageQuery, Precondition, Presence},
+    http::{ApiError, CommandContext, FieldSource, Precondition, Presence},
     ledger::{self, Movement as Kind, StockScope},
     product, store,
 };
@@ -112,8 +112,7 @@ pub async fn adjust(
     let after = queries::get(&mut *tx, id).await?;
     let states = (Some(&before), after.as_ref());
     context.record(&mut tx, "stock.changed", id, states).await?;
-    let latest = movement_queries::list(&mut *tx, id, &PageQuery::first(1)).await?;
-    let movement = latest.into_iter().next().ok_or(NO_SUCH)?;
+    let movement = movement_queries::latest(&mut *tx, id).await?.ok_or(NO_SUCH)?;
     context.key.commit(tx, &movement).await?;
     Ok(movement)
 }

@@ -1,6 +1,7 @@
 //! Stock rows: what clients send, and what they receive.
 
 use serde::Serialize;
+use sqlx::{FromRow, Row, postgres::PgRow};
 use utoipa::ToSchema;
 
 use crate::{
@@ -35,7 +36,7 @@ pub struct Inventory {
 }
 
 /// The stock of a product in a store, as a row of the list.
-#[derive(Debug, Serialize, ToSchema, sqlx::FromRow)]
+#[derive(Debug, Serialize, ToSchema)]
 pub struct InventoryRow {
     id: i64,
     store_name: String,
@@ -46,6 +47,23 @@ pub struct InventoryRow {
     quantity: i32,
     is_low_stock: bool,
     updated_at: Timestamp,
+}
+
+/// From the second column on, because the first is the count.
+impl FromRow<'_, PgRow> for InventoryRow {
+    fn from_row(row: &PgRow) -> sqlx::Result<Self> {
+        Ok(Self {
+            id: row.try_get(1)?,
+            store_name: row.try_get(2)?,
+            store_location: row.try_get(3)?,
+            product_title: row.try_get(4)?,
+            product_price: row.try_get(5)?,
+            category_name: row.try_get(6)?,
+            quantity: row.try_get(7)?,
+            is_low_stock: row.try_get(8)?,
+            updated_at: row.try_get(9)?,
+        })
+    }
 }
 
 impl Listed for InventoryRow {

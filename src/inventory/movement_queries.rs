@@ -3,13 +3,16 @@
 use sqlx::{PgExecutor, PgPool};
 
 use super::movement::Movement;
-use crate::{http::PageQuery, timestamp::Timestamp};
+use crate::{
+    http::{PageQuery, Rows},
+    timestamp::Timestamp,
+};
 
 /// Number of movements that one statement counts.
 const PORTION: i64 = 100_000;
 
-/// Counts the movements of a row in portions. A whole portion is stored in `movement_count`, and never counted again.
-pub async fn count(db: &PgPool, inventory: i64) -> sqlx::Result<i64> {
+/// Counts the movements of a row, in portions. A whole portion is stored in `movement_count`, and never counted again.
+async fn count(db: &PgPool, inventory: i64) -> sqlx::Result<i64> {
     let stored = sqlx::query!(
         "select latest, movements from movement_count where inventory_id = $1",
         inventory
@@ -55,22 +58,61 @@ async fn store(db: &PgPool, inventory: i64, latest: i64, movements: i64) -> sqlx
     .map(drop)
 }
 
-/// Movements of a row, newest first.
-pub async fn list(
+/// Selects movements of a row, newest first.
+macro_rules! movements {
+    ($tail:literal $(, $arg:expr)*) => {
+        sqlx::query_as!(
+            Movement,
+            r#"select id, inventory_id, kind, delta, quantity_after, order_id, actor, reason,
+                   created_at as "created_at: Timestamp"
+               from stock_movement where inventory_id = $1 "# + $tail
+            $(, $arg)*
+        )
+    };
+}
+
+/// Movements of a row, and their number unless they come after a key.
+pub async fn list(db: &PgPool, inventory: i64, page: &PageQuery<Movement>) -> sqlx::Result<Rows<Movement>> {
+    let count = match page {
+        PageQuery::After(_) => None,
+        _ => Some(count(db, inventory).await?),
+    };
+    let rows = read(db, inventory, page, page.skipped(count.unwrap_or(0))).await?;
+    Ok(Rows { count, rows })
+}
+
+async fn read(
     db: impl PgExecutor<'_>,
     inventory: i64,
     page: &PageQuery<Movement>,
+    skipped: i64,
 ) -> sqlx::Result<Vec<Movement>> {
-    sqlx::query_as!(
-        Movement,
-        r#"select id, inventory_id, kind, delta, quantity_after, order_id, actor, reason,
-               created_at as "created_at: Timestamp"
-           from stock_movement where inventory_id = $1 and id < $2 order by id desc limit $3 offset $4"#,
-        inventory,
-        page.after,
-        page.limit,
-        page.offset
-    )
-    .fetch_all(db)
-    .await
+    match page {
+        PageQuery::First => {
+            movements!("order by id desc limit 20", inventory)
+                .fetch_all(db)
+                .await
+        }
+        PageQuery::Later(_) => {
+            movements!(
+                "order by id desc limit 20 offset (select $2::bigint)",
+                inventory,
+                skipped
+            )
+            .fetch_all(db)
+            .await
+        }
+        PageQuery::After(id) => {
+            movements!("and id < $2 order by id desc limit 21", inventory, id)
+                .fetch_all(db)
+                .await
+        }
+    }
+}
+
+/// The latest movement of a row.
+pub async fn latest(db: impl PgExecutor<'_>, inventory: i64) -> sqlx::Result<Option<Movement>> {
+    movements!("order by id desc limit 1", inventory)
+        .fetch_optional(db)
+        .await
 }

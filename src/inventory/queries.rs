@@ -4,147 +4,173 @@ use sqlx::{PgConnection, PgExecutor, Postgres, QueryBuilder};
 
 use super::model::{Filter, Inventory, InventoryFields, InventoryRow};
 use crate::{
-    auth::Stores, http::PageQuery, money::Money, product::ProductSummary, store::StoreSummary,
+    auth::Stores,
+    http::{Counted, PageQuery, push_place},
+    money::Money,
+    product::ProductSummary,
+    store::StoreSummary,
     timestamp::Timestamp,
 };
-
-/// Counters have the numbers of each store. A product has at most one row per store, so its rows are counted.
-pub async fn count(db: impl PgExecutor<'_>, filter: &Filter) -> sqlx::Result<i64> {
-    if let Some(product) = filter.product_id {
-        sqlx::query_scalar!(
-            r#"select count(*) as "count!" from inventory
-               where product_id = $1 and ($2::bigint[] is null or store_id = any($2)) and (is_low or not $3)"#,
-            product,
-            filter.stores.as_deref(),
-            filter.low_stock
-        )
-        .fetch_one(db)
-        .await
-    } else {
-        sqlx::query_scalar!(
-            r#"select coalesce(sum(case when $2 then low else stocked end), 0)::bigint as "count!"
-               from stock_tally where $1::bigint[] is null or store_id = any($1)"#,
-            filter.stores.as_deref(),
-            filter.low_stock
-        )
-        .fetch_one(db)
-        .await
-    }
-}
 
 /// By store name, product title and id.
 pub async fn list(
     db: impl PgExecutor<'_>,
     filter: &Filter,
     page: &PageQuery<InventoryRow>,
-) -> sqlx::Result<Vec<InventoryRow>> {
+) -> sqlx::Result<Vec<Counted<InventoryRow>>> {
     let mut query = QueryBuilder::new("with ");
-    if let Some(product) = filter.product_id {
-        push_rows_of_product(&mut query, product, filter, page);
-    } else {
-        push_rows_of_stores(&mut query, filter, page);
+    match (filter.product_id, page) {
+        (Some(product), _) => push_rows_of_product(&mut query, product, filter, page),
+        (None, PageQuery::First) => push_rows_after(&mut query, filter, None),
+        (None, PageQuery::After(key)) => push_rows_after(&mut query, filter, Some(key)),
+        (None, PageQuery::Later(skipped)) => push_later_rows(&mut query, filter, *skipped),
     }
     query.push(
-        " select i.id, s.name as store_name, s.location as store_location, p.title as product_title,
-              p.price as product_price, c.name as category_name, i.quantity, i.is_low as is_low_stock, i.updated_at
-          from page join inventory i on i.id = page.id join store s on s.id = i.store_id
-              join product p on p.id = i.product_id join category c on c.id = p.category_id
-          order by s.name, i.product_title, i.id",
+        " select (select count from total), i.id, i.store_name, i.store_location, i.product_title, p.price, c.name,
+              i.quantity, i.is_low, i.updated_at
+          from page i join product p on p.id = i.product_id join category c on c.id = p.category_id
+          order by i.store_name, i.product_title, i.id",
     );
     query.build_query_as().fetch_all(db).await
 }
 
-/// Defines `page` as the ids of a page of one product's rows, of which there is at most one per store.
+/// Adds `page` with rows of one product, of which there is at most one per store.
 fn push_rows_of_product(
     query: &mut QueryBuilder<Postgres>,
     product: i64,
     filter: &Filter,
     page: &PageQuery<InventoryRow>,
 ) {
-    let (name, title, id) = &page.after;
     query.push(
-        "page as (select i.id from inventory i join store s on s.id = i.store_id where i.product_id = ",
+        "rows as materialized (select s.name as store_name, s.location as store_location, i.*
+         from inventory i join store s on s.id = i.store_id where i.product_id = ",
     );
     query.push_bind(product);
+    push_filter(query, filter, "i.store_id");
+    query.push("), total as (select count(*) from rows), ");
+    const SORTED: &str = " order by store_name, product_title, id limit ";
+    match page {
+        PageQuery::First => {
+            query.push("page as (select * from rows").push(SORTED).push("20)");
+        }
+        PageQuery::Later(skipped) => {
+            push_place(query, *skipped);
+            query.push(", page as (select page.* from place cross join lateral (select * from rows");
+            query.push(SORTED).push("20 offset skipped) page)");
+        }
+        PageQuery::After((name, title, id)) => {
+            query.push("page as (select * from rows where (store_name, product_title, id) > (");
+            query.push_bind(name.clone()).push(", ").push_bind(title.clone());
+            query.push(", ").push_bind(*id).push(")").push(SORTED).push("21)");
+        }
+    }
+}
+
+fn push_filter(query: &mut QueryBuilder<Postgres>, filter: &Filter, store: &str) {
     if let Some(stores) = &filter.stores {
         query
-            .push(" and i.store_id = any(")
+            .push(format!(" and {store} = any("))
             .push_bind(stores.clone())
             .push(")");
     }
     if filter.low_stock {
-        query.push(" and i.is_low");
-    }
-    query
-        .push(" and (s.name, i.product_title, i.id) > (")
-        .push_bind(name.clone());
-    query
-        .push(", ")
-        .push_bind(title.clone())
-        .push(", ")
-        .push_bind(*id);
-    query
-        .push(") order by s.name, i.product_title, i.id limit ")
-        .push_bind(page.limit);
-    query.push(" offset ").push_bind(page.offset).push(")");
-}
-
-/// Defines `page` as the ids of a page of the stores' rows. It skips whole stores by their counters, and reads the rows of a
-/// store from an index in the sequence of the list. Rows of stores with the same name are merged.
-///
-/// `chosen` has the stores with rows in the page: those with the name of the key, then as many as have enough rows. `before`
-/// is the number of rows of the names in between.
-fn push_rows_of_stores(query: &mut QueryBuilder<Postgres>, filter: &Filter, page: &PageQuery<InventoryRow>) {
-    let (name, title, id) = &page.after;
-    let rows = if filter.low_stock { "t.low" } else { "t.stocked" };
-    query
-        .push("shelf as (select s.id, s.name, case when s.name > ")
-        .push_bind(name.clone());
-    query
-        .push(" then sum(")
-        .push(rows)
-        .push(") else 0 end as stocked from store s join stock_tally t on t.store_id = s.id");
-    query.push(" where s.name >= ").push_bind(name.clone());
-    if let Some(stores) = &filter.stores {
-        query.push(" and s.id = any(").push_bind(stores.clone()).push(")");
-    }
-    query.push(
-        " group by s.id), named as (
-             select id, name, sum(stocked) over (order by name) as upto, sum(stocked) over (partition by name) as stocked
-             from shelf
-         ), chosen as (select id, name, upto - stocked as before from named where (upto > ",
-    );
-    query
-        .push_bind(page.offset)
-        .push(" or name = ")
-        .push_bind(name.clone());
-    query
-        .push(") and upto - stocked < ")
-        .push_bind(page.offset + page.limit);
-    query.push(
-        "), page as (select i.id from chosen cross join lateral (
-             select id, product_title from inventory where store_id = chosen.id and (product_title, id) > (case when name = ",
-    );
-    query
-        .push_bind(name.clone())
-        .push(" then ")
-        .push_bind(title.clone());
-    query
-        .push(" else '' end, case when name = ")
-        .push_bind(name.clone());
-    query.push(" then ").push_bind(*id).push(" else 0 end)");
-    if filter.low_stock {
         query.push(" and is_low");
     }
+}
+
+/// Adds `page` with the first rows, or those after a key. Stores are read by name, and the rows of each from an index, until
+/// the page is full. Rows of stores with the same name are merged.
+fn push_rows_after(query: &mut QueryBuilder<Postgres>, filter: &Filter, key: Option<&(String, String, i64)>) {
+    let stock = Filter {
+        stores: None,
+        ..filter.clone()
+    };
+    let stores = Filter {
+        low_stock: false,
+        ..filter.clone()
+    };
+    let limit = if key.is_some() { "21" } else { "20" };
+    if key.is_some() {
+        query.push("total as (select null::bigint as count)");
+    } else {
+        query.push("total as (select coalesce(sum(").push(counter(filter));
+        query.push("), 0)::bigint as count from stock_tally where true");
+        push_filter(query, &stores, "store_id");
+        query.push(")");
+    }
+    query.push(
+        ", page as materialized (select s.name as store_name, s.location as store_location, i.*
+         from (select id, name, location from store where true",
+    );
+    push_filter(query, &stores, "id");
+    if let Some((name, _, _)) = key {
+        query.push(" and name >= ").push_bind(name.clone());
+    }
     query
-        .push(" order by product_title, id limit ")
-        .push_bind(page.offset + page.limit);
-    query.push(" - chosen.before) i order by chosen.name, i.product_title, i.id limit ");
+        .push(" order by name offset 0) s cross join lateral (select * from inventory where store_id = s.id");
+    push_filter(query, &stock, "store_id");
+    if let Some((name, title, id)) = key {
+        query
+            .push(" and (product_title, id) > (case when s.name = ")
+            .push_bind(name.clone());
+        query.push(" then ").push_bind(title.clone());
+        query
+            .push(" else '' end, case when s.name = ")
+            .push_bind(name.clone());
+        query.push(" then ").push_bind(*id).push(" else 0 end)");
+    }
+    query.push(" order by product_title, id limit ").push(limit);
     query
-        .push_bind(page.limit)
-        .push(" offset ")
-        .push_bind(page.offset);
-    query.push(" - (select min(before) from chosen))");
+        .push(") i order by s.name, i.product_title, i.id limit ")
+        .push(limit)
+        .push(")");
+}
+
+/// The counter of the rows that a filter selects.
+fn counter(filter: &Filter) -> &'static str {
+    if filter.low_stock { "low" } else { "stocked" }
+}
+
+/// Adds `page` with the rows of a later page. It skips whole stores by their counters. `chosen` has as many stores as have
+/// enough rows, and `before` is the number of rows of the names before.
+fn push_later_rows(query: &mut QueryBuilder<Postgres>, filter: &Filter, skipped: Option<i64>) {
+    let stock = Filter {
+        stores: None,
+        ..filter.clone()
+    };
+    let stores = Filter {
+        low_stock: false,
+        ..filter.clone()
+    };
+    query
+        .push("shelf as (select s.id, s.name, s.location, sum(t.")
+        .push(counter(filter));
+    query.push(") as stocked from store s join stock_tally t on t.store_id = s.id where true");
+    push_filter(query, &stores, "s.id");
+    query.push(" group by s.id), total as (select coalesce(sum(stocked), 0)::bigint as count from shelf), ");
+    push_place(query, skipped);
+    query.push(
+        ", named as (
+             select id, name, location, sum(stocked) over (order by name) as upto,
+                 sum(stocked) over (partition by name) as stocked
+             from shelf
+         ), chosen as (
+             select id, name, location, upto - stocked as before, skipped from named cross join place
+             where upto > skipped and upto - stocked < skipped + 20
+         ), page as materialized (
+             select ids.name as store_name, ids.location as store_location, i.* from (
+                 select chosen.name, chosen.location, i.id from chosen cross join lateral (
+                     select id, product_title from inventory where store_id = chosen.id",
+    );
+    push_filter(query, &stock, "store_id");
+    query.push(
+        " order by product_title, id limit skipped + 20 - chosen.before
+                 ) i
+                 order by chosen.name, i.product_title, i.id
+                 limit 20 offset (select max(skipped - before) from chosen)
+             ) ids cross join lateral (select * from inventory where id = ids.id offset 0) i
+         )",
+    );
 }
 
 pub async fn get(db: impl PgExecutor<'_>, id: i64) -> sqlx::Result<Option<Inventory>> {

@@ -50,9 +50,8 @@ async fn list(
         low_stock: params.is_true("low_stock"),
     };
     let filter = params.finish(filter)?;
-    let page = list.query(queries::count(&db, &filter)).await?;
-    let rows = queries::list(&db, &filter, &page).await?;
-    Ok(Json(list.answer(&page, rows)))
+    let rows = queries::list(&db, &filter, &list.query()?).await?;
+    list.answer(rows).map(Json)
 }
 
 /// Add a product to a store.
@@ -126,9 +125,8 @@ async fn movements(
     list: ListRequest<Movement>,
 ) -> Result<Json<Listing<Movement>>, ApiError> {
     granted(&db, &stores, id).await?;
-    let page = list.query(movement_queries::count(&db, id)).await?;
-    let rows = movement_queries::list(&db, id, &page).await?;
-    Ok(Json(list.answer(&page, rows)))
+    let rows = movement_queries::list(&db, id, &list.query()?).await?;
+    list.answer(rows).map(Json)
 }
 
 /// Adjust a quantity: receive, remove or set a count.

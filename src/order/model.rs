@@ -5,6 +5,7 @@ use std::{fmt, sync::Arc};
 use axum::http::StatusCode;
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::value::RawValue;
+use sqlx::{FromRow, Row, postgres::PgRow};
 use utoipa::ToSchema;
 
 use crate::{
@@ -246,7 +247,7 @@ pub struct Order {
 }
 
 /// An order as a row of the list.
-#[derive(Debug, Serialize, ToSchema, sqlx::FromRow)]
+#[derive(Debug, Serialize, ToSchema)]
 pub struct OrderRow {
     id: i64,
     store_name: String,
@@ -255,6 +256,21 @@ pub struct OrderRow {
     total_amount: Money,
     item_count: i64,
     created_at: Timestamp,
+}
+
+/// From the second column on, because the first is the count.
+impl FromRow<'_, PgRow> for OrderRow {
+    fn from_row(row: &PgRow) -> sqlx::Result<Self> {
+        Ok(Self {
+            id: row.try_get(1)?,
+            store_name: row.try_get(2)?,
+            store_location: row.try_get(3)?,
+            status: row.try_get(4)?,
+            total_amount: row.try_get(5)?,
+            item_count: row.try_get(6)?,
+            created_at: row.try_get(7)?,
+        })
+    }
 }
 
 impl Listed for OrderRow {

@@ -5,73 +5,119 @@ use sqlx::{PgExecutor, PgPool, Postgres, QueryBuilder, types::Json};
 
 use super::model::{Filter, Order, OrderItem, OrderRow, Rejection, Stats, Status};
 use crate::{
-    http::PageQuery, money::Money, product::ProductSummary, store::StoreSummary, timestamp::Timestamp,
+    http::{Counted, PageQuery, push_place},
+    money::Money,
+    product::ProductSummary,
+    store::StoreSummary,
+    timestamp::Timestamp,
 };
-
-pub async fn count(db: impl PgExecutor<'_>, filter: &Filter) -> sqlx::Result<i64> {
-    sqlx::query_scalar!(
-        r#"select coalesce(sum(orders), 0)::bigint as "count!" from order_tally
-           where ($1::bigint[] is null or store_id = any($1)) and ($2::text is null or status = $2)"#,
-        filter.stores.as_deref(),
-        filter.status.map(Status::as_str)
-    )
-    .fetch_one(db)
-    .await
-}
 
 /// Newest first. Ids ascend in the sequence of placement.
 pub async fn list(
     db: impl PgExecutor<'_>,
     filter: &Filter,
     page: &PageQuery<OrderRow>,
-) -> sqlx::Result<Vec<OrderRow>> {
-    let mut query = QueryBuilder::new("with page as (");
-    push_newest(&mut query, filter, page);
-    query.push(" order by id desc limit ").push_bind(page.limit);
-    query.push(" offset ").push_bind(page.offset).push(
-        ") select o.id, s.name as store_name, s.location as store_location, o.status, o.total_amount,
-               (select count(*) from order_item i where i.order_id = o.id) as item_count, o.created_at
-           from page join orders o on o.id = page.id join store s on s.id = o.store_id
-           order by o.id desc",
+) -> sqlx::Result<Vec<Counted<OrderRow>>> {
+    let mut query = QueryBuilder::new("with total as (");
+    push_count(&mut query, filter, page);
+    query.push("), ");
+    push_page(&mut query, filter, page);
+    query.push(
+        " select (select count from total), o.id, s.name, s.location, o.status, o.total_amount,
+              (select count(*) from order_item i where i.order_id = o.id), o.created_at
+          from page o join store s on s.id = o.store_id order by o.id desc",
     );
     query.build_query_as().fetch_all(db).await
 }
 
-/// Selects at least the ids of a page. The index of a store's orders begins with the status, so the orders of some stores are
-/// merged from those of each store and status.
-fn push_newest(query: &mut QueryBuilder<Postgres>, filter: &Filter, page: &PageQuery<OrderRow>) {
+fn push_count(query: &mut QueryBuilder<Postgres>, filter: &Filter, page: &PageQuery<OrderRow>) {
+    if let PageQuery::After(_) = page {
+        query.push("select null::bigint as count");
+        return;
+    }
+    query.push("select coalesce(sum(orders), 0)::bigint as count from order_tally where true");
+    if let Some(stores) = &filter.stores {
+        query
+            .push(" and store_id = any(")
+            .push_bind(stores.clone())
+            .push(")");
+    }
+    if let Some(status) = filter.status {
+        query.push(" and status = ").push_bind(status.as_str());
+    }
+}
+
+/// Adds `page` with the orders of a page. Skipped orders, and those of several stores, are read from an index alone.
+fn push_page(query: &mut QueryBuilder<Postgres>, filter: &Filter, page: &PageQuery<OrderRow>) {
+    const ROWS: &str = ") newest cross join lateral (select * from orders where id = newest.id offset 0) o";
+    match page {
+        PageQuery::Later(skipped) => {
+            push_place(query, *skipped);
+            query.push(", page as materialized (select o.* from place cross join lateral (");
+            push_newest(query, filter, "id", None, "20 offset skipped");
+            query.push(ROWS).push(" where skipped < count)");
+            return;
+        }
+        _ if filter.stores.is_some() => query.push("page as materialized (select o.* from ("),
+        _ => query.push("page as materialized ("),
+    };
+    let columns = if filter.stores.is_some() { "id" } else { "*" };
+    match page {
+        PageQuery::After(id) => push_newest(query, filter, columns, Some(*id), "21"),
+        _ => push_newest(query, filter, columns, None, "20"),
+    }
+    query
+        .push(if filter.stores.is_some() { ROWS } else { "" })
+        .push(")");
+}
+
+/// Selects orders. Rows are compared, and sorted by all columns of an index, so that PostgreSQL reads that index. With equality
+/// it might filter all orders by id, which for a rare status reads the whole table.
+fn push_newest(
+    query: &mut QueryBuilder<Postgres>,
+    filter: &Filter,
+    columns: &str,
+    after: Option<i64>,
+    limit: &str,
+) {
+    let after = after.unwrap_or(i64::MAX);
     match (&filter.stores, filter.status) {
         (None, None) => {
-            query
-                .push("select id from orders where id < ")
-                .push_bind(page.after);
+            query.push(format!("select {columns} from orders where id < "));
+            query.push_bind(after).push(" order by id desc");
         }
         (None, Some(status)) => {
-            query
-                .push("select id from orders where status = ")
-                .push_bind(status.as_str());
-            query.push(" and id < ").push_bind(page.after);
+            query.push(format!("select {columns} from orders where (status, id) < ("));
+            query.push_bind(status.as_str()).push(", ").push_bind(after);
+            query.push(") and status >= ").push_bind(status.as_str());
+            query.push(" order by status desc, id desc");
         }
+        // The index begins with store and status: the orders of each pair are merged.
         (Some(stores), status) => {
-            let wanted = |one: &Status| status.is_none_or(|status| status == *one);
-            let statuses: Vec<&str> = Status::ALL
+            let statuses = Status::ALL
                 .into_iter()
-                .filter(wanted)
-                .map(Status::as_str)
-                .collect();
+                .filter(|one| status.is_none_or(|status| status == *one));
+            let statuses: Vec<&str> = statuses.map(Status::as_str).collect();
             query.push("select newest.id from unnest(").push_bind(statuses);
-            query.push(") as wanted (status) cross join unnest(");
-            query.push_bind(stores.clone()).push(
-                ") as granted (store_id) cross join lateral (
-                     select id from orders where store_id = granted.store_id and status = wanted.status and id < ",
-            );
-            query.push_bind(page.after);
             query
-                .push(" order by id desc limit ")
-                .push_bind(page.offset + page.limit)
-                .push(") as newest");
+                .push(") as wanted (status) cross join unnest(")
+                .push_bind(stores.clone());
+            query.push(
+                ") as granted (store_id) cross join lateral (
+                     select id from orders where (store_id, status, id) < (granted.store_id, wanted.status, ",
+            );
+            query.push_bind(after);
+            query.push(") and (store_id, status) >= (granted.store_id, wanted.status)");
+            query.push(" order by store_id desc, status desc, id desc limit ");
+            query.push(if limit.contains("skipped") {
+                "20 + skipped"
+            } else {
+                limit
+            });
+            query.push(") newest order by id desc");
         }
     }
+    query.push(" limit ").push(limit);
 }
 
 /// An order with its items.

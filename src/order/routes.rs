@@ -50,9 +50,8 @@ async fn list(
         status,
     };
     let filter = params.finish(filter)?;
-    let page = list.query(queries::count(&db, &filter)).await?;
-    let rows = queries::list(&db, &filter, &page).await?;
-    Ok(Json(list.answer(&page, rows)))
+    let rows = queries::list(&db, &filter, &list.query()?).await?;
+    list.answer(rows).map(Json)
 }
 
 /// Place an order.

@@ -3,57 +3,83 @@
 use sqlx::{PgConnection, PgExecutor};
 
 use super::model::{Product, ProductFields};
-use crate::{category::CategoryName, http::PageQuery, money::Money, timestamp::Timestamp};
+use crate::{
+    category::CategoryName,
+    http::{Counted, PageQuery},
+    money::Money,
+    timestamp::Timestamp,
+};
 
-/// Selects products from `p`, which `$with` defines.
+/// Selects products from `p`, which `$with` defines, with the count of a list.
 macro_rules! products {
     ($with:literal $(+ $tail:literal)? $(, $arg:expr)*) => {
         sqlx::query!(
             "with p as (" + $with + r#")
-             select p.id as "id!", p.title as "title!", p.description as "description!", p.price as "price!: Money",
+             select p.count, p.id as "id!", p.title as "title!", p.description as "description!", p.price as "price!: Money",
                  c.id as "category_id!", c.name as "category_name!", p.is_active as "is_active!",
                  p.created_at as "created_at!: Timestamp", p.updated_at as "updated_at!: Timestamp"
              from p join category c on c.id = p.category_id"# $(+ $tail)?
             $(, $arg)*
         )
-        .map(|row| Product {
-            id: row.id,
-            title: row.title,
-            description: row.description,
-            price: row.price,
-            category: CategoryName { id: row.category_id, name: row.category_name },
-            is_active: row.is_active,
-            created_at: row.created_at,
-            updated_at: row.updated_at,
+        .map(|row| Counted {
+            count: row.count,
+            row: Product {
+                id: row.id,
+                title: row.title,
+                description: row.description,
+                price: row.price,
+                category: CategoryName { id: row.category_id, name: row.category_name },
+                is_active: row.is_active,
+                created_at: row.created_at,
+                updated_at: row.updated_at,
+            },
         })
     };
 }
 
-pub async fn count(db: impl PgExecutor<'_>) -> sqlx::Result<i64> {
-    sqlx::query_scalar!(r#"select coalesce(sum(active), 0)::bigint as "count!" from product_tally"#)
-        .fetch_one(db)
-        .await
-}
-
-pub async fn list(db: impl PgExecutor<'_>, page: &PageQuery<Product>) -> sqlx::Result<Vec<Product>> {
-    let (title, id) = &page.after;
-    products!(
-        // Skipped rows are read from the index alone.
-        "select product.* from (
-             select id from product where is_active and (title, id) > ($1, $2) order by title, id limit $3 offset $4
-         ) page join product using (id)"
-            + " order by p.title, p.id",
-        title,
-        id,
-        page.limit,
-        page.offset
-    )
-    .fetch_all(db)
-    .await
+pub async fn list(db: impl PgExecutor<'_>, page: &PageQuery<Product>) -> sqlx::Result<Vec<Counted<Product>>> {
+    match page {
+        PageQuery::First => {
+            products!(
+                "select *, (select coalesce(sum(active), 0)::bigint from product_tally) as count
+                 from product where is_active order by title, id limit 20"
+                    + " order by p.title, p.id"
+            )
+            .fetch_all(db)
+            .await
+        }
+        PageQuery::Later(skipped) => {
+            products!(
+                // Skipped rows are read from the index alone. `offset 0` prevents a hash join, which would read all products.
+                "with total as (select coalesce(sum(active), 0)::bigint as count from product_tally),
+                     place as materialized (select count, coalesce($1, greatest(count - 1, 0) / 20 * 20) as skipped from total)
+                 select product.*, count from place cross join lateral (
+                     select id from product where is_active and skipped < count order by title, id limit 20 offset skipped
+                 ) page cross join lateral (select * from product where id = page.id offset 0) product
+                 limit 20"
+                    + " order by p.title, p.id",
+                *skipped
+            )
+            .fetch_all(db)
+            .await
+        }
+        PageQuery::After((title, id)) => {
+            products!(
+                "select *, null::bigint as count from product
+                 where is_active and (title, id) > ($1, $2) order by title, id limit 21"
+                    + " order by p.title, p.id",
+                title,
+                id
+            )
+            .fetch_all(db)
+            .await
+        }
+    }
 }
 
 pub async fn get(db: impl PgExecutor<'_>, id: i64) -> sqlx::Result<Option<Product>> {
-    products!("select * from product where id = $1", id)
+    products!("select *, null::bigint as count from product where id = $1", id)
+        .map(|counted| counted.row)
         .fetch_optional(db)
         .await
 }
@@ -70,13 +96,14 @@ pub(crate) async fn exists(db: impl PgExecutor<'_>, id: i64) -> sqlx::Result<boo
 pub async fn insert(db: impl PgExecutor<'_>, fields: &ProductFields) -> sqlx::Result<Product> {
     products!(
         "insert into product (title, description, price, category_id, is_active)
-         values ($1, coalesce($2, ''), $3, $4, coalesce($5, true)) returning *",
+         values ($1, coalesce($2, ''), $3, $4, coalesce($5, true)) returning *, null::bigint as count",
         fields.title,
         fields.description,
         fields.price as _,
         fields.category(),
         fields.is_active
     )
+    .map(|counted| counted.row)
     .fetch_one(db)
     .await
 }
@@ -95,7 +122,7 @@ pub async fn update(db: impl PgExecutor<'_>, id: i64, fields: &ProductFields) ->
         "update product set title = coalesce($2, title), description = coalesce($3, description),
              price = coalesce($4, price), category_id = coalesce($5, category_id),
              is_active = coalesce($6, is_active), updated_at = now()
-         where id = $1 returning *",
+         where id = $1 returning *, null::bigint as count",
         id,
         fields.title,
         fields.description,
@@ -103,6 +130,7 @@ pub async fn update(db: impl PgExecutor<'_>, id: i64, fields: &ProductFields) ->
         fields.category(),
         fields.is_active
     )
+    .map(|counted| counted.row)
     .fetch_one(db)
     .await
 }

@@ -51,9 +51,8 @@ async fn list(
     State(db): State<PgPool>,
     list: ListRequest<Product>,
 ) -> Result<Json<Listing<Product>>, ApiError> {
-    let page = list.query(queries::count(&db)).await?;
-    let rows = queries::list(&db, &page).await?;
-    Ok(Json(list.answer(&page, rows)))
+    let rows = queries::list(&db, &list.query()?).await?;
+    list.answer(rows).map(Json)
 }
 
 /// Create a product.

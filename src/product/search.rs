@@ -1,13 +1,15 @@
 //! `GET /api/products/search/`
 
 use axum::{Json, extract::State};
-use sqlx::{PgConnection, PgPool};
+use sqlx::{PgExecutor, PgPool};
 use tracing::Instrument;
 
 use super::search_query::{FoundProduct, How, Search, count, found, found_and_counted};
 use crate::{
     auth::Stores,
-    http::{ApiError, InvalidParameter, ListParams, ListRequest, Listing, NotFound, Params, ScanLimit},
+    http::{
+        ApiError, InvalidParameter, ListParams, ListRequest, Listing, NotFound, PageQuery, Params, ScanLimit,
+    },
 };
 use redis_rate_limit::Exceeded;
 
@@ -42,13 +44,13 @@ pub async fn search(
     };
     let search = params.finish(search)?;
     if !search.scans() {
-        return part(&mut *db.acquire().await?, &search, &list).await.map(Json);
+        return part(&db, &search, &list).await.map(Json);
     }
     let permit = scans.permit().await?;
     // The permit is held while PostgreSQL reads, also after the client has disconnected.
     let scan = async move {
         let _permit = permit;
-        part(&mut *db.acquire().await?, &search, &list).await
+        part(&db, &search, &list).await
     };
     match tokio::spawn(scan.in_current_span()).await {
         Ok(listing) => listing.map(Json),
@@ -58,20 +60,18 @@ pub async fn search(
 
 /// The requested page of the matches.
 async fn part(
-    db: &mut PgConnection,
+    db: impl PgExecutor<'_> + Copy,
     search: &Search,
     list: &ListRequest<FoundProduct>,
 ) -> Result<Listing<FoundProduct>, ApiError> {
-    let (page, rows) = match list.limit_and_offset()? {
-        Some((limit, offset)) if search.how(None) == How::Gather => {
-            let (count, rows) = found_and_counted(db, search, limit, offset).await?;
-            (list.page_of(count)?, rows)
-        }
+    let page = list.query()?;
+    let found = match page {
+        PageQuery::After(_) => found(db, search, &page, None).await?,
+        _ if search.how(None) == How::Gather => found_and_counted(db, search, &page).await?,
         _ => {
-            let page = list.query(count(db, search)).await?;
-            let rows = found(db, search, &page).await?;
-            (page, rows)
+            let count = count(db, search).await?;
+            found(db, search, &page, Some(count)).await?
         }
     };
-    Ok(list.answer(&page, rows))
+    list.answer(found)
 }

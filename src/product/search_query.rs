@@ -1,13 +1,13 @@
 //! The statements of the product search.
 
 use serde::Serialize;
-use sqlx::{FromRow, PgConnection, Postgres, QueryBuilder, Row, postgres::PgRow};
+use sqlx::{FromRow, PgExecutor, Postgres, QueryBuilder, Row, postgres::PgRow};
 use utoipa::ToSchema;
 
 use super::text::{is_indexed, push_phrase};
 use crate::{
     category::CategoryName,
-    http::{Listed, PageQuery},
+    http::{Counted, Listed, PageQuery, Rows, push_place},
     money::Money,
 };
 
@@ -68,6 +68,15 @@ impl Search {
         }
     }
 
+    /// Whether a text that an index serves is the only filter.
+    fn is_indexed_text(&self) -> bool {
+        let others = [&self.min_price, &self.max_price];
+        self.how(None) == How::Gather
+            && others.iter().all(|price| price.is_none())
+            && self.store_id.is_none()
+            && self.category_id.is_none()
+    }
+
     /// Whether all products have to be read, because no index serves the text.
     pub fn scans(&self) -> bool {
         self.text.as_ref().is_some_and(|text| !is_indexed(text))
@@ -75,7 +84,7 @@ impl Search {
 }
 
 /// Counters have the numbers of all products and of each category.
-pub(super) async fn count(db: &mut PgConnection, search: &Search) -> sqlx::Result<i64> {
+pub(super) async fn count(db: impl PgExecutor<'_>, search: &Search) -> sqlx::Result<i64> {
     if let Search {
         text: None,
         min_price: None,
@@ -94,84 +103,105 @@ pub(super) async fn count(db: &mut PgConnection, search: &Search) -> sqlx::Resul
     }
     let mut query = matching(search, search.how(None));
     query.push(" select count(*) from matching");
-    // Planned for each query, as in `found`.
+    // Planned for each query, as in `read`.
     query.build_query_scalar().persistent(false).fetch_one(db).await
 }
 
-/// Not a prepared statement, so PostgreSQL plans each query: the best plan depends on the text and the page, and a generic plan
-/// might read whole tables for a first page.
+/// Reads rows of a list of `count` rows, or those after a key.
 pub(super) async fn found(
-    db: &mut PgConnection,
+    db: impl PgExecutor<'_>,
     search: &Search,
     page: &PageQuery<FoundProduct>,
-) -> sqlx::Result<Vec<FoundProduct>> {
-    let mut query = matching(search, search.how(page.count()));
-    push_page(&mut query, &page.after, page.limit, page.offset);
-    query
-        .push(" select ")
-        .push(FOUND)
-        .push(" from page join product p on p.id = page.id order by page.title, page.id");
-    query.build_query_as().persistent(false).fetch_all(db).await
+    count: Option<i64>,
+) -> sqlx::Result<Rows<FoundProduct>> {
+    let mut query = matching(search, search.how(count));
+    query.push(", total as (select null::bigint as count)");
+    match page {
+        PageQuery::After(key) => push_page_after(&mut query, key),
+        _ => {
+            let skipped = page.skipped(count.unwrap_or(0));
+            query.push(format!("{PAGE}{SORTED} limit 20 offset {skipped})"));
+        }
+    }
+    Ok(Rows {
+        count,
+        ..read(db, search, query).await?
+    })
 }
 
 /// Reads a page and counts all matches in one statement: the matches are materialized, and so found once.
 pub(super) async fn found_and_counted(
-    db: &mut PgConnection,
+    db: impl PgExecutor<'_>,
     search: &Search,
-    limit: i64,
-    offset: i64,
-) -> sqlx::Result<(i64, Vec<FoundProduct>)> {
+    page: &PageQuery<FoundProduct>,
+) -> sqlx::Result<Rows<FoundProduct>> {
     let mut query = matching(search, How::Gather);
-    push_page(&mut query, &FoundProduct::START, limit, offset);
-    // Beyond the last page the result has one row, with the count and no product.
-    query.push(" select total.count, ").push(FOUND).push(
-        " from (select count(*) from matching) total left join page on true left join product p on p.id = page.id
-         order by page.title, page.id",
-    );
-    let rows = query.build().persistent(false).fetch_all(db).await?;
-    let count = rows.first().map_or(Ok(0), |row| row.try_get("count"))?;
-    let rows = match rows.first() {
-        Some(row) if row.try_get::<Option<i64>, _>("id")?.is_none() => Vec::new(),
-        _ => rows
-            .iter()
-            .map(FoundProduct::from_row)
-            .collect::<sqlx::Result<_>>()?,
-    };
-    Ok((count, rows))
+    query.push(", total as (select count(*) from matching)");
+    if let PageQuery::Later(skipped) = page {
+        push_place(query.push(", "), *skipped);
+        query.push(format!(
+            "{PAGE} where (select skipped < count from place){SORTED} limit 20"
+        ));
+        query.push(" offset (select skipped from place))");
+    } else {
+        query.push(format!("{PAGE}{SORTED} limit 20)"));
+    }
+    read(db, search, query).await
 }
 
-/// Adds the ids and titles of a page of `matching` after a key, as `page`.
+/// Selects the products of `page`.
+///
+/// A search by text alone is a prepared statement: its plan does not depend on the text, and planning takes longer than finding a
+/// few hundred matches. Any other is planned for each query, because the best plan depends on filters and page. A generic
+/// plan might read whole tables for a first page.
+async fn read(
+    db: impl PgExecutor<'_>,
+    search: &Search,
+    mut query: QueryBuilder<Postgres>,
+) -> sqlx::Result<Rows<FoundProduct>> {
+    // A subquery for the category plans faster than a join.
+    query.push(
+        " select (select count from total), page.id, page.title, p.description, p.price, p.category_id,
+              (select name from category c where c.id = p.category_id), p.is_active
+          from page join product p on p.id = page.id order by page.title, page.id",
+    );
+    let query = query.build_query_as().persistent(search.is_indexed_text());
+    let found: Vec<Counted<FoundProduct>> = query.fetch_all(db).await?;
+    Ok(found.into())
+}
+
+/// Begins the ids and titles of a page of `matching`.
+const PAGE: &str = ", page as (select id, title from matching";
+const SORTED: &str = " order by title, id";
+
+/// Adds `page` with the matches after a key.
 ///
 /// The key is compared outside of `matching`: inside, the planner would read the title index from the key on instead of the
 /// trigram index. If `matching` is not materialized, the comparison starts the walk of the title index.
-fn push_page(query: &mut QueryBuilder<Postgres>, (title, id): &(String, i64), limit: i64, offset: i64) {
+fn push_page_after(query: &mut QueryBuilder<Postgres>, (title, id): &(String, i64)) {
+    query.push(PAGE).push(" where title >= ").push_bind(title.clone());
+    query.push(" and (title, id) > (").push_bind(title.clone());
     query
-        .push(", page as (select id, title from matching where title >= ")
-        .push_bind(title.clone())
-        .push(" and (title, id) > (")
-        .push_bind(title.clone())
         .push(", ")
-        .push_bind(*id);
-    query.push(") order by title, id limit ").push_bind(limit);
-    query.push(" offset ").push_bind(offset).push(")");
+        .push_bind(*id)
+        .push(")")
+        .push(SORTED)
+        .push(" limit 21)");
 }
 
-/// The columns of a `FoundProduct`, from `page` joined with `product p`. A subquery for the category plans faster than a join.
-const FOUND: &str = "page.id, page.title, p.description, p.price, p.category_id,
-    (select name from category c where c.id = p.category_id) as category_name, p.is_active";
-
+/// From the second column on, because the first is the count.
 impl FromRow<'_, PgRow> for FoundProduct {
     fn from_row(row: &PgRow) -> sqlx::Result<Self> {
         Ok(Self {
-            id: row.try_get("id")?,
-            title: row.try_get("title")?,
-            description: row.try_get("description")?,
-            price: row.try_get("price")?,
+            id: row.try_get(1)?,
+            title: row.try_get(2)?,
+            description: row.try_get(3)?,
+            price: row.try_get(4)?,
             category: CategoryName {
-                id: row.try_get("category_id")?,
-                name: row.try_get("category_name")?,
+                id: row.try_get(5)?,
+                name: row.try_get(6)?,
             },
-            is_active: row.try_get("is_active")?,
+            is_active: row.try_get(7)?,
         })
     }
 }
@@ -205,7 +235,7 @@ fn matching(search: &Search, how: How) -> QueryBuilder<Postgres> {
     }
     if let Some(text) = &search.text {
         query.push(" and ");
-        push_phrase(&mut query, text);
+        push_phrase(&mut query, text, !search.is_indexed_text());
     }
     if let Some(price) = &search.min_price {
         query

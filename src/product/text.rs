@@ -13,14 +13,24 @@ const SEPARATOR: char = char::MAX;
 /// Words that are searched separately. Each costs an index scan; the last one includes the rest of the text.
 const MAX_WORDS: usize = 8;
 
+/// A text to search for.
+#[derive(Clone, Copy)]
+struct Phrase<'a> {
+    text: &'a str,
+    /// Whether PostgreSQL estimates the number of matches from the text. Otherwise it estimates the same for any text, and so
+    /// keeps the plan of a prepared statement.
+    is_estimated: bool,
+}
+
 /// Adds the condition that title, description or category name of the product `p` contains a phrase. Patterns are folded
 /// before they are escaped, because folding can produce a `%`.
-pub(super) fn push_phrase(query: &mut QueryBuilder<Postgres>, text: &str) {
-    push_text(query, "(", "p.search_text", text);
+pub(super) fn push_phrase(query: &mut QueryBuilder<Postgres>, text: &str, is_estimated: bool) {
+    let phrase = Phrase { text, is_estimated };
+    push_text(query, "(", "p.search_text", phrase);
     query.push(" or p.id = any(array(select product_id from product_folded where folded_text like ");
-    push_pattern(query, text);
+    push_pattern(query, phrase);
     query.push(")) or p.category_id = ");
-    push_categories(query, "any", text);
+    push_categories(query, "any", phrase);
     // Excludes products whose upper-cased text contains the phrase and whose folded text does not. There are few, so comparing each
     // match with them is cheap, and no other column of a match is read.
     push_text(
@@ -28,45 +38,59 @@ pub(super) fn push_phrase(query: &mut QueryBuilder<Postgres>, text: &str) {
         ") and p.id <> all(array(
             select f.product_id from product_folded f join product q on q.id = f.product_id where ",
         "f.upper_text",
-        text,
+        phrase,
     );
     query.push(" and f.folded_text not like ");
-    push_pattern(query, text);
+    push_pattern(query, phrase);
     query.push(" and q.category_id <> ");
-    push_categories(query, "all", text);
+    push_categories(query, "all", phrase);
     query.push("))");
     if text.contains(SEPARATOR) {
         // The phrase could match across the end of a title and the start of its description.
         query.push(" and (search_fold(p.title) like ");
-        push_pattern(query, text);
+        push_pattern(query, phrase);
         query.push(" or search_fold(p.description) like ");
-        push_pattern(query, text);
+        push_pattern(query, phrase);
         query.push(" or p.category_id = ");
-        push_categories(query, "any", text);
+        push_categories(query, "any", phrase);
         query.push(")");
     }
 }
 
 /// Adds the condition that an upper-cased column contains the text, folded or upper-cased; once if both are the same.
-fn push_text(query: &mut QueryBuilder<Postgres>, before: &str, column: &str, text: &str) {
+fn push_text(query: &mut QueryBuilder<Postgres>, before: &str, column: &str, phrase: Phrase<'_>) {
     query.push(format!("{before}({column} like "));
-    push_pattern(query, text);
-    if !is_folded_by_upper_case(text) {
-        query
-            .push(format!(" or {column} like fold("))
-            .push_bind(format!("%{}%", escape_like(text)))
-            .push(")");
+    push_pattern(query, phrase);
+    if !is_folded_by_upper_case(phrase.text) {
+        query.push(format!(" or {column} like "));
+        let pattern = format!("%{}%", escape_like(phrase.text));
+        push_value(query, ("fold(", ")"), pattern, phrase);
     }
     query.push(")");
 }
 
 /// Adds the `like` pattern of a text. Most patterns are built here: a function call takes as long as planning half the statement.
-fn push_pattern(query: &mut QueryBuilder<Postgres>, text: &str) {
-    if is_folded_by_upper_case(text) {
-        query.push_bind(format!("%{}%", escape_like(&text.to_uppercase())));
+fn push_pattern(query: &mut QueryBuilder<Postgres>, phrase: Phrase<'_>) {
+    if is_folded_by_upper_case(phrase.text) {
+        let pattern = format!("%{}%", escape_like(&phrase.text.to_uppercase()));
+        push_value(query, ("", ""), pattern, phrase);
     } else {
-        query.push("search_pattern(").push_bind(text.to_owned()).push(")");
+        push_value(query, ("search_pattern(", ")"), phrase.text.to_owned(), phrase);
     }
+}
+
+/// Adds a value, or a subquery for it, of which PostgreSQL estimates nothing.
+fn push_value(
+    query: &mut QueryBuilder<Postgres>,
+    (before, after): (&str, &str),
+    value: String,
+    phrase: Phrase<'_>,
+) {
+    query
+        .push(if phrase.is_estimated { "" } else { "(select " })
+        .push(before);
+    query.push_bind(value).push(after);
+    query.push(if phrase.is_estimated { "" } else { ")" });
 }
 
 /// Whether `search_fold` only upper-cases a text. False for cased letters beyond Cyrillic: PostgreSQL's Unicode version may
@@ -90,7 +114,7 @@ pub fn push_words(query: &mut QueryBuilder<Postgres>, text: &str) {
         if let Ok(id) = word.parse::<i64>() {
             query.push("p.id = ").push_bind(id).push(" or ");
         }
-        push_phrase(query, word);
+        push_phrase(query, word, true);
     }
     query.push("))");
 }
@@ -109,11 +133,11 @@ fn words(text: &str) -> impl Iterator<Item = &str> {
 }
 
 /// Adds the categories whose name contains the text, for a comparison with `any` or `all`.
-fn push_categories(query: &mut QueryBuilder<Postgres>, which: &str, text: &str) {
+fn push_categories(query: &mut QueryBuilder<Postgres>, which: &str, phrase: Phrase<'_>) {
     query.push(format!(
         "{which}(array(select id from category where search_fold(name) like "
     ));
-    push_pattern(query, text);
+    push_pattern(query, phrase);
     query.push("))");
 }
 

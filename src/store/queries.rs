@@ -3,32 +3,36 @@
 use sqlx::{PgConnection, PgExecutor};
 
 use super::model::{Store, StoreFields};
-use crate::{http::PageQuery, timestamp::Timestamp};
+use crate::{
+    http::{Counted, PageQuery},
+    timestamp::Timestamp,
+};
 
-/// Selects stores from `s`, which `$with` defines.
+/// Selects stores from `s`, which `$with` defines, with the count of a list.
 macro_rules! stores {
     ($with:literal $(+ $tail:literal)? $(, $arg:expr)*) => {
-        sqlx::query_as!(
-            Store,
+        sqlx::query!(
             "with s as (" + $with + r#")
-             select s.id as "id!", s.name as "name!", s.location as "location!", s.is_active as "is_active!",
+             select s.count, s.id as "id!", s.name as "name!", s.location as "location!", s.is_active as "is_active!",
                  (select coalesce(sum(stocked), 0)::bigint from stock_tally t where t.store_id = s.id)
                      as "inventory_count!",
                  s.created_at as "created_at!: Timestamp", s.updated_at as "updated_at!: Timestamp"
              from s"# $(+ $tail)?
             $(, $arg)*
         )
+        .map(|row| Counted {
+            count: row.count,
+            row: Store {
+                id: row.id,
+                name: row.name,
+                location: row.location,
+                is_active: row.is_active,
+                inventory_count: row.inventory_count,
+                created_at: row.created_at,
+                updated_at: row.updated_at,
+            },
+        })
     };
-}
-
-/// The number of active stores among these, or among all.
-pub async fn count(db: impl PgExecutor<'_>, ids: Option<&[i64]>) -> sqlx::Result<i64> {
-    sqlx::query_scalar!(
-        r#"select count(*) as "count!" from store where is_active and ($1::bigint[] is null or id = any($1))"#,
-        ids
-    )
-    .fetch_one(db)
-    .await
 }
 
 /// The active stores among these, or among all.
@@ -36,24 +40,55 @@ pub async fn list(
     db: impl PgExecutor<'_>,
     ids: Option<&[i64]>,
     page: &PageQuery<Store>,
-) -> sqlx::Result<Vec<Store>> {
-    let (name, id) = &page.after;
-    stores!(
-        "select * from store where is_active and (name, id) > ($1, $2) and ($5::bigint[] is null or id = any($5))
-         order by name, id limit $3 offset $4"
-            + " order by s.name, s.id",
-        name,
-        id,
-        page.limit,
-        page.offset,
-        ids
-    )
-    .fetch_all(db)
-    .await
+) -> sqlx::Result<Vec<Counted<Store>>> {
+    match page {
+        PageQuery::First => {
+            stores!(
+                "with active as (
+                     select * from store where is_active and ($1::bigint[] is null or id = any($1))
+                 )
+                 select *, (select count(*) from active) as count from active order by name, id limit 20"
+                    + " order by s.name, s.id",
+                ids
+            )
+            .fetch_all(db)
+            .await
+        }
+        PageQuery::Later(skipped) => {
+            stores!(
+                "with active as (
+                     select * from store where is_active and ($1::bigint[] is null or id = any($1))
+                 ), total as (select count(*) from active),
+                     place as materialized (select count, coalesce($2, greatest(count - 1, 0) / 20 * 20) as skipped from total)
+                 select page.*, count from place cross join lateral (
+                     select * from active where skipped < count order by name, id limit 20 offset skipped
+                 ) page"
+                    + " order by s.name, s.id",
+                ids,
+                *skipped
+            )
+            .fetch_all(db)
+            .await
+        }
+        PageQuery::After((name, id)) => {
+            stores!(
+                "select *, null::bigint as count from store
+                 where is_active and ($1::bigint[] is null or id = any($1)) and (name, id) > ($2, $3)
+                 order by name, id limit 21"
+                    + " order by s.name, s.id",
+                ids,
+                name,
+                id
+            )
+            .fetch_all(db)
+            .await
+        }
+    }
 }
 
 pub async fn get(db: impl PgExecutor<'_>, id: i64) -> sqlx::Result<Option<Store>> {
-    stores!("select * from store where id = $1", id)
+    stores!("select *, null::bigint as count from store where id = $1", id)
+        .map(|counted| counted.row)
         .fetch_optional(db)
         .await
 }
@@ -69,11 +104,12 @@ pub(crate) async fn exists(db: impl PgExecutor<'_>, id: i64) -> sqlx::Result<boo
 
 pub async fn insert(db: impl PgExecutor<'_>, fields: &StoreFields) -> sqlx::Result<Store> {
     stores!(
-        "insert into store (name, location, is_active) values ($1, $2, coalesce($3, true)) returning *",
+        "insert into store (name, location, is_active) values ($1, $2, coalesce($3, true)) returning *, null::bigint as count",
         fields.name,
         fields.location,
         fields.is_active
     )
+    .map(|counted| counted.row)
     .fetch_one(db)
     .await
 }
@@ -91,12 +127,13 @@ pub async fn update(db: impl PgExecutor<'_>, id: i64, fields: &StoreFields) -> s
     stores!(
         "update store set name = coalesce($2, name), location = coalesce($3, location),
              is_active = coalesce($4, is_active), updated_at = now()
-         where id = $1 returning *",
+         where id = $1 returning *, null::bigint as count",
         id,
         fields.name,
         fields.location,
         fields.is_active
     )
+    .map(|counted| counted.row)
     .fetch_one(db)
     .await
 }

@@ -36,9 +36,8 @@ async fn list(
     list: ListRequest<Store>,
 ) -> Result<Json<Listing<Store>>, ApiError> {
     let ids = stores.as_sql_param();
-    let page = list.query(queries::count(&db, ids.as_deref())).await?;
-    let rows = queries::list(&db, ids.as_deref(), &page).await?;
-    Ok(Json(list.answer(&page, rows)))
+    let rows = queries::list(&db, ids.as_deref(), &list.query()?).await?;
+    list.answer(rows).map(Json)
 }
 
 /// Create a store.
