@@ -13,6 +13,7 @@ run: ## Run the API, the console, the worker, and a private PostgreSQL and Redis
 test: ## Run all tests, with their own servers and a browser
 	@scripts/install-servers.sh
 	@scripts/install-browser.sh
+	@scripts/install-pgbouncer.sh
 	cargo test
 
 screenshots: ## Take screenshots of all console pages, in target/screenshots
@@ -22,6 +23,7 @@ screenshots: ## Take screenshots of all console pages, in target/screenshots
 
 faults: ## Run the fault-injection tests at full size, about seven minutes
 	@scripts/install-servers.sh
+	@scripts/install-pgbouncer.sh
 	tests/faults.sh
 
 fuzz: ## Run the fuzz tests, about five minutes; needs Python and PyPI
