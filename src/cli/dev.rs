@@ -105,6 +105,7 @@ impl Servers {
         if let Some(postgres) = &servers.postgres {
             create_database(postgres).await?;
             settings.database.database_url = Some(postgres.url(DATABASE).into());
+            settings.database.migrate_database_url = None;
         }
         if let Some(redis) = &servers.redis {
             settings.redis.redis_url = Some(redis.url(0).into());

@@ -20,7 +20,7 @@ pub(super) struct Migrate {
 
 impl Migrate {
     pub async fn run(self, settings: &Settings) -> Result<ExitCode, Failure> {
-        let url = settings.database.url()?;
+        let url = settings.database.migrate_url()?;
         self.wait_for.wait(url).await?;
         let mut out = std::io::stdout();
         if self.check {

@@ -37,7 +37,7 @@ impl Seed {
         if u64::from(plan.inventory.unwrap_or(0)) > u64::from(plan.products) * u64::from(plan.stores) {
             return Err("--inventory is more than every product in every store".into());
         }
-        let (made, rows, took) = fill(settings.database.url()?, self.clear, &plan).await?;
+        let (made, rows, took) = fill(settings.database.migrate_url()?, self.clear, &plan).await?;
         writeln!(
             io::stdout(),
             "Made {} categories, {} products, {} stores, {} stock rows and {} orders: {rows} rows in {:.1} s.",

@@ -46,6 +46,7 @@ impl Serve {
         settings.http.check_address(address)?;
         let url = settings.database.url()?;
         self.wait_for.wait(url).await?;
+        db::check_sessions(url).await?;
         secret_key::check(&settings).await?;
         if self.migrate {
             migrate(&settings).await?;
@@ -61,7 +62,7 @@ impl Serve {
 
 /// Applies migrations, and logs the result.
 pub(super) async fn migrate(settings: &Settings) -> Result<(), Failure> {
-    match db::migrate(settings.database.url()?).await? {
+    match db::migrate(settings.database.migrate_url()?).await? {
         Migrated::Applied(migrations) => tracing::info!(migrations, "schema brought up to date"),
         Migrated::UpToDate => tracing::info!("schema is up to date"),
         Migrated::Newer(unknown) => warn_of_newer(&unknown),

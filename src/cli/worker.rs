@@ -8,7 +8,7 @@ use tokio::sync::Notify;
 use super::{Failure, Settings, metrics, secret_key, serve, wait_for::WaitFor};
 use crate::{
     config::WorkerSettings,
-    db::Database,
+    db::{self, Database},
     shutdown::Signals,
     worker::{self, Notifiers},
 };
@@ -27,6 +27,7 @@ impl Worker {
         settings.http.require_secret_key()?;
         let url = settings.database.url()?;
         self.wait_for.wait(url).await?;
+        db::check_sessions(url).await?;
         secret_key::check(&settings).await?;
         let database = Database::new(url, settings.database.database_pool_size, 1)?;
         let notifiers = Notifiers::from_settings(&self.worker.delivery)?;

@@ -43,6 +43,10 @@ pub struct DatabaseSettings {
     #[arg(long, env = "DATABASE_URL", hide_env_values = true, value_parser = secret, global = true)]
     pub database_url: Option<SecretString>,
 
+    /// The same for `migrate`, `seed` and `check`, if `DATABASE_URL` leads through a pooler: the way without it
+    #[arg(long, env = "MIGRATE_DATABASE_URL", hide_env_values = true, value_parser = secret, global = true)]
+    pub migrate_database_url: Option<SecretString>,
+
     /// Pool size for everything but the placement of orders
     #[arg(long, env = "DATABASE_POOL_SIZE", default_value_t = 8, value_parser = clap::value_parser!(u32).range(1..=1000), global = true)]
     pub database_pool_size: u32,
@@ -53,23 +57,18 @@ pub struct DatabaseSettings {
 }
 
 impl DatabaseSettings {
-    /// Treats a blank URL as unset, and checks any other. The error omits the URL, which may hold a password.
+    /// Treats blank URLs as unset, and checks others.
     pub fn check(&mut self) -> Result<(), SettingsError> {
-        unset_if_blank(&mut self.database_url);
-        let Some(url) = self.database_url.as_ref().map(ExposeSecret::expose_secret) else {
-            return Ok(());
-        };
-        if !["postgres://", "postgresql://"]
-            .iter()
-            .any(|scheme| url.starts_with(scheme))
-        {
-            return Err(SettingsError::DatabaseUrl(
-                "it does not start with postgres://".into(),
-            ));
+        for (name, url) in [
+            ("DATABASE_URL", &mut self.database_url),
+            ("MIGRATE_DATABASE_URL", &mut self.migrate_database_url),
+        ] {
+            unset_if_blank(url);
+            if let Some(url) = url {
+                check_database_url(name, url.expose_secret())?;
+            }
         }
-        PgConnectOptions::from_str(url)
-            .map(drop)
-            .map_err(|error| SettingsError::DatabaseUrl(error.to_string()))
+        Ok(())
     }
 
     /// The URL, or an error that says how to set it.
@@ -79,6 +78,26 @@ impl DatabaseSettings {
             .map(ExposeSecret::expose_secret)
             .ok_or(SettingsError::NoDatabase)
     }
+
+    /// The URL for migrations and for work on whole tables.
+    pub fn migrate_url(&self) -> Result<&str, SettingsError> {
+        match &self.migrate_database_url {
+            Some(url) => Ok(url.expose_secret()),
+            None => self.url(),
+        }
+    }
+}
+
+/// Checks a URL. The error omits it, because it may hold a password.
+fn check_database_url(name: &'static str, url: &str) -> Result<(), SettingsError> {
+    let schemes = ["postgres://", "postgresql://"];
+    if !schemes.iter().any(|scheme| url.starts_with(scheme)) {
+        let why = "it does not start with postgres://".to_owned();
+        return Err(SettingsError::DatabaseUrl(name, why));
+    }
+    PgConnectOptions::from_str(url)
+        .map(drop)
+        .map_err(|error| SettingsError::DatabaseUrl(name, error.to_string()))
 }
 
 /// Redis: rate-limit windows and queued jobs.
@@ -256,8 +275,8 @@ pub enum SettingsError {
     #[error("no database: set DATABASE_URL, or run `afforo dev`, which brings its own")]
     NoDatabase,
     /// Not a PostgreSQL URL.
-    #[error("DATABASE_URL is no URL such as postgres://user:password@localhost:5432/inventory_db: {0}")]
-    DatabaseUrl(String),
+    #[error("{0} is no URL such as postgres://user:password@localhost:5432/inventory_db: {1}")]
+    DatabaseUrl(&'static str, String),
     /// Not a Redis URL.
     #[error("REDIS_URL is no URL such as redis://localhost:6379/0: {0}")]
     RedisUrl(String),

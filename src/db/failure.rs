@@ -21,10 +21,14 @@ const QUERY_CANCELED: &str = "57014";
 const READ_ONLY_TRANSACTION: &str = "25006";
 /// The session lacks a prepared statement, because a pooler switched the session.
 const NO_SUCH_STATEMENT: &str = "26000";
+/// Another client of a pooler has prepared a statement under this name.
+const DUPLICATE_STATEMENT: &str = "42P05";
 
 /// Codes or prefixes of errors that the state of PostgreSQL causes, not the statement.
-const TRANSIENT: [&str; 12] = [
-    // Rolled back by concurrency, insufficient resources, operator intervention, system error.
+const TRANSIENT: [&str; 14] = [
+    // Connection exception, as of a pooler. Rolled back by concurrency, insufficient resources, operator intervention, system
+    // error.
+    "08",
     "40",
     "53",
     "57",
@@ -32,6 +36,7 @@ const TRANSIENT: [&str; 12] = [
     LOCK_NOT_AVAILABLE,
     READ_ONLY_TRANSACTION,
     NO_SUCH_STATEMENT,
+    DUPLICATE_STATEMENT,
     // A missing table, column, function, type or schema. Statements are checked at compile time, so migrations are missing.
     "42P01",
     "42703",
@@ -60,6 +65,11 @@ pub(crate) fn waited(error: &sqlx::Error) -> bool {
 pub(crate) fn is_server_error(error: &sqlx::Error) -> bool {
     let continues = pg_error(error).is_some_and(|error| error.severity() == PgSeverity::Error);
     continues && !is_one_of(error, &["57P", "08"])
+}
+
+/// Whether a pooler mixes up the prepared statements of its clients.
+pub(super) fn has_wrong_statement(error: &sqlx::Error) -> bool {
+    is_one_of(error, &[NO_SUCH_STATEMENT, DUPLICATE_STATEMENT])
 }
 
 /// Commits a transaction. If the connection is lost meanwhile, the outcome is unknown: see [`is_lost_commit`].

@@ -14,7 +14,10 @@ const PROBE_EVERY: Duration = Duration::from_secs(5);
 impl Database {
     /// A function that updates the gauges of the pools.
     pub fn gauges(&self) -> impl Fn() + Send + Sync + 'static {
-        let pools = [("main", self.pool.clone()), ("placement", self.placement.clone())];
+        let pools = [
+            ("main", self.pool.clone()),
+            ("placement", self.placement.pool.clone()),
+        ];
         move || {
             for (name, pool) in &pools {
                 update_gauges(name, pool);

@@ -3,6 +3,8 @@
 mod failure;
 mod gauges;
 mod migrations;
+mod placement;
+mod session;
 
 use std::{fmt::Display, str::FromStr, time::Duration};
 
@@ -18,6 +20,8 @@ pub(crate) use failure::{
     note, waited,
 };
 pub use migrations::{MIGRATIONS, Migrated, MigrationError, Versions, migrate, versions};
+pub use placement::PlacementPool;
+pub use session::{SessionError, check_sessions};
 
 /// How long a request waits for a connection before it gets 503.
 const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(5);
@@ -33,9 +37,8 @@ const PAUSE: Duration = Duration::from_millis(250);
 pub struct Database {
     /// For everything but the placement of orders.
     pub pool: PgPool,
-    /// For placement only. Generic plans use the indexes: a plan made while the order tables are empty would keep scanning
-    /// them.
-    pub placement: PgPool,
+    /// For placement only.
+    pub placement: PlacementPool,
     /// One connection for readiness probes, which must not wait for other work.
     pub probe: PgPool,
 }
@@ -47,22 +50,16 @@ impl Database {
     /// When `url` is not a PostgreSQL URL.
     pub fn new(url: &str, pool_size: u32, placement_pool_size: u32) -> sqlx::Result<Self> {
         let options = connect_options(url)?;
-        let placement = options.clone().options([
-            ("plan_cache_mode", "force_generic_plan"),
-            ("enable_seqscan", "off"),
-            // A waiting lane delays many orders, so a blocked order is set aside after this time.
-            ("lock_timeout", "2s"),
-        ]);
         Ok(Self {
+            placement: PlacementPool::new(options.clone(), placement_pool_size),
             probe: pool(1).connect_lazy_with(options.clone()),
             pool: pool(pool_size).connect_lazy_with(options),
-            placement: pool(placement_pool_size).connect_lazy_with(placement),
         })
     }
 
     /// Closes the pools after connections in use are returned.
     pub async fn close(&self) {
-        tokio::join!(self.pool.close(), self.placement.close(), self.probe.close());
+        tokio::join!(self.pool.close(), self.placement.pool.close(), self.probe.close());
     }
 }
 
@@ -73,16 +70,7 @@ impl Database {
 pub fn connect_options(url: &str) -> sqlx::Result<PgConnectOptions> {
     Ok(PgConnectOptions::from_str(url)?
         .application_name("afforo")
-        .options([
-            ("statement_timeout", "30s"),
-            ("lock_timeout", "10s"),
-            ("idle_in_transaction_session_timeout", "30s"),
-            // PostgreSQL then ends a statement whose client closed the connection.
-            ("client_connection_check_interval", "2s"),
-            ("timezone", "UTC"),
-            // JIT compilation takes longer than the statements of this program.
-            ("jit", "off"),
-        ]))
+        .options(session::options()))
 }
 
 /// Connection options for work on whole tables, which may take longer than a request.
@@ -101,20 +89,14 @@ pub fn bulk_options(url: &str) -> sqlx::Result<PgConnectOptions> {
 /// next user would then vanish. So each returned connection is rolled back, and dropped if it does not answer, which also
 /// frees the slot of a silent peer.
 ///
-/// The pool refuses servers in recovery. During a failover requests wait for the new primary, as during a restart.
+/// The pool refuses servers in recovery. During a failover requests wait for the new primary, as during a restart. It also
+/// refuses sessions without the required settings.
 fn pool(size: u32) -> PgPoolOptions {
     PgPoolOptions::new()
         .max_connections(size)
         .acquire_timeout(ACQUIRE_TIMEOUT)
         .test_before_acquire(false)
-        .after_connect(|connection, _| {
-            Box::pin(async move {
-                if is_in_recovery(connection).await? {
-                    return Err(sqlx::Error::Protocol("the server is in recovery".to_owned()));
-                }
-                Ok(())
-            })
-        })
+        .after_connect(|connection, _| Box::pin(accept(connection)))
         .before_acquire(|connection, meta| {
             Box::pin(async move {
                 let fit = !failure::is_replaced(meta.age);
@@ -125,6 +107,14 @@ fn pool(size: u32) -> PgPoolOptions {
             // A rollback without `BEGIN` would log a warning on the server each time.
             Box::pin(async move { Ok(answers(connection.execute("BEGIN; ROLLBACK")).await) })
         })
+}
+
+/// Refuses a new connection that leads to a server in recovery, or to a session without the required settings.
+async fn accept(connection: &mut PgConnection) -> sqlx::Result<()> {
+    if is_in_recovery(connection).await? {
+        return Err(sqlx::Error::Protocol("the server is in recovery".to_owned()));
+    }
+    session::require_settings(connection).await
 }
 
 /// Whether a connection answers and leads to a primary.

@@ -7,7 +7,6 @@
 
 use std::sync::Arc;
 
-use sqlx::PgPool;
 use tokio::sync::{mpsc, oneshot};
 
 use super::{
@@ -17,7 +16,7 @@ use super::{
     limits::Limits,
     model::NewOrder,
 };
-use crate::idempotency::KeyedRequest;
+use crate::{db::PlacementPool, idempotency::KeyedRequest};
 
 /// Places orders through lanes. Clones share the lanes.
 #[derive(Clone)]
@@ -28,7 +27,7 @@ pub struct GroupCommit {
 impl GroupCommit {
     /// Starts the lanes, which end after the last clone is dropped and all waiting orders are decided. Must be called within
     /// a Tokio runtime.
-    pub fn start(placement: &PgPool, limits: Limits) -> Self {
+    pub fn start(placement: &PlacementPool, limits: Limits) -> Self {
         let lanes = (0..limits.lanes.max(1)).map(|_| LaneSender::start(placement.clone(), limits));
         Self {
             lanes: lanes.collect(),
@@ -57,7 +56,7 @@ struct LaneSender {
 }
 
 impl LaneSender {
-    fn start(placement: PgPool, limits: Limits) -> Self {
+    fn start(placement: PlacementPool, limits: Limits) -> Self {
         let (queue, received) = mpsc::channel(limits.queue_size.max(1));
         let admission = Arc::new(Admission::new(limits.queue_size));
         tokio::spawn(Lane::new(placement, received, admission.clone(), limits).run());

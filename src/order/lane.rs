@@ -3,7 +3,6 @@
 use std::sync::Arc;
 
 use metrics::{counter, histogram};
-use sqlx::PgPool;
 use tokio::{
     sync::{mpsc, oneshot},
     time::{sleep, timeout},
@@ -18,7 +17,7 @@ use super::{
     model::{Outcome, Status},
     transaction::Batch,
 };
-use crate::db;
+use crate::db::{self, PlacementPool};
 
 /// A lane with its waiting and deferred orders.
 pub(super) struct Lane {
@@ -38,7 +37,7 @@ struct Caller {
 
 impl Lane {
     pub fn new(
-        placement: PgPool,
+        placement: PlacementPool,
         queue: mpsc::Receiver<QueuedOrder>,
         admission: Arc<Admission>,
         limits: Limits,

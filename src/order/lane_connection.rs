@@ -6,7 +6,7 @@ use std::{
 };
 
 use metrics::histogram;
-use sqlx::{Connection, PgPool, Postgres, pool::PoolConnection};
+use sqlx::{Connection, Postgres, pool::PoolConnection};
 use tracing::Instrument;
 
 use super::{
@@ -14,14 +14,14 @@ use super::{
     model::Outcome,
     transaction::{Batch, CommitOutcome, TransactError},
 };
-use crate::db;
+use crate::db::{self, PlacementPool};
 
 /// How many connections a batch is tried on.
 const TRIES: usize = 3;
 
 /// The connection of a lane.
 pub(super) struct LaneConnection {
-    placement: PgPool,
+    placement: PlacementPool,
     commit_check_timeout: Duration,
     /// The connection of the last batch. The lane keeps it while orders are waiting: returning it to the pool costs a round
     /// trip.
@@ -29,7 +29,7 @@ pub(super) struct LaneConnection {
 }
 
 impl LaneConnection {
-    pub fn new(placement: PgPool, commit_check_timeout: Duration) -> Self {
+    pub fn new(placement: PlacementPool, commit_check_timeout: Duration) -> Self {
         Self {
             placement,
             commit_check_timeout,
@@ -67,7 +67,7 @@ impl LaneConnection {
             Some(connection) => connection,
             None => acquire(&self.placement, false).await?,
         };
-        let mut tx = connection.begin().await?;
+        let mut tx = connection.begin_with(self.placement.begin()).await?;
         let locked = sqlx::query!(
             r#"with free as materialized (
                    select i.store_id, i.product_id
@@ -106,7 +106,7 @@ impl LaneConnection {
 /// Places a batch, and retries on a new connection while nothing was committed: all connections fail when PostgreSQL
 /// restarts.
 async fn transact(
-    placement: PgPool,
+    placement: PlacementPool,
     mut held: Option<PoolConnection<Postgres>>,
     batch: Arc<Batch>,
     commit_check_timeout: Duration,
@@ -120,7 +120,7 @@ async fn transact(
                 .await
                 .map_err(PlaceError::Database)?,
         };
-        let error = match batch.transact(&mut connection).await {
+        let error = match batch.transact(&mut connection, placement.begin()).await {
             Ok(outcomes) => return Ok((outcomes, Some(connection))),
             Err(TransactError::Refused(error)) => return Err(PlaceError::Database(error)),
             Err(TransactError::KeyInUse) => return Err(PlaceError::KeyInUse),
@@ -131,7 +131,7 @@ async fn transact(
             }
             Err(TransactError::UnknownCommit(uncertain)) => {
                 drop(connection.detach());
-                match uncertain.resolve(&placement, commit_check_timeout).await {
+                match uncertain.resolve(&placement.pool, commit_check_timeout).await {
                     CommitOutcome::Committed(outcomes) => return Ok((outcomes, None)),
                     CommitOutcome::RolledBack(error) => error,
                     CommitOutcome::Unknown(error) => {
@@ -160,12 +160,12 @@ async fn transact(
 
 /// Takes a connection from the pool. With `check_alive`, tests it first: after one connection was lost, all of the pool's may
 /// be.
-async fn acquire(placement: &PgPool, check_alive: bool) -> sqlx::Result<PoolConnection<Postgres>> {
+async fn acquire(placement: &PlacementPool, check_alive: bool) -> sqlx::Result<PoolConnection<Postgres>> {
     let asked = Instant::now();
-    let mut connection = placement.acquire().await?;
+    let mut connection = placement.pool.acquire().await?;
     while check_alive && !db::is_alive(&mut connection).await {
         drop(connection.detach());
-        connection = placement.acquire().await?;
+        connection = placement.pool.acquire().await?;
     }
     histogram!("afforo_db_acquire_seconds", "pool" => "placement").record(asked.elapsed());
     Ok(connection)

@@ -120,21 +120,31 @@ impl Batch {
         })
     }
 
-    /// Places the orders, and retries after a deadlock or serialization failure. Must not be cancelled. After
+    /// Places the orders, and retries after a deadlock or serialization failure. `begin` is the statement that begins each
+    /// transaction. Must not be cancelled. After
     /// [`ConnectionLost`](TransactError::ConnectionLost) and [`UnknownCommit`](TransactError::UnknownCommit) the
     /// connection must not be reused.
-    pub async fn transact(&self, connection: &mut PgConnection) -> Result<Vec<Outcome>, TransactError> {
+    pub async fn transact(
+        &self,
+        connection: &mut PgConnection,
+        begin: &'static str,
+    ) -> Result<Vec<Outcome>, TransactError> {
         for _ in 0..db::RETRIES {
-            match self.attempt(connection).await {
+            match self.attempt(connection, begin).await {
                 Err(Failure { error, again: true }) => tracing::debug!(%error, "retrying a batch of orders"),
                 done => return done.map_err(|failure| failure.error),
             }
         }
-        self.attempt(connection).await.map_err(|failure| failure.error)
+        let last = self.attempt(connection, begin).await;
+        last.map_err(|failure| failure.error)
     }
 
-    async fn attempt(&self, connection: &mut PgConnection) -> Result<Vec<Outcome>, Failure> {
-        let (tx, placed) = db::with_timeout(self.prepare(connection)).await?;
+    async fn attempt(
+        &self,
+        connection: &mut PgConnection,
+        begin: &'static str,
+    ) -> Result<Vec<Outcome>, Failure> {
+        let (tx, placed) = db::with_timeout(self.prepare(connection, begin)).await?;
         let error = match db::with_timeout(tx.commit()).await {
             Ok(()) => return Ok(placed.outcomes),
             Err(error) if db::is_server_error(&error) => return Err(error.into()),
@@ -147,8 +157,9 @@ impl Batch {
     async fn prepare<'c>(
         &self,
         connection: &'c mut PgConnection,
+        begin: &'static str,
     ) -> Result<(Transaction<'c, Postgres>, Placed), Failure> {
-        let mut tx = connection.begin().await?;
+        let mut tx = connection.begin_with(begin).await?;
         if self.short_lock_timeout {
             tx.execute(SHORT_LOCK_TIMEOUT).await?;
         }

@@ -115,7 +115,7 @@ pub fn app(
     };
     let limit_of_logins = limit("login", http.rates.login_rate_limit);
     let readiness = Readiness::new(&state, redis)?;
-    let lanes = usize::try_from(state.database.placement.options().get_max_connections()).unwrap_or(1);
+    let lanes = usize::try_from(state.database.placement.pool.options().get_max_connections()).unwrap_or(1);
     let placement = GroupCommit::start(&state.database.placement, order::Limits::with_lanes(lanes));
     let stop = state.stop.clone();
     let repeats = IdempotencyStore::new(state.database.pool.clone(), KEY_LOCK_TIMEOUT);

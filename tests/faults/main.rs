@@ -14,6 +14,7 @@ mod kill_storm;
 mod kit;
 mod limiter;
 mod overload;
+mod pooler;
 mod postgres;
 mod redis;
 mod stock;

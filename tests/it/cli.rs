@@ -5,7 +5,6 @@ mod apikey;
 mod check;
 mod clear;
 mod dev;
-mod pooler;
 mod schema;
 mod seed;
 mod serve;

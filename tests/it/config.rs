@@ -13,6 +13,10 @@ const SHOWN: &[(&str, &str)] = &[
         "DATABASE_URL",
         "# DATABASE_URL=postgres://user:password@localhost:5432/inventory_db",
     ),
+    (
+        "MIGRATE_DATABASE_URL",
+        "# MIGRATE_DATABASE_URL=postgres://user:password@localhost:5432/inventory_db",
+    ),
     ("REDIS_URL", "# REDIS_URL=redis://localhost:6379/0"),
     ("SECRET_KEY", "SECRET_KEY=change-me"),
     (

@@ -36,7 +36,7 @@ pub struct TestApp {
     /// Stops the server, also when it is dropped.
     pub stop: Arc<Stop>,
     _serving: JoinHandle<std::io::Result<()>>,
-    database: Arc<TestDatabase>,
+    pub database: Arc<TestDatabase>,
 }
 
 /// The settings of a production server, without the rate limit, which most tests exceed.

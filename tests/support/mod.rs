@@ -4,6 +4,7 @@ pub mod accounts;
 pub mod app;
 pub mod books;
 pub mod moving;
+pub mod pgbouncer;
 pub mod program;
 pub mod redis;
 pub mod servers;

@@ -30,7 +30,7 @@ pub fn redis() -> &'static Redis {
 /// A database for one test. Dropping it removes the database, even with open connections.
 #[derive(Debug)]
 pub struct TestDatabase {
-    name: String,
+    pub name: String,
 }
 
 /// Creates a database with the current schema. Migrations run once per process; later databases are copies.

@@ -60,7 +60,7 @@ async fn page(operator: Operator, State(console): State<Console>) -> Result<Resp
         redis,
         pools: [
             Pool::of("General", &database.pool),
-            Pool::of("Order placement", &database.placement),
+            Pool::of("Order placement", &database.placement.pool),
             Pool::of("Probe", &database.probe),
         ],
         configuration: operator.rules_system().then(|| console.configuration.clone()),

@@ -4,9 +4,10 @@ use afforo::db::MIGRATIONS;
 use futures::future::join_all;
 use sqlx::{Connection, Executor, PgConnection, PgPool};
 
-use super::{Running, TestApp, afforo, client, on, pooler::Pooler, run};
+use super::{Running, TestApp, afforo, client, on, run};
 use crate::support::{
     app::{send, unbalanced},
+    pgbouncer::{PgBouncer, all_documented},
     program::{Output, eventually},
     servers,
 };
@@ -139,9 +140,8 @@ async fn migration_waiting_for_a_lock_does_not_block_writes() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn migrations_run_through_a_transaction_pooler() {
     let database = servers::empty_database().await;
-    let name = database.url().rsplit('/').next().unwrap().replace("%5F", "_");
-    let pooler = Pooler::start(&name).await;
-    let url = pooler.url(&name);
+    let pooler = PgBouncer::start(servers::postgres(), "postgres", &all_documented()).await;
+    let url = pooler.url(&database.name);
     let (one, other) = tokio::join!(migrate(&url, &[]), migrate(&url, &[]));
     let mut output = [one.out.as_str(), other.out.as_str()];
     output.sort_unstable();

@@ -208,6 +208,7 @@ async fn invalid_value_is_rejected_naming_its_setting() {
             "postgres://root:hunter2@localhost:port/db",
             "DATABASE_URL",
         ),
+        ("MIGRATE_DATABASE_URL", "inventory_db", "MIGRATE_DATABASE_URL"),
         ("DATABASE_POOL_SIZE", "0", "--database-pool-size"),
         ("PLACEMENT_POOL_SIZE", "-1", "--placement-pool-size"),
         ("REDIS_URL", "localhost", "REDIS_URL"),

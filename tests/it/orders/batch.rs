@@ -107,7 +107,10 @@ async fn transact(pool: &PgPool, orders: &[NewOrder]) -> Vec<Outcome> {
     for order in orders {
         batch.push(order.clone(), None);
     }
-    batch.transact(&mut pool.acquire().await.unwrap()).await.unwrap()
+    batch
+        .transact(&mut pool.acquire().await.unwrap(), "begin")
+        .await
+        .unwrap()
 }
 
 #[tokio::test]

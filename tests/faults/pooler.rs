@@ -1,0 +1,84 @@
+//! A transaction pooler is killed and started again while orders are placed through it.
+
+use std::sync::atomic::Ordering;
+
+use futures::future::join_all;
+
+use crate::{
+    kit::{
+        audit::{Recovery, settle},
+        clients::{Clients, Orders, short_pause},
+        dice::size,
+        program::Program,
+        until,
+        world::{Disk, World},
+    },
+    support::pgbouncer::{PgBouncer, all_documented, create_role, role_settings},
+};
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn killed_pooler_loses_no_order_and_is_used_again() {
+    let mut world = World::new("PgBouncer is killed", Disk::Volatile).await;
+    let shop = world.stock(5, 100_000_000).await;
+    create_role(&world.postgres, "pooled", &role_settings()).await;
+    let mut pooler = PgBouncer::start(&world.postgres, "pooled", &all_documented()).await;
+    let mut env = world.env();
+    env.retain(|(name, _)| *name != "DATABASE_URL");
+    env.push(("DATABASE_URL", pooler.url("shop")));
+    let server = Program::server(&["--with-worker"], &env).await;
+    let (clients, readers) = (Clients::new(), Clients::new());
+    let (results, servers) = (clients.results.clone(), [server.address]);
+    let orders = Orders::endless(&mut world.rng, &shop);
+    let kills = size(2, 20);
+    let mut rng = world.rng.clone();
+    let more_orders_are_placed = async |orders: usize| {
+        let before = results.acknowledged.load(Ordering::Relaxed);
+        until("orders are placed", async || {
+            results.acknowledged.load(Ordering::Relaxed) >= before + orders
+        })
+        .await;
+    };
+    let killing = async {
+        for kill in 1..=kills {
+            more_orders_are_placed(100).await;
+            short_pause(&mut rng, 50).await;
+            let refused = results.answered(503);
+            pooler.kill();
+            // Every second outage lasts until orders are refused. During the others, orders only wait.
+            if kill % 2 == 0 {
+                until("requests are refused", async || results.answered(503) > refused).await;
+            }
+            pooler.restart().await;
+            more_orders_are_placed(1).await;
+        }
+        let read = readers.results.answered(200);
+        until("readers are served", async || {
+            readers.results.answered(200) > read + 20
+        })
+        .await;
+        orders.end();
+    };
+    let reader = async |page: u64| {
+        while orders.has_more() {
+            let url = format!("http://{}/api/inventory/?page={page}", servers[0]);
+            readers.send(readers.http.get(&url)).await;
+        }
+    };
+    let reading = join_all((1..=2).map(reader));
+    tokio::join!(clients.place(16, &servers, &orders), killing, reading);
+    let (placed, read) = (results.statuses(), readers.results.statuses());
+    assert!(
+        placed.keys().all(|status| [201, 503].contains(status)),
+        "{placed:?}"
+    );
+    assert!(
+        read.keys().all(|status| [200, 404, 503].contains(status)),
+        "{read:?}"
+    );
+    assert_eq!(
+        results.cut() + readers.results.cut(),
+        0,
+        "the server kept running"
+    );
+    settle(&world, &results, &mut [server], kills, Recovery::Expedited).await;
+}
