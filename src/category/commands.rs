@@ -35,7 +35,7 @@ pub async fn update(
     source: &impl FieldSource,
     presence: Presence,
 ) -> Result<Category, ApiError> {
-    let current = queries::get(context.db(), id).await?.ok_or(NO_SUCH)?;
+    let current = queries::get(context.reads(), id).await?.ok_or(NO_SUCH)?;
     context.caller.require_all_stores()?;
     expected.require(&current)?;
     let fields = read(source, presence)?;

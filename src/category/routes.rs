@@ -1,7 +1,6 @@
 //! `/api/categories/`
 
-use axum::{Json, extract::State, http::StatusCode};
-use sqlx::PgPool;
+use axum::{Json, http::StatusCode};
 use utoipa_axum::{router::OpenApiRouter, routes};
 
 use super::{
@@ -13,7 +12,7 @@ use crate::{
     auth::Area,
     http::{
         ApiError, AppState, Body, CommandContext, Conflict, IfMatch, Invalid, InvalidParameter, ListParams,
-        ListRequest, Listing, NotFound, Presence, RecordId, Tagged, api_route,
+        ListRequest, Listing, NotFound, Presence, Reads, RecordId, Tagged, api_route,
     },
 };
 
@@ -30,10 +29,7 @@ pub fn router() -> OpenApiRouter<AppState> {
 /// List categories, sorted by name.
 #[utoipa::path(get, path = "/api/categories/", tag = "Categories", params(ListParams),
     responses((status = 200, body = Listing<Category>), (status = 400, response = InvalidParameter), (status = 404, response = NotFound)))]
-async fn list(
-    State(db): State<PgPool>,
-    list: ListRequest<Category>,
-) -> Result<Json<Listing<Category>>, ApiError> {
+async fn list(Reads(db): Reads, list: ListRequest<Category>) -> Result<Json<Listing<Category>>, ApiError> {
     let rows = queries::list(&db, &list.query()?).await?;
     list.answer(rows).map(Json)
 }
@@ -49,7 +45,7 @@ async fn create(context: CommandContext, body: Body) -> Result<(StatusCode, Json
 /// Get a category.
 #[utoipa::path(get, path = "/api/categories/{id}/", tag = "Categories", params(("id" = i64, Path)),
     responses((status = 200, body = Category), (status = 404, response = NotFound)))]
-async fn retrieve(State(db): State<PgPool>, RecordId(id): RecordId) -> Result<Json<Category>, ApiError> {
+async fn retrieve(Reads(db): Reads, RecordId(id): RecordId) -> Result<Json<Category>, ApiError> {
     queries::get(&db, id).await?.map(Json).ok_or(NO_SUCH)
 }
 

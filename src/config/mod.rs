@@ -47,7 +47,7 @@ pub struct DatabaseSettings {
     #[arg(long, env = "MIGRATE_DATABASE_URL", hide_env_values = true, value_parser = secret, global = true)]
     pub migrate_database_url: Option<SecretString>,
 
-    /// Pool size for everything but the placement of orders
+    /// Pool size for reads, and again for everything else but the placement of orders
     #[arg(long, env = "DATABASE_POOL_SIZE", default_value_t = 8, value_parser = clap::value_parser!(u32).range(1..=1000), global = true)]
     pub database_pool_size: u32,
 

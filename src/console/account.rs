@@ -10,6 +10,7 @@ use axum::{
 };
 use axum_extra::extract::SignedCookieJar;
 use secrecy::SecretString;
+
 use sqlx::PgPool;
 
 use super::{
@@ -26,13 +27,17 @@ use super::{
     session::{Current, SessionCookie, Visitor},
     state::Console,
 };
-use crate::auth::{
-    Account, ClientInfo, TokenHash, accounts,
-    login::Proof,
-    password,
-    session::{self as sessions, Session},
+use crate::{
+    auth::{
+        Account, ClientInfo, TokenHash, accounts,
+        login::Proof,
+        password,
+        session::{self as sessions, Session},
+    },
+    db,
+    db::ReadPool,
+    http::Reads,
 };
-use crate::db;
 
 const PATH: &str = "/admin/account/";
 
@@ -69,7 +74,7 @@ pub fn router() -> Router<Console> {
 }
 
 async fn show(
-    State(db): State<PgPool>,
+    Reads(db): Reads,
     operator: Operator,
     Current(account): Current,
     Visitor(visit): Visitor,
@@ -79,7 +84,7 @@ async fn show(
 }
 
 async fn page(
-    db: &PgPool,
+    db: &ReadPool,
     frame: Frame,
     account: &Account,
     visit: &ClientInfo,
@@ -105,7 +110,7 @@ async fn change_password(
     Visitor(visit): Visitor,
     mut form: Form,
 ) -> Result<Response, ConsoleError> {
-    let db = &console.app.database.pool;
+    let database = &console.app.database;
     new_password::check(&mut form, &account.username, &account.email);
     let mut status = StatusCode::BAD_REQUEST;
     if form.is_good() {
@@ -113,7 +118,7 @@ async fn change_password(
         match console.logins.prove(&account, current, &visit).await? {
             Proof::Right => {
                 let hash = password::hash(&new_password::of(&form)).await?;
-                let (mut tx, audit_context) = (db.begin().await?, operator.caller.audit_context());
+                let (mut tx, audit_context) = (database.pool.begin().await?, operator.caller.audit_context());
                 let kept = visit.token.as_ref();
                 accounts::change_password(&mut tx, &account, &hash, kept, &audit_context).await?;
                 db::commit(tx).await?;
@@ -130,17 +135,21 @@ async fn change_password(
         }
     }
     let frame = Frame::new(&operator, PATH, "Your account");
-    Ok((status, page(db, frame, &account, &visit, &form).await?).into_response())
+    Ok((
+        status,
+        page(&database.reads, frame, &account, &visit, &form).await?,
+    )
+        .into_response())
 }
 
 async fn end_session(
-    State(db): State<PgPool>,
+    State(pool): State<PgPool>,
     Current(account): Current,
     operator: Operator,
     form: Form,
 ) -> Result<Response, ConsoleError> {
     let session = TokenHash::of_text(form.text("session")).ok_or(ConsoleError::NotFound)?;
-    let mut tx = db.begin().await?;
+    let mut tx = pool.begin().await?;
     accounts::end_session(&mut tx, &account, &session, &operator.caller.audit_context()).await?;
     db::commit(tx).await?;
     Ok(redirect_with_flash(PATH, "The session was ended."))

@@ -3,7 +3,6 @@
 
 use askama::Template;
 use axum::{Router, extract::State, http::StatusCode, response::Response, routing::get};
-use sqlx::PgPool;
 
 use super::{
     categories::Categories,
@@ -21,7 +20,11 @@ use super::{
     stock::StockRows,
     stores::Stores,
 };
-use crate::http::{ApiError, CommandContext};
+use crate::{
+    db::ReadPool,
+    http::Reads,
+    http::{ApiError, CommandContext},
+};
 
 /// The most rows of one action; a page of a list has fewer.
 const MOST: usize = 100;
@@ -72,7 +75,7 @@ async fn ask(
     operator: Operator,
     back: ReturnTo,
     query: Query,
-    State(db): State<PgPool>,
+    Reads(db): Reads,
 ) -> Result<Response, ConsoleError> {
     let selection = Selection::read(operator, back, query.text("do"), query.all("id"))?;
     match query.text("of") {
@@ -130,7 +133,7 @@ impl Selection {
         })
     }
 
-    async fn ask<R: Resource>(self, db: &PgPool) -> Result<Response, ConsoleError> {
+    async fn ask<R: Resource>(self, db: &ReadPool) -> Result<Response, ConsoleError> {
         let mut rows = self.rows::<R>(db).await?;
         if self.action == Action::Delete {
             for row in &mut rows {
@@ -148,7 +151,7 @@ impl Selection {
 
     async fn act<R: Resource>(self, console: &Console) -> Result<Response, ConsoleError> {
         let context = console.context(&self.operator);
-        let mut rows = self.rows::<R>(context.db()).await?;
+        let mut rows = self.rows::<R>(context.reads()).await?;
         rows.retain(|row| row.outcome.is_ok());
         let all = rows.len();
         let mut failed = Vec::new();
@@ -171,7 +174,7 @@ impl Selection {
     }
 
     /// The rows that the operator may change, by title. An action that would not change a row is an error of the row.
-    async fn rows<R: Resource>(&self, db: &PgPool) -> Result<Vec<Row>, ConsoleError> {
+    async fn rows<R: Resource>(&self, db: &ReadPool) -> Result<Vec<Row>, ConsoleError> {
         self.operator.require(R::may_write(&self.operator))?;
         if R::INACTIVE.is_empty() && self.action != Action::Delete {
             return Err(ConsoleError::NotFound);

@@ -13,7 +13,6 @@ use axum::{
 use rust_decimal::Decimal;
 use serde::Serialize;
 use serde_json::Value;
-use sqlx::PgPool;
 
 use super::{
     audit::{self, LatestChange},
@@ -22,7 +21,10 @@ use super::{
     format,
     page::{Frame, render},
 };
-use crate::http::{FormFields, Precondition};
+use crate::{
+    db::ReadPool,
+    http::{FormFields, Precondition},
+};
 
 /// Before the name of a field: whose value is to be written after a conflict.
 const CHOICE: &str = "choice.";
@@ -248,7 +250,7 @@ pub fn conflicts(
 /// `subject` names the record in the audit log. A field comes with the value that the record has, and with both values as
 /// operators read them.
 pub async fn conflict_page(
-    db: &PgPool,
+    db: &ReadPool,
     (frame, back): (Frame, String),
     subject: &str,
     fields: Vec<(&'static Field, String, (String, String))>,

@@ -157,7 +157,7 @@ pub async fn products(
     Ok(query
         .build_query_as()
         .persistent(false)
-        .fetch_all(&app.database.pool)
+        .fetch_all(&app.database.reads)
         .await?)
 }
 

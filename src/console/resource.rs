@@ -11,7 +11,6 @@ use axum::{
 };
 use serde::Serialize;
 use serde_json::Value;
-use sqlx::PgPool;
 
 use super::{
     confirm::{Confirm, DeletePreview},
@@ -27,7 +26,8 @@ use super::{
 };
 use crate::{
     auth::Stores,
-    http::{ApiError, CommandContext, FormFields, Precondition, Unconditional},
+    db::ReadPool,
+    http::{ApiError, CommandContext, FormFields, Precondition, Reads, Unconditional},
 };
 
 /// A kind of record that operators edit and delete.
@@ -52,7 +52,7 @@ pub trait Resource: Send + Sync + 'static {
 
     /// A record, if it is in one of `stores` or in none.
     fn find(
-        db: &PgPool,
+        db: &ReadPool,
         stores: &Stores,
         id: i64,
     ) -> impl Future<Output = sqlx::Result<Option<Self::Record>>> + Send;
@@ -69,7 +69,7 @@ pub trait Resource: Send + Sync + 'static {
     fn delete(context: &CommandContext, id: i64) -> impl Future<Output = Result<(), ApiError>> + Send;
 
     /// What a deletion also removes, or why a record cannot be deleted.
-    fn delete_preview(db: &PgPool, id: i64) -> impl Future<Output = sqlx::Result<DeletePreview>> + Send;
+    fn delete_preview(db: &ReadPool, id: i64) -> impl Future<Output = sqlx::Result<DeletePreview>> + Send;
 
     /// What a record is called: its first field.
     fn title(record: &Value) -> String {
@@ -80,7 +80,11 @@ pub trait Resource: Send + Sync + 'static {
     }
 
     /// A value of a field as operators read it.
-    fn name(_db: &PgPool, field: &Field, value: String) -> impl Future<Output = sqlx::Result<String>> + Send {
+    fn name(
+        _db: &ReadPool,
+        field: &Field,
+        value: String,
+    ) -> impl Future<Output = sqlx::Result<String>> + Send {
         let plain = edit::plain(field, value);
         async move { Ok(plain) }
     }
@@ -103,7 +107,7 @@ pub trait Editable: Resource {
     }
 
     /// The page with the form.
-    fn editor(_db: &PgPool, editor: Editor) -> impl Future<Output = Result<Response, ConsoleError>> + Send {
+    fn editor(_db: &ReadPool, editor: Editor) -> impl Future<Output = Result<Response, ConsoleError>> + Send {
         async move {
             let html = render(&editor);
             Ok(editor.form.shown(html))
@@ -159,7 +163,7 @@ impl Editor {
 async fn blank<R: Editable>(
     operator: Operator,
     query: Query,
-    State(db): State<PgPool>,
+    Reads(db): Reads,
 ) -> Result<Response, ConsoleError> {
     operator.require(operator.writes_catalogue())?;
     let frame = Frame::new(&operator, R::SECTION, format!("New {}", R::NAME));
@@ -199,7 +203,7 @@ async fn create<R: Editable>(
         }
         Err(error) => {
             let frame = Frame::new(&operator, R::SECTION, format!("New {}", R::NAME));
-            let db = &console.app.database.pool;
+            let db = &console.app.database.reads;
             R::editor(db, Editor::new::<R>(frame, &back, None, form.refused(error)?)).await
         }
     }
@@ -208,7 +212,7 @@ async fn create<R: Editable>(
 async fn edit<R: Editable>(
     operator: Operator,
     back: ReturnTo,
-    State(db): State<PgPool>,
+    Reads(db): Reads,
     Id(id): Id,
 ) -> Result<Response, ConsoleError> {
     operator.require(R::may_write(&operator))?;
@@ -237,7 +241,7 @@ async fn save<R: Editable>(
     if error.status() == StatusCode::PRECONDITION_FAILED {
         return conflict::<R>(&console, &operator, id, (frame, after), form).await;
     }
-    let db = &console.app.database.pool;
+    let db = &console.app.database.reads;
     R::editor(db, Editor::new::<R>(frame, &back, Some(id), form.refused(error)?)).await
 }
 
@@ -265,7 +269,7 @@ pub async fn conflict<R: Resource>(
     page: (Frame, String),
     form: Form,
 ) -> Result<Response, ConsoleError> {
-    let db = &console.app.database.pool;
+    let db = &console.app.database.reads;
     let record = R::find(db, &operator.caller.grant.stores, id).await?;
     let record = record.ok_or(ConsoleError::NotFound)?;
     let subject = format!("{}:{id}", R::SUBJECT);
@@ -307,7 +311,7 @@ pub async fn write_active<R: Resource>(
 pub async fn ask<R: Resource>(
     operator: Operator,
     back: ReturnTo,
-    State(db): State<PgPool>,
+    Reads(db): Reads,
     Id(id): Id,
 ) -> Result<Response, ConsoleError> {
     operator.require(R::may_write(&operator))?;
@@ -324,7 +328,7 @@ pub async fn delete<R: Resource>(
 ) -> Result<Response, ConsoleError> {
     operator.require(R::may_write(&operator))?;
     let context = console.context(&operator);
-    let record = find::<R>(context.db(), &operator, id)
+    let record = find::<R>(context.reads(), &operator, id)
         .await?
         .ok_or(ConsoleError::NotFound)?;
     match retry_unfit(|| R::delete(&context, id)).await {
@@ -334,7 +338,7 @@ pub async fn delete<R: Resource>(
         }
         Err(error) => {
             let form = form.refused(error)?;
-            let page = question::<R>(&operator, &back, context.db(), id, form).await?;
+            let page = question::<R>(&operator, &back, context.reads(), id, form).await?;
             Ok(page.into_response())
         }
     }
@@ -343,7 +347,7 @@ pub async fn delete<R: Resource>(
 async fn question<R: Resource>(
     operator: &Operator,
     back: &ReturnTo,
-    db: &PgPool,
+    db: &ReadPool,
     id: i64,
     form: Form,
 ) -> Result<Confirm, ConsoleError> {
@@ -381,7 +385,7 @@ fn typed_title<R: Resource>(form: &Form) -> &str {
 }
 
 /// A record that the operator may see, as JSON.
-pub async fn find<R: Resource>(db: &PgPool, operator: &Operator, id: i64) -> sqlx::Result<Option<Value>> {
+pub async fn find<R: Resource>(db: &ReadPool, operator: &Operator, id: i64) -> sqlx::Result<Option<Value>> {
     let record = R::find(db, &operator.caller.grant.stores, id).await?;
     Ok(record.map(|record| serde_json::to_value(&record).unwrap_or_default()))
 }

@@ -40,6 +40,12 @@ pub struct Console {
     pub started: DateTime<Utc>,
 }
 
+impl FromRef<Console> for AppState {
+    fn from_ref(console: &Console) -> Self {
+        console.app.clone()
+    }
+}
+
 impl FromRef<Console> for PgPool {
     fn from_ref(console: &Console) -> Self {
         console.app.database.pool.clone()

@@ -5,8 +5,9 @@
 //! knows the times and ids of every few pages of the table, proves each bound. A bound that does not hold is dropped: the
 //! page takes longer, and has all of its rows.
 
+use crate::db::ReadPool;
 use chrono::{DateTime, NaiveDate, NaiveTime, TimeDelta, Utc};
-use sqlx::{PgPool, Postgres, QueryBuilder};
+use sqlx::{Postgres, QueryBuilder};
 
 /// How far concurrent writes may be out of order: bounds allow for it.
 const OUT_OF_ORDER: TimeDelta = TimeDelta::minutes(10);
@@ -45,7 +46,7 @@ pub struct Range {
 impl Range {
     /// The rows of some days, none from before `since`.
     pub async fn of(
-        db: &PgPool,
+        db: &ReadPool,
         table: Table,
         (from, to): Days,
         since: Option<DateTime<Utc>>,
@@ -99,7 +100,7 @@ impl Range {
 
 /// The first and the last id that rows may have whose time is `from` or later, and before `until`.
 async fn ids(
-    db: &PgPool,
+    db: &ReadPool,
     table: Table,
     from: Option<DateTime<Utc>>,
     until: Option<DateTime<Utc>>,
@@ -121,7 +122,7 @@ async fn ids(
 }
 
 /// The id of the first row written since a time, if ids follow the time.
-async fn first_since(db: &PgPool, table: Table, moment: DateTime<Utc>) -> sqlx::Result<i64> {
+async fn first_since(db: &ReadPool, table: Table, moment: DateTime<Utc>) -> sqlx::Result<i64> {
     macro_rules! halve {
         ($table:literal, $time:literal) => {
             sqlx::query_scalar!(
@@ -157,7 +158,7 @@ async fn first_since(db: &PgPool, table: Table, moment: DateTime<Utc>) -> sqlx::
 /// Whether no row has such a time and such an id. The statement counts rows: for `exists`, PostgreSQL would expect a match
 /// soon and read all ids if there is none.
 async fn has_none(
-    db: &PgPool,
+    db: &ReadPool,
     table: Table,
     (is_of, moment): (&'static str, DateTime<Utc>),
     (is_beyond, id): (&'static str, i64),

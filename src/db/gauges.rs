@@ -14,37 +14,60 @@ const PROBE_EVERY: Duration = Duration::from_secs(5);
 impl Database {
     /// A function that updates the gauges of the pools.
     pub fn gauges(&self) -> impl Fn() + Send + Sync + 'static {
-        let pools = [
-            ("main", self.pool.clone()),
-            ("placement", self.placement.pool.clone()),
-        ];
+        let database = self.clone();
         move || {
-            for (name, pool) in &pools {
-                update_gauges(name, pool);
+            for (name, usage) in [
+                ("main", PoolUsage::of(&database.pool)),
+                ("reads", database.reads.usage()),
+                ("placement", PoolUsage::of(&database.placement.pool)),
+            ] {
+                gauge!("afforo_db_pool_max_connections", "pool" => name).set(usage.max);
+                gauge!("afforo_db_pool_connections", "pool" => name, "state" => "idle").set(usage.idle);
+                gauge!("afforo_db_pool_connections", "pool" => name, "state" => "in_use").set(usage.in_use);
             }
         }
     }
 
-    /// Measures how long a request waits for a connection, every few seconds. It skips the placement pool, whose lanes keep
-    /// their connections while orders wait.
+    /// Measures how long a request waits for a connection of each pool, every few seconds. It skips the placement pool, whose
+    /// lanes keep their connections while orders wait.
     pub async fn probe(self) {
         let mut times = tokio::time::interval(PROBE_EVERY);
         times.set_missed_tick_behavior(MissedTickBehavior::Delay);
         while !self.pool.is_closed() {
             times.tick().await;
-            let asked = Instant::now();
-            // A timeout is recorded with its full duration.
-            drop(self.pool.acquire().await);
-            histogram!("afforo_db_acquire_seconds", "pool" => "main").record(asked.elapsed());
+            record_wait("main", self.pool.acquire()).await;
+            record_wait("reads", self.reads.acquire()).await;
         }
     }
 }
 
-fn update_gauges(name: &'static str, pool: &PgPool) {
-    let max = pool.options().get_max_connections();
-    let idle = u32::try_from(pool.num_idle()).unwrap_or(u32::MAX).min(max);
-    let in_use = pool.size().saturating_sub(idle);
-    gauge!("afforo_db_pool_max_connections", "pool" => name).set(max);
-    gauge!("afforo_db_pool_connections", "pool" => name, "state" => "idle").set(idle);
-    gauge!("afforo_db_pool_connections", "pool" => name, "state" => "in_use").set(in_use);
+/// Records how long a connection took. A timeout is recorded with its full duration.
+async fn record_wait<T>(pool: &'static str, acquire: impl Future<Output = sqlx::Result<T>>) {
+    let asked = Instant::now();
+    drop(acquire.await);
+    histogram!("afforo_db_acquire_seconds", "pool" => pool).record(asked.elapsed());
+}
+
+/// The connections of a pool.
+#[derive(Clone, Copy, Debug)]
+pub struct PoolUsage {
+    /// The maximum number of connections.
+    pub max: u32,
+    /// Open connections that nothing uses.
+    pub idle: u32,
+    /// Connections in use.
+    pub in_use: u32,
+}
+
+impl PoolUsage {
+    /// The usage of a pool of sqlx.
+    pub fn of(pool: &PgPool) -> Self {
+        let max = pool.options().get_max_connections();
+        let idle = u32::try_from(pool.num_idle()).unwrap_or(u32::MAX).min(max);
+        Self {
+            max,
+            idle,
+            in_use: pool.size().saturating_sub(idle),
+        }
+    }
 }

@@ -4,6 +4,7 @@ mod failure;
 mod gauges;
 mod migrations;
 mod placement;
+mod read_pool;
 mod session;
 
 use std::{fmt::Display, str::FromStr, time::Duration};
@@ -19,8 +20,10 @@ pub(crate) use failure::{
     commit, has_code, is_lock_timeout, is_lost_commit, is_retryable, is_server_error, is_transient, is_unfit,
     note, waited,
 };
+pub use gauges::PoolUsage;
 pub use migrations::{MIGRATIONS, Migrated, MigrationError, Versions, migrate, versions};
 pub use placement::PlacementPool;
+pub use read_pool::ReadPool;
 pub use session::{SessionError, check_sessions};
 
 /// How long a request waits for a connection before it gets 503.
@@ -35,8 +38,10 @@ const PAUSE: Duration = Duration::from_millis(250);
 /// The pools of a server.
 #[derive(Clone, Debug)]
 pub struct Database {
-    /// For everything but the placement of orders.
+    /// For everything but the reads of requests and the placement of orders.
     pub pool: PgPool,
+    /// For the reads of requests.
+    pub reads: ReadPool,
     /// For placement only.
     pub placement: PlacementPool,
     /// One connection for readiness probes, which must not wait for other work.
@@ -44,7 +49,8 @@ pub struct Database {
 }
 
 impl Database {
-    /// Creates the pools. Connections are opened at their first use.
+    /// Creates the pools: `pool_size` connections for reads, and as many for everything else but placement. Connections are
+    /// opened at their first use.
     ///
     /// # Errors
     /// When `url` is not a PostgreSQL URL.
@@ -53,12 +59,14 @@ impl Database {
         Ok(Self {
             placement: PlacementPool::new(options.clone(), placement_pool_size),
             probe: pool(1).connect_lazy_with(options.clone()),
+            reads: ReadPool::new(options.clone(), pool_size),
             pool: pool(pool_size).connect_lazy_with(options),
         })
     }
 
     /// Closes the pools after connections in use are returned.
     pub async fn close(&self) {
+        self.reads.close();
         tokio::join!(self.pool.close(), self.placement.pool.close(), self.probe.close());
     }
 }

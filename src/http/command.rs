@@ -12,7 +12,7 @@ use std::convert::Infallible;
 use super::{ApiError, AppState, Caller, IdempotencyKey};
 use crate::{
     audit::{self, AuditContext},
-    db,
+    db::{self, ReadPool},
 };
 
 /// The server state, the caller and the idempotency key of a command.
@@ -27,9 +27,14 @@ pub struct CommandContext {
 }
 
 impl CommandContext {
-    /// Connections to PostgreSQL.
+    /// Connections for transactions.
     pub fn db(&self) -> &PgPool {
         &self.app.database.pool
+    }
+
+    /// Connections for reads that take no lock.
+    pub fn reads(&self) -> &ReadPool {
+        &self.app.database.reads
     }
 
     /// As the audit log names the caller.

@@ -42,7 +42,7 @@ pub use conditional::{IfMatch, Precondition, Tagged, Unconditional};
 pub(crate) use error::OUTCOME_UNKNOWN;
 pub use error::{ApiError, Detail, ErrorDetail};
 pub(crate) use extract::PARAMETER_LIMIT;
-pub use extract::{Params, RecordId};
+pub use extract::{Params, Reads, RecordId};
 pub use field_errors::FieldErrors;
 pub use fields::{FieldSource, Fields, Presence};
 pub use idempotency::{IDEMPOTENT_REPLAYED, IdempotencyKey, IdempotencyStore, Keyed};

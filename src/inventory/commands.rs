@@ -1,7 +1,7 @@
 //! The commands that change stock. A quantity changes under the lock of its row, together with a ledger entry.
 
 use axum::http::StatusCode;
-use sqlx::{PgConnection, PgPool};
+use sqlx::PgConnection;
 
 use super::{
     model::{Inventory, InventoryFields},
@@ -10,7 +10,7 @@ use super::{
 };
 use crate::{
     auth::Stores,
-    db::{self, violated_constraint},
+    db::{self, ReadPool, violated_constraint},
     http::{ApiError, CommandContext, FieldSource, Precondition, Presence},
     ledger::{self, Movement as Kind, StockScope},
     product, store,
@@ -22,7 +22,7 @@ const ORDERED: &str = "Cannot move this stock to another store or product: order
 /// Creates the stock of a product in a store, with its first movement.
 pub async fn create(context: &CommandContext, source: &impl FieldSource) -> Result<Inventory, ApiError> {
     let stores = &context.caller.grant.stores;
-    let fields = read(context.db(), stores, source, Presence::Complete).await?;
+    let fields = read(context.reads(), stores, source, Presence::Complete).await?;
     let by = context.audit_context();
     db::retry(|| async {
         let mut tx = context.db().begin().await?;
@@ -47,8 +47,8 @@ pub async fn update(
     presence: Presence,
 ) -> Result<Inventory, ApiError> {
     let stores = &context.caller.grant.stores;
-    expected.require(&granted(context.db(), stores, id).await?)?;
-    let fields = read(context.db(), stores, source, presence).await?;
+    expected.require(&granted(context.reads(), stores, id).await?)?;
+    let fields = read(context.reads(), stores, source, presence).await?;
     let by = context.audit_context();
     db::retry(|| async {
         let mut tx = context.db().begin().await?;
@@ -98,7 +98,7 @@ pub async fn adjust(
     source: &impl FieldSource,
 ) -> Result<Movement, ApiError> {
     let (by, stores) = (context.audit_context(), &context.caller.grant.stores);
-    granted(context.db(), stores, id).await?;
+    granted(context.reads(), stores, id).await?;
     let mut fields = source.fields(Presence::Complete)?;
     let read = NewMovement::read(&mut fields);
     let sent = fields.finish_all(read)?;
@@ -118,14 +118,14 @@ pub async fn adjust(
 }
 
 /// A row, if its store is granted.
-pub(super) async fn granted(db: &PgPool, stores: &Stores, id: i64) -> Result<Inventory, ApiError> {
+pub(super) async fn granted(db: &ReadPool, stores: &Stores, id: i64) -> Result<Inventory, ApiError> {
     let row = queries::get(db, id).await?;
     row.filter(|row| stores.contains(row.store.id)).ok_or(NO_SUCH)
 }
 
 /// Reads the fields, and looks up store and product. A store that is not granted does not exist for the caller.
 async fn read(
-    db: &PgPool,
+    db: &ReadPool,
     stores: &Stores,
     source: &impl FieldSource,
     presence: Presence,

@@ -4,6 +4,7 @@ use sqlx::{PgExecutor, PgPool};
 
 use super::movement::Movement;
 use crate::{
+    db::ReadPool,
     http::{PageQuery, Rows},
     timestamp::Timestamp,
 };
@@ -11,8 +12,9 @@ use crate::{
 /// Number of movements that one statement counts.
 const PORTION: i64 = 100_000;
 
-/// Counts the movements of a row, in portions. A whole portion is stored in `movement_count`, and never counted again.
-async fn count(db: &PgPool, inventory: i64) -> sqlx::Result<i64> {
+/// Counts the movements of a row, in portions. A whole portion is stored in `movement_count` through `pool`, and never counted
+/// again.
+async fn count(db: &ReadPool, pool: &PgPool, inventory: i64) -> sqlx::Result<i64> {
     let stored = sqlx::query!(
         "select latest, movements from movement_count where inventory_id = $1",
         inventory
@@ -36,7 +38,7 @@ async fn count(db: &PgPool, inventory: i64) -> sqlx::Result<i64> {
             return Ok(movements);
         };
         latest = end;
-        if let Err(error) = store(db, inventory, latest, movements).await {
+        if let Err(error) = store(pool, inventory, latest, movements).await {
             // The next reader counts the portion again.
             tracing::debug!(%error, "storing a number of movements failed");
         }
@@ -44,7 +46,7 @@ async fn count(db: &PgPool, inventory: i64) -> sqlx::Result<i64> {
 }
 
 /// Stores the number of movements up to `latest`. A count that reaches further stays.
-async fn store(db: &PgPool, inventory: i64, latest: i64, movements: i64) -> sqlx::Result<()> {
+async fn store(pool: &PgPool, inventory: i64, latest: i64, movements: i64) -> sqlx::Result<()> {
     sqlx::query!(
         "insert into movement_count as noted (inventory_id, latest, movements) values ($1, $2, $3)
          on conflict (inventory_id) do update set latest = excluded.latest, movements = excluded.movements
@@ -53,7 +55,7 @@ async fn store(db: &PgPool, inventory: i64, latest: i64, movements: i64) -> sqlx
         latest,
         movements
     )
-    .execute(db)
+    .execute(pool)
     .await
     .map(drop)
 }
@@ -72,10 +74,15 @@ macro_rules! movements {
 }
 
 /// Movements of a row, and their number unless they come after a key.
-pub async fn list(db: &PgPool, inventory: i64, page: &PageQuery<Movement>) -> sqlx::Result<Rows<Movement>> {
+pub async fn list(
+    db: &ReadPool,
+    pool: &PgPool,
+    inventory: i64,
+    page: &PageQuery<Movement>,
+) -> sqlx::Result<Rows<Movement>> {
     let count = match page {
         PageQuery::After(_) => None,
-        _ => Some(count(db, inventory).await?),
+        _ => Some(count(db, pool, inventory).await?),
     };
     let rows = read(db, inventory, page, page.skipped(count.unwrap_or(0))).await?;
     Ok(Rows { count, rows })

@@ -14,7 +14,7 @@ use crate::{
     auth::{Area, Stores},
     http::{
         ApiError, AppState, Body, CommandContext, Conflict, IfMatch, Invalid, InvalidParameter, ListParams,
-        ListRequest, Listing, NotFound, Params, Presence, RecordId, Tagged, api_route,
+        ListRequest, Listing, NotFound, Params, Presence, Reads, RecordId, Tagged, api_route,
     },
 };
 
@@ -39,7 +39,7 @@ pub fn router() -> OpenApiRouter<AppState> {
     ),
     responses((status = 200, body = Listing<InventoryRow>), (status = 400, response = InvalidParameter), (status = 404, response = NotFound)))]
 async fn list(
-    State(db): State<PgPool>,
+    Reads(db): Reads,
     stores: Stores,
     mut params: Params,
     list: ListRequest<InventoryRow>,
@@ -66,7 +66,7 @@ async fn create(context: CommandContext, body: Body) -> Result<(StatusCode, Json
 #[utoipa::path(get, path = "/api/inventory/{id}/", tag = "Inventory", params(("id" = i64, Path)),
     responses((status = 200, body = Inventory), (status = 404, response = NotFound)))]
 async fn retrieve(
-    State(db): State<PgPool>,
+    Reads(db): Reads,
     stores: Stores,
     RecordId(id): RecordId,
 ) -> Result<Json<Inventory>, ApiError> {
@@ -119,13 +119,14 @@ async fn delete(
 #[utoipa::path(get, path = "/api/inventory/{id}/movements/", tag = "Inventory", params(("id" = i64, Path), ListParams),
     responses((status = 200, body = Listing<Movement>), (status = 400, response = InvalidParameter), (status = 404, response = NotFound)))]
 async fn movements(
-    State(db): State<PgPool>,
+    Reads(db): Reads,
+    State(pool): State<PgPool>,
     stores: Stores,
     RecordId(id): RecordId,
     list: ListRequest<Movement>,
 ) -> Result<Json<Listing<Movement>>, ApiError> {
     granted(&db, &stores, id).await?;
-    let rows = movement_queries::list(&db, id, &list.query()?).await?;
+    let rows = movement_queries::list(&db, &pool, id, &list.query()?).await?;
     list.answer(rows).map(Json)
 }
 

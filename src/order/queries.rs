@@ -1,7 +1,7 @@
 //! The SQL of reading orders. They are written by placing them, in `place.rs`.
 
 use rust_decimal::Decimal;
-use sqlx::{PgExecutor, PgPool, Postgres, QueryBuilder, types::Json};
+use sqlx::{PgExecutor, Postgres, QueryBuilder, types::Json};
 
 use super::model::{Filter, Order, OrderItem, OrderRow, Rejection, Stats, Status};
 use crate::{
@@ -121,7 +121,7 @@ fn push_newest(
 }
 
 /// An order with its items.
-pub async fn get(db: &PgPool, id: i64) -> sqlx::Result<Option<Order>> {
+pub async fn get(db: impl PgExecutor<'_> + Copy, id: i64) -> sqlx::Result<Option<Order>> {
     let order = sqlx::query!(
         r#"select o.id, s.id as store_id, s.name, s.location, o.status as "status: Status",
                o.total_amount as "total_amount: Money", o.rejection_reason,

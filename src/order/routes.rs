@@ -1,7 +1,6 @@
 //! `/api/orders/`
 
-use axum::{Extension, Json, extract::State, http::StatusCode};
-use sqlx::PgPool;
+use axum::{Extension, Json, http::StatusCode};
 use utoipa_axum::{router::OpenApiRouter, routes};
 
 use super::{
@@ -14,7 +13,7 @@ use crate::{
     auth::{Area, Stores},
     http::{
         ApiError, AppState, Body, CommandContext, InvalidOrder, InvalidParameter, ListParams, ListRequest,
-        Listing, NotFound, Params, RecordId, api_route,
+        Listing, NotFound, Params, Reads, RecordId, api_route,
     },
 };
 
@@ -39,7 +38,7 @@ pub fn router() -> OpenApiRouter<AppState> {
     ),
     responses((status = 200, body = Listing<OrderRow>), (status = 400, response = InvalidParameter), (status = 404, response = NotFound)))]
 async fn list(
-    State(db): State<PgPool>,
+    Reads(db): Reads,
     stores: Stores,
     mut params: Params,
     list: ListRequest<OrderRow>,
@@ -75,11 +74,7 @@ async fn create(
 /// Get an order.
 #[utoipa::path(get, path = "/api/orders/{id}/", tag = "Orders", params(("id" = i64, Path)),
     responses((status = 200, body = Order), (status = 404, response = NotFound)))]
-async fn retrieve(
-    State(db): State<PgPool>,
-    stores: Stores,
-    RecordId(id): RecordId,
-) -> Result<Json<Order>, ApiError> {
+async fn retrieve(Reads(db): Reads, stores: Stores, RecordId(id): RecordId) -> Result<Json<Order>, ApiError> {
     let order = queries::get(&db, id).await?;
     order
         .filter(|order| stores.contains(order.store.id))
@@ -91,11 +86,7 @@ async fn retrieve(
 #[utoipa::path(get, path = "/api/orders/stats/", tag = "Orders",
     params(("store_id" = Option<i64>, Query, description = "Only orders of this store")),
     responses((status = 200, body = Stats), (status = 400, response = InvalidParameter)))]
-async fn stats(
-    State(db): State<PgPool>,
-    stores: Stores,
-    mut params: Params,
-) -> Result<Json<Stats>, ApiError> {
+async fn stats(Reads(db): Reads, stores: Stores, mut params: Params) -> Result<Json<Stats>, ApiError> {
     let wanted = stores.intersect(params.id("store_id"));
     let wanted = params.finish(wanted)?;
     Ok(Json(queries::stats(&db, wanted.as_deref()).await?))

@@ -1,10 +1,12 @@
 //! `GET /api/products/autocomplete/`
 
-use axum::{Json, extract::State};
-use sqlx::PgPool;
+use axum::Json;
 
 use super::spellings::{Suggestion, suggestions};
-use crate::http::{ApiError, InvalidPrefix, Params};
+use crate::{
+    http::Reads,
+    http::{ApiError, InvalidPrefix, Params},
+};
 use redis_rate_limit::Exceeded;
 
 /// Autocomplete product titles.
@@ -20,10 +22,7 @@ use redis_rate_limit::Exceeded;
         (status = 400, response = InvalidPrefix),
         (status = 429, description = "The rate limit is exceeded.", body = Exceeded,
             headers(("Retry-After" = u64, description = "Seconds until the next request is allowed")))))]
-pub async fn autocomplete(
-    State(db): State<PgPool>,
-    mut params: Params,
-) -> Result<Json<Vec<Suggestion>>, ApiError> {
+pub async fn autocomplete(Reads(db): Reads, mut params: Params) -> Result<Json<Vec<Suggestion>>, ApiError> {
     let text = params.text("q");
     let prefix = params.finish(text)?.filter(|prefix| prefix.chars().count() >= 3);
     let Some(prefix) = prefix else {

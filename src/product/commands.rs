@@ -1,7 +1,6 @@
 //! The commands that change products.
 
 use axum::http::StatusCode;
-use sqlx::PgPool;
 
 use super::{
     model::{Product, ProductFields},
@@ -9,7 +8,7 @@ use super::{
 };
 use crate::{
     category,
-    db::{self, violated_constraint},
+    db::{self, ReadPool, violated_constraint},
     http::{ApiError, CommandContext, FieldSource, Precondition, Presence},
     ledger::{self, StockScope},
 };
@@ -20,7 +19,7 @@ const ORDERED: &str = "Cannot delete this product: it was ordered.";
 /// Creates a product.
 pub async fn create(context: &CommandContext, source: &impl FieldSource) -> Result<Product, ApiError> {
     context.caller.require_all_stores()?;
-    let fields = read(context.db(), source, Presence::Complete).await?;
+    let fields = read(context.reads(), source, Presence::Complete).await?;
     let mut tx = context.db().begin().await?;
     let product = queries::insert(&mut *tx, &fields)
         .await
@@ -40,10 +39,10 @@ pub async fn update(
     source: &impl FieldSource,
     presence: Presence,
 ) -> Result<Product, ApiError> {
-    let current = queries::get(context.db(), id).await?.ok_or(NO_SUCH)?;
+    let current = queries::get(context.reads(), id).await?.ok_or(NO_SUCH)?;
     context.caller.require_all_stores()?;
     expected.require(&current)?;
-    let fields = read(context.db(), source, presence).await?;
+    let fields = read(context.reads(), source, presence).await?;
     db::retry(|| async {
         let mut tx = context.db().begin().await?;
         if fields.title.is_some() {
@@ -84,7 +83,11 @@ pub async fn delete(context: &CommandContext, id: i64, expected: &impl Precondit
 }
 
 /// Reads the fields, and looks up the category.
-async fn read(db: &PgPool, source: &impl FieldSource, presence: Presence) -> Result<ProductFields, ApiError> {
+async fn read(
+    db: &ReadPool,
+    source: &impl FieldSource,
+    presence: Presence,
+) -> Result<ProductFields, ApiError> {
     let mut fields = source.fields(presence)?;
     let read = ProductFields::read(&mut fields);
     if let Some(reference) = &read.category_id

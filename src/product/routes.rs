@@ -1,7 +1,6 @@
 //! `/api/products/`
 
-use axum::{Json, extract::State, http::StatusCode};
-use sqlx::PgPool;
+use axum::{Json, http::StatusCode};
 use utoipa_axum::{
     router::{OpenApiRouter, UtoipaMethodRouterExt},
     routes,
@@ -17,7 +16,7 @@ use crate::{
     auth::Area,
     http::{
         ApiError, AppState, Body, CommandContext, Conflict, IfMatch, Invalid, InvalidParameter, ListParams,
-        ListRequest, Listing, NotFound, Presence, RecordId, Tagged, api_route,
+        ListRequest, Listing, NotFound, Presence, Reads, RecordId, Tagged, api_route,
     },
 };
 use redis_rate_limit::RateLimitLayer;
@@ -47,10 +46,7 @@ pub fn router(limits: RateLimits) -> OpenApiRouter<AppState> {
 /// List active products, sorted by title.
 #[utoipa::path(get, path = "/api/products/", tag = "Products", params(ListParams),
     responses((status = 200, body = Listing<Product>), (status = 400, response = InvalidParameter), (status = 404, response = NotFound)))]
-async fn list(
-    State(db): State<PgPool>,
-    list: ListRequest<Product>,
-) -> Result<Json<Listing<Product>>, ApiError> {
+async fn list(Reads(db): Reads, list: ListRequest<Product>) -> Result<Json<Listing<Product>>, ApiError> {
     let rows = queries::list(&db, &list.query()?).await?;
     list.answer(rows).map(Json)
 }
@@ -66,7 +62,7 @@ async fn create(context: CommandContext, body: Body) -> Result<(StatusCode, Json
 /// Get a product, active or not.
 #[utoipa::path(get, path = "/api/products/{id}/", tag = "Products", params(("id" = i64, Path)),
     responses((status = 200, body = Product), (status = 404, response = NotFound)))]
-async fn retrieve(State(db): State<PgPool>, RecordId(id): RecordId) -> Result<Json<Product>, ApiError> {
+async fn retrieve(Reads(db): Reads, RecordId(id): RecordId) -> Result<Json<Product>, ApiError> {
     queries::get(&db, id).await?.map(Json).ok_or(NO_SUCH)
 }
 

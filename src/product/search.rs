@@ -1,14 +1,15 @@
 //! `GET /api/products/search/`
 
 use axum::{Json, extract::State};
-use sqlx::{PgExecutor, PgPool};
+use sqlx::PgExecutor;
 use tracing::Instrument;
 
 use super::search_query::{FoundProduct, How, Search, count, found, found_and_counted};
 use crate::{
     auth::Stores,
     http::{
-        ApiError, InvalidParameter, ListParams, ListRequest, Listing, NotFound, PageQuery, Params, ScanLimit,
+        ApiError, InvalidParameter, ListParams, ListRequest, Listing, NotFound, PageQuery, Params, Reads,
+        ScanLimit,
     },
 };
 use redis_rate_limit::Exceeded;
@@ -26,7 +27,7 @@ use redis_rate_limit::Exceeded;
     responses((status = 200, body = Listing<FoundProduct>), (status = 400, response = InvalidParameter), (status = 404, response = NotFound),
         (status = 429, description = "The rate limit is exceeded, if one is configured.", body = Exceeded)))]
 pub async fn search(
-    State(db): State<PgPool>,
+    Reads(db): Reads,
     State(scans): State<ScanLimit>,
     stores: Stores,
     mut params: Params,

@@ -8,10 +8,10 @@
 use std::{collections::HashMap, sync::LazyLock};
 
 use serde::Serialize;
-use sqlx::PgPool;
 use utoipa::ToSchema;
 
 use super::text::is_folded_by_upper_case;
+use crate::db::ReadPool;
 
 /// A product whose title begins with the prefix.
 #[derive(Debug, Serialize, ToSchema)]
@@ -23,7 +23,7 @@ pub struct Suggestion {
 }
 
 /// The first ten suggestions for a prefix.
-pub(super) async fn suggestions(db: &PgPool, prefix: &str) -> sqlx::Result<Vec<Suggestion>> {
+pub(super) async fn suggestions(db: &ReadPool, prefix: &str) -> sqlx::Result<Vec<Suggestion>> {
     let upper = prefix.to_uppercase();
     let folded = if is_folded_by_upper_case(prefix) {
         upper.clone()

@@ -37,7 +37,7 @@ pub async fn update(
     presence: Presence,
 ) -> Result<Store, ApiError> {
     require_granted(&context.caller.grant.stores, id)?;
-    let current = queries::get(context.db(), id).await?.ok_or(NO_SUCH)?;
+    let current = queries::get(context.reads(), id).await?.ok_or(NO_SUCH)?;
     expected.require(&current)?;
     let fields = read(source, presence)?;
     let mut tx = context.db().begin().await?;

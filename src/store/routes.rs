@@ -1,7 +1,6 @@
 //! `/api/stores/`
 
-use axum::{Json, extract::State, http::StatusCode};
-use sqlx::PgPool;
+use axum::{Json, http::StatusCode};
 use utoipa_axum::{router::OpenApiRouter, routes};
 
 use super::{
@@ -13,7 +12,7 @@ use crate::{
     auth::{Area, Stores},
     http::{
         ApiError, AppState, Body, CommandContext, Conflict, IfMatch, Invalid, InvalidParameter, ListParams,
-        ListRequest, Listing, NotFound, Presence, RecordId, Tagged, api_route,
+        ListRequest, Listing, NotFound, Presence, Reads, RecordId, Tagged, api_route,
     },
 };
 
@@ -31,7 +30,7 @@ pub fn router() -> OpenApiRouter<AppState> {
 #[utoipa::path(get, path = "/api/stores/", tag = "Stores", params(ListParams),
     responses((status = 200, body = Listing<Store>), (status = 400, response = InvalidParameter), (status = 404, response = NotFound)))]
 async fn list(
-    State(db): State<PgPool>,
+    Reads(db): Reads,
     stores: Stores,
     list: ListRequest<Store>,
 ) -> Result<Json<Listing<Store>>, ApiError> {
@@ -51,11 +50,7 @@ async fn create(context: CommandContext, body: Body) -> Result<(StatusCode, Json
 /// Get a store, active or not.
 #[utoipa::path(get, path = "/api/stores/{id}/", tag = "Stores", params(("id" = i64, Path)),
     responses((status = 200, body = Store), (status = 404, response = NotFound)))]
-async fn retrieve(
-    State(db): State<PgPool>,
-    stores: Stores,
-    RecordId(id): RecordId,
-) -> Result<Json<Store>, ApiError> {
+async fn retrieve(Reads(db): Reads, stores: Stores, RecordId(id): RecordId) -> Result<Json<Store>, ApiError> {
     require_granted(&stores, id)?;
     queries::get(&db, id).await?.map(Json).ok_or(NO_SUCH)
 }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use afforo::db::Database;
+use afforo::db::{Database, ReadPool};
 use futures::FutureExt;
 use rustix::process::{Pid, Signal, kill_process};
 use sqlx::{Connection, PgPool, postgres::PgPoolOptions};
@@ -101,6 +101,104 @@ async fn silent_connection_is_replaced_in_the_pool() {
                 .unwrap();
             assert_ne!(Pid::from_raw(pid), Some(silent.0));
         }
+    }
+}
+
+/// A pool of one connection for reads.
+fn reads(database: &TestDatabase) -> ReadPool {
+    Database::new(&database.url(), 1, 1).unwrap().reads
+}
+
+async fn backend(pool: &ReadPool) -> i32 {
+    sqlx::query_scalar("select pg_backend_pid()")
+        .fetch_one(pool)
+        .await
+        .unwrap()
+}
+
+#[tokio::test]
+async fn read_costs_one_statement_and_keeps_its_connection() {
+    let database = servers::database().await;
+    let observer = PgPool::connect(&database.url()).await.unwrap();
+    let pool = reads(&database);
+    let first = backend(&pool).await;
+    sqlx::query("create extension pg_stat_statements")
+        .execute(&observer)
+        .await
+        .unwrap();
+    for _ in 0..20 {
+        assert_eq!(backend(&pool).await, first);
+    }
+    let statements: Vec<(String, i64)> = sqlx::query_as(
+        "select query, calls from pg_stat_statements s join pg_database d on d.oid = s.dbid
+         where d.datname = current_database() and (query like '%pg_backend_pid%' or query like '%ROLLBACK%')",
+    )
+    .fetch_all(&observer)
+    .await
+    .unwrap();
+    assert_eq!(statements, [("select pg_backend_pid()".to_owned(), 21)]);
+}
+
+#[tokio::test]
+async fn failed_or_cancelled_read_closes_its_connection() {
+    let database = servers::database().await;
+    let pool = reads(&database);
+    let first = backend(&pool).await;
+    let failed = sqlx::query("select 1 / (random() * 0)::int")
+        .fetch_one(&pool)
+        .await;
+    assert!(failed.is_err());
+    let second = backend(&pool).await;
+    assert_ne!(second, first);
+
+    let slow = sqlx::query("select pg_sleep(60)").fetch_one(&pool);
+    let cancelled = tokio::time::timeout(Duration::from_millis(100), slow).await;
+    assert!(cancelled.is_err());
+    let third = backend(&pool).await;
+    assert!(![first, second].contains(&third));
+    assert_eq!(pool.usage().in_use, 0);
+}
+
+#[tokio::test]
+async fn silent_connection_for_reads_is_replaced() {
+    let database = servers::database().await;
+    let pool = reads(&database);
+    let silent = Silent::backend(backend(&pool).await);
+    let asked = tokio::time::timeout(
+        Duration::from_millis(100),
+        sqlx::query("select 1").fetch_one(&pool),
+    );
+    assert!(asked.await.is_err());
+    assert_ne!(Pid::from_raw(backend(&pool).await), Some(silent.0));
+}
+
+#[tokio::test]
+async fn pool_for_reads_rejects_writes() {
+    let database = servers::database().await;
+    let written = sqlx::query("insert into category (name) values ('Tools')")
+        .execute(&reads(&database))
+        .await;
+    let error = written.unwrap_err();
+    assert_eq!(error.as_database_error().unwrap().code().unwrap(), "25006");
+}
+
+#[tokio::test]
+async fn closed_pool_for_reads_closes_its_connections() {
+    let database = servers::database().await;
+    let observer = PgPool::connect(&database.url()).await.unwrap();
+    let pools = Database::new(&database.url(), 1, 1).unwrap();
+    let pid = backend(&pools.reads).await;
+    pools.close().await;
+    let closed = sqlx::query("select 1").fetch_one(&pools.reads).await;
+    assert!(matches!(closed, Err(sqlx::Error::PoolClosed)));
+    let is_there = "select exists (select from pg_stat_activity where pid = $1)";
+    while sqlx::query_scalar(is_there)
+        .bind(pid)
+        .fetch_one(&observer)
+        .await
+        .unwrap()
+    {
+        tokio::time::sleep(Duration::from_millis(10)).await;
     }
 }
 

@@ -26,7 +26,7 @@ async fn health_answers_200_and_healthy() {
 #[tokio::test]
 async fn health_does_not_use_the_database() {
     let app = TestApp::start().await;
-    app.pool.close().await;
+    app.pools.close().await;
     app.get("/health/").await.is_text(200, HEALTHY);
     let unavailable = app.get("/api/categories/").await;
     unavailable.is_text(

@@ -29,6 +29,8 @@ use super::servers::{self, TestDatabase};
 pub struct TestApp {
     pub address: SocketAddr,
     pub pool: PgPool,
+    /// All pools of the server.
+    pub pools: Arc<Database>,
     pub database_url: String,
     pub redis: RedisSettings,
     pub order_confirmed: Arc<Notify>,
@@ -151,6 +153,7 @@ impl TestApp {
         Self {
             address,
             pool: pools.pool.clone(),
+            pools,
             database_url,
             redis,
             order_confirmed,

@@ -7,6 +7,7 @@ use axum::{
     response::{IntoResponse, Response},
     routing::get,
 };
+
 use sqlx::PgPool;
 
 use super::{
@@ -33,8 +34,8 @@ use crate::{
         query::{PAGE_SIZE, Pager, Query},
         state::Console,
     },
-    db,
-    http::Precondition,
+    db::{self, ReadPool},
+    http::{Precondition, Reads},
 };
 
 /// The fields that the form changes. The stores come from several fields of the form.
@@ -85,7 +86,7 @@ pub fn router() -> Router<Console> {
         .route("/admin/access/accounts/{id}/delete/", get(ask).post(delete))
 }
 
-async fn list(State(db): State<PgPool>, me: Superuser, mut query: Query) -> Result<Response, ConsoleError> {
+async fn list(Reads(db): Reads, me: Superuser, mut query: Query) -> Result<Response, ConsoleError> {
     let sorted = query.sort(&["username", "role", "last_login", "created"]);
     let filter = Filter {
         text: query.get("q").map(str::to_owned),
@@ -112,7 +113,7 @@ async fn list(State(db): State<PgPool>, me: Superuser, mut query: Query) -> Resu
     }))
 }
 
-async fn blank(State(db): State<PgPool>, me: Superuser) -> Result<Response, ConsoleError> {
+async fn blank(Reads(db): Reads, me: Superuser) -> Result<Response, ConsoleError> {
     let form = Form::of([
         ("role", "viewer".into()),
         ("bound", "all".into()),
@@ -121,12 +122,17 @@ async fn blank(State(db): State<PgPool>, me: Superuser) -> Result<Response, Cons
     page(&db, &me, &form, None).await
 }
 
-async fn create(State(db): State<PgPool>, me: Superuser, mut form: Form) -> Result<Response, ConsoleError> {
+async fn create(
+    Reads(db): Reads,
+    State(pool): State<PgPool>,
+    me: Superuser,
+    mut form: Form,
+) -> Result<Response, ConsoleError> {
     let fields = read(&db, &mut form).await?;
     new_password::check(&mut form, &fields.username, &fields.email);
     if form.is_good() {
         let hash = password::hash(&new_password::of(&form)).await?;
-        let mut tx = db.begin().await?;
+        let mut tx = pool.begin().await?;
         match accounts::create(&mut tx, &fields, &hash, &me.0.caller.audit_context()).await {
             Ok(_) => {
                 db::commit(tx).await?;
@@ -141,7 +147,7 @@ async fn create(State(db): State<PgPool>, me: Superuser, mut form: Form) -> Resu
     page(&db, &me, &form, None).await
 }
 
-async fn show(State(db): State<PgPool>, me: Superuser, Id(id): Id) -> Result<Response, ConsoleError> {
+async fn show(Reads(db): Reads, me: Superuser, Id(id): Id) -> Result<Response, ConsoleError> {
     let account = account::get(&db, id).await?.ok_or(ConsoleError::NotFound)?;
     let form = edit::form_of(&account, FIELDS);
     let form = stores::fill(form, account.stores.as_deref());
@@ -149,7 +155,8 @@ async fn show(State(db): State<PgPool>, me: Superuser, Id(id): Id) -> Result<Res
 }
 
 async fn change(
-    State(db): State<PgPool>,
+    Reads(db): Reads,
+    State(pool): State<PgPool>,
     me: Superuser,
     Id(id): Id,
     mut form: Form,
@@ -180,7 +187,7 @@ async fn change(
             None
         };
         let audit_context = me.0.caller.audit_context();
-        let mut tx = db.begin().await?;
+        let mut tx = pool.begin().await?;
         let edit = Edit::new(&mut form, FIELDS);
         let fields_of = |before: &Account| edited(&edit, &fields, before);
         let changed = accounts::change(&mut tx, id, fields_of, &audit_context).await;
@@ -229,7 +236,7 @@ fn pick<T: Clone>(is_changed: bool, typed: &T, before: &T) -> T {
     if is_changed { typed } else { before }.clone()
 }
 
-async fn conflict(db: &PgPool, me: &Superuser, id: i64, form: Form) -> Result<Response, ConsoleError> {
+async fn conflict(db: &ReadPool, me: &Superuser, id: i64, form: Form) -> Result<Response, ConsoleError> {
     let account = account::get(db, id).await?.ok_or(ConsoleError::NotFound)?;
     let mut conflicts = Vec::new();
     for (field, now) in edit::conflicts(&form, (&account, FIELDS)) {
@@ -247,19 +254,20 @@ async fn conflict(db: &PgPool, me: &Superuser, id: i64, form: Form) -> Result<Re
     edit::conflict_page(db, page, &account.subject(), conflicts, form).await
 }
 
-async fn ask(State(db): State<PgPool>, me: Superuser, Id(id): Id) -> Result<Response, ConsoleError> {
+async fn ask(Reads(db): Reads, me: Superuser, Id(id): Id) -> Result<Response, ConsoleError> {
     let account = account::get(&db, id).await?.ok_or(ConsoleError::NotFound)?;
     Ok(question(&me, &account, Form::of([])).into_response())
 }
 
 async fn delete(
-    State(db): State<PgPool>,
+    Reads(db): Reads,
+    State(pool): State<PgPool>,
     me: Superuser,
     Id(id): Id,
     mut form: Form,
 ) -> Result<Response, ConsoleError> {
     let account = account::get(&db, id).await?.ok_or(ConsoleError::NotFound)?;
-    let mut tx = db.begin().await?;
+    let mut tx = pool.begin().await?;
     match accounts::delete(&mut tx, id, &me.0.caller.audit_context()).await {
         Ok(_) => {
             db::commit(tx).await?;
@@ -297,7 +305,7 @@ fn question(me: &Superuser, account: &Account, form: Form) -> Confirm {
 }
 
 /// Reads an account from the form, and adds the errors of its fields.
-async fn read(db: &PgPool, form: &mut Form) -> Result<AccountFields, ConsoleError> {
+async fn read(db: &ReadPool, form: &mut Form) -> Result<AccountFields, ConsoleError> {
     let role = form.text("role").parse::<Role>();
     if let Err(error) = role {
         form.add_error("role", format!("{error}."));
@@ -329,7 +337,7 @@ fn refuse(form: &mut Form, why: AccountError) -> Result<(), ConsoleError> {
 }
 
 async fn page(
-    db: &PgPool,
+    db: &ReadPool,
     me: &Superuser,
     form: &Form,
     account: Option<&Account>,

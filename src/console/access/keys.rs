@@ -8,6 +8,7 @@ use axum::{
     routing::get,
 };
 use chrono::Days;
+
 use sqlx::PgPool;
 
 use super::{
@@ -29,7 +30,8 @@ use crate::{
         query::{PAGE_SIZE, Pager, Query},
         state::Console,
     },
-    db,
+    db::{self, ReadPool},
+    http::Reads,
 };
 
 const PATH: &str = "/admin/access/keys/";
@@ -85,7 +87,7 @@ pub fn router() -> Router<Console> {
         .route("/admin/access/keys/{id}/revoke/", get(ask).post(revoke))
 }
 
-async fn list(State(db): State<PgPool>, me: Superuser, mut query: Query) -> Result<Response, ConsoleError> {
+async fn list(Reads(db): Reads, me: Superuser, mut query: Query) -> Result<Response, ConsoleError> {
     let sorted = query.sort(&["state", "name", "expires", "used"]);
     let mut keys = query.rows(api_key::list(&db)).await?;
     if let Some(text) = query.get("q") {
@@ -130,7 +132,7 @@ fn sort(keys: &mut [ApiKey], (column, downwards): (&str, bool)) {
     }
 }
 
-async fn blank(State(db): State<PgPool>, me: Superuser) -> Result<Response, ConsoleError> {
+async fn blank(Reads(db): Reads, me: Superuser) -> Result<Response, ConsoleError> {
     let form = Form::of([("bound", "all".into()), ("term", "90".into())]);
     page(&db, &me, &form).await
 }
@@ -140,12 +142,12 @@ async fn create(
     me: Superuser,
     mut form: Form,
 ) -> Result<Response, ConsoleError> {
-    let db = &console.app.database.pool;
+    let db = &console.app.database.reads;
     let new = read(db, &mut form).await?;
     if !form.is_good() {
         return page(db, &me, &form).await;
     }
-    let mut tx = db.begin().await?;
+    let mut tx = console.app.database.pool.begin().await?;
     let (key, text) = api_key::create(&mut tx, &console.secret, &new, &me.0.caller.audit_context()).await?;
     db::commit(tx).await?;
     let frame = me.frame("New key");
@@ -153,7 +155,7 @@ async fn create(
 }
 
 /// Reads the form, and adds the errors of its fields.
-async fn read(db: &PgPool, form: &mut Form) -> Result<NewKey, ConsoleError> {
+async fn read(db: &ReadPool, form: &mut Form) -> Result<NewKey, ConsoleError> {
     let name = form.text("name").trim().to_owned();
     if name.is_empty() {
         form.add_error("name", "A key needs a name, such as that of its program.");
@@ -182,7 +184,7 @@ async fn read(db: &PgPool, form: &mut Form) -> Result<NewKey, ConsoleError> {
     })
 }
 
-async fn page(db: &PgPool, me: &Superuser, form: &Form) -> Result<Response, ConsoleError> {
+async fn page(db: &ReadPool, me: &Superuser, form: &Form) -> Result<Response, ConsoleError> {
     let page = Page {
         frame: me.frame("New key"),
         form,
@@ -192,7 +194,7 @@ async fn page(db: &PgPool, me: &Superuser, form: &Form) -> Result<Response, Cons
     Ok(form.shown(render(&page)))
 }
 
-async fn ask(State(db): State<PgPool>, me: Superuser, Id(id): Id) -> Result<Response, ConsoleError> {
+async fn ask(Reads(db): Reads, me: Superuser, Id(id): Id) -> Result<Response, ConsoleError> {
     let key = api_key::get(&db, id).await?.ok_or(ConsoleError::NotFound)?;
     let is_over = key.revoked_at.is_some();
     let question = Confirm {
@@ -214,8 +216,8 @@ async fn ask(State(db): State<PgPool>, me: Superuser, Id(id): Id) -> Result<Resp
     Ok(question.into_response())
 }
 
-async fn revoke(State(db): State<PgPool>, me: Superuser, Id(id): Id) -> Result<Response, ConsoleError> {
-    let mut tx = db.begin().await?;
+async fn revoke(State(pool): State<PgPool>, me: Superuser, Id(id): Id) -> Result<Response, ConsoleError> {
+    let mut tx = pool.begin().await?;
     let revoked = api_key::revoke(&mut tx, id, &me.0.caller.audit_context()).await?;
     db::commit(tx).await?;
     Ok(match revoked {

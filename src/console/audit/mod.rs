@@ -6,8 +6,7 @@ mod change;
 mod queries;
 
 use askama::Template;
-use axum::{Router, extract::State, response::Response, routing::get};
-use sqlx::PgPool;
+use axum::{Router, response::Response, routing::get};
 
 use super::{
     error::ConsoleError,
@@ -17,7 +16,7 @@ use super::{
     query::Query,
     state::Console,
 };
-use crate::auth::Scope;
+use crate::{auth::Scope, db::ReadPool, http::Reads};
 use change::Field;
 pub use queries::{Entry, LatestChange, entries, latest_change};
 
@@ -32,7 +31,7 @@ pub fn router() -> Router<Console> {
 }
 
 /// The latest entries of a subject, for its page; none for an operator who may not see the log.
-pub async fn latest(db: &PgPool, operator: &Operator, subject: &str) -> sqlx::Result<Vec<Entry>> {
+pub async fn latest(db: &ReadPool, operator: &Operator, subject: &str) -> sqlx::Result<Vec<Entry>> {
     if operator.sees_audit() {
         entries(db, subject, LATEST).await
     } else {
@@ -51,11 +50,7 @@ struct List {
     older: String,
 }
 
-async fn list(
-    operator: Operator,
-    mut query: Query,
-    State(db): State<PgPool>,
-) -> Result<Response, ConsoleError> {
+async fn list(operator: Operator, mut query: Query, Reads(db): Reads) -> Result<Response, ConsoleError> {
     operator.require(operator.sees_audit())?;
     let sees_all = operator.may(Scope::Admin);
     let days = (query.read_day("from"), query.read_day("to"));
@@ -81,7 +76,7 @@ struct Detail {
     same: Vec<Field>,
 }
 
-async fn show(operator: Operator, State(db): State<PgPool>, Id(id): Id) -> Result<Response, ConsoleError> {
+async fn show(operator: Operator, Reads(db): Reads, Id(id): Id) -> Result<Response, ConsoleError> {
     operator.require(operator.sees_audit())?;
     let found = queries::get(&db, id, operator.may(Scope::Admin)).await?;
     let (entry, change) = found.ok_or(ConsoleError::NotFound)?;

@@ -1,11 +1,14 @@
 //! The SQL of the audit log's pages. The log only grows, so every statement walks an index from where its page begins.
 
 use chrono::{DateTime, Utc};
-use sqlx::{FromRow, PgExecutor, PgPool, Postgres, QueryBuilder};
+use sqlx::{FromRow, PgExecutor, Postgres, QueryBuilder};
 
-use crate::console::{
-    query::{PAGE_SIZE, Query},
-    timespan::{Days, Range, Table},
+use crate::{
+    console::{
+        query::{PAGE_SIZE, Query},
+        timespan::{Days, Range, Table},
+    },
+    db::ReadPool,
 };
 
 /// An entry of the log, without what was before and after.
@@ -45,7 +48,7 @@ fn push_sight(sql: &mut QueryBuilder<Postgres>, sees_all: bool) {
 }
 
 /// The latest entries that a query asks for, below the id in `below`; one more than a page has, if there are more.
-pub async fn list(db: &PgPool, query: &Query, days: Days, sees_all: bool) -> sqlx::Result<Vec<Entry>> {
+pub async fn list(db: &ReadPool, query: &Query, days: Days, sees_all: bool) -> sqlx::Result<Vec<Entry>> {
     let mut sql = QueryBuilder::new(ENTRIES);
     push_sight(&mut sql, sees_all);
     if let Some(below) = query.id("below") {
@@ -69,7 +72,7 @@ pub async fn list(db: &PgPool, query: &Query, days: Days, sees_all: bool) -> sql
 }
 
 /// The labels of an actor who is named by a label or by a name: several may have one.
-async fn actors(db: &PgPool, named: &str) -> sqlx::Result<Vec<String>> {
+async fn actors(db: &ReadPool, named: &str) -> sqlx::Result<Vec<String>> {
     let mut labels = sqlx::query_scalar!(
         r#"select 'account:' || id as "label!" from account where username = $1
            union all select 'key:' || id from api_key where name = $1"#,
@@ -82,7 +85,7 @@ async fn actors(db: &PgPool, named: &str) -> sqlx::Result<Vec<String>> {
 }
 
 /// One entry, with the change.
-pub async fn get(db: &PgPool, id: i64, sees_all: bool) -> sqlx::Result<Option<(Entry, Change)>> {
+pub async fn get(db: &ReadPool, id: i64, sees_all: bool) -> sqlx::Result<Option<(Entry, Change)>> {
     let mut sql = QueryBuilder::new(ENTRIES);
     push_sight(&mut sql, sees_all);
     sql.push(" and id = ").push_bind(id);
@@ -136,7 +139,7 @@ pub async fn latest_change(
 }
 
 /// Every action that was ever logged. Each is one step through the index, however often it was logged.
-pub async fn actions(db: &PgPool, sees_all: bool) -> sqlx::Result<Vec<String>> {
+pub async fn actions(db: &ReadPool, sees_all: bool) -> sqlx::Result<Vec<String>> {
     let mut actions = sqlx::query_scalar!(
         r#"with recursive known (action) as (
                (select action from audit_log where action <> 'order.placed' order by action limit 1)

@@ -3,8 +3,7 @@
 mod queries;
 
 use askama::Template;
-use axum::{Router, extract::State, response::Response, routing::get};
-use sqlx::PgPool;
+use axum::{Router, response::Response, routing::get};
 
 use super::{
     audit::{self, Entry},
@@ -23,7 +22,8 @@ use super::{
 use crate::{
     auth::Stores,
     category::{self, commands},
-    http::{ApiError, CommandContext, FormFields, Precondition, Presence, Unconditional},
+    db::ReadPool,
+    http::{ApiError, CommandContext, FormFields, Precondition, Presence, Reads, Unconditional},
 };
 use queries::Category;
 
@@ -43,11 +43,7 @@ struct List {
     writes: bool,
 }
 
-async fn list(
-    operator: Operator,
-    mut query: Query,
-    State(db): State<PgPool>,
-) -> Result<Response, ConsoleError> {
+async fn list(operator: Operator, mut query: Query, Reads(db): Reads) -> Result<Response, ConsoleError> {
     query.sort(&queries::COLUMNS);
     let mut rows = query.rows(queries::list(&db, &query)).await?;
     let pager = query.pager(&mut rows, None);
@@ -73,7 +69,7 @@ struct Detail {
 async fn show(
     operator: Operator,
     query: Query,
-    State(db): State<PgPool>,
+    Reads(db): Reads,
     Id(id): Id,
 ) -> Result<Response, ConsoleError> {
     let category = queries::get(&db, id).await?.ok_or(ConsoleError::NotFound)?;
@@ -103,7 +99,7 @@ impl Resource for Categories {
         operator.writes_catalogue()
     }
 
-    async fn find(db: &PgPool, _: &Stores, id: i64) -> sqlx::Result<Option<category::Category>> {
+    async fn find(db: &ReadPool, _: &Stores, id: i64) -> sqlx::Result<Option<category::Category>> {
         category::get(db, id).await
     }
 
@@ -120,7 +116,7 @@ impl Resource for Categories {
         commands::delete(context, id, &Unconditional).await
     }
 
-    async fn delete_preview(db: &PgPool, id: i64) -> sqlx::Result<DeletePreview> {
+    async fn delete_preview(db: &ReadPool, id: i64) -> sqlx::Result<DeletePreview> {
         let takes = queries::takes(db, id).await?;
         if takes.ordered {
             return Ok(Err(

@@ -1,9 +1,12 @@
 //! The SQL of the pages of categories.
 
 use chrono::{DateTime, Utc};
-use sqlx::{FromRow, PgExecutor, PgPool, QueryBuilder};
+use sqlx::{FromRow, PgExecutor, QueryBuilder};
 
-use crate::console::query::{PAGE_SIZE, Query};
+use crate::{
+    console::query::{PAGE_SIZE, Query},
+    db::ReadPool,
+};
 
 /// A category in the list and on its page.
 #[derive(Debug, FromRow)]
@@ -63,7 +66,7 @@ pub struct Takes {
 }
 
 /// Reads what a deletion of a category also removes.
-pub async fn takes(db: &PgPool, id: i64) -> sqlx::Result<Takes> {
+pub async fn takes(db: &ReadPool, id: i64) -> sqlx::Result<Takes> {
     sqlx::query_as!(
         Takes,
         r#"select count(distinct p.id) as "products!", count(i.id) as "stock_rows!",

@@ -5,11 +5,9 @@ use std::collections::HashMap;
 use askama::Template;
 use axum::{
     Json,
-    extract::State,
     response::{IntoResponse, Response},
 };
 use chrono::{DateTime, Utc};
-use sqlx::PgPool;
 
 use super::{
     SECTION,
@@ -23,6 +21,8 @@ use crate::{
         page::{Frame, Id, render},
         query::Query,
     },
+    db::ReadPool,
+    http::Reads,
     order::{self, Order, Rejection, RejectionCode, Status},
 };
 
@@ -93,7 +93,7 @@ pub async fn show(
     operator: Operator,
     query: Query,
     Id(id): Id,
-    State(db): State<PgPool>,
+    Reads(db): Reads,
 ) -> Result<Response, ConsoleError> {
     let order = find(&db, &operator, id).await?;
     let rejected = rejected(&db, &order).await?;
@@ -114,15 +114,11 @@ pub async fn show(
 }
 
 /// `/admin/orders/{id}/json/`: what the API answers.
-pub async fn json(
-    operator: Operator,
-    Id(id): Id,
-    State(db): State<PgPool>,
-) -> Result<Response, ConsoleError> {
+pub async fn json(operator: Operator, Id(id): Id, Reads(db): Reads) -> Result<Response, ConsoleError> {
     Ok(Json(find(&db, &operator, id).await?).into_response())
 }
 
-async fn find(db: &PgPool, operator: &Operator, id: i64) -> Result<Order, ConsoleError> {
+async fn find(db: &ReadPool, operator: &Operator, id: i64) -> Result<Order, ConsoleError> {
     let order = order::get(db, id).await?.ok_or(ConsoleError::NotFound)?;
     if operator.caller.grant.stores.contains(order.store.id) {
         Ok(order)
@@ -131,7 +127,7 @@ async fn find(db: &PgPool, operator: &Operator, id: i64) -> Result<Order, Consol
     }
 }
 
-async fn rejected(db: &PgPool, order: &Order) -> sqlx::Result<Vec<Rejected>> {
+async fn rejected(db: &ReadPool, order: &Order) -> sqlx::Result<Vec<Rejected>> {
     let rejections = order.rejections.clone().unwrap_or_default();
     let products: Vec<i64> = rejections.iter().map(|rejection| rejection.product_id).collect();
     let products = queries::rejected_products(db, order, &products).await?;
@@ -146,7 +142,7 @@ async fn rejected(db: &PgPool, order: &Order) -> sqlx::Result<Vec<Rejected>> {
     Ok(rejections.into_iter().map(of).collect())
 }
 
-async fn steps(db: &PgPool, order: &Order) -> sqlx::Result<Vec<Step>> {
+async fn steps(db: &ReadPool, order: &Order) -> sqlx::Result<Vec<Step>> {
     let placed = Some(order.created_at.0);
     let mut steps = vec![Step::new("good", "Placed", placed)];
     match order.status {
@@ -162,7 +158,7 @@ async fn steps(db: &PgPool, order: &Order) -> sqlx::Result<Vec<Step>> {
     Ok(steps)
 }
 
-async fn confirmation(db: &PgPool, order: i64) -> sqlx::Result<Step> {
+async fn confirmation(db: &ReadPool, order: i64) -> sqlx::Result<Step> {
     if let Some(at) = queries::confirmed_at(db, order).await? {
         return Ok(Step::new("good", "Confirmation sent", Some(at)));
     }

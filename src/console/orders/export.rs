@@ -10,7 +10,6 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use futures::{Stream, StreamExt, future::ready, stream};
-use sqlx::PgPool;
 use tokio_util::sync::CancellationToken;
 
 use super::queries::{self, Filter, Row};
@@ -24,7 +23,8 @@ use crate::{
         stream_guard::{StreamGuard, StreamLimit, StreamPermit},
         timespan::Range,
     },
-    db,
+    db::{self, ReadPool},
+    http::Reads,
     timestamp::Timestamp,
 };
 
@@ -60,7 +60,7 @@ pub async fn download(
     visitor: Visitor,
     mut query: Query,
     State(console): State<Console>,
-    State(db): State<PgPool>,
+    Reads(db): Reads,
     Extension(Exports(places)): Extension<Exports>,
 ) -> Result<Response, ConsoleError> {
     let Some(place) = places.take(operator.account_id) else {
@@ -79,7 +79,7 @@ pub async fn download(
     );
     let reading = Reading {
         _place: place,
-        guard: StreamGuard::of(db.clone(), visitor, &operator),
+        guard: StreamGuard::of(console.app.database.pool.clone(), visitor, &operator),
         db,
         filter,
         range,
@@ -98,7 +98,7 @@ pub async fn download(
 struct Reading {
     _place: StreamPermit,
     guard: StreamGuard,
-    db: PgPool,
+    db: ReadPool,
     filter: Filter,
     range: Range,
     draining: CancellationToken,

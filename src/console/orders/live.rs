@@ -18,7 +18,6 @@ use axum::{
     },
 };
 use futures::Stream;
-use sqlx::PgPool;
 use tokio::{
     sync::{Mutex, broadcast, mpsc},
     time::{MissedTickBehavior, interval, sleep},
@@ -26,13 +25,16 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 
 use super::queries::{self, Filter, Row};
-use crate::console::{
-    error::ConsoleError,
-    operator::Operator,
-    query::Query,
-    session::Visitor,
-    state::Console,
-    stream_guard::{StreamGuard, StreamLimit, StreamPermit},
+use crate::{
+    console::{
+        error::ConsoleError,
+        operator::Operator,
+        query::Query,
+        session::Visitor,
+        state::Console,
+        stream_guard::{StreamGuard, StreamLimit, StreamPermit},
+    },
+    db::ReadPool,
 };
 
 /// The interval of the polls.
@@ -91,7 +93,7 @@ impl Live {
     /// Subscribes to new orders; the first subscriber starts the polling task.
     async fn listen(
         &self,
-        db: &PgPool,
+        db: &ReadPool,
         stop: &CancellationToken,
     ) -> sqlx::Result<broadcast::Receiver<Batch>> {
         let mut news = self.news.lock().await;
@@ -118,7 +120,7 @@ impl Live {
 
 async fn poll(
     live: Live,
-    db: PgPool,
+    db: ReadPool,
     mut known: Known,
     sender: broadcast::Sender<Batch>,
     stop: CancellationToken,
@@ -156,7 +158,7 @@ struct Known {
 
 impl Known {
     /// Counts all existing orders as seen.
-    async fn begin(db: &PgPool) -> sqlx::Result<Self> {
+    async fn begin(db: &ReadPool) -> sqlx::Result<Self> {
         let latest = queries::latest_ids(db, REMEMBERED_ORDERS).await?;
         let all = (latest.len() as u64) < REMEMBERED_ORDERS.unsigned_abs();
         let floor = latest.last().filter(|_| !all).copied().unwrap_or(0);
@@ -166,7 +168,7 @@ impl Known {
     }
 
     /// Orders that were not seen before, the oldest first.
-    async fn new_orders(&mut self, db: &PgPool) -> sqlx::Result<Vec<Row>> {
+    async fn new_orders(&mut self, db: &ReadPool) -> sqlx::Result<Vec<Row>> {
         let above = queries::ids_above(db, self.floor).await?;
         let mut new: Vec<i64> = above
             .into_iter()
@@ -200,23 +202,23 @@ pub async fn stream(
     mut query: Query,
     headers: HeaderMap,
     State(console): State<Console>,
-    State(db): State<PgPool>,
     Extension(live): Extension<Live>,
 ) -> Result<Response, ConsoleError> {
     let Some(place) = live.places.take(operator.account_id) else {
         return Ok(StatusCode::SERVICE_UNAVAILABLE.into_response());
     };
-    let filter = Filter::read(&db, &mut query, &operator.caller.grant.stores).await?;
+    let db = &console.app.database.reads;
+    let filter = Filter::read(db, &mut query, &operator.caller.grant.stores).await?;
     let since = query.read_id("since");
     query.require_readable()?;
     let draining = console.app.stop.draining.clone();
-    let news = live.listen(&db, &draining).await?;
+    let news = live.listen(db, &draining).await?;
     // Orders that were placed since the page was rendered, or while the browser was disconnected.
     let last = headers
         .get("last-event-id")
         .and_then(|id| id.to_str().ok()?.parse().ok());
     let missed = match last.or(since) {
-        Some(last) => missed(&db, &filter, last).await?,
+        Some(last) => missed(db, &filter, last).await?,
         None => Vec::new(),
     };
     let (events, stream) = mpsc::channel(16);
@@ -228,7 +230,7 @@ pub async fn stream(
         highest: 0,
         _place: place,
     };
-    let guard = StreamGuard::of(db, visitor, &operator);
+    let guard = StreamGuard::of(console.app.database.pool.clone(), visitor, &operator);
     tokio::spawn(listener.pass_on(guard, draining));
     let keep_alive = KeepAlive::new().interval(KEEP_ALIVE);
     // Without this header some proxies buffer the events.
@@ -244,7 +246,7 @@ fn events_of(stream: mpsc::Receiver<Event>) -> impl Stream<Item = Result<Event, 
     })
 }
 
-async fn missed(db: &PgPool, filter: &Filter, last: i64) -> sqlx::Result<Vec<News>> {
+async fn missed(db: &ReadPool, filter: &Filter, last: i64) -> sqlx::Result<Vec<News>> {
     let range = filter.range(db).await?.before(last, false);
     let ids = queries::ids(db, filter, range, false, 50).await?;
     let rows = queries::rows(db, &ids, true).await?;

@@ -10,7 +10,6 @@ use axum::{
     response::{IntoResponse, Redirect, Response},
 };
 use serde::Deserialize;
-use sqlx::PgPool;
 
 use super::SECTION;
 use crate::{
@@ -26,6 +25,7 @@ use crate::{
         query::Query,
         state::Console,
     },
+    db::ReadPool,
     http::{ApiError, AppState, FieldErrors, FormFields},
     money::Money,
     order::commands,
@@ -273,7 +273,7 @@ async fn page(
     form: Form,
     refusal: Option<ApiError>,
 ) -> Result<Response, ConsoleError> {
-    let db = &console.app.database.pool;
+    let db = &console.app.database.reads;
     draft.store = draft
         .store
         .filter(|store| operator.caller.grant.stores.contains(*store));
@@ -319,7 +319,7 @@ async fn find(app: &AppState, operator: &Operator, draft: &Draft) -> Result<Vec<
     }
 }
 
-async fn lines(db: &PgPool, draft: &Draft, errors: Vec<String>) -> sqlx::Result<Vec<Line>> {
+async fn lines(db: &ReadPool, draft: &Draft, errors: Vec<String>) -> sqlx::Result<Vec<Line>> {
     let products: Vec<i64> = draft.lines.iter().map(|(product, _)| *product).collect();
     let known = options::products_by_id(db, draft.store, &products).await?;
     let known: HashMap<i64, _> = known.into_iter().map(|product| (product.id, product)).collect();

@@ -7,9 +7,8 @@ mod manual_order;
 pub mod queries;
 
 use askama::Template;
-use axum::{Extension, Router, extract::State, response::Response, routing::get};
+use axum::{Extension, Router, response::Response, routing::get};
 use chrono::{DateTime, Utc};
-use sqlx::PgPool;
 
 use super::{
     error::ConsoleError,
@@ -19,7 +18,7 @@ use super::{
     query::{PAGE_SIZE, Pager, Query, split_page},
     state::Console,
 };
-use crate::auth::Scope;
+use crate::{auth::Scope, db::ReadPool, http::Reads};
 use queries::{Filter, Row, SINCE, STATUSES};
 
 /// Where the pages of this folder are in the menu.
@@ -58,11 +57,7 @@ pub fn router() -> Router<Console> {
         .layer(Extension(export::Exports::default()))
 }
 
-async fn list(
-    operator: Operator,
-    mut query: Query,
-    State(db): State<PgPool>,
-) -> Result<Response, ConsoleError> {
+async fn list(operator: Operator, mut query: Query, Reads(db): Reads) -> Result<Response, ConsoleError> {
     let granted = &operator.caller.grant.stores;
     let filter = Filter::read(&db, &mut query, granted).await?;
     let (rows, pager) = query.rows(page(&db, &filter, &query)).await?;
@@ -91,7 +86,7 @@ pub fn live_link(query: &Query, rows: &[Row]) -> String {
 }
 
 /// A page of the list. It begins with the order that `start` names.
-async fn page(db: &PgPool, filter: &Filter, query: &Query) -> sqlx::Result<(Vec<Row>, Pager)> {
+async fn page(db: &ReadPool, filter: &Filter, query: &Query) -> sqlx::Result<(Vec<Row>, Pager)> {
     let ascending = filter.oldest_first;
     let start = query.id("start");
     let range = filter.range(db).await?;

@@ -1,7 +1,7 @@
 //! The SQL of the pages of orders. The list is read from a key on, so no filter reads rows that are not shown.
 
 use chrono::{DateTime, NaiveDate, Utc};
-use sqlx::{PgExecutor, PgPool, QueryBuilder};
+use sqlx::{PgExecutor, QueryBuilder};
 
 use crate::{
     auth::Stores,
@@ -9,6 +9,7 @@ use crate::{
         query::Query,
         timespan::{Range, Table},
     },
+    db::ReadPool,
     money::Money,
     order::Order,
 };
@@ -55,7 +56,7 @@ pub struct Filter {
 
 impl Filter {
     /// Reads the filters of a query, within the stores that are granted.
-    pub async fn read(db: &PgPool, query: &mut Query, granted: &Stores) -> sqlx::Result<Self> {
+    pub async fn read(db: &ReadPool, query: &mut Query, granted: &Stores) -> sqlx::Result<Self> {
         let mut filter = Self {
             stores: granted.intersect(query.read_id("store")),
             status: query.read_choice("status", &STATUSES.map(|status| (status, status))),
@@ -82,7 +83,7 @@ impl Filter {
     }
 
     /// The ids and times of the orders of the filter.
-    pub async fn range(&self, db: &PgPool) -> sqlx::Result<Range> {
+    pub async fn range(&self, db: &ReadPool) -> sqlx::Result<Range> {
         Range::of(db, Table::Orders, (self.from, self.to), self.since).await
     }
 
@@ -103,7 +104,7 @@ impl Filter {
     }
 }
 
-async fn named(db: &PgPool, stores: Option<&[i64]>, text: &str) -> sqlx::Result<Vec<i64>> {
+async fn named(db: &ReadPool, stores: Option<&[i64]>, text: &str) -> sqlx::Result<Vec<i64>> {
     sqlx::query_scalar!(
         "select id from store where search_fold(name) like search_pattern($1) and ($2::bigint[] is null or id = any($2))
          order by name, id limit $3",
@@ -117,7 +118,7 @@ async fn named(db: &PgPool, stores: Option<&[i64]>, text: &str) -> sqlx::Result<
 
 /// Ids of orders that `filter` takes, within `range`, up to `limit` in the direction that is asked for.
 pub async fn ids(
-    db: &PgPool,
+    db: &ReadPool,
     filter: &Filter,
     range: Range,
     ascending: bool,

@@ -3,7 +3,6 @@
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
-use sqlx::PgPool;
 use tokio::time::timeout;
 
 use super::statistics;
@@ -15,6 +14,7 @@ use crate::{
         low::{LowStock, OfStore},
         orders::queries::{self, Filter},
     },
+    db::ReadPool,
     worker::{Owed, Queues},
 };
 use apalis_redis_queue::Counts;
@@ -67,7 +67,7 @@ pub async fn jobs(queues: &Queues) -> Option<Jobs> {
 
 /// Everything that needs attention, urgent first.
 pub async fn concerns(
-    db: &PgPool,
+    db: &ReadPool,
     jobs: Option<&(Option<Jobs>, Owed)>,
     low: &LowStock,
     stores: &Stores,
@@ -155,7 +155,7 @@ fn spell(seconds: f64) -> String {
 }
 
 /// Active products that are out of stock in an active store, and for which orders since `since` were rejected.
-async fn in_vain(db: &PgPool, stores: &Stores, since: DateTime<Utc>) -> sqlx::Result<Vec<Concern>> {
+async fn in_vain(db: &ReadPool, stores: &Stores, since: DateTime<Utc>) -> sqlx::Result<Vec<Concern>> {
     let rejected = Filter {
         stores: stores.as_sql_param(),
         status: Some("REJECTED"),

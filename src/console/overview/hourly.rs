@@ -8,10 +8,9 @@ use std::{
 
 use chrono::{DateTime, NaiveTime, SubsecRound, TimeDelta, Timelike, Utc};
 use rust_decimal::Decimal;
-use sqlx::PgPool;
 
 use super::statistics;
-use crate::{auth::Stores, money::Money};
+use crate::{auth::Stores, db::ReadPool, money::Money};
 
 /// The number of shown hours, including the current one.
 pub const SHOWN: i64 = 24;
@@ -81,7 +80,7 @@ struct Known {
 
 impl Hours {
     /// Reads the hours that may have changed, and sums up the orders of `stores`.
-    pub async fn read(&self, db: &PgPool, now: DateTime<Utc>, stores: &Stores) -> sqlx::Result<Recent> {
+    pub async fn read(&self, db: &ReadPool, now: DateTime<Utc>, stores: &Stores) -> sqlx::Result<Recent> {
         let first = hour_of(now) - TimeDelta::hours(SHOWN - 1);
         let since = self.known().since(first, now);
         let read = statistics::by_hour_and_store(db, since).await?;

@@ -7,7 +7,6 @@ mod statistics;
 use askama::Template;
 use axum::{Extension, Router, extract::State, response::Response, routing::get};
 use chrono::{DateTime, TimeDelta, Utc};
-use sqlx::PgPool;
 
 use super::{
     chart::{self, Bar},
@@ -25,7 +24,8 @@ use super::{
 };
 use crate::{
     auth::{Scope, Stores},
-    db,
+    db::{self, ReadPool},
+    http::Reads,
     worker::{self, Owed},
 };
 use attention::{Concern, Jobs};
@@ -73,7 +73,7 @@ pub fn router() -> Router<Console> {
 async fn show(
     operator: Operator,
     State(console): State<Console>,
-    State(db): State<PgPool>,
+    Reads(db): Reads,
     Extension(hours): Extension<Hours>,
 ) -> Result<Response, ConsoleError> {
     let (now, stores) = (db::now(&db).await?, &operator.caller.grant.stores);
@@ -112,7 +112,7 @@ struct Known {
     low: LowStock,
 }
 
-async fn known(db: &PgPool, now: DateTime<Utc>, stores: &Stores, hours: &Hours) -> sqlx::Result<Known> {
+async fn known(db: &ReadPool, now: DateTime<Utc>, stores: &Stores, hours: &Hours) -> sqlx::Result<Known> {
     let filter = Filter {
         stores: stores.as_sql_param(),
         ..Filter::default()

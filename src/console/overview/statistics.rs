@@ -1,8 +1,8 @@
 //! The SQL of the overview.
 
+use crate::db::ReadPool;
 use chrono::{DateTime, Utc};
 use rust_decimal::Decimal;
-use sqlx::PgPool;
 
 /// Orders of a store in an hour.
 #[derive(Debug)]
@@ -16,7 +16,7 @@ pub struct HourOfStore {
 }
 
 /// Orders since a time, by hour and store.
-pub async fn by_hour_and_store(db: &PgPool, since: DateTime<Utc>) -> sqlx::Result<Vec<HourOfStore>> {
+pub async fn by_hour_and_store(db: &ReadPool, since: DateTime<Utc>) -> sqlx::Result<Vec<HourOfStore>> {
     sqlx::query_as!(
         HourOfStore,
         r#"select date_trunc('hour', created_at, 'UTC') as "hour!", store_id, count(*) as "placed!",
@@ -40,7 +40,7 @@ pub struct Missing {
 }
 
 /// Active stock that is empty, and for which some of `orders` were rejected.
-pub async fn missing(db: &PgPool, orders: &[i64], limit: i64) -> sqlx::Result<Vec<Missing>> {
+pub async fn missing(db: &ReadPool, orders: &[i64], limit: i64) -> sqlx::Result<Vec<Missing>> {
     sqlx::query_as!(
         Missing,
         r#"with asked as materialized (

@@ -2,7 +2,6 @@
 
 use askama::Template;
 use axum::response::Response;
-use sqlx::PgPool;
 
 use super::{SECTION, categories, queries};
 use crate::{
@@ -19,6 +18,7 @@ use crate::{
         query::Query,
         resource::{Editable, Editor, Resource},
     },
+    db::ReadPool,
     http::{ApiError, CommandContext, FormFields, Precondition, Presence, Unconditional},
     product::{self, Product, commands},
 };
@@ -46,7 +46,7 @@ impl Resource for Products {
         operator.writes_catalogue()
     }
 
-    async fn find(db: &PgPool, _: &Stores, id: i64) -> sqlx::Result<Option<Product>> {
+    async fn find(db: &ReadPool, _: &Stores, id: i64) -> sqlx::Result<Option<Product>> {
         product::get(db, id).await
     }
 
@@ -63,7 +63,7 @@ impl Resource for Products {
         commands::delete(context, id, &Unconditional).await
     }
 
-    async fn delete_preview(db: &PgPool, id: i64) -> sqlx::Result<DeletePreview> {
+    async fn delete_preview(db: &ReadPool, id: i64) -> sqlx::Result<DeletePreview> {
         let takes = queries::takes(db, id).await?;
         if takes.ordered {
             return Ok(Err("Has orders, so it can't be deleted. Deactivate it instead."));
@@ -78,7 +78,7 @@ impl Resource for Products {
         }))
     }
 
-    async fn name(db: &PgPool, field: &Field, value: String) -> sqlx::Result<String> {
+    async fn name(db: &ReadPool, field: &Field, value: String) -> sqlx::Result<String> {
         let named = match value.parse() {
             Ok(id) if field.name == "category_id" => category::get(db, id).await?,
             _ => None,
@@ -102,7 +102,7 @@ impl Editable for Products {
         query.with("category", form.text("category_id"))
     }
 
-    async fn editor(db: &PgPool, editor: Editor) -> Result<Response, ConsoleError> {
+    async fn editor(db: &ReadPool, editor: Editor) -> Result<Response, ConsoleError> {
         let page = Page {
             frame: editor.frame,
             form: editor.form,

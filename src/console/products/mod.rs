@@ -5,7 +5,6 @@ mod queries;
 
 use askama::Template;
 use axum::{Router, extract::State, response::Response, routing::get};
-use sqlx::PgPool;
 
 use super::{
     audit::{self, Entry},
@@ -20,7 +19,8 @@ use super::{
     state::Console,
 };
 use crate::{
-    http::ScanLimit,
+    db::ReadPool,
+    http::{Reads, ScanLimit},
     product::{self, Product},
 };
 pub use change::Products;
@@ -47,7 +47,7 @@ struct List {
 async fn list(
     operator: Operator,
     mut query: Query,
-    State(db): State<PgPool>,
+    Reads(db): Reads,
     State(scans): State<ScanLimit>,
 ) -> Result<Response, ConsoleError> {
     let granted = operator.caller.grant.stores.as_sql_param();
@@ -69,7 +69,7 @@ async fn list(
 }
 
 /// Categories to choose from; `None` where they are too many to offer, and the one that is meant may not be among them.
-async fn categories(db: &PgPool) -> sqlx::Result<Option<Vec<Choice>>> {
+async fn categories(db: &ReadPool) -> sqlx::Result<Option<Vec<Choice>>> {
     let offered = options::categories(db).await?;
     Ok(Some(offered).filter(|offered| !options::are_cut_off(offered)))
 }
@@ -99,7 +99,7 @@ impl Detail {
 async fn detail(
     operator: Operator,
     query: Query,
-    State(db): State<PgPool>,
+    Reads(db): Reads,
     Id(id): Id,
 ) -> Result<Response, ConsoleError> {
     let product = product::get(&db, id).await?.ok_or(ConsoleError::NotFound)?;

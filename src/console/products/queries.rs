@@ -2,10 +2,11 @@
 
 use chrono::{DateTime, Utc};
 use rust_decimal::Decimal;
-use sqlx::{FromRow, PgExecutor, PgPool, Postgres, QueryBuilder};
+use sqlx::{FromRow, PgExecutor, Postgres, QueryBuilder};
 
 use crate::{
     console::query::{PAGE_SIZE, Query},
+    db::ReadPool,
     money::Money,
     product::text::{has_indexed_word, push_words},
     timestamp::Timestamp,
@@ -81,7 +82,7 @@ impl Filter {
 /// A page of products, and one row more if there are more. Active and inactive products have indexes of their own, which
 /// are merged. The statement is planned each time: the best plan depends on the filters.
 pub async fn list(
-    db: &PgPool,
+    db: &ReadPool,
     filter: &Filter,
     query: &Query,
     granted: Option<&[i64]>,

@@ -41,7 +41,7 @@ pub async fn move_stock(
     form: Form,
 ) -> Result<Response, ConsoleError> {
     operator.require(operator.may(Scope::InventoryWrite))?;
-    let db = &console.app.database.pool;
+    let db = &console.app.database.reads;
     let stock = detail::find(db, &operator, id).await?;
     let names = ["kind", "quantity", "reason"];
     let source = names.into_iter().fold(FormFields::default(), |source, name| {
@@ -87,7 +87,7 @@ pub async fn set_threshold(
     mut form: Form,
 ) -> Result<Response, ConsoleError> {
     operator.require(operator.may(Scope::InventoryWrite))?;
-    let db = &console.app.database.pool;
+    let db = &console.app.database.reads;
     let stock = detail::find(db, &operator, id).await?;
     let back = ReturnTo::from(&query).after_change(SECTION, id);
     let Err(error) = resource::write::<StockRows>(&console, &operator, id, &mut form).await else {

@@ -1,8 +1,7 @@
 //! `/admin/stock/{id}/`: the stock of a product in a store, with its history.
 
 use askama::Template;
-use axum::{extract::State, response::Response};
-use sqlx::PgPool;
+use axum::response::Response;
 
 use super::{
     SECTION,
@@ -23,6 +22,8 @@ use crate::{
         resource::Resource,
         return_to::ReturnTo,
     },
+    db::ReadPool,
+    http::Reads,
 };
 
 /// The kinds of an adjustment.
@@ -49,7 +50,7 @@ struct Page<'a> {
 }
 
 /// The stock of that id, if the operator may see it.
-pub async fn find(db: &PgPool, operator: &Operator, id: i64) -> Result<Stock, ConsoleError> {
+pub async fn find(db: &ReadPool, operator: &Operator, id: i64) -> Result<Stock, ConsoleError> {
     let stores = operator.caller.grant.stores.as_sql_param();
     let stock = record::get(db, id, stores.as_deref()).await?;
     stock.ok_or(ConsoleError::NotFound)
@@ -59,7 +60,7 @@ pub async fn show(
     operator: Operator,
     query: Query,
     Id(id): Id,
-    State(db): State<PgPool>,
+    Reads(db): Reads,
 ) -> Result<Response, ConsoleError> {
     let stock = find(&db, &operator, id).await?;
     let threshold = threshold(&stock);
@@ -78,7 +79,7 @@ pub fn threshold(stock: &Stock) -> Form {
 }
 
 pub async fn page(
-    db: &PgPool,
+    db: &ReadPool,
     operator: &Operator,
     query: &Query,
     stock: Stock,

@@ -1,12 +1,14 @@
 //! The stock history of a stock row, and the line of its quantity.
 
 use chrono::{DateTime, Utc};
-use sqlx::PgPool;
 
 use super::queries::record::{self, Movement};
-use crate::console::{
-    chart,
-    query::{PAGE_SIZE, Pager, Query, split_page},
+use crate::{
+    console::{
+        chart,
+        query::{PAGE_SIZE, Pager, Query, split_page},
+    },
+    db::ReadPool,
 };
 
 /// Movements that the line is drawn through, at most.
@@ -26,7 +28,7 @@ impl Movement {
 }
 
 /// A page of the history, the latest first. It begins with the movement that `start` names.
-pub async fn page(db: &PgPool, stock: i64, query: &Query) -> sqlx::Result<(Vec<Movement>, Pager)> {
+pub async fn page(db: &ReadPool, stock: i64, query: &Query) -> sqlx::Result<(Vec<Movement>, Pager)> {
     let start = query.id("start");
     let rows = record::movements(db, stock, start.unwrap_or(i64::MAX), PAGE_SIZE + 1);
     let mut rows = query.rows(rows).await?;
@@ -62,7 +64,7 @@ pub struct Line {
 }
 
 /// Draws the line; there is none without movements.
-pub async fn line(db: &PgPool, stock: i64) -> sqlx::Result<Option<Line>> {
+pub async fn line(db: &ReadPool, stock: i64) -> sqlx::Result<Option<Line>> {
     let points = record::points(db, stock, DRAWN).await?;
     let (Some(first), Some(last)) = (points.first(), points.last()) else {
         return Ok(None);

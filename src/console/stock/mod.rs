@@ -14,7 +14,6 @@ use axum::{
     response::Response,
     routing::{get, post},
 };
-use sqlx::PgPool;
 
 use super::{
     error::ConsoleError,
@@ -25,7 +24,7 @@ use super::{
     resource::{ask, delete},
     state::Console,
 };
-use crate::{auth::Scope, http::ScanLimit, product::text::has_indexed_word};
+use crate::{auth::Scope, http::Reads, http::ScanLimit, product::text::has_indexed_word};
 use queries::{Filter, LAST_UNCOUNTED, Row};
 pub use rows::StockRows;
 
@@ -64,7 +63,7 @@ pub fn router() -> Router<Console> {
 async fn list(
     operator: Operator,
     mut query: Query,
-    State(db): State<PgPool>,
+    Reads(db): Reads,
     State(scans): State<ScanLimit>,
 ) -> Result<Response, ConsoleError> {
     let is_scan = query.get("q").is_some_and(|text| !has_indexed_word(text));

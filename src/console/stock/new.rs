@@ -122,7 +122,7 @@ pub async fn create(
     let purpose = ("stock", &FIELDS.map(|(name, _)| name)[..]);
     match console.create(&operator, &form, purpose, command).await {
         Ok(Created { id }) => {
-            let stock = detail::find(&console.app.database.pool, &operator, id).await?;
+            let stock = detail::find(&console.app.database.reads, &operator, id).await?;
             let another = Query::default().with("store_id", form.text("store_id"));
             let path = match query.get("another") {
                 Some(_) => format!("{SECTION}new/{another}"),
@@ -143,7 +143,7 @@ async fn page(
 ) -> Result<Response, ConsoleError> {
     let page = Page {
         frame,
-        stores: options::stores(&console.app.database.pool, &operator.caller.grant.stores).await?,
+        stores: options::stores(&console.app.database.reads, &operator.caller.grant.stores).await?,
         found: find(&console.app, operator, &form).await?,
         form,
     };
@@ -160,7 +160,7 @@ async fn find(app: &AppState, operator: &Operator, form: &Form) -> Result<Found,
         _ => Vec::new(),
     };
     let chosen = match form.text("product_id").parse() {
-        Ok(id) => options::products_by_id(&app.database.pool, store, &[id])
+        Ok(id) => options::products_by_id(&app.database.reads, store, &[id])
             .await?
             .pop(),
         Err(_) => None,

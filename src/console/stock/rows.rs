@@ -1,7 +1,6 @@
 //! Stock rows as a resource: the field that a form edits, and what a deletion takes along.
 
 use serde_json::Value;
-use sqlx::PgPool;
 
 use super::SECTION;
 use crate::{
@@ -12,6 +11,7 @@ use crate::{
         operator::Operator,
         resource::Resource,
     },
+    db::ReadPool,
     http::{ApiError, CommandContext, FormFields, Precondition, Presence, Unconditional},
     inventory::{self, Inventory, commands},
 };
@@ -37,7 +37,7 @@ impl Resource for StockRows {
         operator.may(Scope::InventoryWrite)
     }
 
-    async fn find(db: &PgPool, stores: &Stores, id: i64) -> sqlx::Result<Option<Inventory>> {
+    async fn find(db: &ReadPool, stores: &Stores, id: i64) -> sqlx::Result<Option<Inventory>> {
         let row = inventory::get(db, id).await?;
         Ok(row.filter(|row| stores.contains(row.store.id)))
     }
@@ -55,7 +55,7 @@ impl Resource for StockRows {
         commands::delete(context, id, &Unconditional).await
     }
 
-    async fn delete_preview(db: &PgPool, id: i64) -> sqlx::Result<DeletePreview> {
+    async fn delete_preview(db: &ReadPool, id: i64) -> sqlx::Result<DeletePreview> {
         let row = inventory::get(db, id).await?;
         let left = match row.map_or(0, |row| row.quantity) {
             0 => "No units are in stock.".to_owned(),

@@ -1,7 +1,5 @@
 //! How stores are created, edited and deleted.
 
-use sqlx::PgPool;
-
 use super::{SECTION, queries};
 use crate::{
     auth::{Scope, Stores as Granted},
@@ -13,6 +11,7 @@ use crate::{
         query::Query,
         resource::{Editable, Resource},
     },
+    db::ReadPool,
     http::{ApiError, CommandContext, FormFields, Precondition, Presence, Unconditional},
     store::{self, Store, commands},
 };
@@ -38,7 +37,7 @@ impl Resource for Stores {
         operator.may(Scope::CatalogWrite)
     }
 
-    async fn find(db: &PgPool, stores: &Granted, id: i64) -> sqlx::Result<Option<Store>> {
+    async fn find(db: &ReadPool, stores: &Granted, id: i64) -> sqlx::Result<Option<Store>> {
         let store = store::get(db, id).await?;
         Ok(store.filter(|store| stores.contains(store.id)))
     }
@@ -56,7 +55,7 @@ impl Resource for Stores {
         commands::delete(context, id, &Unconditional).await
     }
 
-    async fn delete_preview(db: &PgPool, id: i64) -> sqlx::Result<DeletePreview> {
+    async fn delete_preview(db: &ReadPool, id: i64) -> sqlx::Result<DeletePreview> {
         let takes = queries::takes(db, id).await?;
         if takes.ordered {
             return Ok(Err("Has orders, so it can't be deleted. Deactivate it instead."));

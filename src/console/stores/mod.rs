@@ -4,8 +4,7 @@ mod change;
 mod queries;
 
 use askama::Template;
-use axum::{Router, extract::State, response::Response, routing::get};
-use sqlx::PgPool;
+use axum::{Router, response::Response, routing::get};
 
 use super::{
     audit::{self, Entry},
@@ -19,7 +18,7 @@ use super::{
     return_to::ReturnTo,
     state::Console,
 };
-use crate::auth::Scope;
+use crate::{auth::Scope, db::ReadPool, http::Reads};
 pub use change::Stores;
 use queries::{Sales, Store};
 
@@ -42,11 +41,7 @@ struct List {
     writes: bool,
 }
 
-async fn list(
-    operator: Operator,
-    mut query: Query,
-    State(db): State<PgPool>,
-) -> Result<Response, ConsoleError> {
+async fn list(operator: Operator, mut query: Query, Reads(db): Reads) -> Result<Response, ConsoleError> {
     let granted = operator.caller.grant.stores.as_sql_param();
     query.sort(&queries::COLUMNS);
     let is_active = query.read_activity();
@@ -80,7 +75,7 @@ struct Detail {
 async fn detail(
     operator: Operator,
     query: Query,
-    State(db): State<PgPool>,
+    Reads(db): Reads,
     Id(id): Id,
 ) -> Result<Response, ConsoleError> {
     let store = granted(&db, &operator, id).await?;
@@ -96,7 +91,7 @@ async fn detail(
 }
 
 /// A store that the operator may see.
-async fn granted(db: &PgPool, operator: &Operator, id: i64) -> Result<Store, ConsoleError> {
+async fn granted(db: &ReadPool, operator: &Operator, id: i64) -> Result<Store, ConsoleError> {
     if !operator.caller.grant.stores.contains(id) {
         return Err(ConsoleError::NotFound);
     }

@@ -1,10 +1,11 @@
 //! The SQL of the pages of stores.
 
 use chrono::{DateTime, Utc};
-use sqlx::{FromRow, PgExecutor, PgPool, QueryBuilder};
+use sqlx::{FromRow, PgExecutor, QueryBuilder};
 
 use crate::{
     console::query::{PAGE_SIZE, Query},
+    db::ReadPool,
     money::Money,
 };
 
@@ -35,7 +36,7 @@ const STORES: &str = "select s.id, s.name, s.location, s.is_active, s.created_at
 
 /// A page of the granted stores, and one row more if there are more.
 pub async fn list(
-    db: &PgPool,
+    db: &ReadPool,
     query: &Query,
     is_active: Option<bool>,
     granted: Option<&[i64]>,

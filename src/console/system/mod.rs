@@ -16,8 +16,8 @@ use super::{
     page::{Frame, render},
     state::Console,
 };
-use crate::auth::Scope;
-use probe::{Pool, Postgres, Redis};
+use crate::{auth::Scope, db::PoolUsage};
+use probe::{Postgres, Redis};
 
 const SECTION: &str = "/admin/system/";
 
@@ -37,7 +37,7 @@ struct Page {
     /// `Err` has the reason why it is not connected.
     postgres: Result<Postgres, String>,
     redis: Result<Redis, String>,
-    pools: [Pool; 3],
+    pools: [(&'static str, PoolUsage); 4],
     /// Only for superusers.
     configuration: Option<Arc<[(String, String)]>>,
 }
@@ -59,9 +59,10 @@ async fn page(operator: Operator, State(console): State<Console>) -> Result<Resp
         postgres,
         redis,
         pools: [
-            Pool::of("General", &database.pool),
-            Pool::of("Order placement", &database.placement.pool),
-            Pool::of("Probe", &database.probe),
+            ("General", PoolUsage::of(&database.pool)),
+            ("Reads", database.reads.usage()),
+            ("Order placement", PoolUsage::of(&database.placement.pool)),
+            ("Probe", PoolUsage::of(&database.probe)),
         ],
         configuration: operator.rules_system().then(|| console.configuration.clone()),
     }))

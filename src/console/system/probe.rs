@@ -104,29 +104,3 @@ async fn ask_redis(queues: &Queues) -> Result<Redis, QueueError> {
 fn shown(latency: Duration) -> String {
     format!("{:.2} ms", latency.as_secs_f64() * 1000.0)
 }
-
-/// The use of a pool of connections.
-#[derive(Debug)]
-pub struct Pool {
-    pub name: &'static str,
-    pub open: i64,
-    pub idle: i64,
-    pub most: u32,
-}
-
-impl Pool {
-    /// The current use.
-    pub fn of(name: &'static str, pool: &PgPool) -> Self {
-        Self {
-            name,
-            open: i64::from(pool.size()),
-            idle: i64::try_from(pool.num_idle()).unwrap_or(i64::MAX),
-            most: pool.options().get_max_connections(),
-        }
-    }
-
-    /// Connections that are in use.
-    pub fn in_use(&self) -> i64 {
-        (self.open - self.idle).max(0)
-    }
-}

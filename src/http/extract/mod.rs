@@ -1,7 +1,9 @@
-//! What handlers read from the URL of a request.
+//! What handlers read from the URL of a request, and the database that they read from.
 
 mod query;
+mod reads;
 mod record_id;
 
 pub use query::{PARAMETER_LIMIT, Params, check_query, invalid_page};
+pub use reads::Reads;
 pub use record_id::RecordId;

@@ -84,7 +84,11 @@ async fn requests_are_counted_by_route_method_and_status() {
     assert_eq!(of(&scraped, "afforo_http_requests_in_flight")[""], 0.0);
     assert_eq!(
         of(&scraped, "afforo_db_pool_max_connections"),
-        BTreeMap::from([(r#"{pool="main"}"#, 8.0), (r#"{pool="placement"}"#, 2.0)])
+        BTreeMap::from([
+            (r#"{pool="main"}"#, 8.0),
+            (r#"{pool="placement"}"#, 2.0),
+            (r#"{pool="reads"}"#, 8.0),
+        ])
     );
     for name in [
         "process_resident_memory_bytes",

@@ -4,7 +4,7 @@
 pub mod record;
 
 use chrono::{DateTime, Utc};
-use sqlx::{FromRow, PgExecutor, PgPool, Postgres, QueryBuilder};
+use sqlx::{FromRow, PgExecutor, Postgres, QueryBuilder};
 
 use crate::{
     auth::Stores,
@@ -12,6 +12,7 @@ use crate::{
         low::{self, LowStock, OfStore},
         query::{PAGE_SIZE, Query},
     },
+    db::ReadPool,
     product::text::push_words,
 };
 
@@ -95,7 +96,7 @@ pub struct Filter {
 
 impl Filter {
     /// Reads the filters of a query, within the stores that are granted.
-    pub async fn read(db: &PgPool, query: &mut Query, granted: &Stores) -> sqlx::Result<Self> {
+    pub async fn read(db: &ReadPool, query: &mut Query, granted: &Stores) -> sqlx::Result<Self> {
         let stores = granted.intersect(query.read_id("store"));
         let is_one = stores.as_ref().is_some_and(|stores| stores.len() == 1);
         let columns: &[&str] = if is_one {
@@ -148,7 +149,11 @@ impl Filter {
 }
 
 /// The products of the filter by words and category, if there is one: at most one more than the limit.
-async fn products(db: &PgPool, text: Option<&str>, category: Option<i64>) -> sqlx::Result<Option<Vec<i64>>> {
+async fn products(
+    db: &ReadPool,
+    text: Option<&str>,
+    category: Option<i64>,
+) -> sqlx::Result<Option<Vec<i64>>> {
     let mut query = QueryBuilder::new("select id from product p where ");
     match (text, category) {
         (None, None) => return Ok(None),
@@ -173,7 +178,7 @@ async fn products(db: &PgPool, text: Option<&str>, category: Option<i64>) -> sql
 }
 
 /// A page with one row more than fits, and the number of all rows if it is counted.
-pub async fn page(db: &PgPool, filter: &Filter, query: &Query) -> sqlx::Result<(Vec<Row>, Option<i64>)> {
+pub async fn page(db: &ReadPool, filter: &Filter, query: &Query) -> sqlx::Result<(Vec<Row>, Option<i64>)> {
     let (shelves, counted) = match &filter.products {
         Some(_) => (Vec::new(), false),
         None => shelves(db, filter).await?,
@@ -212,7 +217,7 @@ struct Shelf {
 
 /// The stores that have rows, in the order of the list, and whether their rows are counted: the tally has them all, and low
 /// rows are counted up to a limit; beyond it the list has the stores that have low rows according to the tally.
-async fn shelves(db: &PgPool, filter: &Filter) -> sqlx::Result<(Vec<Shelf>, bool)> {
+async fn shelves(db: &ReadPool, filter: &Filter) -> sqlx::Result<(Vec<Shelf>, bool)> {
     let low = match filter.level {
         Level::Any => None,
         Level::Low | Level::Out => Some(LowStock::count(db, filter.stores.as_deref()).await?),
@@ -238,7 +243,7 @@ async fn shelves(db: &PgPool, filter: &Filter) -> sqlx::Result<(Vec<Shelf>, bool
     Ok((shelves, counted))
 }
 
-async fn tallied(db: &PgPool, filter: &Filter) -> sqlx::Result<Vec<Shelf>> {
+async fn tallied(db: &ReadPool, filter: &Filter) -> sqlx::Result<Vec<Shelf>> {
     sqlx::query_as!(
         Shelf,
         r#"select s.id as store_id, sum(case when $2 then low else stocked end)::bigint as "rows!"
@@ -252,7 +257,7 @@ async fn tallied(db: &PgPool, filter: &Filter) -> sqlx::Result<Vec<Shelf>> {
     .await
 }
 
-async fn in_store(db: &PgPool, filter: &Filter, store: i64, skip: i64) -> sqlx::Result<Vec<i64>> {
+async fn in_store(db: &ReadPool, filter: &Filter, store: i64, skip: i64) -> sqlx::Result<Vec<i64>> {
     let mut query = QueryBuilder::new("select i.id from inventory i");
     if filter.are_cut_off {
         query.push(" join product p on p.id = i.product_id");
@@ -299,7 +304,13 @@ enum By {
 }
 
 /// The ids of a page, after so many rows of `groups`: more and more of them are read together until there are enough.
-async fn walk(db: &PgPool, filter: &Filter, groups: &[i64], by: By, mut skip: i64) -> sqlx::Result<Vec<i64>> {
+async fn walk(
+    db: &ReadPool,
+    filter: &Filter,
+    groups: &[i64],
+    by: By,
+    mut skip: i64,
+) -> sqlx::Result<Vec<i64>> {
     let wanted = PAGE_SIZE + 1;
     let (mut groups, mut size) = (groups, 1);
     let mut found = Vec::new();
@@ -319,7 +330,7 @@ async fn walk(db: &PgPool, filter: &Filter, groups: &[i64], by: By, mut skip: i6
 }
 
 async fn of_groups(
-    db: &PgPool,
+    db: &ReadPool,
     filter: &Filter,
     groups: &[i64],
     by: By,

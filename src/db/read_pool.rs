@@ -1,0 +1,237 @@
+//! Connections for reads.
+//!
+//! sqlx's pool asks a returned connection whether it answers, and ours rolls it back before that: two round trips beside the
+//! one of the statement. Reads open no transaction, so a connection whose statement ran to its end is clean and goes back
+//! at once. A connection whose statement failed or was cancelled is closed.
+
+use std::{
+    fmt,
+    io::ErrorKind,
+    ops::{Deref, DerefMut},
+    time::Duration,
+};
+
+use deadpool::{
+    Runtime,
+    managed::{self, Metrics, Object, PoolError, QueueMode, RecycleError, RecycleResult, Timeouts},
+};
+use futures::{
+    FutureExt, StreamExt, TryFutureExt, TryStreamExt,
+    future::BoxFuture,
+    stream::{self, BoxStream},
+};
+use sqlx::{
+    Connection, Describe, Either, Execute, Executor, PgConnection, Postgres, SqlStr,
+    postgres::{PgConnectOptions, PgQueryResult, PgRow, PgStatement, PgTypeInfo},
+};
+
+use tokio::time::sleep;
+
+use super::{ACQUIRE_TIMEOUT, PoolUsage, TEST_AFTER_IDLE, accept, failure, is_alive};
+
+/// Older connections are replaced: the memory of their backends grows with the statements that they prepare.
+const MAX_LIFETIME: Duration = Duration::from_mins(30);
+/// The longest pause between attempts to open a connection.
+const MAX_PAUSE: Duration = Duration::from_secs(1);
+
+/// A pool of connections for reads. Each statement takes a connection of its own and returns it before its rows are decoded.
+#[derive(Clone)]
+pub struct ReadPool(managed::Pool<Manager>);
+
+impl ReadPool {
+    /// A pool of up to `size` connections, which are opened at their first use.
+    pub(super) fn new(options: PgConnectOptions, size: u32) -> Self {
+        // A safety net: a write would escape the rollback of the other pools.
+        let options = options.options([("default_transaction_read_only", "on")]);
+        let pool = managed::Pool::builder(Manager(options))
+            .max_size(usize::try_from(size).unwrap_or(usize::MAX))
+            // The connection that was used last is warm, and surplus ones grow old.
+            .queue_mode(QueueMode::Lifo)
+            .runtime(Runtime::Tokio1)
+            .timeouts(Timeouts {
+                wait: Some(ACQUIRE_TIMEOUT),
+                create: Some(ACQUIRE_TIMEOUT),
+                recycle: None,
+            })
+            .build();
+        Self(pool.expect("the builder has a runtime for the timeouts"))
+    }
+
+    /// The usage of the pool.
+    pub fn usage(&self) -> PoolUsage {
+        let status = self.0.status();
+        let count = |connections: usize| u32::try_from(connections).unwrap_or(u32::MAX);
+        PoolUsage {
+            max: count(status.max_size),
+            idle: count(status.available),
+            in_use: count(status.size.saturating_sub(status.available)),
+        }
+    }
+
+    /// Closes idle connections now, and the others when they are returned.
+    pub(super) fn close(&self) {
+        self.0.close();
+    }
+
+    pub(super) async fn acquire(&self) -> sqlx::Result<Lease> {
+        match self.0.get().await {
+            Ok(object) => Ok(Lease(Some(object))),
+            Err(PoolError::Backend(error)) => Err(error),
+            Err(PoolError::Closed) => Err(sqlx::Error::PoolClosed),
+            Err(_) => Err(sqlx::Error::PoolTimedOut),
+        }
+    }
+}
+
+impl fmt::Debug for ReadPool {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("ReadPool").field(&self.usage()).finish()
+    }
+}
+
+/// Opens connections, and tests those that were idle.
+struct Manager(PgConnectOptions);
+
+impl managed::Manager for Manager {
+    type Type = PgConnection;
+    type Error = sqlx::Error;
+
+    async fn create(&self) -> sqlx::Result<PgConnection> {
+        // Boxed, because the future of each read has room for this one.
+        connect(&self.0).boxed().await
+    }
+
+    async fn recycle(&self, connection: &mut PgConnection, metrics: &Metrics) -> RecycleResult<sqlx::Error> {
+        if metrics.age() > MAX_LIFETIME || failure::is_replaced(metrics.age()) {
+            return Err(RecycleError::message("too old"));
+        }
+        if metrics.last_used() < TEST_AFTER_IDLE || is_alive(connection).boxed().await {
+            return Ok(());
+        }
+        Err(RecycleError::message("it does not answer"))
+    }
+}
+
+/// Opens a connection. It tries again while the server starts or is in recovery, as the pools of sqlx do: the pool has a
+/// timeout.
+async fn connect(options: &PgConnectOptions) -> sqlx::Result<PgConnection> {
+    let mut pause = Duration::from_millis(10);
+    loop {
+        match PgConnection::connect_with(options).await {
+            Ok(mut connection) => match accept(&mut connection).await {
+                Ok(()) => return Ok(connection),
+                Err(error) => tracing::error!(%error, "cannot use a new connection"),
+            },
+            Err(error) if is_starting(&error) => {}
+            Err(error) => return Err(error),
+        }
+        sleep(pause).await;
+        pause = (2 * pause).min(MAX_PAUSE);
+    }
+}
+
+/// Whether a server refuses connections because it is starting or shutting down.
+fn is_starting(error: &sqlx::Error) -> bool {
+    match error {
+        sqlx::Error::Io(error) => error.kind() == ErrorKind::ConnectionRefused,
+        sqlx::Error::Database(error) => error.is_transient_in_connect_phase(),
+        _ => false,
+    }
+}
+
+/// A connection during a statement. Dropping it closes the connection.
+pub(super) struct Lease(Option<Object<Manager>>);
+
+impl Lease {
+    /// Returns the connection to the pool after a statement that ran to its end.
+    fn finish(mut self) {
+        drop(self.0.take());
+    }
+}
+
+impl Drop for Lease {
+    fn drop(&mut self) {
+        if let Some(unfinished) = self.0.take() {
+            drop(Object::take(unfinished));
+        }
+    }
+}
+
+impl Deref for Lease {
+    type Target = PgConnection;
+
+    fn deref(&self) -> &PgConnection {
+        self.0.as_deref().expect("only `finish` and `drop` take it")
+    }
+}
+
+impl DerefMut for Lease {
+    fn deref_mut(&mut self) -> &mut PgConnection {
+        self.0.as_deref_mut().expect("only `finish` and `drop` take it")
+    }
+}
+
+type Step = Either<PgQueryResult, PgRow>;
+
+impl<'p> Executor<'p> for &'p ReadPool {
+    type Database = Postgres;
+
+    fn fetch_many<'e, 'q: 'e, E>(self, query: E) -> BoxStream<'e, sqlx::Result<Step>>
+    where
+        'p: 'e,
+        E: 'q + Execute<'q, Postgres>,
+    {
+        async move {
+            let mut lease = self.acquire().await?;
+            let steps: Vec<Step> = lease.fetch_many(query).try_collect().await?;
+            lease.finish();
+            Ok(stream::iter(steps.into_iter().map(Ok)))
+        }
+        .try_flatten_stream()
+        .boxed()
+    }
+
+    fn fetch_optional<'e, 'q: 'e, E>(self, query: E) -> BoxFuture<'e, sqlx::Result<Option<PgRow>>>
+    where
+        'p: 'e,
+        E: 'q + Execute<'q, Postgres>,
+    {
+        async move {
+            let mut lease = self.acquire().await?;
+            let row = lease.fetch_optional(query).await?;
+            lease.finish();
+            Ok(row)
+        }
+        .boxed()
+    }
+
+    fn prepare_with<'e>(
+        self,
+        sql: SqlStr,
+        parameters: &'e [PgTypeInfo],
+    ) -> BoxFuture<'e, sqlx::Result<PgStatement>>
+    where
+        'p: 'e,
+    {
+        async move {
+            let mut lease = self.acquire().await?;
+            let statement = lease.prepare_with(sql, parameters).await?;
+            lease.finish();
+            Ok(statement)
+        }
+        .boxed()
+    }
+
+    fn describe<'e>(self, sql: SqlStr) -> BoxFuture<'e, sqlx::Result<Describe<Postgres>>>
+    where
+        'p: 'e,
+    {
+        async move {
+            let mut lease = self.acquire().await?;
+            let description = lease.describe(sql).await?;
+            lease.finish();
+            Ok(description)
+        }
+        .boxed()
+    }
+}
