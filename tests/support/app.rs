@@ -136,29 +136,26 @@ impl TestApp {
         http: HttpSettings,
         limits: Limits,
     ) -> Self {
-        let pools = Arc::new(Database::new(&database_url, 8, 2).unwrap());
-        let order_confirmed = Arc::new(Notify::new());
-        let stop = Arc::new(Stop::default());
         let state = AppState {
-            database: pools.clone(),
-            order_confirmed: order_confirmed.clone(),
-            stop: stop.clone(),
+            database: Arc::new(Database::new(&database_url, 8, 2).unwrap()),
+            order_confirmed: Arc::new(Notify::new()),
+            stop: Arc::new(Stop::default()),
             scans: ScanLimit::default(),
         };
         let configuration = Arc::new([("EXAMPLE".to_owned(), "<shown>".to_owned())]);
-        let app = server::app(state, &http, &redis, limits, configuration).unwrap();
+        let app = server::app(state.clone(), &http, &redis, limits, configuration).unwrap();
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let serving = tokio::spawn(server::run(listener, app));
         Self {
             address,
-            pool: pools.pool.clone(),
-            pools,
+            pool: state.database.pool.clone(),
+            pools: state.database,
             database_url,
             redis,
-            order_confirmed,
+            order_confirmed: state.order_confirmed,
             client: client(),
-            stop,
+            stop: state.stop,
             _serving: serving,
             database,
         }
