@@ -3,9 +3,10 @@
 
 use std::borrow::Borrow;
 
-use sqlx::{FromRow, PgExecutor, QueryBuilder};
+use sqlx::{FromRow, QueryBuilder};
 
 use super::format;
+use crate::db::ReadPool;
 
 /// The condition for a stock row `i` to count. Low stock has an index of its own.
 pub const COUNTS: &str = " and i.is_low
@@ -35,7 +36,7 @@ pub struct OfStore {
 
 impl LowStock {
     /// Counts the low stock of these stores, of all of them if none are named.
-    pub async fn count(db: impl PgExecutor<'_>, stores: Option<&[i64]>) -> sqlx::Result<Self> {
+    pub async fn count(db: &ReadPool, stores: Option<&[i64]>) -> sqlx::Result<Self> {
         let mut sql = QueryBuilder::new(
             "with i as materialized (select store_id, product_id, quantity, is_low from inventory where is_low",
         );

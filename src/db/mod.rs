@@ -10,6 +10,7 @@ mod session;
 use std::{fmt::Display, str::FromStr, time::Duration};
 
 use chrono::{DateTime, Utc};
+use futures::TryFutureExt;
 use sqlx::{
     ConnectOptions, Connection, Executor, PgConnection, PgExecutor, PgPool,
     postgres::{PgConnectOptions, PgPoolOptions},
@@ -104,7 +105,7 @@ fn pool(size: u32) -> PgPoolOptions {
         .max_connections(size)
         .acquire_timeout(ACQUIRE_TIMEOUT)
         .test_before_acquire(false)
-        .after_connect(|connection, _| Box::pin(accept(connection)))
+        .after_connect(|connection, _| Box::pin(accept(connection).map_ok(drop)))
         .before_acquire(|connection, meta| {
             Box::pin(async move {
                 let fit = !failure::is_replaced(meta.age);
@@ -117,8 +118,9 @@ fn pool(size: u32) -> PgPoolOptions {
         })
 }
 
-/// Refuses a new connection that leads to a server in recovery, or to a session without the required settings.
-async fn accept(connection: &mut PgConnection) -> sqlx::Result<()> {
+/// Refuses a new connection that leads to a server in recovery, or to a session without the required settings. Returns whether
+/// its startup options are in force.
+async fn accept(connection: &mut PgConnection) -> sqlx::Result<bool> {
     if is_in_recovery(connection).await? {
         return Err(sqlx::Error::Protocol("the server is in recovery".to_owned()));
     }

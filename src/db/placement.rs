@@ -5,7 +5,7 @@ use std::sync::{
     atomic::{AtomicBool, Ordering},
 };
 
-use sqlx::{Executor, PgConnection, PgPool, Row, postgres::PgConnectOptions};
+use sqlx::{PgPool, postgres::PgConnectOptions};
 
 use super::pool;
 
@@ -37,8 +37,7 @@ impl PlacementPool {
         let pool = pool(size).after_connect(move |connection, _| {
             let noted = noted.clone();
             Box::pin(async move {
-                super::accept(connection).await?;
-                if !has_settings(connection).await? {
+                if !super::accept(connection).await? {
                     noted.store(true, Ordering::Relaxed);
                 }
                 Ok(())
@@ -58,14 +57,4 @@ impl PlacementPool {
             "BEGIN"
         }
     }
-}
-
-async fn has_settings(connection: &mut PgConnection) -> sqlx::Result<bool> {
-    let row = connection
-        .fetch_one(
-            "select current_setting('plan_cache_mode') = 'force_generic_plan' and current_setting('enable_seqscan') = 'off'
-                 and current_setting('lock_timeout') = '2s'",
-        )
-        .await?;
-    row.try_get(0)
 }

@@ -8,6 +8,7 @@ use std::{
     fmt,
     io::ErrorKind,
     ops::{Deref, DerefMut},
+    sync::atomic::{AtomicBool, Ordering},
     time::Duration,
 };
 
@@ -35,6 +36,7 @@ const MAX_LIFETIME: Duration = Duration::from_mins(30);
 const MAX_PAUSE: Duration = Duration::from_secs(1);
 
 /// A pool of connections for reads. Each statement takes a connection of its own and returns it before its rows are decoded.
+/// A statement without a name (`persistent(false)`) needs this pool or a transaction: see [`lease`](Self::lease).
 #[derive(Clone)]
 pub struct ReadPool(managed::Pool<Manager>);
 
@@ -43,7 +45,11 @@ impl ReadPool {
     pub(super) fn new(options: PgConnectOptions, size: u32) -> Self {
         // A safety net: a write would escape the rollback of the other pools.
         let options = options.options([("default_transaction_read_only", "on")]);
-        let pool = managed::Pool::builder(Manager(options))
+        let manager = Manager {
+            options,
+            ignores_options: AtomicBool::new(false),
+        };
+        let pool = managed::Pool::builder(manager)
             .max_size(usize::try_from(size).unwrap_or(usize::MAX))
             // The connection that was used last is warm, and surplus ones grow old.
             .queue_mode(QueueMode::Lifo)
@@ -75,11 +81,25 @@ impl ReadPool {
 
     pub(super) async fn acquire(&self) -> sqlx::Result<Lease> {
         match self.0.get().await {
-            Ok(object) => Ok(Lease(Some(object))),
+            Ok(object) => Ok(Lease {
+                connection: Some(object),
+                in_transaction: false,
+            }),
             Err(PoolError::Backend(error)) => Err(error),
             Err(PoolError::Closed) => Err(sqlx::Error::PoolClosed),
             Err(_) => Err(sqlx::Error::PoolTimedOut),
         }
+    }
+
+    /// A connection for a statement. A pooler may change the session between preparing and executing a statement without
+    /// a name, so such a statement gets a transaction.
+    async fn lease(&self, is_named: bool) -> sqlx::Result<Lease> {
+        let mut lease = self.acquire().await?;
+        if !is_named && self.0.manager().ignores_options.load(Ordering::Relaxed) {
+            lease.execute("BEGIN READ ONLY").await?;
+            lease.in_transaction = true;
+        }
+        Ok(lease)
     }
 }
 
@@ -90,7 +110,11 @@ impl fmt::Debug for ReadPool {
 }
 
 /// Opens connections, and tests those that were idle.
-struct Manager(PgConnectOptions);
+struct Manager {
+    options: PgConnectOptions,
+    /// Whether a pooler ignores startup options, and so changes sessions.
+    ignores_options: AtomicBool,
+}
 
 impl managed::Manager for Manager {
     type Type = PgConnection;
@@ -98,7 +122,11 @@ impl managed::Manager for Manager {
 
     async fn create(&self) -> sqlx::Result<PgConnection> {
         // Boxed, because the future of each read has room for this one.
-        connect(&self.0).boxed().await
+        let (connection, by_options) = connect(&self.options).boxed().await?;
+        if !by_options {
+            self.ignores_options.store(true, Ordering::Relaxed);
+        }
+        Ok(connection)
     }
 
     async fn recycle(&self, connection: &mut PgConnection, metrics: &Metrics) -> RecycleResult<sqlx::Error> {
@@ -113,13 +141,13 @@ impl managed::Manager for Manager {
 }
 
 /// Opens a connection. It tries again while the server starts or is in recovery, as the pools of sqlx do: the pool has a
-/// timeout.
-async fn connect(options: &PgConnectOptions) -> sqlx::Result<PgConnection> {
+/// timeout. Returns also whether the startup options are in force.
+async fn connect(options: &PgConnectOptions) -> sqlx::Result<(PgConnection, bool)> {
     let mut pause = Duration::from_millis(10);
     loop {
         match PgConnection::connect_with(options).await {
             Ok(mut connection) => match accept(&mut connection).await {
-                Ok(()) => return Ok(connection),
+                Ok(by_options) => return Ok((connection, by_options)),
                 Err(error) => tracing::error!(%error, "cannot use a new connection"),
             },
             Err(error) if is_starting(&error) => {}
@@ -140,18 +168,25 @@ fn is_starting(error: &sqlx::Error) -> bool {
 }
 
 /// A connection during a statement. Dropping it closes the connection.
-pub(super) struct Lease(Option<Object<Manager>>);
+pub(super) struct Lease {
+    connection: Option<Object<Manager>>,
+    in_transaction: bool,
+}
 
 impl Lease {
     /// Returns the connection to the pool after a statement that ran to its end.
-    fn finish(mut self) {
-        drop(self.0.take());
+    async fn finish(mut self) -> sqlx::Result<()> {
+        if self.in_transaction {
+            self.execute("COMMIT").await?;
+        }
+        drop(self.connection.take());
+        Ok(())
     }
 }
 
 impl Drop for Lease {
     fn drop(&mut self) {
-        if let Some(unfinished) = self.0.take() {
+        if let Some(unfinished) = self.connection.take() {
             drop(Object::take(unfinished));
         }
     }
@@ -161,13 +196,17 @@ impl Deref for Lease {
     type Target = PgConnection;
 
     fn deref(&self) -> &PgConnection {
-        self.0.as_deref().expect("only `finish` and `drop` take it")
+        self.connection
+            .as_deref()
+            .expect("only `finish` and `drop` take it")
     }
 }
 
 impl DerefMut for Lease {
     fn deref_mut(&mut self) -> &mut PgConnection {
-        self.0.as_deref_mut().expect("only `finish` and `drop` take it")
+        self.connection
+            .as_deref_mut()
+            .expect("only `finish` and `drop` take it")
     }
 }
 
@@ -181,10 +220,11 @@ impl<'p> Executor<'p> for &'p ReadPool {
         'p: 'e,
         E: 'q + Execute<'q, Postgres>,
     {
+        let is_named = query.persistent();
         async move {
-            let mut lease = self.acquire().await?;
+            let mut lease = self.lease(is_named).await?;
             let steps: Vec<Step> = lease.fetch_many(query).try_collect().await?;
-            lease.finish();
+            lease.finish().await?;
             Ok(stream::iter(steps.into_iter().map(Ok)))
         }
         .try_flatten_stream()
@@ -196,10 +236,11 @@ impl<'p> Executor<'p> for &'p ReadPool {
         'p: 'e,
         E: 'q + Execute<'q, Postgres>,
     {
+        let is_named = query.persistent();
         async move {
-            let mut lease = self.acquire().await?;
+            let mut lease = self.lease(is_named).await?;
             let row = lease.fetch_optional(query).await?;
-            lease.finish();
+            lease.finish().await?;
             Ok(row)
         }
         .boxed()
@@ -216,7 +257,7 @@ impl<'p> Executor<'p> for &'p ReadPool {
         async move {
             let mut lease = self.acquire().await?;
             let statement = lease.prepare_with(sql, parameters).await?;
-            lease.finish();
+            lease.finish().await?;
             Ok(statement)
         }
         .boxed()
@@ -229,7 +270,7 @@ impl<'p> Executor<'p> for &'p ReadPool {
         async move {
             let mut lease = self.acquire().await?;
             let description = lease.describe(sql).await?;
-            lease.finish();
+            lease.finish().await?;
             Ok(description)
         }
         .boxed()

@@ -93,18 +93,19 @@ pub enum SessionError {
     PreparedStatements(String),
 }
 
-/// Checks that a session has all required settings.
+/// Checks that a session has all required settings. Returns whether they come from the startup options, as they do without a
+/// pooler: then the other startup options are in force too.
 ///
 /// # Errors
 /// [`SessionError`] as [`sqlx::Error::Configuration`].
-pub(super) async fn require_settings(connection: &mut PgConnection) -> sqlx::Result<()> {
+pub(super) async fn require_settings(connection: &mut PgConnection) -> sqlx::Result<bool> {
     let names = SETTINGS.map(|setting| format!("'{}'", setting.name)).join(", ");
     let rows = sqlx::raw_sql(AssertSqlSafe(format!(
-        "select name, setting, quote_ident(session_user) from pg_settings where name in ({names})"
+        "select name, setting, quote_ident(session_user), source = 'client' from pg_settings where name in ({names})"
     )))
     .fetch_all(connection)
     .await?;
-    let (mut found, mut commands) = (Vec::new(), Vec::new());
+    let (mut found, mut commands, mut by_options) = (Vec::new(), Vec::new(), true);
     for row in &rows {
         let (name, value): (&str, &str) = (row.try_get(0)?, row.try_get(1)?);
         let setting = SETTINGS.iter().find(|setting| setting.name == name);
@@ -113,9 +114,10 @@ pub(super) async fn require_settings(connection: &mut PgConnection) -> sqlx::Res
             found.push(format!("{name} is {value}"));
             commands.push(format!("ALTER ROLE {role} SET {name} = '{}';", setting.value));
         }
+        by_options &= row.try_get::<bool, _>(3)?;
     }
     if found.is_empty() {
-        return Ok(());
+        return Ok(by_options);
     }
     Err(sqlx::Error::Configuration(
         SessionError::NotInForce { found, commands }.into(),

@@ -1,12 +1,12 @@
 //! `GET /api/products/search/`
 
 use axum::{Json, extract::State};
-use sqlx::PgExecutor;
 use tracing::Instrument;
 
 use super::search_query::{FoundProduct, How, Search, count, found, found_and_counted};
 use crate::{
     auth::Stores,
+    db::ReadPool,
     http::{
         ApiError, InvalidParameter, ListParams, ListRequest, Listing, NotFound, PageQuery, Params, Reads,
         ScanLimit,
@@ -61,7 +61,7 @@ pub async fn search(
 
 /// The requested page of the matches.
 async fn part(
-    db: impl PgExecutor<'_> + Copy,
+    db: &ReadPool,
     search: &Search,
     list: &ListRequest<FoundProduct>,
 ) -> Result<Listing<FoundProduct>, ApiError> {

@@ -1,12 +1,13 @@
 //! The statements of the product search.
 
 use serde::Serialize;
-use sqlx::{FromRow, PgExecutor, Postgres, QueryBuilder, Row, postgres::PgRow};
+use sqlx::{FromRow, Postgres, QueryBuilder, Row, postgres::PgRow};
 use utoipa::ToSchema;
 
 use super::text::{is_indexed, push_phrase};
 use crate::{
     category::CategoryName,
+    db::ReadPool,
     http::{Counted, Listed, PageQuery, Rows, push_place},
     money::Money,
 };
@@ -84,7 +85,7 @@ impl Search {
 }
 
 /// Counters have the numbers of all products and of each category.
-pub(super) async fn count(db: impl PgExecutor<'_>, search: &Search) -> sqlx::Result<i64> {
+pub(super) async fn count(db: &ReadPool, search: &Search) -> sqlx::Result<i64> {
     if let Search {
         text: None,
         min_price: None,
@@ -109,7 +110,7 @@ pub(super) async fn count(db: impl PgExecutor<'_>, search: &Search) -> sqlx::Res
 
 /// Reads rows of a list of `count` rows, or those after a key.
 pub(super) async fn found(
-    db: impl PgExecutor<'_>,
+    db: &ReadPool,
     search: &Search,
     page: &PageQuery<FoundProduct>,
     count: Option<i64>,
@@ -131,7 +132,7 @@ pub(super) async fn found(
 
 /// Reads a page and counts all matches in one statement: the matches are materialized, and so found once.
 pub(super) async fn found_and_counted(
-    db: impl PgExecutor<'_>,
+    db: &ReadPool,
     search: &Search,
     page: &PageQuery<FoundProduct>,
 ) -> sqlx::Result<Rows<FoundProduct>> {
@@ -155,7 +156,7 @@ pub(super) async fn found_and_counted(
 /// few hundred matches. Any other is planned for each query, because the best plan depends on filters and page. A generic
 /// plan might read whole tables for a first page.
 async fn read(
-    db: impl PgExecutor<'_>,
+    db: &ReadPool,
     search: &Search,
     mut query: QueryBuilder<Postgres>,
 ) -> sqlx::Result<Rows<FoundProduct>> {

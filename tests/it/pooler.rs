@@ -16,6 +16,20 @@ use crate::{
     },
 };
 
+/// Pages whose lists are planned for each request, and so use statements without a name.
+const PAGES: [&str; 10] = [
+    "/admin/",
+    "/admin/orders/?q=main&from=2020-01-01",
+    "/admin/orders/export/",
+    "/admin/orders/new/products/?store_id=1&q=lamp",
+    "/admin/products/?q=lamp",
+    "/admin/stock/?q=lamp",
+    "/admin/stores/",
+    "/admin/categories/?q=all",
+    "/admin/audit/",
+    "/admin/system/",
+];
+
 /// A server or worker on a pooler.
 fn program(app: &TestApp, args: &[&str], url: &str) -> Command {
     let mut command = afforo(args);
@@ -100,6 +114,8 @@ async fn everything_works_through_a_transaction_pooler() {
         "/api/orders/",
         "/api/orders/1/",
         "/api/orders/stats/",
+        "/api/products/search/?q=lamp",
+        "/api/products/search/?q=la&min_price=1",
         "/api/products/autocomplete/?q=lamp",
         "/api/inventory/1/movements/",
         "/health/ready/",
@@ -107,7 +123,10 @@ async fn everything_works_through_a_transaction_pooler() {
         assert_eq!(app.get(path).await.status, 200, "{path}");
     }
     let mut operator = browser(&app, Role::Superuser).await;
-    operator.page("/admin/system/").await;
+    // Each round takes other sessions.
+    for page in PAGES.repeat(3) {
+        operator.page(page).await;
+    }
     assert_eq!(
         recorded_settings(&direct).await,
         ["force_generic_plan off 2s 30s 30s 2s UTC off"]

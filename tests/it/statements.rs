@@ -18,7 +18,7 @@ async fn counted(pool: &PgPool) -> i64 {
     sqlx::query_scalar(
         "select coalesce(sum(calls), 0)::bigint from pg_stat_statements s join pg_database d on d.oid = s.dbid
          where d.datname = current_database() and query not in ('BEGIN', 'COMMIT', 'ROLLBACK') and query not like '%pg_stat_statements%'
-             and query not like '%pg_is_in_recovery%' and query not like '%pg_settings%' and query not like '%current_setting(%'",
+             and query not like '%pg_is_in_recovery%' and query not like '%pg_settings%'",
     )
     .fetch_one(pool)
     .await

@@ -29,7 +29,7 @@ const CATEGORIES: &str = "select c.id, c.name, coalesce(t.products, 0)::bigint a
 pub const COLUMNS: [&str; 3] = ["name", "products", "created"];
 
 /// A page of categories, and one row more if there are more.
-pub async fn list(db: impl PgExecutor<'_>, query: &Query) -> sqlx::Result<Vec<Category>> {
+pub async fn list(db: &ReadPool, query: &Query) -> sqlx::Result<Vec<Category>> {
     let mut sql = QueryBuilder::new(CATEGORIES);
     if let Some(text) = query.get("q") {
         sql.push(" where search_fold(c.name) like search_pattern(")
