@@ -87,11 +87,12 @@ pub struct Counted<T> {
     pub row: T,
 }
 
-/// The count is the first column. Columns are read by position: looking up names takes longer than decoding them.
+/// The count is the first column. Columns are read by position and without a check of their types, which would take a sixth of the
+/// time of a list.
 impl<'r, T: FromRow<'r, PgRow>> FromRow<'r, PgRow> for Counted<T> {
     fn from_row(row: &'r PgRow) -> sqlx::Result<Self> {
         Ok(Self {
-            count: row.try_get(0)?,
+            count: row.try_get_unchecked(0)?,
             row: T::from_row(row)?,
         })
     }

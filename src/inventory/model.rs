@@ -53,15 +53,15 @@ pub struct InventoryRow {
 impl FromRow<'_, PgRow> for InventoryRow {
     fn from_row(row: &PgRow) -> sqlx::Result<Self> {
         Ok(Self {
-            id: row.try_get(1)?,
-            store_name: row.try_get(2)?,
-            store_location: row.try_get(3)?,
-            product_title: row.try_get(4)?,
-            product_price: row.try_get(5)?,
-            category_name: row.try_get(6)?,
-            quantity: row.try_get(7)?,
-            is_low_stock: row.try_get(8)?,
-            updated_at: row.try_get(9)?,
+            id: row.try_get_unchecked(1)?,
+            store_name: row.try_get_unchecked(2)?,
+            store_location: row.try_get_unchecked(3)?,
+            product_title: row.try_get_unchecked(4)?,
+            product_price: row.try_get_unchecked(5)?,
+            category_name: row.try_get_unchecked(6)?,
+            quantity: row.try_get_unchecked(7)?,
+            is_low_stock: row.try_get_unchecked(8)?,
+            updated_at: row.try_get_unchecked(9)?,
         })
     }
 }

@@ -34,6 +34,8 @@ pub async fn list(
     query.build_query_as().fetch_all(db).await
 }
 
+const SORTED: &str = " order by store_name, product_title, id limit ";
+
 /// Adds `page` with rows of one product, of which there is at most one per store.
 fn push_rows_of_product(
     query: &mut QueryBuilder<Postgres>,
@@ -48,7 +50,6 @@ fn push_rows_of_product(
     query.push_bind(product);
     push_filter(query, filter, "i.store_id");
     query.push("), total as (select count(*) from rows), ");
-    const SORTED: &str = " order by store_name, product_title, id limit ";
     match page {
         PageQuery::First => {
             query.push("page as (select * from rows").push(SORTED).push("20)");
@@ -66,12 +67,13 @@ fn push_rows_of_product(
     }
 }
 
+/// Adds the conditions of a filter. The subquery hides the number of stores, on which the plan would depend.
 fn push_filter(query: &mut QueryBuilder<Postgres>, filter: &Filter, store: &str) {
     if let Some(stores) = &filter.stores {
         query
-            .push(format!(" and {store} = any("))
+            .push(format!(" and {store} = any((select "))
             .push_bind(stores.clone())
-            .push(")");
+            .push(")::bigint[])");
     }
     if filter.low_stock {
         query.push(" and is_low");

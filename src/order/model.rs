@@ -262,13 +262,13 @@ pub struct OrderRow {
 impl FromRow<'_, PgRow> for OrderRow {
     fn from_row(row: &PgRow) -> sqlx::Result<Self> {
         Ok(Self {
-            id: row.try_get(1)?,
-            store_name: row.try_get(2)?,
-            store_location: row.try_get(3)?,
-            status: row.try_get(4)?,
-            total_amount: row.try_get(5)?,
-            item_count: row.try_get(6)?,
-            created_at: row.try_get(7)?,
+            id: row.try_get_unchecked(1)?,
+            store_name: row.try_get_unchecked(2)?,
+            store_location: row.try_get_unchecked(3)?,
+            status: row.try_get_unchecked(4)?,
+            total_amount: row.try_get_unchecked(5)?,
+            item_count: row.try_get_unchecked(6)?,
+            created_at: row.try_get_unchecked(7)?,
         })
     }
 }

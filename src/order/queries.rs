@@ -92,18 +92,21 @@ fn push_newest(
             query.push(") and status >= ").push_bind(status.as_str());
             query.push(" order by status desc, id desc");
         }
-        // The index begins with store and status: the orders of each pair are merged.
+        // The index begins with store and status: the orders of each pair are merged. The subqueries hide how many there are, on
+        // which the estimates depend.
         (Some(stores), status) => {
             let statuses = Status::ALL
                 .into_iter()
                 .filter(|one| status.is_none_or(|status| status == *one));
             let statuses: Vec<&str> = statuses.map(Status::as_str).collect();
-            query.push("select newest.id from unnest(").push_bind(statuses);
             query
-                .push(") as wanted (status) cross join unnest(")
+                .push("select newest.id from unnest((select ")
+                .push_bind(statuses);
+            query
+                .push(")) as wanted (status) cross join unnest((select ")
                 .push_bind(stores.clone());
             query.push(
-                ") as granted (store_id) cross join lateral (
+                ")) as granted (store_id) cross join lateral (
                      select id from orders where (store_id, status, id) < (granted.store_id, wanted.status, ",
             );
             query.push_bind(after);

@@ -117,12 +117,11 @@ pub(super) async fn found(
 ) -> sqlx::Result<Rows<FoundProduct>> {
     let mut query = matching(search, search.how(count));
     query.push(", total as (select null::bigint as count)");
-    match page {
-        PageQuery::After(key) => push_page_after(&mut query, key),
-        _ => {
-            let skipped = page.skipped(count.unwrap_or(0));
-            query.push(format!("{PAGE}{SORTED} limit 20 offset {skipped})"));
-        }
+    if let PageQuery::After(key) = page {
+        push_page_after(&mut query, key);
+    } else {
+        let skipped = page.skipped(count.unwrap_or(0));
+        query.push(format!("{PAGE}{SORTED} limit 20 offset {skipped})"));
     }
     Ok(Rows {
         count,
@@ -194,15 +193,15 @@ fn push_page_after(query: &mut QueryBuilder<Postgres>, (title, id): &(String, i6
 impl FromRow<'_, PgRow> for FoundProduct {
     fn from_row(row: &PgRow) -> sqlx::Result<Self> {
         Ok(Self {
-            id: row.try_get(1)?,
-            title: row.try_get(2)?,
-            description: row.try_get(3)?,
-            price: row.try_get(4)?,
+            id: row.try_get_unchecked(1)?,
+            title: row.try_get_unchecked(2)?,
+            description: row.try_get_unchecked(3)?,
+            price: row.try_get_unchecked(4)?,
             category: CategoryName {
-                id: row.try_get(5)?,
-                name: row.try_get(6)?,
+                id: row.try_get_unchecked(5)?,
+                name: row.try_get_unchecked(6)?,
             },
-            is_active: row.try_get(7)?,
+            is_active: row.try_get_unchecked(7)?,
         })
     }
 }

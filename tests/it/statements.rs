@@ -92,6 +92,64 @@ async fn full_page_runs_as_many_statements_as_a_page_of_one_row() {
     read().await;
 }
 
+/// PostgreSQL plans a statement five times before it decides to keep a plan, and once for that plan. Requests in sequence use
+/// the same connection.
+const MOST_PLANS: i64 = 6;
+
+#[tokio::test]
+async fn statements_of_reads_keep_their_plans() {
+    let app = with_counter().await;
+    let (store, lamp) = (app.store("Main").await, app.product("Lamp 0", "10.00").await);
+    app.stock(store, lamp, 500).await;
+    for number in 1..25 {
+        let product = app.product(&format!("Lamp {number}"), "10.00").await;
+        app.category(&format!("Lamps {number}")).await;
+        let other = app.store(&format!("Store {number}")).await;
+        app.stock(store, product, 5).await;
+        app.stock(other, lamp, 5).await;
+        app.order(store, &[(lamp, 1)]).await;
+    }
+    sqlx::raw_sql(
+        "do $$ begin execute format('alter database %I set pg_stat_statements.track_planning = on', current_database()); end $$",
+    )
+    .execute(&app.pool)
+    .await
+    .unwrap();
+    let app = app.beside().await;
+    let mut replanned: Vec<(String, i64)> = Vec::new();
+    for list in [
+        "/api/categories/?",
+        "/api/products/?",
+        "/api/products/search/?q=lamp&",
+        "/api/stores/?",
+        "/api/inventory/?",
+        "/api/inventory/?store_id=1&low_stock=true&",
+        "/api/inventory/?product_id=1&",
+        "/api/orders/?",
+        "/api/orders/?status=confirmed&",
+        "/api/orders/?store_id=1&",
+    ] {
+        for part in ["page=1", "page=2", "cursor="] {
+            let path = format!("{list}{part}");
+            forget(&app.pool).await;
+            for _ in 0..2 * MOST_PLANS {
+                assert_eq!(app.get(&path).await.status, 200, "{path}");
+            }
+            let plans: i64 = sqlx::query_scalar(
+                "select coalesce(sum(plans), 0)::bigint from pg_stat_statements s join pg_database d on d.oid = s.dbid
+                 where d.datname = current_database() and query like '%limit%'",
+            )
+            .fetch_one(&app.pool)
+            .await
+            .unwrap();
+            if !(1..=MOST_PLANS).contains(&plans) {
+                replanned.push((path, plans));
+            }
+        }
+    }
+    assert_eq!(replanned, []);
+}
+
 #[tokio::test]
 async fn order_of_many_items_runs_as_many_statements_as_one_of_one() {
     let app = with_counter().await;
