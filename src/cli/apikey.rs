@@ -53,7 +53,7 @@ enum Command {
 impl ApiKeys {
     pub async fn run(self, settings: &Settings) -> Result<(), Failure> {
         let mut connection =
-            PgConnection::connect_with(&db::connect_options(settings.database.url()?)?).await?;
+            PgConnection::connect_with(&db::connect_options(settings.database.url()?).await?).await?;
         let now = SystemTime::now().into();
         let done = match self.command {
             Command::Create {

@@ -28,7 +28,7 @@ pub(super) struct ChangePassword {
 
 impl ChangePassword {
     pub async fn run(self, settings: &Settings) -> Result<(), Failure> {
-        let mut connection = super::connect(&db::connect_options(settings.database.url()?)?).await?;
+        let mut connection = super::connect(&db::connect_options(settings.database.url()?).await?).await?;
         let username = self.username.or_else(|| env::var("USER").ok());
         let username = username.ok_or("say whose password: afforo changepassword USERNAME")?;
         let account = account::named(&mut connection, &username).await?;

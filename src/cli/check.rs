@@ -14,7 +14,8 @@ pub(super) struct Check {}
 
 impl Check {
     pub async fn run(self, settings: &Settings) -> Result<ExitCode, Failure> {
-        let mut connection = super::connect(&db::bulk_options(settings.database.migrate_url()?)?).await?;
+        let mut connection =
+            super::connect(&db::bulk_options(settings.database.migrate_url()?).await?).await?;
         let mut out = std::io::stdout();
         let mut code = ExitCode::SUCCESS;
         for checked in check::run(&mut connection).await? {

@@ -33,7 +33,7 @@ pub(super) struct CreateSuperuser {
 
 impl CreateSuperuser {
     pub async fn run(self, settings: &Settings) -> Result<(), Failure> {
-        let mut connection = super::connect(&db::connect_options(settings.database.url()?)?).await?;
+        let mut connection = super::connect(&db::connect_options(settings.database.url()?).await?).await?;
         if !self.noinput && !io::stdin().is_terminal() {
             return Err(
                 "there is no terminal to ask at: use --noinput with DJANGO_SUPERUSER_USERNAME, \

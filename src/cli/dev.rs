@@ -14,6 +14,7 @@ use super::{Failure, Settings, secret_key, seed, serve};
 use crate::{
     auth::{Secret, setup},
     config::{CapacitySettings, ListenSettings, WorkerSettings, random_secret_key},
+    db,
     seed::Plan,
     shutdown::Signals,
 };
@@ -145,7 +146,7 @@ async fn create_database(postgres: &Postgres) -> sqlx::Result<()> {
 
 async fn seed_if_empty(settings: &Settings) -> Result<(), Failure> {
     let url = settings.database.url()?;
-    let mut connection = PgConnection::connect(url).await?;
+    let mut connection = PgConnection::connect_with(&db::connect_options(url).await?).await?;
     let empty = crate::seed::is_empty(&mut connection).await?;
     connection.close().await?;
     if empty {
@@ -171,7 +172,8 @@ struct First {
 impl First {
     async fn of(settings: &Settings) -> Result<Self, Failure> {
         let secret = Secret::new(settings.http.secret_key.clone().unwrap_or_default());
-        let mut connection = PgConnection::connect(settings.database.url()?).await?;
+        let mut connection =
+            PgConnection::connect_with(&db::connect_options(settings.database.url()?).await?).await?;
         let setup = setup::token(&mut connection, &secret).await?;
         let order = crate::seed::possible_order(&mut connection).await?;
         connection.close().await?;

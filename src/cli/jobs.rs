@@ -65,6 +65,7 @@ const WITHOUT_REDIS: u8 = 3;
 impl Jobs {
     pub async fn run(self, settings: &Settings) -> Result<ExitCode, Failure> {
         let database = Database::new(settings.database.url()?, 1, 1)?;
+        database.hosts.asked().await;
         let queues = Queues::new(&settings.redis)?;
         let db = &database.pool;
         let done = match self.command {

@@ -24,7 +24,7 @@ impl Migrate {
         self.wait_for.wait(url).await?;
         let mut out = std::io::stdout();
         if self.check {
-            let mut connection = PgConnection::connect_with(&db::connect_options(url)?).await?;
+            let mut connection = PgConnection::connect_with(&db::connect_options(url).await?).await?;
             let Versions { missing, unknown } = db::versions(&mut connection).await?;
             for migration in &missing {
                 writeln!(out, "missing: {migration}")?;

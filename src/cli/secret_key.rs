@@ -32,7 +32,7 @@ pub(super) async fn check(settings: &Settings) -> Result<(), Failure> {
 
 /// Whether a database holds data that depends on the key.
 async fn is_in_use(url: &str) -> sqlx::Result<bool> {
-    let mut connection = PgConnection::connect_with(&db::connect_options(url)?).await?;
+    let mut connection = PgConnection::connect_with(&db::connect_options(url).await?).await?;
     let mut is_in_use = false;
     for table in ["category", "store", "account"] {
         let exists: bool = sqlx::query_scalar("select to_regclass($1) is not null")

@@ -54,7 +54,7 @@ impl Seed {
 
 /// Fills a database, with a progress bar on a terminal. Returns what was created, the number of rows and the time taken.
 pub(super) async fn fill(url: &str, clear: bool, plan: &Plan) -> Result<(Made, u64, Duration), Failure> {
-    let options = db::bulk_options(url)?;
+    let options = db::bulk_options(url).await?;
     let mut connection = super::connect(&options).await?;
     if clear {
         seed::clear(&mut connection).await?;

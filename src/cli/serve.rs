@@ -73,7 +73,7 @@ pub(super) async fn migrate(settings: &Settings) -> Result<(), Failure> {
 /// Warns about a schema that does not match. A server also starts while the database is down.
 async fn compare_schema(url: String) {
     let compared = async {
-        let mut connection = PgConnection::connect_with(&db::connect_options(&url)?).await?;
+        let mut connection = PgConnection::connect_with(&db::connect_options(&url).await?).await?;
         let versions = db::versions(&mut connection).await?;
         connection.close().await?;
         Ok::<_, sqlx::Error>(versions)
@@ -140,6 +140,7 @@ pub(super) async fn serve(
         .transpose()?;
     let sizes = &settings.database;
     let database = Database::new(sizes.url()?, sizes.database_pool_size, sizes.placement_pool_size)?;
+    database.hosts.asked().await;
     metrics::open(settings, &database).await?;
     let database = Arc::new(database);
     let order_confirmed = Arc::new(Notify::new());

@@ -30,6 +30,7 @@ impl Worker {
         db::check_sessions(url).await?;
         secret_key::check(&settings).await?;
         let database = Database::new(url, settings.database.database_pool_size, 1)?;
+        database.hosts.asked().await;
         let notifiers = Notifiers::from_settings(&self.worker.delivery)?;
         let shutdown = signals.graceful();
         metrics::open(&settings, &database).await?;

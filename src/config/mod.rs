@@ -10,13 +10,13 @@ mod hosts;
 mod rates;
 mod telemetry;
 
-use std::{net::SocketAddr, str::FromStr};
+use std::net::SocketAddr;
 
 use clap::Args;
 use rand::{Rng, distr::Alphanumeric};
 use secrecy::{ExposeSecret, SecretString};
-use sqlx::postgres::PgConnectOptions;
 
+use crate::db::{DatabaseUrl, DatabaseUrlError};
 use redis_rate_limit::TrustedProxies;
 
 pub use access::{ApiAuth, ApiAuthSetting, NotAnApiAuth};
@@ -39,7 +39,7 @@ const DEFAULT_REDIS_URL: &str = "redis://localhost:6379/0";
 #[derive(Args, Clone, Debug)]
 #[command(next_help_heading = "Database")]
 pub struct DatabaseSettings {
-    /// PostgreSQL connection URL, such as `postgres://user:password@localhost:5432/inventory_db`
+    /// PostgreSQL connection URL, such as `postgres://user:password@localhost:5432/inventory_db`; of several hosts (`db1,db2`) the one that takes writes is used
     #[arg(long, env = "DATABASE_URL", hide_env_values = true, value_parser = secret, global = true)]
     pub database_url: Option<SecretString>,
 
@@ -90,14 +90,9 @@ impl DatabaseSettings {
 
 /// Checks a URL. The error omits it, because it may hold a password.
 fn check_database_url(name: &'static str, url: &str) -> Result<(), SettingsError> {
-    let schemes = ["postgres://", "postgresql://"];
-    if !schemes.iter().any(|scheme| url.starts_with(scheme)) {
-        let why = "it does not start with postgres://".to_owned();
-        return Err(SettingsError::DatabaseUrl(name, why));
-    }
-    PgConnectOptions::from_str(url)
+    DatabaseUrl::for_writes(url)
         .map(drop)
-        .map_err(|error| SettingsError::DatabaseUrl(name, error.to_string()))
+        .map_err(|error| SettingsError::DatabaseUrl(name, error))
 }
 
 /// Redis: rate-limit windows and queued jobs.
@@ -276,7 +271,7 @@ pub enum SettingsError {
     NoDatabase,
     /// Not a PostgreSQL URL.
     #[error("{0} is no URL such as postgres://user:password@localhost:5432/inventory_db: {1}")]
-    DatabaseUrl(&'static str, String),
+    DatabaseUrl(&'static str, DatabaseUrlError),
     /// Not a Redis URL.
     #[error("REDIS_URL is no URL such as redis://localhost:6379/0: {0}")]
     RedisUrl(String),

@@ -2,7 +2,7 @@
 
 use std::{
     borrow::Cow,
-    sync::{Mutex, PoisonError},
+    sync::{LazyLock, Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
 };
 
@@ -10,6 +10,8 @@ use sqlx::{
     Postgres, Transaction,
     postgres::{PgDatabaseError, PgSeverity},
 };
+use tokio::time::sleep;
+use tokio_util::{future::FutureExt, sync::CancellationToken};
 
 const DEADLOCK: &str = "40P01";
 const SERIALIZATION_FAILURE: &str = "40001";
@@ -155,4 +157,40 @@ pub(crate) fn note(error: &sqlx::Error) {
 pub(super) fn is_replaced(age: Duration) -> bool {
     let replaced = REPLACED_BEFORE.lock().unwrap_or_else(PoisonError::into_inner);
     replaced.is_some_and(|before| age >= before.elapsed())
+}
+
+/// Ends work when this process connects to another database host.
+#[derive(Default)]
+struct Switch {
+    at_once: CancellationToken,
+    after_grace: CancellationToken,
+}
+
+static NEXT_SWITCH: LazyLock<Mutex<Switch>> = LazyLock::new(Mutex::default);
+/// How long [`until_grace_ends`] lets work go on after a switch.
+const GRACE: Duration = Duration::from_secs(1);
+
+fn next_switch() -> MutexGuard<'static, Switch> {
+    NEXT_SWITCH.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Replaces all connections, and ends work in progress: the host before may never answer.
+pub(super) fn switch_hosts() {
+    *REPLACED_BEFORE.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now());
+    let switch = std::mem::take(&mut *next_switch());
+    switch.at_once.cancel();
+    tokio::spawn(async move {
+        sleep(GRACE).await;
+        switch.after_grace.cancel();
+    });
+}
+
+/// Runs `work` until this process connects to another database host. Returns none if that ended it.
+pub(crate) fn until_switched<F: Future>(work: F) -> impl Future<Output = Option<F::Output>> {
+    work.with_cancellation_token_owned(next_switch().at_once.clone())
+}
+
+/// As [`until_switched`], with a second to finish: work that only waits for a connection gets one of the new host.
+pub(crate) fn until_grace_ends<F: Future>(work: F) -> impl Future<Output = Option<F::Output>> {
+    work.with_cancellation_token_owned(next_switch().after_grace.clone())
 }

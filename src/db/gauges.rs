@@ -2,11 +2,11 @@
 
 use std::time::{Duration, Instant};
 
-use metrics::{gauge, histogram};
+use metrics::{counter, gauge, histogram};
 use sqlx::PgPool;
 use tokio::time::MissedTickBehavior;
 
-use super::Database;
+use super::{Database, HostStatus, Hosts, Role};
 
 /// Time between probes.
 const PROBE_EVERY: Duration = Duration::from_secs(5);
@@ -16,6 +16,9 @@ impl Database {
     pub fn gauges(&self) -> impl Fn() + Send + Sync + 'static {
         let database = self.clone();
         move || {
+            if database.hosts.are_several() {
+                update_hosts(&database.hosts);
+            }
             for (name, usage) in [
                 ("main", PoolUsage::of(&database.pool)),
                 ("reads", database.reads.usage()),
@@ -69,5 +72,20 @@ impl PoolUsage {
             idle,
             in_use: pool.size().saturating_sub(idle),
         }
+    }
+}
+
+fn update_hosts(hosts: &Hosts) {
+    // An increase is visible only after a zero.
+    counter!("afforo_database_failovers_total").increment(0);
+    for HostStatus {
+        host, role, in_use, ..
+    } in hosts.statuses()
+    {
+        for each in Role::ALL {
+            gauge!("afforo_database_host", "host" => host.clone(), "role" => each.name())
+                .set(f64::from(each == role));
+        }
+        gauge!("afforo_database_host_in_use", "host" => host).set(f64::from(in_use));
     }
 }

@@ -78,7 +78,7 @@ pub async fn versions(connection: &mut PgConnection) -> sqlx::Result<Versions> {
 /// Works through a transaction pooler, where each transaction may use another connection: it sets nothing for a session,
 /// prepares no named statement, and uses a transaction lock.
 pub async fn migrate(url: &str) -> Result<Migrated, MigrationError> {
-    let options = bulk_options(url)?.options([("lock_timeout", "0")]);
+    let options = bulk_options(url).await?.options([("lock_timeout", "0")]);
     let mut connection = PgConnection::connect_with(&options).await?;
     let migrated = match check(&mut connection).await? {
         Some(migrated) => migrated,

@@ -2,12 +2,14 @@
 
 mod failure;
 mod gauges;
+mod hosts;
 mod migrations;
 mod placement;
 mod read_pool;
 mod session;
+mod url;
 
-use std::{fmt::Display, str::FromStr, time::Duration};
+use std::{fmt::Display, io, time::Duration};
 
 use chrono::{DateTime, Utc};
 use futures::TryFutureExt;
@@ -15,17 +17,19 @@ use sqlx::{
     ConnectOptions, Connection, Executor, PgConnection, PgExecutor, PgPool,
     postgres::{PgConnectOptions, PgPoolOptions},
 };
-use tokio::time::{Instant, sleep, timeout_at};
+use tokio::time::{Instant, MissedTickBehavior, interval, sleep, timeout_at};
 
 pub(crate) use failure::{
     commit, has_code, is_lock_timeout, is_lost_commit, is_retryable, is_server_error, is_transient, is_unfit,
-    note, waited,
+    note, until_grace_ends, until_switched, waited,
 };
 pub use gauges::PoolUsage;
+pub use hosts::{HostStatus, Hosts, Role};
 pub use migrations::{MIGRATIONS, Migrated, MigrationError, Versions, migrate, versions};
 pub use placement::PlacementPool;
 pub use read_pool::ReadPool;
 pub use session::{SessionError, check_sessions};
+pub use url::{DatabaseUrl, DatabaseUrlError, Host, TargetSessionAttrs};
 
 /// How long a request waits for a connection before it gets 503.
 const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(5);
@@ -33,6 +37,8 @@ const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(5);
 const TEST_AFTER_IDLE: Duration = Duration::from_secs(5);
 /// Timeout of that test, and of the rollback of a returned connection.
 const TEST_TIMEOUT: Duration = Duration::from_secs(1);
+/// Time between two questions for the roles of several hosts.
+const ASK_EVERY: Duration = Duration::from_millis(500);
 /// Pause between attempts to reach a database that is starting.
 const PAUSE: Duration = Duration::from_millis(250);
 
@@ -47,22 +53,47 @@ pub struct Database {
     pub placement: PlacementPool,
     /// One connection for readiness probes, which must not wait for other work.
     pub probe: PgPool,
+    /// The hosts that the pools connect to.
+    pub hosts: Hosts,
 }
 
 impl Database {
     /// Creates the pools: `pool_size` connections for reads, and as many for everything else but placement. Connections are
-    /// opened at their first use.
+    /// opened at their first use. If `url` has several hosts, a task watches them.
     ///
     /// # Errors
     /// When `url` is not a PostgreSQL URL.
     pub fn new(url: &str, pool_size: u32, placement_pool_size: u32) -> sqlx::Result<Self> {
-        let options = connect_options(url)?;
-        Ok(Self {
+        let hosts = Hosts::new(parse(url)?);
+        let options = hosts.options();
+        let database = Self {
             placement: PlacementPool::new(options.clone(), placement_pool_size),
             probe: pool(1).connect_lazy_with(options.clone()),
-            reads: ReadPool::new(options.clone(), pool_size),
+            reads: ReadPool::new(hosts.clone(), pool_size),
             pool: pool(pool_size).connect_lazy_with(options),
-        })
+            hosts,
+        };
+        if database.hosts.are_several() {
+            tokio::spawn(database.clone().follow_hosts());
+        }
+        Ok(database)
+    }
+
+    /// Has new connections lead to the host that takes writes, until the pools are closed.
+    async fn follow_hosts(self) {
+        let mut probes = self.hosts.probes();
+        let mut times = interval(ASK_EVERY);
+        times.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        while !self.pool.is_closed() {
+            times.tick().await;
+            if self.hosts.ask(&mut probes).await {
+                let options = self.hosts.options();
+                self.pool.set_connect_options(options.clone());
+                self.probe.set_connect_options(options.clone());
+                self.placement.set_connect_options(options);
+                failure::switch_hosts();
+            }
+        }
     }
 
     /// Closes the pools after connections in use are returned.
@@ -72,22 +103,31 @@ impl Database {
     }
 }
 
-/// Connection options for `url`, with timeouts so that a bad statement cannot block others.
+/// Connection options for the host of `url` that takes writes, with timeouts so that a bad statement cannot block others.
 ///
 /// # Errors
-/// When `url` is not a PostgreSQL URL.
-pub fn connect_options(url: &str) -> sqlx::Result<PgConnectOptions> {
-    Ok(PgConnectOptions::from_str(url)?
-        .application_name("afforo")
-        .options(session::options()))
+/// When `url` is not a PostgreSQL URL, or none of its several hosts takes writes.
+pub async fn connect_options(url: &str) -> sqlx::Result<PgConnectOptions> {
+    hosts::locate(&parse(url)?).await
+}
+
+/// The hosts of `url`, with the required settings.
+fn parse(url: &str) -> sqlx::Result<DatabaseUrl> {
+    let mut url = DatabaseUrl::for_writes(url).map_err(|error| sqlx::Error::Configuration(error.into()))?;
+    for host in &mut url.hosts {
+        let options = host.options.clone().application_name("afforo");
+        host.options = options.options(session::options());
+    }
+    Ok(url)
 }
 
 /// Connection options for work on whole tables, which may take longer than a request.
 ///
 /// # Errors
-/// When `url` is not a PostgreSQL URL.
-pub fn bulk_options(url: &str) -> sqlx::Result<PgConnectOptions> {
-    Ok(connect_options(url)?
+/// As [`connect_options`].
+pub async fn bulk_options(url: &str) -> sqlx::Result<PgConnectOptions> {
+    Ok(connect_options(url)
+        .await?
         .options([("statement_timeout", "0")])
         .disable_statement_logging())
 }
@@ -156,14 +196,20 @@ async fn answers<T>(question: impl Future<Output = sqlx::Result<T>>) -> bool {
 pub(crate) const SILENCE: Duration = Duration::from_secs(45);
 
 /// Runs `work` with a timeout, because a lost peer causes no error. The pool drops the connection: it does not answer when it
-/// is returned.
+/// is returned. Work also ends when this process connects to another database host.
 pub(crate) async fn with_timeout<T, E: From<sqlx::Error>>(
     work: impl Future<Output = Result<T, E>>,
 ) -> Result<T, E> {
-    match tokio::time::timeout(SILENCE, work).await {
-        Ok(done) => done,
+    match tokio::time::timeout(SILENCE, until_switched(work)).await {
+        Ok(Some(done)) => done,
+        Ok(None) => Err(host_changed().into()),
         Err(silent) => Err(sqlx::Error::Io(silent.into()).into()),
     }
+}
+
+/// The error of work that a change to another database host has ended.
+pub(crate) fn host_changed() -> sqlx::Error {
+    sqlx::Error::Io(io::Error::other("another database host is in use"))
 }
 
 /// The time of PostgreSQL, which all servers share.
@@ -215,14 +261,11 @@ pub fn violated_constraint(error: &sqlx::Error) -> Option<&str> {
 /// # Errors
 /// The error of the last attempt after `limit`.
 pub async fn wait(url: &str, limit: Duration) -> sqlx::Result<()> {
-    let options = connect_options(url)?;
+    let url = parse(url)?;
     let end = Instant::now() + limit;
     let mut logged = false;
     loop {
-        let attempt = timeout_at(
-            end.max(Instant::now() + TEST_TIMEOUT),
-            PgConnection::connect_with(&options),
-        );
+        let attempt = timeout_at(end.max(Instant::now() + TEST_TIMEOUT), connect(&url));
         let error = match attempt.await {
             Ok(Ok(connection)) => return connection.close().await,
             Ok(Err(error)) => error,
@@ -236,4 +279,8 @@ pub async fn wait(url: &str, limit: Duration) -> sqlx::Result<()> {
         }
         sleep(PAUSE).await;
     }
+}
+
+async fn connect(url: &DatabaseUrl) -> sqlx::Result<PgConnection> {
+    PgConnection::connect_with(&hosts::locate(url).await?).await
 }

@@ -49,6 +49,11 @@ impl PlacementPool {
         }
     }
 
+    /// Has new connections lead to another host.
+    pub(super) fn set_connect_options(&self, options: PgConnectOptions) {
+        self.pool.set_connect_options(options.options(SETTINGS));
+    }
+
     /// The statement that begins a transaction.
     pub fn begin(&self) -> &'static str {
         if self.ignores_options.load(Ordering::Relaxed) {

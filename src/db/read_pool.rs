@@ -23,12 +23,12 @@ use futures::{
 };
 use sqlx::{
     Connection, Describe, Either, Execute, Executor, PgConnection, Postgres, SqlStr,
-    postgres::{PgConnectOptions, PgQueryResult, PgRow, PgStatement, PgTypeInfo},
+    postgres::{PgQueryResult, PgRow, PgStatement, PgTypeInfo},
 };
 
 use tokio::time::sleep;
 
-use super::{ACQUIRE_TIMEOUT, PoolUsage, TEST_AFTER_IDLE, accept, failure, is_alive};
+use super::{ACQUIRE_TIMEOUT, Hosts, PoolUsage, TEST_AFTER_IDLE, accept, failure, is_alive};
 
 /// Older connections are replaced: the memory of their backends grows with the statements that they prepare.
 const MAX_LIFETIME: Duration = Duration::from_mins(30);
@@ -42,11 +42,9 @@ pub struct ReadPool(managed::Pool<Manager>);
 
 impl ReadPool {
     /// A pool of up to `size` connections, which are opened at their first use.
-    pub(super) fn new(options: PgConnectOptions, size: u32) -> Self {
-        // A safety net: a write would escape the rollback of the other pools.
-        let options = options.options([("default_transaction_read_only", "on")]);
+    pub(super) fn new(hosts: Hosts, size: u32) -> Self {
         let manager = Manager {
-            options,
+            hosts,
             ignores_options: AtomicBool::new(false),
         };
         let pool = managed::Pool::builder(manager)
@@ -111,7 +109,7 @@ impl fmt::Debug for ReadPool {
 
 /// Opens connections, and tests those that were idle.
 struct Manager {
-    options: PgConnectOptions,
+    hosts: Hosts,
     /// Whether a pooler ignores startup options, and so changes sessions.
     ignores_options: AtomicBool,
 }
@@ -122,7 +120,7 @@ impl managed::Manager for Manager {
 
     async fn create(&self) -> sqlx::Result<PgConnection> {
         // Boxed, because the future of each read has room for this one.
-        let (connection, by_options) = connect(&self.options).boxed().await?;
+        let (connection, by_options) = connect(&self.hosts).boxed().await?;
         if !by_options {
             self.ignores_options.store(true, Ordering::Relaxed);
         }
@@ -142,10 +140,12 @@ impl managed::Manager for Manager {
 
 /// Opens a connection. It tries again while the server starts or is in recovery, as the pools of sqlx do: the pool has a
 /// timeout. Returns also whether the startup options are in force.
-async fn connect(options: &PgConnectOptions) -> sqlx::Result<(PgConnection, bool)> {
+async fn connect(hosts: &Hosts) -> sqlx::Result<(PgConnection, bool)> {
     let mut pause = Duration::from_millis(10);
     loop {
-        match PgConnection::connect_with(options).await {
+        // A safety net: a write would escape the rollback of the other pools.
+        let options = hosts.options().options([("default_transaction_read_only", "on")]);
+        match PgConnection::connect_with(&options).await {
             Ok(mut connection) => match accept(&mut connection).await {
                 Ok(by_options) => return Ok((connection, by_options)),
                 Err(error) => tracing::error!(%error, "cannot use a new connection"),

@@ -130,7 +130,7 @@ pub(super) async fn require_settings(connection: &mut PgConnection) -> sqlx::Res
 /// # Errors
 /// What to change.
 pub async fn check_sessions(url: &str) -> Result<(), SessionError> {
-    let Ok(options) = connect_options(url) else {
+    let Ok(options) = connect_options(url).await else {
         return Ok(());
     };
     match timeout(TIMEOUT, open_twice(&options)).await {

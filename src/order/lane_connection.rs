@@ -62,6 +62,10 @@ impl LaneConnection {
     pub async fn find_locked(&mut self, mut rows: Vec<(i64, i64)>) -> sqlx::Result<Vec<(i64, i64)>> {
         rows.sort_unstable();
         rows.dedup();
+        db::with_timeout(Box::pin(self.find_locked_among(rows))).await
+    }
+
+    async fn find_locked_among(&mut self, rows: Vec<(i64, i64)>) -> sqlx::Result<Vec<(i64, i64)>> {
         let (stores, products): (Vec<i64>, Vec<i64>) = rows.into_iter().unzip();
         let mut connection = match self.held.take() {
             Some(connection) => connection,
@@ -162,11 +166,20 @@ async fn transact(
 /// be.
 async fn acquire(placement: &PlacementPool, check_alive: bool) -> sqlx::Result<PoolConnection<Postgres>> {
     let asked = Instant::now();
-    let mut connection = placement.pool.acquire().await?;
+    let mut connection = acquire_untested(placement).await?;
     while check_alive && !db::is_alive(&mut connection).await {
         drop(connection.detach());
-        connection = placement.pool.acquire().await?;
+        connection = acquire_untested(placement).await?;
     }
     histogram!("afforo_db_acquire_seconds", "pool" => "placement").record(asked.elapsed());
     Ok(connection)
+}
+
+/// Takes a connection from the pool, and starts again if a host that does not answer is replaced meanwhile.
+async fn acquire_untested(placement: &PlacementPool) -> sqlx::Result<PoolConnection<Postgres>> {
+    loop {
+        if let Some(acquired) = db::until_switched(placement.pool.acquire()).await {
+            return acquired;
+        }
+    }
 }

@@ -14,7 +14,7 @@ use utoipa::ToSchema;
 
 use crate::{
     config::RedisSettings,
-    db::{self, Versions},
+    db::{self, HostStatus, Hosts, Role, Versions},
     http::{ApiError, AppState},
     shutdown::Stop,
 };
@@ -31,6 +31,7 @@ pub(super) struct Readiness(Arc<Inner>);
 struct Inner {
     /// A connection of its own: a busy server is still ready. Removing it would leave the others more to do.
     probe: PgPool,
+    hosts: Hosts,
     redis: redis::Client,
     /// The key that the check writes.
     probe_key: String,
@@ -81,12 +82,31 @@ pub(super) struct Ready {
     schema: SchemaState,
     /// Whether Redis is available for writes.
     redis: bool,
+    /// The hosts of `DATABASE_URL`, in its order, if there are several. Their names are in the console.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[schema(required = false)]
+    database_hosts: Vec<DatabaseHost>,
+}
+
+/// A database host.
+#[derive(Debug, Serialize, ToSchema)]
+struct DatabaseHost {
+    role: Role,
+    /// Whether the server connects to it.
+    in_use: bool,
+}
+
+impl From<HostStatus> for DatabaseHost {
+    fn from(HostStatus { role, in_use, .. }: HostStatus) -> Self {
+        Self { role, in_use }
+    }
 }
 
 impl Readiness {
     pub(super) fn new(state: &AppState, redis: &RedisSettings) -> RedisResult<Self> {
         Ok(Self(Arc::new(Inner {
             probe: state.database.probe.clone(),
+            hosts: state.database.hosts.clone(),
             redis: redis::Client::open(redis.url())?,
             probe_key: format!("{}ready:probe", redis.redis_key_prefix),
             stop: state.stop.clone(),
@@ -109,6 +129,7 @@ impl Readiness {
             database: found.schema != SchemaState::Unknown,
             schema: found.schema,
             redis: found.redis,
+            database_hosts: self.0.hosts.statuses().into_iter().map(Into::into).collect(),
         }
     }
 

@@ -73,6 +73,15 @@ fn describe_database() {
     describe_gauge!("afforo_db_pool_connections", "PostgreSQL connections by state");
     describe_gauge!("afforo_db_pool_max_connections", "Maximum size of the pool");
     describe_histogram!("afforo_db_acquire_seconds", "Wait for a connection");
+    describe_gauge!("afforo_database_host", "1 for the role of a database host");
+    describe_gauge!(
+        "afforo_database_host_in_use",
+        "1 for the host that the pools connect to"
+    );
+    describe_counter!(
+        "afforo_database_failovers_total",
+        "Changes to another database host"
+    );
 }
 
 fn describe_process() {

@@ -21,6 +21,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     config::RedisSettings,
+    db,
     delivery::{Channel, Deliver},
     outbox::ConfirmOrders,
     telemetry,
@@ -148,6 +149,12 @@ fn failed(context: &JobContext, error: impl Error + Send + Sync + 'static) -> Re
     Ok(())
 }
 
+/// Ends a job when this process connects to another database host. It is retried there.
+async fn on_one_host(job: impl Future<Output = Result<(), JobError>>) -> Result<(), JobError> {
+    let done = db::until_switched(job).await;
+    done.unwrap_or_else(|| Err(JobError::retry(db::host_changed())))
+}
+
 /// Runs relays, jobs and schedules until `shutdown`, then waits for running jobs. `order_confirmed` wakes the relay when
 /// this process places an order.
 pub async fn run(
@@ -180,7 +187,7 @@ pub async fn run(
         db: db.clone(),
         notifiers: notifiers.clone(),
     };
-    let handler = move |job, context| confirm.clone().run(job, context);
+    let handler = move |job, context| on_one_host(confirm.clone().run(job, context));
     parts.work(&url, confirmations(redis), concurrency.into(), handler, &shutdown);
     for sender in notifiers.senders.clone() {
         let relay = DeliveryRelay {
@@ -199,7 +206,7 @@ pub async fn run(
         let handler = move |job, context| deliver::run(db.clone(), sender.clone(), times, job, context);
         parts.work(&url, queue, DELIVERY_CONCURRENCY, handler, &shutdown);
     }
-    let handler = move |job, context| periodic::run(db.clone(), job, context);
+    let handler = move |job, context| on_one_host(periodic::run(db.clone(), job, context));
     parts.work(&url, periodic(redis), 1, handler, &shutdown);
 
     tracing::info!(concurrency, channels = ?notifiers.channels(), "worker started");

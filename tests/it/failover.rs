@@ -2,5 +2,6 @@
 //! Redis that has become a replica.
 
 mod connections;
+mod hosts;
 mod redis;
 mod standby;

@@ -34,7 +34,7 @@ use crate::{
         state::Console,
         stream_guard::{StreamGuard, StreamLimit, StreamPermit},
     },
-    db::ReadPool,
+    db::{self, ReadPool},
 };
 
 /// The interval of the polls.
@@ -135,7 +135,7 @@ async fn poll(
         if live.ends(&sender).await {
             return;
         }
-        match known.new_orders(&db).await {
+        match db::with_timeout(known.new_orders(&db)).await {
             Ok(rows) if rows.is_empty() => {}
             Ok(rows) => drop(sender.send(Arc::new(rows.into_iter().filter_map(news).collect()))),
             // The next poll finds the orders that this one missed.

@@ -16,7 +16,10 @@ use super::{
     page::{Frame, render},
     state::Console,
 };
-use crate::{auth::Scope, db::PoolUsage};
+use crate::{
+    auth::Scope,
+    db::{HostStatus, PoolUsage, Role},
+};
 use probe::{Postgres, Redis};
 
 const SECTION: &str = "/admin/system/";
@@ -38,6 +41,8 @@ struct Page {
     postgres: Result<Postgres, String>,
     redis: Result<Redis, String>,
     pools: [(&'static str, PoolUsage); 4],
+    /// None for a single host.
+    hosts: Vec<HostStatus>,
     /// Only for superusers.
     configuration: Option<Arc<[(String, String)]>>,
 }
@@ -64,6 +69,7 @@ async fn page(operator: Operator, State(console): State<Console>) -> Result<Resp
             ("Order placement", PoolUsage::of(&database.placement.pool)),
             ("Probe", PoolUsage::of(&database.probe)),
         ],
+        hosts: database.hosts.statuses(),
         configuration: operator.rules_system().then(|| console.configuration.clone()),
     }))
 }

@@ -13,8 +13,11 @@ use tokio_util::task::TaskTracker;
 use tracing::Instrument;
 
 use super::RouteClass;
-use crate::http::{
-    AdmissionControl, AdmissionLimits, ApiError, Client, Limits, Overloaded, Permit, Responses, Work,
+use crate::{
+    db,
+    http::{
+        AdmissionControl, AdmissionLimits, ApiError, Client, Limits, Overloaded, Permit, Responses, Work,
+    },
 };
 
 /// How long a write may continue after its client was answered 503. PostgreSQL ends each statement within half a minute, so a
@@ -62,7 +65,7 @@ impl Admission {
         let responses = self.responses.to(&request);
         let response = if is_write {
             request.extensions_mut().insert(permit.clone());
-            self.write(request, next, permit).await
+            self.write(request, next, permit, work).await
         } else {
             request.extensions_mut().insert(responses.clone());
             self.read(request, next, permit).await
@@ -94,14 +97,19 @@ impl Admission {
 
     /// Runs a write in a task of its own: a client that disconnects ends the wait for the answer, not the write, so that no
     /// transaction is cut off halfway.
-    async fn write(&self, request: Request, next: Next, permit: Permit) -> Response {
+    async fn write(&self, request: Request, next: Next, permit: Permit, work: Work) -> Response {
         let bound = self.writing + UNRESPONSIVE;
         let work = async move {
             let answer = timeout(bound, async {
                 permit.wait_for_connection().await;
                 next.run(request).await
             });
-            answer.await.unwrap_or_else(|_| {
+            // A lane itself repeats orders on another database host. Other writes may wait for the host before.
+            let answer = match work {
+                Work::Queued => answer.await.ok(),
+                Work::Pooled => db::until_grace_ends(answer).await.and_then(Result::ok),
+            };
+            answer.unwrap_or_else(|| {
                 tracing::error!("write timed out: database unresponsive");
                 outcome_unknown()
             })

@@ -1,7 +1,8 @@
 //! Runs a request once more on another connection to the database, if the first connection was unfit.
 //!
 //! After a migration, a connection rejects statements that it prepared before. After a failover, its server may reject writes.
-//! Each request is one transaction, which the rejection rolls back.
+//! Each request is one transaction, which the rejection rolls back. A failover to another host also ends reads that wait for
+//! the host before.
 
 use std::sync::Arc;
 
@@ -11,7 +12,10 @@ use axum::{
     response::Response,
 };
 
-use crate::http::{Body, unfit_connection::is_unfit};
+use crate::{
+    db,
+    http::{Body, unfit_connection::is_unfit},
+};
 
 /// Runs a read, once more if that is worthwhile; a write once.
 pub async fn retry_read(request: Request, next: Next) -> Response {
@@ -41,9 +45,16 @@ pub(super) async fn run(
 ) -> Response {
     let (parts, body) = request.into_parts();
     let again = (parts.clone(), next.clone());
-    let response = once(Request::from_parts(parts, body), next).await;
-    if !is_unfit(&response) {
-        return response;
+    let is_read = parts.method.is_safe();
+    let response = once(Request::from_parts(parts, body), next);
+    let response = if is_read {
+        db::until_switched(response).await
+    } else {
+        Some(response.await)
+    };
+    match response {
+        Some(response) if !is_unfit(&response) => return response,
+        _ => {}
     }
     let (parts, next) = again;
     once(Request::from_parts(parts, axum::body::Body::empty()), next).await

@@ -209,6 +209,16 @@ async fn invalid_value_is_rejected_naming_its_setting() {
             "DATABASE_URL",
         ),
         ("MIGRATE_DATABASE_URL", "inventory_db", "MIGRATE_DATABASE_URL"),
+        (
+            "DATABASE_URL",
+            "postgres://root:hunter2@db1,db2,db3/db?port=1,2",
+            "DATABASE_URL is no URL such as postgres://user:password@localhost:5432/inventory_db: it has 2 ports for 3 hosts",
+        ),
+        (
+            "DATABASE_URL",
+            "postgres://root:hunter2@db1,db2/db?target_session_attrs=standby",
+            "target_session_attrs asks for a server that takes no writes",
+        ),
         ("DATABASE_POOL_SIZE", "0", "--database-pool-size"),
         ("PLACEMENT_POOL_SIZE", "-1", "--placement-pool-size"),
         ("REDIS_URL", "localhost", "REDIS_URL"),

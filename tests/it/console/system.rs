@@ -5,7 +5,7 @@ use afforo::{auth::Role, server::Limits};
 use super::{Desk, PASSWORD, account, execute, text_of};
 use crate::support::{
     app::{TestApp, client, production},
-    program::{Running, afforo, on},
+    program::{Running, afforo, eventually, on},
     redis::RedisServer,
 };
 
@@ -59,6 +59,28 @@ async fn missing_and_unknown_migrations_are_shown() {
     let text = text_of(&desk.html("/admin/system/").await);
     assert!(text.contains("8 access Missing"), "{text}");
     assert!(text.contains("Unknown migrations: 9000 of tomorrow"), "{text}");
+}
+
+#[tokio::test]
+async fn several_database_hosts_are_shown_with_their_roles() {
+    let app = TestApp::start().await;
+    let desk = Desk::of(&app, "viewer", None).await;
+    assert!(!desk.html("/admin/system/").await.contains("Database hosts"));
+    let login = "postgres://postgres@";
+    let url = app.database_url.replace(login, &format!("{login}%2Fnowhere:1,"));
+    let other = app.beside_on(&url).await;
+    eventually("the hosts are known", async || {
+        !other.get("/health/ready/").await.body["database_hosts"].is_null()
+    })
+    .await;
+    let desk = Desk::of(&other, "viewer", None).await;
+    let text = text_of(&desk.html("/admin/system/").await);
+    assert!(
+        text.contains("/nowhere:1 Unreachable Not in use")
+            && text.contains("afforo-postgres")
+            && text.contains(":5432 Primary In use"),
+        "{text}"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
