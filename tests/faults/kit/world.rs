@@ -20,6 +20,8 @@ pub enum Disk {
     Volatile,
     /// As in production: committed data survives.
     Durable,
+    /// Committed data survives a kill, and standbys can follow.
+    Replicated,
 }
 
 /// The servers of a scenario.
@@ -48,6 +50,7 @@ impl World {
         let postgres = block_in_place(|| match disk {
             Disk::Volatile => Postgres::throwaway(),
             Disk::Durable => Postgres::persistent(folder.path()),
+            Disk::Replicated => Postgres::throwaway_primary(),
         });
         let postgres = postgres.unwrap();
         let redis = block_in_place(RedisServer::start);
