@@ -238,7 +238,10 @@ async fn apply_with_retries(
 async fn apply(connection: &mut PgConnection, migration: &Migration) -> sqlx::Result<()> {
     if migration.no_tx {
         connection.execute(migration.sql.clone()).await?;
-        return record(connection, migration).await;
+        // A statement without a name needs a transaction behind a pooler.
+        let mut tx = connection.begin().await?;
+        record(&mut tx, migration).await?;
+        return tx.commit().await;
     }
     let mut tx = connection.begin().await?;
     tx.execute(AssertSqlSafe(format!(
