@@ -190,6 +190,42 @@ async fn recorded_settings(app: &TestApp) -> Vec<String> {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn exhausted_pooler_is_503_until_it_has_room() {
+    let direct = TestApp::start().await;
+    let (store, product) = (
+        direct.store("Main Store").await,
+        direct.product("Lamp", "1.50").await,
+    );
+    direct.stock(store, product, 10).await;
+    create_role(servers::postgres(), "crowded", &role_settings()).await;
+    let no_session = all_documented() + "\nquery_wait_timeout = 1";
+    let no_client = all_documented() + "\nmax_client_conn = 4";
+    for settings in [no_session, no_client] {
+        let pooler = PgBouncer::start(servers::postgres(), "crowded", &settings).await;
+        let url = pooler.url(&direct.database.name);
+        let mut others = Vec::new();
+        for _ in 0..4 {
+            let mut other = PgConnection::connect(&url).await.unwrap();
+            other.execute("begin").await.unwrap();
+            others.push(other);
+        }
+        let app = direct.beside_on(&url).await;
+        for refused in [
+            app.get("/api/stores/").await,
+            app.order(store, &[(product, 1)]).await,
+        ] {
+            assert_eq!(refused.status, 503, "{}", refused.text);
+            assert_eq!(refused.header("retry-after"), "1");
+        }
+        for other in others {
+            other.close().await.unwrap();
+        }
+        assert_eq!(app.get("/api/stores/").await.status, 200);
+        app.order(store, &[(product, 1)]).await.created();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn reconnect_ends_refusals_after_a_changed_column_type() {
     let direct = TestApp::start().await;
     create_role(servers::postgres(), "upgraded", &role_settings()).await;
