@@ -162,24 +162,37 @@ fn chosen(current: usize, roles: &[Role]) -> usize {
 
 /// A connection to one host, to ask for its role.
 pub(super) struct Probe {
-    options: PgConnectOptions,
+    host: Host,
     connection: Option<PgConnection>,
+    last: Option<Role>,
 }
 
 impl Probe {
     fn new(host: &Host) -> Self {
         Self {
-            options: host.options.clone().application_name("afforo"),
+            host: host.clone(),
             connection: None,
+            last: None,
         }
     }
 
+    /// Asks, and logs a change.
     async fn role(&mut self) -> Role {
-        match timeout(ANSWER_TIMEOUT, self.ask()).await {
-            Ok(Ok(role)) => role,
-            failed => {
-                tracing::debug!(?failed, "a database host does not answer");
+        let answer = timeout(ANSWER_TIMEOUT, self.ask()).await;
+        let answer = answer.unwrap_or_else(|silent| Err(sqlx::Error::Io(silent.into())));
+        let host = &self.host.name;
+        match answer {
+            Ok(role) => {
+                if self.last.replace(role) != Some(role) {
+                    tracing::info!(host, "a database host is {}", role.name());
+                }
+                role
+            }
+            Err(error) => {
                 self.connection = None;
+                if self.last.replace(Role::Unreachable) != Some(Role::Unreachable) {
+                    tracing::warn!(host, %error, "a database host does not answer");
+                }
                 Role::Unreachable
             }
         }
@@ -188,7 +201,7 @@ impl Probe {
     async fn ask(&mut self) -> sqlx::Result<Role> {
         let connection = match &mut self.connection {
             Some(connection) => connection,
-            none => none.insert(PgConnection::connect_with(&self.options).await?),
+            none => none.insert(PgConnection::connect_with(&self.host.options).await?),
         };
         role_of(connection).await
     }

@@ -17,7 +17,7 @@ use sqlx::{
     ConnectOptions, Connection, Executor, PgConnection, PgExecutor, PgPool,
     postgres::{PgConnectOptions, PgPoolOptions},
 };
-use tokio::time::{Instant, MissedTickBehavior, interval, sleep, timeout_at};
+use tokio::time::{Instant, sleep, timeout_at};
 
 pub(crate) use failure::{
     commit, has_code, is_lock_timeout, is_lost_commit, is_retryable, is_server_error, is_transient, is_unfit,
@@ -82,18 +82,22 @@ impl Database {
     /// Has new connections lead to the host that takes writes, until the pools are closed.
     async fn follow_hosts(self) {
         let mut probes = self.hosts.probes();
-        let mut times = interval(ASK_EVERY);
-        times.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        self.hosts.ask(&mut probes).await;
+        self.set_connect_options(&self.hosts.options());
         while !self.pool.is_closed() {
-            times.tick().await;
+            sleep(ASK_EVERY).await;
             if self.hosts.ask(&mut probes).await {
-                let options = self.hosts.options();
-                self.pool.set_connect_options(options.clone());
-                self.probe.set_connect_options(options.clone());
-                self.placement.set_connect_options(options);
+                self.set_connect_options(&self.hosts.options());
                 failure::switch_hosts();
             }
         }
+    }
+
+    /// Pools for reads ask the hosts themselves.
+    fn set_connect_options(&self, options: &PgConnectOptions) {
+        self.pool.set_connect_options(options.clone());
+        self.probe.set_connect_options(options.clone());
+        self.placement.set_connect_options(options.clone());
     }
 
     /// Closes the pools after connections in use are returned.
