@@ -3,6 +3,7 @@
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use clap::Args;
+use secrecy::ExposeSecret;
 use sqlx::{Connection, PgConnection};
 use tokio::{net::TcpListener, sync::Notify, time::timeout};
 use tokio_util::sync::CancellationToken;
@@ -139,7 +140,11 @@ pub(super) async fn serve(
         })
         .transpose()?;
     let sizes = &settings.database;
-    let database = Database::new(sizes.url()?, sizes.database_pool_size, sizes.placement_pool_size)?;
+    let mut database = Database::new(sizes.url()?, sizes.database_pool_size, sizes.placement_pool_size)?;
+    if let Some(url) = &sizes.database_replica_url {
+        let url = url.expose_secret();
+        database = database.with_replicas(url, sizes.database_pool_size, sizes.max_lag())?;
+    }
     database.hosts.asked().await;
     metrics::open(settings, &database).await?;
     let database = Arc::new(database);

@@ -10,7 +10,7 @@ mod hosts;
 mod rates;
 mod telemetry;
 
-use std::net::SocketAddr;
+use std::{net::SocketAddr, time::Duration};
 
 use clap::Args;
 use rand::{Rng, distr::Alphanumeric};
@@ -47,6 +47,14 @@ pub struct DatabaseSettings {
     #[arg(long, env = "MIGRATE_DATABASE_URL", hide_env_values = true, value_parser = secret, global = true)]
     pub migrate_database_url: Option<SecretString>,
 
+    /// PostgreSQL connection URL of replicas that serve reads; it may have several hosts (`db2,db3`)
+    #[arg(long, env = "DATABASE_REPLICA_URL", hide_env_values = true, value_parser = secret, global = true)]
+    pub database_replica_url: Option<SecretString>,
+
+    /// Seconds that a replica may be behind; one that is further behind serves no reads
+    #[arg(long, env = "REPLICA_MAX_LAG", default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..=3600), global = true)]
+    pub replica_max_lag: u32,
+
     /// Pool size for reads, and again for everything else but the placement of orders
     #[arg(long, env = "DATABASE_POOL_SIZE", default_value_t = 8, value_parser = clap::value_parser!(u32).range(1..=1000), global = true)]
     pub database_pool_size: u32,
@@ -59,13 +67,25 @@ pub struct DatabaseSettings {
 impl DatabaseSettings {
     /// Treats blank URLs as unset, and checks others.
     pub fn check(&mut self) -> Result<(), SettingsError> {
-        for (name, url) in [
-            ("DATABASE_URL", &mut self.database_url),
-            ("MIGRATE_DATABASE_URL", &mut self.migrate_database_url),
-        ] {
+        type Parse = fn(&str) -> Result<DatabaseUrl, DatabaseUrlError>;
+        let urls: [(_, _, Parse); 3] = [
+            ("DATABASE_URL", &mut self.database_url, DatabaseUrl::for_writes),
+            (
+                "MIGRATE_DATABASE_URL",
+                &mut self.migrate_database_url,
+                DatabaseUrl::for_writes,
+            ),
+            (
+                "DATABASE_REPLICA_URL",
+                &mut self.database_replica_url,
+                DatabaseUrl::for_reads,
+            ),
+        ];
+        for (name, url, parse) in urls {
             unset_if_blank(url);
             if let Some(url) = url {
-                check_database_url(name, url.expose_secret())?;
+                // The error omits the URL, because it may hold a password.
+                parse(url.expose_secret()).map_err(|error| SettingsError::DatabaseUrl(name, error))?;
             }
         }
         Ok(())
@@ -86,13 +106,11 @@ impl DatabaseSettings {
             None => self.url(),
         }
     }
-}
 
-/// Checks a URL. The error omits it, because it may hold a password.
-fn check_database_url(name: &'static str, url: &str) -> Result<(), SettingsError> {
-    DatabaseUrl::for_writes(url)
-        .map(drop)
-        .map_err(|error| SettingsError::DatabaseUrl(name, error))
+    /// How far a replica may be behind.
+    pub fn max_lag(&self) -> Duration {
+        Duration::from_secs(self.replica_max_lag.into())
+    }
 }
 
 /// Redis: rate-limit windows and queued jobs.

@@ -60,7 +60,7 @@ mod system;
 mod timespan;
 
 use axum::{
-    Router,
+    Extension, Router,
     http::{HeaderName, HeaderValue, header},
     middleware::{from_fn, from_fn_with_state, map_response},
     response::{IntoResponse, Response},
@@ -99,11 +99,19 @@ pub fn router(console: Console, logins: RateLimitLayer) -> Router<AppState> {
         .merge(account::router())
         .route("/admin/{*path}", any(async || ConsoleError::NotFound))
         .method_not_allowed_fallback(page::one_step_up);
-    pages
+    let pages = pages
         .layer(from_fn(login::require))
         // Only these pages need no login.
         .merge(login::router(&console, logins))
-        .merge(setup::router())
+        .merge(setup::router());
+    let pages = match &console.app.database.replicas {
+        Some(replicas) => pages
+            .layer(from_fn(http::route_reads))
+            .layer(from_fn(session::carry_position))
+            .layer(Extension(replicas.clone())),
+        None => pages,
+    };
+    pages
         .layer(from_fn_with_state(console.clone(), session::carry_flash))
         .layer(from_fn_with_state(console.clone(), session::read))
         .layer(from_fn(http::retry_read))

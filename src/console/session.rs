@@ -9,14 +9,14 @@ use axum::{
     response::{IntoResponse, Redirect, Response},
 };
 use axum_extra::extract::{
-    SignedCookieJar,
+    CookieJar, SignedCookieJar,
     cookie::{Cookie, Key, SameSite},
 };
 
 use super::{error::ConsoleError, flash::Flash, operator::Operator, page, state::Console};
 use crate::{
     auth::{Account, ClientInfo, Token, TokenHash, session},
-    http::{Caller, Client, REQUEST_ID},
+    http::{AFFORO_POSITION, Caller, Client, REQUEST_ID},
 };
 
 /// The most cookies that are read.
@@ -94,6 +94,14 @@ impl SessionCookie {
         }
     }
 
+    /// The name of the cookie with the position of the browser's last write.
+    fn position_name(self) -> &'static str {
+        match self {
+            Self::Host => "__Host-afforo-position",
+            Self::Plain => "afforo-position",
+        }
+    }
+
     fn token(self, jar: &SignedCookieJar) -> Option<Token> {
         let cookie = jar.get(self.name()).or_else(|| jar.get(Self::Host.name()))?;
         Token::of_text(cookie.value())
@@ -153,9 +161,10 @@ pub fn keep_own_cookies(mut request: Request) -> Request {
         .map(<[u8]>::trim_ascii)
         .filter(|cookie| {
             let name = cookie.split(|byte| *byte == b'=').next().unwrap_or_default();
-            [SessionCookie::Host, SessionCookie::Plain]
-                .iter()
-                .any(|own| [own.name(), own.flash_name()].map(str::as_bytes).contains(&name))
+            [SessionCookie::Host, SessionCookie::Plain].iter().any(|own| {
+                let names = [own.name(), own.flash_name(), own.position_name()];
+                names.map(str::as_bytes).contains(&name)
+            })
         })
         .take(MOST_COOKIES)
         .collect();
@@ -183,6 +192,7 @@ pub async fn read(State(console): State<Console>, mut request: Request, next: Ne
         return next.run(request).await;
     };
     tracing::Span::current().record("actor", tracing::field::display(account.actor()));
+    request.extensions_mut().insert(operator.caller.clone());
     request.extensions_mut().insert(operator.clone());
     request.extensions_mut().insert(Current(account));
     page::error_page(next.run(request).await, Some(&operator))
@@ -218,6 +228,27 @@ pub async fn carry_flash(State(console): State<Console>, mut request: Request, n
         return (jar.remove(removed), response).into_response();
     }
     response
+}
+
+/// Keeps the position of the browser's last write in a cookie, for reads through other servers.
+pub async fn carry_position(mut request: Request, next: Next) -> Response {
+    let Some(cookie) = request.extensions().get::<SessionCookie>().copied() else {
+        return next.run(request).await;
+    };
+    let jar = CookieJar::from_headers(request.headers());
+    let sent = jar.get(cookie.position_name());
+    if let Some(position) = sent.and_then(|sent| HeaderValue::from_str(sent.value()).ok()) {
+        request.headers_mut().insert(AFFORO_POSITION, position);
+    }
+    let mut response = next.run(request).await;
+    let position = response.headers_mut().remove(AFFORO_POSITION);
+    match position.as_ref().and_then(|position| position.to_str().ok()) {
+        Some(position) => {
+            let position = cookie.build(cookie.position_name(), position.to_owned());
+            (jar.add(position), response).into_response()
+        }
+        None => response,
+    }
 }
 
 fn is_html(response: &Response) -> bool {

@@ -6,7 +6,7 @@ use metrics::{counter, gauge, histogram};
 use sqlx::PgPool;
 use tokio::time::MissedTickBehavior;
 
-use super::{Database, HostStatus, Hosts, Role};
+use super::{Database, Role};
 
 /// Time between probes.
 const PROBE_EVERY: Duration = Duration::from_secs(5);
@@ -16,9 +16,7 @@ impl Database {
     pub fn gauges(&self) -> impl Fn() + Send + Sync + 'static {
         let database = self.clone();
         move || {
-            if database.hosts.are_several() {
-                update_hosts(&database.hosts);
-            }
+            update_hosts(&database);
             for (name, usage) in [
                 ("main", PoolUsage::of(&database.pool)),
                 ("reads", database.reads.usage()),
@@ -75,17 +73,25 @@ impl PoolUsage {
     }
 }
 
-fn update_hosts(hosts: &Hosts) {
+fn update_hosts(database: &Database) {
+    let statuses = database.host_statuses();
+    if statuses.is_empty() {
+        return;
+    }
     // An increase is visible only after a zero.
     counter!("afforo_database_failovers_total").increment(0);
-    for HostStatus {
-        host, role, in_use, ..
-    } in hosts.statuses()
-    {
+    for status in statuses {
         for each in Role::ALL {
-            gauge!("afforo_database_host", "host" => host.clone(), "role" => each.name())
-                .set(f64::from(each == role));
+            gauge!("afforo_database_host", "host" => status.host.clone(), "role" => each.name())
+                .set(f64::from(each == status.role));
         }
-        gauge!("afforo_database_host_in_use", "host" => host).set(f64::from(in_use));
+        let in_use = f64::from(status.in_use);
+        if status.is_replica {
+            let lag = status.lag.map_or(f64::NAN, |lag| lag.as_secs_f64());
+            gauge!("afforo_replica_lag_seconds", "host" => status.host.clone()).set(lag);
+            gauge!("afforo_replica_in_use", "host" => status.host).set(in_use);
+        } else {
+            gauge!("afforo_database_host_in_use", "host" => status.host).set(in_use);
+        }
     }
 }

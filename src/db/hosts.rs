@@ -56,6 +56,8 @@ pub struct HostStatus {
     pub role: Role,
     /// Whether the pools connect to it.
     pub in_use: bool,
+    /// Whether it is a replica for reads; else a host of `DATABASE_URL`.
+    pub is_replica: bool,
     /// How far a replica is behind the primary.
     pub lag: Option<Duration>,
 }
@@ -79,10 +81,10 @@ struct State {
 }
 
 impl Hosts {
-    /// The hosts of `url`. The first is in use until another one is known to take writes.
-    pub fn new(url: DatabaseUrl) -> Self {
+    /// At least one host. The first is in use until another one is known to take writes.
+    pub fn new(hosts: Vec<Host>) -> Self {
         Self(Arc::new(Inner {
-            hosts: url.hosts,
+            hosts,
             state: watch::Sender::default(),
         }))
     }
@@ -97,7 +99,7 @@ impl Hosts {
         self.0.hosts[self.0.state.borrow().current].options.clone()
     }
 
-    /// The state of each host, in the order of the URL. None for a single host, which is not watched.
+    /// The state of each host, in the order of the URL. None if the hosts are not watched.
     pub fn statuses(&self) -> Vec<HostStatus> {
         let State { current, roles } = self.0.state.borrow().clone();
         let hosts = self.0.hosts.iter().zip(roles).enumerate();
@@ -105,6 +107,7 @@ impl Hosts {
             host: host.name.clone(),
             role,
             in_use: index == current,
+            is_replica: false,
             lag: None,
         };
         hosts.map(status).collect()

@@ -1,11 +1,13 @@
 //! PostgreSQL: pools with clean connections, retries, error classification and migrations.
 
 mod failure;
+mod freshness;
 mod gauges;
 mod hosts;
 mod migrations;
 mod placement;
 mod read_pool;
+mod replicas;
 mod session;
 mod url;
 
@@ -23,11 +25,13 @@ pub(crate) use failure::{
     commit, has_code, is_lock_timeout, is_lost_commit, is_retryable, is_server_error, is_transient, is_unfit,
     note, until_grace_ends, until_switched, waited,
 };
+pub use freshness::Position;
 pub use gauges::PoolUsage;
 pub use hosts::{HostStatus, Hosts, Role};
 pub use migrations::{MIGRATIONS, Migrated, MigrationError, Versions, migrate, versions};
 pub use placement::PlacementPool;
 pub use read_pool::ReadPool;
+pub use replicas::{Chosen, ClientId, Replicas};
 pub use session::{SessionError, check_sessions};
 pub use url::{DatabaseUrl, DatabaseUrlError, Host, TargetSessionAttrs};
 
@@ -55,6 +59,8 @@ pub struct Database {
     pub probe: PgPool,
     /// The hosts that the pools connect to.
     pub hosts: Hosts,
+    /// Replicas that serve reads, if there are any.
+    pub replicas: Option<Replicas>,
 }
 
 impl Database {
@@ -64,7 +70,7 @@ impl Database {
     /// # Errors
     /// When `url` is not a PostgreSQL URL.
     pub fn new(url: &str, pool_size: u32, placement_pool_size: u32) -> sqlx::Result<Self> {
-        let hosts = Hosts::new(parse(url)?);
+        let hosts = Hosts::new(parse(url)?.hosts);
         let options = hosts.options();
         let database = Self {
             placement: PlacementPool::new(options.clone(), placement_pool_size),
@@ -72,11 +78,34 @@ impl Database {
             reads: ReadPool::new(hosts.clone(), pool_size),
             pool: pool(pool_size).connect_lazy_with(options),
             hosts,
+            replicas: None,
         };
         if database.hosts.are_several() {
             tokio::spawn(database.clone().follow_hosts());
         }
         Ok(database)
+    }
+
+    /// Adds replicas that serve reads, each with up to `pool_size` connections, while they are at most `max_lag` behind.
+    ///
+    /// # Errors
+    /// When `url` is not a PostgreSQL URL.
+    pub fn with_replicas(mut self, url: &str, pool_size: u32, max_lag: Duration) -> sqlx::Result<Self> {
+        let url = DatabaseUrl::for_reads(url).map_err(|error| sqlx::Error::Configuration(error.into()))?;
+        let replicas = Replicas::new(complete(url).hosts, pool_size, max_lag);
+        replicas.watch(ReadPool::new(self.hosts.clone(), 1));
+        if !self.hosts.are_several() {
+            // Only to show its role beside those of the replicas.
+            tokio::spawn(self.clone().follow_hosts());
+        }
+        self.replicas = Some(replicas);
+        Ok(self)
+    }
+
+    /// The state of all hosts, those of replicas last. None for a single host without replicas.
+    pub fn host_statuses(&self) -> Vec<HostStatus> {
+        let replicas = self.replicas.iter().flat_map(Replicas::statuses);
+        self.hosts.statuses().into_iter().chain(replicas).collect()
     }
 
     /// Has new connections lead to the host that takes writes, until the pools are closed.
@@ -103,6 +132,9 @@ impl Database {
     /// Closes the pools after connections in use are returned.
     pub async fn close(&self) {
         self.reads.close();
+        if let Some(replicas) = &self.replicas {
+            replicas.close();
+        }
         tokio::join!(self.pool.close(), self.placement.pool.close(), self.probe.close());
     }
 }
@@ -117,12 +149,16 @@ pub async fn connect_options(url: &str) -> sqlx::Result<PgConnectOptions> {
 
 /// The hosts of `url`, with the required settings.
 fn parse(url: &str) -> sqlx::Result<DatabaseUrl> {
-    let mut url = DatabaseUrl::for_writes(url).map_err(|error| sqlx::Error::Configuration(error.into()))?;
+    let url = DatabaseUrl::for_writes(url).map_err(|error| sqlx::Error::Configuration(error.into()))?;
+    Ok(complete(url))
+}
+
+fn complete(mut url: DatabaseUrl) -> DatabaseUrl {
     for host in &mut url.hosts {
         let options = host.options.clone().application_name("afforo");
         host.options = options.options(session::options());
     }
-    Ok(url)
+    url
 }
 
 /// Connection options for work on whole tables, which may take longer than a request.

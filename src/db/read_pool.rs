@@ -8,7 +8,10 @@ use std::{
     fmt,
     io::ErrorKind,
     ops::{Deref, DerefMut},
-    sync::atomic::{AtomicBool, Ordering},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+    },
     time::Duration,
 };
 
@@ -22,13 +25,14 @@ use futures::{
     stream::{self, BoxStream},
 };
 use sqlx::{
-    Connection, Describe, Either, Execute, Executor, PgConnection, Postgres, SqlStr,
-    postgres::{PgQueryResult, PgRow, PgStatement, PgTypeInfo},
+    Connection, Describe, Either, Execute, Executor, PgConnection, Postgres, Row, SqlStr,
+    postgres::{PgConnectOptions, PgQueryResult, PgRow, PgStatement, PgTypeInfo},
 };
-
 use tokio::time::sleep;
 
-use super::{ACQUIRE_TIMEOUT, Hosts, PoolUsage, TEST_AFTER_IDLE, accept, failure, is_alive};
+use super::{
+    ACQUIRE_TIMEOUT, Hosts, PoolUsage, TEST_AFTER_IDLE, accept, answers, failure, is_alive, session,
+};
 
 /// Older connections are replaced: the memory of their backends grows with the statements that they prepare.
 const MAX_LIFETIME: Duration = Duration::from_mins(30);
@@ -41,10 +45,20 @@ const MAX_PAUSE: Duration = Duration::from_secs(1);
 pub struct ReadPool(managed::Pool<Manager>);
 
 impl ReadPool {
-    /// A pool of up to `size` connections, which are opened at their first use.
+    /// A pool of up to `size` connections to the primary, which are opened at their first use.
     pub(super) fn new(hosts: Hosts, size: u32) -> Self {
+        Self::build(hosts, None, size)
+    }
+
+    /// The same for a replica that must have replayed the log up to `replayed`.
+    pub(super) fn on_replica(replica: Hosts, size: u32, replayed: Arc<AtomicU64>) -> Self {
+        Self::build(replica, Some(replayed), size)
+    }
+
+    fn build(hosts: Hosts, replayed: Option<Arc<AtomicU64>>, size: u32) -> Self {
         let manager = Manager {
             hosts,
+            replayed,
             ignores_options: AtomicBool::new(false),
         };
         let pool = managed::Pool::builder(manager)
@@ -70,6 +84,11 @@ impl ReadPool {
             idle: count(status.available),
             in_use: count(status.size.saturating_sub(status.available)),
         }
+    }
+
+    /// Whether the pool is closed.
+    pub(super) fn is_closed(&self) -> bool {
+        self.0.is_closed()
     }
 
     /// Closes idle connections now, and the others when they are returned.
@@ -110,6 +129,8 @@ impl fmt::Debug for ReadPool {
 /// Opens connections, and tests those that were idle.
 struct Manager {
     hosts: Hosts,
+    /// How far a replica must have replayed the log; `None` for a primary.
+    replayed: Option<Arc<AtomicU64>>,
     /// Whether a pooler ignores startup options, and so changes sessions.
     ignores_options: AtomicBool,
 }
@@ -120,7 +141,10 @@ impl managed::Manager for Manager {
 
     async fn create(&self) -> sqlx::Result<PgConnection> {
         // Boxed, because the future of each read has room for this one.
-        let (connection, by_options) = connect(&self.hosts).boxed().await?;
+        let (connection, by_options) = match &self.replayed {
+            None => connect(&self.hosts).boxed().await?,
+            Some(replayed) => connect_to_replica(&self.hosts, replayed).boxed().await?,
+        };
         if !by_options {
             self.ignores_options.store(true, Ordering::Relaxed);
         }
@@ -131,7 +155,12 @@ impl managed::Manager for Manager {
         if metrics.age() > MAX_LIFETIME || failure::is_replaced(metrics.age()) {
             return Err(RecycleError::message("too old"));
         }
-        if metrics.last_used() < TEST_AFTER_IDLE || is_alive(connection).boxed().await {
+        let is_fit = metrics.last_used() < TEST_AFTER_IDLE
+            || match &self.replayed {
+                None => is_alive(connection).boxed().await,
+                Some(_) => answers(connection.execute("select 1")).boxed().await,
+            };
+        if is_fit {
             return Ok(());
         }
         Err(RecycleError::message("it does not answer"))
@@ -143,9 +172,7 @@ impl managed::Manager for Manager {
 async fn connect(hosts: &Hosts) -> sqlx::Result<(PgConnection, bool)> {
     let mut pause = Duration::from_millis(10);
     loop {
-        // A safety net: a write would escape the rollback of the other pools.
-        let options = hosts.options().options([("default_transaction_read_only", "on")]);
-        match PgConnection::connect_with(&options).await {
+        match PgConnection::connect_with(&read_only(hosts)).await {
             Ok(mut connection) => match accept(&mut connection).await {
                 Ok(by_options) => return Ok((connection, by_options)),
                 Err(error) => tracing::error!(%error, "cannot use a new connection"),
@@ -156,6 +183,25 @@ async fn connect(hosts: &Hosts) -> sqlx::Result<(PgConnection, bool)> {
         sleep(pause).await;
         pause = (2 * pause).min(MAX_PAUSE);
     }
+}
+
+/// Opens a connection to a replica. One that has restarted may show older data than before for a while: it is refused.
+async fn connect_to_replica(replica: &Hosts, replayed: &AtomicU64) -> sqlx::Result<(PgConnection, bool)> {
+    let mut connection = PgConnection::connect_with(&read_only(replica)).await?;
+    let by_options = session::require_settings(&mut connection).await?;
+    let row = connection
+        .fetch_one("select coalesce(pg_last_wal_replay_lsn() - '0/0', 0)::bigint")
+        .await?;
+    let is_behind = row.try_get::<i64, _>(0)?.cast_unsigned() < replayed.load(Ordering::Relaxed);
+    if is_behind {
+        return Err(sqlx::Error::Protocol("the replica has gone back".to_owned()));
+    }
+    Ok((connection, by_options))
+}
+
+/// A safety net: a write would escape the rollback of the other pools.
+fn read_only(hosts: &Hosts) -> PgConnectOptions {
+    hosts.options().options([("default_transaction_read_only", "on")])
 }
 
 /// Whether a server refuses connections because it is starting or shutting down.

@@ -67,6 +67,10 @@ pub enum DatabaseUrlError {
         "target_session_attrs asks for a server that takes no writes: use `read-write`, `primary` or `any`"
     )]
     NoWrites,
+    #[error(
+        "target_session_attrs asks for a server that takes writes: use `standby`, `prefer-standby`, `read-only` or `any`"
+    )]
+    OnlyWrites,
     #[error(transparent)]
     Options(#[from] sqlx::Error),
 }
@@ -79,6 +83,16 @@ impl DatabaseUrl {
         match url.target {
             Any | Primary | ReadWrite => Ok(url),
             _ => Err(DatabaseUrlError::NoWrites),
+        }
+    }
+
+    /// Reads the URL of replicas.
+    pub fn for_reads(url: &str) -> Result<Self, DatabaseUrlError> {
+        use TargetSessionAttrs::{Primary, ReadWrite};
+        let url: Self = url.parse()?;
+        match url.target {
+            Primary | ReadWrite => Err(DatabaseUrlError::OnlyWrites),
+            _ => Ok(url),
         }
     }
 }

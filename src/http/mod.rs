@@ -49,7 +49,9 @@ pub use idempotency::{IDEMPOTENT_REPLAYED, IdempotencyKey, IdempotencyStore, Key
 pub use limits::Limits;
 pub use link::base_url;
 pub use list::{Counted, CursorPage, ListParams, ListRequest, Listed, Listing, PageQuery, Rows, push_place};
-pub use middleware::{ApiKeyAuth, Client, RouteClass, WriteLimit, api_route, around, retry_read};
+pub use middleware::{
+    AFFORO_POSITION, ApiKeyAuth, Client, RouteClass, WriteLimit, api_route, around, retry_read, route_reads,
+};
 pub use openapi::{
     Conflict, Invalid, InvalidOrder, InvalidParameter, InvalidPrefix, NotAcceptable, NotFound, TooLarge,
     UnsupportedMediaType, components,

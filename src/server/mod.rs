@@ -131,6 +131,9 @@ pub fn app(
         if let Some(limit) = &write_limit {
             routes = routes.layer(Extension(limit.clone()));
         }
+        if let Some(replicas) = &state.database.replicas {
+            routes = routes.layer(Extension(replicas.clone()));
+        }
         routes
     };
     let placing = extended(order::placement_router()).layer(Extension(placement.clone()));

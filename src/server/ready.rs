@@ -8,13 +8,12 @@ use std::{
 use axum::{Extension, Json, http::StatusCode};
 use redis::{AsyncConnectionConfig, RedisResult};
 use serde::Serialize;
-use sqlx::PgPool;
 use tokio::{sync::Mutex, time::timeout};
 use utoipa::ToSchema;
 
 use crate::{
     config::RedisSettings,
-    db::{self, HostStatus, Hosts, Role, Versions},
+    db::{self, Database, HostStatus, Role, Versions},
     http::{ApiError, AppState},
     shutdown::Stop,
 };
@@ -29,9 +28,8 @@ const REUSE_FOR: Duration = Duration::from_secs(1);
 pub(super) struct Readiness(Arc<Inner>);
 
 struct Inner {
-    /// A connection of its own: a busy server is still ready. Removing it would leave the others more to do.
-    probe: PgPool,
-    hosts: Hosts,
+    /// The check has a connection of its own: a busy server is still ready. Removing it would leave the others more to do.
+    database: Arc<Database>,
     redis: redis::Client,
     /// The key that the check writes.
     probe_key: String,
@@ -82,7 +80,8 @@ pub(super) struct Ready {
     schema: SchemaState,
     /// Whether Redis is available for writes.
     redis: bool,
-    /// The hosts of `DATABASE_URL`, in its order, if there are several. Their names are in the console.
+    /// The hosts of `DATABASE_URL` and `DATABASE_REPLICA_URL`, in their order, if there are several. Their names are in the
+    /// console.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     #[schema(required = false)]
     database_hosts: Vec<DatabaseHost>,
@@ -94,19 +93,31 @@ struct DatabaseHost {
     role: Role,
     /// Whether the server connects to it.
     in_use: bool,
+    /// `true` for a replica, which serves reads only.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    #[schema(required = false)]
+    replica: bool,
+    /// How far a replica is behind, in seconds, if that is known.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    lag: Option<f64>,
 }
 
 impl From<HostStatus> for DatabaseHost {
-    fn from(HostStatus { role, in_use, .. }: HostStatus) -> Self {
-        Self { role, in_use }
+    fn from(status: HostStatus) -> Self {
+        Self {
+            role: status.role,
+            in_use: status.in_use,
+            replica: status.is_replica,
+            lag: status.lag.map(|lag| lag.as_secs_f64()),
+        }
     }
 }
 
 impl Readiness {
     pub(super) fn new(state: &AppState, redis: &RedisSettings) -> RedisResult<Self> {
         Ok(Self(Arc::new(Inner {
-            probe: state.database.probe.clone(),
-            hosts: state.database.hosts.clone(),
+            database: state.database.clone(),
             redis: redis::Client::open(redis.url())?,
             probe_key: format!("{}ready:probe", redis.redis_key_prefix),
             stop: state.stop.clone(),
@@ -129,7 +140,13 @@ impl Readiness {
             database: found.schema != SchemaState::Unknown,
             schema: found.schema,
             redis: found.redis,
-            database_hosts: self.0.hosts.statuses().into_iter().map(Into::into).collect(),
+            database_hosts: self
+                .0
+                .database
+                .host_statuses()
+                .into_iter()
+                .map(Into::into)
+                .collect(),
         }
     }
 
@@ -156,7 +173,7 @@ impl Readiness {
     }
 
     async fn schema(&self) -> sqlx::Result<SchemaState> {
-        let mut connection = self.0.probe.acquire().await?;
+        let mut connection = self.0.database.probe.acquire().await?;
         if !db::takes_writes(&mut connection).await? {
             // Another server may accept writes by now.
             connection.close().await?;

@@ -73,6 +73,19 @@ fn describe_database() {
     describe_gauge!("afforo_db_pool_connections", "PostgreSQL connections by state");
     describe_gauge!("afforo_db_pool_max_connections", "Maximum size of the pool");
     describe_histogram!("afforo_db_acquire_seconds", "Wait for a connection");
+    describe_gauge!(
+        "afforo_replica_lag_seconds",
+        "How old the data of a replica is; NaN if that is not known"
+    );
+    describe_gauge!("afforo_replica_in_use", "1 if a replica serves reads");
+    describe_counter!(
+        "afforo_routed_reads_total",
+        "Reads by the database that serves them, and why the primary does"
+    );
+    describe_counter!(
+        "afforo_replica_fallbacks_total",
+        "Reads that failed on a replica and were repeated on the primary"
+    );
     describe_gauge!("afforo_database_host", "1 for the role of a database host");
     describe_gauge!(
         "afforo_database_host_in_use",

@@ -17,6 +17,10 @@ const SHOWN: &[(&str, &str)] = &[
         "MIGRATE_DATABASE_URL",
         "# MIGRATE_DATABASE_URL=postgres://user:password@localhost:5432/inventory_db",
     ),
+    (
+        "DATABASE_REPLICA_URL",
+        "# DATABASE_REPLICA_URL=postgres://user:password@localhost:5432/inventory_db",
+    ),
     ("REDIS_URL", "# REDIS_URL=redis://localhost:6379/0"),
     ("SECRET_KEY", "SECRET_KEY=change-me"),
     (

@@ -4,4 +4,5 @@
 mod connections;
 mod hosts;
 mod redis;
+mod replicas;
 mod standby;

@@ -9,7 +9,7 @@ use afforo::{
         api_key::{self, ApiKey, NewKey},
     },
     check::{self, Checked},
-    config::{ApiAuth, ApiAuthSetting, HttpSettings, RateSettings, RedisSettings},
+    config::{HttpSettings, RedisSettings},
     db::Database,
     http::{AppState, ScanLimit},
     server::{self, Limits},
@@ -24,6 +24,7 @@ use sqlx::PgPool;
 use tokio::{net::TcpListener, sync::Notify, task::JoinHandle};
 
 use super::servers::{self, TestDatabase};
+pub use super::settings::{patient, production, redis_at};
 
 /// A running server.
 pub struct TestApp {
@@ -39,37 +40,6 @@ pub struct TestApp {
     pub stop: Arc<Stop>,
     _serving: JoinHandle<std::io::Result<()>>,
     pub database: Arc<TestDatabase>,
-}
-
-/// The settings of a production server, without the rate limit, which most tests exceed.
-pub fn production() -> HttpSettings {
-    HttpSettings {
-        debug: false,
-        secret_key: Some("a long and random text of the tests".into()),
-        allowed_hosts: "localhost,127.0.0.1".parse().unwrap(),
-        cors_allowed_origins: "http://localhost:3000,http://127.0.0.1:3000".parse().unwrap(),
-        rate_limit_enabled: false,
-        trusted_proxies: "".parse().unwrap(),
-        api_auth: ApiAuthSetting(Some(ApiAuth::Off)),
-        rates: RateSettings::default(),
-    }
-}
-
-/// The Redis settings of tests.
-pub fn redis_at(url: &str) -> RedisSettings {
-    RedisSettings {
-        redis_url: Some(url.to_owned().into()),
-        redis_pool_size: 2,
-        redis_key_prefix: String::new(),
-    }
-}
-
-/// The default limits, with a long timeout for rate limits, because the machine may be busy.
-pub fn patient() -> Limits {
-    Limits {
-        rate_limit: Duration::from_secs(10),
-        ..Limits::default()
-    }
 }
 
 impl TestApp {
@@ -98,14 +68,21 @@ impl TestApp {
     pub async fn start_with_redis_settings(redis: RedisSettings, http: HttpSettings, limits: Limits) -> Self {
         let database = servers::database().await;
         let url = database.url();
-        Self::start_on(Arc::new(database), url, redis, http, limits).await
+        Self::start_on(Arc::new(database), url, None, redis, http, limits).await
     }
 
     /// Starts a server on other addresses of a database and a Redis. Its own database stays unused.
     pub async fn start_at(database_url: &str, redis_url: &str) -> Self {
         let database = Arc::new(servers::database().await);
-        let (redis, limits) = (redis_at(redis_url), Limits::default());
-        Self::start_on(database, database_url.to_owned(), redis, production(), limits).await
+        let (url, redis) = (database_url.to_owned(), redis_at(redis_url));
+        Self::start_on(database, url, None, redis, production(), Limits::default()).await
+    }
+
+    /// Starts a server that reads from a replica.
+    pub async fn start_with_replica(database_url: &str, replica_url: &str, redis_url: &str) -> Self {
+        let database = Arc::new(servers::database().await);
+        let (url, redis) = (database_url.to_owned(), redis_at(redis_url));
+        Self::start_on(database, url, Some(replica_url), redis, production(), patient()).await
     }
 
     /// Starts another server on the same database and Redis.
@@ -126,18 +103,25 @@ impl TestApp {
     async fn start_beside(&self, database_url: &str, http: HttpSettings) -> Self {
         let (database, redis) = (self.database.clone(), self.redis.clone());
         let limits = patient();
-        Self::start_on(database, database_url.to_owned(), redis, http, limits).await
+        Self::start_on(database, database_url.to_owned(), None, redis, http, limits).await
     }
 
     async fn start_on(
         database: Arc<TestDatabase>,
         database_url: String,
+        replica_url: Option<&str>,
         redis: RedisSettings,
         http: HttpSettings,
         limits: Limits,
     ) -> Self {
+        let mut pools = Database::new(&database_url, 8, 2).unwrap();
+        if let Some(replica_url) = replica_url {
+            pools = pools
+                .with_replicas(replica_url, 2, Duration::from_mins(10))
+                .unwrap();
+        }
         let state = AppState {
-            database: Arc::new(Database::new(&database_url, 8, 2).unwrap()),
+            database: Arc::new(pools),
             order_confirmed: Arc::new(Notify::new()),
             stop: Arc::new(Stop::default()),
             scans: ScanLimit::default(),

@@ -8,5 +8,6 @@ pub mod pgbouncer;
 pub mod program;
 pub mod redis;
 pub mod servers;
+pub mod settings;
 pub mod standby;
 pub mod walk;

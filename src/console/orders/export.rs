@@ -81,6 +81,7 @@ pub async fn download(
         _place: place,
         guard: StreamGuard::of(console.app.database.pool.clone(), visitor, &operator),
         db,
+        primary: console.app.database.reads.clone(),
         filter,
         range,
         draining: console.app.stop.draining.clone(),
@@ -99,6 +100,7 @@ struct Reading {
     _place: StreamPermit,
     guard: StreamGuard,
     db: ReadPool,
+    primary: ReadPool,
     filter: Filter,
     range: Range,
     draining: CancellationToken,
@@ -125,17 +127,26 @@ impl Reading {
         if !self.guard.holds().await.map_err(io::Error::other)? {
             return Err(io::Error::other("the session has ended or lost its access"));
         }
+        let range = self.range.starting(start, self.filter.oldest_first);
+        let rows = match self.read(&self.db, range).await {
+            // A replica may go away during a long download.
+            Err(error) => {
+                tracing::debug!(%error, "reading a portion of the export again from the primary");
+                self.read(&self.primary, range).await
+            }
+            read => read,
+        };
+        let (rows, next) = rows.map_err(io::Error::other)?;
+        Ok((written(&rows)?.into(), next))
+    }
+
+    /// The rows of a portion, and the first order of the next portion.
+    async fn read(&self, db: &ReadPool, range: Range) -> sqlx::Result<(Vec<Row>, Option<i64>)> {
         let ascending = self.filter.oldest_first;
-        let range = self.range.starting(start, ascending);
-        let mut ids = queries::ids(&self.db, &self.filter, range, ascending, PORTION + 1)
-            .await
-            .map_err(io::Error::other)?;
+        let mut ids = queries::ids(db, &self.filter, range, ascending, PORTION + 1).await?;
         let more = ids.len() as u64 > PORTION.unsigned_abs();
         let next = if more { ids.pop() } else { None };
-        let rows = queries::rows(&self.db, &ids, ascending)
-            .await
-            .map_err(io::Error::other)?;
-        Ok((written(&rows)?.into(), next))
+        Ok((queries::rows(db, &ids, ascending).await?, next))
     }
 }
 

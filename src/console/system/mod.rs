@@ -69,7 +69,7 @@ async fn page(operator: Operator, State(console): State<Console>) -> Result<Resp
             ("Order placement", PoolUsage::of(&database.placement.pool)),
             ("Probe", PoolUsage::of(&database.probe)),
         ],
-        hosts: database.hosts.statuses(),
+        hosts: database.host_statuses(),
         configuration: operator.rules_system().then(|| console.configuration.clone()),
     }))
 }

@@ -9,7 +9,7 @@ use axum::{
 
 use crate::{db::ReadPool, http::AppState};
 
-/// Connections for the reads of a request.
+/// Connections for the reads of a request: an extension if a replica serves it, else those of the primary.
 #[derive(Clone, Debug)]
 pub struct Reads(pub ReadPool);
 
@@ -19,7 +19,8 @@ where
 {
     type Rejection = Infallible;
 
-    async fn from_request_parts(_: &mut Parts, state: &S) -> Result<Self, Infallible> {
-        Ok(Self(AppState::from_ref(state).database.reads.clone()))
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Infallible> {
+        let of_replica = parts.extensions.get::<Self>().cloned();
+        Ok(of_replica.unwrap_or_else(|| Self(AppState::from_ref(state).database.reads.clone())))
     }
 }

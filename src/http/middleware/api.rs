@@ -11,7 +11,7 @@ use axum::{
 use utoipa::openapi::path::Paths;
 use utoipa_axum::router::UtoipaMethodRouter;
 
-use super::{auth::ApiKeyAuth, retry, write_limit::WriteLimit};
+use super::{auth::ApiKeyAuth, read_routing, retry, write_limit::WriteLimit};
 use crate::{
     audit::Actor,
     auth::Area,
@@ -129,11 +129,14 @@ async fn answer(route: &ApiRoute, mut request: Request, next: Next) -> Response 
 }
 
 async fn run(request: Request, next: Next) -> Response {
-    if request.method() == Method::POST {
-        post(request, next).await
-    } else {
-        next.run(request).await
-    }
+    read_routing::run(request, next, async |request, next| {
+        if request.method() == Method::POST {
+            post(request, next).await
+        } else {
+            next.run(request).await
+        }
+    })
+    .await
 }
 
 /// Runs a POST, which may be repeated under a key.

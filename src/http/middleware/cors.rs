@@ -17,7 +17,7 @@ use tower_http::cors::{AllowOrigin, CorsLayer};
 
 use crate::{
     config::HttpSettings,
-    http::{IDEMPOTENT_REPLAYED, compression::add_vary},
+    http::{IDEMPOTENT_REPLAYED, compression::add_vary, middleware::AFFORO_POSITION},
 };
 
 const X_CSRF_TOKEN: HeaderName = HeaderName::from_static("x-csrftoken");
@@ -56,8 +56,9 @@ impl Cors {
                 IDEMPOTENCY_KEY,
                 X_API_KEY,
                 header::IF_MATCH,
+                AFFORO_POSITION,
             ])
-            .expose_headers([IDEMPOTENT_REPLAYED, header::ETAG])
+            .expose_headers([IDEMPOTENT_REPLAYED, header::ETAG, AFFORO_POSITION])
             .max_age(Duration::from_hours(24))
             // `share` adds `origin` to the `Vary` of each answer.
             .vary([]);

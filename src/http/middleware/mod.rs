@@ -12,7 +12,7 @@
 //! 10. `CatchPanicLayer`: a panic becomes a response, which gets all headers above.
 //! 11. Extensions of `server`: API key authentication, write limit, idempotency store; the next layer reads them.
 //! 12. [`api_route`], on API routes only: 404 for an id that is not a number, 406, API key and scope, write limit, retry,
-//!     idempotency, handler; on the response `ETag`, 304 and compression.
+//!     replica, idempotency, handler; on the response `ETag`, 304 and compression.
 
 mod admission;
 mod api;
@@ -23,6 +23,7 @@ mod hosts;
 mod metrics;
 mod panic;
 mod path;
+mod read_routing;
 mod request_id;
 pub(super) mod retry;
 mod route_class;
@@ -53,6 +54,7 @@ use redis_rate_limit::TrustedProxies;
 pub use api::api_route;
 pub use auth::ApiKeyAuth;
 pub use client::Client;
+pub use read_routing::{AFFORO_POSITION, route_reads};
 pub use retry::retry_read;
 pub use route_class::RouteClass;
 pub use write_limit::WriteLimit;

@@ -219,6 +219,13 @@ async fn invalid_value_is_rejected_naming_its_setting() {
             "postgres://root:hunter2@db1,db2/db?target_session_attrs=standby",
             "target_session_attrs asks for a server that takes no writes",
         ),
+        ("DATABASE_REPLICA_URL", "inventory_db", "DATABASE_REPLICA_URL"),
+        (
+            "DATABASE_REPLICA_URL",
+            "postgres://root:hunter2@db1/db?target_session_attrs=primary",
+            "target_session_attrs asks for a server that takes writes",
+        ),
+        ("REPLICA_MAX_LAG", "0", "--replica-max-lag"),
         ("DATABASE_POOL_SIZE", "0", "--database-pool-size"),
         ("PLACEMENT_POOL_SIZE", "-1", "--placement-pool-size"),
         ("REDIS_URL", "localhost", "REDIS_URL"),

@@ -133,11 +133,14 @@ impl<'a> Browser<'a> {
         }
     }
 
-    /// Sends a request, and keeps the cookie that it is answered with.
+    /// Sends a request, and keeps the cookies of the answer, but not the position of a write.
     pub async fn send(&mut self, request: RequestBuilder) -> Answer {
         let answer = send(request).await;
         for set in answer.headers.get_all("set-cookie") {
             let cookie = set.to_str().unwrap().split(';').next().unwrap().to_owned();
+            if cookie.contains("position") {
+                continue;
+            }
             let kept = if cookie.contains("flash") {
                 &mut self.flash
             } else {
@@ -178,6 +181,16 @@ impl<'a> Desk<'a> {
         let name = format!("{} {number}", Role::as_str(role));
         account(app, &name, role, stores.map(<[i64]>::to_vec)).await;
         Self(Browser::log_in(app, &name).await)
+    }
+
+    /// The same session on another server, with one more cookie.
+    pub fn on<'b>(&self, app: &'b TestApp, cookie: Option<&str>) -> Desk<'b> {
+        let cookies: Vec<&str> = self.0.cookie.as_deref().into_iter().chain(cookie).collect();
+        Desk(Browser {
+            app,
+            cookie: Some(cookies.join("; ")),
+            flash: None,
+        })
     }
 
     /// A page.

@@ -19,7 +19,7 @@ use crate::support::{
 };
 
 /// The URL of a database on several servers.
-fn url_of(servers: &[&Postgres]) -> String {
+pub fn url_of(servers: &[&Postgres]) -> String {
     let host = |server: &&Postgres| {
         let url = server.url("");
         url.split_once('@').unwrap().1.trim_end_matches('/').to_owned()
@@ -32,7 +32,7 @@ fn url_of(servers: &[&Postgres]) -> String {
 }
 
 /// Runs a command that must succeed, and returns its output.
-async fn command(line: &str, url: &str) -> String {
+pub async fn command(line: &str, url: &str) -> String {
     let args: Vec<&str> = line.split(' ').collect();
     let output = run(afforo(&args).env("DATABASE_URL", url)).await;
     assert_eq!(output.code, Some(0), "{line}: {}{}", output.out, output.err);
@@ -45,12 +45,12 @@ fn program(args: &[&str], url: &str, redis: &RedisServer) -> Running {
     Running::start(command.env("METRICS_ADDR", "127.0.0.1:0"))
 }
 
-async fn get(address: SocketAddr, path: &str) -> Answer {
+pub async fn get(address: SocketAddr, path: &str) -> Answer {
     send(client().get(format!("http://{address}{path}"))).await
 }
 
 /// The roles in the readiness, and which host is in use.
-async fn hosts(address: SocketAddr) -> Value {
+pub async fn hosts(address: SocketAddr) -> Value {
     get(address, "/health/ready/").await.body["database_hosts"].clone()
 }
 

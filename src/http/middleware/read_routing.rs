@@ -1,0 +1,95 @@
+//! Serves reads from replicas of the database, if there are any. A client sees its own writes in all later reads: also through
+//! another server, if it sends the `Afforo-Position` of the response to its write.
+
+use axum::{
+    extract::Request,
+    http::{HeaderName, HeaderValue},
+    middleware::Next,
+    response::Response,
+};
+use metrics::counter;
+
+use super::Client;
+use crate::{
+    audit::Actor,
+    db::{Chosen, ClientId, Position, Replicas},
+    http::{Caller, Reads},
+};
+
+/// The position of a client's last write.
+pub const AFFORO_POSITION: HeaderName = HeaderName::from_static("afforo-position");
+
+/// Runs a request: a read on a replica that has all writes of its client, and again on the primary if that fails.
+pub async fn route_reads(request: Request, next: Next) -> Response {
+    run(request, next, async |request, next| next.run(request).await).await
+}
+
+/// The same for a request that runs in another way.
+pub(super) async fn run(
+    request: Request,
+    next: Next,
+    once: impl AsyncFn(Request, Next) -> Response,
+) -> Response {
+    let Some(replicas) = request.extensions().get::<Replicas>().cloned() else {
+        return once(request, next).await;
+    };
+    let client = client_id(&request);
+    if !request.method().is_safe() {
+        let mut response = once(request, next).await;
+        // The response to a write that failed may be wrong about that, so it counts too.
+        if let Some(position) = replicas.note_write(client) {
+            let value = HeaderValue::from_str(&position.to_string()).expect("digits");
+            response.headers_mut().insert(AFFORO_POSITION, value);
+        }
+        return response;
+    }
+    match choose(&replicas, &client, &request) {
+        Some(replica) => run_on(replica, request, next, once).await,
+        None => once(request, next).await,
+    }
+}
+
+/// A position that nobody can read might be that of any write: the primary has all of them.
+fn choose(replicas: &Replicas, client: &ClientId, request: &Request) -> Option<Chosen> {
+    let position: Option<Position> = match request.headers().get(AFFORO_POSITION) {
+        Some(value) => Some(value.to_str().ok()?.parse().ok()?),
+        None => None,
+    };
+    replicas.choose(client, position)
+}
+
+async fn run_on(
+    replica: Chosen,
+    request: Request,
+    next: Next,
+    once: impl AsyncFn(Request, Next) -> Response,
+) -> Response {
+    let (mut parts, body) = request.into_parts();
+    let again = (parts.clone(), next.clone());
+    parts.extensions.insert(Reads(replica.reads));
+    let response = tokio::select! {
+        biased;
+        response = once(Request::from_parts(parts, body), next) => Some(response),
+        () = replica.lost.cancelled() => None,
+    };
+    if let Some(response) = response
+        && !response.status().is_server_error()
+    {
+        return response;
+    }
+    counter!("afforo_replica_fallbacks_total").increment(1);
+    let (parts, next) = again;
+    once(Request::from_parts(parts, axum::body::Body::empty()), next).await
+}
+
+fn client_id(request: &Request) -> ClientId {
+    let caller = request.extensions().get::<Caller>();
+    match caller.map(|caller| &caller.grant.actor) {
+        Some(Actor::Key { id, .. }) => ClientId::Key(*id),
+        Some(Actor::Account { id, .. }) => ClientId::Account(*id),
+        _ => {
+            let client = request.extensions().get::<Client>();
+            ClientId::Address(client.and_then(|client| client.address))
+        }
+    }
+}
