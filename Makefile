@@ -21,7 +21,7 @@ screenshots: ## Take screenshots of all console pages, in target/screenshots
 	@scripts/install-browser.sh
 	cargo test --test browser -- --ignored screenshots
 
-faults: ## Run the fault-injection tests at full size, about seven minutes
+faults: ## Run the fault-injection tests at full size, about ten minutes
 	@scripts/install-servers.sh
 	@scripts/install-pgbouncer.sh
 	tests/faults.sh

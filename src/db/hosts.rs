@@ -258,3 +258,28 @@ async fn ask_once(host: &Host) -> (&Host, sqlx::Result<Role>) {
         timeout(LOCATE_TIMEOUT, asked).await.unwrap_or_else(|_| silent()),
     )
 }
+
+#[cfg(test)]
+mod tests {
+    use super::{
+        Role::{Primary, ReadOnly, Standby, Unreachable},
+        chosen,
+    };
+
+    #[test]
+    fn current_host_is_kept_unless_only_another_takes_writes() {
+        for (roles, expected) in [
+            ([Standby, Primary, Standby], 1),
+            ([Primary, Standby, Standby], 0),
+            ([Standby, Unreachable, Primary], 2),
+            ([Primary, ReadOnly, Standby], 0),
+            // Two primaries: only fencing can tell which one is right.
+            ([Primary, Primary, Standby], 1),
+            // Before the promotion, or while the primary is slow to answer.
+            ([Standby, Unreachable, Standby], 1),
+            ([Unreachable, Standby, Unreachable], 1),
+        ] {
+            assert_eq!(chosen(1, &roles), expected, "{roles:?}");
+        }
+    }
+}
