@@ -17,6 +17,7 @@ mod overload;
 mod pooler;
 mod postgres;
 mod redis;
+mod replicas;
 mod stock;
 #[allow(dead_code, reason = "other tests use it too")]
 #[path = "../support/mod.rs"]
