@@ -173,11 +173,7 @@ impl Replicas {
     pub fn note_write(&self, client: ClientId) -> Option<Position> {
         let now = Instant::now();
         let mut state = self.lock();
-        if state.writers.len() >= MOST_WRITERS && !state.writers.contains_key(&client) {
-            state.others = Some(now);
-        } else {
-            state.writers.insert(client, now);
-        }
+        state.note_write(client, now);
         state.samples.position(now)
     }
 
@@ -289,6 +285,14 @@ impl Known {
 }
 
 impl State {
+    fn note_write(&mut self, client: ClientId, now: Instant) {
+        if self.writers.len() >= MOST_WRITERS && !self.writers.contains_key(&client) {
+            self.others = Some(now);
+        } else {
+            self.writers.insert(client, now);
+        }
+    }
+
     /// How far a replica must be for a client; `None` if only the primary is sure to have its writes.
     fn required(&self, client: &ClientId, position: Option<Position>) -> Option<Lsn> {
         let here = self.writers.get(client).copied().max(self.others);
@@ -319,4 +323,53 @@ fn times() -> Interval {
     let mut times = interval(SAMPLE_EVERY);
     times.set_missed_tick_behavior(MissedTickBehavior::Delay);
     times
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn clients_without_room_count_as_the_one_that_wrote_last() {
+        let begin = Instant::now();
+        let at = |second| begin + Duration::from_secs(second);
+        let mut samples = Samples::new(Duration::ZERO);
+        for second in 0..20 {
+            let lsn = second * 10;
+            samples.add(Sample {
+                asked: at(second),
+                at: second,
+                lsn,
+            });
+        }
+        let mut state = State {
+            samples,
+            writers: HashMap::new(),
+            others: None,
+            known: Vec::new(),
+        };
+        for id in (0..).take(MOST_WRITERS) {
+            state.note_write(ClientId::Key(id), at(2));
+        }
+        let reader = ClientId::Account(1);
+        assert_eq!(state.required(&reader, None), Some(0));
+        state.note_write(ClientId::Account(2), at(3));
+        assert_eq!(state.writers.len(), MOST_WRITERS);
+        assert_eq!(state.required(&reader, None), Some(30));
+
+        state.forget();
+        assert_eq!(state.writers.len(), MOST_WRITERS);
+        // Every fresh replica has writes that are older than all samples.
+        for second in 20..24 {
+            let lsn = second * 10;
+            state.samples.add(Sample {
+                asked: at(second),
+                at: second,
+                lsn,
+            });
+        }
+        state.forget();
+        assert!(state.writers.is_empty());
+        assert_eq!(state.required(&reader, None), Some(0));
+    }
 }

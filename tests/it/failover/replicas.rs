@@ -86,15 +86,15 @@ impl Caller {
     }
 
     async fn names(self) -> Vec<Value> {
-        names(send(self.request(Method::GET)).await)
+        names(&send(self.request(Method::GET)).await)
     }
 
     async fn names_at(self, position: &str) -> Vec<Value> {
-        names(send(self.request(Method::GET).header(POSITION, position)).await)
+        names(&send(self.request(Method::GET).header(POSITION, position)).await)
     }
 }
 
-fn names(answer: Answer) -> Vec<Value> {
+fn names(answer: &Answer) -> Vec<Value> {
     assert_eq!(answer.status, 200, "{}", answer.text);
     let rows = answer.body["results"].as_array().unwrap();
     rows.iter().map(|row| row["name"].clone()).collect()
