@@ -2,16 +2,20 @@
 
 use std::{
     borrow::Cow,
-    sync::{LazyLock, Mutex, MutexGuard, PoisonError},
+    sync::{
+        LazyLock, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
     time::{Duration, Instant},
 };
 
+use futures::future::{Either, FutureExt as _};
 use sqlx::{
     Postgres, Transaction,
     postgres::{PgDatabaseError, PgSeverity},
 };
 use tokio::time::sleep;
-use tokio_util::{future::FutureExt, sync::CancellationToken};
+use tokio_util::{future::FutureExt as _, sync::CancellationToken};
 
 const DEADLOCK: &str = "40P01";
 const SERIALIZATION_FAILURE: &str = "40001";
@@ -185,12 +189,32 @@ pub(super) fn switch_hosts() {
     });
 }
 
+/// Whether this process watches several hosts. With one host, no work pays for the tokens.
+static WATCHES_HOSTS: AtomicBool = AtomicBool::new(false);
+
+/// Announces that [`switch_hosts`] may be called.
+pub(super) fn watch_hosts() {
+    WATCHES_HOSTS.store(true, Ordering::Relaxed);
+}
+
 /// Runs `work` until this process connects to another database host. Returns none if that ended it.
 pub(crate) fn until_switched<F: Future>(work: F) -> impl Future<Output = Option<F::Output>> {
-    work.with_cancellation_token_owned(next_switch().at_once.clone())
+    until(|switch| &switch.at_once, work)
 }
 
 /// As [`until_switched`], with a second to finish: work that only waits for a connection gets one of the new host.
 pub(crate) fn until_grace_ends<F: Future>(work: F) -> impl Future<Output = Option<F::Output>> {
-    work.with_cancellation_token_owned(next_switch().after_grace.clone())
+    until(|switch| &switch.after_grace, work)
+}
+
+fn until<F: Future>(
+    token: fn(&Switch) -> &CancellationToken,
+    work: F,
+) -> impl Future<Output = Option<F::Output>> {
+    if WATCHES_HOSTS.load(Ordering::Relaxed) {
+        let token = token(&next_switch()).clone();
+        Either::Left(work.with_cancellation_token_owned(token))
+    } else {
+        Either::Right(work.map(Some))
+    }
 }

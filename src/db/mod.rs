@@ -81,6 +81,7 @@ impl Database {
             replicas: None,
         };
         if database.hosts.are_several() {
+            failure::watch_hosts();
             tokio::spawn(database.clone().follow_hosts());
         }
         Ok(database)
