@@ -40,7 +40,7 @@ const MAX_LIFETIME: Duration = Duration::from_mins(30);
 const MAX_PAUSE: Duration = Duration::from_secs(1);
 
 /// A pool of connections for reads. Each statement takes a connection of its own and returns it before its rows are decoded.
-/// A statement without a name (`persistent(false)`) needs this pool or a transaction: see [`lease`](Self::lease).
+/// A statement without a name (`persistent(false)`) needs this pool or a transaction: see `lease`.
 #[derive(Clone)]
 pub struct ReadPool(managed::Pool<Manager>);
 
