@@ -74,13 +74,9 @@ impl PoolUsage {
 }
 
 fn update_hosts(database: &Database) {
-    let statuses = database.host_statuses();
-    if statuses.is_empty() {
-        return;
-    }
-    // An increase is visible only after a zero.
-    counter!("afforo_database_failovers_total").increment(0);
-    for status in statuses {
+    for status in database.all_host_statuses() {
+        // An increase is visible only after a zero.
+        counter!("afforo_database_failovers_total").increment(0);
         for each in Role::ALL {
             gauge!("afforo_database_host", "host" => status.host.clone(), "role" => each.name())
                 .set(f64::from(each == status.role));

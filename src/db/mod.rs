@@ -103,10 +103,24 @@ impl Database {
         Ok(self)
     }
 
-    /// The state of all hosts, those of replicas last. None for a single host without replicas.
+    /// The state of all hosts, those of replicas last. A host in both URLs is there once, as it is used. None for a single host
+    /// without replicas.
     pub fn host_statuses(&self) -> Vec<HostStatus> {
+        let mut shown: Vec<HostStatus> = Vec::new();
+        for status in self.all_host_statuses() {
+            match shown.iter_mut().find(|other| other.host == status.host) {
+                Some(other) if other.in_use => {}
+                Some(other) => *other = status,
+                None => shown.push(status),
+            }
+        }
+        shown
+    }
+
+    /// The same for each host of each URL.
+    fn all_host_statuses(&self) -> impl Iterator<Item = HostStatus> {
         let replicas = self.replicas.iter().flat_map(Replicas::statuses);
-        self.hosts.statuses().into_iter().chain(replicas).collect()
+        self.hosts.statuses().into_iter().chain(replicas)
     }
 
     /// Has new connections lead to the host that takes writes, until the pools are closed.

@@ -48,7 +48,7 @@ async fn production_allows_configured_cors_origins_only() {
     let app = TestApp::start().await;
     let methods = names("delete get options patch post put");
     let headers = names(
-        "accept authorization content-type idempotency-key if-match user-agent x-api-key x-csrftoken x-requested-with",
+        "accept afforo-position authorization content-type idempotency-key if-match user-agent x-api-key x-csrftoken x-requested-with",
     );
     for origin in ["http://localhost:3000", "http://127.0.0.1:3000"] {
         for path in [
