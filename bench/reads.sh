@@ -18,7 +18,7 @@ work=$(mktemp -d /tmp/afforo-reads.XXXXXX)
 binaries=()
 for binary in "${@:-$afforo}"; do binaries+=("$(realpath "$binary")"); done
 
-# What is read. bench/reads/NAME.sql, where it exists, reads the same rows.
+# The reads. bench/reads/NAME.sql, where it exists, reads the same rows.
 reads="product products orders inventory search autocomplete stats"
 path_of() {
     case $1 in

@@ -72,7 +72,7 @@ struct State {
     writers: HashMap<ClientId, Instant>,
     /// The last write of any client that `writers` had no room for.
     others: Option<Instant>,
-    /// What is known of each replica.
+    /// The last answer of each replica.
     known: Vec<Known>,
 }
 

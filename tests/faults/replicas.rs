@@ -38,7 +38,7 @@ use crate::{
 type Written = Mutex<Vec<Instant>>;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn clients_see_their_own_writes_whatever_a_replica_does() {
+async fn clients_see_their_own_writes_while_a_replica_fails() {
     let mut world = World::new("replica is late, silent, killed", Disk::Replicated).await;
     let shop = world.stock(5, 100_000_000).await;
     let replica = block_in_place(|| world.postgres.standby()).unwrap();
@@ -132,7 +132,7 @@ async fn become_used(servers: [SocketAddr; 2], in_use: bool) {
     .await;
 }
 
-/// A client with an address of its own that changes one category, which nobody else changes.
+/// A client with an address of its own that changes one category, which no other client changes.
 struct Caller {
     number: usize,
     servers: [SocketAddr; 2],

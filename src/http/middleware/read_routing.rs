@@ -49,7 +49,7 @@ pub(super) async fn run(
     }
 }
 
-/// A position that nobody can read might be that of any write: the primary has all of them.
+/// A position that is not a number might be that of any write, so the primary serves the read.
 fn choose(replicas: &Replicas, client: &ClientId, request: &Request) -> Option<Chosen> {
     let position: Option<Position> = match request.headers().get(AFFORO_POSITION) {
         Some(value) => Some(value.to_str().ok()?.parse().ok()?),

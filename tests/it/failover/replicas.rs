@@ -124,7 +124,7 @@ async fn clients_see_their_own_writes_although_replicas_lag() {
     }
     assert_eq!(eve.names_at("soon").await, ["First", "Second"]);
     assert_eq!(eve.names_at("0").await, ["First"]);
-    // The maximum lag of the other server has passed, after which nobody reads from the replica.
+    // The maximum lag of the other server has passed, after which no client reads from the replica.
     eventually("the replica is passed over", async || {
         elsewhere.names().await == ["First", "Second"]
     })
