@@ -12,8 +12,13 @@ struct UnfitConnection;
 pub fn note_error(error: &sqlx::Error, response: &mut Response) {
     db::note(error);
     if db::is_unfit(error) {
-        response.extensions_mut().insert(UnfitConnection);
+        mark(response);
     }
+}
+
+/// Marks an answer that a replica of the database failed to give.
+pub(super) fn mark(response: &mut Response) {
+    response.extensions_mut().insert(UnfitConnection);
 }
 
 /// Whether an answer is marked.

@@ -3,23 +3,23 @@
 
 use axum::{
     extract::Request,
-    http::{HeaderName, HeaderValue},
+    http::{HeaderName, HeaderValue, StatusCode},
     middleware::Next,
-    response::Response,
+    response::{IntoResponse, Response},
 };
 use metrics::counter;
 
-use super::Client;
+use super::{Client, retry::Repeated};
 use crate::{
     audit::Actor,
     db::{Chosen, ClientId, Position, Replicas},
-    http::{Caller, Reads},
+    http::{Caller, Reads, unfit_connection},
 };
 
 /// The position of a client's last write.
 pub const AFFORO_POSITION: HeaderName = HeaderName::from_static("afforo-position");
 
-/// Runs a request: a read on a replica that has all writes of its client, and again on the primary if that fails.
+/// Runs a request: a read on a replica that has all writes of its client. `retry_read` must be around it.
 pub async fn route_reads(request: Request, next: Next) -> Response {
     run(request, next, async |request, next| next.run(request).await).await
 }
@@ -43,6 +43,9 @@ pub(super) async fn run(
         }
         return response;
     }
+    if request.extensions().get::<Repeated>().is_some() {
+        return once(request, next).await;
+    }
     match choose(&replicas, &client, &request) {
         Some(replica) => run_on(replica, request, next, once).await,
         None => once(request, next).await,
@@ -58,28 +61,25 @@ fn choose(replicas: &Replicas, client: &ClientId, request: &Request) -> Option<C
     replicas.choose(client, position)
 }
 
+/// Runs a read on a replica. A failure is marked, so that [`retry`](super::retry) runs the request again.
 async fn run_on(
     replica: Chosen,
-    request: Request,
+    mut request: Request,
     next: Next,
     once: impl AsyncFn(Request, Next) -> Response,
 ) -> Response {
-    let (mut parts, body) = request.into_parts();
-    let again = (parts.clone(), next.clone());
-    parts.extensions.insert(Reads(replica.reads));
-    let response = tokio::select! {
+    request.extensions_mut().insert(Reads(replica.reads));
+    let mut response = tokio::select! {
         biased;
-        response = once(Request::from_parts(parts, body), next) => Some(response),
-        () = replica.lost.cancelled() => None,
+        response = once(request, next) => response,
+        () = replica.lost.cancelled() => StatusCode::SERVICE_UNAVAILABLE.into_response(),
     };
-    if let Some(response) = response
-        && !response.status().is_server_error()
-    {
+    if !response.status().is_server_error() {
         return response;
     }
     counter!("afforo_replica_fallbacks_total").increment(1);
-    let (parts, next) = again;
-    once(Request::from_parts(parts, axum::body::Body::empty()), next).await
+    unfit_connection::mark(&mut response);
+    response
 }
 
 fn client_id(request: &Request) -> ClientId {

@@ -17,6 +17,10 @@ use crate::{
     http::{Body, unfit_connection::is_unfit},
 };
 
+/// Marks the second run of a request.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Repeated;
+
 /// Runs a read, once more if that is worthwhile; a write once.
 pub async fn retry_read(request: Request, next: Next) -> Response {
     if request.method().is_safe() {
@@ -56,6 +60,7 @@ pub(super) async fn run(
         Some(response) if !is_unfit(&response) => return response,
         _ => {}
     }
-    let (parts, next) = again;
+    let (mut parts, next) = again;
+    parts.extensions.insert(Repeated);
     once(Request::from_parts(parts, axum::body::Body::empty()), next).await
 }
