@@ -5,6 +5,8 @@
 # CHROMIUM and CHROMEDRIVER set the paths of the programs. The search paths are those of tests/browser/kit/driver.rs.
 # Both programs must have the same major version.
 set -eu
+# shellcheck source=scripts/installing.sh
+. "$(dirname "$0")/installing.sh"
 
 main() {
     if all_there; then
@@ -75,29 +77,6 @@ first_of() {
             return
         fi
     done
-}
-
-# --- Helpers.
-
-say() { echo "install-browser: $*"; }
-
-has() { command -v "$1" >/dev/null 2>&1; }
-
-# Print a command and run it: `plainly` as the current user, `run` as root.
-plainly() {
-    say "\$ $*"
-    "$@"
-}
-
-run() {
-    if [ "$(id -u)" -eq 0 ]; then
-        plainly "$@"
-    elif has sudo; then
-        plainly sudo "$@"
-    else
-        say "This command needs root, but sudo is not installed: $*"
-        return 1
-    fi
 }
 
 main "$@"

@@ -7,6 +7,8 @@
 #
 # With --program, it installs nothing and prints the path of the program for the tests.
 set -eu
+# shellcheck source=scripts/installing.sh
+. "$(dirname "$0")/installing.sh"
 
 OLDEST=1.21
 SUITE=trixie
@@ -134,31 +136,6 @@ is_new_enough() {
 
 # --- Helpers.
 
-say() { echo "install-pgbouncer: $*"; }
-
-has() { command -v "$1" >/dev/null 2>&1; }
-
 install() { run env DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends "$@"; }
-
-# Print a command and run it: `plainly` as the current user, `run` as root.
-plainly() {
-    say "\$ $*"
-    "$@"
-}
-
-run() {
-    if [ "$(id -u)" -eq 0 ]; then
-        plainly "$@"
-    elif has sudo; then
-        plainly sudo "$@"
-    else
-        say "This command needs root, but sudo is not installed: $*"
-        return 1
-    fi
-}
-
-quietly() {
-    if [ "$(id -u)" -eq 0 ]; then "$@"; else sudo "$@"; fi
-}
 
 main "$@"

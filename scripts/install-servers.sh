@@ -7,6 +7,8 @@
 #
 # With --postgres-folder, it installs nothing and prints the folder of PostgreSQL's programs for other scripts.
 set -eu
+# shellcheck source=scripts/installing.sh
+. "$(dirname "$0")/installing.sh"
 
 main() {
     if [ "${1-}" = --postgres-folder ]; then
@@ -185,32 +187,5 @@ redis_folders() {
 }
 
 path_folders() { echo "$PATH" | tr ':' '\n'; }
-
-# --- Helpers.
-
-say() { echo "install-servers: $*"; }
-
-has() { command -v "$1" >/dev/null 2>&1; }
-
-# Print a command and run it: `plainly` as the current user, `run` as root.
-plainly() {
-    say "\$ $*"
-    "$@"
-}
-
-run() {
-    if [ "$(id -u)" -eq 0 ]; then
-        plainly "$@"
-    elif has sudo; then
-        plainly sudo "$@"
-    else
-        say "This command needs root, but sudo is not installed: $*"
-        return 1
-    fi
-}
-
-quietly() {
-    if [ "$(id -u)" -eq 0 ]; then "$@"; else sudo "$@"; fi
-}
 
 main "$@"
