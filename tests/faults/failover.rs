@@ -1,7 +1,7 @@
 //! Failovers under load: a standby of PostgreSQL becomes the primary, behind one address or as another host of the URL, and Redis
 //! becomes a replica of its replica while its connections stay open.
 
-use std::{net::SocketAddr, sync::atomic::Ordering, time::Duration};
+use std::{net::SocketAddr, time::Duration};
 
 use futures::future::join_all;
 use reqwest::Method;
@@ -15,7 +15,6 @@ use crate::{
         clients::{Clients, Orders, RETRY_DELAY},
         dice::size,
         program::Program,
-        results::Results,
         until,
         world::{Disk, World},
     },
@@ -46,7 +45,7 @@ async fn promoted_standby_has_every_order_and_accepts_new_ones() {
     let failovers = size(1, 3);
     let failing_over = async {
         for failover in 1..=failovers {
-            more_orders_are_placed(&results, size(100, 500)).await;
+            results.more_acknowledged(size(100, 500)).await;
             let standby = next;
             block_in_place(|| world.postgres.kill());
             address.move_to(socket(&standby));
@@ -58,8 +57,8 @@ async fn promoted_standby_has_every_order_and_accepts_new_ones() {
             promote(&standby).await;
             let former = std::mem::replace(&mut world.postgres, standby);
             block_in_place(|| drop(former));
-            more_orders_are_placed(&results, size(100, 500)).await;
-            more_is_read(&others).await;
+            results.more_acknowledged(size(100, 500)).await;
+            others.results.more_read().await;
             if failover == failovers {
                 break;
             }
@@ -103,7 +102,7 @@ async fn program_follows_the_primary_from_host_to_host() {
     let failovers = size(2, 10);
     let failing_over = async {
         for failover in 1..=failovers {
-            more_orders_are_placed(&results, size(100, 300)).await;
+            results.more_acknowledged(size(100, 300)).await;
             if failover % 2 == 0 {
                 block_in_place(|| world.postgres.kill());
             } else {
@@ -111,15 +110,15 @@ async fn program_follows_the_primary_from_host_to_host() {
             }
             promote(&next).await;
             let promoted = Instant::now();
-            more_orders_are_placed(&results, 1).await;
+            results.more_acknowledged(1).await;
             let first_order = promoted.elapsed();
             println!(
                 "failover {failover}: an order after {} ms",
                 first_order.as_millis()
             );
             assert!(first_order < FIRST_ORDER, "{first_order:?}");
-            more_orders_are_placed(&results, size(100, 300)).await;
-            more_is_read(&others).await;
+            results.more_acknowledged(size(100, 300)).await;
+            others.results.more_read().await;
             let former = std::mem::replace(&mut world.postgres, next);
             block_in_place(|| drop(former));
             if failover == failovers {
@@ -169,14 +168,6 @@ async fn other_requests(others: &Clients, server: SocketAddr, store: i64, orders
     );
 }
 
-async fn more_is_read(others: &Clients) {
-    let read = others.results.answered(200);
-    until("readers are served", async || {
-        others.results.answered(200) > read + 20
-    })
-    .await;
-}
-
 /// Every request was answered: with success, or with 503.
 fn no_request_failed(clients: &Clients, others: &Clients) {
     let (placed, other) = (clients.results.statuses(), others.results.statuses());
@@ -216,9 +207,9 @@ async fn redis_becoming_a_replica_fails_no_order_or_confirmation() {
     };
     let failing_over = async {
         for _ in 0..failovers {
-            more_orders_are_placed(&results, size(100, 500)).await;
+            results.more_acknowledged(size(100, 500)).await;
             pair.change_places().await;
-            more_orders_are_placed(&results, size(100, 500)).await;
+            results.more_acknowledged(size(100, 500)).await;
             address.move_to(pair.new.socket());
             std::mem::swap(&mut pair.old, &mut pair.new);
             pair.ways.swap(0, 1);
@@ -237,13 +228,4 @@ async fn redis_becoming_a_replica_fails_no_order_or_confirmation() {
         output.contains("read only replica"),
         "a replica was asked: {output}"
     );
-}
-
-/// Waits until `orders` more orders are acknowledged.
-async fn more_orders_are_placed(results: &Results, orders: usize) {
-    let before = results.acknowledged.load(Ordering::Relaxed);
-    until("orders are placed", async || {
-        results.acknowledged.load(Ordering::Relaxed) >= before + orders
-    })
-    .await;
 }

@@ -1,7 +1,5 @@
 //! A transaction pooler is killed and started again while orders are placed through it.
 
-use std::sync::atomic::Ordering;
-
 use futures::future::join_all;
 
 use crate::{
@@ -31,16 +29,9 @@ async fn killed_pooler_loses_no_order_and_is_used_again() {
     let orders = Orders::endless(&mut world.rng, &shop);
     let kills = size(2, 20);
     let mut rng = world.rng.clone();
-    let more_orders_are_placed = async |orders: usize| {
-        let before = results.acknowledged.load(Ordering::Relaxed);
-        until("orders are placed", async || {
-            results.acknowledged.load(Ordering::Relaxed) >= before + orders
-        })
-        .await;
-    };
     let killing = async {
         for kill in 1..=kills {
-            more_orders_are_placed(100).await;
+            results.more_acknowledged(100).await;
             short_pause(&mut rng, 50).await;
             let refused = results.answered(503);
             pooler.kill();
@@ -49,13 +40,9 @@ async fn killed_pooler_loses_no_order_and_is_used_again() {
                 until("requests are refused", async || results.answered(503) > refused).await;
             }
             pooler.restart().await;
-            more_orders_are_placed(1).await;
+            results.more_acknowledged(1).await;
         }
-        let read = readers.results.answered(200);
-        until("readers are served", async || {
-            readers.results.answered(200) > read + 20
-        })
-        .await;
+        readers.results.more_read().await;
         orders.end();
     };
     let reader = async |page: u64| {

@@ -1,6 +1,6 @@
 //! PostgreSQL crashes and restarts, or stops answering without closing connections.
 
-use std::{sync::atomic::Ordering, time::Duration};
+use std::time::Duration;
 
 use futures::future::join_all;
 use tokio::{task::block_in_place, time::sleep};
@@ -10,7 +10,6 @@ use crate::kit::{
     clients::{Clients, Orders, short_pause},
     dice::size,
     program::Program,
-    results::Results,
     until,
     world::{Disk, World, wake},
 };
@@ -27,7 +26,7 @@ async fn database_crashing_five_times_loses_no_order_and_is_used_again() {
     let mut rng = world.rng.clone();
     let crashing = async {
         for crash in 1..=crashes {
-            more_orders_are_placed(&results, size(100, 500)).await;
+            results.more_acknowledged(size(100, 500)).await;
             short_pause(&mut rng, 50).await;
             let refused = results.answered(503);
             world.crash_postgres_after_a_commit().await;
@@ -36,9 +35,9 @@ async fn database_crashing_five_times_loses_no_order_and_is_used_again() {
                 until("requests are refused", async || results.answered(503) > refused).await;
             }
             block_in_place(|| world.postgres.restart().unwrap());
-            more_orders_are_placed(&results, 1).await;
+            results.more_acknowledged(1).await;
         }
-        more_orders_are_placed(&results, 100).await;
+        results.more_acknowledged(100).await;
         orders.end();
     };
     tokio::join!(clients.place(32, &servers, &orders), crashing);
@@ -69,17 +68,13 @@ async fn pool_recovers_from_silent_backends() {
     let (mut hits, rounds) = (0, size(1, 3));
     let injecting = async {
         for _ in 0..rounds {
-            more_orders_are_placed(&results, 200).await;
+            results.more_acknowledged(200).await;
             let backends = world.silence_backends().await;
             hits += backends.len();
             sleep(silent).await;
             wake(&backends);
-            more_orders_are_placed(&results, 200).await;
-            let read = readers.results.answered(200);
-            until("readers are served", async || {
-                readers.results.answered(200) > read + 20
-            })
-            .await;
+            results.more_acknowledged(200).await;
+            readers.results.more_read().await;
         }
         orders.end();
     };
@@ -103,13 +98,4 @@ async fn pool_recovers_from_silent_backends() {
     );
     assert_eq!(results.cut() + readers.results.cut(), 0);
     settle(&world, &results, &mut [server], hits, Recovery::Expedited).await;
-}
-
-/// Waits until `orders` more orders are acknowledged.
-async fn more_orders_are_placed(results: &Results, orders: usize) {
-    let before = results.acknowledged.load(Ordering::Relaxed);
-    until("orders are placed", async || {
-        results.acknowledged.load(Ordering::Relaxed) >= before + orders
-    })
-    .await;
 }

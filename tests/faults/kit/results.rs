@@ -106,6 +106,21 @@ impl Results {
         self.broken.load(Ordering::Relaxed) + self.refused.load(Ordering::Relaxed)
     }
 
+    /// Waits until so many more orders are acknowledged.
+    pub async fn more_acknowledged(&self, orders: usize) {
+        let before = self.acknowledged.load(Ordering::Relaxed);
+        until("orders are placed", async || {
+            self.acknowledged.load(Ordering::Relaxed) >= before + orders
+        })
+        .await;
+    }
+
+    /// Waits until readers are served.
+    pub async fn more_read(&self) {
+        let read = self.answered(200);
+        until("readers are served", async || self.answered(200) > read + 20).await;
+    }
+
     /// Waits until this number of orders is done.
     pub async fn reaches(&self, orders: usize) {
         until(&format!("{orders} orders are done"), async || {
