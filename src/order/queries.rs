@@ -54,7 +54,7 @@ fn push_page(query: &mut QueryBuilder<Postgres>, filter: &Filter, page: &PageQue
         PageQuery::Later(skipped) => {
             push_place(query, *skipped);
             query.push(", page as materialized (select o.* from place cross join lateral (");
-            push_newest(query, filter, "id", None, "20 offset skipped");
+            push_newest(query, filter, "id", None, ("20 + skipped", "20 offset skipped"));
             query.push(ROWS).push(" where skipped < count)");
             return;
         }
@@ -63,8 +63,8 @@ fn push_page(query: &mut QueryBuilder<Postgres>, filter: &Filter, page: &PageQue
     };
     let columns = if filter.stores.is_some() { "id" } else { "*" };
     match page {
-        PageQuery::After(id) => push_newest(query, filter, columns, Some(*id), "21"),
-        _ => push_newest(query, filter, columns, None, "20"),
+        PageQuery::After(id) => push_newest(query, filter, columns, Some(*id), ("21", "21")),
+        _ => push_newest(query, filter, columns, None, ("20", "20")),
     }
     query
         .push(if filter.stores.is_some() { ROWS } else { "" })
@@ -72,13 +72,14 @@ fn push_page(query: &mut QueryBuilder<Postgres>, filter: &Filter, page: &PageQue
 }
 
 /// Selects orders. Rows are compared, and sorted by all columns of an index, so that PostgreSQL reads that index. With equality
-/// it might filter all orders by id, which for a rare status reads the whole table.
+/// it might filter all orders by id, which for a rare status reads the whole table. The first limit is that of each store and
+/// status, the second that of all.
 fn push_newest(
     query: &mut QueryBuilder<Postgres>,
     filter: &Filter,
     columns: &str,
     after: Option<i64>,
-    limit: &str,
+    (limit_of_each, limit): (&str, &str),
 ) {
     let after = after.unwrap_or(i64::MAX);
     match (&filter.stores, filter.status) {
@@ -112,12 +113,7 @@ fn push_newest(
             query.push_bind(after);
             query.push(") and (store_id, status) >= (granted.store_id, wanted.status)");
             query.push(" order by store_id desc, status desc, id desc limit ");
-            query.push(if limit.contains("skipped") {
-                "20 + skipped"
-            } else {
-                limit
-            });
-            query.push(") newest order by id desc");
+            query.push(limit_of_each).push(") newest order by id desc");
         }
     }
     query.push(" limit ").push(limit);
