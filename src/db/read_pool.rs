@@ -140,7 +140,7 @@ impl managed::Manager for Manager {
     type Error = sqlx::Error;
 
     async fn create(&self) -> sqlx::Result<PgConnection> {
-        // Boxed, because the future of each read has room for this one.
+        // Boxed: otherwise the future of each read reserves memory for connecting.
         let (connection, by_options) = match &self.replayed {
             None => connect(&self.hosts).boxed().await?,
             Some(replayed) => connect_to_replica(&self.hosts, replayed).boxed().await?,

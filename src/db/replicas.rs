@@ -70,7 +70,7 @@ struct State {
     samples: Samples,
     /// The last write of each client, as long as a replica may miss it.
     writers: HashMap<ClientId, Instant>,
-    /// The last write of any client that `writers` had no room for.
+    /// The last write of a client after `writers` was full.
     others: Option<Instant>,
     /// The last answer of each replica.
     known: Vec<Known>,

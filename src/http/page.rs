@@ -38,7 +38,7 @@ impl<T> Page<T> {
     }
 }
 
-/// A page of a list with so many pages and rows.
+/// A page of a list, with the numbers of pages and rows of the list.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct PageWindow {
     page: i64,

@@ -121,9 +121,8 @@ impl Batch {
     }
 
     /// Places the orders, and retries after a deadlock or serialization failure. `begin` is the statement that begins each
-    /// transaction. Must not be cancelled. After
-    /// [`ConnectionLost`](TransactError::ConnectionLost) and [`UnknownCommit`](TransactError::UnknownCommit) the
-    /// connection must not be reused.
+    /// transaction. Must not be cancelled. After [`ConnectionLost`](TransactError::ConnectionLost) and
+    /// [`UnknownCommit`](TransactError::UnknownCommit) the connection must not be reused.
     pub async fn transact(
         &self,
         connection: &mut PgConnection,

@@ -106,7 +106,7 @@ impl Results {
         self.broken.load(Ordering::Relaxed) + self.refused.load(Ordering::Relaxed)
     }
 
-    /// Waits until so many more orders are acknowledged.
+    /// Waits until `orders` further orders are acknowledged.
     pub async fn more_acknowledged(&self, orders: usize) {
         let before = self.acknowledged.load(Ordering::Relaxed);
         until("orders are placed", async || {
