@@ -49,6 +49,7 @@ bench-reads: ## Compare reads per second with pgbench, about seven minutes; need
 	cargo build --release
 	bench/reads.sh
 
-bench-scale: ## Measure all requests at ten million orders and at a tenth of it, about half an hour; needs wrk
+bench-scale: ## Measure all requests at ten million orders, and orders per second as tables grow; about two hours; needs wrk
 	cargo build --release
 	bench/scale.sh
+	bench/growth.sh

@@ -21,12 +21,10 @@ AFFORO=$old
 ticks() { awk '{ print $14 + $15 }' "/proc/$server/stat"; }
 
 # Records requests per second, and microseconds of CPU time per request.
-load() { # file connections seconds [wrk options]
+record() { # file connections seconds [wrk options]
     local before
     before=$(ticks)
-    wrk -t1 -c"$2" -d"$3s" "${@:4}" >"$work/wrk"
-    if grep -q "Non-2xx" "$work/wrk"; then cat "$work/wrk" >&2; exit 1; fi
-    sed -n 's/^Requests\/sec: *//p' "$work/wrk" >>"$work/$1"
+    load "${@:2}" >>"$work/$1"
     awk -v ticks="$(($(ticks) - before))" -v hertz="$(getconf CLK_TCK)" \
         '/requests in/ { print ticks / hertz * 1000000 / $1 }' "$work/wrk" >>"$work/$1-cpu"
 }
@@ -37,17 +35,16 @@ measure() { # name binary round
     start_server "$work/$1-$3"
     query -f "$here/prepare.sql" >/dev/null
     local url="http://127.0.0.1:$port"
-    load warm-up 64 5 -s "$here/order.lua" "$url"
+    record warm-up 64 5 -s "$here/order.lua" "$url"
     query -c "vacuum analyze" >/dev/null
     for connections in 64 256; do
-        load "$1-orders-$connections" "$connections" "$seconds" -s "$here/order.lua" "$url"
+        record "$1-orders-$connections" "$connections" "$seconds" -s "$here/order.lua" "$url"
     done
-    load "$1-product-64" 64 "$seconds" "$url/api/products/1/"
+    record "$1-product-64" 64 "$seconds" "$url/api/products/1/"
     cd "$work"
     stop_server
 }
 
-median() { sort -g "$1" | awk '{ all[NR] = $1 } END { print all[int((NR + 1) / 2)] }'; }
 row() { # what file
     local ratios
     ratios=$(paste "$work/old-$2" "$work/new-$2" | awk '{ printf "%s%.3f", (NR > 1 ? ", " : ""), $2 / $1 }')

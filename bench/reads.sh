@@ -32,9 +32,7 @@ path_of() {
 
 # Requests per second over HTTP.
 over_http() { # connections path [wrk options]
-    wrk -t1 -c"$1" -d"${seconds}s" "${@:3}" "http://127.0.0.1:$port$2" >"$work/wrk"
-    if grep -q "Non-2xx" "$work/wrk"; then cat "$work/wrk" >&2; exit 1; fi
-    sed -n 's/^Requests\/sec: *//p' "$work/wrk"
+    load "$1" "$seconds" "${@:3}" "http://127.0.0.1:$port$2"
 }
 
 # Statements per second of pgbench.
@@ -73,7 +71,6 @@ for round in $(seq "$rounds"); do
     echo "reads: round $round of $rounds" >&2
 done
 
-median() { sort -g "$1" | awk '{ all[NR] = $1 } END { print all[int((NR + 1) / 2)] }'; }
 echo "$(date -u +%F), $(nproc) cores, $rounds rounds of $seconds s, medians, requests per second."
 echo
 echo "| read | connections | pgbench |$(for i in $(seq 0 "$last"); do printf ' %s | ratio |' "$(basename "${binaries[$i]}")"; done)"

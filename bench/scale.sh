@@ -25,8 +25,7 @@ in_milliseconds() { awk -v t="$1" 'BEGIN { print t ~ /us$/ ? t / 1000 : t ~ /ms$
 measure() { # divisor of the full size
     export PRODUCTS=$((1000000 / $1)) STORES=$((200 / $1)) ROWS=$((10000000 / $1)) ORDERS=$((10000000 / $1))
     start_server "$work/$1"
-    "$afforo" seed --clear --yes --random-seed 1 --products "$PRODUCTS" --stores "$STORES" --inventory "$ROWS" \
-        --orders "$ORDERS" --database-url "$database_url" >seeded
+    seed --products "$PRODUCTS" --stores "$STORES" --inventory "$ROWS" --orders "$ORDERS" >seeded
     # Add words that the demo data does not contain: one to every 20th product, and one to every 100,000th.
     query -c "update product set description = description || ' bargain' where id % 20 = 7"
     query -c "update product set description = description || ' zyzzyva' where id % 100000 = 77"
@@ -41,16 +40,16 @@ measure() { # divisor of the full size
         path=/api${line#*/api}
         printf '%s\t%s\n' "$name" "$(median "${path//\{middle\}/$middle}")"
     done <"$here/requests.txt" >"$work/medians-$1"
-    wrk -t1 -c1 -d"${seconds}s" --latency -s "$here/order.lua" "http://127.0.0.1:$port" >wrk
-    printf '%s\t%s\n' "placing an order" "$(in_milliseconds "$(sed -n 's/^ *50% *//p' wrk)")" >>"$work/medians-$1"
-    "$afforo" check --database-url "$database_url" >check || { cat check >&2; exit 1; }
+    load 1 "$seconds" --latency -s "$here/order.lua" "http://127.0.0.1:$port" >/dev/null
+    printf '%s\t%s\n' "placing an order" "$(in_milliseconds "$(sed -n 's/^ *50% *//p' "$work/wrk")")" >>"$work/medians-$1"
+    check
     stop_server
     cd "$work"
     rm -rf "${work:?}/$1"
 }
 
 for size in $sizes; do measure "$size"; done
-echo "$(date -u +%F), $(nproc) cores, $(sed -n 's/^model name[^:]*: //p' /proc/cpuinfo | head -n 1), $("$programs/postgres" --version)."
+echo "$(machine)."
 for size in $sizes; do echo "1/$size: $(cat "$work/seed-$size")"; done
 echo
 set -- $sizes

@@ -17,9 +17,9 @@ stop_server() {
 trap 'stop_server; rm -rf "$work"' EXIT
 chmod 755 "$work"
 
-# Starts the server in a new folder, and changes to that folder.
+# Starts the server with the data in a folder, which may be new, and changes to that folder.
 start_server() { # folder
-    mkdir "$1"
+    mkdir -p "$1"
     cd "$1"
     env -u DATABASE_URL -u REDIS_URL RUST_LOG=warn RATE_LIMIT_ENABLED=False "$afforo" dev "127.0.0.1:$port" >log 2>&1 &
     server=$!
@@ -34,3 +34,21 @@ start_server() { # folder
     database_url=postgres://postgres@${socket//\//%2F}/afforo
 }
 query() { "$programs/psql" -h "$socket" -U postgres --no-psqlrc -v ON_ERROR_STOP=1 -qAt afforo "$@"; }
+
+# Replaces the demo data. Ids start at 1, other than after `afforo seed --clear`.
+seed() { # options of `afforo seed`
+    query -c "truncate category, product, store, inventory, stock_movement, movement_count, orders, order_item,
+        order_confirmation, outbox, delivery, idempotency_key, daily_order_report restart identity"
+    RUST_LOG=warn "$afforo" seed --random-seed 1 "$@" --database-url "$database_url"
+}
+check() { RUST_LOG=warn "$afforo" check --database-url "$database_url" >checked || { cat checked >&2; exit 1; }; }
+
+# Runs wrk for some seconds, and prints requests per second. Ends if a request fails. $work/wrk has the output.
+load() { # connections seconds [wrk options] url
+    wrk -t1 -c"$1" -d"$2s" "${@:3}" >"$work/wrk"
+    if grep -q "Non-2xx" "$work/wrk"; then cat "$work/wrk" >&2; exit 1; fi
+    sed -n 's/^Requests\/sec: *//p' "$work/wrk"
+}
+
+median() { sort -g "$1" | awk '{ all[NR] = $1 } END { print all[int((NR + 1) / 2)] }'; }
+machine() { echo "$(date -u +%F), $(nproc) cores, $(sed -n 's/^model name[^:]*: //p' /proc/cpuinfo | head -n 1), $("$programs/postgres" --version)"; }

@@ -38,7 +38,6 @@ for round in $(seq "$rounds"); do
     echo "bench: round $round of $rounds" >&2
 done
 
-median() { sort -g "$1" | awk '{ all[NR] = $1 } END { print all[int((NR + 1) / 2)] }'; }
 echo "| | neither | metrics | ratio | and traces | ratio |"
 echo "|---|---|---|---|---|---|"
 for what in health product order; do
