@@ -12,15 +12,14 @@ use sqlx::{
 };
 use tokio::time::sleep;
 
-use super::{bulk_options, has_code, is_lock_timeout};
+use super::{
+    bulk_options,
+    locks::{LOCK_TIMEOUT, retry_locked},
+};
 
 /// The migrations that this program was built with.
 pub static MIGRATIONS: Migrator = sqlx::migrate!();
 
-/// How long a migration waits for a lock. Later statements on the same table queue behind it.
-const LOCK_TIMEOUT: &str = "2s";
-/// The first and the longest pause before a migration that did not get its lock is retried. Pauses double.
-const PAUSES: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(30));
 /// Interval of the checks whether another process has finished migrating.
 const CHECK_INTERVAL: Duration = Duration::from_millis(250);
 
@@ -207,32 +206,14 @@ async fn apply_missing(connection: &mut PgConnection) -> Result<usize, Migration
     let is_missing = |migration: &&Migration| !applied.iter().any(|known| known.version == migration.version);
     let mut count = 0;
     for migration in MIGRATIONS.iter().filter(is_missing) {
-        apply_with_retries(connection, migration).await?;
+        retry_locked(connection, "a migration", async |connection| {
+            apply(connection, migration).await
+        })
+        .await
+        .map_err(|error| MigrateError::ExecuteMigration(error, migration.version))?;
         count += 1;
     }
     Ok(count)
-}
-
-/// Applies a migration, and retries it after a lock timeout. Writers continue during the pauses.
-async fn apply_with_retries(
-    connection: &mut PgConnection,
-    migration: &Migration,
-) -> Result<(), MigrateError> {
-    const DEADLOCK: &str = "40P01";
-    let (mut pause, longest) = PAUSES;
-    loop {
-        match apply(connection, migration).await {
-            Err(error) if is_lock_timeout(&error) || has_code(&error, DEADLOCK) => tracing::warn!(
-                migration = migration.version,
-                %error,
-                "a migration waits for a lock that another transaction holds: trying again in {} s",
-                pause.as_secs()
-            ),
-            done => return done.map_err(|error| MigrateError::ExecuteMigration(error, migration.version)),
-        }
-        sleep(pause).await;
-        pause = longest.min(pause * 2);
-    }
 }
 
 async fn apply(connection: &mut PgConnection, migration: &Migration) -> sqlx::Result<()> {
@@ -245,7 +226,7 @@ async fn apply(connection: &mut PgConnection, migration: &Migration) -> sqlx::Re
     }
     let mut tx = connection.begin().await?;
     tx.execute(AssertSqlSafe(format!(
-        "set local lock_timeout = '{LOCK_TIMEOUT}'; set local statement_timeout = 0"
+        "{LOCK_TIMEOUT}; set local statement_timeout = 0"
     )))
     .await?;
     tx.execute(migration.sql.clone()).await?;

@@ -4,6 +4,7 @@ mod failure;
 mod freshness;
 mod gauges;
 mod hosts;
+mod locks;
 mod migrations;
 mod placement;
 mod read_pool;
@@ -28,6 +29,7 @@ pub(crate) use failure::{
 pub use freshness::Position;
 pub use gauges::PoolUsage;
 pub use hosts::{HostStatus, Hosts, Role};
+pub(crate) use locks::{LOCK_TIMEOUT, retry_locked};
 pub use migrations::{MIGRATIONS, Migrated, MigrationError, Versions, migrate, versions};
 pub use placement::PlacementPool;
 pub use read_pool::ReadPool;
