@@ -4,7 +4,8 @@
 #
 #     bench/compare.sh OLD_BINARY NEW_BINARY
 #
-# ROUNDS (5) and SECONDS_EACH (10) set the duration. It needs wrk.
+# ROUNDS (5) and SECONDS_EACH (10) set the duration. SETUP_NEW is a command of Afforo that prepares the database of the new
+# build, such as "partitions convert" to compare plain and partitioned tables of one build. It needs wrk.
 set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
 old=$(realpath "${1:?usage: bench/compare.sh OLD_BINARY NEW_BINARY}")
@@ -34,6 +35,11 @@ measure() { # name binary round
     afforo=$2
     start_server "$work/$1-$3"
     query -f "$here/prepare.sql" >/dev/null
+    if [ "$1" = new ] && [ -n "${SETUP_NEW:-}" ]; then
+        # Several words.
+        # shellcheck disable=SC2086
+        "$afforo" $SETUP_NEW --database-url "$database_url" >&2
+    fi
     local url="http://127.0.0.1:$port"
     record warm-up 64 5 -s "$here/order.lua" "$url"
     query -c "vacuum analyze" >/dev/null

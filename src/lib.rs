@@ -15,7 +15,7 @@
 //! | Categories and stores | `category`, `store` |
 //! | What all endpoints share | `http` |
 //! | Settings | `config` |
-//! | Keys and accounts; stored answers; counters | `auth`, `idempotency`, `counters` |
+//! | Keys and accounts; stored answers; counters; partitions | `auth`, `idempotency`, `counters`, `partitions` |
 //! | Foundation | `audit`, `db`, `delivery`, `ledger`, `money`, `outbox`, `shutdown`, `telemetry`, `timestamp` |
 //! | Tools | `http_client`, `keyed_limiter` |
 //! | Error texts | `error_chain` |
@@ -42,6 +42,7 @@ pub mod ledger;
 pub mod money;
 pub mod order;
 pub mod outbox;
+pub mod partitions;
 pub mod product;
 pub mod seed;
 pub mod server;

@@ -12,6 +12,7 @@ mod jobs;
 mod metrics;
 mod migrate;
 mod openapi;
+mod partitions;
 mod prompt;
 mod secret_key;
 mod seed;
@@ -90,6 +91,8 @@ enum Command {
     Check(check::Check),
     /// Show jobs, and list, retry or drop dead letters
     Jobs(jobs::Jobs),
+    /// Partition orders, their items and the ledger by ranges of ids, for many years of orders
+    Partitions(partitions::Partitions),
     /// Create, list and revoke API keys
     #[command(name = "apikey")]
     ApiKeys(apikey::ApiKeys),
@@ -178,6 +181,7 @@ async fn run(cli: Cli, signals: Signals) -> Result<ExitCode, Failure> {
         Command::Migrate(migrate) => return migrate.run(&settings).await,
         Command::Check(check) => return check.run(&settings).await,
         Command::ApiKeys(keys) => keys.run(&settings).await?,
+        Command::Partitions(partitions) => partitions.run(&settings).await?,
         Command::Jobs(jobs) => return jobs.run(&settings).await,
         Command::Seed(seed) => seed.run(&settings).await?,
         Command::Createsuperuser(create) => create.run(&settings).await?,

@@ -43,7 +43,7 @@ pub struct DatabaseSettings {
     #[arg(long, env = "DATABASE_URL", hide_env_values = true, value_parser = secret, global = true)]
     pub database_url: Option<SecretString>,
 
-    /// The same for `migrate`, `seed` and `check`, if `DATABASE_URL` leads through a pooler: the way without it
+    /// The same for `migrate`, `seed`, `check` and `partitions`, if `DATABASE_URL` leads through a pooler: the way without it
     #[arg(long, env = "MIGRATE_DATABASE_URL", hide_env_values = true, value_parser = secret, global = true)]
     pub migrate_database_url: Option<SecretString>,
 

@@ -16,12 +16,14 @@ const PORTION: i64 = 100_000;
 /// again.
 async fn count(db: &ReadPool, pool: &PgPool, inventory: i64) -> sqlx::Result<i64> {
     let stored = sqlx::query!(
-        "select latest, movements from movement_count where inventory_id = $1",
+        r#"select h.first_movement_id as first, coalesce(latest, 0) as "latest!", coalesce(movements, 0) as "movements!"
+           from history_start h
+               left join movement_count c on c.first_movement_id = h.first_movement_id and inventory_id = $1"#,
         inventory
     )
-    .fetch_optional(db)
+    .fetch_one(db)
     .await?;
-    let (mut latest, mut movements) = stored.map_or((0, 0), |stored| (stored.latest, stored.movements));
+    let (mut latest, mut movements) = (stored.latest, stored.movements);
     loop {
         let portion = sqlx::query!(
             r#"select count(*) as "movements!", max(id) as latest from (
@@ -38,22 +40,25 @@ async fn count(db: &ReadPool, pool: &PgPool, inventory: i64) -> sqlx::Result<i64
             return Ok(movements);
         };
         latest = end;
-        if let Err(error) = store(pool, inventory, latest, movements).await {
+        if let Err(error) = store(pool, inventory, stored.first, latest, movements).await {
             // The next reader counts the portion again.
             tracing::debug!(%error, "storing a number of movements failed");
         }
     }
 }
 
-/// Stores the number of movements up to `latest`. A count that reaches further stays.
-async fn store(pool: &PgPool, inventory: i64, latest: i64, movements: i64) -> sqlx::Result<()> {
+/// Stores the number of movements from `first` up to `latest`. A count that reaches further stays, and one of a history that
+/// began with another movement is replaced.
+async fn store(pool: &PgPool, inventory: i64, first: i64, latest: i64, movements: i64) -> sqlx::Result<()> {
     sqlx::query!(
-        "insert into movement_count as noted (inventory_id, latest, movements) values ($1, $2, $3)
-         on conflict (inventory_id) do update set latest = excluded.latest, movements = excluded.movements
-         where noted.latest < excluded.latest",
+        "insert into movement_count as noted (inventory_id, latest, movements, first_movement_id) values ($1, $2, $3, $4)
+         on conflict (inventory_id) do update set latest = excluded.latest, movements = excluded.movements,
+             first_movement_id = excluded.first_movement_id
+         where noted.latest < excluded.latest or noted.first_movement_id <> excluded.first_movement_id",
         inventory,
         latest,
-        movements
+        movements,
+        first
     )
     .execute(pool)
     .await

@@ -110,7 +110,7 @@ async fn remove_items(tx: &mut PgConnection, orders: &[i64]) -> sqlx::Result<()>
 }
 
 /// Returns to locked stock rows what the rejected orders took from them, according to the ledger. Clears `ordered` on rows that no
-/// other order took from.
+/// other order took from. The sum also has detached orders; it is only needed for rows without a decided order.
 async fn return_stock(tx: &mut PgConnection, orders: &[i64], stock: &[i64]) -> sqlx::Result<()> {
     sqlx::query!(
         r#"with held as (
@@ -127,7 +127,10 @@ async fn return_stock(tx: &mut PgConnection, orders: &[i64], stock: &[i64]) -> s
                ordered = exists (
                    select from stock_movement m join orders o on o.id = m.order_id
                    where m.inventory_id = inventory.id and m.kind = 'ORDER' and o.status <> 'REJECTED'
-               )
+               ) or returned.quantity
+                   + coalesce((select order_delta from opening_balance b where b.inventory_id = inventory.id), 0)
+                   + (select coalesce(sum(m.delta), 0) from stock_movement m
+                      where m.inventory_id = inventory.id and m.order_id is not null) < 0
            from (select inventory_id, sum(quantity)::integer as quantity from held group by inventory_id) returned
            where inventory.id = returned.inventory_id"#,
         stock,

@@ -135,12 +135,12 @@ pub async fn possible_order(db: &mut PgConnection) -> sqlx::Result<Option<(i64, 
 /// Deletes the catalog, stock, orders and everything derived from orders. Accounts, API keys and the audit log stay.
 ///
 /// Sequences continue: API keys, audit entries, jobs in Redis and clients still hold ids of deleted records, which must not be
-/// assigned to new ones.
+/// assigned to new ones. The tables of detached partitions stay too.
 pub async fn clear(db: &mut PgConnection) -> sqlx::Result<()> {
     // Triggers empty the counters and the data derived from products.
     sqlx::query!(
-        "truncate category, product, store, inventory, stock_movement, movement_count, orders, order_item,
-             order_confirmation, outbox, delivery, idempotency_key, daily_order_report continue identity"
+        "truncate category, product, store, inventory, stock_movement, movement_count, opening_balance, orders, order_item,
+             detached_orders, order_confirmation, outbox, delivery, idempotency_key, daily_order_report continue identity"
     )
     .execute(db)
     .await

@@ -15,7 +15,7 @@ use super::{DAYS, Progress, stock::even_share};
 use crate::{
     counters, db,
     order::{self, NewItem, NewOrder, Outcome},
-    outbox,
+    outbox, partitions,
     timestamp::Timestamp,
 };
 
@@ -219,6 +219,8 @@ impl Lane {
             let until = self.orders.min(asked + TOGETHER);
             let orders: Vec<NewOrder> = (asked..until).map(|number| self.order(number)).collect();
             asked = until;
+            // No worker may be running.
+            partitions::ensure(db).await?;
             let placed = db::retry(async || place(db, &orders, history).await).await?;
             made += placed.orders;
             progress(Progress::Rows(placed.rows));

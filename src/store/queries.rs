@@ -146,10 +146,11 @@ pub async fn lock_for_deletion(tx: &mut PgConnection, id: i64) -> sqlx::Result<O
     get(tx, id).await
 }
 
-/// Whether a store has orders, rejected ones included.
+/// Whether a store has orders, rejected and detached ones included.
 pub async fn has_orders(db: impl PgExecutor<'_>, id: i64) -> sqlx::Result<bool> {
     sqlx::query_scalar!(
-        r#"select exists (select from orders where store_id = $1) as "exists!""#,
+        r#"select exists (select from orders where store_id = $1)
+               or exists (select from detached_orders where store_id = $1) as "exists!""#,
         id
     )
     .fetch_one(db)

@@ -6,7 +6,7 @@ use chrono::NaiveDate;
 use serde::{Deserialize, Serialize};
 use sqlx::PgPool;
 
-use crate::{db, delivery, idempotency, order::maintenance, outbox};
+use crate::{db, delivery, idempotency, order::maintenance, outbox, partitions};
 use apalis_redis_queue::{JobContext, JobError};
 
 /// Batch size of deletions of idempotency keys, so that each is short.
@@ -33,6 +33,8 @@ pub enum PeriodicJob {
     PurgeIdempotencyKeys,
     /// Remove old delivered messages.
     PurgeDeliveries,
+    /// Make partitions ahead of the ids, if the history is partitioned.
+    MakePartitions,
 }
 
 pub(super) async fn run(db: PgPool, job: PeriodicJob, _: JobContext) -> Result<(), JobError> {
@@ -42,6 +44,7 @@ pub(super) async fn run(db: PgPool, job: PeriodicJob, _: JobContext) -> Result<(
         PeriodicJob::CleanUpOutbox => clean_up_outbox(&db).await,
         PeriodicJob::PurgeIdempotencyKeys => purge_idempotency_keys(&db).await,
         PeriodicJob::PurgeDeliveries => purge_deliveries(&db).await,
+        PeriodicJob::MakePartitions => make_partitions(&db).await,
     };
     done.inspect_err(db::note).map_err(JobError::retry)
 }
@@ -95,6 +98,13 @@ async fn purge_deliveries(db: &PgPool) -> sqlx::Result<()> {
     let rows = in_batches(DELIVERY_BATCH, |limit| delivery::purge(db, KEEP_DELIVERED, limit)).await?;
     if rows > 0 {
         tracing::info!(rows, "deliveries removed that arrived long ago");
+    }
+    Ok(())
+}
+
+async fn make_partitions(db: &PgPool) -> sqlx::Result<()> {
+    for partition in partitions::ensure(db).await? {
+        tracing::info!(partition, "partition made");
     }
     Ok(())
 }

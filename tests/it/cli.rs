@@ -35,6 +35,7 @@ async fn help_names_every_subcommand_and_alias() {
         "seed",
         "[alias: seed_data]",
         "jobs",
+        "partitions",
         "apikey",
         "dev",
         "healthcheck",

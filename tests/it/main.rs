@@ -33,6 +33,7 @@ mod orders;
 mod orders_race;
 mod orders_read;
 mod overload;
+mod partitions;
 mod pooler;
 mod products;
 mod search;

@@ -10,7 +10,7 @@ use std::{
     thread,
 };
 
-use afforo::db::MIGRATIONS;
+use afforo::{db::MIGRATIONS, partitions};
 use devstack::{Postgres, Redis};
 use sqlx::{AssertSqlSafe, Connection, Executor, PgConnection};
 use tokio::sync::OnceCell;
@@ -94,6 +94,12 @@ async fn make_template() {
         .await
         .expect("the template is there");
     MIGRATIONS.run(&mut template).await.expect("the migrations run");
+    // To run any test on partitioned tables.
+    if std::env::var_os("TEST_PARTITIONED").is_some() {
+        let options = postgres().url("test_template").parse().expect("a URL");
+        let converted = partitions::convert(&options, 10_000_000).await;
+        converted.expect("the tables are partitioned");
+    }
     template
         .close()
         .await

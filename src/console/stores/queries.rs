@@ -109,7 +109,8 @@ pub async fn takes(db: impl PgExecutor<'_>, id: i64) -> sqlx::Result<Takes> {
     sqlx::query_as!(
         Takes,
         r#"select count(*) as "stock_rows!", coalesce(sum(quantity), 0)::bigint as "units!",
-               exists (select from orders where store_id = $1) as "ordered!"
+               exists (select from orders where store_id = $1)
+                   or exists (select from detached_orders where store_id = $1) as "ordered!"
            from inventory where store_id = $1"#,
         id
     )
