@@ -135,9 +135,10 @@ impl Keyring {
         let is_suspect =
             !is_known && address.is_some_and(|from| self.failures.is_exceeded(client_network(from), now));
         let found = if is_suspect {
-            self.lookup.find_gathered(id).await?
+            Box::pin(self.lookup.find_gathered(id)).await?
         } else {
-            self.lookup.find(id).await?
+            // Boxed, so that the futures of requests stay small: a look-up is rare.
+            Box::pin(self.lookup.find(id)).await?
         };
         let Some(key) = found else {
             let mut unissued = self.unissued();

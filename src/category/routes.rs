@@ -1,6 +1,6 @@
 //! `/api/categories/`
 
-use axum::{Json, http::StatusCode};
+use axum::http::StatusCode;
 use utoipa_axum::{router::OpenApiRouter, routes};
 
 use super::{
@@ -11,8 +11,8 @@ use super::{
 use crate::{
     auth::Area,
     http::{
-        ApiError, AppState, Body, CommandContext, Conflict, IfMatch, Invalid, InvalidParameter, ListParams,
-        ListRequest, Listing, NotFound, Presence, Reads, RecordId, Tagged, api_route,
+        ApiError, AppState, Body, CommandContext, Conflict, IfMatch, Invalid, InvalidParameter, Json,
+        ListParams, ListRequest, Listing, NotFound, Presence, Reads, RecordId, Tagged, api_route,
     },
 };
 

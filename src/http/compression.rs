@@ -66,10 +66,15 @@ fn weight(parameter: &str) -> Option<f32> {
 
 /// Adds a name to `Vary`, unless the header has it.
 pub(super) fn add_vary(headers: &mut HeaderMap, name: &'static str) {
-    let vary = headers.get(header::VARY).and_then(|vary| vary.to_str().ok());
-    let vary = match vary {
-        Some(vary) if vary.split(", ").any(|known| known == name) => return,
-        Some(vary) => HeaderValue::from_str(&format!("{vary}, {name}"))
+    let vary = match headers.get(header::VARY).map(HeaderValue::as_bytes) {
+        Some(vary)
+            if vary
+                .split(|byte| *byte == b',')
+                .any(|known| known.trim_ascii() == name.as_bytes()) =>
+        {
+            return;
+        }
+        Some(vary) => HeaderValue::from_bytes(&[vary, b", ", name.as_bytes()].concat())
             .expect("a header value stays valid with another name"),
         None => HeaderValue::from_static(name),
     };

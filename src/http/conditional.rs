@@ -1,15 +1,16 @@
 //! Conditional requests: a read gets 304 if the client has the current representation, and a write applies only to the
 //! representation that the client has read.
 
-use std::{convert::Infallible, io};
+use std::convert::Infallible;
 
 use axum::{
-    body::{Body, Bytes, HttpBody, to_bytes},
+    body::{Body, HttpBody, to_bytes},
     extract::{FromRequestParts, Request},
     http::{HeaderValue, Method, StatusCode, header, request::Parts},
     response::{IntoResponse, Response},
 };
 use serde::Serialize;
+use uuid::Uuid;
 use xxhash_rust::xxh3::xxh3_128;
 
 use super::{
@@ -22,8 +23,11 @@ const MAX_TAGS: usize = 64;
 
 /// A hash of the body, so the same on every server. Weak, because it is the same whether compressed or not.
 pub(super) fn tag(body: &[u8]) -> HeaderValue {
-    let tag = format!("W/\"{:032x}\"", xxh3_128(body));
-    HeaderValue::from_str(&tag).expect("hexadecimal digits and quotes can stand in a header")
+    let mut tag = *b"W/\"00000000000000000000000000000000\"";
+    Uuid::from_u128(xxh3_128(body))
+        .simple()
+        .encode_lower(&mut tag[3..35]);
+    HeaderValue::from_bytes(&tag).expect("hexadecimal digits and quotes can stand in a header")
 }
 
 /// Whether a tag is among those of `If-Match` or `If-None-Match`: `*` is any, and W/ makes no difference.
@@ -103,13 +107,11 @@ impl ConditionalRead {
     }
 }
 
-/// Removes the length from a 304. The routers set 0, the length of its body, but it would have to be that of the answer which
-/// the client has. Must be right within the outermost router, which sets the length last.
+/// Removes the length from a 304. The router sets 0, the length of its body, but it would have to be that of the answer which
+/// the client has.
 pub(super) fn without_length(mut response: Response) -> Response {
     if response.status() == StatusCode::NOT_MODIFIED {
         response.headers_mut().remove(header::CONTENT_LENGTH);
-        // A body of unknown length, or the router sets a length again.
-        *response.body_mut() = Body::from_stream(futures::stream::empty::<io::Result<Bytes>>());
     }
     response
 }

@@ -1,6 +1,6 @@
 //! The HTTP layer: what every endpoint needs. It knows no domain.
 //!
-//! Handlers read requests with [`Body`], [`Params`], [`RecordId`] and [`ListRequest`], and answer with `Json`, a [`Listing`] or
+//! Handlers read requests with [`Body`], [`Params`], [`RecordId`] and [`ListRequest`], and answer with [`Json`], a [`Listing`] or
 //! an [`ApiError`]. [`api_route`] adds what all routes of the API share; [`around`] puts the middleware around all routes, in groups
 //! whose [`RouteClass`] says what their requests need.
 
@@ -17,6 +17,7 @@ mod extract;
 mod field_errors;
 mod fields;
 mod idempotency;
+mod json;
 mod limits;
 mod link;
 mod list;
@@ -46,11 +47,13 @@ pub use extract::{Params, Reads, RecordId};
 pub use field_errors::FieldErrors;
 pub use fields::{FieldSource, Fields, Presence};
 pub use idempotency::{IDEMPOTENT_REPLAYED, IdempotencyKey, IdempotencyStore, Keyed};
+pub use json::Json;
 pub use limits::Limits;
 pub use link::base_url;
 pub use list::{Counted, CursorPage, ListParams, ListRequest, Listed, Listing, PageQuery, Rows, push_place};
 pub use middleware::{
-    AFFORO_POSITION, ApiKeyAuth, Client, RouteClass, WriteLimit, api_route, around, retry_read, route_reads,
+    AFFORO_POSITION, ApiKeyAuth, Client, RouteClass, Routes, WriteLimit, api_route, around, retry_read,
+    route_reads,
 };
 pub use openapi::{
     Conflict, Invalid, InvalidOrder, InvalidParameter, InvalidPrefix, NotAcceptable, NotFound, TooLarge,

@@ -43,9 +43,10 @@ pub struct Responses {
     connection: Option<Connection>,
 }
 
-/// Closes the connection of a request. The server adds it to each request as an extension.
+/// Closes the connection of a request. The server adds it to each request as an extension. Shared, because a clone of a token
+/// takes a lock.
 #[derive(Clone, Debug)]
-pub struct Connection(pub CancellationToken);
+pub struct Connection(pub Arc<CancellationToken>);
 
 /// Marks an answer whose memory is counted, or shared by all answers with the same file.
 #[derive(Clone, Copy, Debug)]
@@ -143,7 +144,7 @@ impl Responses {
             return response;
         }
         match self.compressions.clone().try_acquire_owned() {
-            Ok(permit) => compression::gzip(response, permit).await,
+            Ok(permit) => Box::pin(compression::gzip(response, permit)).await,
             Err(_) => response,
         }
     }

@@ -1,6 +1,6 @@
 //! `/api/inventory/`
 
-use axum::{Json, extract::State, http::StatusCode};
+use axum::{extract::State, http::StatusCode};
 use sqlx::PgPool;
 use utoipa_axum::{router::OpenApiRouter, routes};
 
@@ -13,8 +13,8 @@ use super::{
 use crate::{
     auth::{Area, Stores},
     http::{
-        ApiError, AppState, Body, CommandContext, Conflict, IfMatch, Invalid, InvalidParameter, ListParams,
-        ListRequest, Listing, NotFound, Params, Presence, Reads, RecordId, Tagged, api_route,
+        ApiError, AppState, Body, CommandContext, Conflict, IfMatch, Invalid, InvalidParameter, Json,
+        ListParams, ListRequest, Listing, NotFound, Params, Presence, Reads, RecordId, Tagged, api_route,
     },
 };
 

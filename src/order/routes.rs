@@ -1,6 +1,6 @@
 //! `/api/orders/`
 
-use axum::{Extension, Json, http::StatusCode};
+use axum::{Extension, http::StatusCode};
 use utoipa_axum::{router::OpenApiRouter, routes};
 
 use super::{
@@ -12,8 +12,8 @@ use super::{
 use crate::{
     auth::{Area, Stores},
     http::{
-        ApiError, AppState, Body, CommandContext, InvalidOrder, InvalidParameter, ListParams, ListRequest,
-        Listing, NotFound, Params, Reads, RecordId, api_route,
+        ApiError, AppState, Body, CommandContext, InvalidOrder, InvalidParameter, Json, ListParams,
+        ListRequest, Listing, NotFound, Params, Reads, RecordId, api_route,
     },
 };
 

@@ -1,12 +1,7 @@
 //! `GET /api/products/autocomplete/`
 
-use axum::Json;
-
 use super::spellings::{Suggestion, suggestions};
-use crate::{
-    http::Reads,
-    http::{ApiError, InvalidPrefix, Params},
-};
+use crate::http::{ApiError, InvalidPrefix, Json, Params, Reads};
 use redis_rate_limit::Exceeded;
 
 /// Autocomplete product titles.

@@ -1,6 +1,6 @@
 //! `GET /api/products/search/`
 
-use axum::{Json, extract::State};
+use axum::extract::State;
 use tracing::Instrument;
 
 use super::search_query::{FoundProduct, How, Search, count, found, found_and_counted};
@@ -8,8 +8,8 @@ use crate::{
     auth::Stores,
     db::ReadPool,
     http::{
-        ApiError, InvalidParameter, ListParams, ListRequest, Listing, NotFound, PageQuery, Params, Reads,
-        ScanLimit,
+        ApiError, InvalidParameter, Json, ListParams, ListRequest, Listing, NotFound, PageQuery, Params,
+        Reads, ScanLimit,
     },
 };
 use redis_rate_limit::Exceeded;

@@ -27,7 +27,7 @@ use crate::{
     category,
     config::{HttpSettings, RateLimit, RedisSettings},
     console::{self, Console},
-    http::{self, ApiError, ApiKeyAuth, AppState, IdempotencyStore, WriteLimit},
+    http::{self, ApiError, ApiKeyAuth, AppState, IdempotencyStore, Routes, WriteLimit},
     inventory,
     order::{self, GroupCommit},
     product,
@@ -45,7 +45,7 @@ pub use serve::run;
 
 /// An application, ready to be served.
 pub struct App {
-    router: Router,
+    routes: Routes,
     limits: Limits,
     stop: Arc<Stop>,
     /// The tasks of writes.
@@ -62,7 +62,7 @@ impl App {
     ) -> Self {
         let writes = TaskTracker::new();
         Self {
-            router: http::around(groups, settings, &limits, writes.clone()),
+            routes: http::around(groups, settings, &limits, writes.clone()),
             limits,
             stop,
             writes,

@@ -14,7 +14,6 @@ use std::{
 };
 
 use axum::{
-    Router,
     extract::{ConnectInfo, Request},
     http::{HeaderValue, header},
     response::Response,
@@ -32,11 +31,10 @@ use tokio::{
     time::{sleep, timeout},
 };
 use tokio_util::sync::CancellationToken;
-use tower::Service;
 
 use super::{App, drained::Drained, open_files};
 use crate::{
-    http::{Connection, Limits},
+    http::{Connection, Limits, Routes},
     shutdown::Stop,
     telemetry::LineLimit,
 };
@@ -129,13 +127,13 @@ impl Server {
         if let Err(error) = configure(&stream, &self.app.limits) {
             tracing::debug!(%error, "a connection keeps the system's options");
         }
-        let (router, draining) = (self.app.router.clone(), self.draining.clone());
+        let (routes, draining) = (self.app.routes.clone(), self.draining.clone());
         let abort = self.abort.child_token();
-        let connection = Connection(abort.clone());
+        let connection = Connection(Arc::new(abort.clone()));
         let service = service_fn(move |mut request: Request<Incoming>| {
             request.extensions_mut().insert(ConnectInfo(peer));
             request.extensions_mut().insert(connection.clone());
-            answer(router.clone(), request, draining.clone())
+            answer(routes.clone(), request, draining.clone())
         });
         let serving = self.http.serve_connection(TokioIo::new(stream), service);
         let serving = self.graceful.watch(serving);
@@ -192,14 +190,13 @@ fn configure(stream: &TcpStream, limits: &Limits) -> io::Result<()> {
 
 /// Passes a request to the routes. While the server drains, each answer is the last of its connection.
 fn answer(
-    mut router: Router,
+    mut routes: Routes,
     request: Request<Incoming>,
     draining: Arc<AtomicBool>,
 ) -> impl Future<Output = Result<Response, Infallible>> {
-    // Called here rather than in the future, which would move the large request once more.
-    let answering = router.call(request.map(Drained::body));
+    let answering = routes.answer(request.map(Drained::body));
     async move {
-        let mut response = answering.await?;
+        let mut response = answering.await;
         if draining.load(Ordering::Relaxed) {
             let close = HeaderValue::from_static("close");
             response.headers_mut().insert(header::CONNECTION, close);

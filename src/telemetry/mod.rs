@@ -1,6 +1,7 @@
 //! Telemetry: log lines on standard error, as text or JSON; metrics for Prometheus; spans for an OpenTelemetry collector.
 
 mod descriptions;
+mod fields;
 mod line_limit;
 mod listener;
 mod process;
@@ -19,6 +20,8 @@ use tracing_subscriber::{
     registry::LookupSpan,
     util::SubscriberInitExt,
 };
+
+use fields::LineFields;
 
 pub use line_limit::LineLimit;
 pub use listener::serve as serve_metrics;
@@ -77,7 +80,10 @@ where
 {
     let lines = fmt::layer().with_writer(std::io::stderr);
     match format {
-        LogFormat::Pretty => lines.with_ansi(std::io::stderr().is_terminal()).boxed(),
+        LogFormat::Pretty => lines
+            .with_ansi(std::io::stderr().is_terminal())
+            .fmt_fields(LineFields)
+            .boxed(),
         LogFormat::Json => lines.json().flatten_event(true).boxed(),
     }
 }

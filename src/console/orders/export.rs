@@ -11,6 +11,7 @@ use axum::{
 };
 use futures::{Stream, StreamExt, future::ready, stream};
 use tokio_util::sync::CancellationToken;
+use tracing::{Instrument, Span};
 
 use super::queries::{self, Filter, Row};
 use crate::{
@@ -85,6 +86,7 @@ pub async fn download(
         filter,
         range,
         draining: console.app.stop.draining.clone(),
+        span: Span::current(),
     };
     Ok((
         [
@@ -104,6 +106,8 @@ struct Reading {
     filter: Filter,
     range: Range,
     draining: CancellationToken,
+    /// The span of the request, which the response outlives.
+    span: Span,
 }
 
 fn portions(reading: Reading) -> impl Stream<Item = io::Result<Bytes>> {
@@ -111,7 +115,7 @@ fn portions(reading: Reading) -> impl Stream<Item = io::Result<Bytes>> {
     let first = (reading, Some(None));
     let rows = stream::try_unfold(first, async |(reading, start)| {
         let Some(start) = start else { return Ok(None) };
-        let (bytes, next) = reading.portion(start).await?;
+        let (bytes, next) = reading.portion(start).instrument(reading.span.clone()).await?;
         Ok(Some((bytes, (reading, next.map(Some)))))
     });
     stream::once(ready(head)).chain(rows)

@@ -1,6 +1,6 @@
 //! Admits a request or refuses it under load, and answers it in bounded time.
 
-use std::time::Duration;
+use std::{pin::pin, time::Duration};
 
 use axum::{
     extract::Request,
@@ -12,7 +12,7 @@ use tokio::time::timeout;
 use tokio_util::task::TaskTracker;
 use tracing::Instrument;
 
-use super::RouteClass;
+use super::{RouteClass, panic};
 use crate::{
     db,
     http::{
@@ -56,7 +56,7 @@ impl Admission {
     pub async fn run(&self, mut request: Request, next: Next, class: RouteClass) -> Response {
         let is_write = !request.method().is_safe();
         let Some(work) = class.work(is_write) else {
-            return next.run(request).await;
+            return panic::run(request, next).await;
         };
         let permit = match self.admit(&request, work) {
             Ok(permit) => permit,
@@ -85,10 +85,10 @@ impl Admission {
 
     /// Ends a read that takes too long. Its transaction is rolled back on the way into the pool.
     async fn read(&self, request: Request, next: Next, permit: Permit) -> Response {
-        let reading = async {
+        let reading = pin!(async {
             permit.wait_for_connection().await;
-            next.run(request).await
-        };
+            panic::run(request, next).await
+        });
         let answer = timeout(self.reading, reading).await;
         answer.unwrap_or_else(|_| {
             ApiError::Unavailable("The request took too long, try again later.").into_response()
@@ -102,7 +102,7 @@ impl Admission {
         let work = async move {
             let answer = timeout(bound, async {
                 permit.wait_for_connection().await;
-                next.run(request).await
+                panic::run(request, next).await
             });
             // A lane itself repeats orders on another database host. Other writes may wait for the host before.
             let answer = match work {

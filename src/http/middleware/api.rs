@@ -123,12 +123,12 @@ async fn answer(route: &ApiRoute, mut request: Request, next: Next) -> Response 
         return run(request, next).await;
     }
     if !request.method().is_safe() && route.methods.contains(request.method()) {
-        request = retry::receive_body(request).await;
+        request = Box::pin(retry::receive_body(request)).await;
     }
     retry::run(request, next, run).await
 }
 
-async fn run(request: Request, next: Next) -> Response {
+fn run(request: Request, next: Next) -> impl Future<Output = Response> {
     read_routing::run(request, next, async |request, next| {
         if request.method() == Method::POST {
             post(request, next).await
@@ -136,7 +136,6 @@ async fn run(request: Request, next: Next) -> Response {
             next.run(request).await
         }
     })
-    .await
 }
 
 /// Runs a POST, which may be repeated under a key.
@@ -144,7 +143,8 @@ async fn post(request: Request, next: Next) -> Response {
     match key_header::key(request.headers()) {
         Ok(None) => next.run(request).await,
         Ok(Some(key)) => match request.extensions().get::<IdempotencyStore>().cloned() {
-            Some(store) => store.handle(scoped_key(key, &request), request, next).await,
+            // Boxed, so that the futures of other requests stay small.
+            Some(store) => Box::pin(store.handle(scoped_key(key, &request), request, next)).await,
             None => ApiError::Internal("there is no store of idempotency keys".into()).into_response(),
         },
         Err(error) => error.into_response(),

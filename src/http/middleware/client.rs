@@ -21,18 +21,17 @@ static UNTRUSTED_PROXIES: LineLimit = LineLimit::new(1);
 
 /// Notes how the client reached the server. `X-Forwarded-Proto` counts from a trusted proxy or one on this machine;
 /// `X-Forwarded-For` only from a trusted one.
-pub(super) fn note(proxies: &TrustedProxies, mut request: Request) -> Request {
+pub(super) fn note(proxies: &TrustedProxies, request: &mut Request) {
     let peer = request.extensions().get::<ConnectInfo<SocketAddr>>();
     let peer = peer.map(|peer| peer.0.ip());
     if let Some(peer) = peer {
-        warn_about_proxy(proxies, peer, &request);
+        warn_about_proxy(proxies, peer, request);
     }
     let believed = peer.is_some_and(|peer| peer.is_loopback() || proxies.trusts(peer));
     let proto = request.headers().get("x-forwarded-proto");
     let is_tls = believed && proto.is_some_and(|proto| proto == "https");
     let address = peer.map(|peer| proxies.client_address(peer, request.headers()));
     request.extensions_mut().insert(Client { is_tls, address });
-    request
 }
 
 fn warn_about_proxy(proxies: &TrustedProxies, peer: IpAddr, request: &Request) {

@@ -34,9 +34,11 @@ impl HostCheck {
     /// Whether a Host header, with or without a port, names an allowed host.
     fn allow(&self, host: &str) -> bool {
         let name = without_port(host).trim_end_matches('.').to_ascii_lowercase();
-        let is_name = |c: char| c.is_ascii_alphanumeric() || "-._:[]".contains(c);
+        let is_name = |byte: u8| {
+            byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b':' | b'[' | b']')
+        };
         !name.is_empty()
-            && name.chars().all(is_name)
+            && name.bytes().all(is_name)
             && self.0.names().iter().any(|allowed| {
                 allowed == "*"
                     || *allowed == name
@@ -49,10 +51,10 @@ impl HostCheck {
 }
 
 /// Replaces the Host header by the host of the request line, which takes precedence.
-pub(super) fn prefer_request_line(mut request: Request) -> Request {
+pub(super) fn prefer_request_line(request: &mut Request) {
     let is_clear = request.headers().get_all(header::HOST).iter().nth(1).is_none();
     let Some(authority) = request.uri().authority().filter(|_| is_clear) else {
-        return request;
+        return;
     };
     let host = match authority.port() {
         Some(port) => format!("{}:{port}", authority.host()),
@@ -61,7 +63,6 @@ pub(super) fn prefer_request_line(mut request: Request) -> Request {
     if let Ok(host) = HeaderValue::from_str(&host) {
         request.headers_mut().insert(header::HOST, host);
     }
-    request
 }
 
 fn without_port(host: &str) -> &str {

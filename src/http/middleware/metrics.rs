@@ -6,9 +6,7 @@ use std::time::Instant;
 
 use axum::{
     extract::{MatchedPath, Request},
-    http::Method,
-    middleware::Next,
-    response::Response,
+    http::{Method, StatusCode},
 };
 use metrics::{Gauge, Label, counter, gauge, histogram};
 
@@ -21,15 +19,8 @@ const OTHER: &str = "other";
 /// nginx' status for a client that left before the answer.
 const CLIENT_LEFT: u16 = 499;
 
-pub(super) async fn record(request: Request, next: Next) -> Response {
-    let mut in_flight = InFlight::new(&request);
-    let response = next.run(request).await;
-    in_flight.status = response.status().as_u16();
-    response
-}
-
 /// A request in flight. It is counted on drop, which includes requests whose client left.
-struct InFlight {
+pub(super) struct InFlight {
     labels: Vec<Label>,
     started: Instant,
     status: u16,
@@ -37,7 +28,8 @@ struct InFlight {
 }
 
 impl InFlight {
-    fn new(request: &Request) -> Self {
+    /// Counts a request as in flight.
+    pub fn new(request: &Request) -> Self {
         let route = request.extensions().get::<MatchedPath>();
         let route = route.map_or(OTHER, MatchedPath::as_str);
         let gauge = gauge!("afforo_http_requests_in_flight");
@@ -51,6 +43,11 @@ impl InFlight {
             status: CLIENT_LEFT,
             gauge,
         }
+    }
+
+    /// The request was answered.
+    pub fn answered(mut self, status: StatusCode) {
+        self.status = status.as_u16();
     }
 }
 

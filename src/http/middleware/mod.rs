@@ -1,18 +1,18 @@
 //! The middleware around all routes. From the outermost to the innermost:
 //!
-//! 1. `without_length`: removes the length of a 304, which the router within has set.
-//! 2. `path::complete`: adds the last slash, before the path is matched to a route.
-//! 3. `metrics::record`, if metrics are on: counts by route, including requests that a later layer refuses.
-//! 4. `request_id::drop_unusable`, `hosts::prefer_request_line`: correct the headers that later layers read.
-//! 5. Request id: made before the span, which has it, and added to each response.
-//! 6. `TraceLayer`: the span that all log lines of later layers belong to.
-//! 7. `security_headers::add`: around all layers that may answer.
-//! 8. `client::note`: address and scheme, which admission and HSTS need.
-//! 9. `check`: CORS preflight, query string, host, admission; on the response CORS and HSTS.
-//! 10. `CatchPanicLayer`: a panic becomes a response, which gets all headers above.
-//! 11. Extensions of `server`: API key authentication, write limit, idempotency store; the next layer reads them.
-//! 12. [`api_route`], on API routes only: 404 for an id that is not a number, 406, API key and scope, write limit, retry,
-//!     replica, idempotency, handler; on the response `ETag`, 304 and compression.
+//! 1. [`Routes`]: adds the last slash before the path is matched to a route, and removes the length of a 304, which the router
+//!    has set.
+//! 2. `run`, one layer around each group of routes, because axum boxes the future of each layer and clones all that is within:
+//!    1. `InFlight`, if metrics are on: counts by route, including requests that a later step refuses.
+//!    2. `request_id`, `hosts::prefer_request_line`: correct the headers that later steps read. Each response gets the id.
+//!    3. `trace`: the span that all log lines of later steps belong to.
+//!    4. `security_headers`: around all steps that may answer.
+//!    5. `client::note`: address and scheme, which admission and HSTS need.
+//!    6. `check`: CORS preflight, query string, host, admission; on the response CORS and HSTS.
+//!    7. `panic`: a panic becomes a response, which gets all headers above.
+//! 3. Extensions of `server`: API key authentication, write limit, idempotency store; the next layer reads them.
+//! 4. [`api_route`], on API routes only: 404 for an id that is not a number, 406, API key and scope, write limit, retry,
+//!    replica, idempotency, handler; on the response `ETag`, 304 and compression.
 
 mod admission;
 mod api;
@@ -31,21 +31,16 @@ mod security_headers;
 mod trace;
 mod write_limit;
 
-use std::sync::Arc;
+use std::{future::Future, sync::Arc};
 
 use axum::{
     Router,
     extract::{Request, State},
-    middleware::{Next, from_fn, from_fn_with_state},
+    middleware::{Next, from_fn_with_state},
     response::{IntoResponse, Response},
 };
 use tokio_util::task::TaskTracker;
-use tower::ServiceBuilder;
-use tower_http::{
-    catch_panic::CatchPanicLayer,
-    request_id::{MakeRequestUuid, PropagateRequestIdLayer, SetRequestIdLayer},
-    trace::TraceLayer,
-};
+use tower::Service;
 
 use super::{Limits, REQUEST_ID, conditional::without_length, extract::check_query};
 use crate::{config::HttpSettings, telemetry};
@@ -62,6 +57,22 @@ pub use write_limit::WriteLimit;
 use admission::Admission;
 use cors::Cors;
 use hosts::HostCheck;
+use metrics::InFlight;
+
+/// All routes within the middleware. Clones share them.
+#[derive(Clone)]
+pub struct Routes(Router);
+
+impl Routes {
+    /// Answers a request. The routes are called here rather than in the future, which would move the large request once more.
+    pub fn answer(&mut self, request: Request) -> impl Future<Output = Response> + use<> {
+        let answering = self.0.call(path::complete(request));
+        async {
+            let Ok(response) = answering.await;
+            without_length(response)
+        }
+    }
+}
 
 /// Puts the middleware around groups of routes, one of which has the fallback. Writes run as tasks of `writes`.
 pub fn around(
@@ -69,81 +80,70 @@ pub fn around(
     http: &HttpSettings,
     limits: &Limits,
     writes: TaskTracker,
-) -> Router {
+) -> Routes {
     let gate = Arc::new(Gate {
+        proxies: http.trusted_proxies.clone(),
         cors: Cors::new(http),
         hosts: HostCheck(http.allowed_hosts.clone()),
         admission: Admission::new(limits, writes),
     });
     let groups = groups
         .into_iter()
-        .map(|(class, routes)| around_group(class, routes, http.trusted_proxies.clone(), gate.clone()));
-    let routes = groups.fold(Router::new(), Router::merge);
-    // Around the router, because a path is completed before it is matched.
-    Router::new().fallback_service(
-        ServiceBuilder::new()
-            // Within the outer router, which sets a length last.
-            .map_response(without_length)
-            .map_request(path::complete)
-            .service(routes),
-    )
+        .map(|(class, routes)| routes.layer(from_fn_with_state((gate.clone(), class), run)));
+    Routes(groups.fold(Router::new(), Router::merge))
 }
 
-/// Layers that do not wait are plain functions: each `from_fn` clones all that is within it for each request.
-fn around_group(class: RouteClass, routes: Router, proxies: TrustedProxies, gate: Arc<Gate>) -> Router {
-    let stack = ServiceBuilder::new()
-        // Before an id is made: an id that cannot be logged or sent back is replaced.
-        .map_request(request_id::drop_unusable)
-        .map_request(hosts::prefer_request_line)
-        .layer(SetRequestIdLayer::new(REQUEST_ID, MakeRequestUuid))
-        .layer(PropagateRequestIdLayer::new(REQUEST_ID))
-        // `ApiError` logs failures, so this does not.
-        .layer(
-            TraceLayer::new_for_http()
-                .make_span_with(trace::open)
-                .on_response(trace::answered)
-                .on_failure(()),
-        )
-        .map_response(security_headers::add)
-        .map_request(move |request| client::note(&proxies, request))
-        .layer(from_fn_with_state((gate, class), check))
-        // Innermost, so that the answer to a panic gets all headers.
-        .layer(CatchPanicLayer::custom(panic::answer));
-    let routes = routes.layer(stack);
-    if telemetry::counts() {
-        routes.layer(from_fn(metrics::record))
-    } else {
-        routes
-    }
-}
-
-/// The checks that may answer a request before its route. They are one layer, because each layer clones all inner layers.
+/// What the middleware of all groups shares.
 struct Gate {
+    proxies: TrustedProxies,
     cors: Cors,
     hosts: HostCheck,
     admission: Admission,
 }
 
-/// Answers preflights, refuses requests for other hosts, and runs the rest within the server's limits. A preflight concerns an
-/// origin, not a resource, so its host is not checked.
-async fn check(
+/// The middleware of a group of routes.
+async fn run(
     State((gate, class)): State<(Arc<Gate>, RouteClass)>,
-    request: Request,
+    mut request: Request,
     next: Next,
 ) -> Response {
-    if let Some(answer) = gate.cors.preflight(&request) {
-        return gate.cors.share(None, answer.await).await;
-    }
-    let origin = cors::origin_of(&request);
-    let is_behind_tls = client::is_behind_tls(&request);
-    let allowed = check_query(request.uri().query().unwrap_or_default());
-    let response = match allowed.and_then(|()| gate.hosts.check(&request, class)) {
-        Ok(()) => gate.admission.run(request, next, class).await,
-        Err(refusal) => refusal.into_response(),
-    };
-    let mut response = gate.cors.share(origin, response).await;
-    if is_behind_tls {
-        security_headers::add_hsts(&mut response);
+    let in_flight = telemetry::counts().then(|| InFlight::new(&request));
+    let id = request_id::set(&mut request);
+    hosts::prefer_request_line(&mut request);
+    let answer = async |request| gate.answer(class, request, next).await;
+    let mut response = trace::run(request, answer).await;
+    response.headers_mut().insert(REQUEST_ID, id);
+    if let Some(in_flight) = in_flight {
+        in_flight.answered(response.status());
     }
     response
+}
+
+impl Gate {
+    async fn answer(&self, class: RouteClass, mut request: Request, next: Next) -> Response {
+        client::note(&self.proxies, &mut request);
+        let mut response = self.check(class, request, next).await;
+        security_headers::add(&mut response);
+        response
+    }
+
+    /// Answers preflights, refuses requests for other hosts, and runs the rest within the server's limits. A preflight concerns an
+    /// origin, not a resource, so its host is not checked.
+    async fn check(&self, class: RouteClass, request: Request, next: Next) -> Response {
+        if let Some(answer) = self.cors.preflight(&request) {
+            return self.cors.share(None, answer.await).await;
+        }
+        let origin = cors::origin_of(&request);
+        let is_behind_tls = client::is_behind_tls(&request);
+        let allowed = check_query(request.uri().query().unwrap_or_default());
+        let response = match allowed.and_then(|()| self.hosts.check(&request, class)) {
+            Ok(()) => self.admission.run(request, next, class).await,
+            Err(refusal) => refusal.into_response(),
+        };
+        let mut response = self.cors.share(origin, response).await;
+        if is_behind_tls {
+            security_headers::add_hsts(&mut response);
+        }
+        response
+    }
 }

@@ -4,7 +4,7 @@
 //! Each request is one transaction, which the rejection rolls back. A failover to another host also ends reads that wait for
 //! the host before.
 
-use std::sync::Arc;
+use std::{pin::pin, sync::Arc};
 
 use axum::{
     extract::{FromRequest, Request},
@@ -50,7 +50,8 @@ pub(super) async fn run(
     let (parts, body) = request.into_parts();
     let again = (parts.clone(), next.clone());
     let is_read = parts.method.is_safe();
-    let response = once(Request::from_parts(parts, body), next);
+    // Pinned here, so that the large future is not moved.
+    let response = pin!(once(Request::from_parts(parts, body), next));
     let response = if is_read {
         db::until_switched(response).await
     } else {
@@ -62,5 +63,5 @@ pub(super) async fn run(
     }
     let (mut parts, next) = again;
     parts.extensions.insert(Repeated);
-    once(Request::from_parts(parts, axum::body::Body::empty()), next).await
+    Box::pin(once(Request::from_parts(parts, axum::body::Body::empty()), next)).await
 }

@@ -18,9 +18,8 @@ const HEADERS: [(HeaderName, HeaderValue); 4] = [
     ),
 ];
 
-pub(super) fn add(mut response: Response) -> Response {
+pub(super) fn add(response: &mut Response) {
     response.headers_mut().extend(HEADERS);
-    response
 }
 
 /// Tells a browser that came through TLS to use nothing else for a year.

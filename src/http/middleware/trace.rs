@@ -1,14 +1,13 @@
 //! The span of a request, for its log lines and for a collector of traces.
 
-use std::time::Duration;
+use std::{pin::pin, time::Instant};
 
 use axum::{
-    body::Body,
-    extract::MatchedPath,
-    http::{Request, Response},
+    extract::{MatchedPath, Request},
+    response::Response,
 };
-use tower_http::trace::{DefaultOnResponse, OnResponse};
-use tracing::{Span, field::Empty};
+use tower_http::trace::{DefaultOnRequest, DefaultOnResponse, OnRequest, OnResponse};
+use tracing::{Instrument, Span, field::Empty};
 
 use crate::{http::REQUEST_ID, telemetry};
 
@@ -16,8 +15,21 @@ use crate::{http::REQUEST_ID, telemetry};
 const LONGEST_PATH: usize = 256;
 const LONGEST_METHOD: usize = 32;
 
+/// Answers a request within its span. Logs the request and the response at level debug, and records the status for the
+/// collector. `ApiError` logs failures.
+pub(super) async fn run(request: Request, answer: impl AsyncFnOnce(Request) -> Response) -> Response {
+    let span = open(&request);
+    let started = Instant::now();
+    DefaultOnRequest::new().on_request(&request, &span);
+    let answering = pin!(answer(request));
+    let response = answering.instrument(span.clone()).await;
+    telemetry::finish_request(&span, response.status());
+    DefaultOnResponse::new().on_response(&response, started.elapsed(), &span);
+    response
+}
+
 /// Opens the span, at level error: if only errors are logged, they still have the id of their request.
-pub(super) fn open(request: &Request<Body>) -> Span {
+fn open(request: &Request) -> Span {
     let request_id = request
         .headers()
         .get(&REQUEST_ID)
@@ -46,12 +58,6 @@ pub(super) fn open(request: &Request<Body>) -> Span {
         telemetry::join_trace(&span, request.headers());
     }
     span
-}
-
-/// Logs the answer at level debug, and records its status for the collector.
-pub(super) fn answered(response: &Response<Body>, latency: Duration, span: &Span) {
-    telemetry::finish_request(span, response.status());
-    DefaultOnResponse::new().on_response(response, latency, span);
 }
 
 fn shortened(text: &str, longest: usize) -> &str {

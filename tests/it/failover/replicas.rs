@@ -16,6 +16,7 @@ use crate::{
     console::Desk,
     support::{
         app::{Answer, TestApp, client, send},
+        pgbouncer::{PgBouncer, all_documented, create_role, role_settings},
         program::{Running, afforo, eventually, on},
         redis::RedisServer,
         standby::{Pair, caught_up, pause_replay, resume_replay},
@@ -49,9 +50,14 @@ impl Shop {
 
     /// Starts a server that reads from the replica, and waits until it does.
     async fn serve(&self, max_lag: u32) -> (Running, SocketAddr) {
+        let replica = url_of(&[self.replica()]).replace("read-write", "prefer-standby");
+        self.serve_with(&replica, max_lag).await
+    }
+
+    /// The same with another URL of the replica.
+    async fn serve_with(&self, replica: &str, max_lag: u32) -> (Running, SocketAddr) {
         let mut program = afforo(&["serve", "127.0.0.1:0"]);
         on(&mut program, &self.pair.primary.url("shop"), &self.redis.url(0));
-        let replica = url_of(&[self.replica()]).replace("read-write", "prefer-standby");
         program
             .env("DATABASE_REPLICA_URL", replica)
             .env("REPLICA_MAX_LAG", max_lag.to_string())
@@ -207,4 +213,74 @@ async fn reads_survive_a_silent_and_a_killed_replica() {
     };
     tokio::join!(reading, failing);
     assert!(!server.output().contains("panicked"), "{}", server.output());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn primary_answers_a_read_that_a_recovery_conflict_cancels() {
+    let shop = Shop::start().await;
+    let (_server, address) = shop.serve(600).await;
+    let connect = async |server: &Postgres| PgConnection::connect(&server.url("shop")).await.unwrap();
+    let (mut primary, mut replica) = (connect(&shop.pair.primary).await, connect(shop.replica()).await);
+    for setting in [
+        "alter system set max_standby_streaming_delay = 0",
+        "select pg_reload_conf()",
+    ] {
+        replica.execute(setting).await.unwrap();
+    }
+    // On the replica, the read takes until the conflict cancels it.
+    primary
+        .execute(
+            "alter table category rename to all_categories;
+             create view category as select * from all_categories
+             where (select not pg_is_in_recovery() or pg_sleep(600)::text is not null)",
+        )
+        .await
+        .unwrap();
+    caught_up(&shop.pair.primary, shop.replica()).await;
+    let conflict = async {
+        eventually("the replica runs the read", async || {
+            let reads = "select exists (select from pg_stat_activity where wait_event = 'PgSleep')";
+            sqlx::query_scalar(reads).fetch_one(&mut replica).await.unwrap()
+        })
+        .await;
+        let lock = "begin; lock table all_categories; commit";
+        primary.execute(lock).await.unwrap();
+    };
+    let (answer, ()) = tokio::join!(get(address, "/api/categories/"), conflict);
+    assert_eq!(names(&answer), Vec::<Value>::new());
+    eventually("the replica counts the conflict", async || {
+        let conflicts = "select confl_lock from pg_stat_database_conflicts where datname = 'shop'";
+        let conflicts: i64 = sqlx::query_scalar(conflicts)
+            .fetch_one(&mut replica)
+            .await
+            .unwrap();
+        conflicts == 1
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn replica_serves_reads_through_a_transaction_pooler() {
+    let shop = Shop::start().await;
+    create_role(&shop.pair.primary, "pooled", &role_settings()).await;
+    caught_up(&shop.pair.primary, shop.replica()).await;
+    let mut pooler = PgBouncer::start(shop.replica(), "pooled", &all_documented()).await;
+    let (_server, address) = shop.serve_with(&pooler.url("shop"), 600).await;
+    let [ben, eve] = ["10.0.0.1", "10.0.0.2"].map(|of| Caller(address, of));
+    pause_replay(shop.replica()).await;
+    ben.create("Lamps").await;
+    for _ in 0..8 {
+        assert_eq!(eve.names().await, Vec::<Value>::new());
+        assert_eq!(ben.names().await, ["Lamps"]);
+    }
+
+    pooler.kill();
+    eventually("the primary serves reads", async || {
+        eve.names().await == ["Lamps"]
+    })
+    .await;
+    resume_replay(shop.replica()).await;
+    pooler.restart().await;
+    eventually("the replica is in use", async || is_in_use(address).await).await;
+    assert_eq!(eve.names().await, ["Lamps"]);
 }
