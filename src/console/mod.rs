@@ -60,7 +60,7 @@ mod system;
 mod timespan;
 
 use axum::{
-    Extension, Router,
+    Router,
     http::{HeaderName, HeaderValue, header},
     middleware::{from_fn, from_fn_with_state, map_response},
     response::{IntoResponse, Response},
@@ -106,9 +106,8 @@ pub fn router(console: Console, logins: RateLimitLayer) -> Router<AppState> {
         .merge(setup::router());
     let pages = match &console.app.database.replicas {
         Some(replicas) => pages
-            .layer(from_fn(http::route_reads))
-            .layer(from_fn(session::carry_position))
-            .layer(Extension(replicas.clone())),
+            .layer(from_fn_with_state(replicas.clone(), http::route_reads))
+            .layer(from_fn(session::carry_position)),
         None => pages,
     };
     pages

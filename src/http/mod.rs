@@ -52,8 +52,8 @@ pub use limits::Limits;
 pub use link::base_url;
 pub use list::{Counted, CursorPage, ListParams, ListRequest, Listed, Listing, PageQuery, Rows, push_place};
 pub use middleware::{
-    AFFORO_POSITION, ApiKeyAuth, Client, RouteClass, Routes, WriteLimit, api_route, around, retry_read,
-    route_reads,
+    AFFORO_POSITION, ApiKeyAuth, ApiServices, Client, RouteClass, Routes, WriteLimit, api_route, around,
+    retry_read, route_reads,
 };
 pub use openapi::{
     Conflict, Invalid, InvalidOrder, InvalidParameter, InvalidPrefix, NotAcceptable, NotFound, TooLarge,

@@ -2,7 +2,7 @@
 
 use axum::http::StatusCode;
 use utoipa_axum::{
-    router::{OpenApiRouter, UtoipaMethodRouterExt},
+    router::{OpenApiRouter, UtoipaMethodRouter, UtoipaMethodRouterExt},
     routes,
 };
 
@@ -21,18 +21,22 @@ use crate::{
 };
 use redis_rate_limit::RateLimitLayer;
 
-/// How often a client may search.
+/// How often a client may search. Without a limit there is no layer, which would cost each request a boxed future.
 pub struct RateLimits {
     /// For autocomplete.
-    pub autocomplete: RateLimitLayer,
+    pub autocomplete: Option<RateLimitLayer>,
     /// For the search.
-    pub search: RateLimitLayer,
+    pub search: Option<RateLimitLayer>,
 }
 
 /// The routes of products.
 pub fn router(limits: RateLimits) -> OpenApiRouter<AppState> {
-    let autocomplete = routes!(autocomplete::autocomplete).layer(limits.autocomplete);
-    let search = routes!(search::search).layer(limits.search);
+    let limited = |routes: UtoipaMethodRouter<AppState>, limit: Option<RateLimitLayer>| match limit {
+        Some(limit) => routes.layer(limit),
+        None => routes,
+    };
+    let autocomplete = limited(routes!(autocomplete::autocomplete), limits.autocomplete);
+    let search = limited(routes!(search::search), limits.search);
     OpenApiRouter::new()
         .routes(api_route(routes!(list, create), Area::Catalog))
         .routes(api_route(search, Area::Catalog))

@@ -27,7 +27,7 @@ use crate::{
     category,
     config::{HttpSettings, RateLimit, RedisSettings},
     console::{self, Console},
-    http::{self, ApiError, ApiKeyAuth, AppState, IdempotencyStore, Routes, WriteLimit},
+    http::{self, ApiError, ApiKeyAuth, ApiServices, AppState, IdempotencyStore, Routes, WriteLimit},
     inventory,
     order::{self, GroupCommit},
     product,
@@ -53,16 +53,17 @@ pub struct App {
 }
 
 impl App {
-    /// Puts the middleware around groups of routes.
+    /// Puts the middleware around groups of routes. API routes need `services`.
     pub fn new(
         groups: impl IntoIterator<Item = (RouteClass, Router)>,
+        services: Option<ApiServices>,
         settings: &HttpSettings,
         limits: Limits,
         stop: Arc<Stop>,
     ) -> Self {
         let writes = TaskTracker::new();
         Self {
-            routes: http::around(groups, settings, &limits, writes.clone()),
+            routes: http::around(groups, services, settings, &limits, writes.clone()),
             limits,
             stop,
             writes,
@@ -98,7 +99,7 @@ pub fn app(
     let client = redis::Client::open(redis.url())?;
     let limit = |name, RateLimit(requests): RateLimit| {
         let Some(requests) = requests.filter(|_| http.rate_limit_enabled) else {
-            return RateLimitLayer::disabled();
+            return None;
         };
         let config = RateLimitConfig {
             key_prefix: redis.redis_key_prefix.clone(),
@@ -107,13 +108,14 @@ pub fn app(
             trusted_proxies: http.trusted_proxies.clone(),
             ..RateLimitConfig::new(name)
         };
-        RateLimitLayer::new(client.clone(), config)
+        Some(RateLimitLayer::new(client.clone(), config))
     };
     let limits_of_products = product::RateLimits {
         autocomplete: limit("autocomplete", RateLimit(NonZeroU32::new(20))),
         search: limit("search", http.rates.search_rate_limit),
     };
-    let limit_of_logins = limit("login", http.rates.login_rate_limit);
+    let limit_of_logins =
+        limit("login", http.rates.login_rate_limit).unwrap_or_else(RateLimitLayer::disabled);
     let readiness = Readiness::new(&state, redis)?;
     let lanes = usize::try_from(state.database.placement.pool.options().get_max_connections()).unwrap_or(1);
     let placement = GroupCommit::start(&state.database.placement, order::Limits::with_lanes(lanes));
@@ -122,26 +124,18 @@ pub fn app(
     let secret = Secret::new(http.secret_key.clone().unwrap_or_default());
     let keyring = Keyring::new(state.database.pool.clone(), &secret);
     let auth = ApiKeyAuth::new(http.api_auth(), keyring, || SystemTime::now().into());
-    let write_limit = http.rates.write_rate_limit.0.map(WriteLimit::new);
-    let extended = |routes: OpenApiRouter<AppState>| {
-        let mut routes = Router::from(routes).layer(Extension(repeats.clone()));
-        if let Some(auth) = &auth {
-            routes = routes.layer(Extension(auth.clone()));
-        }
-        if let Some(limit) = &write_limit {
-            routes = routes.layer(Extension(limit.clone()));
-        }
-        if let Some(replicas) = &state.database.replicas {
-            routes = routes.layer(Extension(replicas.clone()));
-        }
-        routes
+    let services = ApiServices {
+        auth,
+        write_limit: http.rates.write_rate_limit.0.map(WriteLimit::new),
+        idempotency: repeats.clone(),
+        replicas: state.database.replicas.clone(),
     };
-    let placing = extended(order::placement_router()).layer(Extension(placement.clone()));
-    let api = extended(api(limits_of_products));
+    let placing = Router::from(order::placement_router()).layer(Extension(placement.clone()));
+    let api = Router::from(api(limits_of_products));
     let console = Console {
         app: state.clone(),
         placement,
-        idempotency: repeats.clone(),
+        idempotency: repeats,
         queues: Queues::new(redis)?,
         secret,
         debug: http.debug,
@@ -161,7 +155,7 @@ pub fn app(
         (RouteClass::Pooled, pooled),
     ]
     .map(move |(class, routes)| (class, routes.with_state(state.clone())));
-    Ok(App::new(groups, http, limits, stop))
+    Ok(App::new(groups, Some(services), http, limits, stop))
 }
 
 /// Liveness and readiness.

@@ -11,13 +11,13 @@ use axum::{
 use utoipa::openapi::path::Paths;
 use utoipa_axum::router::UtoipaMethodRouter;
 
-use super::{auth::ApiKeyAuth, read_routing, retry, write_limit::WriteLimit};
+use super::{auth::ApiKeyAuth, read_routing, retry, services::ApiServices};
 use crate::{
     audit::Actor,
     auth::Area,
     http::{
-        ApiError, AppState, Caller, IdempotencyStore, Permit, Work, conditional::ConditionalRead,
-        idempotency as key_header, openapi, unfit_connection::is_unfit,
+        ApiError, AppState, Caller, Permit, Work, conditional::ConditionalRead, idempotency as key_header,
+        openapi, unfit_connection::is_unfit,
     },
     idempotency,
 };
@@ -81,8 +81,11 @@ async fn api_middleware(
     if !is_path {
         return ApiError::not_found().into_response();
     }
+    let Some(services) = services(&request) else {
+        return no_services();
+    };
     let conditional = ConditionalRead::of(&request);
-    let admitted = admit(&mut request, route.area).await;
+    let admitted = admit(&services, &mut request, route.area).await;
     let is_personal = request.extensions().get::<Caller>().is_some();
     let mut response = match admitted {
         Ok(()) => answer(&route, request, next).await,
@@ -101,19 +104,28 @@ async fn api_middleware(
     }
 }
 
-async fn admit(request: &mut Request, area: Area) -> Result<(), Response> {
+fn services(request: &Request) -> Option<Arc<ApiServices>> {
+    request.extensions().get().cloned()
+}
+
+fn no_services() -> Response {
+    ApiError::Internal("the server has no services for API routes".into()).into_response()
+}
+
+async fn admit(services: &ApiServices, request: &mut Request, area: Area) -> Result<(), Response> {
     if !accepts_json(request) {
         let refusal = "Could not satisfy the request Accept header.";
         return Err(ApiError::detail(StatusCode::NOT_ACCEPTABLE, refusal).into_response());
     }
-    match ApiKeyAuth::admit(request, area).await {
-        Err(refusal) if is_unfit(&refusal) => ApiKeyAuth::admit(request, area).await,
+    let auth = services.auth.as_ref();
+    match ApiKeyAuth::admit(auth, request, area).await {
+        Err(refusal) if is_unfit(&refusal) => ApiKeyAuth::admit(auth, request, area).await,
         admitted => admitted,
     }?;
-    if request.method().is_safe() {
-        return Ok(());
+    match &services.write_limit {
+        Some(limit) if !request.method().is_safe() => limit.refusal(request).map_or(Ok(()), Err),
+        _ => Ok(()),
     }
-    WriteLimit::refusal(request).map_or(Ok(()), Err)
 }
 
 /// Runs a request, and repeats it if its connection to the database was unfit.
@@ -129,7 +141,8 @@ async fn answer(route: &ApiRoute, mut request: Request, next: Next) -> Response 
 }
 
 fn run(request: Request, next: Next) -> impl Future<Output = Response> {
-    read_routing::run(request, next, async |request, next| {
+    let replicas = services(&request).and_then(|services| services.replicas.clone());
+    read_routing::run(replicas, request, next, async |request, next| {
         if request.method() == Method::POST {
             post(request, next).await
         } else {
@@ -140,14 +153,15 @@ fn run(request: Request, next: Next) -> impl Future<Output = Response> {
 
 /// Runs a POST, which may be repeated under a key.
 async fn post(request: Request, next: Next) -> Response {
-    match key_header::key(request.headers()) {
-        Ok(None) => next.run(request).await,
-        Ok(Some(key)) => match request.extensions().get::<IdempotencyStore>().cloned() {
-            // Boxed, so that the futures of other requests stay small.
-            Some(store) => Box::pin(store.handle(scoped_key(key, &request), request, next)).await,
-            None => ApiError::Internal("there is no store of idempotency keys".into()).into_response(),
-        },
-        Err(error) => error.into_response(),
+    let key = match key_header::key(request.headers()) {
+        Ok(Some(key)) => scoped_key(key, &request),
+        Ok(None) => return next.run(request).await,
+        Err(error) => return error.into_response(),
+    };
+    match services(&request) {
+        // Boxed, so that the futures of other requests stay small.
+        Some(services) => Box::pin(services.idempotency.handle(key, request, next)).await,
+        None => no_services(),
     }
 }
 

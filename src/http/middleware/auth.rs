@@ -61,18 +61,19 @@ impl ApiKeyAuth {
         })))
     }
 
-    /// Adds the [`Caller`] to a request, or refuses it. A request of the console has one already. OPTIONS needs no key.
-    pub(super) async fn admit(request: &mut Request, area: Area) -> Result<(), Response> {
+    /// Adds the [`Caller`] to a request, or refuses it. A request of the console has one already. OPTIONS needs no key. Without
+    /// `auth`, the API is open.
+    pub(super) async fn admit(
+        auth: Option<&Self>,
+        request: &mut Request,
+        area: Area,
+    ) -> Result<(), Response> {
         if request.method() == Method::OPTIONS {
             return Ok(());
         }
         let writes = !request.method().is_safe();
         let scope = area.scope(writes);
-        let (caller, auth) = {
-            let extensions = request.extensions();
-            (extensions.get::<Caller>(), extensions.get::<Self>().cloned())
-        };
-        if let Some(caller) = caller {
+        if let Some(caller) = request.extensions().get::<Caller>() {
             return authorize(&caller.grant, scope).map_err(|error| error.answer(request));
         }
         let Some(Self(auth)) = auth else { return Ok(()) };

@@ -2,7 +2,10 @@
 
 use std::net::{IpAddr, SocketAddr};
 
-use axum::extract::{ConnectInfo, Request};
+use axum::{
+    extract::{ConnectInfo, Request},
+    http::HeaderName,
+};
 use redis_rate_limit::TrustedProxies;
 
 use crate::telemetry::LineLimit;
@@ -16,6 +19,9 @@ pub struct Client {
     pub address: Option<IpAddr>,
 }
 
+const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
+const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
+
 /// Log lines a minute about proxies that are not trusted.
 static UNTRUSTED_PROXIES: LineLimit = LineLimit::new(1);
 
@@ -28,7 +34,7 @@ pub(super) fn note(proxies: &TrustedProxies, request: &mut Request) {
         warn_about_proxy(proxies, peer, request);
     }
     let believed = peer.is_some_and(|peer| peer.is_loopback() || proxies.trusts(peer));
-    let proto = request.headers().get("x-forwarded-proto");
+    let proto = request.headers().get(X_FORWARDED_PROTO);
     let is_tls = believed && proto.is_some_and(|proto| proto == "https");
     let address = peer.map(|peer| proxies.client_address(peer, request.headers()));
     request.extensions_mut().insert(Client { is_tls, address });
@@ -36,7 +42,7 @@ pub(super) fn note(proxies: &TrustedProxies, request: &mut Request) {
 
 fn warn_about_proxy(proxies: &TrustedProxies, peer: IpAddr, request: &Request) {
     if !proxies.trusts(peer)
-        && request.headers().contains_key("x-forwarded-for")
+        && request.headers().contains_key(X_FORWARDED_FOR)
         && let Some(left_out) = UNTRUSTED_PROXIES.admit(None)
     {
         tracing::warn!(

@@ -7,11 +7,10 @@
 //!    2. `request_id`, `hosts::prefer_request_line`: correct the headers that later steps read. Each response gets the id.
 //!    3. `trace`: the span that all log lines of later steps belong to.
 //!    4. `security_headers`: around all steps that may answer.
-//!    5. `client::note`: address and scheme, which admission and HSTS need.
+//!    5. `client::note`: address and scheme, which admission and HSTS need. [`ApiServices`], which API routes need.
 //!    6. `check`: CORS preflight, query string, host, admission; on the response CORS and HSTS.
 //!    7. `panic`: a panic becomes a response, which gets all headers above.
-//! 3. Extensions of `server`: API key authentication, write limit, idempotency store; the next layer reads them.
-//! 4. [`api_route`], on API routes only: 404 for an id that is not a number, 406, API key and scope, write limit, retry,
+//! 3. [`api_route`], on API routes only: 404 for an id that is not a number, 406, API key and scope, write limit, retry,
 //!    replica, idempotency, handler; on the response `ETag`, 304 and compression.
 
 mod admission;
@@ -28,6 +27,7 @@ mod request_id;
 pub(super) mod retry;
 mod route_class;
 mod security_headers;
+mod services;
 mod trace;
 mod write_limit;
 
@@ -52,6 +52,7 @@ pub use client::Client;
 pub use read_routing::{AFFORO_POSITION, route_reads};
 pub use retry::retry_read;
 pub use route_class::RouteClass;
+pub use services::ApiServices;
 pub use write_limit::WriteLimit;
 
 use admission::Admission;
@@ -74,14 +75,17 @@ impl Routes {
     }
 }
 
-/// Puts the middleware around groups of routes, one of which has the fallback. Writes run as tasks of `writes`.
+/// Puts the middleware around groups of routes, one of which has the fallback. API routes use `services`. Writes run as tasks of
+/// `writes`.
 pub fn around(
     groups: impl IntoIterator<Item = (RouteClass, Router)>,
+    services: Option<ApiServices>,
     http: &HttpSettings,
     limits: &Limits,
     writes: TaskTracker,
 ) -> Routes {
     let gate = Arc::new(Gate {
+        services: services.map(Arc::new),
         proxies: http.trusted_proxies.clone(),
         cors: Cors::new(http),
         hosts: HostCheck(http.allowed_hosts.clone()),
@@ -95,6 +99,7 @@ pub fn around(
 
 /// What the middleware of all groups shares.
 struct Gate {
+    services: Option<Arc<ApiServices>>,
     proxies: TrustedProxies,
     cors: Cors,
     hosts: HostCheck,
@@ -122,6 +127,9 @@ async fn run(
 impl Gate {
     async fn answer(&self, class: RouteClass, mut request: Request, next: Next) -> Response {
         client::note(&self.proxies, &mut request);
+        if let Some(services) = &self.services {
+            request.extensions_mut().insert(services.clone());
+        }
         let mut response = self.check(class, request, next).await;
         security_headers::add(&mut response);
         response

@@ -2,7 +2,7 @@
 //! another server, if it sends the `Afforo-Position` of the response to its write.
 
 use axum::{
-    extract::Request,
+    extract::{Request, State},
     http::{HeaderName, HeaderValue, StatusCode},
     middleware::Next,
     response::{IntoResponse, Response},
@@ -20,17 +20,19 @@ use crate::{
 pub const AFFORO_POSITION: HeaderName = HeaderName::from_static("afforo-position");
 
 /// Runs a request: a read on a replica that has all writes of its client. `retry_read` must be around it.
-pub async fn route_reads(request: Request, next: Next) -> Response {
-    run(request, next, async |request, next| next.run(request).await).await
+pub async fn route_reads(State(replicas): State<Replicas>, request: Request, next: Next) -> Response {
+    let once = async |request, next: Next| next.run(request).await;
+    run(Some(replicas), request, next, once).await
 }
 
 /// The same for a request that runs in another way.
 pub(super) async fn run(
+    replicas: Option<Replicas>,
     request: Request,
     next: Next,
     once: impl AsyncFn(Request, Next) -> Response,
 ) -> Response {
-    let Some(replicas) = request.extensions().get::<Replicas>().cloned() else {
+    let Some(replicas) = replicas else {
         return once(request, next).await;
     };
     let client = client_id(&request);

@@ -21,10 +21,13 @@ pub(super) async fn run(request: Request, answer: impl AsyncFnOnce(Request) -> R
     let span = open(&request);
     let started = Instant::now();
     DefaultOnRequest::new().on_request(&request, &span);
+    // Pinned here, so that the large future is not moved.
     let answering = pin!(answer(request));
-    let response = answering.instrument(span.clone()).await;
-    telemetry::finish_request(&span, response.status());
-    DefaultOnResponse::new().on_response(&response, started.elapsed(), &span);
+    let mut answering = answering.instrument(span);
+    let response = (&mut answering).await;
+    let span = answering.span();
+    telemetry::finish_request(span, response.status());
+    DefaultOnResponse::new().on_response(&response, started.elapsed(), span);
     response
 }
 

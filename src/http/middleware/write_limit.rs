@@ -21,7 +21,7 @@ use crate::{
 };
 use redis_rate_limit::client_network;
 
-/// Limits the writes of each caller. Without this extension of requests, writes are not limited. Clones share the counts.
+/// Limits the writes of each caller. Clones share the counts.
 #[derive(Clone, Debug)]
 pub struct WriteLimit(Arc<Inner>);
 
@@ -47,8 +47,8 @@ impl WriteLimit {
     }
 
     /// Counts a write; beyond the limit, returns the 429.
-    pub(super) fn refusal(request: &Request) -> Option<Response> {
-        let Self(limit) = request.extensions().get::<Self>()?;
+    pub(super) fn refusal(&self, request: &Request) -> Option<Response> {
+        let Self(limit) = self;
         let admitted = limit.writers.admit(writer(request), Instant::now());
         let decision = if admitted.is_ok() { "allowed" } else { "limited" };
         counter!("afforo_rate_limit_decisions_total", "limiter" => "write", "decision" => decision)

@@ -34,7 +34,7 @@ async fn one_client_cannot_use_the_whole_pool() {
     let address = listener.local_addr().unwrap();
     tokio::spawn(server::run(
         listener,
-        App::new([(RouteClass::Pooled, routes)], &http, limits, stop.clone()),
+        App::new([(RouteClass::Pooled, routes)], None, &http, limits, stop.clone()),
     ));
     let ask = |from: &'static str| {
         let request = client().get(format!("http://{address}/wait/"));

@@ -54,7 +54,7 @@ impl Served {
                 Router::new().route("/health/", get(async || "healthy")),
             ),
         ];
-        let app = App::new(groups, &production(), limits, stop.clone());
+        let app = App::new(groups, None, &production(), limits, stop.clone());
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         Self {
