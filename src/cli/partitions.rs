@@ -22,7 +22,7 @@ enum Command {
     /// Make partitioned tables of `orders`, `order_item` and `stock_movement`, while servers run
     Convert {
         /// Ids of a partition
-        // A worker looks every minute, and two partitions have to last until then.
+        // A worker makes partitions every minute, and two of them have to last for that time.
         #[arg(long, value_name = "IDS", default_value_t = 10_000_000, value_parser = value_parser!(i64).range(1_000_000..=1_000_000_000_000))]
         size: i64,
     },
@@ -30,7 +30,7 @@ enum Command {
     Ensure,
     /// List the tables with their ranges, estimated rows and sizes
     List,
-    /// Detach partitions of old orders: they become tables of their own, which nothing uses any more
+    /// Detach partitions of old orders. They become separate tables that Afforo does not use
     Detach {
         /// Detach partitions that end before this order
         #[arg(long, value_name = "ORDER")]

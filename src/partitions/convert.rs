@@ -3,7 +3,10 @@
 //! Each table becomes the first partition of a new one. A check constraint is validated before, without a long lock, so that
 //! attaching need not read the table. Then one transaction changes all tables, within a fraction of a second.
 
+use std::time::Duration;
+
 use sqlx::{Connection, Executor, PgConnection, postgres::PgConnectOptions};
+use tokio::time::timeout;
 
 use super::{
     PartitionError, TABLES, Table,
@@ -11,12 +14,15 @@ use super::{
     exclusively, execute, is_partitioned, lock, with_locks,
 };
 
+/// How long the tables are waited for. Meanwhile the bounds are in force, and ids must not reach them.
+const LONGEST_WAIT: Duration = Duration::from_mins(2);
+
 /// The result of a conversion.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Converted {
     /// The tables are partitioned now.
     Now,
-    /// They were before.
+    /// The tables were partitioned before.
     Before,
 }
 
@@ -41,14 +47,16 @@ pub async fn convert(options: &PgConnectOptions, size: i64) -> Result<Converted,
     for table in TABLES {
         tables.push((table, bound(&mut db, table, size).await?));
     }
-    exclusively(&mut db, async |tx| {
+    let switching = exclusively(&mut db, async |tx| {
         for (table, end) in &tables {
             let statements = statements(tx, *table, *end).await?;
             execute(tx, statements.join(";\n")).await?;
         }
         make_missing(tx, Some(size)).await.map(drop)
-    })
-    .await?;
+    });
+    timeout(LONGEST_WAIT, switching)
+        .await
+        .map_err(|_| PartitionError::InUse)??;
     // Autovacuum analyzes partitions only, but joins are planned with statistics of the whole table.
     db.execute("analyze orders, order_item, stock_movement").await?;
     db.close().await?;
@@ -57,7 +65,7 @@ pub async fn convert(options: &PgConnectOptions, size: i64) -> Result<Converted,
     Ok(Converted::Now)
 }
 
-/// What refers to the tables and would refer to the first partitions afterwards, such as views. Not what belongs to a table.
+/// The objects that depend on the tables, such as views, except those that are converted too.
 async fn dependents(db: &mut PgConnection) -> sqlx::Result<Vec<String>> {
     sqlx::query_scalar!(
         r#"select distinct pg_describe_object(d.classid, d.objid, 0) as "name!"

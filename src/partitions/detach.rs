@@ -1,7 +1,7 @@
 //! Detaches old partitions, and notes what counters, stock and deletions need to know of them.
 //!
-//! A lock in share mode keeps the partitions as they are while they are read, which may take minutes and disturbs nothing else.
-//! Then a moment without readers and writers suffices.
+//! Reading the partitions may take minutes. Meanwhile locks in share mode keep them unchanged, which delays no other request.
+//! Then the tables are locked for a fraction of a second.
 
 use sqlx::{Connection, Executor, PgConnection, postgres::PgConnectOptions};
 
@@ -10,22 +10,22 @@ use super::{
     with_locks,
 };
 
-/// Why partitions are not detached. The ids are those of the first orders that are in the way.
+/// Why partitions are not detached, with the first such order.
 #[derive(Debug, thiserror::Error)]
 pub enum DetachError {
     /// Reports, the overview and stored responses use recent orders.
     #[error("order {0} is less than {days} days old: detach older orders only", days = KEPT_DAYS)]
     Recent(i64),
-    /// The worker has to reject it first.
+    /// The worker has to reject the order first.
     #[error("order {0} is pending: the worker rejects orders that stay pending")]
     Pending(i64),
-    /// Its confirmation needs the order.
+    /// The confirmation needs the order.
     #[error("order {0} is in the outbox: wait until it is confirmed, or retry its dead letter")]
     Outbox(i64),
-    /// Its message needs the order.
+    /// The message needs the order.
     #[error("order {0} has an undelivered message: wait for it, or retry or drop its dead letter")]
     Undelivered(i64),
-    /// Somebody has changed partitions by hand.
+    /// Partitions were changed by hand.
     #[error("`order_item` has no partitions that end with order {0}, as `orders` has")]
     Unequal(i64),
 }
@@ -97,7 +97,7 @@ async fn past(tx: &mut PgConnection, table: Table, before: i64) -> sqlx::Result<
     Ok(ranges)
 }
 
-/// Waits for transactions that write to the partitions, and keeps others from it until the end of this transaction.
+/// Waits for transactions that write to the partitions, and blocks further writes until this transaction ends.
 async fn freeze(tx: &mut PgConnection, ranges: &[Range]) -> sqlx::Result<()> {
     for range in ranges {
         let lock = format!("lock table {} in share mode", range.name);
@@ -153,7 +153,7 @@ async fn note_orders(tx: &mut PgConnection, end: i64) -> sqlx::Result<()> {
     .map(drop)
 }
 
-/// The partitions of movements, from the oldest on, without any of an order from `first_order` on. They cannot change any more.
+/// The oldest partitions of movements, up to the first that has a recent movement or one of an order from `first_order` on.
 async fn movements_before(tx: &mut PgConnection, first_order: i64) -> sqlx::Result<Vec<Range>> {
     let mut ranges = past(tx, MOVEMENTS, i64::MAX).await?;
     for (place, range) in ranges.iter().enumerate() {

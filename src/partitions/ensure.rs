@@ -1,4 +1,4 @@
-//! Makes partitions ahead of the ids, so that no insert is without one.
+//! Makes partitions ahead of the ids, so that there is one for every insert.
 
 use sqlx::{Acquire, PgConnection, Postgres};
 
@@ -9,7 +9,7 @@ use crate::db::LOCK_TIMEOUT;
 const AHEAD: i64 = 2;
 
 /// Makes the partitions that are missing. Returns their names: none if the tables are not partitioned, or if another process
-/// changes partitions. Drops what an interrupted conversion has left.
+/// changes partitions. Drops the bounds that an interrupted conversion has left.
 ///
 /// Attaching a partition blocks neither readers nor writers of the history, and does not wait for a backup.
 pub async fn ensure<'c>(db: impl Acquire<'c, Database = Postgres>) -> sqlx::Result<Vec<String>> {
@@ -59,7 +59,7 @@ async fn make(
     Ok(partition)
 }
 
-/// Drops the bounds of an interrupted conversion, which ids would reach some day.
+/// Drops the bounds of an interrupted conversion: inserts beyond them would fail.
 pub(super) async fn drop_bounds(tx: &mut PgConnection) -> sqlx::Result<()> {
     for table in TABLES {
         let bound = table.bound();

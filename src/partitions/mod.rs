@@ -18,19 +18,22 @@ use crate::db::{LOCK_TIMEOUT, retry_locked};
 /// Why partitions were not changed.
 #[derive(Debug, thiserror::Error)]
 pub enum PartitionError {
-    /// The advisory lock is taken.
+    /// Another process holds the lock of [`lock`].
     #[error("another process is changing partitions: try again when it is done")]
     Busy,
-    /// Conversion has not been run.
+    /// The tables are plain.
     #[error("the tables are not partitioned: run `afforo partitions convert` first")]
     NotPartitioned,
-    /// Somebody has partitioned a table by hand.
+    /// A table was partitioned by hand.
     #[error("only some of `orders`, `order_item` and `stock_movement` are partitioned")]
     Mixed,
-    /// What would still refer to the first partition.
+    /// These objects depend on the tables, and would depend on the first partitions afterwards.
     #[error("drop these first, and create them again afterwards: {}", .0.join(", "))]
     Dependents(Vec<String>),
-    /// Partitions that cannot be detached.
+    /// A transaction holds the tables, such as a backup.
+    #[error("the tables are in use, such as by a backup: try again later")]
+    InUse,
+    /// Orders of the partitions are still needed.
     #[error(transparent)]
     Detach(#[from] DetachError),
     /// The database failed.
@@ -156,7 +159,7 @@ async fn is_partitioned(db: impl PgExecutor<'_>) -> Result<bool, PartitionError>
     }
 }
 
-/// Takes the lock of changes of partitions until the transaction ends. Returns false if another process holds it.
+/// Takes the lock that every change of partitions needs, until the transaction ends. Returns false if another process holds it.
 async fn lock(tx: &mut PgConnection) -> sqlx::Result<bool> {
     tx.execute("set local idle_in_transaction_session_timeout = 0")
         .await?;
@@ -165,7 +168,7 @@ async fn lock(tx: &mut PgConnection) -> sqlx::Result<bool> {
         .await
 }
 
-/// Runs a change in a transaction, or at a savepoint, and again after a lock timeout.
+/// Runs `change` in a transaction, or at a savepoint, and repeats it after a lock timeout.
 async fn with_locks(
     db: &mut PgConnection,
     change: impl AsyncFn(&mut PgConnection) -> sqlx::Result<()>,
@@ -179,10 +182,10 @@ async fn with_locks(
     .await
 }
 
-/// The same while nothing reads or writes the history.
+/// Does so while no other transaction reads or writes the history.
 ///
-/// All that writes the history locks stock rows first, so this waits for their table first. A transaction that has taken ids
-/// from the sequences, but has not written them yet, ends before the others are locked.
+/// Every transaction that writes the history locks stock rows first, so the table of stock rows is locked first here. A transaction
+/// that has taken ids from the sequences, and has not written rows with them yet, ends before.
 async fn exclusively(
     db: &mut PgConnection,
     change: impl AsyncFn(&mut PgConnection) -> sqlx::Result<()>,

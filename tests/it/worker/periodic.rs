@@ -1,6 +1,9 @@
 //! Periodic jobs, pushed by the tests.
 
-use afforo::worker::{PeriodicJob, Queues};
+use afforo::{
+    partitions,
+    worker::{PeriodicJob, Queues},
+};
 use apalis_redis_queue::Pushed;
 use chrono::NaiveDate;
 use serde_json::json;
@@ -328,6 +331,24 @@ async fn only_outbox_rows_of_confirmed_orders_are_cleaned_up() {
         [2, 3, 4],
         "a row with due confirmations stays complete"
     );
+    worker.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn partitions_are_made_before_ids_reach_their_end() {
+    let app = TestApp::start().await;
+    let (store, lamp) = (app.store("Main Store").await, app.product("Lamp", "10.00").await);
+    app.stock(store, lamp, 100).await;
+    let options = app.database_url.parse().unwrap();
+    partitions::convert(&options, 8).await.unwrap();
+    let (worker, queues) = (Worker::start(&app), queues(&app));
+    for run in 0..4 {
+        let ids =
+            "select nextval('orders_id_seq'), nextval('stock_movement_id_seq') from generate_series(1, 15)";
+        execute(&app.pool, ids).await;
+        done(&queues, &format!("run {run}"), PeriodicJob::MakePartitions).await;
+        app.order(store, &[(lamp, 1)]).await.created();
+    }
     worker.stop().await;
 }
 
