@@ -98,9 +98,7 @@ pub fn app(
 ) -> Result<App, AppError> {
     let client = redis::Client::open(redis.url())?;
     let limit = |name, RateLimit(requests): RateLimit| {
-        let Some(requests) = requests.filter(|_| http.rate_limit_enabled) else {
-            return None;
-        };
+        let requests = requests.filter(|_| http.rate_limit_enabled)?;
         let config = RateLimitConfig {
             key_prefix: redis.redis_key_prefix.clone(),
             limit: requests.get(),
