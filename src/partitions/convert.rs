@@ -34,6 +34,14 @@ pub async fn convert(options: &PgConnectOptions, size: i64) -> Result<Converted,
     if !lock(&mut held).await? {
         return Err(PartitionError::Busy);
     }
+    let converted = convert_locked(options, size).await;
+    // Frees the lock before the caller goes on.
+    held.rollback().await?;
+    holder.close().await?;
+    converted
+}
+
+async fn convert_locked(options: &PgConnectOptions, size: i64) -> Result<Converted, PartitionError> {
     let mut db = PgConnection::connect_with(options).await?;
     if is_partitioned(&mut db).await? {
         return Ok(Converted::Before);
@@ -60,8 +68,6 @@ pub async fn convert(options: &PgConnectOptions, size: i64) -> Result<Converted,
     // Autovacuum analyzes partitions only, but joins are planned with statistics of the whole table.
     db.execute("analyze orders, order_item, stock_movement").await?;
     db.close().await?;
-    held.rollback().await?;
-    holder.close().await?;
     Ok(Converted::Now)
 }
 

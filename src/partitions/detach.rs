@@ -50,27 +50,40 @@ pub async fn detach(options: &PgConnectOptions, before: i64) -> Result<Detached,
     if !lock(&mut tx).await? {
         return Err(PartitionError::Busy);
     }
+    let detached = detach_locked(&mut tx, before).await;
+    // A refusal frees the lock too, before the caller tries again.
+    if detached.is_err() {
+        tx.rollback().await?;
+        return detached;
+    }
+    tx.commit().await?;
+    db.execute("analyze orders, order_item, stock_movement").await?;
+    db.close().await?;
+    detached
+}
+
+async fn detach_locked(tx: &mut PgConnection, before: i64) -> Result<Detached, PartitionError> {
     if !is_partitioned(&mut *tx).await? {
         return Err(PartitionError::NotPartitioned);
     }
-    let orders = past(&mut tx, ORDERS, before).await?;
+    let orders = past(tx, ORDERS, before).await?;
     let Some(first_order) = orders.last().map(|range| range.end) else {
         return Ok(Detached::default());
     };
-    let items = past(&mut tx, ITEMS, first_order).await?;
+    let items = past(tx, ITEMS, first_order).await?;
     if items.last().map(|range| range.end) != Some(first_order) {
         return Err(DetachError::Unequal(first_order).into());
     }
-    freeze(&mut tx, &orders).await?;
-    freeze(&mut tx, &items).await?;
-    refuse_unfinished(&mut tx, first_order).await?;
-    note_orders(&mut tx, first_order).await?;
-    let movements = movements_before(&mut tx, first_order).await?;
+    freeze(tx, &orders).await?;
+    freeze(tx, &items).await?;
+    refuse_unfinished(tx, first_order).await?;
+    note_orders(tx, first_order).await?;
+    let movements = movements_before(tx, first_order).await?;
     if let Some(last) = movements.last() {
-        note_movements(&mut tx, last.end).await?;
+        note_movements(tx, last.end).await?;
     }
     let partitions = [(ORDERS, orders), (ITEMS, items), (MOVEMENTS, movements)];
-    exclusively(&mut tx, async |tx| {
+    exclusively(tx, async |tx| {
         for (table, ranges) in &partitions {
             for range in ranges {
                 detach_one(tx, *table, range).await?;
@@ -79,9 +92,6 @@ pub async fn detach(options: &PgConnectOptions, before: i64) -> Result<Detached,
         Ok(())
     })
     .await?;
-    tx.commit().await?;
-    db.execute("analyze orders, order_item, stock_movement").await?;
-    db.close().await?;
     let names = partitions.into_iter().flat_map(|(_, ranges)| ranges);
     Ok(Detached {
         partitions: names.map(|range| range.name).collect(),
