@@ -155,6 +155,16 @@ async fn check_stock(tx: &mut PgConnection, checked: &mut Vec<Checked>) -> sqlx:
     check!(
         tx,
         checked,
+        ["the time of a movement is not before that of the row's last one"],
+        // Servers of an earlier release dated movements by the start of the transaction.
+        "select array[created_at < before], format('movement %s', id)
+         from (select id, created_at, lag(created_at) over (partition by inventory_id order by id) as before
+               from stock_movement
+               where id > (select last_movement from completed_upgrade where name = 'ledger_times')) movement"
+    );
+    check!(
+        tx,
+        checked,
         ["movement counts equal the number of movements"],
         "select array[noted.movements <> count(m.id)], format('inventory %s', noted.inventory_id)
          from movement_count noted join history_start using (first_movement_id)

@@ -15,8 +15,8 @@
 //! | Categories and stores | `category`, `store` |
 //! | What all endpoints share | `http` |
 //! | Settings | `config` |
-//! | Keys and accounts; stored answers; counters; partitions | `auth`, `idempotency`, `counters`, `partitions` |
-//! | Foundation | `audit`, `db`, `delivery`, `ledger`, `money`, `outbox`, `shutdown`, `telemetry`, `timestamp` |
+//! | Keys and accounts; stored answers; counters; ledger; partitions | `auth`, `idempotency`, `counters`, `ledger`, `partitions` |
+//! | Foundation | `audit`, `db`, `delivery`, `money`, `outbox`, `shutdown`, `telemetry`, `timestamp` |
 //! | Tools | `http_client`, `keyed_limiter` |
 //! | Error texts | `error_chain` |
 //!

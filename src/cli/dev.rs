@@ -55,6 +55,7 @@ impl Dev {
         }
         secret_key::check(&settings).await?;
         serve::migrate(&settings).await?;
+        db::complete_upgrade(settings.database.migrate_url()?).await?;
         seed_if_empty(&settings).await?;
         // From here Ctrl-C stops in order. Before, it ends this process and its servers.
         let shutdown = signals.graceful();

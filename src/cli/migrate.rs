@@ -14,6 +14,9 @@ pub(super) struct Migrate {
     /// Change nothing; list missing migrations and exit with 1 if there are any
     #[arg(long)]
     check: bool,
+    /// Confirm that no server or worker of an earlier release is running any more
+    #[arg(long, conflicts_with = "check")]
+    complete: bool,
     #[command(flatten)]
     wait_for: WaitFor,
 }
@@ -46,6 +49,10 @@ impl Migrate {
                 "The schema is newer than this release, and was left as it is: {}.",
                 unknown.join(", ")
             )?,
+        }
+        if self.complete {
+            db::complete_upgrade(url).await?;
+            writeln!(out, "The upgrade is complete.")?;
         }
         Ok(ExitCode::SUCCESS)
     }

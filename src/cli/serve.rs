@@ -32,6 +32,9 @@ pub(super) struct Serve {
     /// Apply migrations first
     #[arg(long)]
     migrate: bool,
+    /// Confirm after the migrations that no server or worker of an earlier release is running any more
+    #[arg(long, requires = "migrate")]
+    complete: bool,
     #[command(flatten)]
     wait_for: WaitFor,
     #[command(flatten)]
@@ -51,6 +54,9 @@ impl Serve {
         secret_key::check(&settings).await?;
         if self.migrate {
             migrate(&settings).await?;
+            if self.complete {
+                db::complete_upgrade(settings.database.migrate_url()?).await?;
+            }
         } else {
             tokio::spawn(compare_schema(url.to_owned()));
         }

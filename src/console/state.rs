@@ -12,7 +12,7 @@ use super::{form::Form, operator::Operator};
 use crate::{
     auth::{Secret, login::LoginService},
     db::{self, AsDatabaseError},
-    http::{ApiError, AppState, CommandContext, IdempotencyKey, IdempotencyStore, Keyed, ScanLimit},
+    http::{ApiError, AppState, CommandContext, DryRun, IdempotencyKey, IdempotencyStore, Keyed, ScanLimit},
     order::GroupCommit,
     worker::Queues,
 };
@@ -78,6 +78,7 @@ impl Console {
             app: self.app.clone(),
             caller: operator.caller.clone(),
             key: IdempotencyKey(None),
+            dry_run: DryRun::default(),
         }
     }
 

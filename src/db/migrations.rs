@@ -87,6 +87,19 @@ pub async fn migrate(url: &str) -> Result<Migrated, MigrationError> {
     Ok(migrated)
 }
 
+/// Confirms that no server of an earlier release is running. From here on, times in the ledger rise for each stock row.
+pub async fn complete_upgrade(url: &str) -> sqlx::Result<()> {
+    let mut connection = PgConnection::connect_with(&bulk_options(url).await?).await?;
+    // Every movement so far has a lower id. A sequence is not locked, so this waits for no order.
+    sqlx::raw_sql(
+        "insert into completed_upgrade (name, last_movement) select 'ledger_times', last_value from stock_movement_id_seq
+         on conflict do nothing",
+    )
+    .execute(&mut connection)
+    .await?;
+    connection.close().await
+}
+
 /// Applies the missing migrations, or waits until another process has applied them.
 ///
 /// A transaction of a second connection holds the lock, so that each migration has its own transaction. The lock is polled: an

@@ -14,7 +14,7 @@ use axum::{
 use super::{ApiError, Client};
 use crate::{
     audit::{Actor, AuditContext},
-    auth::{Grant, Stores},
+    auth::{Grant, Scope, Stores},
 };
 
 /// The grant of any caller while the API is open.
@@ -64,6 +64,14 @@ impl Caller {
         (self.grant.actor != Actor::Anyone).then(|| Arc::new(self.audit_context()))
     }
 
+    /// Refuses a caller without a scope, which the route as a whole does not need.
+    pub fn require_scope(&self, scope: Scope) -> Result<(), ApiError> {
+        if self.grant.scopes.allow(scope) {
+            return Ok(());
+        }
+        Err(ApiError::detail(StatusCode::FORBIDDEN, lacks(scope)))
+    }
+
     /// Refuses a caller that is bound to stores, for what concerns all stores.
     pub fn require_all_stores(&self) -> Result<(), ApiError> {
         if self.grant.stores.are_all() {
@@ -74,6 +82,11 @@ impl Caller {
             "This concerns all stores, and you are bound to some of them.",
         ))
     }
+}
+
+/// The reason why a caller without a scope is refused.
+pub(in crate::http) fn lacks(scope: Scope) -> String {
+    format!("This needs the scope {scope}, which you were not granted.")
 }
 
 impl<S: Sync> FromRequestParts<S> for Caller {

@@ -3,13 +3,13 @@
 
 use axum::{
     extract::{FromRef, FromRequestParts},
-    http::request::Parts,
+    http::{StatusCode, request::Parts},
 };
 use serde::Serialize;
 use sqlx::{PgConnection, PgPool, Postgres, Transaction};
 use std::convert::Infallible;
 
-use super::{ApiError, AppState, Caller, IdempotencyKey};
+use super::{ApiError, AppState, Caller, DryRun, IdempotencyKey};
 use crate::{
     audit::{self, AuditContext},
     db::{self, ReadPool},
@@ -24,6 +24,8 @@ pub struct CommandContext {
     pub caller: Caller,
     /// The key under which the response of a creation is stored.
     pub key: IdempotencyKey,
+    /// Whether the transaction is rolled back in the end.
+    pub dry_run: DryRun,
 }
 
 impl CommandContext {
@@ -51,7 +53,18 @@ impl CommandContext {
         created: &T,
     ) -> Result<(), ApiError> {
         self.record(&mut tx, action, id, (None, Some(created))).await?;
-        self.key.commit(tx, created).await
+        self.commit_answer(tx, StatusCode::CREATED, created).await
+    }
+
+    /// Commits a transaction, with its response under the request's key.
+    pub async fn commit_answer<T: Serialize>(
+        &self,
+        mut tx: Transaction<'_, Postgres>,
+        status: StatusCode,
+        answer: &T,
+    ) -> Result<(), ApiError> {
+        self.key.store(&mut tx, status, answer).await?;
+        self.end(tx).await
     }
 
     /// Commits the change or deletion of a record with its audit entry.
@@ -63,6 +76,13 @@ impl CommandContext {
         states: (Option<&T>, Option<&T>),
     ) -> Result<(), ApiError> {
         self.record(&mut tx, action, id, states).await?;
+        self.end(tx).await
+    }
+
+    async fn end(&self, tx: Transaction<'_, Postgres>) -> Result<(), ApiError> {
+        if self.dry_run.0 {
+            return Ok(tx.rollback().await?);
+        }
         Ok(db::commit(tx).await?)
     }
 
@@ -90,6 +110,7 @@ where
             app: AppState::from_ref(state),
             caller: Caller::from_request_parts(parts, state).await?,
             key: IdempotencyKey::from_request_parts(parts, state).await?,
+            dry_run: DryRun::of(parts.uri.query()),
         })
     }
 }

@@ -15,6 +15,7 @@ use utoipa::ToSchema;
 use super::{FieldErrors, note_error};
 use crate::{
     db::{self, AsDatabaseError},
+    ledger::{Refusal, RefusalCode},
     telemetry::LineLimit,
 };
 
@@ -44,6 +45,9 @@ pub enum ApiError {
         /// The sentence.
         detail: Option<String>,
     },
+    /// 409: the state of a stock row forbids the change.
+    #[error("the change of stock was refused")]
+    Refused(Refusal),
     /// 409: another request with the same idempotency key is in progress.
     #[error("the idempotency key is in use")]
     IdempotencyConflict,
@@ -91,7 +95,7 @@ impl ApiError {
             Self::Invalid(_) | Self::ErrorDetail { .. } => StatusCode::BAD_REQUEST,
             Self::NotFound(_) => StatusCode::NOT_FOUND,
             Self::Detail(status, _) => *status,
-            Self::IdempotencyConflict => StatusCode::CONFLICT,
+            Self::IdempotencyConflict | Self::Refused(_) => StatusCode::CONFLICT,
             Self::TooSlow(_) => StatusCode::REQUEST_TIMEOUT,
             Self::Database(_) | Self::Unavailable(_) => StatusCode::SERVICE_UNAVAILABLE,
             Self::Internal(_) => StatusCode::INTERNAL_SERVER_ERROR,
@@ -105,6 +109,7 @@ impl ApiError {
             Self::NotFound(kind) => format!("No {kind} matches the given query.").into(),
             Self::Detail(_, detail) => detail.clone(),
             Self::ErrorDetail { error, detail } => detail.clone().map_or(Cow::Borrowed(*error), Cow::Owned),
+            Self::Refused(refusal) => Cow::Borrowed(refusal.detail()),
             Self::IdempotencyConflict => "A request with this Idempotency-Key is under way.".into(),
             Self::TooSlow(detail) | Self::Unavailable(detail) => Cow::Borrowed(detail),
             Self::Database(_) => "Service temporarily unavailable, try again later.".into(),
@@ -186,6 +191,7 @@ impl IntoResponse for ApiError {
             Self::ErrorDetail { error, detail } => {
                 (status, Json(ErrorDetail { error, detail })).into_response()
             }
+            Self::Refused(refusal) => (status, Json(Refused::from(refusal))).into_response(),
             Self::IdempotencyConflict | Self::Unavailable(_) => {
                 (status, [RETRY_SOON], detail).into_response()
             }
@@ -216,6 +222,38 @@ impl Detail {
         Self {
             detail: detail.into(),
         }
+    }
+}
+
+/// Why a change of stock was refused.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct Refused {
+    detail: &'static str,
+    code: RefusalCode,
+    /// Current quantity.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    quantity: Option<i32>,
+    /// Reserved units.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    reserved: Option<i32>,
+}
+
+impl From<Refusal> for Refused {
+    fn from(refusal: Refusal) -> Self {
+        Self {
+            detail: refusal.detail(),
+            code: refusal.code,
+            quantity: refusal.quantity,
+            reserved: refusal.reserved,
+        }
+    }
+}
+
+impl From<Refusal> for ApiError {
+    fn from(refusal: Refusal) -> Self {
+        Self::Refused(refusal)
     }
 }
 

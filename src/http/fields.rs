@@ -29,6 +29,27 @@ impl FieldSource for FormFields<'_> {
     }
 }
 
+/// A field that may be null or left out.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Nullable<T> {
+    /// It was left out.
+    Absent,
+    /// It is null.
+    Null,
+    /// It has a value.
+    Value(T),
+}
+
+impl<T> Nullable<T> {
+    /// The value, if there is one.
+    pub fn value(&self) -> Option<&T> {
+        match self {
+            Self::Value(value) => Some(value),
+            Self::Absent | Self::Null => None,
+        }
+    }
+}
+
 /// The members of an object.
 #[derive(Debug)]
 pub(super) enum Members<'a> {
@@ -83,6 +104,29 @@ impl<'a> Fields<'a> {
         read.map_err(|message| self.reject(name, message)).ok()
     }
 
+    /// Reads a field that may be null or left out. `Absent` also when it is wrong.
+    pub fn nullable<T>(&mut self, name: &'static str, rule: impl Fn(&Value<'_>) -> Ruled<T>) -> Nullable<T> {
+        match self.members.get(name) {
+            Some(Value::Null) => {
+                self.asked.push(name);
+                Nullable::Null
+            }
+            _ => self
+                .optional(name, rule)
+                .map_or(Nullable::Absent, Nullable::Value),
+        }
+    }
+
+    /// Whether no field had an error so far.
+    pub fn is_valid(&self) -> bool {
+        self.errors.is_empty()
+    }
+
+    /// Adds an error about the object as a whole.
+    pub fn reject_all(&mut self, message: impl Into<Cow<'static, str>>) {
+        self.reject("non_field_errors", message);
+    }
+
     /// Reads a list of one to `most` objects. `None` when it is absent or anything in it is wrong.
     pub fn required_list<T>(
         &mut self,
@@ -90,15 +134,29 @@ impl<'a> Fields<'a> {
         most: usize,
         read: impl Fn(&mut Fields<'_>) -> Option<T>,
     ) -> Option<Vec<T>> {
+        let all = self.optional_list(name, most, read);
+        if self.members.get(name).is_none() {
+            self.reject(name, "This field is required.");
+        } else if all.as_ref().is_some_and(Vec::is_empty) {
+            self.reject(name, "At least one item is required");
+            return None;
+        }
+        all
+    }
+
+    /// Reads a list of up to `most` objects, which may be left out. `None` when it is absent or anything in it is wrong.
+    pub fn optional_list<T>(
+        &mut self,
+        name: &'static str,
+        most: usize,
+        read: impl Fn(&mut Fields<'_>) -> Option<T>,
+    ) -> Option<Vec<T>> {
         self.asked.push(name);
-        let errors = match self.members.get(name) {
-            None => FieldErrors::message("This field is required."),
-            Some(Value::Null) => FieldErrors::message("This field may not be null."),
-            Some(value @ (Value::List(_) | Value::FormList(_))) => {
+        let errors = match self.members.get(name)? {
+            Value::Null => FieldErrors::message("This field may not be null."),
+            value @ (Value::List(_) | Value::FormList(_)) => {
                 let elements = value.elements();
-                if elements.is_empty() {
-                    FieldErrors::message("At least one item is required")
-                } else if elements.len() > most {
+                if elements.len() > most {
                     FieldErrors::message(format!("Ensure this field has no more than {most} elements."))
                 } else {
                     let (good, errors): (Vec<_>, Vec<_>) =
@@ -109,7 +167,7 @@ impl<'a> Fields<'a> {
                     }
                 }
             }
-            Some(other) => FieldErrors::non_field(format!(
+            other => FieldErrors::non_field(format!(
                 "Expected a list of items but got type \"{}\".",
                 other.type_name()
             )),

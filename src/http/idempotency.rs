@@ -3,7 +3,7 @@
 //! The request runs first. If it ends in 4xx and the key has a stored response, that response is sent; a known key of an order
 //! arrives here as `IdempotencyConflict`. A refusal stores nothing, so a refused request may succeed later under the same key.
 //!
-//! Commands store their response by [`IdempotencyKey::commit`], with 201. Orders store 200 or 201 in `order/transaction.rs`.
+//! Commands store their response by [`IdempotencyKey::store`], orders in `order/transaction.rs`.
 
 use std::{convert::Infallible, sync::Arc, time::Duration};
 
@@ -15,15 +15,12 @@ use axum::{
 };
 use metrics::counter;
 use serde::Serialize;
-use sqlx::{PgPool, Postgres, Transaction};
+use sqlx::{PgConnection, PgPool};
 use tokio::{sync::Mutex, time::timeout};
 use xxhash_rust::xxh3::Xxh3;
 
 use super::{ApiError, Body, middleware::retry, shared_map::SharedMap};
-use crate::{
-    db,
-    idempotency::{self, Answer, KeyedRequest, StoreError, StoredResponse},
-};
+use crate::idempotency::{self, Answer, KeyedRequest, StoreError, StoredResponse};
 
 pub(super) const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
 /// Marks a response that was stored earlier.
@@ -109,21 +106,20 @@ pub enum Keyed<T> {
 pub struct IdempotencyKey(pub Option<KeyedRequest>);
 
 impl IdempotencyKey {
-    /// Stores the response of a request that created something, and commits its transaction.
-    pub async fn commit<T: Serialize>(
+    /// Stores the response to a request in its transaction.
+    pub async fn store<T: Serialize>(
         &self,
-        mut tx: Transaction<'_, Postgres>,
-        created: &T,
+        tx: &mut PgConnection,
+        status: StatusCode,
+        answer: &T,
     ) -> Result<(), ApiError> {
-        if let Some(request) = &self.0 {
-            let response = StoredResponse {
-                request,
-                status: StatusCode::CREATED.as_u16(),
-                body: serde_json::to_string(created).map_err(|error| ApiError::Internal(error.into()))?,
-            };
-            idempotency::store(&mut tx, vec![response], idempotency::KEY_LOCK_TIMEOUT).await?;
-        }
-        Ok(db::commit(tx).await?)
+        let Some(request) = &self.0 else { return Ok(()) };
+        let response = StoredResponse {
+            request,
+            status: status.as_u16(),
+            body: serde_json::to_string(answer).map_err(|error| ApiError::Internal(error.into()))?,
+        };
+        Ok(idempotency::store(tx, vec![response], idempotency::KEY_LOCK_TIMEOUT).await?)
     }
 }
 
@@ -167,12 +163,16 @@ pub(super) fn key(headers: &HeaderMap) -> Result<Option<String>, ApiError> {
     ))
 }
 
-/// A hash of method, path and content: formatting and the sequence of JSON members make no difference.
+/// A hash of method, path, query and content: formatting and the sequence of JSON members make no difference.
 fn fingerprint(request: &Request, body: &[u8]) -> [u8; 16] {
     let mut hash = Xxh3::new();
     hash.update(request.method().as_str().as_bytes());
     hash.update(b" ");
     hash.update(request.uri().path().as_bytes());
+    if let Some(query) = request.uri().query().filter(|query| !query.is_empty()) {
+        hash.update(b"?");
+        hash.update(query.as_bytes());
+    }
     hash.update(b"\n");
     // `Value` sorts members by name. A body that is not JSON, or nested too deeply, is hashed as it is.
     match serde_json::from_slice(body).and_then(|value: serde_json::Value| serde_json::to_vec(&value)) {

@@ -12,6 +12,8 @@ mod command;
 mod compression;
 mod conditional;
 mod cursor;
+mod document;
+mod dry_run;
 mod error;
 mod extract;
 mod field_errors;
@@ -40,12 +42,14 @@ pub use body::Body;
 pub use caller::{Caller, REQUEST_ID};
 pub use command::CommandContext;
 pub use conditional::{IfMatch, Precondition, Tagged, Unconditional};
+pub use document::{Answered, Decided, Document, carry_out};
+pub use dry_run::DryRun;
 pub(crate) use error::OUTCOME_UNKNOWN;
-pub use error::{ApiError, Detail, ErrorDetail};
+pub use error::{ApiError, Detail, ErrorDetail, Refused};
 pub(crate) use extract::PARAMETER_LIMIT;
 pub use extract::{Params, Reads, RecordId};
 pub use field_errors::FieldErrors;
-pub use fields::{FieldSource, Fields, Presence};
+pub use fields::{FieldSource, Fields, Nullable, Presence};
 pub use idempotency::{IDEMPOTENT_REPLAYED, IdempotencyKey, IdempotencyStore, Keyed};
 pub use json::Json;
 pub use limits::Limits;
@@ -61,7 +65,9 @@ pub use openapi::{
 };
 pub use page::Page;
 pub use responses::{Connection, Responses};
-pub use rules::{Reference, boolean, integer, one_of, positive, price, reference, text, text_or_blank};
+pub use rules::{
+    Reference, boolean, code, delta, integer, one_of, pack, positive, price, reference, text, text_or_blank,
+};
 pub use scan_limit::{ScanLimit, ScanPermit};
 pub use state::AppState;
 pub use static_file::StaticFile;

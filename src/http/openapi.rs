@@ -195,7 +195,7 @@ fn add_security(operation: &mut Operation, scope: Scope) {
     let responses = &mut operation.responses.responses;
     add_refusal::<Unauthorized>(responses, "401");
     add_refusal::<Forbidden>(responses, "403");
-    add_429(responses);
+    add_either::<TooManyFailures>(responses, "429");
 }
 
 /// The ways to send a key.
@@ -281,14 +281,14 @@ fn add_idempotency(post: &mut Operation) {
                 .insert("Idempotent-Replayed".to_owned(), replayed);
         }
     }
-    add_refusal::<KeyInUse>(responses, "409");
+    add_either::<KeyInUse>(responses, "409");
     add_refusal::<KeyMismatch>(responses, "422");
 }
 
-/// Adds a 429. If a rate limit has one already, its body may be either.
-fn add_429(responses: &mut BTreeMap<String, RefOr<Response>>) {
-    let Some(RefOr::T(response)) = responses.get_mut("429") else {
-        return add_refusal::<TooManyFailures>(responses, "429");
+/// Adds a refusal of the middleware. If the handler answers with this status, too, the body may be either.
+fn add_either<'r, T: ToResponse<'r>>(responses: &mut BTreeMap<String, RefOr<Response>>, status: &str) {
+    let Some(RefOr::T(response)) = responses.get_mut(status) else {
+        return add_refusal::<T>(responses, status);
     };
     for content in response.content.values_mut() {
         let RefOr::T(content) = content else { continue };

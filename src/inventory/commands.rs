@@ -1,23 +1,20 @@
 //! The commands that change stock. A quantity changes under the lock of its row, together with a ledger entry.
 
-use axum::http::StatusCode;
 use sqlx::PgConnection;
 
 use super::{
-    model::{Inventory, InventoryFields},
+    adjustment::{Adjustments, NewAdjustments},
+    model::{Inventory, InventoryFields, NO_SUCH},
     movement::{Movement, NewMovement},
-    movement_queries, queries,
+    queries,
 };
 use crate::{
     auth::Stores,
     db::{self, ReadPool, violated_constraint},
-    http::{ApiError, CommandContext, FieldSource, Precondition, Presence},
-    ledger::{self, Movement as Kind, StockScope},
+    http::{Answered, ApiError, CommandContext, FieldSource, Precondition, Presence, carry_out},
+    ledger::{self, Change, Movement as Kind, Refusal, StockScope},
     product, store,
 };
-
-pub(super) const NO_SUCH: ApiError = ApiError::NotFound("Inventory");
-const ORDERED: &str = "Cannot move this stock to another store or product: orders refer to it.";
 
 /// Creates the stock of a product in a store, with its first movement.
 pub async fn create(context: &CommandContext, source: &impl FieldSource) -> Result<Inventory, ApiError> {
@@ -27,9 +24,11 @@ pub async fn create(context: &CommandContext, source: &impl FieldSource) -> Resu
     db::retry(|| async {
         let mut tx = context.db().begin().await?;
         let inserted = queries::insert(&mut *tx, &fields).await;
-        let (id, quantity) = inserted.map_err(|error| refused(error, &fields))?;
-        let (change, actor) = ((0, quantity), by.actor.label());
-        ledger::record(&mut *tx, id, Kind::Initial, change, actor.as_deref(), None).await?;
+        let id = inserted.map_err(|error| refused(error, &fields))?;
+        if let Some(quantity) = fields.quantity.filter(|quantity| *quantity > 0) {
+            let change = Change::new(id, Kind::Initial, (0, quantity));
+            ledger::write(&mut *tx, &[change], by.actor.label().as_deref()).await?;
+        }
         let created = queries::get(&mut *tx, id).await?.ok_or(NO_SUCH)?;
         context.commit_created(tx, "stock.created", id, &created).await?;
         Ok(created)
@@ -54,21 +53,27 @@ pub async fn update(
         let mut tx = context.db().begin().await?;
         let before = queries::lock(&mut tx, id, stores).await?.ok_or(NO_SUCH)?;
         expected.require(&before)?;
+        let row = before.to_row();
+        row.expect(fields.expected_quantity)?;
+        let quantity = row.set(fields.quantity.unwrap_or(row.quantity))?;
         let is_moved = fields.moves(&before);
         let updated = queries::update(&mut *tx, id, &fields).await;
         updated.map_err(|error| refused(error, &fields))?;
         // Checked after the update, whose error about an existing pair comes first.
         if is_moved && ledger::lock(&mut tx, StockScope::Row(id)).await? {
-            return Err(ApiError::detail(StatusCode::CONFLICT, ORDERED));
+            return Err(Refusal::IN_USE.into());
         }
-        let after = queries::get(&mut *tx, id).await?.ok_or(NO_SUCH)?;
         let actor = by.actor.label();
         if is_moved {
-            record_move(&mut tx, &before, &after, actor.as_deref()).await?;
-        } else {
-            let change = (before.quantity, after.quantity);
-            ledger::record(&mut *tx, id, Kind::Adjustment, change, actor.as_deref(), None).await?;
+            record_move(&mut tx, &before, quantity, actor.as_deref()).await?;
+        } else if fields.quantity.is_some() {
+            let change = Change {
+                is_count: true,
+                ..Change::new(id, Kind::Adjustment, (row.quantity, quantity))
+            };
+            ledger::write(&mut *tx, &[change], actor.as_deref()).await?;
         }
+        let after = queries::get(&mut *tx, id).await?.ok_or(NO_SUCH)?;
         let states = (Some(&before), Some(&after));
         context.commit(tx, "stock.changed", id, states).await?;
         Ok(after)
@@ -96,25 +101,22 @@ pub async fn adjust(
     context: &CommandContext,
     id: i64,
     source: &impl FieldSource,
-) -> Result<Movement, ApiError> {
-    let (by, stores) = (context.audit_context(), &context.caller.grant.stores);
-    granted(context.reads(), stores, id).await?;
+) -> Result<Answered<Movement>, ApiError> {
+    granted(context.reads(), &context.caller.grant.stores, id).await?;
     let mut fields = source.fields(Presence::Complete)?;
-    let read = NewMovement::read(&mut fields);
-    let sent = fields.finish_all(read)?;
-    let mut tx = context.db().begin().await?;
-    let before = queries::lock(&mut tx, id, stores).await?.ok_or(NO_SUCH)?;
-    let quantity = sent.apply(before.quantity)?;
-    queries::set_quantity(&mut *tx, id, quantity).await?;
-    let (change, actor) = ((before.quantity, quantity), by.actor.label());
-    let reason = Some(&*sent.reason);
-    ledger::record(&mut *tx, id, Kind::Adjustment, change, actor.as_deref(), reason).await?;
-    let after = queries::get(&mut *tx, id).await?;
-    let states = (Some(&before), after.as_ref());
-    context.record(&mut tx, "stock.changed", id, states).await?;
-    let movement = movement_queries::latest(&mut *tx, id).await?.ok_or(NO_SUCH)?;
-    context.key.commit(tx, &movement).await?;
-    Ok(movement)
+    let read = NewMovement::read(id, &mut fields);
+    carry_out(context, &fields.finish_all(read)?).await
+}
+
+/// Changes up to 1,000 quantities.
+pub async fn adjust_many(
+    context: &CommandContext,
+    source: &impl FieldSource,
+) -> Result<Answered<Adjustments>, ApiError> {
+    let mut fields = source.fields(Presence::Complete)?;
+    let read = NewAdjustments::read(&mut fields);
+    let adjustments = fields.finish_all(read)?.resolve(context.reads()).await?;
+    carry_out(context, &adjustments).await
 }
 
 /// A row, if its store is granted.
@@ -149,17 +151,26 @@ async fn read(
 async fn record_move(
     tx: &mut PgConnection,
     before: &Inventory,
-    after: &Inventory,
+    quantity: i32,
     actor: Option<&str>,
-) -> sqlx::Result<()> {
+) -> Result<(), ApiError> {
+    let after = queries::get(&mut *tx, before.id).await?.ok_or(NO_SUCH)?;
     let name = |row: &Inventory| format!("product {} in store {}", row.product.id, row.store.id);
     let (to, from) = (
-        format!("Moved to {}", name(after)),
+        format!("Moved to {}", name(&after)),
         format!("Moved from {}", name(before)),
     );
-    let (removed, added) = ((before.quantity, 0), (0, after.quantity));
-    ledger::record(&mut *tx, before.id, Kind::Removal, removed, actor, Some(&to)).await?;
-    ledger::record(tx, after.id, Kind::Initial, added, actor, Some(&from)).await
+    let removal = Change {
+        reason: Some(&to),
+        ..Change::new(before.id, Kind::Removal, (before.quantity, 0))
+    };
+    let initial = Change {
+        reason: Some(&from),
+        ..Change::new(before.id, Kind::Initial, (0, quantity))
+    };
+    ledger::write(&mut *tx, &[removal], actor).await?;
+    ledger::write(tx, &[initial], actor).await?;
+    Ok(())
 }
 
 /// The pair may exist already. Store or product may have been deleted after they were looked up.

@@ -1,6 +1,8 @@
 //! Inventory: the units of each product in each store.
 
+mod adjustment;
 pub mod commands;
+mod lookup;
 mod model;
 mod movement;
 mod movement_queries;

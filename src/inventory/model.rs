@@ -5,15 +5,18 @@ use sqlx::{FromRow, Row, postgres::PgRow};
 use utoipa::ToSchema;
 
 use crate::{
-    http::{Fields, Listed, Reference, integer, reference},
+    http::{ApiError, Fields, Listed, Reference, integer, reference},
+    ledger::StockRow,
     money::Money,
     product::ProductSummary,
     store::StoreSummary,
     timestamp::Timestamp,
 };
 
+pub(super) const NO_SUCH: ApiError = ApiError::NotFound("Inventory");
+
 /// The stock of a product in a store.
-#[derive(Debug, Serialize, ToSchema)]
+#[derive(Clone, Debug, Serialize, ToSchema)]
 pub struct Inventory {
     /// Id.
     pub id: i64,
@@ -21,8 +24,16 @@ pub struct Inventory {
     pub store: StoreSummary,
     /// Product.
     pub product: ProductSummary,
-    /// Quantity.
+    /// Units that can be sold.
     pub quantity: i32,
+    /// The part of `quantity` that is promised to reservations.
+    pub reserved: i32,
+    /// `quantity - reserved`
+    pub available: i32,
+    /// Units that are sold and not handed over yet.
+    pub committed: i32,
+    /// Units that are in the store: `quantity + committed`
+    pub on_hand: i32,
     /// Stock is low at this quantity or below.
     pub low_stock_threshold: i32,
     /// `quantity <= low_stock_threshold`
@@ -33,6 +44,31 @@ pub struct Inventory {
     pub created_at: Timestamp,
     /// Time of the last change, by an order or an operator.
     pub updated_at: Timestamp,
+}
+
+impl Inventory {
+    /// The row as the ledger sees it.
+    pub(super) fn to_row(&self) -> StockRow {
+        StockRow {
+            id: self.id,
+            store_id: self.store.id,
+            product_id: self.product.id,
+            quantity: self.quantity,
+            reserved: self.reserved,
+        }
+    }
+
+    /// The row with another quantity.
+    pub(super) fn with_quantity(self, quantity: i32) -> Self {
+        Self {
+            quantity,
+            available: quantity - self.reserved,
+            on_hand: quantity.saturating_add(self.committed),
+            is_low_stock: quantity <= self.low_stock_threshold,
+            is_out_of_stock: quantity == 0,
+            ..self
+        }
+    }
 }
 
 /// The stock of a product in a store, as a row of the list.
@@ -92,6 +128,9 @@ pub struct InventoryFields {
     /// Stock is low at this quantity or below.
     #[schema(nullable = false, default = 10, minimum = 0)]
     pub low_stock_threshold: Option<i32>,
+    /// A change is refused if this is not the current quantity.
+    #[schema(nullable = false, minimum = 0)]
+    pub expected_quantity: Option<i32>,
 }
 
 impl InventoryFields {
@@ -102,6 +141,7 @@ impl InventoryFields {
             product_id: fields.required("product_id", reference),
             quantity: fields.optional("quantity", integer),
             low_stock_threshold: fields.optional("low_stock_threshold", integer),
+            expected_quantity: fields.optional("expected_quantity", integer),
         }
     }
 

@@ -70,7 +70,7 @@ macro_rules! movements {
     ($tail:literal $(, $arg:expr)*) => {
         sqlx::query_as!(
             Movement,
-            r#"select id, inventory_id, kind, delta, quantity_after, order_id, actor, reason,
+            r#"select id, inventory_id, kind, delta, quantity_after, order_id, actor, reason, reason_code, reference,
                    created_at as "created_at: Timestamp"
                from stock_movement where inventory_id = $1 "# + $tail
             $(, $arg)*
@@ -120,11 +120,4 @@ async fn read(
                 .await
         }
     }
-}
-
-/// The latest movement of a row.
-pub async fn latest(db: impl PgExecutor<'_>, inventory: i64) -> sqlx::Result<Option<Movement>> {
-    movements!("order by id desc limit 1", inventory)
-        .fetch_optional(db)
-        .await
 }

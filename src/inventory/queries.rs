@@ -5,6 +5,7 @@ use sqlx::{PgConnection, PgExecutor, Postgres, QueryBuilder};
 use super::model::{Filter, Inventory, InventoryFields, InventoryRow};
 use crate::{
     auth::Stores,
+    db::ReadPool,
     http::{Counted, PageQuery, push_place},
     money::Money,
     product::ProductSummary,
@@ -178,7 +179,7 @@ fn push_later_rows(query: &mut QueryBuilder<Postgres>, filter: &Filter, skipped:
 pub async fn get(db: impl PgExecutor<'_>, id: i64) -> sqlx::Result<Option<Inventory>> {
     sqlx::query!(
         r#"select i.id, s.id as store_id, s.name as store_name, s.location as store_location, p.id as product_id,
-               p.title, p.price as "price: Money", i.quantity, i.low_stock_threshold,
+               p.title, p.price as "price: Money", i.quantity, i.reserved, i.committed, i.low_stock_threshold,
                i.created_at as "created_at: Timestamp", i.updated_at as "updated_at: Timestamp"
            from inventory i join store s on s.id = i.store_id join product p on p.id = i.product_id
            where i.id = $1"#,
@@ -189,6 +190,10 @@ pub async fn get(db: impl PgExecutor<'_>, id: i64) -> sqlx::Result<Option<Invent
         store: StoreSummary { id: row.store_id, name: row.store_name, location: row.store_location },
         product: ProductSummary { id: row.product_id, title: row.title, price: row.price },
         quantity: row.quantity,
+        reserved: row.reserved,
+        available: row.quantity - row.reserved,
+        committed: row.committed,
+        on_hand: row.quantity.saturating_add(row.committed),
         low_stock_threshold: row.low_stock_threshold,
         is_low_stock: row.quantity <= row.low_stock_threshold,
         is_out_of_stock: row.quantity == 0,
@@ -199,19 +204,31 @@ pub async fn get(db: impl PgExecutor<'_>, id: i64) -> sqlx::Result<Option<Invent
     .await
 }
 
-/// Creates a stock row. Returns its id and quantity.
-pub async fn insert(db: impl PgExecutor<'_>, fields: &InventoryFields) -> sqlx::Result<(i64, i32)> {
-    let row = sqlx::query!(
-        "insert into inventory (store_id, product_id, quantity, low_stock_threshold)
-         values ($1, $2, coalesce($3, 0), coalesce($4, 10)) returning id, quantity",
+/// The stock of a product in a store.
+pub async fn find(db: &ReadPool, store: i64, product: i64) -> sqlx::Result<Option<Inventory>> {
+    let id = sqlx::query_scalar!(
+        "select id from inventory where store_id = $1 and product_id = $2",
+        store,
+        product
+    )
+    .fetch_optional(db)
+    .await?;
+    match id {
+        Some(id) => get(db, id).await,
+        None => Ok(None),
+    }
+}
+
+/// Creates a stock row with a quantity of zero. Returns its id.
+pub async fn insert(db: impl PgExecutor<'_>, fields: &InventoryFields) -> sqlx::Result<i64> {
+    sqlx::query_scalar!(
+        "insert into inventory (store_id, product_id, low_stock_threshold) values ($1, $2, coalesce($3, 10)) returning id",
         fields.store(),
         fields.product(),
-        fields.quantity,
         fields.low_stock_threshold
     )
     .fetch_one(db)
-    .await?;
-    Ok((row.id, row.quantity))
+    .await
 }
 
 /// Locks a granted row, and reads it after the lock.
@@ -225,29 +242,17 @@ pub async fn lock(tx: &mut PgConnection, id: i64, stores: &Stores) -> sqlx::Resu
     get(tx, id).await
 }
 
-/// Writes only the given fields: orders may change the quantity meanwhile.
+/// Writes the given fields except the quantity, which the ledger writes.
 pub async fn update(db: impl PgExecutor<'_>, id: i64, fields: &InventoryFields) -> sqlx::Result<()> {
     sqlx::query!(
         "update inventory set store_id = coalesce($2, store_id), product_id = coalesce($3, product_id),
-             quantity = coalesce($4, quantity), low_stock_threshold = coalesce($5, low_stock_threshold),
-             updated_at = now()
+             low_stock_threshold = coalesce($4, low_stock_threshold),
+             updated_at = greatest(statement_timestamp(), updated_at)
          where id = $1",
         id,
         fields.store(),
         fields.product(),
-        fields.quantity,
         fields.low_stock_threshold
-    )
-    .execute(db)
-    .await
-    .map(drop)
-}
-
-pub async fn set_quantity(db: impl PgExecutor<'_>, id: i64, quantity: i32) -> sqlx::Result<()> {
-    sqlx::query!(
-        "update inventory set quantity = $2, updated_at = now() where id = $1",
-        id,
-        quantity
     )
     .execute(db)
     .await

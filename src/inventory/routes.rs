@@ -5,7 +5,9 @@ use sqlx::PgPool;
 use utoipa_axum::{router::OpenApiRouter, routes};
 
 use super::{
+    adjustment::{Adjustments, NewAdjustments},
     commands::{self, granted},
+    lookup,
     model::{Filter, Inventory, InventoryFields, InventoryRow},
     movement::{Movement, NewMovement},
     movement_queries, queries,
@@ -13,19 +15,22 @@ use super::{
 use crate::{
     auth::{Area, Stores},
     http::{
-        ApiError, AppState, Body, CommandContext, Conflict, IfMatch, Invalid, InvalidParameter, Json,
-        ListParams, ListRequest, Listing, NotFound, Params, Presence, Reads, RecordId, Tagged, api_route,
+        Answered, ApiError, AppState, Body, CommandContext, IfMatch, Invalid, InvalidParameter, Json,
+        ListParams, ListRequest, Listing, NotFound, Params, Presence, Reads, RecordId, Refused, Tagged,
+        api_route,
     },
 };
 
 /// The routes of inventory.
 pub fn router() -> OpenApiRouter<AppState> {
     OpenApiRouter::new()
+        .routes(api_route(routes!(lookup::lookup), Area::Catalog))
         .routes(api_route(routes!(list, create), Area::Inventory))
         .routes(api_route(
             routes!(retrieve, replace, patch, delete),
             Area::Inventory,
         ))
+        .routes(api_route(routes!(adjust_many), Area::Inventory))
         .routes(api_route(routes!(movements, adjust), Area::Inventory))
 }
 
@@ -77,7 +82,7 @@ async fn retrieve(
 ///
 /// Quantity and threshold keep their values if they are omitted. Store and product cannot change if orders refer to the stock.
 #[utoipa::path(put, path = "/api/inventory/{id}/", tag = "Inventory", params(("id" = i64, Path)), request_body = InventoryFields,
-    responses((status = 200, body = Inventory), (status = 400, response = Invalid), (status = 404, response = NotFound), (status = 409, response = Conflict)))]
+    responses((status = 200, body = Inventory), (status = 400, response = Invalid), (status = 404, response = NotFound), (status = 409, body = Refused, description = "Orders refer to the stock, or the quantity is not the expected one. Nothing was changed.")))]
 async fn replace(
     context: CommandContext,
     if_match: IfMatch,
@@ -92,7 +97,7 @@ async fn replace(
 ///
 /// Store and product cannot change if orders refer to the stock.
 #[utoipa::path(patch, path = "/api/inventory/{id}/", tag = "Inventory", params(("id" = i64, Path)), request_body = InventoryFields,
-    responses((status = 200, body = Inventory), (status = 400, response = Invalid), (status = 404, response = NotFound), (status = 409, response = Conflict)))]
+    responses((status = 200, body = Inventory), (status = 400, response = Invalid), (status = 404, response = NotFound), (status = 409, body = Refused, description = "Orders refer to the stock, or the quantity is not the expected one. Nothing was changed.")))]
 async fn patch(
     context: CommandContext,
     if_match: IfMatch,
@@ -132,12 +137,24 @@ async fn movements(
 
 /// Adjust a quantity: receive, remove or set a count.
 #[utoipa::path(post, path = "/api/inventory/{id}/movements/", tag = "Inventory", operation_id = "move", params(("id" = i64, Path)), request_body = NewMovement,
-    responses((status = 201, body = Movement), (status = 400, response = Invalid), (status = 404, response = NotFound)))]
+    responses((status = 201, body = Movement), (status = 400, response = Invalid), (status = 404, response = NotFound), (status = 409, body = Refused, description = "The quantity is not the expected one. Nothing was changed.")))]
 async fn adjust(
     context: CommandContext,
     RecordId(id): RecordId,
     body: Body,
-) -> Result<(StatusCode, Json<Movement>), ApiError> {
-    let movement = commands::adjust(&context, id, &body).await?;
-    Ok((StatusCode::CREATED, Json(movement)))
+) -> Result<Answered<Movement>, ApiError> {
+    commands::adjust(&context, id, &body).await
+}
+
+/// Adjust up to 1,000 quantities.
+///
+/// Each item adds or removes units, or compares and sets a quantity.
+#[utoipa::path(post, path = "/api/inventory/adjustments/", tag = "Inventory", request_body = NewAdjustments,
+    responses(
+        (status = 200, description = "All items were applied; or, with `per_item`, those that have not failed", body = Adjustments),
+        (status = 400, response = Invalid),
+        (status = 409, description = "An item failed, and nothing was written", body = Adjustments),
+    ))]
+async fn adjust_many(context: CommandContext, body: Body) -> Result<Answered<Adjustments>, ApiError> {
+    commands::adjust_many(&context, &body).await
 }

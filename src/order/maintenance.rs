@@ -118,12 +118,14 @@ async fn return_stock(tx: &mut PgConnection, orders: &[i64], stock: &[i64]) -> s
                where inventory_id = any($1) and order_id = any($2)
                group by inventory_id, order_id having sum(delta) < 0
            ), movement as (
-               insert into stock_movement (inventory_id, order_id, kind, actor, delta, quantity_after)
+               insert into stock_movement (inventory_id, order_id, kind, actor, delta, quantity_after, created_at)
                select h.inventory_id, h.order_id, 'RETURN', 'system', h.quantity,
-                   i.quantity + sum(h.quantity) over (partition by h.inventory_id order by h.order_id)
+                   i.quantity + sum(h.quantity) over (partition by h.inventory_id order by h.order_id),
+                   greatest(statement_timestamp(), i.updated_at)
                from held h join inventory i on i.id = h.inventory_id
            )
-           update inventory set quantity = inventory.quantity + returned.quantity, updated_at = now(),
+           update inventory set quantity = inventory.quantity + returned.quantity,
+               updated_at = greatest(statement_timestamp(), inventory.updated_at),
                ordered = exists (
                    select from stock_movement m join orders o on o.id = m.order_id
                    where m.inventory_id = inventory.id and m.kind = 'ORDER' and o.status <> 'REJECTED'

@@ -50,7 +50,7 @@ pub async fn place_at(
         .zip(decisions)
         .map(|(order, decision)| rows.add(order, decision, &mut locked, times))
         .collect();
-    rows.write(tx, times).await?;
+    rows.write(tx, times, locked.changed_at).await?;
     Ok(Placed {
         outcomes,
         transaction: locked.transaction,
@@ -64,6 +64,8 @@ struct Locked {
     order_ids: std::vec::IntoIter<i64>,
     item_ids: std::vec::IntoIter<i64>,
     now: Timestamp,
+    /// The latest change of a locked row. No movement may be earlier.
+    changed_at: Option<Timestamp>,
 }
 
 /// Locks all stock rows of the orders in the global lock order `(store_id, product_id)`, reads their active stores, and
@@ -81,7 +83,7 @@ async fn lock(tx: &mut PgConnection, orders: &[NewOrder]) -> sqlx::Result<Locked
     distinct_stores.dedup();
     let rows = sqlx::query!(
         r#"with locked as materialized (
-               select i.id, i.store_id, i.product_id, i.quantity, p.title, p.price, p.is_active
+               select i.id, i.store_id, i.product_id, i.quantity, i.updated_at, p.title, p.price, p.is_active
                from unnest($1::bigint[], $2::bigint[]) as wanted (store_id, product_id)
                    join inventory i on i.store_id = wanted.store_id and i.product_id = wanted.product_id
                    join product p on p.id = i.product_id
@@ -91,16 +93,16 @@ async fn lock(tx: &mut PgConnection, orders: &[NewOrder]) -> sqlx::Result<Locked
            select null::bigint[] as "order_ids?", null::bigint[] as "item_ids?", null::timestamptz as "now?",
                null::text as "transaction?",
                id as "id?", store_id as "store_id?", product_id as "product_id?", quantity as "quantity?",
-               title as "title?", price as "price?: Money", is_active as "is_active?",
+               updated_at as "updated_at?: Timestamp", title as "title?", price as "price?: Money", is_active as "is_active?",
                null::text as "name?", null::text as "location?"
            from locked
            union all
-           select null, null, null, null, null, id, null, null, null, null, null, name, location
+           select null, null, null, null, null, id, null, null, null, null, null, null, name, location
            from store where is_active and id = any($3)
            union all
            select array(select nextval('orders_id_seq') from generate_series(1, $4::integer)),
                array(select nextval('order_item_id_seq') from generate_series(1, $5::integer)), now(),
-               pg_current_xact_id()::text, null, null, null, null, null, null, null, null, null"#,
+               pg_current_xact_id()::text, null, null, null, null, null, null, null, null, null, null"#,
         &store_ids,
         &product_ids,
         &distinct_stores,
@@ -115,7 +117,7 @@ async fn lock(tx: &mut PgConnection, orders: &[NewOrder]) -> sqlx::Result<Locked
         ..Stock::default()
     };
     let (mut order_ids, mut item_ids, mut now) = (Vec::new(), Vec::new(), DateTime::<Utc>::UNIX_EPOCH);
-    let mut transaction = String::new();
+    let (mut transaction, mut changed_at) = (String::new(), None);
     for row in rows {
         if let (Some(orders), Some(items), Some(time), Some(number)) =
             (row.order_ids, row.item_ids, row.now, row.transaction)
@@ -132,6 +134,7 @@ async fn lock(tx: &mut PgConnection, orders: &[NewOrder]) -> sqlx::Result<Locked
             row.price,
         ) {
             let is_active = row.is_active.unwrap_or_default();
+            changed_at = changed_at.max(row.updated_at);
             stock.rows.push(StockRow {
                 id,
                 store_id,
@@ -154,6 +157,7 @@ async fn lock(tx: &mut PgConnection, orders: &[NewOrder]) -> sqlx::Result<Locked
         order_ids,
         item_ids,
         now: Timestamp(now),
+        changed_at,
     })
 }
 
@@ -291,13 +295,20 @@ impl Rows {
     /// Writes all rows in one statement: sqlx has no pipelining, so each statement costs a round trip.
     ///
     /// Arrays of times are empty if the time is now, and the audit columns if no actor is known: `unnest` pads them with null.
-    async fn write(self, tx: &mut PgConnection, times: Option<Times<'_>>) -> sqlx::Result<()> {
+    /// Movements have the time of this statement, which begins after the locks were taken, or `changed_at` if that is later.
+    async fn write(
+        self,
+        tx: &mut PgConnection,
+        times: Option<Times<'_>>,
+        changed_at: Option<Timestamp>,
+    ) -> sqlx::Result<()> {
         if self.orders.id.is_empty() {
             return Ok(());
         }
         let times_of = |ids: &[i64]| -> Vec<Timestamp> {
             times.map_or_else(Vec::new, |time_of| ids.iter().map(|id| time_of(*id)).collect())
         };
+        let latest = times.and_then(|time_of| self.orders.id.iter().map(|id| time_of(*id)).max());
         let (inventory_ids, quantities): (Vec<i64>, Vec<i32>) = self.left.into_iter().unzip();
         let signed = self.signed.columns();
         sqlx::query!(
@@ -316,7 +327,8 @@ impl Rows {
                  select * from unnest($7::bigint[], $8::bigint[], $9::bigint[], $10::integer[], $11::numeric[])
              ), movement as (
                  insert into stock_movement (inventory_id, order_id, kind, delta, quantity_after, created_at, actor)
-                 select inventory_id, order_id, 'ORDER', -quantity, quantity_after, coalesce(time, now()), actor
+                 select inventory_id, order_id, 'ORDER', -quantity, quantity_after,
+                     greatest(coalesce(time, statement_timestamp()), $24), actor
                  from unnest($12::bigint[], $8::bigint[], $10::integer[], $13::integer[], $18::timestamptz[], $19::text[])
                      as m (inventory_id, order_id, quantity, quantity_after, time, actor)
              ), logged as (
@@ -330,7 +342,8 @@ impl Rows {
              ), owed as (
                  insert into outbox (order_ids) select $14::bigint[] where cardinality($14::bigint[]) > 0
              )
-             update inventory set quantity = taken.quantity, ordered = true, updated_at = now()
+             update inventory set quantity = taken.quantity, ordered = true,
+                 updated_at = greatest(coalesce($25, statement_timestamp()), $24)
              from unnest($15::bigint[], $16::integer[]) as taken (id, quantity)
              where inventory.id = taken.id",
             &self.orders.id,
@@ -356,6 +369,8 @@ impl Rows {
             &signed.actor_name as &[Option<String>],
             &signed.address as &[Option<String>],
             &signed.request_id as &[Option<String>],
+            changed_at as Option<Timestamp>,
+            latest as Option<Timestamp>,
         )
         .execute(tx)
         .await

@@ -3,6 +3,7 @@
 use axum::http::StatusCode;
 
 use super::{
+    codes,
     model::{Product, ProductFields},
     queries,
 };
@@ -13,21 +14,25 @@ use crate::{
     ledger::{self, StockScope},
 };
 
-pub(super) const NO_SUCH: ApiError = ApiError::NotFound("Product");
+pub(crate) const NO_SUCH: ApiError = ApiError::NotFound("Product");
 const ORDERED: &str = "Cannot delete this product: it was ordered.";
 
 /// Creates a product.
 pub async fn create(context: &CommandContext, source: &impl FieldSource) -> Result<Product, ApiError> {
     context.caller.require_all_stores()?;
     let fields = read(context.reads(), source, Presence::Complete).await?;
-    let mut tx = context.db().begin().await?;
-    let product = queries::insert(&mut *tx, &fields)
-        .await
-        .map_err(|error| category_gone(error, &fields))?;
-    context
-        .commit_created(tx, "product.created", product.id, &product)
-        .await?;
-    Ok(product)
+    db::retry(|| async {
+        let mut tx = context.db().begin().await?;
+        let inserted = queries::insert(&mut *tx, &fields).await;
+        let id = inserted.map_err(|error| category_gone(error, &fields))?;
+        codes::replace(&mut tx, id, &fields.sku, fields.barcodes.as_deref()).await?;
+        let product = queries::get(&mut *tx, id).await?.ok_or(NO_SUCH)?;
+        context
+            .commit_created(tx, "product.created", id, &product)
+            .await?;
+        Ok(product)
+    })
+    .await
 }
 
 /// Writes the given fields, if the precondition holds. Stock rows carry the title of their product, so a change of the title
@@ -50,9 +55,10 @@ pub async fn update(
         }
         let before = queries::lock(&mut tx, id).await?.ok_or(NO_SUCH)?;
         expected.require(&before)?;
-        let after = queries::update(&mut *tx, id, &fields)
-            .await
-            .map_err(|error| category_gone(error, &fields))?;
+        let updated = queries::update(&mut *tx, id, &fields).await;
+        updated.map_err(|error| category_gone(error, &fields))?;
+        codes::replace(&mut tx, id, &fields.sku, fields.barcodes.as_deref()).await?;
+        let after = queries::get(&mut *tx, id).await?.ok_or(NO_SUCH)?;
         let states = (Some(&before), Some(&after));
         context.commit(tx, "product.changed", id, states).await?;
         Ok(after)

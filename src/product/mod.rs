@@ -2,6 +2,7 @@
 
 mod autocomplete;
 pub mod backfill;
+pub mod codes;
 pub mod commands;
 mod model;
 mod queries;
@@ -11,6 +12,7 @@ mod search_query;
 mod spellings;
 pub mod text;
 
+pub(crate) use commands::NO_SUCH;
 pub use model::{Product, ProductSummary};
 pub(crate) use queries::{exists, get};
 pub use routes::{RateLimits, router};

@@ -6,9 +6,10 @@ use utoipa::{
     openapi::schema::{AnyOfBuilder, ObjectBuilder, Schema, Type},
 };
 
+use super::codes::{Barcode, MOST_BARCODES};
 use crate::{
     category::CategoryName,
-    http::{Fields, Listed, Reference, boolean, price, reference, text, text_or_blank},
+    http::{Fields, Listed, Nullable, Reference, boolean, code, price, reference, text, text_or_blank},
     money::Money,
     timestamp::Timestamp,
 };
@@ -29,6 +30,16 @@ pub struct Product {
     pub category: CategoryName,
     /// Whether the product can be found and ordered.
     pub is_active: bool,
+    /// Code of the product. No other product has it.
+    #[schema(required = true, max_length = 64)]
+    pub sku: Option<String>,
+    /// The unit that quantities count, such as `pc` or `g`; may be blank.
+    #[schema(max_length = 16)]
+    pub unit: String,
+    /// Barcodes. A list of products leaves them out.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    pub barcodes: Option<Vec<Barcode>>,
     /// Creation time.
     pub created_at: Timestamp,
     /// Time of the last change.
@@ -47,7 +58,7 @@ impl Listed for Product {
 }
 
 /// A product as part of stock and orders.
-#[derive(Debug, Serialize, ToSchema)]
+#[derive(Clone, Debug, Serialize, ToSchema)]
 pub struct ProductSummary {
     /// Id.
     pub id: i64,
@@ -75,18 +86,41 @@ pub struct ProductFields {
     /// Whether the product can be found and ordered.
     #[schema(nullable = false, default = true)]
     pub is_active: Option<bool>,
+    /// Code of the product, which no other product may have; null for none.
+    #[schema(value_type = Option<String>, max_length = 64)]
+    pub sku: Nullable<String>,
+    /// The unit that quantities count.
+    #[schema(nullable = false, max_length = 16)]
+    pub unit: Option<String>,
+    /// All barcodes of the product.
+    #[schema(nullable = false, max_items = 100)]
+    pub barcodes: Option<Vec<Barcode>>,
 }
 
 impl ProductFields {
     /// Reads the fields. Absent or invalid ones are `None`.
     pub fn read(fields: &mut Fields<'_>) -> Self {
-        Self {
+        let read = Self {
             title: fields.required("title", text(200)),
             description: fields.optional("description", text_or_blank(usize::MAX)),
             price: fields.required("price", price),
             category_id: fields.required("category_id", reference),
             is_active: fields.optional("is_active", boolean),
+            sku: fields.nullable("sku", code),
+            unit: fields.optional("unit", text_or_blank(16)),
+            barcodes: fields.optional_list("barcodes", MOST_BARCODES, Barcode::read),
+        };
+        if read.repeats_code() {
+            fields.reject("barcodes", "Each code may appear once.");
         }
+        read
+    }
+
+    fn repeats_code(&self) -> bool {
+        let barcodes = self.barcodes.iter().flatten().map(|barcode| &barcode.code);
+        let mut codes: Vec<&String> = self.sku.value().into_iter().chain(barcodes).collect();
+        codes.sort_unstable();
+        codes.windows(2).any(|pair| pair[0] == pair[1])
     }
 
     pub(super) fn category(&self) -> Option<i64> {

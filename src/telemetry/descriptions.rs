@@ -40,6 +40,10 @@ fn describe_http() {
 
 fn describe_orders() {
     describe_counter!("afforo_orders_total", "Orders by outcome");
+    describe_counter!(
+        "afforo_stock_documents_total",
+        "Stock documents by kind and outcome"
+    );
     describe_histogram!("afforo_order_batch_size", "Orders per transaction");
     describe_histogram!(
         "afforo_order_lock_seconds",

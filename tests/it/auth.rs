@@ -12,7 +12,7 @@ use serde_json::Value;
 use crate::support::app::{Answer, TestApp, production, send};
 
 /// The settings of a server that requires keys.
-fn guarded(auth: ApiAuth) -> HttpSettings {
+pub fn guarded(auth: ApiAuth) -> HttpSettings {
     HttpSettings {
         api_auth: ApiAuthSetting(Some(auth)),
         ..production()

@@ -9,11 +9,13 @@
 #![allow(clippy::too_many_lines, reason = "a table of cases is as long as it is")]
 
 mod abuse;
+mod adjustments;
 mod architecture;
 mod auth;
 mod autocomplete;
 mod categories;
 mod cli;
+mod codes;
 mod config;
 mod console;
 mod conventions;
@@ -21,6 +23,7 @@ mod counters;
 mod database;
 mod delivery;
 mod documents;
+mod dry_run;
 mod failover;
 mod fuzz;
 mod health;

@@ -57,10 +57,14 @@ const ROWS: &[(i64, &str)] = &[
         "insert into opening_balance values (4, 0, -2);
          insert into detached_orders values (1, 'CONFIRMED', 1, 20.00);",
     ),
+    (
+        20,
+        "insert into product_code (code, product_id, kind, pack) values ('LAMP', 1, 'SKU', 1), ('8712', 1, 'BARCODE', 12);",
+    ),
 ];
 
-/// Tables that the worker or the queries fill: the data of earlier versions has no rows for them.
-const FILLED_LATER: &[&str] = &["_sqlx_migrations", "movement_count"];
+/// Tables that the worker, the queries or the operator fill: the data of earlier versions has no rows for them.
+const FILLED_LATER: &[&str] = &["_sqlx_migrations", "movement_count", "completed_upgrade"];
 
 /// A database of a version, with the rows that it can have.
 async fn database_of(version: i64) -> (servers::TestDatabase, PgPool) {

@@ -22,7 +22,8 @@ async fn movements_add_remove_and_count_units_in_the_ledger() {
     let added = app.post(&path, &movement("add", 5)).await;
     let expected = json!({
         "id": added.body["id"], "inventory_id": 1, "kind": "ADJUSTMENT", "delta": 5, "quantity_after": 15, "order_id": null,
-        "actor": null, "reason": "Spring cleaning", "created_at": added.body["created_at"],
+        "actor": null, "reason": "Spring cleaning", "reason_code": null, "reference": null,
+        "created_at": added.body["created_at"],
     });
     added.is(201, expected);
     assert_eq!(app.post(&path, &movement("remove", 15)).await.body["delta"], -15);
@@ -123,7 +124,7 @@ async fn moving_stock_with_orders_is_rejected_with_409() {
         json!({ "store_id": elsewhere, "quantity": 1 }),
         json!({ "store_id": elsewhere, "product_id": chair }),
     ];
-    let refused = r#"{"detail":"Cannot move this stock to another store or product: orders refer to it."}"#;
+    let refused = r#"{"detail":"Cannot move this stock to another store or product: orders refer to it.","code":"in_use"}"#;
     for body in &moves {
         app.patch(row, body).await.is_text(409, refused);
     }

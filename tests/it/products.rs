@@ -20,7 +20,7 @@ async fn product_is_created_read_changed_and_deleted() {
     assert_eq!(created.status, 201);
     assert_eq!(
         created.untimed(),
-        r#"{"id":1,"title":"Lamp","description":"","price":"4.50","category":{"id":1,"name":"Lamps"},"is_active":true,"created_at":"…","updated_at":"…"}"#
+        r#"{"id":1,"title":"Lamp","description":"","price":"4.50","category":{"id":1,"name":"Lamps"},"is_active":true,"sku":null,"unit":"","barcodes":[],"created_at":"…","updated_at":"…"}"#
     );
     app.get("/api/products/1/").await.is_text(200, &created.text);
 
@@ -33,7 +33,7 @@ async fn product_is_created_read_changed_and_deleted() {
     assert_eq!(put.status, 200);
     assert_eq!(
         put.untimed(),
-        r#"{"id":1,"title":"Rug","description":"soft","price":"10.00","category":{"id":2,"name":"Rugs"},"is_active":false,"created_at":"…","updated_at":"…"}"#
+        r#"{"id":1,"title":"Rug","description":"soft","price":"10.00","category":{"id":2,"name":"Rugs"},"is_active":false,"sku":null,"unit":"","barcodes":[],"created_at":"…","updated_at":"…"}"#
     );
     let kept = app
         .put(
@@ -49,7 +49,7 @@ async fn product_is_created_read_changed_and_deleted() {
     let patched = app.patch("/api/products/1/", &json!({ "description": "" })).await;
     assert_eq!(
         patched.untimed(),
-        r#"{"id":1,"title":"Mat","description":"","price":"1.00","category":{"id":2,"name":"Rugs"},"is_active":false,"created_at":"…","updated_at":"…"}"#
+        r#"{"id":1,"title":"Mat","description":"","price":"1.00","category":{"id":2,"name":"Rugs"},"is_active":false,"sku":null,"unit":"","barcodes":[],"created_at":"…","updated_at":"…"}"#
     );
     assert!(patched.body["updated_at"].as_str() > kept.body["updated_at"].as_str());
 
@@ -80,7 +80,7 @@ async fn list_has_active_products_by_title_and_detail_has_any() {
     );
     assert!(
         list.untimed().starts_with(
-            r#"{"count":4,"next":null,"previous":null,"results":[{"id":3,"title":"B","description":"","price":"1.00","category":{"id":1,"name":"All"},"is_active":true,"created_at":"…","updated_at":"…"},"#
+            r#"{"count":4,"next":null,"previous":null,"results":[{"id":3,"title":"B","description":"","price":"1.00","category":{"id":1,"name":"All"},"is_active":true,"sku":null,"unit":"","created_at":"…","updated_at":"…"},"#
         ),
         "{}",
         list.text

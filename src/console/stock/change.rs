@@ -50,7 +50,7 @@ pub async fn move_stock(
     let command = |context| {
         let source = &source;
         async move {
-            let movement = commands::adjust(&context, id, source).await?;
+            let movement = commands::adjust(&context, id, source).await?.answer;
             Ok(Moved {
                 delta: movement.delta,
                 quantity_after: movement.quantity_after,

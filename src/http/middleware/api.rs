@@ -16,8 +16,8 @@ use crate::{
     audit::Actor,
     auth::Area,
     http::{
-        ApiError, AppState, Caller, Permit, Work, conditional::ConditionalRead, idempotency as key_header,
-        openapi, unfit_connection::is_unfit,
+        ApiError, AppState, Caller, DryRun, Permit, Work, conditional::ConditionalRead, dry_run,
+        idempotency as key_header, openapi, unfit_connection::is_unfit,
     },
     idempotency,
 };
@@ -143,7 +143,10 @@ async fn answer(route: &ApiRoute, mut request: Request, next: Next) -> Response 
 fn run(request: Request, next: Next) -> impl Future<Output = Response> {
     let replicas = services(&request).and_then(|services| services.replicas.clone());
     read_routing::run(replicas, request, next, async |request, next| {
-        if request.method() == Method::POST {
+        if !request.method().is_safe() && DryRun::of(request.uri().query()).0 {
+            // Boxed, so that the futures of other requests stay small.
+            Box::pin(dry_run::run(request, next)).await
+        } else if request.method() == Method::POST {
             post(request, next).await
         } else {
             next.run(request).await

@@ -15,7 +15,7 @@ use metrics::counter;
 use crate::{
     auth::{Area, Grant, KeyError, Keyring, Scope},
     config::ApiAuth,
-    http::{ApiError, Caller, Client},
+    http::{ApiError, Caller, Client, caller::lacks},
     telemetry::LineLimit,
 };
 
@@ -155,7 +155,7 @@ impl AuthError {
             ),
             Self::Scope(scope) => (
                 StatusCode::FORBIDDEN,
-                format!("This needs the scope {scope}, which you were not granted.").into(),
+                lacks(scope).into(),
                 format!("Bearer realm=\"api\", error=\"insufficient_scope\", scope=\"{scope}\""),
             ),
         };

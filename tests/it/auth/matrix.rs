@@ -26,11 +26,13 @@ enum About {
     Creation,
     /// A new store: a bound key may not create one.
     Store,
+    /// A document about stock rows: those of another store do not exist.
+    Document,
 }
-use About::{Creation, Everyone, List, Object, Store};
+use About::{Creation, Document, Everyone, List, Object, Store};
 
 /// Method, path, required scope, and kind of data.
-const OPERATIONS: [(&str, &str, Scope, About); 28] = [
+const OPERATIONS: [(&str, &str, Scope, About); 29] = [
     ("GET", "/api/categories/", Scope::CatalogRead, Everyone),
     ("POST", "/api/categories/", Scope::CatalogWrite, Everyone),
     ("GET", "/api/categories/{id}/", Scope::CatalogRead, Everyone),
@@ -41,6 +43,7 @@ const OPERATIONS: [(&str, &str, Scope, About); 28] = [
     ("POST", "/api/products/", Scope::CatalogWrite, Everyone),
     ("GET", "/api/products/search/", Scope::CatalogRead, Everyone),
     ("GET", "/api/products/autocomplete/", Scope::CatalogRead, Everyone),
+    ("GET", "/api/products/lookup/", Scope::CatalogRead, Everyone),
     ("GET", "/api/products/{id}/", Scope::CatalogRead, Everyone),
     ("PUT", "/api/products/{id}/", Scope::CatalogWrite, Everyone),
     ("PATCH", "/api/products/{id}/", Scope::CatalogWrite, Everyone),
@@ -67,12 +70,18 @@ const OPERATIONS: [(&str, &str, Scope, About); 28] = [
 ];
 
 /// Operations that delete or add rows with every call. They run last, so that the others find the expected rows.
-const LAST: [(&str, &str, Scope, About); 4] = [
+const LAST: [(&str, &str, Scope, About); 5] = [
     (
         "POST",
         "/api/inventory/{id}/movements/",
         Scope::InventoryWrite,
         Object,
+    ),
+    (
+        "POST",
+        "/api/inventory/adjustments/",
+        Scope::InventoryWrite,
+        Document,
     ),
     ("POST", "/api/orders/", Scope::OrdersWrite, Creation),
     ("DELETE", "/api/inventory/{id}/", Scope::InventoryWrite, Object),
@@ -105,6 +114,8 @@ impl Fixture {
         let open = TestApp::start().await;
         let category = open.category("Lamps").await;
         let product = open.product_in(category, "Lamp", "10.00").await;
+        let sku = json!({ "sku": "LAMP" });
+        open.patch(&format!("/api/products/{product}/"), &sku).await;
         let (mut stores, mut stock, mut orders) = ([0; 2], [0; 2], [0; 2]);
         for (index, name) in ["Ours", "Theirs"].into_iter().enumerate() {
             stores[index] = open.store(name).await;
@@ -171,12 +182,17 @@ impl Fixture {
             ("POST", _) if path.ends_with("/movements/") => {
                 json!({ "kind": "add", "quantity": 1, "reason": "Found" })
             }
+            ("POST", _) if path.ends_with("/adjustments/") => {
+                json!({ "reason_code": "FOUND", "adjustments": [{ "inventory_id": self.stock[store], "delta": 1 }] })
+            }
             ("POST", _) => json!({ "store_id": store_id, "product_id": fresh_product(&self.app).await }),
             _ => json!({ "store_id": store_id, "product_id": product, "low_stock_threshold": 5 }),
         };
         let url = path.replace("{id}", &id.to_string());
         let url = if url.ends_with("autocomplete/") {
             url + "?q=lam"
+        } else if url.ends_with("lookup/") {
+            url + "?code=LAMP"
         } else {
             url
         };
@@ -194,6 +210,7 @@ impl Fixture {
 /// The statuses that a caller with the scope may get.
 fn expected(method: &str, about: About, is_bound: bool, store: usize) -> &'static [u16] {
     let done: &[u16] = match method {
+        "POST" if about == Document => &[200],
         "POST" => &[201],
         "DELETE" => &[204, 409],
         _ => &[200],
@@ -203,6 +220,7 @@ fn expected(method: &str, about: About, is_bound: bool, store: usize) -> &'stati
         Everyone | Store if method != "GET" => &[403],
         Object if store == 1 => &[404],
         Creation if store == 1 => &[400],
+        Document if store == 1 => &[409],
         _ => done,
     }
 }

@@ -28,7 +28,7 @@ async fn check_passes_for_consistent_data() {
 }
 
 /// SQL that breaks a rule in the data of [`shop`], the start of the rule, and the record that the output names.
-const CASES: [(&str, &str, &str); 33] = [
+const CASES: [(&str, &str, &str); 34] = [
     (
         "insert into order_tally values (1, 'CONFIRMED', 1, 0)",
         "order counters",
@@ -177,6 +177,11 @@ const CASES: [(&str, &str, &str); 33] = [
         "insert into order_confirmation (order_id) values (1)",
         "no order is in the outbox",
         "order 1",
+    ),
+    (
+        "update stock_movement set created_at = created_at - interval '1 hour' where order_id = 1",
+        "the time of a movement",
+        "movement 3",
     ),
     (
         "insert into delivery (order_id, channel) values (1, 'email')",

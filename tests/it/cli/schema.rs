@@ -1,6 +1,6 @@
 //! `afforo migrate`
 
-use afforo::db::MIGRATIONS;
+use afforo::{check, db::MIGRATIONS};
 use futures::future::join_all;
 use sqlx::{Connection, Executor, PgConnection, PgPool};
 
@@ -58,6 +58,50 @@ async fn migrate_creates_the_schema_once() {
     );
     let check = migrate(&url, &["--check"]).await;
     assert_eq!((check.code, check.out.as_str()), (Some(0), ""));
+}
+
+#[tokio::test]
+async fn complete_requires_rising_times_of_new_movements_only() {
+    let database = servers::empty_database().await;
+    let mut connection = PgConnection::connect(&database.url()).await.unwrap();
+    migrate_to(&mut connection, 16).await;
+    // As a server of the release before writes them: the second transaction began first.
+    let movement = "insert into stock_movement (inventory_id, kind, delta, quantity_after, created_at)";
+    let movements = format!(
+        "insert into category (name) values ('Lamps');
+         insert into product (title, price, category_id) values ('Lamp', 1, 1);
+         insert into store (name, location) values ('Main', 'Here');
+         insert into inventory (store_id, product_id, quantity) values (1, 1, 3);
+         {movement} values (1, 'INITIAL', 1, 1, now()), (1, 'ADJUSTMENT', 1, 2, now() - interval '1 s'),
+             (1, 'ADJUSTMENT', 1, 3, now());"
+    );
+    connection.execute(sqlx::AssertSqlSafe(movements)).await.unwrap();
+    assert_eq!(migrate(&database.url(), &[]).await.code, Some(0));
+    let pool = PgPool::connect(&database.url()).await.unwrap();
+    let older = format!("{movement} values (1, 'ADJUSTMENT', 0, 3, now() - interval '1 day')");
+    pool.execute(sqlx::AssertSqlSafe(older.clone())).await.unwrap();
+    unbalanced(&pool).await;
+
+    for _ in 0..2 {
+        let completed = migrate(&database.url(), &["--complete"]).await;
+        assert_eq!(
+            completed.out,
+            "The schema is up to date.\nThe upgrade is complete.\n"
+        );
+    }
+    unbalanced(&pool).await;
+    pool.execute(sqlx::AssertSqlSafe(older.replace("1 day", "2 days")))
+        .await
+        .unwrap();
+    unbalanced(&pool).await;
+    pool.execute(sqlx::AssertSqlSafe(older.replace("1 day", "3 days")))
+        .await
+        .unwrap();
+    let mut connection = pool.acquire().await.unwrap();
+    let checked = check::run(&mut connection).await.unwrap();
+    let broken: Vec<_> = checked.iter().filter(|checked| checked.broken > 0).collect();
+    assert_eq!(broken.len(), 1, "{broken:?}");
+    assert_eq!(broken[0].examples, ["movement 6"]);
 }
 
 #[tokio::test]

@@ -126,6 +126,11 @@ const REQUESTS: &str = r#"
     POST /api/inventory/1/movements/ {"kind":"remove","quantity":9999,"reason":"Theft"} 400
     POST /api/inventory/1/movements/ {} 400
     POST /api/inventory/99/movements/ {} 404
+    POST /api/inventory/1/movements/ {"kind":"add","quantity":5,"reason":"Delivery","expected_quantity":1} 409
+    PATCH /api/inventory/1/ {"quantity":5,"expected_quantity":1} 409
+    POST /api/inventory/adjustments/ {} 400
+    POST /api/inventory/adjustments/ {"reason_code":"FOUND","adjustments":[{"inventory_id":1,"delta":1}]} 200
+    POST /api/inventory/adjustments/ {"reason_code":"FOUND","adjustments":[{"inventory_id":99,"delta":1}]} 409
     DELETE /api/inventory/2/ - 204
     DELETE /api/inventory/99/ - 404
     GET /api/orders/?status=confirmed - 200
@@ -144,6 +149,10 @@ const REQUESTS: &str = r#"
     GET /api/orders/99/ - 404
     GET /api/orders/stats/ - 200
     GET /api/orders/stats/?store_id=x - 400
+    PATCH /api/products/1/ {"sku":"LAMP","barcodes":[{"code":"871","pack":12}]} 200
+    GET /api/products/lookup/?code=871&store_id=1 - 200
+    GET /api/products/lookup/ - 400
+    GET /api/products/lookup/?code=none - 404
     GET /api/products/autocomplete/?q=lamp - 200
     GET /api/products/autocomplete/?q=la - 400
     GET /api/products/autocomplete/?q=lamp%00 - 400
@@ -229,7 +238,7 @@ fn close(schema: &mut Value) {
 
 /// Repeats a request of each kind under its key, sends another request under that key, and one under a key in use.
 async fn repeat(app: &TestApp, checker: &mut Checker) {
-    const POSTS: [(&str, &str); 6] = [
+    const POSTS: [(&str, &str); 7] = [
         ("/api/categories/", r#"{"name":"Once"}"#),
         (
             "/api/products/",
@@ -240,6 +249,10 @@ async fn repeat(app: &TestApp, checker: &mut Checker) {
         (
             "/api/inventory/1/movements/",
             r#"{"kind":"count","quantity":5,"reason":"Again"}"#,
+        ),
+        (
+            "/api/inventory/adjustments/",
+            r#"{"reason_code":"FOUND","adjustments":[{"inventory_id":1,"delta":1}]}"#,
         ),
         (
             "/api/orders/",

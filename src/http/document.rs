@@ -1,0 +1,116 @@
+//! Stock documents: requests that change the quantity of stock rows, such as an adjustment. All of them have one shape: lock the
+//! rows in the global lock order, decide by the locked quantities, write the changes with their movements, then what the
+//! document adds, and commit with the stored response.
+
+use axum::{
+    http::StatusCode,
+    response::{IntoResponse, Response},
+};
+use metrics::counter;
+use serde::Serialize;
+use sqlx::PgConnection;
+
+use super::{ApiError, CommandContext, Json};
+use crate::{
+    db,
+    ledger::{self, Change, Recorded, RowKey, StockRow},
+};
+
+/// A stock document: what it decides and what it adds.
+pub trait Document: Sync {
+    /// The name in metrics.
+    const KIND: &'static str;
+    /// Its own part of the decision.
+    type Decision: Send;
+    /// The response.
+    type Answer: Serialize + Send + Sync;
+
+    /// The stock rows that it may change.
+    fn rows(&self) -> &[RowKey];
+
+    /// Whether it creates the rows that are missing, with a quantity of zero.
+    fn creates_rows(&self) -> bool {
+        false
+    }
+
+    /// Decides by the locked rows. Has no side effects.
+    fn decide(&self, rows: &[StockRow]) -> Result<Decided<'_, Self::Decision>, ApiError>;
+
+    /// Writes what the document adds, with its audit entry, and returns the response.
+    fn finish(
+        &self,
+        context: &CommandContext,
+        tx: &mut PgConnection,
+        decision: Self::Decision,
+        recorded: &[Option<Recorded>],
+    ) -> impl Future<Output = Result<Self::Answer, ApiError>> + Send;
+}
+
+/// A decision.
+#[derive(Debug)]
+pub struct Decided<'a, D> {
+    /// The status of the response. Nothing is written if it is an error.
+    pub status: StatusCode,
+    /// The changes of locked rows, each row at most once.
+    pub changes: Vec<Change<'a>>,
+    /// The document's own part.
+    pub decision: D,
+}
+
+/// The response to a document.
+#[derive(Debug)]
+pub struct Answered<A> {
+    /// Its status.
+    pub status: StatusCode,
+    /// Its body.
+    pub answer: A,
+}
+
+impl<A: Serialize> IntoResponse for Answered<A> {
+    fn into_response(self) -> Response {
+        (self.status, Json(self.answer)).into_response()
+    }
+}
+
+/// Carries out a document, and retries after a deadlock.
+pub async fn carry_out<D: Document>(
+    context: &CommandContext,
+    document: &D,
+) -> Result<Answered<D::Answer>, ApiError> {
+    let answered = db::retry(|| attempt(context, document)).await;
+    let outcome = match &answered {
+        Ok(answered) if answered.status.is_success() => "done",
+        Ok(_) => "refused",
+        Err(error) if error.status().is_client_error() => "refused",
+        Err(_) => "failed",
+    };
+    counter!("afforo_stock_documents_total", "kind" => D::KIND, "outcome" => outcome).increment(1);
+    answered
+}
+
+async fn attempt<D: Document>(
+    context: &CommandContext,
+    document: &D,
+) -> Result<Answered<D::Answer>, ApiError> {
+    let stores = context.caller.grant.stores.as_sql_param();
+    let actor = context.audit_context().actor.label();
+    let mut tx = context.db().begin().await?;
+    if document.creates_rows() {
+        ledger::create_rows(&mut tx, document.rows(), stores.clone()).await?;
+    }
+    let rows = ledger::lock_rows(&mut tx, document.rows(), stores).await?;
+    let Decided {
+        status,
+        changes,
+        decision,
+    } = document.decide(&rows)?;
+    if !status.is_success() {
+        let answer = document.finish(context, &mut tx, decision, &[]).await?;
+        tx.rollback().await?;
+        return Ok(Answered { status, answer });
+    }
+    let recorded = ledger::write(&mut *tx, &changes, actor.as_deref()).await?;
+    let answer = document.finish(context, &mut tx, decision, &recorded).await?;
+    context.commit_answer(tx, status, &answer).await?;
+    Ok(Answered { status, answer })
+}

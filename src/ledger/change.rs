@@ -1,0 +1,164 @@
+//! Changes of quantities, and their movements.
+
+use sqlx::PgExecutor;
+
+use crate::timestamp::Timestamp;
+
+/// The kind of a movement, except those of orders.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Movement {
+    /// The opening quantity of a new stock row.
+    Initial,
+    /// A manual adjustment.
+    Adjustment,
+    /// The stock row was deleted or moved, with its remaining units.
+    Removal,
+}
+
+impl Movement {
+    /// The name in the ledger.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Initial => "INITIAL",
+            Self::Adjustment => "ADJUSTMENT",
+            Self::Removal => "REMOVAL",
+        }
+    }
+}
+
+/// Why an operator changed a quantity.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[allow(missing_docs, reason = "the names say it")]
+pub enum ReasonCode {
+    Received,
+    Damaged,
+    Lost,
+    Found,
+    Count,
+    Correction,
+    Sample,
+    Production,
+    Other,
+}
+
+impl ReasonCode {
+    /// All codes with their names.
+    pub const ALL: [(&'static str, Self); 9] = [
+        ("RECEIVED", Self::Received),
+        ("DAMAGED", Self::Damaged),
+        ("LOST", Self::Lost),
+        ("FOUND", Self::Found),
+        ("COUNT", Self::Count),
+        ("CORRECTION", Self::Correction),
+        ("SAMPLE", Self::Sample),
+        ("PRODUCTION", Self::Production),
+        ("OTHER", Self::Other),
+    ];
+
+    /// The name in the API and in the ledger.
+    pub fn as_str(self) -> &'static str {
+        let named = Self::ALL.iter().find(|(_, code)| *code == self);
+        named.map_or("", |(name, _)| name)
+    }
+}
+
+/// The change of the quantity of a locked stock row.
+#[derive(Clone, Debug)]
+pub struct Change<'a> {
+    /// The stock row.
+    pub inventory_id: i64,
+    /// The kind of its movement.
+    pub kind: Movement,
+    /// The quantity before and after it.
+    pub quantities: (i32, i32),
+    /// Whether the quantity was set, not added to.
+    pub is_count: bool,
+    /// Why it was changed.
+    pub reason_code: Option<ReasonCode>,
+    /// The same in words.
+    pub reason: Option<&'a str>,
+    /// The client's reference.
+    pub reference: Option<&'a str>,
+}
+
+impl Change<'_> {
+    /// A change without a reason.
+    pub fn new(inventory_id: i64, kind: Movement, quantities: (i32, i32)) -> Self {
+        Self {
+            inventory_id,
+            kind,
+            quantities,
+            is_count: false,
+            reason_code: None,
+            reason: None,
+            reference: None,
+        }
+    }
+}
+
+/// A movement that was written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Recorded {
+    /// Its id.
+    pub id: i64,
+    /// Its time.
+    pub created_at: Timestamp,
+}
+
+/// Writes changes of locked stock rows and their movements, in one statement; each row at most once. `actor` is such as
+/// `key:12`, and `None` while the API is open. A change of zero without a reason has no movement. Returns the movements.
+pub async fn write(
+    db: impl PgExecutor<'_>,
+    changes: &[Change<'_>],
+    actor: Option<&str>,
+) -> sqlx::Result<Vec<Option<Recorded>>> {
+    let column = |text: fn(&Change<'_>) -> Option<String>| changes.iter().map(text).collect::<Vec<_>>();
+    let ids: Vec<i64> = changes.iter().map(|change| change.inventory_id).collect();
+    let kinds: Vec<&str> = changes.iter().map(|change| change.kind.as_str()).collect();
+    let (before, after): (Vec<i32>, Vec<i32>) = changes.iter().map(|change| change.quantities).unzip();
+    let counts: Vec<bool> = changes.iter().map(|change| change.is_count).collect();
+    let codes = column(|change| change.reason_code.map(|code| code.as_str().to_owned()));
+    let reasons = column(|change| change.reason.map(str::to_owned));
+    let references = column(|change| change.reference.map(str::to_owned));
+    let rows = sqlx::query!(
+        r#"with change as (
+               select c.*, i.committed, greatest(statement_timestamp(), i.updated_at) as at
+               from unnest($1::bigint[], $2::text[], $3::integer[], $4::integer[], $5::boolean[], $6::text[], $7::text[],
+                       $8::text[]) with ordinality
+                   as c (id, kind, before, after, is_count, code, reason, reference, place)
+                   join inventory i on i.id = c.id
+           ), changed as (
+               update inventory set quantity = c.after, updated_at = c.at,
+                   counted_at = case when c.is_count then c.at else inventory.counted_at end
+               from change c where inventory.id = c.id
+           ), recorded as (
+               insert into stock_movement (inventory_id, kind, delta, quantity_after, on_hand_delta, on_hand_after, actor,
+                   reason_code, reason, reference, created_at)
+               select id, kind, after - before, after, case when committed > 0 then after - before end,
+                   case when committed > 0 then after + committed end, $9, code, reason, reference, at
+               from change
+               where before <> after or code is not null or reason is not null order by place
+               returning inventory_id, id, created_at
+           )
+           select recorded.id as "id?", recorded.created_at as "created_at?: Timestamp"
+           from change left join recorded on recorded.inventory_id = change.id order by place"#,
+        &ids,
+        &kinds as &[&str],
+        &before,
+        &after,
+        &counts,
+        &codes as &[Option<String>],
+        &reasons as &[Option<String>],
+        &references as &[Option<String>],
+        actor
+    )
+    .fetch_all(db)
+    .await?;
+    let recorded = rows.into_iter().map(|row| {
+        Some(Recorded {
+            id: row.id?,
+            created_at: row.created_at?,
+        })
+    });
+    Ok(recorded.collect())
+}

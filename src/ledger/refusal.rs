@@ -1,0 +1,133 @@
+//! Why a change of a stock row is refused.
+
+use serde::Serialize;
+use utoipa::ToSchema;
+
+use super::StockRow;
+
+/// Why a change of a stock row is refused, with the facts that the client needs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Refusal {
+    /// The reason.
+    pub code: RefusalCode,
+    /// The current quantity, if the reason concerns it.
+    pub quantity: Option<i32>,
+    /// The reserved units, if they are the reason.
+    pub reserved: Option<i32>,
+}
+
+/// The reason as a code.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum RefusalCode {
+    /// The quantity is not the expected one.
+    StaleQuantity,
+    /// There are fewer units than the change removes.
+    InsufficientStock,
+    /// The quantity would fall below the reserved units.
+    Reserved,
+    /// The quantity would exceed 2147483647.
+    ExceedsQuantity,
+    /// Orders refer to the row, so it keeps its store and product.
+    InUse,
+    /// There is no such stock row, or none that the caller may see.
+    NotFound,
+}
+
+impl Refusal {
+    /// Orders refer to the row.
+    pub const IN_USE: Self = Self {
+        code: RefusalCode::InUse,
+        quantity: None,
+        reserved: None,
+    };
+    /// There is no such row.
+    pub const NOT_FOUND: Self = Self {
+        code: RefusalCode::NotFound,
+        ..Self::IN_USE
+    };
+
+    /// The reason as a sentence.
+    pub fn detail(self) -> &'static str {
+        match self.code {
+            RefusalCode::StaleQuantity => "The quantity is not the expected one.",
+            RefusalCode::InsufficientStock => "There are fewer units in stock.",
+            RefusalCode::Reserved => "The quantity would fall below the reserved units.",
+            RefusalCode::ExceedsQuantity => "The quantity would exceed 2147483647.",
+            RefusalCode::InUse => "Cannot move this stock to another store or product: orders refer to it.",
+            RefusalCode::NotFound => "There is no such stock.",
+        }
+    }
+}
+
+impl StockRow {
+    fn refusal(&self, code: RefusalCode) -> Refusal {
+        Refusal {
+            code,
+            quantity: Some(self.quantity),
+            reserved: (code == RefusalCode::Reserved).then_some(self.reserved),
+        }
+    }
+
+    /// Refuses if the quantity is not the expected one.
+    pub fn expect(&self, expected: Option<i32>) -> Result<(), Refusal> {
+        if expected.is_some_and(|expected| expected != self.quantity) {
+            return Err(self.refusal(RefusalCode::StaleQuantity));
+        }
+        Ok(())
+    }
+
+    /// The quantity after a change by `delta`.
+    pub fn plus(&self, delta: i32) -> Result<i32, Refusal> {
+        match self.quantity.checked_add(delta) {
+            None => Err(self.refusal(RefusalCode::ExceedsQuantity)),
+            Some(after) if after < 0 => Err(self.refusal(RefusalCode::InsufficientStock)),
+            Some(after) => self.set(after),
+        }
+    }
+
+    /// The quantity after it is set.
+    pub fn set(&self, after: i32) -> Result<i32, Refusal> {
+        if after < self.reserved && after < self.quantity {
+            return Err(self.refusal(RefusalCode::Reserved));
+        }
+        Ok(after)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ROW: StockRow = StockRow {
+        id: 1,
+        store_id: 1,
+        product_id: 1,
+        quantity: 10,
+        reserved: 4,
+    };
+
+    fn refused(code: RefusalCode) -> Result<i32, Refusal> {
+        Err(ROW.refusal(code))
+    }
+
+    #[test]
+    fn a_quantity_stays_between_the_reserved_units_and_the_largest_number() {
+        assert_eq!(ROW.plus(-6), Ok(4));
+        assert_eq!(ROW.plus(-10), refused(RefusalCode::Reserved));
+        assert_eq!(ROW.plus(-11), refused(RefusalCode::InsufficientStock));
+        assert_eq!(ROW.plus(i32::MIN), refused(RefusalCode::InsufficientStock));
+        assert_eq!(ROW.plus(i32::MAX - 10), Ok(i32::MAX));
+        assert_eq!(ROW.plus(i32::MAX), refused(RefusalCode::ExceedsQuantity));
+        assert_eq!(ROW.set(3), refused(RefusalCode::Reserved));
+        assert_eq!((ROW.set(4), ROW.set(i32::MAX)), (Ok(4), Ok(i32::MAX)));
+    }
+
+    #[test]
+    fn an_expected_quantity_is_compared() {
+        let stale = ROW.refusal(RefusalCode::StaleQuantity);
+        assert_eq!(ROW.expect(Some(9)), Err(stale));
+        assert_eq!((ROW.expect(Some(10)), ROW.expect(None)), (Ok(()), Ok(())));
+        assert_eq!((stale.quantity, stale.reserved), (Some(10), None));
+    }
+}
