@@ -109,7 +109,7 @@ impl ApiError {
             Self::NotFound(kind) => format!("No {kind} matches the given query.").into(),
             Self::Detail(_, detail) => detail.clone(),
             Self::ErrorDetail { error, detail } => detail.clone().map_or(Cow::Borrowed(*error), Cow::Owned),
-            Self::Refused(refusal) => Cow::Borrowed(refusal.detail()),
+            Self::Refused(refusal) => refusal.detail(),
             Self::IdempotencyConflict => "A request with this Idempotency-Key is under way.".into(),
             Self::TooSlow(detail) | Self::Unavailable(detail) => Cow::Borrowed(detail),
             Self::Database(_) => "Service temporarily unavailable, try again later.".into(),
@@ -228,7 +228,8 @@ impl Detail {
 /// Why a change of stock was refused.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct Refused {
-    detail: &'static str,
+    #[schema(value_type = String)]
+    detail: Cow<'static, str>,
     code: RefusalCode,
     /// Current quantity.
     #[serde(skip_serializing_if = "Option::is_none")]

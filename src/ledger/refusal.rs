@@ -1,5 +1,7 @@
 //! Why a change of a stock row is refused.
 
+use std::borrow::Cow;
+
 use serde::Serialize;
 use utoipa::ToSchema;
 
@@ -48,15 +50,21 @@ impl Refusal {
     };
 
     /// The reason as a sentence.
-    pub fn detail(self) -> &'static str {
-        match self.code {
-            RefusalCode::StaleQuantity => "The quantity is not the expected one.",
-            RefusalCode::InsufficientStock => "There are fewer units in stock.",
-            RefusalCode::Reserved => "The quantity would fall below the reserved units.",
-            RefusalCode::ExceedsQuantity => "The quantity would exceed 2147483647.",
-            RefusalCode::InUse => "Cannot move this stock to another store or product: orders refer to it.",
-            RefusalCode::NotFound => "There is no such stock.",
-        }
+    pub fn detail(self) -> Cow<'static, str> {
+        let sentence = match (self.code, self.quantity) {
+            (RefusalCode::StaleQuantity, Some(quantity)) => {
+                return format!("The quantity is {quantity}, not the expected one.").into();
+            }
+            (RefusalCode::StaleQuantity, None) => "The quantity is not the expected one.",
+            (RefusalCode::InsufficientStock, _) => "There are fewer units in stock.",
+            (RefusalCode::Reserved, _) => "The quantity would fall below the reserved units.",
+            (RefusalCode::ExceedsQuantity, _) => "The quantity would exceed 2147483647.",
+            (RefusalCode::InUse, _) => {
+                "Cannot move this stock to another store or product: orders refer to it."
+            }
+            (RefusalCode::NotFound, _) => "There is no such stock.",
+        };
+        sentence.into()
     }
 }
 

@@ -43,8 +43,13 @@ pub async fn move_stock(
     operator.require(operator.may(Scope::InventoryWrite))?;
     let db = &console.app.database.reads;
     let stock = detail::find(db, &operator, id).await?;
-    let names = ["kind", "quantity", "reason"];
-    let source = names.into_iter().fold(FormFields::default(), |source, name| {
+    // A count replaces the quantity that the page showed, and no other.
+    let names = if form.text("kind") == "count" {
+        &["kind", "quantity", "reason", "expected_quantity"][..]
+    } else {
+        &["kind", "quantity", "reason"]
+    };
+    let source = names.iter().copied().fold(FormFields::default(), |source, name| {
         form.add_to(source, name, FieldKind::Text)
     });
     let command = |context| {
@@ -58,9 +63,7 @@ pub async fn move_stock(
         }
     };
     let purpose = format!("movement of {id}");
-    let moved = console
-        .create(&operator, &form, (&purpose, &names), command)
-        .await;
+    let moved = console.create(&operator, &form, (&purpose, names), command).await;
     let error = match moved {
         Ok(Moved {
             delta,

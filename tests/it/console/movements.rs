@@ -58,6 +58,45 @@ async fn stock_is_added_removed_and_counted_with_a_reason() {
 }
 
 #[tokio::test]
+async fn a_count_of_a_stale_page_is_shown_again_with_the_current_quantity() {
+    let app = TestApp::start().await;
+    let (store, lamp) = (app.store("Here").await, app.product("Lamp", "2.50").await);
+    let id = app.stock(store, lamp, 5).await;
+    let mut browser = browser(&app, Role::Staff).await;
+    let path = format!("/admin/stock/{id}/movements/");
+    let shown = r#"name="expected_quantity" value="5""#;
+    assert!(browser.page(&format!("/admin/stock/{id}/")).await.contains(shown));
+    app.order(store, &[(lamp, 2)]).await.created();
+    let mut fields = [
+        ("kind", "count"),
+        ("quantity", "4"),
+        ("reason", "counted"),
+        ("expected_quantity", "5"),
+    ];
+    let refused = browser.post(&path, &fields).await;
+    assert_eq!(refused.status, 409);
+    for text in [
+        "The quantity is 3, not the expected one.",
+        r#"name="expected_quantity" value="3""#,
+    ] {
+        assert!(refused.text.contains(text), "{text}: {}", refused.text);
+    }
+    assert_eq!(app.quantity(id).await, 3);
+    fields[3].1 = "3";
+    browser.post(&path, &fields).await;
+    assert_eq!(app.quantity(id).await, 4);
+    // Units that are added or removed add up with those of orders.
+    let fields = [
+        ("kind", "add"),
+        ("quantity", "4"),
+        ("reason", "found"),
+        ("expected_quantity", "99"),
+    ];
+    browser.post(&path, &fields).await;
+    assert_eq!(app.quantity(id).await, 8);
+}
+
+#[tokio::test]
 async fn invalid_movement_is_shown_again_with_its_error() {
     let app = TestApp::start().await;
     let store = app.store("Here").await;
