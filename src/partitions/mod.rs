@@ -18,7 +18,7 @@ use crate::db::{LOCK_TIMEOUT, retry_locked};
 /// Why partitions were not changed.
 #[derive(Debug, thiserror::Error)]
 pub enum PartitionError {
-    /// Another process holds the lock of [`lock`].
+    /// Another process holds the lock of partitions.
     #[error("another process is changing partitions: try again when it is done")]
     Busy,
     /// The tables are plain.
