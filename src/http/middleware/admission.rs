@@ -55,7 +55,7 @@ impl Admission {
     /// Answers a request, or refuses it under load.
     pub async fn run(&self, mut request: Request, next: Next, class: RouteClass) -> Response {
         let is_write = !request.method().is_safe();
-        let Some(work) = class.work(is_write) else {
+        let Some(work) = class.work(&request) else {
             return panic::run(request, next).await;
         };
         let permit = match self.admit(&request, work) {

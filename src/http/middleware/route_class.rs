@@ -1,6 +1,8 @@
 //! What a group of routes needs from the middleware. A router declares it, so that no middleware compares paths.
 
-use crate::http::Work;
+use axum::extract::Request;
+
+use crate::http::{DryRun, Work};
 
 /// What the requests of a group of routes need.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -14,11 +16,12 @@ pub enum RouteClass {
 }
 
 impl RouteClass {
-    /// What a request waits for; `None` if it is never refused under load.
-    pub(super) fn work(self, is_write: bool) -> Option<Work> {
+    /// What a request waits for; `None` if it is never refused under load. A dry run does not enter the queue.
+    pub(super) fn work(self, request: &Request) -> Option<Work> {
+        let is_queued = || !request.method().is_safe() && !DryRun::of(request.uri().query()).0;
         match self {
             Self::Operators => None,
-            Self::QueuedWrites if is_write => Some(Work::Queued),
+            Self::QueuedWrites if is_queued() => Some(Work::Queued),
             Self::Pooled | Self::QueuedWrites => Some(Work::Pooled),
         }
     }

@@ -1,6 +1,6 @@
 //! One caller's share of the shared pool.
 
-use std::sync::Arc;
+use std::{net::SocketAddr, sync::Arc};
 
 use afforo::{
     config::HttpSettings,
@@ -11,14 +11,14 @@ use afforo::{
 use futures::future::{Either, select};
 use tokio::net::TcpListener;
 
-use super::waiting;
+use super::{Gate, waiting};
 use crate::support::app::{Answer, client, production, send};
 
-#[tokio::test]
-async fn one_client_cannot_use_the_whole_pool() {
+/// A server with routes of a class that wait. One client has two connections, and `client_pooled` requests for them.
+async fn start(class: RouteClass, client_pooled: usize) -> (SocketAddr, Arc<Gate>) {
     let limits = Limits {
         admission: AdmissionLimits {
-            client_pooled: 3,
+            client_pooled,
             client_connections: 2,
             ..AdmissionLimits::default()
         },
@@ -32,10 +32,36 @@ async fn one_client_cannot_use_the_whole_pool() {
     let stop = Arc::new(Stop::default());
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
-    tokio::spawn(server::run(
-        listener,
-        App::new([(RouteClass::Pooled, routes)], None, &http, limits, stop.clone()),
-    ));
+    let app = App::new([(class, routes)], None, &http, limits, stop);
+    tokio::spawn(server::run(listener, app));
+    (address, gate)
+}
+
+#[tokio::test]
+async fn dry_runs_of_orders_count_for_the_share_of_their_client() {
+    let (address, gate) = start(RouteClass::QueuedWrites, 2).await;
+    let write = |query: &'static str| {
+        let request = client().post(format!("http://{address}/wait/{query}")).body("{}");
+        Box::pin(async move { send(request).await.status.as_u16() })
+    };
+    let dry_runs = [
+        tokio::spawn(write("?dry_run=true")),
+        tokio::spawn(write("?dry_run=true")),
+    ];
+    gate.has(2).await;
+    assert_eq!(write("?dry_run=true").await, 503);
+    let order = tokio::spawn(write(""));
+    gate.has(1).await;
+    gate.release(3);
+    assert_eq!(order.await.unwrap(), 204);
+    for dry_run in dry_runs {
+        assert_eq!(dry_run.await.unwrap(), 204);
+    }
+}
+
+#[tokio::test]
+async fn one_client_cannot_use_the_whole_pool() {
+    let (address, gate) = start(RouteClass::Pooled, 3).await;
     let ask = |from: &'static str| {
         let request = client().get(format!("http://{address}/wait/"));
         Box::pin(async move { send(request.header("x-forwarded-for", from)).await })
