@@ -22,7 +22,7 @@ place() { # connections seconds [average pause in milliseconds]: orders per seco
 }
 placed() { query -c "select coalesce(sum(orders), 0) from order_tally"; }
 
-# Fills a database with the same catalogue and a number of orders.
+# Fills a database with the same catalog and a number of orders.
 fill() { # name orders
     progress "filling a database with $2 orders"
     start_server "$work/$1"

@@ -52,7 +52,7 @@ for number in 11 12 21 22; do
 done
 sleep 2 # until the replica has been asked
 
-# Requests of both servers of a pair, as `requests seconds`.
+# Prints how many requests both servers of a pair answered.
 both() { # first server, path
     wrk -t1 -c8 -d"${seconds}s" "http://127.0.0.1:$((port + $1))$2" >one &
     local other=$!

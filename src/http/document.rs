@@ -36,7 +36,8 @@ pub trait Document: Sync {
     /// Decides by the locked rows. Has no side effects.
     fn decide(&self, rows: &[StockRow]) -> Result<Decided<'_, Self::Decision>, ApiError>;
 
-    /// Writes what the document adds, with its audit entry, and returns the response.
+    /// Writes what the document adds, with its audit entry, and returns the response. Without `recorded` movements, as after a
+    /// refusal, it writes nothing.
     fn finish(
         &self,
         context: &CommandContext,

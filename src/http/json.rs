@@ -8,12 +8,12 @@ use serde::Serialize;
 
 use super::ApiError;
 
-/// The room for a record, so that most bodies do not grow while they are written.
+/// The initial capacity of a body: most records fit, so that the buffer does not grow while it is written.
 const USUAL_LENGTH: usize = 1024;
 /// The number of headers that the middleware adds at most.
 const USUAL_HEADERS: usize = 12;
 
-/// A response in JSON, with room for its body and headers.
+/// A response in JSON. Reserves memory for its body and headers at once.
 #[derive(Clone, Copy, Debug)]
 pub struct Json<T>(pub T);
 

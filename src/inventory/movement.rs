@@ -148,7 +148,7 @@ impl NewMovement {
 
 impl Document for NewMovement {
     const KIND: &'static str = "movement";
-    /// The quantity before and after the movement.
+    /// The row, and its quantity after the movement.
     type Decision = (StockRow, i32);
     type Answer = Movement;
 

@@ -28,7 +28,6 @@ impl Movement {
 
 /// Why an operator changed a quantity.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[allow(missing_docs, reason = "the names say it")]
 pub enum ReasonCode {
     Received,
     Damaged,
@@ -112,14 +111,16 @@ pub async fn write(
     changes: &[Change<'_>],
     actor: Option<&str>,
 ) -> sqlx::Result<Vec<Option<Recorded>>> {
-    let column = |text: fn(&Change<'_>) -> Option<String>| changes.iter().map(text).collect::<Vec<_>>();
     let ids: Vec<i64> = changes.iter().map(|change| change.inventory_id).collect();
     let kinds: Vec<&str> = changes.iter().map(|change| change.kind.as_str()).collect();
     let (before, after): (Vec<i32>, Vec<i32>) = changes.iter().map(|change| change.quantities).unzip();
     let counts: Vec<bool> = changes.iter().map(|change| change.is_count).collect();
-    let codes = column(|change| change.reason_code.map(|code| code.as_str().to_owned()));
-    let reasons = column(|change| change.reason.map(str::to_owned));
-    let references = column(|change| change.reference.map(str::to_owned));
+    let codes: Vec<Option<&str>> = changes
+        .iter()
+        .map(|change| change.reason_code.map(ReasonCode::as_str))
+        .collect();
+    let reasons: Vec<Option<&str>> = changes.iter().map(|change| change.reason).collect();
+    let references: Vec<Option<&str>> = changes.iter().map(|change| change.reference).collect();
     let rows = sqlx::query!(
         r#"with change as (
                select c.*, i.committed, greatest(statement_timestamp(), i.updated_at) as at
@@ -147,9 +148,9 @@ pub async fn write(
         &before,
         &after,
         &counts,
-        &codes as &[Option<String>],
-        &reasons as &[Option<String>],
-        &references as &[Option<String>],
+        &codes as &[Option<&str>],
+        &reasons as &[Option<&str>],
+        &references as &[Option<&str>],
         actor
     )
     .fetch_all(db)

@@ -51,18 +51,16 @@ impl Refusal {
 
     /// The reason as a sentence.
     pub fn detail(self) -> Cow<'static, str> {
-        let sentence = match (self.code, self.quantity) {
-            (RefusalCode::StaleQuantity, Some(quantity)) => {
+        let sentence = match self.code {
+            RefusalCode::StaleQuantity => {
+                let quantity = self.quantity.unwrap_or_default();
                 return format!("The quantity is {quantity}, not the expected one.").into();
             }
-            (RefusalCode::StaleQuantity, None) => "The quantity is not the expected one.",
-            (RefusalCode::InsufficientStock, _) => "There are fewer units in stock.",
-            (RefusalCode::Reserved, _) => "The quantity would fall below the reserved units.",
-            (RefusalCode::ExceedsQuantity, _) => "The quantity would exceed 2147483647.",
-            (RefusalCode::InUse, _) => {
-                "Cannot move this stock to another store or product: orders refer to it."
-            }
-            (RefusalCode::NotFound, _) => "There is no such stock.",
+            RefusalCode::InsufficientStock => "There are fewer units in stock.",
+            RefusalCode::Reserved => "The quantity would fall below the reserved units.",
+            RefusalCode::ExceedsQuantity => "The quantity would exceed 2147483647.",
+            RefusalCode::InUse => "Cannot move this stock to another store or product: orders refer to it.",
+            RefusalCode::NotFound => "There is no such stock.",
         };
         sentence.into()
     }
