@@ -21,9 +21,22 @@ const DRY_RUN: HeaderName = HeaderName::from_static("dry-run");
 pub struct DryRun(pub bool);
 
 impl DryRun {
-    /// Reads the query string of a request.
+    /// Reads the query string of a write. Another value than `true` or `false` is refused: it may be meant as a dry run.
+    pub(super) fn read(query: Option<&str>) -> Result<Self, ApiError> {
+        let Some(query) = query else {
+            return Ok(Self(false));
+        };
+        match Params::parse(query).get("dry_run") {
+            None => Ok(Self(false)),
+            Some(value) if value.eq_ignore_ascii_case("true") => Ok(Self(true)),
+            Some(value) if value.eq_ignore_ascii_case("false") => Ok(Self(false)),
+            Some(_) => Err(ApiError::field("dry_run", "Must be true or false.")),
+        }
+    }
+
+    /// The same for a query string that the middleware of the API has accepted, or will refuse.
     pub fn of(query: Option<&str>) -> Self {
-        Self(query.is_some_and(|query| Params::parse(query).is_true("dry_run")))
+        Self::read(query).unwrap_or_default()
     }
 }
 

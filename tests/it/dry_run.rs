@@ -195,6 +195,29 @@ async fn a_dry_run_is_refused_as_the_request_would_be() {
 }
 
 #[tokio::test]
+async fn another_value_than_true_or_false_is_refused() {
+    let app = shop().await;
+    let category = json!({ "name": "Tools" });
+    for value in ["1", "yes", "", "%00"] {
+        app.post(&format!("/api/categories/?dry_run={value}"), &category)
+            .await
+            .is(400, json!({ "dry_run": ["Must be true or false."] }));
+        app.delete(&format!("/api/inventory/1/?dry_run={value}"))
+            .await
+            .is(400, json!({ "dry_run": ["Must be true or false."] }));
+    }
+    assert_eq!(
+        app.get("/api/inventory/?dry_run=1").await.body["count"],
+        1,
+        "a read"
+    );
+    assert_eq!(
+        app.post("/api/categories/?dry_run=False", &category).await.status,
+        201
+    );
+}
+
+#[tokio::test]
 async fn a_dry_run_takes_no_idempotency_key() {
     let app = shop().await;
     let request = app.request(Method::POST, "/api/categories/?dry_run=true");

@@ -143,13 +143,15 @@ async fn answer(route: &ApiRoute, mut request: Request, next: Next) -> Response 
 fn run(request: Request, next: Next) -> impl Future<Output = Response> {
     let replicas = services(&request).and_then(|services| services.replicas.clone());
     read_routing::run(replicas, request, next, async |request, next| {
-        if !request.method().is_safe() && DryRun::of(request.uri().query()).0 {
+        if request.method().is_safe() {
+            return next.run(request).await;
+        }
+        match DryRun::read(request.uri().query()) {
             // Boxed, so that the futures of other requests stay small.
-            Box::pin(dry_run::run(request, next)).await
-        } else if request.method() == Method::POST {
-            post(request, next).await
-        } else {
-            next.run(request).await
+            Ok(DryRun(true)) => Box::pin(dry_run::run(request, next)).await,
+            Ok(_) if request.method() == Method::POST => post(request, next).await,
+            Ok(_) => next.run(request).await,
+            Err(error) => error.into_response(),
         }
     })
 }
