@@ -79,39 +79,78 @@ impl AuditContext {
     }
 }
 
-/// Logs a change. A created subject has no `before`, a deleted one no `after`. Actions are written `kind.done`, subjects
-/// `kind:id`. A write that changed only `updated_at` is not logged.
+/// A change of a subject.
+#[derive(Debug)]
+pub struct Entry<'a, T> {
+    /// The action, written `kind.done`.
+    pub action: &'static str,
+    /// The subject, written `kind:id`.
+    pub subject: Option<String>,
+    /// The subject before and after it. A created subject has no `before`, a deleted one no `after`.
+    pub states: (Option<&'a T>, Option<&'a T>),
+}
+
+/// Logs a change. A write that changed only `updated_at` is not logged.
 pub async fn record<T: Serialize + Sync>(
     db: impl PgExecutor<'_>,
     audit_context: &AuditContext,
     action: &'static str,
     subject: impl Into<Option<String>>,
-    (before, after): (Option<&T>, Option<&T>),
+    states: (Option<&T>, Option<&T>),
 ) -> sqlx::Result<()> {
-    let json = |value: Option<&T>| {
-        let value = value.map(serde_json::to_string).transpose();
-        value.map_err(|error| sqlx::Error::Encode(error.into()))
+    let subject = subject.into();
+    let entry = Entry {
+        action,
+        subject,
+        states,
     };
-    if let (Some(before), Some(after)) = (before, after)
-        && is_unchanged(before, after)?
-    {
+    record_all(db, audit_context, [entry]).await
+}
+
+/// Logs changes as [`record`] does, in one statement.
+pub async fn record_all<'a, T: Serialize + Sync + 'a>(
+    db: impl PgExecutor<'_>,
+    audit_context: &AuditContext,
+    entries: impl IntoIterator<Item = Entry<'a, T>>,
+) -> sqlx::Result<()> {
+    let (mut actions, mut subjects, mut before, mut after) = (vec![], vec![], vec![], vec![]);
+    for entry in entries {
+        if let (Some(before), Some(after)) = entry.states
+            && is_unchanged(before, after)?
+        {
+            continue;
+        }
+        actions.push(entry.action);
+        subjects.push(entry.subject);
+        before.push(json(entry.states.0)?);
+        after.push(json(entry.states.1)?);
+    }
+    if actions.is_empty() {
         return Ok(());
     }
     sqlx::query!(
         "insert into audit_log (actor, actor_name, address, request_id, action, subject, before, after)
-         values ($1, $2, $3, $4, $5, $6, $7::text::json, $8::text::json)",
+         select $1, $2, $3, $4, action, subject, before::json, after::json
+         from unnest($5::text[], $6::text[], $7::text[], $8::text[]) with ordinality
+             as entry (action, subject, before, after, place)
+         order by place",
         audit_context.actor.label(),
         audit_context.actor.name(),
         audit_context.address.map(|address| address.to_string()),
         audit_context.request_id,
-        action,
-        subject.into(),
-        json(before)?,
-        json(after)?,
+        &actions as &[&str],
+        &subjects as &[Option<String>],
+        &before as &[Option<String>],
+        &after as &[Option<String>],
     )
     .execute(db)
     .await
     .map(drop)
+}
+
+fn json<T: Serialize>(state: Option<&T>) -> sqlx::Result<Option<String>> {
+    let json = state.map(serde_json::to_string).transpose();
+    json.map_err(|error| sqlx::Error::Encode(error.into()))
 }
 
 fn is_unchanged<T: Serialize>(before: &T, after: &T) -> sqlx::Result<bool> {

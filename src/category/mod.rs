@@ -6,5 +6,5 @@ mod queries;
 mod routes;
 
 pub use model::{Category, CategoryName};
-pub(crate) use queries::{exists, get};
+pub(crate) use queries::{existing, exists, get};
 pub use routes::router;

@@ -36,7 +36,7 @@ impl Listed for Category {
 }
 
 /// A category as part of a product.
-#[derive(Debug, Serialize, ToSchema)]
+#[derive(Clone, Debug, Serialize, ToSchema)]
 pub struct CategoryName {
     /// Id.
     pub id: i64,

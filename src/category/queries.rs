@@ -88,6 +88,13 @@ pub(crate) async fn exists(db: impl PgExecutor<'_>, id: i64) -> sqlx::Result<boo
     .await
 }
 
+/// Those of `ids` that exist.
+pub(crate) async fn existing(db: impl PgExecutor<'_>, ids: &[i64]) -> sqlx::Result<Vec<i64>> {
+    sqlx::query_scalar!("select id from category where id = any($1)", ids)
+        .fetch_all(db)
+        .await
+}
+
 pub async fn insert(db: impl PgExecutor<'_>, fields: &CategoryFields) -> sqlx::Result<Category> {
     categories!(
         "insert into category (name) values ($1) returning *, null::bigint as count",

@@ -165,6 +165,45 @@ impl<S: Sync> FromRequestParts<S> for IfMatch {
     }
 }
 
+/// `If-Match` and `If-None-Match` of a PUT that creates a record or changes it.
+#[derive(Clone, Debug)]
+pub struct PutConditions {
+    if_match: IfMatch,
+    if_none_match: Vec<HeaderValue>,
+}
+
+impl PutConditions {
+    /// 412, unless this record may be changed or, without one, created.
+    pub fn require<T: Serialize>(&self, current: Option<&T>) -> Result<(), ApiError> {
+        let failed = |why| Err(ApiError::detail(StatusCode::PRECONDITION_FAILED, why));
+        let Some(current) = current else {
+            return if self.if_match.0.is_empty() {
+                Ok(())
+            } else {
+                failed("There is no such record, and If-Match requires one.")
+            };
+        };
+        self.if_match.require(current)?;
+        let body = serde_json::to_vec(current).map_err(|error| ApiError::Internal(error.into()))?;
+        if is_listed(&tag(&body), &self.if_none_match) {
+            return failed("The record exists, and If-None-Match excludes it.");
+        }
+        Ok(())
+    }
+}
+
+impl<S: Sync> FromRequestParts<S> for PutConditions {
+    type Rejection = Infallible;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Infallible> {
+        let if_none_match = parts.headers.get_all(header::IF_NONE_MATCH);
+        Ok(Self {
+            if_none_match: if_none_match.iter().cloned().collect(),
+            if_match: IfMatch::from_request_parts(parts, state).await?,
+        })
+    }
+}
+
 /// A record that was written, answered with the `ETag` that a GET of it has.
 #[derive(Debug)]
 pub struct Tagged<T>(pub T);

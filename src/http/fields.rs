@@ -50,6 +50,17 @@ impl<T> Nullable<T> {
     }
 }
 
+impl Nullable<String> {
+    /// The value as a slice.
+    pub fn as_deref(&self) -> Nullable<&str> {
+        match self {
+            Self::Absent => Nullable::Absent,
+            Self::Null => Nullable::Null,
+            Self::Value(value) => Nullable::Value(value),
+        }
+    }
+}
+
 /// The members of an object.
 #[derive(Debug)]
 pub(super) enum Members<'a> {
@@ -115,6 +126,11 @@ impl<'a> Fields<'a> {
                 .optional(name, rule)
                 .map_or(Nullable::Absent, Nullable::Value),
         }
+    }
+
+    /// From here on, required fields may be missing.
+    pub fn allow_missing(&mut self) {
+        self.presence = Presence::Partial;
     }
 
     /// Whether no field had an error so far.

@@ -127,6 +127,13 @@ pub enum Listing<T> {
     CursorPage(CursorPage<T>),
 }
 
+impl<T> Listing<T> {
+    /// A short list on one page.
+    pub fn whole(rows: Vec<T>) -> Self {
+        Self::Page(Page::whole(rows))
+    }
+}
+
 /// Up to 20 rows of a list that is read by cursor.
 #[derive(Debug, Serialize, ToSchema)]
 #[serde(deny_unknown_fields)]

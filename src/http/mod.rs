@@ -5,6 +5,7 @@
 //! whose [`RouteClass`] says what their requests need.
 
 mod admission;
+mod batch;
 mod body;
 mod caller;
 mod client_share;
@@ -38,10 +39,11 @@ mod unfit_connection;
 mod value;
 
 pub use admission::{AdmissionControl, AdmissionLimits, Overloaded, Permit, Work};
+pub use batch::{BatchMode, MOST_ITEMS};
 pub use body::Body;
 pub use caller::{Caller, REQUEST_ID};
 pub use command::CommandContext;
-pub use conditional::{IfMatch, Precondition, Tagged, Unconditional};
+pub use conditional::{IfMatch, Precondition, PutConditions, Tagged, Unconditional};
 pub use document::{Answered, Decided, Document, carry_out};
 pub use dry_run::DryRun;
 pub(crate) use error::OUTCOME_UNKNOWN;
@@ -66,7 +68,8 @@ pub use openapi::{
 pub use page::Page;
 pub use responses::{Connection, Responses};
 pub use rules::{
-    Reference, boolean, code, delta, integer, one_of, pack, positive, price, reference, text, text_or_blank,
+    Reference, boolean, code, code_of_text, delta, integer, one_of, pack, positive, price, reference, text,
+    text_or_blank,
 };
 pub use scan_limit::{ScanLimit, ScanPermit};
 pub use state::AppState;

@@ -25,6 +25,16 @@ pub struct Page<T> {
 }
 
 impl<T> Page<T> {
+    /// All rows of a list.
+    pub(super) fn whole(results: Vec<T>) -> Self {
+        Self {
+            count: i64::try_from(results.len()).unwrap_or(i64::MAX),
+            next: None,
+            previous: None,
+            results,
+        }
+    }
+
     /// A page with its rows. `url` is the URL of the list that the client requested.
     pub(super) fn new(url: &ListUrl, window: PageWindow, results: Vec<T>) -> Self {
         // The first page is the list itself.

@@ -53,6 +53,11 @@ pub fn code(value: &Value<'_>) -> Ruled<String> {
     }
 }
 
+/// As [`code`], for a text of a path or a query string.
+pub fn code_of_text(text: &str) -> Ruled<String> {
+    code(&Value::Text(text.into()))
+}
+
 /// Units in a pack: an integer from 1 to 2147483647.
 pub fn pack(value: &Value<'_>) -> Ruled<i32> {
     match integer(value)? {

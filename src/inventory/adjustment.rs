@@ -10,22 +10,19 @@ use crate::{
     audit,
     db::ReadPool,
     http::{
-        ApiError, CommandContext, Decided, Document, Fields, Nullable, boolean, code, delta, integer, one_of,
-        positive, text,
+        ApiError, BatchMode, CommandContext, Decided, Document, Fields, MOST_ITEMS, Nullable, boolean, code,
+        delta, integer, one_of, positive, text,
     },
     ledger::{Change, Movement, ReasonCode, Recorded, Refusal, RefusalCode, RowKey, StockRow},
     product::codes,
 };
-
-/// Maximum number of items.
-const MOST_ITEMS: usize = 1000;
 
 /// A request for changes of stock rows.
 #[derive(Debug, ToSchema)]
 pub struct NewAdjustments {
     /// `all_or_nothing` writes nothing if an item fails; `per_item` writes the others.
     #[schema(value_type = Option<String>, default = "all_or_nothing")]
-    mode: Mode,
+    mode: BatchMode,
     /// Reason of the items that have none: `RECEIVED`, `DAMAGED`, `LOST`, `FOUND`, `COUNT`, `CORRECTION`, `SAMPLE`,
     /// `PRODUCTION` or `OTHER`.
     #[schema(value_type = Option<String>)]
@@ -75,20 +72,10 @@ pub struct NewAdjustment {
     reason_code: Option<ReasonCode>,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Mode {
-    AllOrNothing,
-    PerItem,
-}
-
 impl NewAdjustments {
     /// Reads the fields; `None` if one is absent or invalid.
     pub fn read(fields: &mut Fields<'_>) -> Option<Self> {
-        let modes = [
-            ("all_or_nothing", Mode::AllOrNothing),
-            ("per_item", Mode::PerItem),
-        ];
-        let mode = fields.optional("mode", one_of(modes));
+        let mode = BatchMode::read(fields);
         let reason_code = fields.optional("reason_code", one_of(ReasonCode::ALL));
         let reference = fields.optional("reference", text(LONGEST_REFERENCE));
         let note = fields.optional("note", text(LONGEST_REASON));
@@ -98,7 +85,7 @@ impl NewAdjustments {
             fields.reject("reason_code", "This field is required, here or in each item.");
         }
         Some(Self {
-            mode: mode.unwrap_or(Mode::AllOrNothing),
+            mode,
             reason_code,
             reference,
             note,
@@ -287,7 +274,8 @@ impl Document for NewAdjustments {
             .zip(applied)
             .map(|(index, applied)| AdjustmentResult::new(index, applied))
             .collect();
-        let is_refused = self.mode == Mode::AllOrNothing && results.iter().any(|result| !result.is_done());
+        let is_refused =
+            self.mode == BatchMode::AllOrNothing && results.iter().any(|result| !result.is_done());
         if is_refused {
             results.iter_mut().for_each(AdjustmentResult::skip);
         }

@@ -16,4 +16,4 @@ mod scope;
 pub use change::{Change, Movement, ReasonCode, Recorded, write};
 pub use refusal::{Refusal, RefusalCode};
 pub use rows::{RowKey, StockRow, create_rows, lock_rows};
-pub use scope::{StockScope, lock, remove};
+pub use scope::{StockScope, lock, lock_products, remove};

@@ -51,6 +51,17 @@ pub async fn lock(db: &mut PgConnection, scope: StockScope) -> sqlx::Result<bool
     )
 }
 
+/// Locks the stock rows of products in the global lock order.
+pub async fn lock_products(tx: &mut PgConnection, products: &[i64]) -> sqlx::Result<()> {
+    sqlx::query!(
+        "select from inventory where product_id = any($1) order by store_id, product_id for update",
+        products
+    )
+    .execute(tx)
+    .await
+    .map(drop)
+}
+
 /// Deletes the stock rows of `scope`, which the caller has locked. Records their remaining units in the ledger and keeps the
 /// `sold` flag of products with orders. Returns the number of rows.
 pub async fn remove(db: &mut PgConnection, scope: StockScope, actor: Option<&str>) -> sqlx::Result<i64> {

@@ -1,6 +1,6 @@
 //! Codes of products: SKU and barcodes. A code names one product.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use serde::{Deserialize, Serialize};
 use sqlx::{PgConnection, PgExecutor};
@@ -67,14 +67,12 @@ pub async fn resolve(
     if named.is_empty() {
         return Ok(vec![None; skus.len()]);
     }
-    let rows = sqlx::query!(
-        "select code, product_id from product_code where kind = 'SKU' and code = any($1)",
-        &named as &[&str]
-    )
-    .fetch_all(db)
-    .await?;
-    let products: HashMap<String, i64> = rows.into_iter().map(|row| (row.code, row.product_id)).collect();
-    let found: Vec<Option<i64>> = skus.iter().map(|sku| products.get((*sku)?).copied()).collect();
+    let products = find_all(db, &named).await?;
+    let found: Vec<Option<i64>> = skus
+        .iter()
+        .map(|sku| products.get((*sku)?).filter(|named| named.is_sku))
+        .map(|named| named.map(|named| named.product_id))
+        .collect();
     if skus
         .iter()
         .zip(&found)
@@ -93,57 +91,126 @@ pub async fn resolve(
     Err(ApiError::Invalid(FieldErrors::Fields(vec![(list, errors)])))
 }
 
-/// Replaces the SKU and the barcodes, if they are given. Codes are written in ascending sequence, so that two transactions do not
-/// deadlock. A code of another product is an error of its field.
-pub(super) async fn replace(
-    tx: &mut PgConnection,
-    product_id: i64,
-    sku: &Nullable<String>,
-    barcodes: Option<&[Barcode]>,
-) -> Result<(), ApiError> {
-    if *sku == Nullable::Absent && barcodes.is_none() {
-        return Ok(());
+/// The new codes of a product.
+#[derive(Debug)]
+pub(super) struct NewCodes<'a> {
+    /// The product.
+    pub product_id: i64,
+    /// Its SKU.
+    pub sku: Nullable<&'a str>,
+    /// All its barcodes; `None` keeps them.
+    pub barcodes: Option<&'a [Barcode]>,
+}
+
+/// A new code that names another product.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Taken<'a> {
+    code: &'a str,
+    is_sku: bool,
+}
+
+impl Taken<'_> {
+    /// The error of its field.
+    pub fn errors(self) -> FieldErrors {
+        let field = if self.is_sku { "sku" } else { "barcodes" };
+        FieldErrors::Fields(vec![(field, taken(self.code))])
     }
-    sqlx::query!(
-        "delete from product_code where product_id = $1 and (kind = 'SKU' and $2 or kind = 'BARCODE' and $3)",
-        product_id,
-        *sku != Nullable::Absent,
-        barcodes.is_some()
-    )
-    .execute(&mut *tx)
-    .await?;
-    let sku = sku.value().map(|sku| (sku.as_str(), "SKU", 1));
-    let barcodes = barcodes.unwrap_or_default().iter();
-    let barcodes = barcodes.map(|barcode| (barcode.code.as_str(), "BARCODE", barcode.pack));
-    let (mut codes, mut kinds, mut packs) = (Vec::new(), Vec::new(), Vec::new());
-    for (code, kind, pack) in sku.into_iter().chain(barcodes) {
-        codes.push(code);
-        kinds.push(kind);
+}
+
+/// The error of a code that names another product.
+pub(super) fn taken(code: &str) -> FieldErrors {
+    FieldErrors::message(format!("The code {code} names another product."))
+}
+
+impl<'a> NewCodes<'a> {
+    fn all(&self) -> impl Iterator<Item = (i64, Taken<'a>, i32)> {
+        let sku = self.sku.value().map(|code| (*code, true, 1));
+        let barcodes = self.barcodes.unwrap_or_default().iter();
+        let barcodes = barcodes.map(|barcode| (barcode.code.as_str(), false, barcode.pack));
+        let product = self.product_id;
+        sku.into_iter()
+            .chain(barcodes)
+            .map(move |(code, is_sku, pack)| (product, Taken { code, is_sku }, pack))
+    }
+}
+
+/// Replaces the SKUs and the barcodes of products, if they are given. Codes are written in ascending sequence, so that two
+/// transactions do not deadlock. Returns a code that names another product, if there is one; the others are written.
+pub(super) async fn replace<'a>(
+    tx: &mut PgConnection,
+    new: &[NewCodes<'a>],
+) -> sqlx::Result<Option<Taken<'a>>> {
+    delete_replaced(tx, new).await?;
+    let (mut codes, mut products, mut skus, mut packs) = (vec![], vec![], vec![], vec![]);
+    for (product, code, pack) in new.iter().flat_map(NewCodes::all) {
+        codes.push(code.code);
+        products.push(product);
+        skus.push(code.is_sku);
         packs.push(pack);
     }
+    if codes.is_empty() {
+        return Ok(None);
+    }
     let written = sqlx::query_scalar!(
-        "insert into product_code (code, product_id, kind, pack)
-         select code, $1, kind, pack from unnest($2::text[], $3::text[], $4::integer[]) as c (code, kind, pack)
-         order by code collate \"C\" on conflict do nothing returning code",
-        product_id,
+        r#"insert into product_code (code, product_id, kind, pack)
+           select code, product_id, case when is_sku then 'SKU' else 'BARCODE' end, pack
+           from unnest($1::text[], $2::bigint[], $3::boolean[], $4::integer[]) as c (code, product_id, is_sku, pack)
+           order by code collate "C" on conflict do nothing returning code"#,
         &codes as &[&str],
-        &kinds as &[&str],
+        &products,
+        &skus,
         &packs
     )
     .fetch_all(tx)
     .await?;
-    let taken = codes
-        .iter()
-        .zip(&kinds)
-        .find(|(code, _)| !written.iter().any(|written| written == *code));
-    match taken {
-        None => Ok(()),
-        Some((code, kind)) => {
-            let field = if *kind == "SKU" { "sku" } else { "barcodes" };
-            Err(ApiError::field(
-                field,
-                format!("The code {code} names another product."),
-            ))
+    let written: HashSet<String> = written.into_iter().collect();
+    let mut all = new.iter().flat_map(NewCodes::all).map(|(_, code, _)| code);
+    Ok(all.find(|code| !written.contains(code.code)))
+}
+
+async fn delete_replaced(tx: &mut PgConnection, new: &[NewCodes<'_>]) -> sqlx::Result<()> {
+    let (mut products, mut skus, mut barcodes) = (vec![], vec![], vec![]);
+    for new in new {
+        let (sku, barcode) = (new.sku != Nullable::Absent, new.barcodes.is_some());
+        if sku || barcode {
+            products.push(new.product_id);
+            skus.push(sku);
+            barcodes.push(barcode);
         }
     }
+    if products.is_empty() {
+        return Ok(());
+    }
+    sqlx::query!(
+        "delete from product_code c using unnest($1::bigint[], $2::boolean[], $3::boolean[]) as new (product_id, sku, barcodes)
+         where c.product_id = new.product_id and (kind = 'SKU' and new.sku or kind = 'BARCODE' and new.barcodes)",
+        &products,
+        &skus,
+        &barcodes
+    )
+    .execute(tx)
+    .await
+    .map(drop)
+}
+
+/// The products that some codes name, in one statement.
+pub(super) async fn find_all(
+    db: impl PgExecutor<'_>,
+    codes: &[&str],
+) -> sqlx::Result<HashMap<String, Named>> {
+    let rows = sqlx::query!(
+        r#"select code, product_id, pack, kind = 'SKU' as "is_sku!" from product_code where code = any($1)"#,
+        codes as &[&str]
+    )
+    .fetch_all(db)
+    .await?;
+    let named = rows.into_iter().map(|row| {
+        let named = Named {
+            product_id: row.product_id,
+            pack: row.pack,
+            is_sku: row.is_sku,
+        };
+        (row.code, named)
+    });
+    Ok(named.collect())
 }

@@ -1,6 +1,7 @@
 //! The commands that change products.
 
 use axum::http::StatusCode;
+use sqlx::PgConnection;
 
 use super::{
     codes,
@@ -23,9 +24,10 @@ pub async fn create(context: &CommandContext, source: &impl FieldSource) -> Resu
     let fields = read(context.reads(), source, Presence::Complete).await?;
     db::retry(|| async {
         let mut tx = context.db().begin().await?;
-        let inserted = queries::insert(&mut *tx, &fields).await;
-        let id = inserted.map_err(|error| category_gone(error, &fields))?;
-        codes::replace(&mut tx, id, &fields.sku, fields.barcodes.as_deref()).await?;
+        let inserted = queries::insert_all(&mut *tx, &[&fields]).await;
+        let ids = inserted.map_err(|error| category_gone(error, &fields))?;
+        let id = ids.first().copied().unwrap_or_default();
+        replace_codes(&mut tx, id, &fields).await?;
         let product = queries::get(&mut *tx, id).await?.ok_or(NO_SUCH)?;
         context
             .commit_created(tx, "product.created", id, &product)
@@ -55,9 +57,9 @@ pub async fn update(
         }
         let before = queries::lock(&mut tx, id).await?.ok_or(NO_SUCH)?;
         expected.require(&before)?;
-        let updated = queries::update(&mut *tx, id, &fields).await;
+        let updated = queries::update_all(&mut *tx, &[id], &[&fields]).await;
         updated.map_err(|error| category_gone(error, &fields))?;
-        codes::replace(&mut tx, id, &fields.sku, fields.barcodes.as_deref()).await?;
+        replace_codes(&mut tx, id, &fields).await?;
         let after = queries::get(&mut *tx, id).await?.ok_or(NO_SUCH)?;
         let states = (Some(&before), Some(&after));
         context.commit(tx, "product.changed", id, states).await?;
@@ -102,6 +104,14 @@ async fn read(
         fields.reject("category_id", reference.missing());
     }
     fields.finish(read)
+}
+
+/// A code of another product is an error of its field.
+async fn replace_codes(tx: &mut PgConnection, id: i64, fields: &ProductFields) -> Result<(), ApiError> {
+    match codes::replace(tx, &[fields.codes(id)]).await? {
+        None => Ok(()),
+        Some(taken) => Err(ApiError::Invalid(taken.errors())),
+    }
 }
 
 /// The category may have been deleted after it was looked up.

@@ -2,6 +2,7 @@
 
 mod autocomplete;
 pub mod backfill;
+mod bulk;
 pub mod codes;
 pub mod commands;
 mod model;
@@ -11,6 +12,7 @@ mod search;
 mod search_query;
 mod spellings;
 pub mod text;
+mod upsert;
 
 pub(crate) use commands::NO_SUCH;
 pub use model::{Product, ProductSummary};

@@ -1,12 +1,14 @@
 //! Products: what clients send, and what they receive.
 
+use std::collections::HashSet;
+
 use serde::Serialize;
 use utoipa::{
     ToSchema,
     openapi::schema::{AnyOfBuilder, ObjectBuilder, Schema, Type},
 };
 
-use super::codes::{Barcode, MOST_BARCODES};
+use super::codes::{Barcode, MOST_BARCODES, NewCodes};
 use crate::{
     category::CategoryName,
     http::{Fields, Listed, Nullable, Reference, boolean, code, price, reference, text, text_or_blank},
@@ -15,7 +17,7 @@ use crate::{
 };
 
 /// A product.
-#[derive(Debug, Serialize, ToSchema)]
+#[derive(Clone, Debug, Serialize, ToSchema)]
 pub struct Product {
     /// Id.
     pub id: i64,
@@ -110,22 +112,70 @@ impl ProductFields {
             unit: fields.optional("unit", text_or_blank(16)),
             barcodes: fields.optional_list("barcodes", MOST_BARCODES, Barcode::read),
         };
-        if read.repeats_code() {
+        if repeats(read.all_codes()) {
             fields.reject("barcodes", "Each code may appear once.");
         }
         read
     }
 
-    fn repeats_code(&self) -> bool {
-        let barcodes = self.barcodes.iter().flatten().map(|barcode| &barcode.code);
-        let mut codes: Vec<&String> = self.sku.value().into_iter().chain(barcodes).collect();
-        codes.sort_unstable();
-        codes.windows(2).any(|pair| pair[0] == pair[1])
+    /// The SKU and the barcodes.
+    pub(super) fn all_codes(&self) -> impl Iterator<Item = &str> {
+        let barcodes = self
+            .barcodes
+            .iter()
+            .flatten()
+            .map(|barcode| barcode.code.as_str());
+        self.sku.as_deref().value().copied().into_iter().chain(barcodes)
+    }
+
+    /// The new codes of a product with these fields.
+    pub(super) fn codes(&self, product_id: i64) -> NewCodes<'_> {
+        NewCodes {
+            product_id,
+            sku: self.sku.as_deref(),
+            barcodes: self.barcodes.as_deref(),
+        }
+    }
+
+    /// The required fields that are absent.
+    pub(super) fn missing(&self) -> Vec<&'static str> {
+        let required = [
+            ("title", self.title.is_none()),
+            ("price", self.price.is_none()),
+            ("category_id", self.category_id.is_none()),
+        ];
+        let missing = required.into_iter().filter(|(_, is_missing)| *is_missing);
+        missing.map(|(name, _)| name).collect()
+    }
+
+    /// Whether a product with the same SKU has other values.
+    pub(super) fn changes(&self, product: &Product) -> bool {
+        fn differs<T: PartialEq>(new: Option<&T>, current: &T) -> bool {
+            new.is_some_and(|new| new != current)
+        }
+        let barcodes = self.barcodes.as_ref().map(|barcodes| {
+            let mut barcodes = barcodes.clone();
+            barcodes.sort_unstable_by(|a, b| a.code.cmp(&b.code));
+            barcodes
+        });
+        differs(self.title.as_ref(), &product.title)
+            || differs(self.description.as_ref(), &product.description)
+            || differs(self.price.as_ref(), &product.price)
+            || differs(self.category().as_ref(), &product.category.id)
+            || differs(self.is_active.as_ref(), &product.is_active)
+            || differs(self.unit.as_ref(), &product.unit)
+            || barcodes.is_some() && barcodes != product.barcodes
     }
 
     pub(super) fn category(&self) -> Option<i64> {
         self.category_id.as_ref().map(|reference| reference.id)
     }
+}
+
+/// Whether a code appears twice.
+pub(super) fn repeats<'a>(codes: impl Iterator<Item = &'a str>) -> bool {
+    let mut known = HashSet::new();
+    codes.into_iter().any(|code| !known.insert(code))
 }
 
 /// Answers have a price as a text with two decimals; requests need not.

@@ -88,6 +88,20 @@ pub async fn list(db: impl PgExecutor<'_>, page: &PageQuery<Product>) -> sqlx::R
     }
 }
 
+/// The products with these SKUs, active or not.
+pub async fn with_skus(db: impl PgExecutor<'_>, skus: &[String]) -> sqlx::Result<Vec<Product>> {
+    products!(
+        "null::json",
+        "select *, null::bigint as count from product
+         where id in (select product_id from product_code where kind = 'SKU' and code = any($1))"
+            + " order by p.title, p.id",
+        skus
+    )
+    .map(|counted| counted.row)
+    .fetch_all(db)
+    .await
+}
+
 /// A product with its barcodes.
 pub async fn get(db: impl PgExecutor<'_>, id: i64) -> sqlx::Result<Option<Product>> {
     products!(
@@ -110,19 +124,41 @@ pub(crate) async fn exists(db: impl PgExecutor<'_>, id: i64) -> sqlx::Result<boo
     .await
 }
 
-/// Creates a product without codes. Returns its id.
-pub async fn insert(db: impl PgExecutor<'_>, fields: &ProductFields) -> sqlx::Result<i64> {
-    sqlx::query_scalar!(
-        "insert into product (title, description, price, category_id, is_active, unit)
-         values ($1, coalesce($2, ''), $3, $4, coalesce($5, true), coalesce($6, '')) returning id",
-        fields.title,
-        fields.description,
-        fields.price as _,
-        fields.category(),
-        fields.is_active,
-        fields.unit
+/// Products with their barcodes.
+pub async fn get_all(db: impl PgExecutor<'_>, ids: &[i64]) -> sqlx::Result<Vec<Product>> {
+    products!(
+        "(select coalesce(json_agg(json_build_object('code', code, 'pack', pack) order by code), '[]')
+          from product_code where product_id = p.id and kind = 'BARCODE')",
+        "select *, null::bigint as count from product where id = any($1)",
+        ids
     )
-    .fetch_one(db)
+    .map(|counted| counted.row)
+    .fetch_all(db)
+    .await
+}
+
+/// Creates products without codes. Returns their ids in the same sequence.
+pub async fn insert_all(db: impl PgExecutor<'_>, all: &[&ProductFields]) -> sqlx::Result<Vec<i64>> {
+    let columns = Columns::of(all);
+    sqlx::query_scalar!(
+        r#"with new as materialized (
+               select nextval(pg_get_serial_sequence('product', 'id')) as id, fields.*
+               from unnest($1::text[], $2::text[], $3::numeric[], $4::bigint[], $5::boolean[], $6::text[]) with ordinality
+                   as fields (title, description, price, category_id, is_active, unit, place)
+           ), inserted as (
+               insert into product (id, title, description, price, category_id, is_active, unit) overriding system value
+               select id, title, coalesce(description, ''), price, category_id, coalesce(is_active, true), coalesce(unit, '')
+               from new order by place
+           )
+           select id as "id!" from new order by place"#,
+        &columns.titles as &[Option<&str>],
+        &columns.descriptions as &[Option<&str>],
+        &columns.prices as &[Option<Money>],
+        &columns.categories as &[Option<i64>],
+        &columns.active as &[Option<bool>],
+        &columns.units as &[Option<&str>]
+    )
+    .fetch_all(db)
     .await
 }
 
@@ -134,24 +170,61 @@ pub async fn lock(tx: &mut PgConnection, id: i64) -> sqlx::Result<Option<Product
     get(tx, id).await
 }
 
-/// Writes the given fields except the codes.
-pub async fn update(db: impl PgExecutor<'_>, id: i64, fields: &ProductFields) -> sqlx::Result<()> {
+/// Locks products in the sequence of their ids, and reads them after the lock.
+pub async fn lock_all(tx: &mut PgConnection, ids: &[i64]) -> sqlx::Result<Vec<Product>> {
     sqlx::query!(
-        "update product set title = coalesce($2, title), description = coalesce($3, description),
-             price = coalesce($4, price), category_id = coalesce($5, category_id),
-             is_active = coalesce($6, is_active), unit = coalesce($7, unit), updated_at = now()
-         where id = $1",
-        id,
-        fields.title,
-        fields.description,
-        fields.price as _,
-        fields.category(),
-        fields.is_active,
-        fields.unit
+        "select from product where id = any($1) order by id for no key update",
+        ids
+    )
+    .execute(&mut *tx)
+    .await?;
+    get_all(tx, ids).await
+}
+
+/// Writes the given fields of products except the codes.
+pub async fn update_all(db: impl PgExecutor<'_>, ids: &[i64], all: &[&ProductFields]) -> sqlx::Result<()> {
+    let columns = Columns::of(all);
+    sqlx::query!(
+        "update product p set title = coalesce(new.title, p.title), description = coalesce(new.description, p.description),
+             price = coalesce(new.price, p.price), category_id = coalesce(new.category_id, p.category_id),
+             is_active = coalesce(new.is_active, p.is_active), unit = coalesce(new.unit, p.unit), updated_at = now()
+         from unnest($1::bigint[], $2::text[], $3::text[], $4::numeric[], $5::bigint[], $6::boolean[], $7::text[])
+             as new (id, title, description, price, category_id, is_active, unit)
+         where p.id = new.id",
+        ids,
+        &columns.titles as &[Option<&str>],
+        &columns.descriptions as &[Option<&str>],
+        &columns.prices as &[Option<Money>],
+        &columns.categories as &[Option<i64>],
+        &columns.active as &[Option<bool>],
+        &columns.units as &[Option<&str>]
     )
     .execute(db)
     .await
     .map(drop)
+}
+
+/// The fields of products as columns.
+struct Columns<'a> {
+    titles: Vec<Option<&'a str>>,
+    descriptions: Vec<Option<&'a str>>,
+    prices: Vec<Option<Money>>,
+    categories: Vec<Option<i64>>,
+    active: Vec<Option<bool>>,
+    units: Vec<Option<&'a str>>,
+}
+
+impl<'a> Columns<'a> {
+    fn of(all: &[&'a ProductFields]) -> Self {
+        Self {
+            titles: all.iter().map(|fields| fields.title.as_deref()).collect(),
+            descriptions: all.iter().map(|fields| fields.description.as_deref()).collect(),
+            prices: all.iter().map(|fields| fields.price).collect(),
+            categories: all.iter().map(|fields| fields.category()).collect(),
+            active: all.iter().map(|fields| fields.is_active).collect(),
+            units: all.iter().map(|fields| fields.unit.as_deref()).collect(),
+        }
+    }
 }
 
 /// Locks a product for its deletion. Returns it as read after the lock, and whether it was ever ordered.

@@ -1,6 +1,6 @@
 //! `/api/products/`
 
-use axum::http::StatusCode;
+use axum::{extract::Path, http::StatusCode};
 use utoipa_axum::{
     router::{OpenApiRouter, UtoipaMethodRouter, UtoipaMethodRouterExt},
     routes,
@@ -8,6 +8,7 @@ use utoipa_axum::{
 
 use super::{
     autocomplete,
+    bulk::{self, NewProducts, ProductResults},
     commands::{self, NO_SUCH},
     model::{Product, ProductFields},
     queries, search,
@@ -15,11 +16,15 @@ use super::{
 use crate::{
     auth::Area,
     http::{
-        ApiError, AppState, Body, CommandContext, Conflict, IfMatch, Invalid, InvalidParameter, Json,
-        ListParams, ListRequest, Listing, NotFound, Presence, Reads, RecordId, Tagged, api_route,
+        Answered, ApiError, AppState, Body, CommandContext, Conflict, IfMatch, Invalid, InvalidParameter,
+        Json, ListParams, ListRequest, Listing, NotFound, Params, Presence, PutConditions, Reads, RecordId,
+        Tagged, api_route,
     },
 };
 use redis_rate_limit::RateLimitLayer;
+
+/// Maximum number of SKUs to filter by.
+const MOST_SKUS: usize = 100;
 
 /// How often a client may search. Without a limit there is no layer, which would cost each request a boxed future.
 pub struct RateLimits {
@@ -41,6 +46,8 @@ pub fn router(limits: RateLimits) -> OpenApiRouter<AppState> {
         .routes(api_route(routes!(list, create), Area::Catalog))
         .routes(api_route(search, Area::Catalog))
         .routes(api_route(autocomplete, Area::Catalog))
+        .routes(api_route(routes!(write_many), Area::Catalog))
+        .routes(api_route(routes!(put_by_sku), Area::Catalog))
         .routes(api_route(
             routes!(retrieve, replace, patch, delete),
             Area::Catalog,
@@ -48,9 +55,25 @@ pub fn router(limits: RateLimits) -> OpenApiRouter<AppState> {
 }
 
 /// List active products, sorted by title.
-#[utoipa::path(get, path = "/api/products/", tag = "Products", params(ListParams),
+///
+/// With `sku`, the list has the products with these SKUs, active or not, on one page.
+#[utoipa::path(get, path = "/api/products/", tag = "Products",
+    params(
+        ("sku" = Option<Vec<String>>, Query, description = "SKUs, each as a parameter of its own: at most 100"),
+        ListParams,
+    ),
     responses((status = 200, body = Listing<Product>), (status = 400, response = InvalidParameter), (status = 404, response = NotFound)))]
-async fn list(Reads(db): Reads, list: ListRequest<Product>) -> Result<Json<Listing<Product>>, ApiError> {
+async fn list(
+    Reads(db): Reads,
+    mut params: Params,
+    list: ListRequest<Product>,
+) -> Result<Json<Listing<Product>>, ApiError> {
+    let skus = params.codes("sku", MOST_SKUS);
+    let skus = params.finish(skus)?;
+    if !skus.is_empty() {
+        let products = queries::with_skus(&db, &skus).await?;
+        return Ok(Json(Listing::whole(products)));
+    }
     let rows = queries::list(&db, &list.query()?).await?;
     list.answer(rows).map(Json)
 }
@@ -61,6 +84,37 @@ async fn list(Reads(db): Reads, list: ListRequest<Product>) -> Result<Json<Listi
 async fn create(context: CommandContext, body: Body) -> Result<(StatusCode, Json<Product>), ApiError> {
     let product = commands::create(&context, &body).await?;
     Ok((StatusCode::CREATED, Json(product)))
+}
+
+/// Create and change up to 1,000 products by SKU.
+///
+/// Omitted fields of a product that exists keep their values.
+#[utoipa::path(post, path = "/api/products/bulk/", tag = "Products", request_body = NewProducts,
+    responses(
+        (status = 200, description = "All products were written; or, with `per_item`, those that have not failed", body = ProductResults),
+        (status = 400, response = Invalid),
+        (status = 409, description = "A product failed, and nothing was written", body = ProductResults),
+    ))]
+async fn write_many(context: CommandContext, body: Body) -> Result<Answered<ProductResults>, ApiError> {
+    bulk::write_many(&context, &body).await
+}
+
+/// Create or replace the product with a SKU.
+///
+/// `If-None-Match: *` only creates.
+#[utoipa::path(put, path = "/api/products/by-sku/{sku}/", tag = "Products", request_body = ProductFields,
+    params(
+        ("sku" = String, Path, description = "SKU, percent-encoded"),
+        ("If-None-Match" = Option<String>, Header, description = "`*`: only create"),
+    ),
+    responses((status = 200, body = Product), (status = 201, body = Product), (status = 400, response = Invalid)))]
+async fn put_by_sku(
+    context: CommandContext,
+    conditions: PutConditions,
+    Path(sku): Path<String>,
+    body: Body,
+) -> Result<(StatusCode, Tagged<Product>), ApiError> {
+    bulk::put(&context, &sku, &conditions, &body).await
 }
 
 /// Get a product, active or not.

@@ -1,6 +1,6 @@
 //! The statements of the product search.
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use sqlx::{FromRow, Postgres, QueryBuilder, Row, postgres::PgRow};
 use utoipa::ToSchema;
 
@@ -21,16 +21,36 @@ pub struct FoundProduct {
     price: Money,
     category: CategoryName,
     is_active: bool,
+    #[schema(required = true)]
+    sku: Option<String>,
+    #[serde(skip)]
+    rank: i32,
 }
 
+/// Sorts the results: products with the text as their SKU, those whose SKU begins with it, and all others by title.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum FoundKey {
+    /// A product that was found by its SKU.
+    Sku(i32, String, i64),
+    /// Any other.
+    Title(String, i64),
+}
+
+/// The rank of products that are not found by their SKU.
+const BY_TITLE: i32 = 2;
+
 impl Listed for FoundProduct {
-    type Key = (String, i64);
+    type Key = FoundKey;
 
     const LIST: &'static str = "search";
-    const START: Self::Key = (String::new(), 0);
+    const START: Self::Key = FoundKey::Sku(0, String::new(), 0);
 
     fn key(&self) -> Self::Key {
-        (self.title.clone(), self.id)
+        match self.rank {
+            BY_TITLE => FoundKey::Title(self.title.clone(), self.id),
+            rank => FoundKey::Sku(rank, self.title.clone(), self.id),
+        }
     }
 }
 
@@ -78,6 +98,16 @@ impl Search {
             && self.category_id.is_none()
     }
 
+    /// The beginning of a SKU, in upper case, if the text may be one. The first are looked up in an index of their own.
+    fn sku(&self) -> Option<String> {
+        let text = self
+            .text
+            .as_ref()
+            .filter(|text| is_indexed(text) && text.len() <= 64)?;
+        let is_code = text.bytes().all(|byte| byte.is_ascii_graphic() || byte == b' ');
+        is_code.then(|| text.to_ascii_uppercase())
+    }
+
     /// Whether all products have to be read, because no index serves the text.
     pub fn scans(&self) -> bool {
         self.text.as_ref().is_some_and(|text| !is_indexed(text))
@@ -118,10 +148,13 @@ pub(super) async fn found(
     let mut query = matching(search, search.how(count));
     query.push(", total as (select null::bigint as count)");
     if let PageQuery::After(key) = page {
-        push_page_after(&mut query, key);
+        push_page_after(&mut query, search, key);
     } else {
         let skipped = page.skipped(count.unwrap_or(0));
-        query.push(format!("{PAGE}{SORTED} limit 20 offset {skipped})"));
+        query.push(format!(
+            "{PAGE}{} limit 20 offset {skipped})",
+            sorted(search, "matching")
+        ));
     }
     Ok(Rows {
         count,
@@ -140,11 +173,12 @@ pub(super) async fn found_and_counted(
     if let PageQuery::Later(skipped) = page {
         push_place(query.push(", "), *skipped);
         query.push(format!(
-            "{PAGE} where (select skipped < count from place){SORTED} limit 20"
+            "{PAGE} where (select skipped < count from place){} limit 20",
+            sorted(search, "matching")
         ));
         query.push(" offset (select skipped from place))");
     } else {
-        query.push(format!("{PAGE}{SORTED} limit 20)"));
+        query.push(format!("{PAGE}{} limit 20)", sorted(search, "matching")));
     }
     read(db, search, query).await
 }
@@ -162,31 +196,49 @@ async fn read(
     // A subquery for the category plans faster than a join.
     query.push(
         " select (select count from total), page.id, page.title, p.description, p.price, p.category_id,
-              (select name from category c where c.id = p.category_id), p.is_active
-          from page join product p on p.id = page.id order by page.title, page.id",
+              (select name from category c where c.id = p.category_id), p.is_active,
+              (select code from product_code where product_id = p.id and kind = 'SKU'), page.rank
+          from page join product p on p.id = page.id",
     );
+    query.push(sorted(search, "page"));
     let query = query.build_query_as().persistent(search.is_indexed_text());
     let found: Vec<Counted<FoundProduct>> = query.fetch_all(db).await?;
     Ok(found.into())
 }
 
 /// Begins the ids and titles of a page of `matching`.
-const PAGE: &str = ", page as (select id, title from matching";
-const SORTED: &str = " order by title, id";
+const PAGE: &str = ", page as (select id, title, rank from matching";
+
+/// Without a SKU, all have the same rank.
+fn sorted(search: &Search, table: &str) -> String {
+    let rank = if search.sku().is_some() {
+        format!("{table}.rank, ")
+    } else {
+        String::new()
+    };
+    format!(" order by {rank}{table}.title, {table}.id")
+}
 
 /// Adds `page` with the matches after a key.
 ///
 /// The key is compared outside of `matching`: inside, the planner would read the title index from the key on instead of the
 /// trigram index. If `matching` is not materialized, the comparison starts the walk of the title index.
-fn push_page_after(query: &mut QueryBuilder<Postgres>, (title, id): &(String, i64)) {
-    query.push(PAGE).push(" where title >= ").push_bind(title.clone());
-    query.push(" and (title, id) > (").push_bind(title.clone());
-    query
-        .push(", ")
-        .push_bind(*id)
-        .push(")")
-        .push(SORTED)
-        .push(" limit 21)");
+fn push_page_after(query: &mut QueryBuilder<Postgres>, search: &Search, key: &FoundKey) {
+    let (rank, title, id) = match key {
+        FoundKey::Sku(rank, title, id) => (*rank, title, *id),
+        FoundKey::Title(title, id) => (BY_TITLE, title, *id),
+    };
+    query.push(PAGE);
+    if search.sku().is_some() {
+        query.push(" where (rank, title, id) > (").push_bind(rank);
+        query.push(", ");
+    } else {
+        query.push(" where title >= ").push_bind(title.clone());
+        query.push(" and (title, id) > (");
+    }
+    query.push_bind(title.clone());
+    query.push(", ").push_bind(id).push(")");
+    query.push(sorted(search, "matching")).push(" limit 21)");
 }
 
 /// From the second column on, because the first is the count.
@@ -202,56 +254,94 @@ impl FromRow<'_, PgRow> for FoundProduct {
                 name: row.try_get_unchecked(6)?,
             },
             is_active: row.try_get_unchecked(7)?,
+            sku: row.try_get_unchecked(8)?,
+            rank: row.try_get_unchecked(9)?,
         })
     }
 }
 
-/// Begins a statement with the ids and titles of all matches, as `matching`.
+/// Begins a statement with the ids, titles and ranks of all matches, as `matching`.
 ///
 /// `How::Gather` materializes it: the matches come from the trigram index. Otherwise the planner might walk the title index in
 /// the hope of filling a page early, which reads the whole table for a rare word. `How::Walk` uses the index of the store's
 /// stock, if a store is given.
 fn matching(search: &Search, how: How) -> QueryBuilder<Postgres> {
-    let mut query = QueryBuilder::new("with matching as ");
+    let mut query = QueryBuilder::new("with ");
+    let sku = search.sku();
+    if let Some(sku) = &sku {
+        push_skus(&mut query, sku);
+    }
+    query.push("matching as ");
     match (how, search.store_id) {
         (How::Walk, Some(store)) => {
             query.push(
-                "(select p.id, i.product_title as title from inventory i join product p on p.id = i.product_id
+                "(select p.id, i.product_title as title, 2 as rank from inventory i join product p on p.id = i.product_id
                   where p.is_active and i.quantity > 0 and i.store_id = ",
             );
             query.push_bind(store);
         }
         (How::Walk, None) => {
-            query.push("(select p.id, p.title from product p where p.is_active");
+            query.push("(select p.id, p.title, 2 as rank from product p where p.is_active");
         }
         (How::Gather, store) => {
-            query.push("materialized (select p.id, p.title from product p where p.is_active");
-            if let Some(store) = store {
-                // A subquery for each match: the planner would turn `exists` into a join that reads all stock of the store.
-                query.push(" and (select i.quantity > 0 from inventory i where i.product_id = p.id and i.store_id = ");
-                query.push_bind(store).push(")");
-            }
+            query.push("materialized (select p.id, p.title, 2 as rank from product p where p.is_active");
+            push_stocked(&mut query, store);
         }
     }
     if let Some(text) = &search.text {
         query.push(" and ");
         push_phrase(&mut query, text, !search.is_indexed_text());
     }
-    if let Some(price) = &search.min_price {
-        query
-            .push(" and p.price >= ")
-            .push_bind(price.clone())
-            .push("::text::numeric");
+    push_filters(&mut query, search);
+    if sku.is_some() {
+        query.push(
+            " and p.id <> all(array(select id from sku))
+              union all select p.id, p.title, sku.rank from sku join product p on p.id = sku.id where p.is_active",
+        );
+        push_stocked(&mut query, search.store_id);
+        push_filters(&mut query, search);
     }
-    if let Some(price) = &search.max_price {
+    query.push(")");
+    query
+}
+
+/// Adds `sku`: the first products whose SKU begins with a text, the one that is equal to it before the others. Its plan does
+/// not depend on the text.
+fn push_skus(query: &mut QueryBuilder<Postgres>, sku: &str) {
+    // The end of the range: no character of a code is greater.
+    let end = format!("{sku}\x7f");
+    query
+        .push("sku as materialized (select product_id as id, (upper(code) <> ")
+        .push_bind(sku.to_owned());
+    query.push(")::integer as rank from product_code where kind = 'SKU' and upper(code) >= (select ");
+    query
+        .push_bind(sku.to_owned())
+        .push(") and upper(code) < (select ")
+        .push_bind(end);
+    query.push(") order by upper(code) limit 100), ");
+}
+
+/// Adds the condition that a store has the product in stock. A subquery for each match: the planner would turn `exists` into a
+/// join that reads all stock of the store.
+fn push_stocked(query: &mut QueryBuilder<Postgres>, store: Option<i64>) {
+    if let Some(store) = store {
         query
-            .push(" and p.price <= ")
-            .push_bind(price.clone())
-            .push("::text::numeric");
+            .push(" and (select i.quantity > 0 from inventory i where i.product_id = p.id and i.store_id = ");
+        query.push_bind(store).push(")");
+    }
+}
+
+/// Adds the conditions on price and category.
+fn push_filters(query: &mut QueryBuilder<Postgres>, search: &Search) {
+    for (price, comparison) in [(&search.min_price, ">="), (&search.max_price, "<=")] {
+        if let Some(price) = price {
+            query
+                .push(format!(" and p.price {comparison} "))
+                .push_bind(price.clone());
+            query.push("::text::numeric");
+        }
     }
     if let Some(category) = search.category_id {
         query.push(" and p.category_id = ").push_bind(category);
     }
-    query.push(")");
-    query
 }

@@ -5,7 +5,7 @@ use rust_decimal::Decimal;
 use sqlx::PgConnection;
 
 use super::{
-    BATCH, Plan, Progress, SHOWN, indexes,
+    BATCH, Plan, Progress, SHOWN, codes, indexes,
     words::{ADJECTIVES, CATEGORIES, CITIES, COLOURS, PRAISE, STREETS, THINGS, pick},
 };
 use crate::money::Money;
@@ -87,7 +87,9 @@ pub(super) async fn make_products(
             &active,
             plan.age()
         );
-        products.ids.extend(made.fetch_all(&mut *db).await?);
+        let ids = made.fetch_all(&mut *db).await?;
+        codes::make(&mut *db, &ids).await?;
+        products.ids.extend(ids);
         products
             .titles
             .extend(titles.into_iter().map(String::into_boxed_str));

@@ -4,6 +4,7 @@
 //! Rows are generated from a seeded random number generator and written in batches.
 
 mod catalogue;
+mod codes;
 mod indexes;
 mod orders;
 mod stock;
@@ -157,7 +158,7 @@ pub async fn run(options: &PgConnectOptions, plan: &Plan, progress: impl Fn(Prog
     let mut made = make_catalogue(&mut db, plan, &mut rng, &progress).await?;
     if plan.orders > 0 {
         // The planner needs statistics of the new stock rows.
-        sqlx::query!("analyze category, product, store, inventory, stock_movement")
+        sqlx::query!("analyze category, product, product_code, store, inventory, stock_movement")
             .execute(&mut db)
             .await?;
         progress(Progress::Stage("orders"));
@@ -166,7 +167,7 @@ pub async fn run(options: &PgConnectOptions, plan: &Plan, progress: impl Fn(Prog
     // The first plans need statistics, and index-only scans the visibility map.
     progress(Progress::Stage("vacuum"));
     sqlx::query!(
-        "vacuum (analyze) category, product, store, inventory, orders, order_item, stock_movement, outbox,
+        "vacuum (analyze) category, product, product_code, store, inventory, orders, order_item, stock_movement, outbox,
              order_confirmation, order_tally, stock_tally, product_tally"
     )
     .execute(&mut db)

@@ -39,6 +39,7 @@ mod overload;
 mod partitions;
 mod pooler;
 mod products;
+mod products_by_sku;
 mod search;
 mod search_fold;
 mod statements;

@@ -1,6 +1,7 @@
 //! `/api/openapi.json` and `/api/docs/` describe the API correctly.
 
 mod answers;
+mod requests;
 
 use std::collections::BTreeSet;
 
@@ -116,6 +117,8 @@ async fn every_route_is_documented_with_every_method() {
         ("/api/products/search/", vec!["get"]),
         ("/api/products/autocomplete/", vec!["get"]),
         ("/api/products/lookup/", vec!["get"]),
+        ("/api/products/bulk/", vec!["post"]),
+        ("/api/products/by-sku/{sku}/", vec!["put"]),
         ("/api/stores/", list.clone()),
         ("/api/stores/{id}/", detail.clone()),
         ("/api/inventory/", list.clone()),
@@ -130,7 +133,7 @@ async fn every_route_is_documented_with_every_method() {
     ]);
     assert_eq!(described, known);
     for (path, methods) in described.iter().filter(|(path, _)| path.starts_with("/api/")) {
-        let path = path.replace("{id}", "1");
+        let path = path.replace("{id}", "1").replace("{sku}", "LAMP");
         let answer = crate::support::app::send(app.request(reqwest::Method::OPTIONS, &path)).await;
         let allowed = answer.header("allow").to_ascii_lowercase();
         let allowed = allowed

@@ -34,9 +34,9 @@ async fn search_rows_have_no_timestamps_and_omit_inactive_products() {
         200,
         concat!(
             r#"{"count":3,"next":null,"previous":null,"results":["#,
-            r#"{"id":2,"title":"a","description":"","price":"4.50","category":{"id":1,"name":"Lights"},"is_active":true},"#,
-            r#"{"id":4,"title":"a","description":"","price":"4.50","category":{"id":1,"name":"Lights"},"is_active":true},"#,
-            r#"{"id":1,"title":"b","description":"","price":"4.50","category":{"id":1,"name":"Lights"},"is_active":true}]}"#
+            r#"{"id":2,"title":"a","description":"","price":"4.50","category":{"id":1,"name":"Lights"},"is_active":true,"sku":null},"#,
+            r#"{"id":4,"title":"a","description":"","price":"4.50","category":{"id":1,"name":"Lights"},"is_active":true,"sku":null},"#,
+            r#"{"id":1,"title":"b","description":"","price":"4.50","category":{"id":1,"name":"Lights"},"is_active":true,"sku":null}]}"#
         ),
     );
 }

@@ -10,7 +10,7 @@ use axum::{
 use crate::http::{
     ApiError, FieldErrors,
     number::{Scientific, sign_and_digits},
-    rules::trim,
+    rules::{Ruled, code_of_text, trim},
 };
 
 /// The longest query string that is read, in bytes, and the most parameters.
@@ -79,6 +79,23 @@ impl Params {
             return None;
         }
         Some(text).filter(|text| !text.is_empty())
+    }
+
+    /// The codes of products to filter by: at most `most`.
+    pub fn codes(&mut self, name: &'static str, most: usize) -> Vec<String> {
+        let sent = self.pairs.iter().filter(|(known, _)| known == name);
+        let codes = sent
+            .map(|(_, text)| code_of_text(text))
+            .collect::<Ruled<Vec<_>>>();
+        let codes = codes.and_then(|codes| {
+            if codes.len() > most {
+                return Err(format!("Send at most {most} of them.").into());
+            }
+            Ok(codes)
+        });
+        codes
+            .map_err(|message| self.errors.push((name, FieldErrors::message(message))))
+            .unwrap_or_default()
     }
 
     /// The id of a record to filter by; `None` when empty. An integer that cannot be an id is 0, which no record has.

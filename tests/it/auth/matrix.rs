@@ -32,7 +32,7 @@ enum About {
 use About::{Creation, Document, Everyone, List, Object, Store};
 
 /// Method, path, required scope, and kind of data.
-const OPERATIONS: [(&str, &str, Scope, About); 29] = [
+const OPERATIONS: [(&str, &str, Scope, About); 31] = [
     ("GET", "/api/categories/", Scope::CatalogRead, Everyone),
     ("POST", "/api/categories/", Scope::CatalogWrite, Everyone),
     ("GET", "/api/categories/{id}/", Scope::CatalogRead, Everyone),
@@ -44,6 +44,13 @@ const OPERATIONS: [(&str, &str, Scope, About); 29] = [
     ("GET", "/api/products/search/", Scope::CatalogRead, Everyone),
     ("GET", "/api/products/autocomplete/", Scope::CatalogRead, Everyone),
     ("GET", "/api/products/lookup/", Scope::CatalogRead, Everyone),
+    ("POST", "/api/products/bulk/", Scope::CatalogWrite, Everyone),
+    (
+        "PUT",
+        "/api/products/by-sku/{sku}/",
+        Scope::CatalogWrite,
+        Everyone,
+    ),
     ("GET", "/api/products/{id}/", Scope::CatalogRead, Everyone),
     ("PUT", "/api/products/{id}/", Scope::CatalogWrite, Everyone),
     ("PATCH", "/api/products/{id}/", Scope::CatalogWrite, Everyone),
@@ -174,6 +181,9 @@ impl Fixture {
             ("GET" | "DELETE", _) => Value::Null,
             (_, "categories") if method == "POST" => json!({ "name": name }),
             (_, "categories") => json!({ "name": "Lamps" }),
+            ("POST", "products") if path.ends_with("/bulk/") => {
+                json!({ "products": [{ "sku": "LAMP", "price": self.made }] })
+            }
             (_, "products") => json!({ "title": "Lamp", "price": "10.00", "category_id": self.category }),
             (_, "stores") => json!({ "name": name, "location": "Here" }),
             (_, "orders") => {
@@ -188,7 +198,7 @@ impl Fixture {
             ("POST", _) => json!({ "store_id": store_id, "product_id": fresh_product(&self.app).await }),
             _ => json!({ "store_id": store_id, "product_id": product, "low_stock_threshold": 5 }),
         };
-        let url = path.replace("{id}", &id.to_string());
+        let url = path.replace("{id}", &id.to_string()).replace("{sku}", "LAMP");
         let url = if url.ends_with("autocomplete/") {
             url + "?q=lam"
         } else if url.ends_with("lookup/") {
@@ -208,9 +218,9 @@ impl Fixture {
 }
 
 /// The statuses that a caller with the scope may get.
-fn expected(method: &str, about: About, is_bound: bool, store: usize) -> &'static [u16] {
+fn expected((method, path): (&str, &str), about: About, is_bound: bool, store: usize) -> &'static [u16] {
     let done: &[u16] = match method {
-        "POST" if about == Document => &[200],
+        "POST" if about == Document || path.ends_with("/bulk/") => &[200],
         "POST" => &[201],
         "DELETE" => &[204, 409],
         _ => &[200],
@@ -245,7 +255,7 @@ async fn every_operation_needs_its_scope_and_its_store() {
             let (status, body) = fixture.ask(&key, what, 0).await;
             if scope == needed || scope == Scope::Admin {
                 assert!(
-                    statuses(expected(method, about, false, 0), status),
+                    statuses(expected(what, about, false, 0), status),
                     "{what:?} with {scope}: {status} {body}"
                 );
                 allowed += 1;
@@ -271,13 +281,13 @@ async fn every_operation_needs_its_scope_and_its_store() {
                 let key = fixture.app.key(&[scope], bound.clone()).await;
                 let (status, body) = fixture.ask(&key, what, store).await;
                 assert!(
-                    statuses(expected(method, about, true, store), status),
+                    statuses(expected(what, about, true, store), status),
                     "{what:?} of store {store} with {scope}, bound: {status} {body}"
                 );
                 let key = fixture.app.key(&[scope], nowhere.clone()).await;
                 let (status, body) = fixture.ask(&key, what, store).await;
                 assert!(
-                    statuses(expected(method, about, true, 1), status),
+                    statuses(expected(what, about, true, 1), status),
                     "{what:?} with {scope}, bound to no store: {status} {body}"
                 );
             }

@@ -11,7 +11,7 @@ use futures::future::join_all;
 use reqwest::Method;
 use serde_json::{Value, json};
 
-use super::{document, operations};
+use super::{document, operations, requests::REQUESTS};
 use crate::support::app::{Answer, TestApp, patient, production, send};
 
 /// A server with an ordered category, product, store and stock row, each with the id 1, and ones without orders, with the
@@ -39,125 +39,6 @@ async fn app() -> TestApp {
     app
 }
 
-/// Requests and their statuses: method, path, body and status. Refusals of all operations are tested elsewhere.
-const REQUESTS: &str = r#"
-    GET /health/ - 200
-    GET /health/ready/ - 200
-    GET /api/categories/ - 200
-    GET /api/categories/?page=9 - 404
-    GET /api/categories/?cursor= - 200
-    GET /api/categories/?cursor=x - 400
-    POST /api/categories/ {"name":"New"} 201
-    POST /api/categories/ {"name":"New"} 400
-    POST /api/categories/ [] 400
-    POST /api/categories/ { 400
-    GET /api/categories/1/ - 200
-    GET /api/categories/99/ - 404
-    PUT /api/categories/1/ {"name":"Newer"} 200
-    PUT /api/categories/1/ {} 400
-    PUT /api/categories/99/ {} 404
-    PATCH /api/categories/1/ {} 200
-    PATCH /api/categories/1/ {"name":null} 400
-    PATCH /api/categories/99/ {} 404
-    DELETE /api/categories/1/ - 409
-    DELETE /api/categories/3/ - 204
-    DELETE /api/categories/99/ - 404
-    GET /api/products/ - 200
-    GET /api/products/?page=9 - 404
-    GET /api/products/?cursor= - 200
-    GET /api/products/?cursor=x - 400
-    POST /api/products/ {"title":"Rug","price":"5","category_id":1} 201
-    POST /api/products/ {"title":"Rug","price":5.5,"category_id":1,"description":"","is_active":false} 201
-    POST /api/products/ {} 400
-    GET /api/products/1/ - 200
-    GET /api/products/99/ - 404
-    PUT /api/products/1/ {"title":"Lamp","price":"10.00","category_id":1} 200
-    PUT /api/products/1/ {"price":"x"} 400
-    PUT /api/products/99/ {} 404
-    PATCH /api/products/1/ {"price":9} 200
-    PATCH /api/products/1/ null 400
-    PATCH /api/products/99/ {} 404
-    DELETE /api/products/1/ - 409
-    DELETE /api/products/3/ - 204
-    DELETE /api/products/99/ - 404
-    GET /api/products/search/?q=lamp - 200
-    GET /api/products/search/?store_id=x&category_id=x - 400
-    GET /api/products/search/?page=9 - 404
-    GET /api/products/search/?q=lamp&cursor= - 200
-    GET /api/products/search/?cursor=x - 400
-    GET /api/stores/ - 200
-    GET /api/stores/?page=9 - 404
-    GET /api/stores/?cursor= - 200
-    GET /api/stores/?cursor=x - 400
-    POST /api/stores/ {"name":"Third","location":"Here","is_active":true} 201
-    POST /api/stores/ {} 400
-    GET /api/stores/1/ - 200
-    GET /api/stores/99/ - 404
-    PUT /api/stores/1/ {"name":"First","location":"There"} 200
-    PUT /api/stores/1/ {} 400
-    PUT /api/stores/99/ {} 404
-    PATCH /api/stores/1/ {"location":"Here"} 200
-    PATCH /api/stores/1/ {"name":5,"location":[]} 400
-    PATCH /api/stores/99/ {} 404
-    DELETE /api/stores/1/ - 409
-    DELETE /api/stores/3/ - 204
-    DELETE /api/stores/99/ - 404
-    GET /api/inventory/?low_stock=true - 200
-    GET /api/inventory/?product_id=1 - 200
-    GET /api/inventory/?product_id=x - 400
-    GET /api/inventory/?page=9 - 404
-    POST /api/inventory/ {"store_id":1,"product_id":2} 201
-    POST /api/inventory/ {"store_id":1,"product_id":2} 400
-    GET /api/inventory/1/ - 200
-    GET /api/inventory/99/ - 404
-    PUT /api/inventory/1/ {"store_id":1,"product_id":1,"quantity":5,"low_stock_threshold":5} 200
-    PUT /api/inventory/1/ {"quantity":-1} 400
-    PUT /api/inventory/1/ {"store_id":2,"product_id":1} 409
-    PUT /api/inventory/99/ {} 404
-    PATCH /api/inventory/1/ {"quantity":6} 200
-    PATCH /api/inventory/1/ {"product_id":2} 400
-    PATCH /api/inventory/1/ {"store_id":2} 409
-    PATCH /api/inventory/99/ {} 404
-    GET /api/inventory/1/movements/ - 200
-    GET /api/inventory/1/movements/?cursor= - 200
-    GET /api/inventory/1/movements/?cursor=x - 400
-    GET /api/inventory/99/movements/ - 404
-    POST /api/inventory/1/movements/ {"kind":"add","quantity":5,"reason":"Delivery"} 201
-    POST /api/inventory/1/movements/ {"kind":"remove","quantity":9999,"reason":"Theft"} 400
-    POST /api/inventory/1/movements/ {} 400
-    POST /api/inventory/99/movements/ {} 404
-    POST /api/inventory/1/movements/ {"kind":"add","quantity":5,"reason":"Delivery","expected_quantity":1} 409
-    PATCH /api/inventory/1/ {"quantity":5,"expected_quantity":1} 409
-    POST /api/inventory/adjustments/ {} 400
-    POST /api/inventory/adjustments/ {"reason_code":"FOUND","adjustments":[{"inventory_id":1,"delta":1}]} 200
-    POST /api/inventory/adjustments/ {"reason_code":"FOUND","adjustments":[{"inventory_id":99,"delta":1}]} 409
-    DELETE /api/inventory/2/ - 204
-    DELETE /api/inventory/99/ - 404
-    GET /api/orders/?status=confirmed - 200
-    GET /api/orders/?store_id=x - 400
-    GET /api/orders/?page=9 - 404
-    POST /api/orders/ {"store_id":1,"items":[{"product_id":1,"quantity":1}]} 201
-    POST /api/orders/ {"store_id":1,"items":[{"product_id":1,"quantity":9999999999}]} 200
-    POST /api/orders/ {"store_id":1,"items":[{"product_id":77,"quantity":1}]} 200
-    POST /api/orders/ {"store_id":77,"items":[{"product_id":1,"quantity":1}]} 400
-    POST /api/orders/ {"store_id":1,"items":[{"product_id":1,"quantity":1},{"product_id":2,"quantity":0},null,5]} 400
-    POST /api/orders/ {"items":{}} 400
-    POST /api/orders/ {} 400
-    POST /api/orders/ { 400
-    GET /api/orders/1/ - 200
-    GET /api/orders/2/ - 200
-    GET /api/orders/99/ - 404
-    GET /api/orders/stats/ - 200
-    GET /api/orders/stats/?store_id=x - 400
-    PATCH /api/products/1/ {"sku":"LAMP","barcodes":[{"code":"871","pack":12}]} 200
-    GET /api/products/lookup/?code=871&store_id=1 - 200
-    GET /api/products/lookup/ - 400
-    GET /api/products/lookup/?code=none - 404
-    GET /api/products/autocomplete/?q=lamp - 200
-    GET /api/products/autocomplete/?q=la - 400
-    GET /api/products/autocomplete/?q=lamp%00 - 400
-"#;
-
 const JSON: (&str, &str) = ("content-type", "application/json");
 const REPLAYED: &str = "Idempotent-Replayed";
 
@@ -176,7 +57,11 @@ impl Checker {
         let parts = path
             .split('/')
             .map(|part| if is_id(part) { "{id}" } else { part });
-        let path = parts.collect::<Vec<_>>().join("/");
+        let mut parts = parts.collect::<Vec<_>>();
+        if parts.get(3) == Some(&"by-sku") {
+            parts[4] = "{sku}";
+        }
+        let path = parts.join("/");
         let (method, status) = (
             method.as_str().to_ascii_lowercase(),
             answer.status.as_str().to_owned(),
@@ -238,11 +123,15 @@ fn close(schema: &mut Value) {
 
 /// Repeats a request of each kind under its key, sends another request under that key, and one under a key in use.
 async fn repeat(app: &TestApp, checker: &mut Checker) {
-    const POSTS: [(&str, &str); 7] = [
+    const POSTS: [(&str, &str); 8] = [
         ("/api/categories/", r#"{"name":"Once"}"#),
         (
             "/api/products/",
             r#"{"title":"Once","price":"5","category_id":1}"#,
+        ),
+        (
+            "/api/products/bulk/",
+            r#"{"products":[{"sku":"ONCE","title":"Once","price":"5","category_id":1}]}"#,
         ),
         ("/api/stores/", r#"{"name":"Once","location":"Here"}"#),
         ("/api/inventory/", r#"{"store_id":2,"product_id":1}"#),
@@ -310,7 +199,7 @@ async fn be_refused(app: &TestApp, checker: &mut Checker) {
                 continue;
             }
             let (url, method) = (
-                path.replace("{id}", "1"),
+                path.replace("{id}", "1").replace("{sku}", "LAMP"),
                 method.to_ascii_uppercase().parse().unwrap(),
             );
             let headers: Vec<(&str, &str)> = attempt.into_iter().map(|key| ("x-api-key", key)).collect();
@@ -359,7 +248,7 @@ async fn every_documented_response_occurs_and_matches_its_schema() {
     let large = "x".repeat(1024 * 1024 + 1);
     for (path, method, operation) in operations(&document) {
         let (url, method) = (
-            path.replace("{id}", "1"),
+            path.replace("{id}", "1").replace("{sku}", "LAMP"),
             method.to_ascii_uppercase().parse().unwrap(),
         );
         if operation["responses"]["412"].is_object() {
