@@ -42,6 +42,19 @@ pub async fn settle(
     hits: usize,
     recovery: Recovery,
 ) {
+    let output = end(world, results, programs, recovery).await;
+    let (lost, doubled) = compare(results, &Placed::all(&world.pool).await);
+    Row {
+        hits,
+        requests: results.requests.load(Ordering::Relaxed),
+        lost,
+        doubled: doubled + sent_again(&output),
+    }
+    .enter(world.name);
+}
+
+/// As [`settle`], without the comparison of the orders. Returns the output of the programs.
+pub async fn end(world: &World, results: &Results, programs: &mut [Program], recovery: Recovery) -> String {
     no_transaction_stays_open(&world.pool).await;
     let (mut left, mut since) = (i64::MAX, Instant::now());
     until("no confirmation is due", async || {
@@ -74,15 +87,7 @@ pub async fn settle(
     let checked = run(check.env("DATABASE_URL", world.postgres.url("shop"))).await;
     assert_eq!(checked.code, Some(0), "{}{}", checked.out, checked.err);
     books_balance(&world.pool).await;
-
-    let (lost, doubled) = compare(results, &Placed::all(&world.pool).await);
-    Row {
-        hits,
-        requests: results.requests.load(Ordering::Relaxed),
-        lost,
-        doubled: doubled + sent_again(&output),
-    }
-    .enter(world.name);
+    output
 }
 
 /// PostgreSQL ends an abandoned transaction after half a minute. The shorter deadline here detects one before that.

@@ -101,7 +101,12 @@ impl World {
         .fetch_one(&self.pool)
         .await
         .unwrap();
-        // Only the next statement sees the products' titles.
+        self.stock_store(store, &products, units).await;
+        (store, products)
+    }
+
+    /// Stocks products in a store. A statement of its own, because only a later one sees the titles of new products.
+    pub async fn stock_store(&self, store: i64, products: &[i64], units: i64) {
         sqlx::query(
             "with stocked as (
                  insert into inventory (store_id, product_id, quantity)
@@ -111,12 +116,11 @@ impl World {
              select id, 'INITIAL', quantity, quantity from stocked",
         )
         .bind(store)
-        .bind(&products)
+        .bind(products)
         .bind(units)
         .execute(&self.pool)
         .await
         .unwrap();
-        (store, products)
     }
 
     /// Ends PostgreSQL like `pg_ctl stop -m immediate`: at once, as in a crash.

@@ -1,0 +1,275 @@
+//! Random orders, movements, adjustments and changes of quantities on few rows, while servers are killed. The ledger must be
+//! the result of the documents one after the other, as a model in memory says, and each client must have been told so.
+
+mod model;
+mod replay;
+mod told;
+
+use std::{
+    net::SocketAddr,
+    sync::{
+        Mutex,
+        atomic::{AtomicBool, AtomicI32, AtomicUsize, Ordering},
+    },
+};
+
+use futures::future::join_all;
+use rand::{Rng, SeedableRng, rngs::StdRng};
+use sqlx::PgPool;
+use tokio::time::sleep;
+
+use self::{
+    model::{Document, Kind, ROWS, Refusal, Shop},
+    replay::{Sent, replay},
+    told::{Told, told},
+};
+use crate::{
+    kit::{
+        audit::{Recovery, end},
+        clients::{Clients, RETRY_DELAY, short_pause},
+        dice::size,
+        program::Program,
+        table::Row,
+        until,
+        world::{Disk, World},
+    },
+    support::{
+        app::Answer,
+        books::no_deadlocks,
+        program::{afforo, run},
+    },
+};
+
+const CLIENTS: usize = 32;
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn random_documents_take_effect_one_after_the_other_despite_kills() {
+    let mut world = World::new("documents", Disk::Volatile).await;
+    let (count, kills) = (size(600, 20_000), size(3, 30));
+    let mut programs = [
+        Program::server(&["--with-worker"], &world.env()).await,
+        Program::server(&[], &world.env()).await,
+    ];
+    let mut complete = afforo(&["migrate", "--complete"]);
+    let completed = run(complete.env("DATABASE_URL", world.postgres.url("shop"))).await;
+    assert_eq!(completed.code, Some(0), "{}", completed.err);
+    let clients = Clients::new();
+    let session = Session {
+        servers: programs.each_ref().map(|program| program.address),
+        shop: shop(&world).await,
+        seed: world.rng.random(),
+        clients: clients.clone(),
+        next: AtomicUsize::new(0),
+        count,
+        seen: Default::default(),
+        sent: Mutex::default(),
+        predicted: AtomicUsize::new(0),
+        repeated: AtomicUsize::new(0),
+    };
+    let is_over = AtomicBool::new(false);
+    let working = async {
+        join_all((0..CLIENTS).map(|client| session.work(client))).await;
+        is_over.store(true, Ordering::Relaxed);
+    };
+    let (rng, victims, results) = (&mut world.rng, &mut programs, &clients.results);
+    let killing = async {
+        for kill in 1..=kills {
+            until("documents are answered", async || {
+                session.sent.lock().unwrap().len() >= count * kill / (kills + 1)
+            })
+            .await;
+            short_pause(rng, 20).await;
+            let cut = results.cut();
+            victims[kill % 2].kill().await;
+            until("clients are cut off", async || results.cut() > cut).await;
+            victims[kill % 2].restart().await;
+        }
+    };
+    let ((), (), snapshots) = tokio::join!(working, killing, sums_hold_until(&world.pool, &is_over));
+
+    let sent = session.sent.into_inner().unwrap();
+    assert_eq!(sent.len(), count);
+    let replayed = replay(&world.pool, &session.shop, &sent).await;
+    for kind in [Kind::Order, Kind::Movement, Kind::Adjustment, Kind::Patch] {
+        assert!(
+            replayed.effective.contains_key(&kind),
+            "{kind:?} had an effect: {replayed:?}"
+        );
+    }
+    for refusal in [Refusal::Stale, Refusal::Insufficient] {
+        assert!(
+            replayed.refused.contains_key(&refusal),
+            "{refusal:?} occurred: {replayed:?}"
+        );
+    }
+    let (predicted, repeated) = (session.predicted.into_inner(), session.repeated.into_inner());
+    assert!(snapshots > 0 && predicted > 0 && repeated > 0);
+    println!("{replayed:?}, {predicted} dry runs, {repeated} repetitions, {snapshots} snapshots");
+    let output = end(&world, &clients.results, &mut programs, Recovery::Expedited).await;
+    assert!(!output.contains("deadlock"), "{output}");
+    no_deadlocks(&world.postgres.url("shop")).await;
+    Row {
+        hits: kills,
+        requests: clients.results.requests.load(Ordering::Relaxed),
+        ..Row::default()
+    }
+    .enter(world.name);
+}
+
+/// Two stores with the same two products, which have SKUs.
+async fn shop(world: &World) -> Shop {
+    let (store, products) = world.stock(2, 200).await;
+    let (other, skus): (i64, Vec<String>) = sqlx::query_as(
+        "with code as (
+             insert into product_code (code, product_id, kind)
+             select 'LAMP-' || p, p, 'SKU' from unnest($1::bigint[]) p returning code, product_id
+         ), other as (insert into store (name, location) values ('Other Store', 'Main Street 2') returning id)
+         select other.id, array(select code from code order by product_id) from other",
+    )
+    .bind(&products)
+    .fetch_one(&world.pool)
+    .await
+    .unwrap();
+    world.stock_store(other, &products, 200).await;
+    let rows = sqlx::query_scalar("select id from inventory order by store_id, product_id");
+    let rows: Vec<i64> = rows.fetch_all(&world.pool).await.unwrap();
+    Shop {
+        stores: [store, other],
+        products: products.try_into().unwrap(),
+        skus: skus.try_into().unwrap(),
+        rows: rows.try_into().unwrap(),
+    }
+}
+
+/// Checks in one snapshot after the other that the sums of the ledger are the quantities. Returns how many it checked.
+async fn sums_hold_until(pool: &PgPool, is_over: &AtomicBool) -> usize {
+    let mut snapshots = 0;
+    while !is_over.load(Ordering::Relaxed) {
+        let broken: Vec<String> = sqlx::query_scalar(
+            "select i::text from inventory i join lateral (
+                 select sum(delta) as delta, sum(coalesce(on_hand_delta, delta)) as on_hand
+                 from stock_movement where inventory_id = i.id
+             ) m on true
+             where (m.delta, m.on_hand) <> (i.quantity, i.quantity + i.committed) or i.reserved not between 0 and i.quantity",
+        )
+        .fetch_all(pool)
+        .await
+        .unwrap();
+        assert_eq!(broken, [""; 0]);
+        snapshots += 1;
+        sleep(RETRY_DELAY).await;
+    }
+    snapshots
+}
+
+/// The clients, and what they have in common.
+struct Session {
+    servers: [SocketAddr; 2],
+    shop: Shop,
+    seed: u64,
+    clients: Clients,
+    next: AtomicUsize,
+    count: usize,
+    /// The quantities in the last responses.
+    seen: [AtomicI32; ROWS],
+    sent: Mutex<Vec<Sent>>,
+    predicted: AtomicUsize,
+    repeated: AtomicUsize,
+}
+
+impl Session {
+    /// Sends documents until none is left.
+    async fn work(&self, client: usize) {
+        loop {
+            let number = self.next.fetch_add(1, Ordering::Relaxed);
+            if number >= self.count {
+                return;
+            }
+            let mut rng = StdRng::seed_from_u64(self.seed + number as u64);
+            let seen = self
+                .seen
+                .each_ref()
+                .map(|quantity| quantity.load(Ordering::Relaxed));
+            let document = Document::random(&mut rng, number, &seen);
+            let server = self.servers[(client + number) % 2];
+            if rng.random_bool(0.2) {
+                self.predict(server, &document).await;
+            }
+            let answer = match document.kind {
+                Kind::Patch => self.send_once(server, &document).await,
+                _ => Some(self.send_until_answered(&mut rng, &document).await),
+            };
+            if let Some(answer) = &answer {
+                self.look(&document, answer);
+            }
+            self.sent.lock().unwrap().push(Sent { document, answer });
+        }
+    }
+
+    fn request(&self, server: SocketAddr, document: &Document, query: &str) -> reqwest::RequestBuilder {
+        let (method, path, body) = document.request(&self.shop);
+        let url = format!("http://{server}{path}{query}");
+        self.clients
+            .http
+            .request(method.parse().unwrap(), url)
+            .json(&body)
+    }
+
+    /// Sends a dry run. If it took effect, the ledger would have movements that no document explains.
+    async fn predict(&self, server: SocketAddr, document: &Document) {
+        let dry = Document {
+            number: usize::MAX - document.number,
+            ..document.clone()
+        };
+        let answer = self
+            .clients
+            .send(self.request(server, &dry, "?dry_run=true"))
+            .await;
+        if answer.is_some_and(|answer| answer.header("dry-run") == "true") {
+            self.predicted.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    async fn send_once(&self, server: SocketAddr, document: &Document) -> Option<Answer> {
+        let answer = self.clients.send(self.request(server, document, "")).await?;
+        (answer.status != 503).then_some(answer)
+    }
+
+    /// Sends a POST under its key until it gets a final response. Repeats some afterwards, at any server.
+    async fn send_until_answered(&self, rng: &mut StdRng, document: &Document) -> Answer {
+        let mut server = self.servers[document.number % 2];
+        let keyed = |server| {
+            let request = self.request(server, document, "");
+            request.header("idempotency-key", document.tag().replace(' ', "-"))
+        };
+        let answer = loop {
+            match self.clients.send(keyed(server)).await {
+                Some(answer) if answer.header("retry-after").is_empty() => break answer,
+                Some(answer) => assert!([409, 503].contains(&answer.status.as_u16()), "{answer:?}"),
+                None => server = self.servers[rng.random_range(0..2)],
+            }
+            sleep(RETRY_DELAY).await;
+        };
+        if answer.status.is_success() && rng.random_bool(0.2) {
+            let again = self
+                .clients
+                .send(keyed(self.servers[rng.random_range(0..2)]))
+                .await;
+            if let Some(again) = again.filter(|again| again.header("retry-after").is_empty()) {
+                assert_eq!((again.status, &again.text), (answer.status, &answer.text));
+                assert_eq!(again.header("idempotent-replayed"), "true");
+                self.repeated.fetch_add(1, Ordering::Relaxed);
+            }
+        }
+        answer
+    }
+
+    /// Remembers the quantities in a response.
+    fn look(&self, document: &Document, answer: &Answer) {
+        for (step, told) in document.steps.iter().zip(told(document, answer, &self.shop)) {
+            if let Told::Done(Some(quantity)) | Told::Refused(_, Some(quantity)) = told {
+                self.seen[step.row].store(quantity, Ordering::Relaxed);
+            }
+        }
+    }
+}

@@ -1,0 +1,201 @@
+//! The model of stock: quantities in memory, and documents that change them step by step.
+
+use rand::{Rng, rngs::StdRng, seq::SliceRandom};
+use serde_json::{Value, json};
+
+/// The stock rows: each of two stores stocks both products. Row `2 * store + product`.
+pub const ROWS: usize = 4;
+
+/// The kind of a document.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Kind {
+    Order,
+    Movement,
+    Adjustment,
+    Patch,
+}
+
+/// A change of a row.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Change {
+    Add(i32),
+    Set(i32),
+}
+
+/// The change of a row by a document.
+#[derive(Clone, Copy, Debug)]
+pub struct Step {
+    pub row: usize,
+    pub change: Change,
+    /// The quantity that it replaces; `None` replaces any.
+    pub expected: Option<i32>,
+}
+
+/// Why a step is refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Refusal {
+    Stale,
+    Insufficient,
+}
+
+impl Step {
+    /// The quantity after the step.
+    pub fn apply(self, quantity: i32) -> Result<i32, Refusal> {
+        if self.expected.is_some_and(|expected| expected != quantity) {
+            return Err(Refusal::Stale);
+        }
+        match self.change {
+            Change::Set(after) => Ok(after),
+            Change::Add(delta) if quantity + delta < 0 => Err(Refusal::Insufficient),
+            Change::Add(delta) => Ok(quantity + delta),
+        }
+    }
+}
+
+/// A request that changes stock.
+#[derive(Clone, Debug)]
+pub struct Document {
+    /// Names the document in the ledger, and is its idempotency key.
+    pub number: usize,
+    pub kind: Kind,
+    pub steps: Vec<Step>,
+    /// Whether a refused step leaves the others.
+    pub per_item: bool,
+}
+
+/// The ids that requests name.
+pub struct Shop {
+    pub stores: [i64; 2],
+    pub products: [i64; 2],
+    /// The SKUs of the products.
+    pub skus: [String; 2],
+    /// The stock rows.
+    pub rows: [i64; ROWS],
+}
+
+impl Document {
+    /// A random document. It expects quantities that its client has seen lately.
+    pub fn random(rng: &mut StdRng, number: usize, seen: &[i32; ROWS]) -> Self {
+        let kinds = [
+            Kind::Order,
+            Kind::Order,
+            Kind::Movement,
+            Kind::Adjustment,
+            Kind::Patch,
+        ];
+        let kind = kinds[rng.random_range(0..kinds.len())];
+        let mut rows: Vec<usize> = (0..ROWS).collect();
+        rows.shuffle(rng);
+        let store = rng.random_range(0..2);
+        match kind {
+            Kind::Order => rows.retain(|row| row / 2 == store),
+            Kind::Adjustment => {}
+            Kind::Movement | Kind::Patch => rows.truncate(1),
+        }
+        rows.truncate(rng.random_range(1..=rows.len()));
+        let steps = rows.into_iter().map(|row| Step {
+            row,
+            change: change(rng, kind, number),
+            expected: (kind != Kind::Order && rng.random_bool(0.4)).then_some(seen[row]),
+        });
+        Self {
+            number,
+            kind,
+            steps: steps.collect(),
+            per_item: kind == Kind::Adjustment && rng.random_bool(0.5),
+        }
+    }
+
+    /// The text that names the document in the ledger.
+    pub fn tag(&self) -> String {
+        format!("document {}", self.number)
+    }
+
+    /// Method, path and body of the request.
+    pub fn request(&self, shop: &Shop) -> (&'static str, String, Value) {
+        let first = self.steps[0];
+        let row = shop.rows[first.row];
+        match self.kind {
+            Kind::Order => ("POST", "/api/orders/".to_owned(), self.order(shop)),
+            Kind::Movement => (
+                "POST",
+                format!("/api/inventory/{row}/movements/"),
+                self.movement(),
+            ),
+            Kind::Adjustment => (
+                "POST",
+                "/api/inventory/adjustments/".to_owned(),
+                self.adjustments(shop),
+            ),
+            Kind::Patch => {
+                let Change::Set(quantity) = first.change else {
+                    panic!("a PATCH sets")
+                };
+                let mut body = json!({ "quantity": quantity });
+                expect(&mut body, first);
+                ("PATCH", format!("/api/inventory/{row}/"), body)
+            }
+        }
+    }
+
+    fn order(&self, shop: &Shop) -> Value {
+        let items = self.steps.iter().map(|step| {
+            let Change::Add(delta) = step.change else {
+                panic!("an order takes units")
+            };
+            json!({ "product_id": shop.products[step.row % 2], "quantity": -delta })
+        });
+        json!({ "store_id": shop.stores[self.steps[0].row / 2], "items": items.collect::<Vec<_>>() })
+    }
+
+    fn movement(&self) -> Value {
+        let (kind, quantity) = match self.steps[0].change {
+            Change::Set(quantity) => ("count", quantity),
+            Change::Add(delta) if delta < 0 => ("remove", -delta),
+            Change::Add(delta) => ("add", delta),
+        };
+        let mut body = json!({ "kind": kind, "quantity": quantity, "reason": self.tag() });
+        expect(&mut body, self.steps[0]);
+        body
+    }
+
+    fn adjustments(&self, shop: &Shop) -> Value {
+        let items = self.steps.iter().map(|step| {
+            let (store, product) = (step.row / 2, step.row % 2);
+            let mut item = match step.change {
+                Change::Add(delta) => json!({ "inventory_id": shop.rows[step.row], "delta": delta }),
+                Change::Set(quantity) => {
+                    let (store, sku) = (shop.stores[store], &shop.skus[product]);
+                    json!({ "store_id": store, "sku": sku, "set_to": quantity, "expected_quantity": null })
+                }
+            };
+            expect(&mut item, *step);
+            item
+        });
+        let mode = if self.per_item {
+            "per_item"
+        } else {
+            "all_or_nothing"
+        };
+        json!({
+            "mode": mode, "reason_code": "OTHER", "reference": self.tag(), "adjustments": items.collect::<Vec<_>>(),
+        })
+    }
+}
+
+/// A change that suits the kind. The ledger has no name for a PATCH, so each sets a quantity of its own.
+fn change(rng: &mut StdRng, kind: Kind, number: usize) -> Change {
+    match kind {
+        Kind::Order => Change::Add(-rng.random_range(1..=30)),
+        Kind::Patch => Change::Set(i32::try_from(100 + number).unwrap()),
+        _ if rng.random_bool(0.3) => Change::Set(rng.random_range(0..100)),
+        _ if rng.random_bool(0.5) => Change::Add(rng.random_range(1..=60)),
+        _ => Change::Add(-rng.random_range(1..=60)),
+    }
+}
+
+fn expect(body: &mut Value, step: Step) {
+    if let Some(expected) = step.expected {
+        body["expected_quantity"] = json!(expected);
+    }
+}
