@@ -1,5 +1,5 @@
 -- Orders of two items, from 8 stores and 200 products at random. DELAY sets the average pause of a client in
--- milliseconds. KEYS sets the prefix of an Idempotency-Key for each order. API_KEY sets the API key.
+-- milliseconds. STORE sets the only store. KEYS sets the prefix of an Idempotency-Key for each order. API_KEY sets the API key.
 wrk.method = "POST"
 wrk.path = "/api/orders/"
 wrk.headers["Content-Type"] = "application/json"
@@ -9,6 +9,7 @@ function init()
    math.randomseed(1)
 end
 
+local store = os.getenv("STORE")
 local keys, sent = os.getenv("KEYS"), 0
 
 function request()
@@ -20,7 +21,7 @@ function request()
    local second = first + math.random(1, 100)
    return wrk.format(nil, nil, nil, string.format(
       '{"store_id":%d,"items":[{"product_id":%d,"quantity":1},{"product_id":%d,"quantity":1}]}',
-      math.random(1, 8), first, second))
+      store or math.random(1, 8), first, second))
 end
 
 local pause = tonumber(os.getenv("DELAY") or "0")
@@ -30,4 +31,8 @@ if pause > 0 then
    function delay()
       return math.floor(-math.log(1 - math.random()) * pause + 0.5)
    end
+end
+
+function done(_, latency)
+   print(string.format("p99.9: %.1f", latency:percentile(99.9) / 1000))
 end

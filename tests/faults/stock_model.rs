@@ -44,8 +44,8 @@ const CLIENTS: usize = 32;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn random_documents_take_effect_one_after_the_other_despite_kills() {
-    let mut world = World::new("documents", Disk::Volatile).await;
-    let (count, kills) = (size(600, 20_000), size(3, 30));
+    let mut world = World::new("random documents", Disk::Volatile).await;
+    let (count, kills) = (size(600, 10_000), size(3, 20));
     let mut programs = [
         Program::server(&["--with-worker"], &world.env()).await,
         Program::server(&[], &world.env()).await,

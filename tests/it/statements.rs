@@ -175,3 +175,37 @@ async fn order_of_many_items_runs_as_many_statements_as_one_of_one() {
         "an invalid request runs no statement"
     );
 }
+
+#[tokio::test]
+async fn requests_of_many_items_run_as_many_statements_as_those_of_two() {
+    let app = with_counter().await;
+    app.category("Lights").await;
+    let store = app.store("Main").await;
+    let bulk = async |skus: std::ops::Range<u32>| {
+        let products = skus.map(|sku| {
+            json!({ "sku": format!("S-{sku}"), "title": "Lamp", "price": 1, "category_id": 1, "barcodes": [{ "code": format!("B-{sku}") }] })
+        });
+        let products: Vec<_> = products.collect();
+        forget(&app.pool).await;
+        let answer = app
+            .post("/api/products/bulk/", &json!({ "products": products }))
+            .await;
+        assert_eq!(answer.status, 200, "{}", answer.text);
+        counted(&app.pool).await
+    };
+    let (few, many) = (bulk(0..2).await, bulk(2..200).await);
+    assert_eq!(few, many, "new products");
+    assert_eq!(bulk(0..2).await, bulk(2..200).await, "the same products again");
+
+    let adjust = async |skus: std::ops::Range<u32>| {
+        let items: Vec<_> = skus
+            .map(|sku| json!({ "store_id": store, "sku": format!("S-{sku}"), "delta": 1 }))
+            .collect();
+        forget(&app.pool).await;
+        let body = json!({ "reason_code": "FOUND", "create_missing": true, "adjustments": items });
+        let answer = app.post("/api/inventory/adjustments/", &body).await;
+        assert_eq!(answer.status, 200, "{}", answer.text);
+        counted(&app.pool).await
+    };
+    assert_eq!(adjust(0..2).await, adjust(0..200).await, "adjustments");
+}
