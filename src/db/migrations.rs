@@ -230,6 +230,11 @@ async fn apply_missing(connection: &mut PgConnection) -> Result<usize, Migration
 }
 
 async fn apply(connection: &mut PgConnection, migration: &Migration) -> sqlx::Result<()> {
+    for line in migration.sql.as_str().lines() {
+        if let Some(index) = Index::read(line) {
+            index.build(connection).await?;
+        }
+    }
     if migration.no_tx {
         connection.execute(migration.sql.clone()).await?;
         // A statement without a name needs a transaction behind a pooler.
@@ -245,6 +250,65 @@ async fn apply(connection: &mut PgConnection, migration: &Migration) -> sqlx::Re
     tx.execute(migration.sql.clone()).await?;
     record(&mut tx, migration).await?;
     tx.commit().await
+}
+
+/// An index that a migration creates if it does not exist, in a line of its own. It is built before the migration, without
+/// blocking writers: on the table, or on each partition, from where the index of the parent takes it over. Statements have no
+/// parameters: without a transaction, they would need a name behind a pooler.
+struct Index<'a> {
+    name: &'a str,
+    table: &'a str,
+    /// The rest of the statement.
+    definition: &'a str,
+}
+
+impl<'a> Index<'a> {
+    fn read(line: &'a str) -> Option<Self> {
+        let (name, rest) = line
+            .strip_prefix("create index if not exists ")?
+            .split_once(" on ")?;
+        let (table, definition) = rest.split_once(' ')?;
+        Some(Self {
+            name,
+            table,
+            definition,
+        })
+    }
+
+    async fn build(&self, connection: &mut PgConnection) -> sqlx::Result<()> {
+        let tables = format!(
+            "select relname::text from pg_class where oid = to_regclass('{0}') and relkind = 'r'
+                 or oid in (select inhrelid from pg_inherits where inhparent = to_regclass('{0}'))",
+            self.table
+        );
+        for row in sqlx::raw_sql(AssertSqlSafe(tables))
+            .fetch_all(&mut *connection)
+            .await?
+        {
+            let table: String = row.try_get(0)?;
+            let name = self.name.replacen(self.table, &table, 1);
+            self.build_on(connection, &table, &name).await?;
+        }
+        Ok(())
+    }
+
+    /// Builds the index of a table. One that an interrupted run has left is not valid, and is dropped first.
+    async fn build_on(&self, connection: &mut PgConnection, table: &str, name: &str) -> sqlx::Result<()> {
+        let found = format!("select indisvalid from pg_index where indexrelid = to_regclass('{name}')");
+        let found = sqlx::raw_sql(AssertSqlSafe(found))
+            .fetch_optional(&mut *connection)
+            .await?;
+        let is_valid: Option<bool> = found.map(|row| row.try_get(0)).transpose()?;
+        if is_valid == Some(false) {
+            let drop = format!("drop index concurrently {name}");
+            connection.execute(AssertSqlSafe(drop)).await?;
+        }
+        if is_valid != Some(true) {
+            let create = format!("create index concurrently {name} on {table} {}", self.definition);
+            connection.execute(AssertSqlSafe(create)).await?;
+        }
+        Ok(())
+    }
 }
 
 /// Records a migration as applied, as sqlx does.
