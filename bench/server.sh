@@ -37,7 +37,7 @@ query() { "$programs/psql" -h "$socket" -U postgres --no-psqlrc -v ON_ERROR_STOP
 
 # Replaces the demo data. Ids start at 1, other than after `afforo seed --clear`.
 seed() { # options of `afforo seed`
-    query -c "truncate category, product, product_code, store, inventory, stock_movement, movement_count, orders, order_item,
+    query -c "truncate category, product, product_code, store, inventory, stock_movement, movement_count, movement_reversal, orders, order_item,
         order_confirmation, outbox, delivery, idempotency_key, daily_order_report restart identity"
     RUST_LOG=warn "$afforo" seed --random-seed 1 "$@" --database-url "$database_url"
 }

@@ -153,6 +153,15 @@ fn json<T: Serialize>(state: Option<&T>) -> sqlx::Result<Option<String>> {
     json.map_err(|error| sqlx::Error::Encode(error.into()))
 }
 
+/// The subject of a change of several records: `kind:id` if there is only one.
+pub fn only_subject(kind: &str, ids: impl IntoIterator<Item = i64>) -> Option<String> {
+    let mut ids = ids.into_iter();
+    match (ids.next(), ids.next()) {
+        (Some(id), None) => Some(format!("{kind}:{id}")),
+        _ => None,
+    }
+}
+
 fn is_unchanged<T: Serialize>(before: &T, after: &T) -> sqlx::Result<bool> {
     let untimed = |state: &T| {
         let mut state = serde_json::to_value(state).map_err(|error| sqlx::Error::Encode(error.into()))?;

@@ -1,6 +1,6 @@
 //! Stock documents: requests that change the quantity of stock rows, such as an adjustment. All of them have one shape: lock the
-//! rows in the global lock order, decide by the locked quantities, write the changes with their movements, then what the
-//! document adds, and commit with the stored response.
+//! rows in the global lock order, read what else must be current, decide, write the changes with their movements, then what
+//! the document adds, and commit with the stored response.
 
 use axum::{
     http::StatusCode,
@@ -20,6 +20,8 @@ use crate::{
 pub trait Document: Sync {
     /// The name in metrics.
     const KIND: &'static str;
+    /// What it reads once the rows are locked.
+    type Facts: Default + Send + Sync;
     /// Its own part of the decision.
     type Decision: Send;
     /// The response.
@@ -33,8 +35,17 @@ pub trait Document: Sync {
         false
     }
 
+    /// Reads what the decision needs beside the rows, once they are locked.
+    fn read(&self, _tx: &mut PgConnection) -> impl Future<Output = Result<Self::Facts, ApiError>> + Send {
+        async { Ok(Self::Facts::default()) }
+    }
+
     /// Decides by the locked rows. Has no side effects.
-    fn decide(&self, rows: &[StockRow]) -> Result<Decided<'_, Self::Decision>, ApiError>;
+    fn decide<'a>(
+        &'a self,
+        rows: &[StockRow],
+        facts: &'a Self::Facts,
+    ) -> Result<Decided<'a, Self::Decision>, ApiError>;
 
     /// Writes what the document adds, with its audit entry, and returns the response. Without `recorded` movements, as after a
     /// refusal, it writes nothing.
@@ -96,21 +107,28 @@ async fn attempt<D: Document>(
     let stores = context.caller.grant.stores.as_sql_param();
     let actor = context.audit_context().actor.label();
     let mut tx = context.db().begin().await?;
+    let mut created = Vec::new();
     if document.creates_rows() {
-        ledger::create_rows(&mut tx, document.rows(), stores.clone()).await?;
+        created = ledger::create_rows(&mut tx, document.rows(), stores.clone()).await?;
     }
-    let rows = ledger::lock_rows(&mut tx, document.rows(), stores).await?;
+    let rows = ledger::lock_rows(&mut tx, document.rows(), stores, &created).await?;
+    let facts = document.read(&mut tx).await?;
     let Decided {
         status,
         changes,
         decision,
-    } = document.decide(&rows)?;
+    } = document.decide(&rows, &facts)?;
     if !status.is_success() {
         let answer = document.finish(context, &mut tx, decision, &[]).await?;
         tx.rollback().await?;
         return Ok(Answered { status, answer });
     }
     let recorded = ledger::write(&mut *tx, &changes, actor.as_deref()).await?;
+    // A row that was created for an item that failed has no movement and no entry in the audit log.
+    created.retain(|id| changes.iter().all(|change| change.inventory_id != *id));
+    if !created.is_empty() {
+        ledger::remove_rows(&mut tx, &created).await?;
+    }
     let answer = document.finish(context, &mut tx, decision, &recorded).await?;
     context.commit_answer(tx, status, &answer).await?;
     Ok(Answered { status, answer })

@@ -239,6 +239,14 @@ pub struct Refused {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false)]
     reserved: Option<i32>,
+    /// Id of the stock row, if the request concerns several.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    inventory_id: Option<i64>,
+    /// Id of the movement.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    movement_id: Option<i64>,
 }
 
 impl From<Refusal> for Refused {
@@ -248,6 +256,8 @@ impl From<Refusal> for Refused {
             code: refusal.code,
             quantity: refusal.quantity,
             reserved: refusal.reserved,
+            inventory_id: refusal.inventory_id,
+            movement_id: refusal.movement_id,
         }
     }
 }

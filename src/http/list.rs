@@ -165,22 +165,38 @@ impl<T: Listed> ListRequest<T> {
             let window = PageWindow::find(self.page(), count.unwrap_or(0))?;
             return Ok(Listing::Page(Page::new(&self.url, window, rows)));
         }
-        let shown = usize::try_from(SIZE).unwrap_or(usize::MAX);
-        let is_last = rows.len() <= shown;
-        rows.truncate(shown);
-        let link = |last: &T| {
-            let cursor = cursor::encode(T::LIST, &last.key());
+        let next = cut(&mut rows);
+        Ok(Listing::CursorPage(self.cursor_page(rows, next.as_ref())))
+    }
+
+    /// The key to begin after, in a list that has no page numbers.
+    pub fn key(&self) -> Result<T::Key, ApiError> {
+        after::<T>(self.place.cursor.as_deref().unwrap_or_default())
+    }
+
+    /// Rows, and the key that the next page begins after.
+    pub fn cursor_page(&self, rows: Vec<T>, next: Option<&T::Key>) -> CursorPage<T> {
+        let link = |key| {
+            let cursor = cursor::encode(T::LIST, key);
             self.url.link(Some(("cursor", &cursor)))
         };
-        Ok(Listing::CursorPage(CursorPage {
-            next: rows.last().filter(|_| !is_last).map(link),
+        CursorPage {
+            next: next.map(link),
             results: rows,
-        }))
+        }
     }
 
     fn page(&self) -> &str {
         self.place.page.as_deref().unwrap_or_default()
     }
+}
+
+/// Cuts off the row beyond a page. Returns the key of the last row that is left, if there was one more.
+pub fn cut<T: Listed>(rows: &mut Vec<T>) -> Option<T::Key> {
+    let shown = usize::try_from(SIZE).unwrap_or(usize::MAX);
+    let is_last = rows.len() <= shown;
+    rows.truncate(shown);
+    rows.last().filter(|_| !is_last).map(Listed::key)
 }
 
 /// The key in a cursor; an empty one starts at the first row.

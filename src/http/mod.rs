@@ -56,7 +56,9 @@ pub use idempotency::{IDEMPOTENT_REPLAYED, IdempotencyKey, IdempotencyStore, Key
 pub use json::Json;
 pub use limits::Limits;
 pub use link::base_url;
-pub use list::{Counted, CursorPage, ListParams, ListRequest, Listed, Listing, PageQuery, Rows, push_place};
+pub use list::{
+    Counted, CursorPage, ListParams, ListRequest, Listed, Listing, PageQuery, Rows, cut, push_place,
+};
 pub use middleware::{
     AFFORO_POSITION, ApiKeyAuth, ApiServices, Client, RouteClass, Routes, WriteLimit, api_route, around,
     retry_read, route_reads,
@@ -68,10 +70,10 @@ pub use openapi::{
 pub use page::Page;
 pub use responses::{Connection, Responses};
 pub use rules::{
-    Reference, boolean, code, code_of_text, delta, integer, one_of, pack, positive, price, reference, text,
-    text_or_blank,
+    Reference, boolean, code, code_of_text, delta, ids, integer, one_of, pack, positive, price, reference,
+    text, text_or_blank,
 };
-pub use scan_limit::{ScanLimit, ScanPermit};
+pub use scan_limit::{BUSY_SEARCH, ScanLimit, ScanPermit};
 pub use state::AppState;
 pub use static_file::StaticFile;
 pub use unfit_connection::note_error;

@@ -137,6 +137,24 @@ pub fn positive(value: &Value<'_>) -> Ruled<i64> {
     }
 }
 
+/// One to `most` ids.
+pub fn ids(most: usize) -> impl Fn(&Value<'_>) -> Ruled<Vec<i64>> {
+    move |value| {
+        if !matches!(value, Value::List(_)) {
+            let kind = value.type_name();
+            return Err(format!("Expected a list of items but got type \"{kind}\".").into());
+        }
+        let elements = value.clone().elements();
+        match elements.len() {
+            0 => Err("At least one item is required".into()),
+            length if length > most => {
+                Err(format!("Ensure this field has no more than {most} elements.").into())
+            }
+            _ => elements.iter().map(positive).collect(),
+        }
+    }
+}
+
 /// True or false, in the spellings that the original system accepts.
 pub fn boolean(value: &Value<'_>) -> Ruled<bool> {
     let known = match value {

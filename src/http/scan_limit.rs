@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tracing::Instrument;
 
 use super::ApiError;
 
@@ -23,9 +24,8 @@ pub struct ScanPermit {
     _admitted: OwnedSemaphorePermit,
 }
 
-/// Too many requests wait.
-const BUSY: ApiError =
-    ApiError::Unavailable("Too many searches for short texts are under way, try again later.");
+/// The message if too many searches wait.
+pub const BUSY_SEARCH: &str = "Too many searches for short texts are under way, try again later.";
 
 impl Default for ScanLimit {
     fn default() -> Self {
@@ -37,23 +37,42 @@ impl Default for ScanLimit {
 }
 
 impl ScanLimit {
-    /// Waits for a permit. Callers take their connection to the database afterwards, so that waiting uses none.
-    pub async fn permit(&self) -> Result<ScanPermit, ApiError> {
+    /// Waits for a permit, or is refused with the message. Callers take their connection to the database afterwards, so that
+    /// waiting uses none.
+    async fn permit(&self, busy: &'static str) -> Result<ScanPermit, ApiError> {
+        let refused = || ApiError::Unavailable(busy);
         let admitted = self.admitted.clone().try_acquire_owned();
-        let admitted = admitted.map_err(|_| BUSY)?;
+        let admitted = admitted.map_err(|_| refused())?;
         let running = self.running.clone().acquire_owned().await;
         Ok(ScanPermit {
-            _running: running.map_err(|_| BUSY)?,
+            _running: running.map_err(|_| refused())?,
             _admitted: admitted,
         })
     }
 
-    /// The same if a whole table has to be read.
+    /// A permit for a search that has to read a whole table.
     pub async fn permit_if(&self, scans: bool) -> Result<Option<ScanPermit>, ApiError> {
         if scans {
-            self.permit().await.map(Some)
+            self.permit(BUSY_SEARCH).await.map(Some)
         } else {
             Ok(None)
+        }
+    }
+
+    /// Runs work that reads much, with a permit. It is held while PostgreSQL reads, also after the client has disconnected.
+    pub async fn run<T: Send + 'static>(
+        &self,
+        busy: &'static str,
+        work: impl Future<Output = Result<T, ApiError>> + Send + 'static,
+    ) -> Result<T, ApiError> {
+        let permit = self.permit(busy).await?;
+        let scan = async move {
+            let _permit = permit;
+            work.await
+        };
+        match tokio::spawn(scan.in_current_span()).await {
+            Ok(done) => done,
+            Err(error) => Err(ApiError::Internal(error.into())),
         }
     }
 }

@@ -173,7 +173,7 @@ pub struct AdjustmentResult {
     /// Index of the item.
     index: usize,
     status: ResultStatus,
-    /// Id of the stock row.
+    /// Id of the stock row, if it existed before or was created.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false)]
     inventory_id: Option<i64>,
@@ -225,10 +225,11 @@ impl AdjustmentResult {
             Ok(after) if before == Some(after) => ResultStatus::Unchanged,
             Ok(_) => ResultStatus::Applied,
         };
+        let stays = |row: &StockRow| applied.is_ok() || !row.is_new;
         Self {
             index,
             status,
-            inventory_id: row.map(|row| row.id),
+            inventory_id: row.filter(|row| stays(row)).map(|row| row.id),
             quantity_before: before.filter(|_| applied.is_ok()),
             quantity_after: applied.ok(),
             movement_id: None,
@@ -242,7 +243,8 @@ impl AdjustmentResult {
         matches!(self.status, ResultStatus::Applied | ResultStatus::Unchanged)
     }
 
-    fn skip(&mut self) {
+    fn skip(&mut self, row: Option<&StockRow>) {
+        self.inventory_id = self.inventory_id.filter(|_| row.is_some_and(|row| !row.is_new));
         if self.is_done() {
             self.status = ResultStatus::Skipped;
             (self.quantity_before, self.quantity_after) = (None, None);
@@ -252,6 +254,7 @@ impl AdjustmentResult {
 
 impl Document for NewAdjustments {
     const KIND: &'static str = "adjustment";
+    type Facts = ();
     type Decision = Vec<AdjustmentResult>;
     type Answer = Adjustments;
 
@@ -263,7 +266,7 @@ impl Document for NewAdjustments {
         self.create_missing
     }
 
-    fn decide(&self, rows: &[StockRow]) -> Result<Decided<'_, Vec<AdjustmentResult>>, ApiError> {
+    fn decide(&self, rows: &[StockRow], (): &()) -> Result<Decided<'_, Vec<AdjustmentResult>>, ApiError> {
         let found: Vec<Option<&StockRow>> = self.keys.iter().map(|key| find(rows, *key)).collect();
         refuse_repeated(&found)?;
         let applied = found.iter().zip(&self.adjustments).map(|(row, item)| {
@@ -277,7 +280,8 @@ impl Document for NewAdjustments {
         let is_refused =
             self.mode == BatchMode::AllOrNothing && results.iter().any(|result| !result.is_done());
         if is_refused {
-            results.iter_mut().for_each(AdjustmentResult::skip);
+            let skipped = results.iter_mut().zip(&found);
+            skipped.for_each(|(result, row)| result.skip(*row));
         }
         let changes = results.iter().zip(&self.adjustments);
         Ok(Decided {
@@ -306,8 +310,10 @@ impl Document for NewAdjustments {
         }
         if !recorded.is_empty() {
             let entry = self.audit_entry(recorded.len());
+            let changed = results.iter().filter(|result| result.is_done());
+            let subject = audit::only_subject("stock", changed.filter_map(|result| result.inventory_id));
             let states = (None, Some(&entry));
-            audit::record(tx, &context.audit_context(), "stock.adjusted", None, states).await?;
+            audit::record(tx, &context.audit_context(), "stock.adjusted", subject, states).await?;
         }
         let count = |of: fn(&AdjustmentResult) -> bool| results.iter().filter(|result| of(result)).count();
         Ok(Adjustments {

@@ -7,6 +7,7 @@ use super::{
     model::{Inventory, InventoryFields, NO_SUCH},
     movement::{Movement, NewMovement},
     queries,
+    reversal::{NewReversal, Reversal},
 };
 use crate::{
     auth::Stores,
@@ -117,6 +118,18 @@ pub async fn adjust_many(
     let read = NewAdjustments::read(&mut fields);
     let adjustments = fields.finish_all(read)?.resolve(context.reads()).await?;
     carry_out(context, &adjustments).await
+}
+
+/// Reverses movements, each once.
+pub async fn reverse(
+    context: &CommandContext,
+    source: &impl FieldSource,
+) -> Result<Answered<Reversal>, ApiError> {
+    let mut fields = source.fields(Presence::Complete)?;
+    let read = NewReversal::read(&mut fields);
+    let stores = &context.caller.grant.stores;
+    let reversal = fields.finish_all(read)?.resolve(context.reads(), stores).await?;
+    carry_out(context, &reversal).await
 }
 
 /// A row, if its store is granted.

@@ -26,7 +26,7 @@ pub struct Movement {
     /// Id.
     pub id: i64,
     pub(super) inventory_id: i64,
-    /// `INITIAL`, `ORDER`, `ADJUSTMENT`, `RETURN` or `REMOVAL`.
+    /// `INITIAL`, `ORDER`, `ADJUSTMENT`, `REVERSAL`, `RETURN` or `REMOVAL`.
     pub(super) kind: String,
     /// Units added; negative if removed.
     pub delta: i32,
@@ -48,6 +48,15 @@ pub struct Movement {
     #[schema(required = true)]
     pub(super) reference: Option<String>,
     pub(super) created_at: Timestamp,
+    /// Store of the stock row; null if the row is deleted.
+    #[schema(required = true)]
+    pub(super) store_id: Option<i64>,
+    /// Product of the stock row; null if the row is deleted.
+    #[schema(required = true)]
+    pub(super) product_id: Option<i64>,
+    /// Movement that reversed this one.
+    #[schema(required = true)]
+    pub(super) reversed_by: Option<i64>,
 }
 
 impl Listed for Movement {
@@ -148,6 +157,7 @@ impl NewMovement {
 
 impl Document for NewMovement {
     const KIND: &'static str = "movement";
+    type Facts = ();
     /// The row, and its quantity after the movement.
     type Decision = (StockRow, i32);
     type Answer = Movement;
@@ -156,7 +166,7 @@ impl Document for NewMovement {
         &self.row
     }
 
-    fn decide(&self, rows: &[StockRow]) -> Result<Decided<'_, (StockRow, i32)>, ApiError> {
+    fn decide(&self, rows: &[StockRow], (): &()) -> Result<Decided<'_, (StockRow, i32)>, ApiError> {
         let row = rows.first().ok_or(NO_SUCH)?;
         let after = self.apply(row)?;
         let change = Change {
@@ -198,6 +208,9 @@ impl Document for NewMovement {
             reason_code: self.reason_code.map(|code| code.as_str().to_owned()),
             reference: self.reference.clone(),
             created_at,
+            store_id: Some(row.store_id),
+            product_id: Some(row.product_id),
+            reversed_by: None,
         })
     }
 }

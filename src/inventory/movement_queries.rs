@@ -70,9 +70,12 @@ macro_rules! movements {
     ($tail:literal $(, $arg:expr)*) => {
         sqlx::query_as!(
             Movement,
-            r#"select id, inventory_id, kind, delta, quantity_after, order_id, actor, reason, reason_code, reference,
-                   created_at as "created_at: Timestamp"
-               from stock_movement where inventory_id = $1 "# + $tail
+            r#"select m.id, m.inventory_id, m.kind, m.delta, m.quantity_after, m.order_id, m.actor, m.reason, m.reason_code,
+                   m.reference, m.created_at as "created_at: Timestamp", i.store_id as "store_id?",
+                   i.product_id as "product_id?", r.reversal_id as "reversed_by?"
+               from stock_movement m left join inventory i on i.id = m.inventory_id
+                   left join movement_reversal r on r.movement_id = m.id
+               where m.inventory_id = $1 "# + $tail
             $(, $arg)*
         )
     };
@@ -101,13 +104,13 @@ async fn read(
 ) -> sqlx::Result<Vec<Movement>> {
     match page {
         PageQuery::First => {
-            movements!("order by id desc limit 20", inventory)
+            movements!("order by m.id desc limit 20", inventory)
                 .fetch_all(db)
                 .await
         }
         PageQuery::Later(_) => {
             movements!(
-                "order by id desc limit 20 offset (select $2::bigint)",
+                "order by m.id desc limit 20 offset (select $2::bigint)",
                 inventory,
                 skipped
             )
@@ -115,7 +118,7 @@ async fn read(
             .await
         }
         PageQuery::After(id) => {
-            movements!("and id < $2 order by id desc limit 21", inventory, id)
+            movements!("and m.id < $2 order by m.id desc limit 21", inventory, id)
                 .fetch_all(db)
                 .await
         }

@@ -6,19 +6,23 @@ use utoipa_axum::{router::OpenApiRouter, routes};
 
 use super::{
     adjustment::{Adjustments, NewAdjustments},
+    as_of::{self, StockAsOf},
     commands::{self, granted},
+    explain::{self, Explanation},
     lookup,
     model::{Filter, Inventory, InventoryFields, InventoryRow},
     movement::{Movement, NewMovement},
-    movement_queries, queries,
+    movement_queries, movement_search, queries,
+    reversal::{NewReversal, Reversal},
 };
 use crate::{
     auth::{Area, Stores},
     http::{
-        Answered, ApiError, AppState, Body, CommandContext, IfMatch, Invalid, InvalidParameter, Json,
-        ListParams, ListRequest, Listing, NotFound, Params, Presence, Reads, RecordId, Refused, Tagged,
-        api_route,
+        Answered, ApiError, AppState, Body, CommandContext, CursorPage, IfMatch, Invalid, InvalidParameter,
+        Json, ListParams, ListRequest, Listing, NotFound, Params, Presence, Reads, RecordId, Refused,
+        ScanLimit, Tagged, api_route, cut,
     },
+    ledger,
 };
 
 /// The routes of inventory.
@@ -32,6 +36,10 @@ pub fn router() -> OpenApiRouter<AppState> {
         ))
         .routes(api_route(routes!(adjust_many), Area::Inventory))
         .routes(api_route(routes!(movements, adjust), Area::Inventory))
+        .routes(api_route(routes!(list_as_of), Area::Inventory))
+        .routes(api_route(routes!(search_movements), Area::Inventory))
+        .routes(api_route(routes!(explain_quantity), Area::Inventory))
+        .routes(api_route(routes!(reverse), Area::Inventory))
 }
 
 /// List stock, sorted by store name and product title.
@@ -157,4 +165,97 @@ async fn adjust(
     ))]
 async fn adjust_many(context: CommandContext, body: Body) -> Result<Answered<Adjustments>, ApiError> {
     commands::adjust_many(&context, &body).await
+}
+
+/// List stock as it was at a time, sorted by store and product.
+///
+/// Lists the stock rows that exist now. A row that did not exist then, or belonged to another store or product, has a quantity of
+/// 0. Times before detached history are refused.
+#[utoipa::path(get, path = "/api/inventory/as-of/", tag = "Inventory",
+    params(
+        ("at" = String, Query, description = "The time, such as `2024-01-15T10:30:00Z`", format = DateTime),
+        ("store_id" = Option<i64>, Query, description = "Only stock of this store"),
+        ("product_id" = Option<i64>, Query, description = "Only stock of this product"),
+        ("cursor" = Option<String>, Query, description = "The value in `next`"),
+    ),
+    responses((status = 200, body = CursorPage<StockAsOf>), (status = 400, response = InvalidParameter)))]
+async fn list_as_of(
+    Reads(db): Reads,
+    stores: Stores,
+    mut params: Params,
+    list: ListRequest<StockAsOf>,
+) -> Result<Json<CursorPage<StockAsOf>>, ApiError> {
+    let (at, stores) = (params.time("at"), stores.intersect(params.id("store_id")));
+    let product_id = params.id("product_id");
+    let at = params.finish(at)?;
+    let filter = as_of::Filter {
+        at: at.ok_or_else(|| ApiError::field("at", "This field is required."))?,
+        stores,
+        product_id,
+    };
+    let mut rows = as_of::list(&db, &filter, list.key()?).await?;
+    let next = cut(&mut rows);
+    Ok(Json(list.cursor_page(rows, next.as_ref())))
+}
+
+/// List the movements of all stock, newest first.
+///
+/// A request examines a limited number of movements: a page may have fewer rows than 20, even none, while `next` is not null.
+#[utoipa::path(get, path = "/api/inventory/movements/", tag = "Inventory",
+    params(
+        ("store_id" = Option<i64>, Query, description = "Only movements of stock in this store"),
+        ("product_id" = Option<i64>, Query, description = "Only movements of stock of this product"),
+        ("kind" = Option<String>, Query, description = "Only movements of this kind, such as `ADJUSTMENT`"),
+        ("reference" = Option<String>, Query, description = "Only movements with this reference of the client"),
+        ("actor" = Option<String>, Query, description = "Only movements by this actor, such as `key:12`"),
+        ("from" = Option<String>, Query, description = "Only movements from this time on, such as `2024-01-15T10:30:00Z`", format = DateTime),
+        ("to" = Option<String>, Query, description = "Only movements before this time", format = DateTime),
+        ("cursor" = Option<String>, Query, description = "The value in `next`"),
+    ),
+    responses((status = 200, body = CursorPage<Movement>), (status = 400, response = InvalidParameter)))]
+async fn search_movements(
+    Reads(db): Reads,
+    stores: Stores,
+    mut params: Params,
+    list: ListRequest<Movement>,
+) -> Result<Json<CursorPage<Movement>>, ApiError> {
+    let filter = movement_search::Filter {
+        stores: stores.intersect(params.id("store_id")),
+        product_id: params.id("product_id"),
+        kind: params.choice("kind", &ledger::KINDS),
+        reference: params.text("reference"),
+        actor: params.text("actor"),
+        from: params.time("from"),
+        until: params.time("to"),
+    };
+    let filter = params.finish(filter)?;
+    let (rows, next) = movement_search::search(&db, filter, list.key()?).await?;
+    Ok(Json(list.cursor_page(rows, next.as_ref())))
+}
+
+/// Explain a quantity by the sums of its movements.
+#[utoipa::path(get, path = "/api/inventory/{id}/explain/", tag = "Inventory", params(("id" = i64, Path)),
+    responses((status = 200, body = Explanation), (status = 404, response = NotFound)))]
+async fn explain_quantity(
+    Reads(db): Reads,
+    State(scans): State<ScanLimit>,
+    stores: Stores,
+    RecordId(id): RecordId,
+) -> Result<Json<Explanation>, ApiError> {
+    granted(&db, &stores, id).await?;
+    explain::explain(db, &scans, id).await.map(Json)
+}
+
+/// Reverse adjustments, counts and imports.
+///
+/// Each stock row gets one movement of kind `REVERSAL` with the opposite sum of its reversed movements. A movement is reversed
+/// once. If a movement cannot be reversed, nothing is written.
+#[utoipa::path(post, path = "/api/inventory/reversals/", tag = "Inventory", request_body = NewReversal,
+    responses(
+        (status = 201, body = Reversal),
+        (status = 400, response = Invalid),
+        (status = 409, body = Refused, description = "A movement is reversed already, or a quantity would be below 0, below the reserved units or above 2147483647. Nothing was changed."),
+    ))]
+async fn reverse(context: CommandContext, body: Body) -> Result<Answered<Reversal>, ApiError> {
+    commands::reverse(&context, &body).await
 }

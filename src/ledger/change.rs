@@ -13,7 +13,25 @@ pub enum Movement {
     Adjustment,
     /// The stock row was deleted or moved, with its remaining units.
     Removal,
+    /// Earlier movements were reversed.
+    Reversal,
 }
+
+/// All kinds in the ledger.
+pub const KINDS: [&str; 12] = [
+    "INITIAL",
+    "ORDER",
+    "ADJUSTMENT",
+    "RETURN",
+    "REMOVAL",
+    "CANCEL",
+    "FULFILL",
+    "TRANSFER_OUT",
+    "TRANSFER_IN",
+    "COUNT",
+    "IMPORT",
+    "REVERSAL",
+];
 
 impl Movement {
     /// The name in the ledger.
@@ -22,6 +40,7 @@ impl Movement {
             Self::Initial => "INITIAL",
             Self::Adjustment => "ADJUSTMENT",
             Self::Removal => "REMOVAL",
+            Self::Reversal => "REVERSAL",
         }
     }
 }

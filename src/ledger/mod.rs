@@ -13,7 +13,7 @@ mod refusal;
 mod rows;
 mod scope;
 
-pub use change::{Change, Movement, ReasonCode, Recorded, write};
+pub use change::{Change, KINDS, Movement, ReasonCode, Recorded, write};
 pub use refusal::{Refusal, RefusalCode};
-pub use rows::{RowKey, StockRow, create_rows, lock_rows};
+pub use rows::{RowKey, StockRow, create_rows, lock_rows, remove_rows};
 pub use scope::{StockScope, lock, lock_products, remove};

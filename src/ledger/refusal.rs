@@ -16,6 +16,10 @@ pub struct Refusal {
     pub quantity: Option<i32>,
     /// The reserved units, if they are the reason.
     pub reserved: Option<i32>,
+    /// The stock row, if the request names others too.
+    pub inventory_id: Option<i64>,
+    /// The movement that is the reason.
+    pub movement_id: Option<i64>,
 }
 
 /// The reason as a code.
@@ -34,6 +38,8 @@ pub enum RefusalCode {
     InUse,
     /// There is no such stock row, or none that the caller may see.
     NotFound,
+    /// The movement is reversed already.
+    AlreadyReversed,
 }
 
 impl Refusal {
@@ -42,12 +48,31 @@ impl Refusal {
         code: RefusalCode::InUse,
         quantity: None,
         reserved: None,
+        inventory_id: None,
+        movement_id: None,
     };
     /// There is no such row.
     pub const NOT_FOUND: Self = Self {
         code: RefusalCode::NotFound,
         ..Self::IN_USE
     };
+
+    /// A movement is reversed already.
+    pub fn already_reversed(movement_id: i64) -> Self {
+        Self {
+            code: RefusalCode::AlreadyReversed,
+            movement_id: Some(movement_id),
+            ..Self::IN_USE
+        }
+    }
+
+    /// The same with the stock row that it concerns.
+    pub fn of_row(self, id: i64) -> Self {
+        Self {
+            inventory_id: Some(id),
+            ..self
+        }
+    }
 
     /// The reason as a sentence.
     pub fn detail(self) -> Cow<'static, str> {
@@ -61,6 +86,7 @@ impl Refusal {
             RefusalCode::ExceedsQuantity => "The quantity would exceed 2147483647.",
             RefusalCode::InUse => "Cannot move this stock to another store or product: orders refer to it.",
             RefusalCode::NotFound => "There is no such stock.",
+            RefusalCode::AlreadyReversed => "The movement is reversed already.",
         };
         sentence.into()
     }
@@ -72,6 +98,7 @@ impl StockRow {
             code,
             quantity: Some(self.quantity),
             reserved: (code == RefusalCode::Reserved).then_some(self.reserved),
+            ..Refusal::IN_USE
         }
     }
 
@@ -84,11 +111,12 @@ impl StockRow {
     }
 
     /// The quantity after a change by `delta`.
-    pub fn plus(&self, delta: i32) -> Result<i32, Refusal> {
-        match self.quantity.checked_add(delta) {
-            None => Err(self.refusal(RefusalCode::ExceedsQuantity)),
-            Some(after) if after < 0 => Err(self.refusal(RefusalCode::InsufficientStock)),
-            Some(after) => self.set(after),
+    pub fn plus(&self, delta: impl Into<i64>) -> Result<i32, Refusal> {
+        let after = delta.into().saturating_add(self.quantity.into());
+        match i32::try_from(after) {
+            _ if after < 0 => Err(self.refusal(RefusalCode::InsufficientStock)),
+            Err(_) => Err(self.refusal(RefusalCode::ExceedsQuantity)),
+            Ok(after) => self.set(after),
         }
     }
 
@@ -111,6 +139,7 @@ mod tests {
         product_id: 1,
         quantity: 10,
         reserved: 4,
+        is_new: false,
     };
 
     fn refused(code: RefusalCode) -> Result<i32, Refusal> {
@@ -125,6 +154,7 @@ mod tests {
         assert_eq!(ROW.plus(i32::MIN), refused(RefusalCode::InsufficientStock));
         assert_eq!(ROW.plus(i32::MAX - 10), Ok(i32::MAX));
         assert_eq!(ROW.plus(i32::MAX), refused(RefusalCode::ExceedsQuantity));
+        assert_eq!(ROW.plus(i64::MIN), refused(RefusalCode::InsufficientStock));
         assert_eq!(ROW.set(3), refused(RefusalCode::Reserved));
         assert_eq!((ROW.set(4), ROW.set(i32::MAX)), (Ok(4), Ok(i32::MAX)));
     }

@@ -24,6 +24,8 @@ pub struct StockRow {
     pub quantity: i32,
     /// The part of `quantity` that is promised.
     pub reserved: i32,
+    /// Whether this transaction has created it.
+    pub is_new: bool,
 }
 
 impl StockRow {
@@ -39,28 +41,56 @@ impl StockRow {
 /// Locks the stock rows that exist, in the global lock order `(store_id, product_id)`. Only rows of `stores` exist for the
 /// caller; `None` means all.
 ///
+/// Rows among `created` are new.
+///
 /// The columns are current after a wait for a lock. Anything else must be read by a later statement: PostgreSQL reads only
 /// the locked row again.
 pub async fn lock_rows(
     tx: &mut PgConnection,
     keys: &[RowKey],
     stores: Option<Vec<i64>>,
+    created: &[i64],
 ) -> sqlx::Result<Vec<StockRow>> {
     let ids: Vec<i64> = keys.iter().filter_map(id).collect();
     let (store_ids, product_ids): (Vec<i64>, Vec<i64>) = keys.iter().filter_map(pair).unzip();
     sqlx::query_as!(
         StockRow,
-        "with wanted as (
+        r#"with wanted as (
              select unnest($1::bigint[]) as id
              union
              select i.id from unnest($2::bigint[], $3::bigint[]) as pair (store_id, product_id)
                  join inventory i on i.store_id = pair.store_id and i.product_id = pair.product_id
          )
-         select i.id, i.store_id, i.product_id, i.quantity, i.reserved
+         select i.id, i.store_id, i.product_id, i.quantity, i.reserved, i.id = any($5) as "is_new!"
          from wanted join inventory i on i.id = wanted.id
          where $4::bigint[] is null or i.store_id = any($4)
-         order by i.store_id, i.product_id for update of i",
+         order by i.store_id, i.product_id for update of i"#,
         &ids,
+        &store_ids,
+        &product_ids,
+        stores as Option<Vec<i64>>,
+        created
+    )
+    .fetch_all(tx)
+    .await
+}
+
+/// Creates the missing stock rows among the pairs of `keys`, with a quantity of zero, in the global lock order. Pairs of
+/// unknown stores and products stay missing. Returns the ids of new rows.
+pub async fn create_rows(
+    tx: &mut PgConnection,
+    keys: &[RowKey],
+    stores: Option<Vec<i64>>,
+) -> sqlx::Result<Vec<i64>> {
+    let (store_ids, product_ids): (Vec<i64>, Vec<i64>) = keys.iter().filter_map(pair).unzip();
+    sqlx::query_scalar!(
+        "insert into inventory (store_id, product_id)
+         select s.id, p.id
+         from unnest($1::bigint[], $2::bigint[]) as pair (store_id, product_id)
+             join store s on s.id = pair.store_id join product p on p.id = pair.product_id
+         where $3::bigint[] is null or s.id = any($3)
+         order by s.id, p.id
+         on conflict do nothing returning id",
         &store_ids,
         &product_ids,
         stores as Option<Vec<i64>>
@@ -69,29 +99,12 @@ pub async fn lock_rows(
     .await
 }
 
-/// Creates the missing stock rows among the pairs of `keys`, with a quantity of zero, in the global lock order. Pairs of
-/// unknown stores and products stay missing.
-pub async fn create_rows(
-    tx: &mut PgConnection,
-    keys: &[RowKey],
-    stores: Option<Vec<i64>>,
-) -> sqlx::Result<()> {
-    let (store_ids, product_ids): (Vec<i64>, Vec<i64>) = keys.iter().filter_map(pair).unzip();
-    sqlx::query!(
-        "insert into inventory (store_id, product_id)
-         select s.id, p.id
-         from unnest($1::bigint[], $2::bigint[]) as pair (store_id, product_id)
-             join store s on s.id = pair.store_id join product p on p.id = pair.product_id
-         where $3::bigint[] is null or s.id = any($3)
-         order by s.id, p.id
-         on conflict do nothing",
-        &store_ids,
-        &product_ids,
-        stores as Option<Vec<i64>>
-    )
-    .execute(tx)
-    .await
-    .map(drop)
+/// Deletes new stock rows, which have no movements.
+pub async fn remove_rows(tx: &mut PgConnection, ids: &[i64]) -> sqlx::Result<()> {
+    sqlx::query!("delete from inventory where id = any($1)", ids)
+        .execute(tx)
+        .await
+        .map(drop)
 }
 
 fn id(key: &RowKey) -> Option<i64> {

@@ -196,7 +196,8 @@ async fn note_movements(tx: &mut PgConnection, end: i64) -> sqlx::Result<()> {
              on conflict (inventory_id) do update set quantity = noted.quantity + excluded.quantity,
                  order_delta = noted.order_delta + excluded.order_delta
          )
-         update history_start set first_movement_id = $1",
+         update history_start set first_movement_id = $1,
+             movements_until = greatest(movements_until, (select max(created_at) from stock_movement where id < $1))",
         end
     )
     .execute(tx)

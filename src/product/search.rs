@@ -1,15 +1,14 @@
 //! `GET /api/products/search/`
 
 use axum::extract::State;
-use tracing::Instrument;
 
 use super::search_query::{FoundProduct, How, Search, count, found, found_and_counted};
 use crate::{
     auth::Stores,
     db::ReadPool,
     http::{
-        ApiError, InvalidParameter, Json, ListParams, ListRequest, Listing, NotFound, PageQuery, Params,
-        Reads, ScanLimit,
+        ApiError, BUSY_SEARCH, InvalidParameter, Json, ListParams, ListRequest, Listing, NotFound, PageQuery,
+        Params, Reads, ScanLimit,
     },
 };
 use redis_rate_limit::Exceeded;
@@ -47,16 +46,8 @@ pub async fn search(
     if !search.scans() {
         return part(&db, &search, &list).await.map(Json);
     }
-    let permit = scans.permit().await?;
-    // The permit is held while PostgreSQL reads, also after the client has disconnected.
-    let scan = async move {
-        let _permit = permit;
-        part(&db, &search, &list).await
-    };
-    match tokio::spawn(scan.in_current_span()).await {
-        Ok(listing) => listing.map(Json),
-        Err(error) => Err(ApiError::Internal(error.into())),
-    }
+    let scan = async move { part(&db, &search, &list).await };
+    scans.run(BUSY_SEARCH, scan).await.map(Json)
 }
 
 /// The requested page of the matches.

@@ -143,6 +143,44 @@ async fn missing_rows_are_created_on_request_for_known_stores_and_products() {
 }
 
 #[tokio::test]
+async fn a_failed_item_leaves_no_new_row() {
+    let (app, ..) = three_rows().await;
+    let other = app.store("Other").await;
+    let adjust = async |mode: &str| {
+        let items = json!([
+            { "store_id": other, "product_id": 1, "delta": -1 },
+            { "store_id": other, "product_id": 2, "set_to": 4, "expected_quantity": 3 },
+            { "store_id": other, "product_id": 3, "set_to": 0, "expected_quantity": 0 },
+        ]);
+        let body =
+            json!({ "mode": mode, "reason_code": "FOUND", "create_missing": true, "adjustments": items });
+        app.post(PATH, &body).await
+    };
+    let failed =
+        |index: usize, code: &str| json!({ "index": index, "status": "failed", "code": code, "quantity": 0 });
+    let failures = [failed(0, "insufficient_stock"), failed(1, "stale_quantity")];
+    let skipped = json!({ "index": 2, "status": "skipped" });
+    let refused = adjust("all_or_nothing").await;
+    let rows = app.get(&format!("/api/inventory/?store_id={other}")).await;
+    refused.is(
+        409,
+        json!({ "results": [failures[0], failures[1], skipped], "applied": 0, "failed": 2 }),
+    );
+    assert_eq!(rows.body["count"], 0);
+    let done = adjust("per_item").await;
+    let rows = app.get(&format!("/api/inventory/?store_id={other}")).await;
+    assert_eq!(
+        rows.column("id"),
+        [done.body["results"][2]["inventory_id"].clone()]
+    );
+    assert_eq!(
+        (&done.body["results"][0], &done.body["results"][1]),
+        (&failures[0], &failures[1])
+    );
+    assert_eq!(app.unbalanced().await, []);
+}
+
+#[tokio::test]
 async fn rows_of_other_stores_do_not_exist_for_a_bound_key() {
     let (open, store, [lamp, ..]) = three_rows().await;
     let other = open.store("Other").await;

@@ -3,6 +3,7 @@
 mod keys;
 mod limits;
 mod matrix;
+mod operations;
 mod records;
 
 use afforo::config::{ApiAuth, ApiAuthSetting, HttpSettings};

@@ -50,9 +50,14 @@ fn writes() -> Vec<(Method, &'static str, Value)> {
         (
             Method::POST,
             "/api/inventory/adjustments/",
-            json!({ "reason_code": "FOUND", "create_missing": true, "adjustments": [
+            json!({ "reason_code": "FOUND", "create_missing": true, "reference": "GRN-1", "adjustments": [
                 { "inventory_id": 1, "delta": 2 }, { "store_id": 2, "product_id": 1, "delta": 1 },
             ] }),
+        ),
+        (
+            Method::POST,
+            "/api/inventory/reversals/",
+            json!({ "reference": "GRN-1", "reason": "Sent back" }),
         ),
         (
             Method::POST,

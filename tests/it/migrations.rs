@@ -61,6 +61,11 @@ const ROWS: &[(i64, &str)] = &[
         20,
         "insert into product_code (code, product_id, kind, pack) values ('LAMP', 1, 'SKU', 1), ('8712', 1, 'BARCODE', 12);",
     ),
+    (
+        22,
+        "insert into stock_movement (inventory_id, kind, delta, quantity_after) values (1, 'ADJUSTMENT', 4, 12), (1, 'REVERSAL', -4, 8);
+         insert into movement_reversal select max(id) - 1, max(id) from stock_movement;",
+    ),
 ];
 
 /// Tables that the worker, the queries or the operator fill: the data of earlier versions has no rows for them.

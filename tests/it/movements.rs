@@ -23,7 +23,7 @@ async fn movements_add_remove_and_count_units_in_the_ledger() {
     let expected = json!({
         "id": added.body["id"], "inventory_id": 1, "kind": "ADJUSTMENT", "delta": 5, "quantity_after": 15, "order_id": null,
         "actor": null, "reason": "Spring cleaning", "reason_code": null, "reference": null,
-        "created_at": added.body["created_at"],
+        "created_at": added.body["created_at"], "store_id": store, "product_id": product, "reversed_by": null,
     });
     added.is(201, expected);
     assert_eq!(app.post(&path, &movement("remove", 15)).await.body["delta"], -15);

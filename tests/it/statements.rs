@@ -61,6 +61,8 @@ const READS: &[(&str, i64)] = &[
     ("/api/inventory/?store_id=1&low_stock=true", 1),
     ("/api/inventory/?product_id=1", 1),
     ("/api/inventory/1/", 1),
+    // A list that counts nothing; the last statement refuses times of detached history.
+    ("/api/inventory/as-of/?at=2030-01-01T00:00:00Z", 2),
     ("/api/orders/", 1),
     ("/api/orders/?store_id=1&status=confirmed", 1),
     ("/api/orders/1/", 2),

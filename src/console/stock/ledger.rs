@@ -22,6 +22,13 @@ impl Movement {
             "INITIAL" => "Opening stock",
             "RETURN" => "Returned",
             "REMOVAL" => "Deleted",
+            "CANCEL" => "Cancelled",
+            "FULFILL" => "Handed over",
+            "TRANSFER_OUT" => "Transferred out",
+            "TRANSFER_IN" => "Transferred in",
+            "COUNT" => "Counted",
+            "IMPORT" => "Imported",
+            "REVERSAL" => "Reversal",
             _ => "Adjusted",
         }
     }

@@ -6,11 +6,15 @@ use axum::{
     extract::FromRequestParts,
     http::{StatusCode, request::Parts},
 };
+use chrono::DateTime;
 
-use crate::http::{
-    ApiError, FieldErrors,
-    number::{Scientific, sign_and_digits},
-    rules::{Ruled, code_of_text, trim},
+use crate::{
+    http::{
+        ApiError, FieldErrors,
+        number::{Scientific, sign_and_digits},
+        rules::{Ruled, code_of_text, trim},
+    },
+    timestamp::Timestamp,
 };
 
 /// The longest query string that is read, in bytes, and the most parameters.
@@ -108,6 +112,30 @@ impl Params {
                 .push((name, FieldErrors::message("A valid integer is required.")));
             None
         }
+    }
+
+    /// A time to filter by; `None` when empty.
+    pub fn time(&mut self, name: &'static str) -> Option<Timestamp> {
+        let text = self.get(name).filter(|text| !text.is_empty())?;
+        match DateTime::parse_from_rfc3339(trim(text)) {
+            Ok(time) => Some(Timestamp(time.to_utc())),
+            Err(_) => {
+                let message = "Send a time such as 2024-01-15T10:30:00Z.";
+                self.errors.push((name, FieldErrors::message(message)));
+                None
+            }
+        }
+    }
+
+    /// One of some words to filter by, in any case; `None` when empty.
+    pub fn choice(&mut self, name: &'static str, words: &[&'static str]) -> Option<&'static str> {
+        let text = self.get(name).filter(|text| !text.is_empty())?;
+        let known = words.iter().find(|word| word.eq_ignore_ascii_case(text));
+        if known.is_none() {
+            let message = format!("\"{text}\" is not a valid choice.");
+            self.errors.push((name, FieldErrors::message(message)));
+        }
+        known.copied()
     }
 
     /// An amount to compare prices with, as a text that PostgreSQL reads as `numeric`. Anything but a finite number is ignored.

@@ -10,90 +10,14 @@ use afforo::{
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
 
-use super::{ask, guarded};
+use super::{
+    ask, guarded,
+    operations::{
+        About::{self, Creation, Document, Everyone, Object, Store},
+        LAST, OPERATIONS,
+    },
+};
 use crate::support::app::{TestApp, send};
-
-/// The kind of data that an operation uses.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum About {
-    /// Data of no store: a key that is bound to stores may read it, but not write it.
-    Everyone,
-    /// A list: a bound key sees the rows of its stores.
-    List,
-    /// An object of a store: a key of another store gets 404.
-    Object,
-    /// A new object in a store: for a key of another store this store does not exist.
-    Creation,
-    /// A new store: a bound key may not create one.
-    Store,
-    /// A document about stock rows: those of another store do not exist.
-    Document,
-}
-use About::{Creation, Document, Everyone, List, Object, Store};
-
-/// Method, path, required scope, and kind of data.
-const OPERATIONS: [(&str, &str, Scope, About); 31] = [
-    ("GET", "/api/categories/", Scope::CatalogRead, Everyone),
-    ("POST", "/api/categories/", Scope::CatalogWrite, Everyone),
-    ("GET", "/api/categories/{id}/", Scope::CatalogRead, Everyone),
-    ("PUT", "/api/categories/{id}/", Scope::CatalogWrite, Everyone),
-    ("PATCH", "/api/categories/{id}/", Scope::CatalogWrite, Everyone),
-    ("DELETE", "/api/categories/{id}/", Scope::CatalogWrite, Everyone),
-    ("GET", "/api/products/", Scope::CatalogRead, Everyone),
-    ("POST", "/api/products/", Scope::CatalogWrite, Everyone),
-    ("GET", "/api/products/search/", Scope::CatalogRead, Everyone),
-    ("GET", "/api/products/autocomplete/", Scope::CatalogRead, Everyone),
-    ("GET", "/api/products/lookup/", Scope::CatalogRead, Everyone),
-    ("POST", "/api/products/bulk/", Scope::CatalogWrite, Everyone),
-    (
-        "PUT",
-        "/api/products/by-sku/{sku}/",
-        Scope::CatalogWrite,
-        Everyone,
-    ),
-    ("GET", "/api/products/{id}/", Scope::CatalogRead, Everyone),
-    ("PUT", "/api/products/{id}/", Scope::CatalogWrite, Everyone),
-    ("PATCH", "/api/products/{id}/", Scope::CatalogWrite, Everyone),
-    ("DELETE", "/api/products/{id}/", Scope::CatalogWrite, Everyone),
-    ("GET", "/api/stores/", Scope::CatalogRead, List),
-    ("POST", "/api/stores/", Scope::CatalogWrite, Store),
-    ("GET", "/api/stores/{id}/", Scope::CatalogRead, Object),
-    ("PUT", "/api/stores/{id}/", Scope::CatalogWrite, Object),
-    ("PATCH", "/api/stores/{id}/", Scope::CatalogWrite, Object),
-    ("GET", "/api/inventory/", Scope::InventoryRead, List),
-    ("POST", "/api/inventory/", Scope::InventoryWrite, Creation),
-    ("GET", "/api/inventory/{id}/", Scope::InventoryRead, Object),
-    ("PUT", "/api/inventory/{id}/", Scope::InventoryWrite, Object),
-    ("PATCH", "/api/inventory/{id}/", Scope::InventoryWrite, Object),
-    (
-        "GET",
-        "/api/inventory/{id}/movements/",
-        Scope::InventoryRead,
-        Object,
-    ),
-    ("GET", "/api/orders/", Scope::OrdersRead, List),
-    ("GET", "/api/orders/{id}/", Scope::OrdersRead, Object),
-    ("GET", "/api/orders/stats/", Scope::Stats, List),
-];
-
-/// Operations that delete or add rows with every call. They run last, so that the others find the expected rows.
-const LAST: [(&str, &str, Scope, About); 5] = [
-    (
-        "POST",
-        "/api/inventory/{id}/movements/",
-        Scope::InventoryWrite,
-        Object,
-    ),
-    (
-        "POST",
-        "/api/inventory/adjustments/",
-        Scope::InventoryWrite,
-        Document,
-    ),
-    ("POST", "/api/orders/", Scope::OrdersWrite, Creation),
-    ("DELETE", "/api/inventory/{id}/", Scope::InventoryWrite, Object),
-    ("DELETE", "/api/stores/{id}/", Scope::CatalogWrite, Object),
-];
 
 /// Two stores, each with stock and an order of one product.
 struct Fixture {
@@ -171,6 +95,12 @@ impl Fixture {
                 let made = ask(&self.app, &self.admin, Method::POST, "/api/inventory/", &body).await;
                 made.created()
             }
+            (_, "/api/inventory/reversals/") => {
+                let body = json!({ "kind": "add", "quantity": 1, "reason": "Found" });
+                let path = format!("/api/inventory/{}/movements/", self.stock[store]);
+                let made = ask(&self.app, &self.admin, Method::POST, &path, &body).await;
+                made.created()
+            }
             (_, path) if path.starts_with("/api/categories/") => self.category,
             (_, path) if path.starts_with("/api/products/") => product,
             (_, path) if path.starts_with("/api/stores/") => store_id,
@@ -192,6 +122,9 @@ impl Fixture {
             ("POST", _) if path.ends_with("/movements/") => {
                 json!({ "kind": "add", "quantity": 1, "reason": "Found" })
             }
+            ("POST", _) if path.ends_with("/reversals/") => {
+                json!({ "movement_ids": [id], "reason": "Lost again" })
+            }
             ("POST", _) if path.ends_with("/adjustments/") => {
                 json!({ "reason_code": "FOUND", "adjustments": [{ "inventory_id": self.stock[store], "delta": 1 }] })
             }
@@ -203,6 +136,8 @@ impl Fixture {
             url + "?q=lam"
         } else if url.ends_with("lookup/") {
             url + "?code=LAMP"
+        } else if url.ends_with("as-of/") {
+            url + "?at=2030-01-01T00:00:00Z"
         } else {
             url
         };
@@ -245,7 +180,7 @@ async fn every_operation_needs_its_scope_and_its_store() {
     let ours = || Stores::Only([fixture.stores[0]].into());
     let (bound, nowhere) = (ours(), Stores::Only([].into()));
     let mut allowed = 0;
-    for (method, path, needed, about) in OPERATIONS.into_iter().chain(LAST) {
+    for (method, path, needed, about) in OPERATIONS.iter().chain(LAST).copied() {
         let what = (method, path);
         for key in ["", "afk_1_wrong", "Bearer"] {
             assert_eq!(fixture.ask(key, what, 0).await.0, 401, "{what:?} with {key:?}");
@@ -309,7 +244,7 @@ fn matrix_has_every_operation() {
             methods.map(move |method| (method.to_ascii_uppercase(), path.clone()))
         })
         .collect();
-    let in_table = OPERATIONS.iter().chain(&LAST);
+    let in_table = OPERATIONS.iter().chain(LAST);
     let in_table: BTreeSet<(String, String)> = in_table
         .map(|(method, path, ..)| ((*method).to_owned(), (*path).to_owned()))
         .collect();
@@ -322,6 +257,10 @@ async fn lists_and_counts_include_granted_stores_only() {
     let [ours, theirs] = fixture.stores;
     let key = fixture.key_of_first_store().await;
     let get = async |path: String| ask(&fixture.app, &key, Method::GET, &path, &Value::Null).await;
+    let movements = get("/api/inventory/movements/".to_owned()).await;
+    assert_eq!(movements.column("store_id"), [ours, ours]);
+    let as_of = get("/api/inventory/as-of/?at=2030-01-01T00:00:00Z".to_owned()).await;
+    assert_eq!(as_of.column("store_id"), [ours]);
     for list in ["/api/stores/", "/api/inventory/", "/api/orders/"] {
         for query in ["", "?cursor="] {
             let rows = get(format!("{list}{query}")).await.column("id");

@@ -28,7 +28,7 @@ async fn check_passes_for_consistent_data() {
 }
 
 /// SQL that breaks a rule in the data of [`shop`], the start of the rule, and the record that the output names.
-const CASES: [(&str, &str, &str); 34] = [
+const CASES: [(&str, &str, &str); 36] = [
     (
         "insert into order_tally values (1, 'CONFIRMED', 1, 0)",
         "order counters",
@@ -182,6 +182,18 @@ const CASES: [(&str, &str, &str); 34] = [
         "update stock_movement set created_at = created_at - interval '1 hour' where order_id = 1",
         "the time of a movement",
         "movement 3",
+    ),
+    (
+        "insert into stock_movement (inventory_id, kind, delta, quantity_after) values (2, 'REVERSAL', 0, 5)",
+        "a reversal takes back",
+        "movement 4",
+    ),
+    (
+        "insert into stock_movement (inventory_id, kind, delta, quantity_after)
+         values (2, 'ADJUSTMENT', 2, 7), (2, 'REVERSAL', -1, 6), (2, 'ADJUSTMENT', -1, 5);
+         insert into movement_reversal values (4, 5)",
+        "a reversal takes back",
+        "movement 5",
     ),
     (
         "insert into delivery (order_id, channel) values (1, 'email')",

@@ -65,6 +65,7 @@ async fn clear_empties_every_table_except_the_kept_ones() {
             "insert into order_confirmation values (1);
              insert into delivery (order_id, channel) values (1, 'webhook');
              insert into movement_count values (1, 1, 1);
+             insert into movement_reversal values (1, 2);
              insert into opening_balance values (2, 0, 0);
              insert into detached_orders values (1, 'CONFIRMED', 1, 9.99);
              insert into product_folding values (1);

@@ -123,7 +123,7 @@ fn close(schema: &mut Value) {
 
 /// Repeats a request of each kind under its key, sends another request under that key, and one under a key in use.
 async fn repeat(app: &TestApp, checker: &mut Checker) {
-    const POSTS: [(&str, &str); 8] = [
+    const POSTS: [(&str, &str); 9] = [
         ("/api/categories/", r#"{"name":"Once"}"#),
         (
             "/api/products/",
@@ -142,6 +142,10 @@ async fn repeat(app: &TestApp, checker: &mut Checker) {
         (
             "/api/inventory/adjustments/",
             r#"{"reason_code":"FOUND","adjustments":[{"inventory_id":1,"delta":1}]}"#,
+        ),
+        (
+            "/api/inventory/reversals/",
+            r#"{"reference":"B","reason":"Again"}"#,
         ),
         (
             "/api/orders/",

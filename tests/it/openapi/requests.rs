@@ -92,6 +92,17 @@ pub const REQUESTS: &str = r#"
     POST /api/inventory/adjustments/ {} 400
     POST /api/inventory/adjustments/ {"reason_code":"FOUND","adjustments":[{"inventory_id":1,"delta":1}]} 200
     POST /api/inventory/adjustments/ {"reason_code":"FOUND","adjustments":[{"inventory_id":99,"delta":1}]} 409
+    GET /api/inventory/as-of/?at=2030-01-01T00:00:00Z - 200
+    GET /api/inventory/as-of/ - 400
+    GET /api/inventory/movements/?store_id=1 - 200
+    GET /api/inventory/movements/?kind=stolen - 400
+    GET /api/inventory/1/explain/ - 200
+    GET /api/inventory/99/explain/ - 404
+    POST /api/inventory/reversals/ {"movement_ids":[99],"reason":"Again"} 400
+    POST /api/inventory/adjustments/ {"reason_code":"FOUND","reference":"A","adjustments":[{"inventory_id":1,"delta":1}]} 200
+    POST /api/inventory/reversals/ {"reference":"A","reason":"Again"} 201
+    POST /api/inventory/reversals/ {"reference":"A","reason":"Again"} 409
+    POST /api/inventory/adjustments/ {"reason_code":"FOUND","reference":"B","adjustments":[{"inventory_id":1,"delta":1}]} 200
     DELETE /api/inventory/2/ - 204
     DELETE /api/inventory/99/ - 404
     GET /api/orders/?status=confirmed - 200

@@ -58,6 +58,7 @@ pub struct Movement {
     pub actor: Option<String>,
     pub reason: Option<String>,
     pub created_at: DateTime<Utc>,
+    pub is_reversed: bool,
 }
 
 /// Movements of a stock row up to the one with the id `from`, the latest first.
@@ -70,8 +71,10 @@ pub async fn movements(
     sqlx::query_as!(
         Movement,
         r#"select m.id, m.kind, m.delta::bigint as "delta!", m.quantity_after::bigint as "quantity_after!", m.order_id,
-               coalesce(a.username, k.name, m.actor) as actor, m.reason, m.created_at
+               coalesce(a.username, k.name, m.actor) as actor, m.reason, m.created_at,
+               r.movement_id is not null as "is_reversed!"
            from stock_movement m
+               left join movement_reversal r on r.movement_id = m.id
                left join account a on m.actor = 'account:' || a.id
                left join api_key k on m.actor = 'key:' || k.id
            where m.inventory_id = $1 and m.id <= $2 order by m.id desc limit $3"#,
