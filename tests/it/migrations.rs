@@ -104,6 +104,7 @@ async fn data_of_every_version_is_upgraded_and_consistent() {
         db::migrate(&database.url()).await.unwrap();
         assert_eq!(unbalanced(&pool).await, [], "from version {from}");
         assert_eq!(catalog(&pool).await, before, "from version {from}");
+        assert_eq!(invalid_indexes(&pool).await, 0, "from version {from}");
 
         while backfill::fold_portion(&pool).await.unwrap() {}
         let server = app.beside_on(&database.url()).await;
@@ -113,6 +114,27 @@ async fn data_of_every_version_is_upgraded_and_consistent() {
         assert_eq!(server.order(1, &[(1, 1)]).await.status, 200, "nothing is left");
         assert_eq!(unbalanced(&pool).await, [], "from version {from}, after orders");
     }
+}
+
+async fn invalid_indexes(pool: &PgPool) -> i64 {
+    let count = sqlx::query_scalar("select count(*) from pg_index where not indisvalid");
+    count.fetch_one(pool).await.unwrap()
+}
+
+#[tokio::test]
+async fn an_index_that_an_interrupted_migration_has_left_is_built_again() {
+    let (database, pool) = database_of(20).await;
+    pool.execute(
+        "create index stock_movement_by_kind on stock_movement (kind, id) where kind <> 'ORDER';
+         update pg_index set indisvalid = false where indexrelid = 'stock_movement_by_kind'::regclass",
+    )
+    .await
+    .unwrap();
+    db::migrate(&database.url()).await.unwrap();
+    assert_eq!(invalid_indexes(&pool).await, 0);
+    let found = "select count(*) from pg_indexes where indexname like 'stock_movement_by_%'";
+    let found: i64 = sqlx::query_scalar(found).fetch_one(&pool).await.unwrap();
+    assert_eq!(found, 3);
 }
 
 /// The product and stock data that clients see.

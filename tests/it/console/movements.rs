@@ -161,3 +161,26 @@ async fn form_sent_twice_changes_stock_once() {
     }
     assert_eq!(app.quantity(id).await, 6);
 }
+
+#[tokio::test]
+async fn a_reversal_and_the_reversed_movement_are_marked() {
+    let app = TestApp::start().await;
+    let (store, lamp) = (app.store("Here").await, app.product("Lamp", "2.50").await);
+    let id = app.stock(store, lamp, 5).await;
+    let added = json!({ "kind": "add", "quantity": 3, "reason": "Delivery" });
+    let movement = app
+        .post(&format!("/api/inventory/{id}/movements/"), &added)
+        .await
+        .created();
+    let reversal = json!({ "movement_ids": [movement], "reason": "Sent back" });
+    assert_eq!(app.post("/api/inventory/reversals/", &reversal).await.status, 201);
+    let mut browser = browser(&app, Role::Staff).await;
+    let page = browser.page(&format!("/admin/stock/{id}/")).await;
+    let titles: Vec<&str> = page
+        .split(r#"<td class="title">"#)
+        .skip(1)
+        .filter_map(|cell| cell.split("</td>").next())
+        .collect();
+    let reversed = r#"Adjusted <span class="badge">Reversed</span>"#;
+    assert_eq!(titles, ["Reversal", reversed, "Opening stock"]);
+}

@@ -96,6 +96,22 @@ async fn detaching_keeps_later_orders_and_all_rules() {
         (&ledger.body["count"], ledger.column("quantity_after")),
         (&json!(3), vec![json!(88), json!(90), json!(92)])
     );
+    let explained = app.get("/api/inventory/1/explain/").await.body;
+    assert_eq!(
+        (
+            &explained["terms"]["opening_balance"],
+            &explained["terms"]["sold"],
+            &explained["balanced"]
+        ),
+        (&json!(94), &json!(-6), &json!(true))
+    );
+    let as_of = async |at: &str| app.get(&format!("/api/inventory/as-of/?at={at}")).await;
+    assert_eq!(as_of("2020-02-28T23:00:00Z").await.column("quantity"), [94, 97]);
+    assert_eq!(as_of("2030-01-01T00:00:00Z").await.column("quantity"), [88, 97]);
+    as_of("2020-02-28T22:59:59Z").await.is(
+        400,
+        json!({ "at": ["Movements until 2020-02-28T23:00:00Z are detached: send this time or a later one."] }),
+    );
     for path in ["/api/products/2/", "/api/stores/2/"] {
         assert_eq!(app.delete(path).await.status, 409, "{path}");
     }
