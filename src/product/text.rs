@@ -107,13 +107,15 @@ pub(super) fn is_folded_by_upper_case(text: &str) -> bool {
 }
 
 /// Adds the condition that title, description or category name of the product `p` contains each word of a text, or that the
-/// word is its id.
+/// word is its id or one of its codes.
 pub fn push_words(query: &mut QueryBuilder<Postgres>, text: &str) {
     for (place, word) in words(text).enumerate() {
         query.push(if place == 0 { "((" } else { ") and (" });
         if let Ok(id) = word.parse::<i64>() {
             query.push("p.id = ").push_bind(id).push(" or ");
         }
+        query.push("p.id = (select product_id from product_code where code = ");
+        query.push_bind(word.to_owned()).push(") or ");
         push_phrase(query, word, true);
     }
     query.push("))");

@@ -23,6 +23,7 @@ pub const MOST_STORES: i64 = 500;
 pub struct Row {
     pub id: i64,
     pub title: String,
+    pub sku: Option<String>,
     pub price: Money,
     pub is_active: bool,
     pub category_id: i64,
@@ -114,7 +115,8 @@ pub async fn list(
     sql.push(" offset ").push_bind(query.offset());
     sql.push(
         ") select page.id, page.title, page.price, p.is_active, c.id as category_id, c.name as category_name,
-             stock.units, stock.stores, p.created_at
+             stock.units, stock.stores, p.created_at,
+             (select code from product_code where product_id = page.id and kind = 'SKU') as sku
          from page join product p on p.id = page.id join category c on c.id = p.category_id cross join lateral (
              select coalesce(sum(quantity), 0)::bigint as units, count(*) as stores from (
                  select quantity from inventory i where i.product_id = page.id and (",

@@ -172,10 +172,10 @@ async fn search_finds_active_and_inactive_products() {
     let off = app.product_in(toys, "Chainsaw", "15").await;
     app.patch(
         &format!("/api/products/{off}/"),
-        &json!({ "is_active": false, "description": "an axe" }),
+        &json!({ "is_active": false, "description": "an axe", "sku": "CS-15", "barcodes": [{ "code": "4006381333931" }] }),
     )
     .await;
-    let cases: [(&str, &[&str]); 20] = [
+    let cases: [(&str, &[&str]); 22] = [
         ("", &["Axe", "Bear", "Chainsaw", "Saw 50%", "Saw toy"]),
         ("?sort=-title", &["Saw toy", "Saw 50%", "Chainsaw", "Bear", "Axe"]),
         ("?sort=price", &["Bear", "Chainsaw", "Saw 50%", "Saw toy", "Axe"]),
@@ -201,6 +201,8 @@ async fn search_finds_active_and_inactive_products() {
             "?min_price=15,0&max_price=25,00&sort=-price",
             &["Saw toy", "Saw 50%", "Chainsaw"],
         ),
+        ("?q=CS-15", &["Chainsaw"]),
+        ("?q=4006381333931", &["Chainsaw"]),
         ("?q=nothing", &[]),
     ];
     for (query, expected) in cases {

@@ -3,7 +3,7 @@
 use afforo::auth::Role;
 use serde_json::json;
 
-use super::{Browser, account, browser, count, execute};
+use super::{Browser, Desk, account, browser, count, execute};
 use crate::support::app::TestApp;
 
 /// The rows of a list, as `product @ store`.
@@ -305,4 +305,32 @@ async fn list_beyond_10000_rows_says_what_it_leaves_out() {
         assert_eq!(link(&beyond, "next"), None);
         assert!(link(&beyond, "prev").unwrap().ends_with("&page=199"));
     }
+}
+
+#[tokio::test]
+async fn stock_is_found_by_code_and_shows_sku_and_balances() {
+    let app = TestApp::start().await;
+    let desk = Desk::of(&app, "viewer", None).await;
+    let (store, lamp) = (app.store("Main").await, app.product("Lamp", "10.00").await);
+    app.stock(store, lamp, 10).await;
+    app.stock(store, app.product("Chair", "75.00").await, 3).await;
+    let codes = json!({ "sku": "LA-1", "barcodes": [{ "code": "8712" }] });
+    app.patch(&format!("/api/products/{lamp}/"), &codes).await;
+    for code in ["LA-1", "8712"] {
+        let html = desk.html(&format!("/admin/stock/?q={code}")).await;
+        assert_eq!(listed(&html), ["Lamp @ Main"], "{code}");
+    }
+    let html = desk.html("/admin/stock/1/").await;
+    assert!(html.contains("<dd>LA-1</dd>"), "{html}");
+    assert!(
+        !html.contains("Reserved") && !html.contains("Committed"),
+        "{html}"
+    );
+    sqlx::query("update inventory set reserved = 4, committed = 2 where id = 1")
+        .execute(&app.pool)
+        .await
+        .unwrap();
+    let html = desk.html("/admin/stock/1/").await;
+    assert!(html.contains("<dt>Reserved</dt><dd>4</dd>"), "{html}");
+    assert!(html.contains("<dt>Committed</dt><dd>2</dd>"), "{html}");
 }

@@ -13,12 +13,17 @@ pub struct Stock {
     pub store_name: String,
     pub product_id: i64,
     pub product_title: String,
+    pub sku: Option<String>,
     pub is_active: bool,
     /// The price of a unit.
     pub price: Money,
     pub category_name: String,
     /// Units in stock.
     pub quantity: i64,
+    /// The part of them that is promised to reservations.
+    pub reserved: i64,
+    /// Units that are sold and not handed over yet.
+    pub committed: i64,
     /// The quantity up to which the stock is low.
     pub low_stock_threshold: i64,
     pub is_low: bool,
@@ -32,6 +37,8 @@ pub async fn get(db: impl PgExecutor<'_>, id: i64, stores: Option<&[i64]>) -> sq
         Stock,
         r#"select i.id, i.store_id, s.name as store_name, i.product_id, i.product_title, p.is_active,
                p.price as "price: Money", c.name as category_name, i.quantity::bigint as "quantity!",
+               i.reserved::bigint as "reserved!", i.committed::bigint as "committed!",
+               (select code from product_code where product_id = p.id and kind = 'SKU') as sku,
                i.low_stock_threshold::bigint as "low_stock_threshold!", i.is_low as "is_low!", i.created_at, i.updated_at
            from inventory i join store s on s.id = i.store_id join product p on p.id = i.product_id
                join category c on c.id = p.category_id
