@@ -59,6 +59,7 @@ pub async fn run(db: &mut PgConnection) -> sqlx::Result<Vec<Checked>> {
     check_counters(&mut tx, &mut checked).await?;
     check_stock(&mut tx, &mut checked).await?;
     check_orders(&mut tx, &mut checked).await?;
+    check_keys(&mut tx, &mut checked).await?;
     check_what_follows(&mut tx, &mut checked).await?;
     tx.commit().await?;
     Ok(checked)
@@ -261,6 +262,34 @@ async fn check_orders(tx: &mut PgConnection, checked: &mut Vec<Checked>) -> sqlx
                from stock_movement m join orders o on o.id = m.order_id
                where o.status = 'REJECTED' group by m.order_id, m.inventory_id having sum(m.delta) <> 0) held
              join inventory on inventory.id = held.inventory_id"
+    );
+    Ok(())
+}
+
+/// Compares what orders keep with the tables by which they are found.
+async fn check_keys(tx: &mut PgConnection, checked: &mut Vec<Checked>) -> sqlx::Result<()> {
+    check!(
+        tx,
+        checked,
+        ["an order that was not rejected, and no other, has its reference"],
+        // The references of detached orders stay taken.
+        "select array[true], format('order %s', coalesce(o.id, r.order_id))
+         from (select id, store_id, external_reference as reference from orders
+               where external_reference is not null and status <> 'REJECTED') o
+             full join order_reference r on r.order_id = o.id and r.store_id = o.store_id and r.reference = o.reference
+             cross join history_start h
+         where o.id is null and r.order_id >= h.first_order_id or r.order_id is null"
+    );
+    check!(
+        tx,
+        checked,
+        ["an order is found by its reference and its customer, and by nothing else"],
+        "select distinct array[true], format('order %s', order_id)
+         from (select o.id as order_id, k.kind, k.key from orders o
+                   cross join lateral order_keys(o.external_reference, o.customer) k
+               where o.external_reference is not null or o.customer is not null) kept
+             full join order_key found using (kind, key, order_id)
+         where kept.order_id is null or found.order_id is null"
     );
     Ok(())
 }

@@ -15,7 +15,7 @@
 //! | Categories and stores | `category`, `store` |
 //! | What all endpoints share | `http` |
 //! | Settings | `config` |
-//! | Keys and accounts; stored answers; counters; ledger; partitions | `auth`, `idempotency`, `counters`, `ledger`, `partitions` |
+//! | Keys and accounts; stored answers; counters; ledger; partitions; ids of a time | `auth`, `idempotency`, `counters`, `ledger`, `partitions`, `timespan` |
 //! | Foundation | `audit`, `db`, `delivery`, `money`, `outbox`, `shutdown`, `telemetry`, `timestamp` |
 //! | Tools | `http_client`, `keyed_limiter` |
 //! | Error texts | `error_chain` |
@@ -49,5 +49,6 @@ pub mod server;
 pub mod shutdown;
 pub mod store;
 pub mod telemetry;
+pub mod timespan;
 pub mod timestamp;
 pub mod worker;

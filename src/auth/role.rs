@@ -13,7 +13,7 @@ use super::{Scope, Scopes};
 pub enum Role {
     /// All permissions, including accounts and keys.
     Superuser,
-    /// Read and write.
+    /// Read and write, at the prices of the catalog.
     Staff,
     /// Read only.
     Viewer,
@@ -37,7 +37,12 @@ impl Role {
         match self {
             Self::Superuser => Scopes::ALL,
             Self::Staff => {
-                let writes = [Scope::CatalogWrite, Scope::InventoryWrite, Scope::OrdersWrite];
+                let writes = [
+                    Scope::CatalogWrite,
+                    Scope::InventoryWrite,
+                    Scope::OrdersWrite,
+                    Scope::OrdersManage,
+                ];
                 Scopes::READ.iter().chain(writes).collect()
             }
             Self::Viewer => Scopes::READ,
@@ -70,7 +75,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn superuser_has_all_scopes_staff_no_admin_and_viewer_reads_only() {
+    fn superuser_has_all_scopes_staff_writes_and_viewer_reads() {
         let may = |role: Role, scope| role.scopes().allow(scope);
         for scope in Scope::ALL {
             let read = [
@@ -81,7 +86,8 @@ mod tests {
             ]
             .contains(&scope);
             assert!(may(Role::Superuser, scope));
-            assert_eq!(may(Role::Staff, scope), scope != Scope::Admin, "{scope}");
+            let of_superusers = [Scope::OrdersPrice, Scope::Admin].contains(&scope);
+            assert_eq!(may(Role::Staff, scope), !of_superusers, "{scope}");
             assert_eq!(may(Role::Viewer, scope), read, "{scope}");
         }
     }

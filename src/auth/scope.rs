@@ -17,6 +17,10 @@ pub enum Scope {
     OrdersRead,
     /// Places orders.
     OrdersWrite,
+    /// Changes what clients keep with orders.
+    OrdersManage,
+    /// Places orders with prices other than those of the products.
+    OrdersPrice,
     /// Reads order statistics.
     Stats,
     /// Everything, including future scopes.
@@ -25,13 +29,15 @@ pub enum Scope {
 
 impl Scope {
     /// All scopes, in list order.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 10] = [
         Self::CatalogRead,
         Self::CatalogWrite,
         Self::InventoryRead,
         Self::InventoryWrite,
         Self::OrdersRead,
         Self::OrdersWrite,
+        Self::OrdersManage,
+        Self::OrdersPrice,
         Self::Stats,
         Self::Admin,
     ];
@@ -45,6 +51,8 @@ impl Scope {
             Self::InventoryWrite => "inventory:write",
             Self::OrdersRead => "orders:read",
             Self::OrdersWrite => "orders:write",
+            Self::OrdersManage => "orders:manage",
+            Self::OrdersPrice => "orders:price",
             Self::Stats => "stats",
             Self::Admin => "admin",
         }
@@ -66,6 +74,10 @@ pub enum Area {
     Inventory,
     /// Orders.
     Orders,
+    /// Single orders.
+    Order,
+    /// Erasure of personal data.
+    Privacy,
     /// Order statistics, which are read-only.
     Stats,
 }
@@ -78,8 +90,10 @@ impl Area {
             (Self::Catalog, true) => Scope::CatalogWrite,
             (Self::Inventory, false) => Scope::InventoryRead,
             (Self::Inventory, true) => Scope::InventoryWrite,
-            (Self::Orders, false) => Scope::OrdersRead,
+            (Self::Orders | Self::Order, false) => Scope::OrdersRead,
             (Self::Orders, true) => Scope::OrdersWrite,
+            (Self::Order, true) => Scope::OrdersManage,
+            (Self::Privacy, _) => Scope::Admin,
             (Self::Stats, _) => Scope::Stats,
         }
     }
@@ -88,7 +102,7 @@ impl Area {
 /// An unknown scope name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "expected catalog:read, catalog:write, inventory:read, inventory:write, orders:read, orders:write, stats or admin"
+    "expected catalog:read, catalog:write, inventory:read, inventory:write, orders:read, orders:write, orders:manage, orders:price, stats or admin"
 )]
 pub struct NotAScope;
 
@@ -103,11 +117,11 @@ impl FromStr for Scope {
 
 /// A set of scopes. Only `admin` implies others: all of them.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Scopes(u8);
+pub struct Scopes(u16);
 
 impl Scopes {
     /// All scopes.
-    pub const ALL: Self = Self(u8::MAX);
+    pub const ALL: Self = Self(u16::MAX);
     /// All read scopes.
     pub const READ: Self = Self(
         1 << Scope::CatalogRead as u8

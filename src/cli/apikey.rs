@@ -31,7 +31,7 @@ enum Command {
         #[arg(long, value_parser = name)]
         name: String,
         /// Scopes, comma-separated: catalog:read, catalog:write, inventory:read, inventory:write, orders:read,
-        /// orders:write, stats, admin
+        /// orders:write, orders:manage, orders:price, stats, admin
         #[arg(long, value_delimiter = ',', required = true)]
         scopes: Vec<Scope>,
         /// Ids of its stores, comma-separated [default: all stores]

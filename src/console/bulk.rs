@@ -16,14 +16,13 @@ use super::{
     query::Query,
     resource::{self, Resource, write_active},
     return_to::ReturnTo,
-    state::{Console, retry_unfit},
+    state::Console,
     stock::StockRows,
     stores::Stores,
 };
 use crate::{
     db::ReadPool,
-    http::Reads,
-    http::{ApiError, CommandContext},
+    http::{ApiError, CommandContext, Reads, retry_unfit},
 };
 
 /// The most rows of one action; a page of a list has fewer.

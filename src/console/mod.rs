@@ -57,7 +57,6 @@ mod stock;
 mod stores;
 mod stream_guard;
 mod system;
-mod timespan;
 
 use axum::{
     Router,

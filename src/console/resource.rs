@@ -22,12 +22,12 @@ use super::{
     page::{Frame, Id, render},
     query::Query,
     return_to::ReturnTo,
-    state::{Console, Created, retry_unfit},
+    state::{Console, Created},
 };
 use crate::{
     auth::Stores,
     db::ReadPool,
-    http::{ApiError, CommandContext, FormFields, Precondition, Reads, Unconditional},
+    http::{ApiError, CommandContext, FormFields, Precondition, Reads, Unconditional, retry_unfit},
 };
 
 /// A kind of record that operators edit and delete.

@@ -11,8 +11,10 @@ use sqlx::PgPool;
 use super::{form::Form, operator::Operator};
 use crate::{
     auth::{Secret, login::LoginService},
-    db::{self, AsDatabaseError},
-    http::{ApiError, AppState, CommandContext, DryRun, IdempotencyKey, IdempotencyStore, Keyed, ScanLimit},
+    http::{
+        ApiError, AppState, CommandContext, DryRun, IdempotencyKey, IdempotencyStore, Keyed, ScanLimit,
+        retry_unfit,
+    },
     order::GroupCommit,
     worker::Queues,
 };
@@ -79,6 +81,7 @@ impl Console {
             caller: operator.caller.clone(),
             key: IdempotencyKey(None),
             dry_run: DryRun::default(),
+            permit: None,
         }
     }
 
@@ -111,19 +114,5 @@ impl Console {
                 serde_json::from_str(&answer.body).map_err(|error| ApiError::Internal(error.into()))
             }
         }
-    }
-}
-
-/// Runs a command; once more where its connection to the database was unfit, as after a migration: nothing was done then.
-pub async fn retry_unfit<T, F: Future<Output = Result<T, ApiError>>>(
-    command: impl Fn() -> F,
-) -> Result<T, ApiError> {
-    let done = command().await;
-    match done.as_ref().err().and_then(AsDatabaseError::database_error) {
-        Some(error) if db::is_unfit(error) => {
-            db::note(error);
-            command().await
-        }
-        _ => done,
     }
 }

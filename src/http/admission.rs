@@ -163,6 +163,14 @@ struct Held {
 }
 
 impl Permit {
+    /// A second permit for a request in a queue of its own that needs the shared pool meanwhile. `None` if it has one for the pool.
+    pub(super) fn pooled(&self, client: Option<IpAddr>) -> Result<Option<Self>, Overloaded> {
+        if self.0.work == Work::Pooled {
+            return Ok(None);
+        }
+        self.0.control.admit(Work::Pooled, client).map(Some)
+    }
+
     /// What the request waits for.
     pub(super) fn work(&self) -> Work {
         self.0.work

@@ -72,6 +72,15 @@ impl Caller {
         Err(ApiError::detail(StatusCode::FORBIDDEN, lacks(scope)))
     }
 
+    /// The same for what stays closed while the API is open: only a key or an account may do it.
+    pub fn require_identity(&self, scope: Scope) -> Result<(), ApiError> {
+        if self.grant.actor == Actor::Anyone {
+            let refusal = format!("This needs an API key with the scope {scope}, and API_AUTH is off.");
+            return Err(ApiError::detail(StatusCode::FORBIDDEN, refusal));
+        }
+        self.require_scope(scope)
+    }
+
     /// Refuses a caller that is bound to stores, for what concerns all stores.
     pub fn require_all_stores(&self) -> Result<(), ApiError> {
         if self.grant.stores.are_all() {

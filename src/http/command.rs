@@ -9,10 +9,10 @@ use serde::Serialize;
 use sqlx::{PgConnection, PgPool, Postgres, Transaction};
 use std::convert::Infallible;
 
-use super::{ApiError, AppState, Caller, DryRun, IdempotencyKey};
+use super::{ApiError, AppState, Caller, DryRun, IdempotencyKey, Permit};
 use crate::{
     audit::{self, AuditContext},
-    db::{self, ReadPool},
+    db::{self, AsDatabaseError, ReadPool},
 };
 
 /// The server state, the caller and the idempotency key of a command.
@@ -26,6 +26,8 @@ pub struct CommandContext {
     pub key: IdempotencyKey,
     /// Whether the transaction is rolled back in the end.
     pub dry_run: DryRun,
+    /// Admits a request of the API.
+    pub permit: Option<Permit>,
 }
 
 impl CommandContext {
@@ -37,6 +39,19 @@ impl CommandContext {
     /// Connections for reads that take no lock.
     pub fn reads(&self) -> &ReadPool {
         &self.app.database.reads
+    }
+
+    /// Has the request count among those that need the shared pool until the result is dropped, if it did not: a new order does
+    /// not, as long as it needs a lane only. Waits while other requests of the client use all connections that it may have.
+    pub async fn enter_pool(&self) -> Result<Option<Permit>, ApiError> {
+        let Some(permit) = &self.permit else {
+            return Ok(None);
+        };
+        let Some(pooled) = permit.pooled(self.caller.address)? else {
+            return Ok(None);
+        };
+        pooled.wait_for_connection().await;
+        Ok(Some(pooled))
     }
 
     /// As the audit log names the caller.
@@ -111,6 +126,21 @@ where
             caller: Caller::from_request_parts(parts, state).await?,
             key: IdempotencyKey::from_request_parts(parts, state).await?,
             dry_run: DryRun::of(parts.uri.query()),
+            permit: parts.extensions.get().cloned(),
         })
+    }
+}
+
+/// Runs a command; once more where its connection to the database was unfit, as after a migration: nothing was done then.
+pub async fn retry_unfit<T, F: Future<Output = Result<T, ApiError>>>(
+    command: impl Fn() -> F,
+) -> Result<T, ApiError> {
+    let done = command().await;
+    match done.as_ref().err().and_then(AsDatabaseError::database_error) {
+        Some(error) if db::is_unfit(error) => {
+            db::note(error);
+            command().await
+        }
+        _ => done,
     }
 }

@@ -12,7 +12,7 @@ use axum::{
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use super::{FieldErrors, note_error};
+use super::{FieldErrors, StateConflict, note_error};
 use crate::{
     db::{self, AsDatabaseError},
     ledger::{Refusal, RefusalCode},
@@ -48,6 +48,9 @@ pub enum ApiError {
     /// 409: the state of a stock row forbids the change.
     #[error("the change of stock was refused")]
     Refused(Refusal),
+    /// 409: the state of a record forbids the request.
+    #[error("{}", .0.detail)]
+    StateConflict(StateConflict),
     /// 409: another request with the same idempotency key is in progress.
     #[error("the idempotency key is in use")]
     IdempotencyConflict,
@@ -95,7 +98,7 @@ impl ApiError {
             Self::Invalid(_) | Self::ErrorDetail { .. } => StatusCode::BAD_REQUEST,
             Self::NotFound(_) => StatusCode::NOT_FOUND,
             Self::Detail(status, _) => *status,
-            Self::IdempotencyConflict | Self::Refused(_) => StatusCode::CONFLICT,
+            Self::IdempotencyConflict | Self::Refused(_) | Self::StateConflict(_) => StatusCode::CONFLICT,
             Self::TooSlow(_) => StatusCode::REQUEST_TIMEOUT,
             Self::Database(_) | Self::Unavailable(_) => StatusCode::SERVICE_UNAVAILABLE,
             Self::Internal(_) => StatusCode::INTERNAL_SERVER_ERROR,
@@ -110,6 +113,7 @@ impl ApiError {
             Self::Detail(_, detail) => detail.clone(),
             Self::ErrorDetail { error, detail } => detail.clone().map_or(Cow::Borrowed(*error), Cow::Owned),
             Self::Refused(refusal) => refusal.detail(),
+            Self::StateConflict(conflict) => conflict.detail.clone(),
             Self::IdempotencyConflict => "A request with this Idempotency-Key is under way.".into(),
             Self::TooSlow(detail) | Self::Unavailable(detail) => Cow::Borrowed(detail),
             Self::Database(_) => "Service temporarily unavailable, try again later.".into(),
@@ -192,6 +196,7 @@ impl IntoResponse for ApiError {
                 (status, Json(ErrorDetail { error, detail })).into_response()
             }
             Self::Refused(refusal) => (status, Json(Refused::from(refusal))).into_response(),
+            Self::StateConflict(conflict) => (status, Json(conflict)).into_response(),
             Self::IdempotencyConflict | Self::Unavailable(_) => {
                 (status, [RETRY_SOON], detail).into_response()
             }

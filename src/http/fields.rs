@@ -133,6 +133,25 @@ impl<'a> Fields<'a> {
         self.presence = Presence::Partial;
     }
 
+    /// Reads an object that may be null or left out. `Absent` also when anything in it is wrong.
+    pub fn nullable_object<T>(
+        &mut self,
+        name: &'static str,
+        read: impl Fn(&mut Fields<'_>) -> Option<T>,
+    ) -> Nullable<T> {
+        self.asked.push(name);
+        let (good, errors) = match self.members.get(name) {
+            None => return Nullable::Absent,
+            Some(Value::Null) => return Nullable::Null,
+            Some(value) => element(value, &read),
+        };
+        if let Some(good) = good {
+            return Nullable::Value(good);
+        }
+        self.errors.push((name, errors));
+        Nullable::Absent
+    }
+
     /// Whether no field had an error so far.
     pub fn is_valid(&self) -> bool {
         self.errors.is_empty()

@@ -78,6 +78,9 @@ pub fn push_place(query: &mut QueryBuilder<Postgres>, skipped: Option<i64>) {
     query.push(", greatest(count - 1, 0) / 20 * 20) as skipped from total)");
 }
 
+/// The highest count of a list whose rows no counter has.
+pub const COUNT_LIMIT: i64 = 10_000;
+
 /// A row that was read, and the count, unless the rows come after a key.
 #[derive(Debug)]
 pub struct Counted<T> {
@@ -184,6 +187,18 @@ impl<T: Listed> ListRequest<T> {
             next: next.map(link),
             results: rows,
         }
+    }
+
+    /// The same for a list whose count ends at `COUNT_LIMIT`: a higher one is shown as that, and marked.
+    pub fn answer_capped(&self, read: impl Into<Rows<T>>) -> Result<Listing<T>, ApiError> {
+        let mut rows = read.into();
+        let is_capped = rows.count.is_some_and(|count| count > COUNT_LIMIT);
+        rows.count = rows.count.map(|count| count.min(COUNT_LIMIT));
+        let mut listing = self.answer(rows)?;
+        if let Listing::Page(page) = &mut listing {
+            page.mark_capped(is_capped);
+        }
+        Ok(listing)
     }
 
     fn page(&self) -> &str {

@@ -34,7 +34,9 @@ mod rules;
 mod scan_limit;
 mod shared_map;
 mod state;
+mod state_conflict;
 mod static_file;
+mod text_map;
 mod unfit_connection;
 mod value;
 
@@ -42,7 +44,7 @@ pub use admission::{AdmissionControl, AdmissionLimits, Overloaded, Permit, Work}
 pub use batch::{BatchMode, MOST_ITEMS};
 pub use body::Body;
 pub use caller::{Caller, REQUEST_ID};
-pub use command::CommandContext;
+pub use command::{CommandContext, retry_unfit};
 pub use conditional::{IfMatch, Precondition, PutConditions, Tagged, Unconditional};
 pub use document::{Answered, Decided, Document, carry_out};
 pub use dry_run::DryRun;
@@ -57,7 +59,8 @@ pub use json::Json;
 pub use limits::Limits;
 pub use link::base_url;
 pub use list::{
-    Counted, CursorPage, ListParams, ListRequest, Listed, Listing, PageQuery, Rows, cut, push_place,
+    COUNT_LIMIT, Counted, CursorPage, ListParams, ListRequest, Listed, Listing, PageQuery, Rows, cut,
+    push_place,
 };
 pub use middleware::{
     AFFORO_POSITION, ApiKeyAuth, ApiServices, Client, RouteClass, Routes, WriteLimit, api_route, around,
@@ -70,11 +73,13 @@ pub use openapi::{
 pub use page::Page;
 pub use responses::{Connection, Responses};
 pub use rules::{
-    Reference, boolean, code, code_of_text, delta, ids, integer, one_of, pack, positive, price, reference,
-    text, text_or_blank,
+    Reference, boolean, code, code_of_text, delta, ids, integer, line, one_of, pack, positive, price,
+    reference, text, text_or_blank,
 };
 pub use scan_limit::{BUSY_SEARCH, ScanLimit, ScanPermit};
 pub use state::AppState;
+pub use state_conflict::{ConflictCode, StateConflict};
 pub use static_file::StaticFile;
+pub use text_map::{TextMapLimits, text_map};
 pub use unfit_connection::note_error;
 pub use value::FormFields;

@@ -14,6 +14,10 @@ pub(super) const SIZE: i64 = 20;
 pub struct Page<T> {
     /// Number of rows in the list.
     count: i64,
+    /// Whether the list has more rows than `count`, which ends at 10,000 then. Only with filters for which rows are counted anew.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    count_capped: Option<bool>,
     /// URL of the next page.
     #[schema(required = true)]
     next: Option<String>,
@@ -29,6 +33,7 @@ impl<T> Page<T> {
     pub(super) fn whole(results: Vec<T>) -> Self {
         Self {
             count: i64::try_from(results.len()).unwrap_or(i64::MAX),
+            count_capped: None,
             next: None,
             previous: None,
             results,
@@ -41,10 +46,15 @@ impl<T> Page<T> {
         let link = |page: i64| url.link(Some(("page", page.to_string().as_str())).filter(|_| page > 1));
         Self {
             count: window.count,
+            count_capped: None,
             next: (window.page < window.pages).then(|| link(window.page + 1)),
             previous: (window.page > 1).then(|| link(window.page - 1)),
             results,
         }
+    }
+
+    pub(super) fn mark_capped(&mut self, is_capped: bool) {
+        self.count_capped = Some(is_capped);
     }
 }
 

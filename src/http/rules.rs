@@ -43,6 +43,17 @@ pub fn text_or_blank(longest: usize) -> impl Fn(&Value<'_>) -> Ruled<String> {
     }
 }
 
+/// As [`text_or_blank`], without line breaks and other control characters.
+pub fn line(longest: usize) -> impl Fn(&Value<'_>) -> Ruled<String> {
+    move |value| {
+        let text = text_or_blank(longest)(value)?;
+        if text.contains(char::is_control) {
+            return Err("Control characters are not allowed.".into());
+        }
+        Ok(text)
+    }
+}
+
 /// A code of a product: 1 to 64 printable ASCII characters, trimmed.
 pub fn code(value: &Value<'_>) -> Ruled<String> {
     let code = text(LONGEST_CODE)(value)?;

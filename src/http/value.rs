@@ -118,6 +118,11 @@ impl<'a> Object<'a> {
             .find(|(key, _)| key == name)
             .map(|(_, raw)| Value::of(raw))
     }
+
+    /// All members, in the order they were written.
+    pub fn iter(&self) -> impl Iterator<Item = (&str, Value<'a>)> {
+        self.0.iter().map(|(name, raw)| (name.as_ref(), Value::of(raw)))
+    }
 }
 
 /// Reads an object whose syntax has been checked.

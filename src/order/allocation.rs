@@ -4,7 +4,10 @@ use std::collections::{HashMap, HashSet};
 
 use rust_decimal::Decimal;
 
-use super::model::{NewItem, NewOrder, Rejection, RejectionCode};
+use super::{
+    model::{NewItem, NewOrder, Rejection, RejectionCode},
+    references::{Holder, References},
+};
 use crate::{money::Money, store::StoreSummary};
 
 /// The largest total of an order: twelve digits.
@@ -19,6 +22,8 @@ pub struct Stock {
     pub stores: HashMap<i64, StoreSummary>,
     /// Ids of active products, for items without a row in `rows`: the store of the order does not stock them.
     pub stocked_elsewhere: HashSet<i64>,
+    /// The orders that have the references of the batch.
+    pub references: References,
 }
 
 /// A locked stock row with its product.
@@ -61,6 +66,8 @@ pub enum Decision {
     NoStore,
     /// The total has more than twelve digits.
     TotalTooLarge,
+    /// Another order of the store has the reference.
+    Duplicate(Holder),
 }
 
 /// Units taken from a stock row.
@@ -72,11 +79,30 @@ pub struct Allocation {
     pub quantity: i32,
     /// Units in stock after it.
     pub remaining: i32,
+    /// Price of a unit.
+    pub unit_price: Money,
+}
+
+/// What an item takes from a stock row.
+struct Taken {
+    row: usize,
+    quantity: i32,
+    unit_price: Money,
 }
 
 /// Decides the orders in sequence, each all or nothing, and deducts what they take from `stock`.
 pub fn allocate(stock: &mut Stock, orders: &[NewOrder]) -> Vec<Decision> {
-    orders.iter().map(|order| decide(stock, order)).collect()
+    let decisions = orders.iter().enumerate().map(|(index, order)| {
+        if let Some(holder) = stock.references.holder(order) {
+            return Decision::Duplicate(holder);
+        }
+        let decision = decide(stock, order);
+        if matches!(decision, Decision::Confirmed { .. }) {
+            stock.references.give(order, index);
+        }
+        decision
+    });
+    decisions.collect()
 }
 
 fn decide(stock: &mut Stock, order: &NewOrder) -> Decision {
@@ -92,7 +118,7 @@ fn decide(stock: &mut Stock, order: &NewOrder) -> Decision {
         .items
         .iter()
         .zip(&rows)
-        .map(|(item, row)| stock.has((*row)?, item.quantity));
+        .map(|(item, row)| stock.has((*row)?, item));
     match to_take.collect::<Option<Vec<_>>>() {
         Some(to_take) => confirm(stock, to_take),
         None => rejection(stock, &order.items, &rows),
@@ -100,20 +126,21 @@ fn decide(stock: &mut Stock, order: &NewOrder) -> Decision {
 }
 
 /// Deducts the units of an order whose items are all in stock.
-fn confirm(stock: &mut Stock, to_take: Vec<(usize, i32)>) -> Decision {
-    let total = to_take.iter().try_fold(Money::ZERO, |total, (row, quantity)| {
-        total.plus(stock.rows[*row].price.times(*quantity)?)
+fn confirm(stock: &mut Stock, to_take: Vec<Taken>) -> Decision {
+    let total = to_take.iter().try_fold(Money::ZERO, |total, taken| {
+        total.plus(taken.unit_price.times(taken.quantity)?)
     });
     let Some(total) = total.filter(|total| *total <= LARGEST_TOTAL) else {
         return Decision::TotalTooLarge;
     };
-    let allocations = to_take.into_iter().map(|(row, quantity)| {
-        let remaining = &mut stock.rows[row].quantity;
-        *remaining -= quantity;
+    let allocations = to_take.into_iter().map(|taken| {
+        let remaining = &mut stock.rows[taken.row].quantity;
+        *remaining -= taken.quantity;
         Allocation {
-            row,
-            quantity,
+            row: taken.row,
+            quantity: taken.quantity,
             remaining: *remaining,
+            unit_price: taken.unit_price,
         }
     });
     Decision::Confirmed {
@@ -190,15 +217,20 @@ impl Stock {
             .ok()
     }
 
-    /// The row and the quantity, if the product is active and has that many units in stock.
-    fn has(&self, row: usize, quantity: i64) -> Option<(usize, i32)> {
-        let quantity = i32::try_from(quantity).ok()?;
+    /// What an item takes, if the product is active and has that many units in stock.
+    fn has(&self, row: usize, item: &NewItem) -> Option<Taken> {
+        let quantity = i32::try_from(item.quantity).ok()?;
         let StockRow {
             is_active,
             quantity: available,
+            price,
             ..
         } = self.rows[row];
-        (is_active && quantity <= available).then_some((row, quantity))
+        (is_active && quantity <= available).then_some(Taken {
+            row,
+            quantity,
+            unit_price: item.price.unwrap_or(price),
+        })
     }
 }
 

@@ -6,12 +6,15 @@ use sqlx::PgPool;
 
 use super::{
     group_commit::GroupCommit,
-    model::{NewOrder, Outcome, PlacedOrder, Status},
+    model::{NewOrder, Order, Outcome, PlacedOrder, Status},
     place::place_at,
+    queries,
+    request::OrderRequest,
 };
 use crate::{
+    auth::Scope,
     db,
-    http::{ApiError, CommandContext, FieldSource, Presence},
+    http::{ApiError, CommandContext, ConflictCode, FieldSource, Presence, StateConflict, retry_unfit},
 };
 
 /// Places an order, and wakes the relay if it was confirmed.
@@ -20,14 +23,8 @@ pub async fn place(
     context: &CommandContext,
     source: &impl FieldSource,
 ) -> Result<PlacedOrder, ApiError> {
-    let mut fields = source.fields(Presence::Complete)?;
-    let order = NewOrder::read(&mut fields);
-    let mut order = fields.finish_all(order)?;
+    let order = read(context, source).await?;
     let store_id = order.store_id;
-    if !context.caller.grant.stores.contains(store_id) {
-        return Err(no_store(store_id));
-    }
-    order.placed_by = context.caller.signed();
     let outcome = if context.dry_run.0 {
         dry_run(context.db(), order).await?
     } else {
@@ -43,11 +40,49 @@ pub async fn place(
         }
         Outcome::Repeated => Err(ApiError::IdempotencyConflict),
         Outcome::NoStore => Err(no_store(store_id)),
+        Outcome::Duplicate(order_id) => Err(duplicate_reference(order_id)),
         Outcome::TotalTooLarge => Err(ApiError::field(
             "items",
             "Ensure that the order total has no more than 12 digits.",
         )),
     }
+}
+
+/// Reads an order that the caller may place.
+async fn read(context: &CommandContext, source: &impl FieldSource) -> Result<NewOrder, ApiError> {
+    let mut fields = source.fields(Presence::Complete)?;
+    let request = OrderRequest::read(&mut fields);
+    let mut request = fields.finish_all(request)?;
+    if request.has_prices() {
+        context.caller.require_identity(Scope::OrdersPrice)?;
+    }
+    if request.has_skus() {
+        resolve(context, &mut request).await?;
+    }
+    if !context.caller.grant.stores.contains(request.store_id) {
+        return Err(no_store(request.store_id));
+    }
+    Ok(NewOrder {
+        placed_by: context.caller.signed(),
+        ..request.into_order()
+    })
+}
+
+/// Looks up the SKUs of an order before it waits in a lane: a lane takes no part in what only some orders need.
+async fn resolve(context: &CommandContext, request: &mut OrderRequest) -> Result<(), ApiError> {
+    let _permit = context.enter_pool().await?;
+    let products = retry_unfit(|| request.products(context.reads())).await?;
+    request.resolve(products)
+}
+
+/// The order that has the reference which a refused order repeats. The refusal stays if the order was detached.
+pub(super) async fn existing(context: &CommandContext, conflict: StateConflict) -> Result<Order, ApiError> {
+    let Some(id) = conflict.order_id else {
+        return Err(ApiError::StateConflict(conflict));
+    };
+    let _permit = context.enter_pool().await?;
+    let order = retry_unfit(async || Ok(queries::get(context.reads(), id).await?)).await?;
+    order.ok_or(ApiError::StateConflict(conflict))
 }
 
 /// Decides an order in a transaction of its own, and rolls back. A batch of real orders does not wait for it.
@@ -67,4 +102,13 @@ fn no_store(id: i64) -> ApiError {
         error: "Validation Error",
         detail: Some(format!("Store {id} not found or inactive")),
     }
+}
+
+/// The error for a reference that another order of the store has.
+pub(super) fn duplicate_reference(order_id: i64) -> ApiError {
+    ApiError::StateConflict(StateConflict {
+        detail: format!("Order {order_id} of this store has this external_reference.").into(),
+        code: ConflictCode::DuplicateReference,
+        order_id: Some(order_id),
+    })
 }

@@ -59,7 +59,11 @@ async fn reject(db: &PgPool, orders: &[i64]) -> sqlx::Result<Vec<i64>> {
     let stock = lock_stock(&mut tx, &orders).await?;
     remove_items(&mut tx, &orders).await?;
     sqlx::query!(
-        "update orders set status = 'REJECTED', total_amount = 0, rejection_reason = 'Order processing timeout',
+        "with freed as (
+             delete from order_reference r using orders o
+             where o.id = any($1) and r.store_id = o.store_id and r.reference = o.external_reference and r.order_id = o.id
+         )
+         update orders set status = 'REJECTED', total_amount = 0, rejection_reason = 'Order processing timeout',
              updated_at = now()
          where id = any($1)",
         &orders

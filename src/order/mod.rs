@@ -3,9 +3,12 @@
 mod allocation;
 mod audit_columns;
 mod backlog;
+mod change;
 pub mod commands;
+mod data;
 mod deferred;
 mod error;
+mod filter;
 mod group_commit;
 mod lane;
 mod lane_connection;
@@ -14,9 +17,15 @@ pub mod maintenance;
 mod model;
 mod place;
 mod queries;
+mod references;
+mod request;
 mod routes;
+mod row;
+mod rows;
+mod search;
 mod transaction;
 
+pub use data::{Customer, Metadata, OrderData};
 pub use error::{PlaceError, PlaceResult};
 pub use group_commit::GroupCommit;
 pub use limits::Limits;
@@ -24,4 +33,5 @@ pub use model::{NewItem, NewOrder, Order, Outcome, PlacedOrder, Rejection, Rejec
 pub use place::{Placed, place_at};
 pub use queries::{ConfirmedOrder, confirmed, get};
 pub use routes::{placement_router, router};
+pub use rows::Times;
 pub use transaction::{Batch, CommitOutcome, TransactError, UnknownCommit};

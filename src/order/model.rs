@@ -5,44 +5,35 @@ use std::{fmt, sync::Arc};
 use axum::http::StatusCode;
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::value::RawValue;
-use sqlx::{FromRow, Row, postgres::PgRow};
 use utoipa::ToSchema;
 
+use super::data::{Customer, Metadata, OrderData};
 use crate::{
-    audit::AuditContext,
-    http::{Fields, Listed, positive},
-    money::Money,
-    product::ProductSummary,
-    store::StoreSummary,
-    timestamp::Timestamp,
+    audit::AuditContext, money::Money, product::ProductSummary, store::StoreSummary, timestamp::Timestamp,
 };
 
-/// Maximum number of items of an order.
-const MOST_ITEMS: usize = 100;
-
 /// A new order.
-#[derive(Clone, Debug, PartialEq, Eq, ToSchema)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NewOrder {
     /// Id of the store.
-    #[schema(minimum = 1)]
     pub store_id: i64,
-    /// Items. Each product may appear once.
-    #[schema(min_items = 1, max_items = 100)]
+    /// Items. Each product appears once.
     pub items: Vec<NewItem>,
     /// The actor that places it; `None` while the API is open.
-    #[schema(ignore)]
     pub placed_by: Option<Arc<AuditContext>>,
+    /// What the client keeps with it, if anything.
+    pub data: Option<Arc<OrderData>>,
 }
 
 /// An item of a new order.
-#[derive(Clone, Debug, PartialEq, Eq, ToSchema)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NewItem {
     /// Id of the product.
-    #[schema(minimum = 1)]
     pub product_id: i64,
     /// Quantity.
-    #[schema(minimum = 1)]
     pub quantity: i64,
+    /// Unit price in place of the price of the product.
+    pub price: Option<Money>,
 }
 
 impl NewOrder {
@@ -51,29 +42,9 @@ impl NewOrder {
         self.items.iter().map(|item| (self.store_id, item.product_id))
     }
 
-    /// Reads an order; `None` if a field is absent or invalid.
-    pub fn read(fields: &mut Fields<'_>) -> Option<Self> {
-        let store_id = fields.required("store_id", positive);
-        let items = fields.required_list("items", MOST_ITEMS, |item| {
-            let product_id = item.required("product_id", positive);
-            let quantity = item.required("quantity", positive);
-            Some(NewItem {
-                product_id: product_id?,
-                quantity: quantity?,
-            })
-        });
-        if let Some(items) = &items {
-            let mut products: Vec<_> = items.iter().map(|item| item.product_id).collect();
-            products.sort_unstable();
-            if products.windows(2).any(|pair| pair[0] == pair[1]) {
-                fields.reject("items", "Duplicate products in order items");
-            }
-        }
-        Some(Self {
-            store_id: store_id?,
-            items: items?,
-            placed_by: None,
-        })
+    /// The reference of the client, if there is one.
+    pub fn reference(&self) -> Option<&str> {
+        self.data.as_deref()?.external_reference.as_deref()
     }
 }
 
@@ -120,12 +91,15 @@ pub enum Outcome {
     NoStore,
     /// Its idempotency key has a stored response. Nothing was done.
     Repeated,
+    /// This other order of the store has its reference. Nothing was stored.
+    Duplicate(i64),
     /// All items are in stock, but the total is too large. Nothing was stored or taken.
     TotalTooLarge,
 }
 
 /// A placed order.
 #[derive(Debug, Serialize, ToSchema)]
+#[serde(deny_unknown_fields)]
 pub struct PlacedOrder {
     /// Id.
     pub id: i64,
@@ -145,6 +119,22 @@ pub struct PlacedOrder {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false)]
     pub rejections: Option<Vec<Rejection>>,
+    /// The client's reference; absent if there is none, as the next three.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    pub external_reference: Option<String>,
+    /// Customer.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    pub customer: Option<Customer>,
+    /// Note.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    pub note: Option<String>,
+    /// Texts by key.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    pub metadata: Option<Metadata>,
 }
 
 impl PlacedOrder {
@@ -244,53 +234,43 @@ pub struct Order {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false)]
     pub rejections: Option<Vec<Rejection>>,
+    /// The client's reference; absent if there is none, as the next three.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    pub external_reference: Option<String>,
+    /// Customer.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    pub customer: Option<Customer>,
+    /// Note.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    pub note: Option<String>,
+    /// Texts by key.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    pub metadata: Option<Metadata>,
 }
 
-/// An order as a row of the list.
-#[derive(Debug, Serialize, ToSchema)]
-pub struct OrderRow {
-    id: i64,
-    store_name: String,
-    store_location: String,
-    status: Status,
-    total_amount: Money,
-    item_count: i64,
-    created_at: Timestamp,
-}
-
-/// From the second column on, because the first is the count.
-impl FromRow<'_, PgRow> for OrderRow {
-    fn from_row(row: &PgRow) -> sqlx::Result<Self> {
-        Ok(Self {
-            id: row.try_get_unchecked(1)?,
-            store_name: row.try_get_unchecked(2)?,
-            store_location: row.try_get_unchecked(3)?,
-            status: row.try_get_unchecked(4)?,
-            total_amount: row.try_get_unchecked(5)?,
-            item_count: row.try_get_unchecked(6)?,
-            created_at: row.try_get_unchecked(7)?,
-        })
+impl Order {
+    /// The same with items, each beside the id of the order.
+    pub(super) fn with_items(self, items: Vec<(i64, OrderItem)>) -> Self {
+        Self {
+            item_count: items.len(),
+            items: items.into_iter().map(|(_, item)| item).collect(),
+            ..self
+        }
     }
-}
 
-impl Listed for OrderRow {
-    type Key = i64;
-
-    const LIST: &'static str = "orders";
-    const START: Self::Key = i64::MAX;
-
-    fn key(&self) -> Self::Key {
-        self.id
+    /// What the client keeps with the order.
+    pub(super) fn data(&self) -> OrderData {
+        OrderData {
+            external_reference: self.external_reference.clone(),
+            customer: self.customer.clone(),
+            note: self.note.clone(),
+            metadata: self.metadata.clone(),
+        }
     }
-}
-
-/// A filter of the list.
-#[derive(Clone, Debug)]
-pub struct Filter {
-    /// Only these stores.
-    pub stores: Option<Vec<i64>>,
-    /// Only orders with this status.
-    pub status: Option<Status>,
 }
 
 /// Order statistics.

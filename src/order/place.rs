@@ -3,21 +3,19 @@
 //! Orders, items, stock, ledger and outbox commit together or not at all. Placing takes two statements, for any number of
 //! orders. Redis is not involved.
 
-use std::{
-    collections::{HashMap, HashSet},
-    time::Instant,
-};
+use std::{collections::HashSet, time::Instant};
 
 use chrono::{DateTime, Utc};
 use metrics::histogram;
 use sqlx::PgConnection;
 
 use super::{
-    allocation::{Allocation, Decision, Stock, StockRow, allocate},
-    audit_columns::AuditColumns,
-    model::{NewOrder, OrderItem, Outcome, PlacedOrder, Status},
+    allocation::{Stock, StockRow, allocate},
+    model::{NewOrder, Outcome},
+    references::References,
+    rows::{Ids, Rows, Times},
 };
-use crate::{money::Money, product::ProductSummary, store::StoreSummary, timestamp::Timestamp};
+use crate::{money::Money, store::StoreSummary, timestamp::Timestamp};
 
 /// The result of a transaction that is not committed yet.
 #[derive(Debug)]
@@ -27,9 +25,6 @@ pub struct Placed {
     /// The id of the transaction in PostgreSQL.
     pub transaction: String,
 }
-
-/// Maps the id of an order to its time, for orders in the past.
-pub type Times<'a> = &'a (dyn Fn(i64) -> Timestamp + Sync);
 
 /// Places orders within a transaction, in the given sequence. Demo data brings its own times.
 ///
@@ -42,13 +37,18 @@ pub async fn place_at(
     let began = Instant::now();
     let mut locked = lock(tx, orders).await?;
     histogram!("afforo_order_lock_seconds").record(began.elapsed());
-    look_up_the_rest(tx, orders, &mut locked.stock).await?;
-    let decisions = allocate(&mut locked.stock, orders);
+    let Locked { stock, ids, .. } = &mut locked;
+    look_up_the_rest(tx, orders, stock).await?;
+    stock.references =
+        References::claim(tx, orders, &ids.orders, |store| stock.stores.contains_key(&store)).await?;
+    let decisions = allocate(stock, orders);
+    std::mem::take(&mut stock.references)
+        .settle(tx, &ids.orders)
+        .await?;
     let mut rows = Rows::default();
-    let outcomes = orders
-        .iter()
-        .zip(decisions)
-        .map(|(order, decision)| rows.add(order, decision, &mut locked, times))
+    let outcomes = orders.iter().zip(decisions).enumerate();
+    let outcomes = outcomes
+        .map(|(index, (order, decision))| rows.add((index, order), decision, stock, ids, times))
         .collect();
     rows.write(tx, times, locked.changed_at).await?;
     Ok(Placed {
@@ -61,9 +61,7 @@ pub async fn place_at(
 struct Locked {
     stock: Stock,
     transaction: String,
-    order_ids: std::vec::IntoIter<i64>,
-    item_ids: std::vec::IntoIter<i64>,
-    now: Timestamp,
+    ids: Ids,
     /// The latest change of a locked row. No movement may be earlier.
     changed_at: Option<Timestamp>,
 }
@@ -150,13 +148,14 @@ async fn lock(tx: &mut PgConnection, orders: &[NewOrder]) -> sqlx::Result<Locked
     stock
         .rows
         .sort_unstable_by_key(|row| (row.store_id, row.product_id));
-    let (order_ids, item_ids) = (order_ids.into_iter(), item_ids.into_iter());
     Ok(Locked {
         stock,
         transaction,
-        order_ids,
-        item_ids,
-        now: Timestamp(now),
+        ids: Ids {
+            orders: order_ids,
+            items: item_ids.into_iter(),
+            now: Timestamp(now),
+        },
         changed_at,
     })
 }
@@ -178,202 +177,4 @@ async fn look_up_the_rest(tx: &mut PgConnection, orders: &[NewOrder], stock: &mu
     );
     stock.stocked_elsewhere = HashSet::from_iter(products.fetch_all(tx).await?);
     Ok(())
-}
-
-/// The rows to write, column by column.
-#[derive(Default)]
-struct Rows {
-    orders: OrderColumns,
-    items: ItemColumns,
-    signed: AuditColumns,
-    /// The ids of the confirmed orders, for the outbox.
-    outbox: Vec<i64>,
-    /// Remaining quantity by stock row id.
-    left: HashMap<i64, i32>,
-}
-
-#[derive(Default)]
-struct OrderColumns {
-    id: Vec<i64>,
-    store_id: Vec<i64>,
-    status: Vec<&'static str>,
-    total_amount: Vec<Money>,
-    rejection_reason: Vec<String>,
-    rejections: Vec<Option<String>>,
-}
-
-#[derive(Default)]
-struct ItemColumns {
-    id: Vec<i64>,
-    order_id: Vec<i64>,
-    product_id: Vec<i64>,
-    quantity: Vec<i32>,
-    unit_price: Vec<Money>,
-    inventory_id: Vec<i64>,
-    quantity_after: Vec<i32>,
-}
-
-impl Rows {
-    /// Adds the rows of an order, and returns its outcome.
-    fn add(
-        &mut self,
-        order: &NewOrder,
-        decision: Decision,
-        locked: &mut Locked,
-        times: Option<Times<'_>>,
-    ) -> Outcome {
-        let (allocations, total, reason, rejections) = match decision {
-            Decision::NoStore => return Outcome::NoStore,
-            Decision::TotalTooLarge => return Outcome::TotalTooLarge,
-            Decision::Confirmed { allocations, total } => (allocations, total, String::new(), None),
-            Decision::Rejected { reason, rejections } => (Vec::new(), Money::ZERO, reason, Some(rejections)),
-        };
-        let store = locked.stock.stores.get(&order.store_id);
-        let store = store
-            .cloned()
-            .expect("an order without a known store is not allocated");
-        let id = locked.order_ids.next().expect("there is an id for every order");
-        let status = if rejections.is_none() {
-            Status::Confirmed
-        } else {
-            Status::Rejected
-        };
-        if status == Status::Confirmed {
-            self.outbox.push(id);
-        }
-        self.orders.id.push(id);
-        self.orders.store_id.push(store.id);
-        self.orders.status.push(status.as_str());
-        self.orders.total_amount.push(total);
-        self.orders.rejection_reason.push(reason.clone());
-        self.orders.rejections.push(
-            rejections
-                .as_ref()
-                .and_then(|rejections| serde_json::to_string(rejections).ok()),
-        );
-        self.signed.push(order.placed_by.as_ref(), allocations.len());
-        let items = allocations.into_iter().zip(&mut locked.item_ids);
-        let items = items
-            .map(|(allocation, item_id)| self.add_item(id, item_id, allocation, &locked.stock))
-            .collect();
-        Outcome::Placed(PlacedOrder {
-            id,
-            store,
-            status,
-            total_amount: total,
-            rejection_reason: reason,
-            items,
-            created_at: times.map_or(locked.now, |time_of| time_of(id)),
-            rejections,
-        })
-    }
-
-    fn add_item(&mut self, order_id: i64, id: i64, allocation: Allocation, stock: &Stock) -> OrderItem {
-        let row = &stock.rows[allocation.row];
-        self.items.id.push(id);
-        self.items.order_id.push(order_id);
-        self.items.product_id.push(row.product_id);
-        self.items.quantity.push(allocation.quantity);
-        self.items.unit_price.push(row.price);
-        self.items.inventory_id.push(row.id);
-        self.items.quantity_after.push(allocation.remaining);
-        self.left.insert(row.id, allocation.remaining);
-        OrderItem {
-            id,
-            product: ProductSummary {
-                id: row.product_id,
-                title: row.title.clone(),
-                price: row.price,
-            },
-            quantity: allocation.quantity,
-            unit_price: row.price,
-            subtotal: row.price.times(allocation.quantity).unwrap_or_default(),
-            title_at_order: row.title.clone(),
-        }
-    }
-
-    /// Writes all rows in one statement: sqlx has no pipelining, so each statement costs a round trip.
-    ///
-    /// Arrays of times are empty if the time is now, and the audit columns if no actor is known: `unnest` pads them with null.
-    /// Movements have the time of this statement, which begins after the locks were taken, or `changed_at` if that is later.
-    async fn write(
-        self,
-        tx: &mut PgConnection,
-        times: Option<Times<'_>>,
-        changed_at: Option<Timestamp>,
-    ) -> sqlx::Result<()> {
-        if self.orders.id.is_empty() {
-            return Ok(());
-        }
-        let times_of = |ids: &[i64]| -> Vec<Timestamp> {
-            times.map_or_else(Vec::new, |time_of| ids.iter().map(|id| time_of(*id)).collect())
-        };
-        let latest = times.and_then(|time_of| self.orders.id.iter().map(|id| time_of(*id)).max());
-        let (inventory_ids, quantities): (Vec<i64>, Vec<i32>) = self.left.into_iter().unzip();
-        let signed = self.signed.columns();
-        sqlx::query!(
-            "with placed as (
-                 insert into orders
-                     (id, store_id, status, total_amount, rejection_reason, rejections, created_at, updated_at)
-                 overriding system value
-                 select id, store_id, status, total_amount, reason, rejections::json,
-                     coalesce(time, now()), coalesce(time, now())
-                 from unnest($1::bigint[], $2::bigint[], $3::text[], $4::numeric[], $5::text[], $6::text[],
-                         $17::timestamptz[])
-                     as o (id, store_id, status, total_amount, reason, rejections, time)
-             ), item as (
-                 insert into order_item (id, order_id, product_id, quantity, unit_price)
-                 overriding system value
-                 select * from unnest($7::bigint[], $8::bigint[], $9::bigint[], $10::integer[], $11::numeric[])
-             ), movement as (
-                 insert into stock_movement (inventory_id, order_id, kind, delta, quantity_after, created_at, actor)
-                 select inventory_id, order_id, 'ORDER', -quantity, quantity_after,
-                     greatest(coalesce(time, statement_timestamp()), $24), actor
-                 from unnest($12::bigint[], $8::bigint[], $10::integer[], $13::integer[], $18::timestamptz[], $19::text[])
-                     as m (inventory_id, order_id, quantity, quantity_after, time, actor)
-             ), logged as (
-                 insert into audit_log (actor, actor_name, address, request_id, action, subject, after)
-                 select actor, actor_name, address, request_id, 'order.placed', 'order:' || id,
-                     json_build_object('store_id', store_id, 'status', status, 'total_amount', total_amount::numeric(12, 2)::text)
-                 from unnest($20::text[], $21::text[], $22::text[], $23::text[], $1::bigint[], $2::bigint[], $3::text[],
-                         $4::numeric[])
-                     as s (actor, actor_name, address, request_id, id, store_id, status, total_amount)
-                 where actor is not null
-             ), owed as (
-                 insert into outbox (order_ids) select $14::bigint[] where cardinality($14::bigint[]) > 0
-             )
-             update inventory set quantity = taken.quantity, ordered = true,
-                 updated_at = greatest(coalesce($25, statement_timestamp()), $24)
-             from unnest($15::bigint[], $16::integer[]) as taken (id, quantity)
-             where inventory.id = taken.id",
-            &self.orders.id,
-            &self.orders.store_id,
-            &self.orders.status as &[&str],
-            &self.orders.total_amount as &[Money],
-            &self.orders.rejection_reason,
-            &self.orders.rejections as &[Option<String>],
-            &self.items.id,
-            &self.items.order_id,
-            &self.items.product_id,
-            &self.items.quantity,
-            &self.items.unit_price as &[Money],
-            &self.items.inventory_id,
-            &self.items.quantity_after,
-            &self.outbox,
-            &inventory_ids,
-            &quantities,
-            &times_of(&self.orders.id) as &[Timestamp],
-            &times_of(&self.items.order_id) as &[Timestamp],
-            &signed.of_items as &[Option<String>],
-            &signed.actor as &[Option<String>],
-            &signed.actor_name as &[Option<String>],
-            &signed.address as &[Option<String>],
-            &signed.request_id as &[Option<String>],
-            changed_at as Option<Timestamp>,
-            latest as Option<Timestamp>,
-        )
-        .execute(tx)
-        .await
-        .map(drop)
-    }
 }

@@ -1,9 +1,15 @@
 //! The SQL of reading orders. They are written by placing them, in `place.rs`.
 
-use rust_decimal::Decimal;
-use sqlx::{PgExecutor, Postgres, QueryBuilder, types::Json};
+use std::collections::HashMap;
 
-use super::model::{Filter, Order, OrderItem, OrderRow, Rejection, Stats, Status};
+use rust_decimal::Decimal;
+use sqlx::{PgConnection, PgExecutor, Postgres, QueryBuilder, types::Json};
+
+use super::{
+    data::{Customer, Metadata},
+    model::{Order, OrderItem, Rejection, Stats, Status},
+    row::{OrderRow, SELECT_ROWS},
+};
 use crate::{
     http::{Counted, PageQuery, push_place},
     money::Money,
@@ -12,21 +18,25 @@ use crate::{
     timestamp::Timestamp,
 };
 
+/// The filters for which orders need not be counted.
+struct Filter {
+    stores: Option<Vec<i64>>,
+    status: Option<Status>,
+}
+
 /// Newest first. Ids ascend in the sequence of placement.
 pub async fn list(
     db: impl PgExecutor<'_>,
-    filter: &Filter,
+    stores: Option<Vec<i64>>,
+    status: Option<Status>,
     page: &PageQuery<OrderRow>,
 ) -> sqlx::Result<Vec<Counted<OrderRow>>> {
+    let filter = &Filter { stores, status };
     let mut query = QueryBuilder::new("with total as (");
     push_count(&mut query, filter, page);
     query.push("), ");
     push_page(&mut query, filter, page);
-    query.push(
-        " select (select count from total), o.id, s.name, s.location, o.status, o.total_amount,
-              (select count(*) from order_item i where i.order_id = o.id), o.created_at
-          from page o join store s on s.id = o.store_id order by o.id desc",
-    );
+    query.push(format!(" {SELECT_ROWS} order by o.id desc"));
     query.build_query_as().fetch_all(db).await
 }
 
@@ -121,20 +131,34 @@ fn push_newest(
 
 /// An order with its items.
 pub async fn get(db: impl PgExecutor<'_> + Copy, id: i64) -> sqlx::Result<Option<Order>> {
-    let order = sqlx::query!(
+    let Some(order) = without_items(db, id).await? else {
+        return Ok(None);
+    };
+    let items = items(db, &[id], &[order.created_at]).await?;
+    Ok(Some(order.with_items(items)))
+}
+
+/// The same within a transaction.
+pub async fn get_within(tx: &mut PgConnection, id: i64) -> sqlx::Result<Option<Order>> {
+    let Some(order) = without_items(&mut *tx, id).await? else {
+        return Ok(None);
+    };
+    let items = items(tx, &[id], &[order.created_at]).await?;
+    Ok(Some(order.with_items(items)))
+}
+
+async fn without_items(db: impl PgExecutor<'_>, id: i64) -> sqlx::Result<Option<Order>> {
+    sqlx::query!(
         r#"select o.id, s.id as store_id, s.name, s.location, o.status as "status: Status",
                o.total_amount as "total_amount: Money", o.rejection_reason,
                o.rejections as "rejections: Json<Vec<Rejection>>",
-               o.created_at as "created_at: Timestamp", o.updated_at as "updated_at: Timestamp"
+               o.created_at as "created_at: Timestamp", o.updated_at as "updated_at: Timestamp", o.external_reference,
+               o.customer as "customer: Json<Customer>", o.note, o.metadata as "metadata: Json<Metadata>"
            from orders o join store s on s.id = o.store_id
            where o.id = $1"#,
         id
     )
-    .fetch_optional(db)
-    .await?;
-    let Some(order) = order else { return Ok(None) };
-    let items = items(db, id, order.created_at).await?;
-    Ok(Some(Order {
+    .map(|order| Order {
         id: order.id,
         store: StoreSummary {
             id: order.store_id,
@@ -144,39 +168,68 @@ pub async fn get(db: impl PgExecutor<'_> + Copy, id: i64) -> sqlx::Result<Option
         status: order.status,
         total_amount: order.total_amount,
         rejection_reason: order.rejection_reason,
-        item_count: items.len(),
-        items,
+        item_count: 0,
+        items: Vec::new(),
         is_confirmed: order.status == Status::Confirmed,
         is_rejected: order.status == Status::Rejected,
         created_at: order.created_at,
         updated_at: order.updated_at,
         rejections: order.rejections.map(|rejections| rejections.0),
-    }))
+        external_reference: order.external_reference,
+        customer: order.customer.map(|customer| customer.0),
+        note: order.note,
+        metadata: order.metadata.map(|metadata| metadata.0),
+    })
+    .fetch_optional(db)
+    .await
 }
 
-async fn items(db: impl PgExecutor<'_>, order_id: i64, placed_at: Timestamp) -> sqlx::Result<Vec<OrderItem>> {
+/// The items of orders, each with the id of its order. `times` are those at which the orders were placed.
+pub async fn items(
+    db: impl PgExecutor<'_>,
+    orders: &[i64],
+    times: &[Timestamp],
+) -> sqlx::Result<Vec<(i64, OrderItem)>> {
     sqlx::query!(
-        r#"select i.id, p.id as product_id, p.title, p.price as "price: Money", i.quantity,
-               i.unit_price as "unit_price: Money", title_at(p.id, $2) as "title_at_order!"
-           from order_item i join product p on p.id = i.product_id
-           where i.order_id = $1 order by i.id"#,
-        order_id,
-        placed_at.0
+        r#"select i.order_id, i.id, p.id as product_id, p.title, p.price as "price: Money", i.quantity,
+               i.unit_price as "unit_price: Money", title_at(p.id, o.placed_at) as "title_at_order!"
+           from unnest($1::bigint[], $2::timestamptz[]) as o (id, placed_at)
+               join order_item i on i.order_id = o.id join product p on p.id = i.product_id
+           order by i.order_id, i.id"#,
+        orders,
+        times as &[Timestamp]
     )
-    .map(|row| OrderItem {
-        id: row.id,
-        product: ProductSummary {
-            id: row.product_id,
-            title: row.title,
-            price: row.price,
-        },
-        quantity: row.quantity,
-        unit_price: row.unit_price,
-        subtotal: row.unit_price.times(row.quantity).unwrap_or_default(),
-        title_at_order: row.title_at_order,
+    .map(|row| {
+        let item = OrderItem {
+            id: row.id,
+            product: ProductSummary {
+                id: row.product_id,
+                title: row.title,
+                price: row.price,
+            },
+            quantity: row.quantity,
+            unit_price: row.unit_price,
+            subtotal: row.unit_price.times(row.quantity).unwrap_or_default(),
+            title_at_order: row.title_at_order,
+        };
+        (row.order_id, item)
     })
     .fetch_all(db)
     .await
+}
+
+/// Adds the items to rows of the list.
+pub async fn add_items(db: impl PgExecutor<'_>, rows: &mut [Counted<OrderRow>]) -> sqlx::Result<()> {
+    let orders: Vec<i64> = rows.iter().map(|counted| counted.row.id).collect();
+    let times: Vec<Timestamp> = rows.iter().map(|counted| counted.row.created_at).collect();
+    let mut of_orders: HashMap<i64, Vec<OrderItem>> = HashMap::new();
+    for (order, item) in items(db, &orders, &times).await? {
+        of_orders.entry(order).or_default().push(item);
+    }
+    for Counted { row, .. } in rows {
+        row.items = Some(of_orders.remove(&row.id).unwrap_or_default());
+    }
+    Ok(())
 }
 
 /// An order in the log of its confirmation.

@@ -1,20 +1,31 @@
 //! `/api/orders/`
 
-use axum::{Extension, http::StatusCode};
+use axum::{Extension, extract::State, http::StatusCode};
+use serde::Serialize;
+use utoipa::ToSchema;
 use utoipa_axum::{router::OpenApiRouter, routes};
 
 use super::{
-    commands,
+    change, commands,
+    data::DataChanges,
+    filter::Filter,
     group_commit::GroupCommit,
-    model::{Filter, NewOrder, Order, OrderRow, PlacedOrder, Stats, Status},
+    model::{Order, PlacedOrder, Stats},
     queries,
+    request::OrderRequest,
+    row::OrderRow,
+    search::{self, Search},
 };
 use crate::{
     auth::{Area, Stores},
+    db::ReadPool,
     http::{
-        ApiError, AppState, Body, CommandContext, InvalidOrder, InvalidParameter, Json, ListParams,
-        ListRequest, Listing, NotFound, Params, Reads, RecordId, api_route,
+        Answered, ApiError, AppState, Body, CommandContext, Counted, IfMatch, Invalid, InvalidOrder,
+        InvalidParameter, Json, ListParams, ListRequest, Listing, NotFound, PageQuery, Params, Reads,
+        RecordId, ScanLimit, StateConflict, Tagged, api_route,
     },
+    timespan::{Range, Table},
+    timestamp::Timestamp,
 };
 
 /// The route of new orders, which wait in the queue of the placement: `RouteClass::QueuedWrites`.
@@ -26,49 +37,120 @@ pub fn placement_router() -> OpenApiRouter<AppState> {
 pub fn router() -> OpenApiRouter<AppState> {
     OpenApiRouter::new()
         .routes(api_route(routes!(stats), Area::Stats))
-        .routes(api_route(routes!(retrieve), Area::Orders))
+        .routes(api_route(routes!(retrieve, patch), Area::Order))
+        .routes(api_route(routes!(redact), Area::Privacy))
 }
 
 /// List orders, newest first.
+///
+/// With `external_reference`, `customer`, `created_from`, `created_to`, several statuses or `ordering=oldest`, the `count` ends at
+/// 10,000, and `count_capped` tells whether there are more.
 #[utoipa::path(get, path = "/api/orders/", tag = "Orders",
     params(
         ("store_id" = Option<i64>, Query, description = "Only orders of this store"),
-        ("status" = Option<String>, Query, description = "Only orders with this status: `PENDING`, `CONFIRMED` or `REJECTED`, in any case. Other values are ignored"),
+        ("status" = Option<Vec<String>>, Query, explode, description = "Only orders with one of these statuses: `PENDING`, `CONFIRMED` or `REJECTED`, in any case. Other values are ignored"),
+        ("external_reference" = Option<String>, Query, description = "Only orders with this reference, in any store"),
+        ("customer" = Option<String>, Query, description = "Only orders of the customer with this reference, e-mail address or phone number, regardless of case"),
+        ("created_from" = Option<String>, Query, description = "Only orders from this time on, in RFC 3339"),
+        ("created_to" = Option<String>, Query, description = "Only orders before this time, in RFC 3339"),
+        ("total_min" = Option<String>, Query, description = "Only orders with at least this total. Needs `created_from`"),
+        ("total_max" = Option<String>, Query, description = "Only orders with at most this total. Needs `created_from`"),
+        ("ordering" = Option<String>, Query, description = "`newest` (the default) or `oldest` first"),
+        ("expand" = Option<String>, Query, description = "`items`: add the items of each order"),
         ListParams,
     ),
     responses((status = 200, body = Listing<OrderRow>), (status = 400, response = InvalidParameter), (status = 404, response = NotFound)))]
 async fn list(
     Reads(db): Reads,
     stores: Stores,
+    State(scans): State<ScanLimit>,
     mut params: Params,
     list: ListRequest<OrderRow>,
 ) -> Result<Json<Listing<OrderRow>>, ApiError> {
-    let status = params.get("status").and_then(Status::parse);
-    let filter = Filter {
-        stores: stores.intersect(params.id("store_id")),
-        status,
-    };
+    let filter = Filter::read(&mut params, &stores);
+    let with_items = params.choice("expand", &["items"]).is_some();
     let filter = params.finish(filter)?;
-    let rows = queries::list(&db, &filter, &list.query()?).await?;
-    list.answer(rows).map(Json)
+    let page = list.query()?;
+    let (mut rows, is_counted) = match filter {
+        Filter::Indexed { stores, status } => (queries::list(&db, stores, status, &page).await?, true),
+        Filter::Search { search, from, until } => {
+            let found = find(db.clone(), search.clone(), (from, until), page);
+            let rows = if search.has_totals() {
+                scans.run(BUSY, found).await?
+            } else {
+                found.await?
+            };
+            (rows, false)
+        }
+    };
+    if with_items {
+        queries::add_items(&db, &mut rows).await?;
+    }
+    let listing = if is_counted {
+        list.answer(rows)
+    } else {
+        list.answer_capped(rows)
+    };
+    listing.map(Json)
+}
+
+/// The message if too many lists wait for which no index has the filter.
+const BUSY: &str = "Too many lists filtered by total are under way, try again later.";
+
+async fn find(
+    db: ReadPool,
+    search: Search,
+    (from, until): (Option<Timestamp>, Option<Timestamp>),
+    page: PageQuery<OrderRow>,
+) -> Result<Vec<Counted<OrderRow>>, ApiError> {
+    let [from, until] = [from, until].map(|time| time.map(|time| time.0));
+    let range = Range::between(&db, Table::Orders, from, until).await?;
+    Ok(search::list(&db, &search, range, &page).await?)
+}
+
+/// A placed order; or, with `on_duplicate=return`, the order that has the reference.
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(untagged)]
+pub enum PlacedOrExisting {
+    /// A placed order.
+    Placed(PlacedOrder),
+    /// An order that was placed before.
+    Existing(Box<Order>),
 }
 
 /// Place an order.
 ///
 /// Takes all items from the stock of the store, or none.
-#[utoipa::path(post, path = "/api/orders/", tag = "Orders", request_body = NewOrder,
+#[utoipa::path(post, path = "/api/orders/", tag = "Orders", request_body = OrderRequest,
+    params(("on_duplicate" = Option<String>, Query, description = "`return`: answer a repeated `external_reference` with 200 and the order that has it")),
     responses(
         (status = 201, description = "Confirmed: the stock was deducted", body = PlacedOrder),
-        (status = 200, description = "Rejected: no stock was deducted. `rejection_reason` and `rejections` have the reason", body = PlacedOrder),
+        (status = 200, description = "Rejected: no stock was deducted. `rejection_reason` and `rejections` have the reason. Or, with `on_duplicate=return`, the order that has the `external_reference`", body = PlacedOrExisting),
         (status = 400, response = InvalidOrder),
+        (status = 409, description = "Another order of the store, which was not rejected, has the `external_reference`. Nothing was stored.", body = StateConflict),
     ))]
 async fn create(
     Extension(placement): Extension<GroupCommit>,
     context: CommandContext,
+    mut params: Params,
     body: Body,
-) -> Result<(StatusCode, Json<PlacedOrder>), ApiError> {
-    let placed = commands::place(&placement, &context, &body).await?;
-    Ok((placed.status_code(), Json(placed)))
+) -> Result<Answered<PlacedOrExisting>, ApiError> {
+    let returns = params.choice("on_duplicate", &["return"]).is_some();
+    let returns = params.finish(returns)?;
+    let placed = match commands::place(&placement, &context, &body).await {
+        Err(ApiError::StateConflict(conflict)) if returns => {
+            let order = commands::existing(&context, conflict).await?;
+            return Ok(Answered {
+                status: StatusCode::OK,
+                answer: PlacedOrExisting::Existing(Box::new(order)),
+            });
+        }
+        placed => placed?,
+    };
+    Ok(Answered {
+        status: placed.status_code(),
+        answer: PlacedOrExisting::Placed(placed),
+    })
 }
 
 /// Get an order.
@@ -80,6 +162,30 @@ async fn retrieve(Reads(db): Reads, stores: Stores, RecordId(id): RecordId) -> R
         .filter(|order| stores.contains(order.store.id))
         .map(Json)
         .ok_or(ApiError::NotFound("Order"))
+}
+
+/// Change what clients keep with an order.
+///
+/// Members that are left out stay, and null removes them. Of `customer` and `metadata`, each member counts by itself.
+#[utoipa::path(patch, path = "/api/orders/{id}/", tag = "Orders", params(("id" = i64, Path)), request_body = DataChanges,
+    responses((status = 200, body = Order), (status = 400, response = Invalid), (status = 404, response = NotFound),
+        (status = 409, body = StateConflict, description = "The `external_reference` is set, or another order of the store has it. Nothing was changed.")))]
+async fn patch(
+    context: CommandContext,
+    if_match: IfMatch,
+    RecordId(id): RecordId,
+    body: Body,
+) -> Result<Tagged<Order>, ApiError> {
+    change::update(&context, id, &if_match, &body).await.map(Tagged)
+}
+
+/// Erase the customer and the note of an order.
+///
+/// Also deletes the stored response to the request that placed it. Needs an API key even while the API is open.
+#[utoipa::path(post, path = "/api/orders/{id}/redact/", tag = "Orders", params(("id" = i64, Path)),
+    responses((status = 200, body = Order), (status = 404, response = NotFound)))]
+async fn redact(context: CommandContext, RecordId(id): RecordId) -> Result<Json<Order>, ApiError> {
+    change::redact(&context, id).await.map(Json)
 }
 
 /// Order statistics.

@@ -140,7 +140,8 @@ async fn refuse_unfinished(tx: &mut PgConnection, end: i64) -> Result<(), Partit
     }
 }
 
-/// Notes the orders below `end`, and takes them out of the counters.
+/// Notes the orders below `end`, and takes them out of the counters and out of the keys by which orders are found. Their
+/// references stay taken.
 async fn note_orders(tx: &mut PgConnection, end: i64) -> sqlx::Result<()> {
     sqlx::query!(
         "with gone as (
@@ -153,6 +154,8 @@ async fn note_orders(tx: &mut PgConnection, end: i64) -> sqlx::Result<()> {
                  set orders = noted.orders + excluded.orders, amount = noted.amount + excluded.amount
          ), counted as (
              insert into order_tally (store_id, status, orders, amount) select store_id, status, -orders, -amount from gone
+         ), unlisted as (
+             delete from order_key where order_id < $1
          )
          update history_start set first_order_id = $1,
              detached_until = greatest(detached_until, (select max(latest) from gone))",

@@ -168,7 +168,7 @@ pub async fn run(options: &PgConnectOptions, plan: &Plan, progress: impl Fn(Prog
     progress(Progress::Stage("vacuum"));
     sqlx::query!(
         "vacuum (analyze) category, product, product_code, store, inventory, orders, order_item, stock_movement, outbox,
-             order_confirmation, order_tally, stock_tally, product_tally"
+             order_confirmation, order_reference, order_key, order_tally, stock_tally, product_tally"
     )
     .execute(&mut db)
     .await?;

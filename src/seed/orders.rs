@@ -3,6 +3,8 @@
 //! Several connections place orders, each for its own stores, so that they do not wait for each other. The content of orders
 //! depends on the seed alone; the assignment of ids also on timing.
 
+use std::sync::Arc;
+
 use chrono::{DateTime, TimeDelta, Utc};
 use futures::future::try_join_all;
 use rand::{Rng, SeedableRng, rngs::StdRng};
@@ -11,10 +13,14 @@ use sqlx::{
     postgres::{PgConnectOptions, PgPoolOptions},
 };
 
-use super::{DAYS, Progress, stock::even_share};
+use super::{
+    DAYS, Progress,
+    stock::even_share,
+    words::{FIRST_NAMES, LAST_NAMES},
+};
 use crate::{
     counters, db,
-    order::{self, NewItem, NewOrder, Outcome},
+    order::{self, Customer, Metadata, NewItem, NewOrder, OrderData, Outcome},
     outbox, partitions,
     timestamp::Timestamp,
 };
@@ -23,6 +29,8 @@ use crate::{
 const TOGETHER: usize = 4000;
 /// Connections. The same number on every machine, because the data depends on it.
 const LANES: usize = 8;
+/// One of so many orders comes from a web shop.
+const FROM_WEB_SHOP: usize = 4;
 /// The share of orders that exceed the stock.
 const GREEDY: f64 = 0.035;
 /// The smallest number of products that a store sells at a time; usually it is a twentieth of its products.
@@ -56,6 +64,7 @@ pub(super) async fn make(
     let (db, history, progress) = (&pool, &history, &progress);
     let working = of_lanes.into_iter().enumerate().map(|(number, shelves)| {
         let mut lane = Lane {
+            number,
             shelves,
             orders: even_share(count as usize, lanes, number),
             rng: StdRng::from_rng(rng),
@@ -167,11 +176,13 @@ impl Shelf {
         let items = picked.into_iter().map(|(row, quantity)| NewItem {
             product_id: self.product_ids[row],
             quantity: i64::from(quantity),
+            price: None,
         });
         NewOrder {
             store_id: self.store_id,
             items: items.collect(),
             placed_by: None,
+            data: None,
         }
     }
 
@@ -202,6 +213,7 @@ impl Shelf {
 
 /// The orders of one connection.
 struct Lane {
+    number: usize,
     shelves: Vec<Shelf>,
     orders: usize,
     rng: StdRng,
@@ -217,7 +229,8 @@ impl Lane {
         let (mut asked, mut made) = (0, 0);
         while asked < self.orders {
             let until = self.orders.min(asked + TOGETHER);
-            let orders: Vec<NewOrder> = (asked..until).map(|number| self.order(number)).collect();
+            let orders = (asked..until).map(|number| self.order(number, history.first_id));
+            let orders: Vec<NewOrder> = orders.collect();
             asked = until;
             // No worker may be running.
             partitions::ensure(db).await?;
@@ -228,12 +241,43 @@ impl Lane {
         Ok(made)
     }
 
-    fn order(&mut self, number: usize) -> NewOrder {
+    fn order(&mut self, number: usize, first_id: i64) -> NewOrder {
         #[expect(clippy::cast_precision_loss, reason = "a fraction")]
         let gone = number as f64 / self.orders as f64;
         let store = self.rng.random_range(0..self.shelves.len());
-        self.shelves[store].order(gone, &mut self.rng)
+        NewOrder {
+            data: data(number, number * LANES + self.number, first_id),
+            ..self.shelves[store].order(gone, &mut self.rng)
+        }
     }
+}
+
+/// What the client keeps with some of the orders, as if they came from a web shop. `unique` is another number for each order of
+/// a run, and `first_id` for each run.
+fn data(number: usize, unique: usize, first_id: i64) -> Option<Arc<OrderData>> {
+    if !number.is_multiple_of(FROM_WEB_SHOP) {
+        return None;
+    }
+    let visit = number / FROM_WEB_SHOP;
+    let (first, last) = (
+        FIRST_NAMES[visit % FIRST_NAMES.len()],
+        LAST_NAMES[visit / 3 % LAST_NAMES.len()],
+    );
+    let customer = Customer {
+        reference: None,
+        name: Some(format!("{first} {last}")),
+        email: Some(format!("{first}.{last}@example.com").to_lowercase()),
+        phone: None,
+    };
+    let note = visit
+        .is_multiple_of(5)
+        .then(|| "Please ring the bell twice.".to_owned());
+    Some(Arc::new(OrderData {
+        external_reference: Some(format!("WEB-{}", unique + usize::try_from(first_id).unwrap_or(0))),
+        customer: Some(customer),
+        note,
+        metadata: Some(Metadata::from([("channel".to_owned(), "web".to_owned())])),
+    }))
 }
 
 /// The rows that a transaction wrote.

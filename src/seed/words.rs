@@ -43,6 +43,8 @@ pub(super) const ADJECTIVES: &[&str] = &[
     "Professional",
     "Essential",
 ];
+pub(super) const FIRST_NAMES: &[&str] = &["Ada", "Grace", "Emmy", "Alan", "Edsger", "Barbara", "Niklaus"];
+pub(super) const LAST_NAMES: &[&str] = &["Jansen", "Visser", "Smit", "Bakker", "Meijer", "Mulder"];
 pub(super) const COLOURS: &[&str] = &[
     "Blue",
     "Red",

@@ -33,6 +33,7 @@ mod inventory;
 mod migrations;
 mod movements;
 mod openapi;
+mod order_data;
 mod orders;
 mod orders_race;
 mod orders_read;

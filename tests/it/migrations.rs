@@ -66,6 +66,15 @@ const ROWS: &[(i64, &str)] = &[
         "insert into stock_movement (inventory_id, kind, delta, quantity_after) values (1, 'ADJUSTMENT', 4, 12), (1, 'REVERSAL', -4, 8);
          insert into movement_reversal select max(id) - 1, max(id) from stock_movement;",
     ),
+    (
+        23,
+        r#"insert into orders (store_id, status, rejection_reason, rejections, external_reference, customer)
+               values (2, 'REJECTED', 'Insufficient stock', '[]', 'WEB-1', '{"email": "Ada@Example.com"}');
+           with placed as (
+               insert into orders (store_id, status, external_reference) values (1, 'PENDING', 'WEB-2') returning *
+           )
+           insert into order_reference select store_id, external_reference, id from placed;"#,
+    ),
 ];
 
 /// Tables that the worker, the queries or the operator fill: the data of earlier versions has no rows for them.

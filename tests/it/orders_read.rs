@@ -54,7 +54,7 @@ async fn list_filters_by_store_and_by_known_status() {
         ("status=CONFIRMED", &[4, 1]),
         ("status=rEjEcTeD", &[3, 2]),
         ("status=pending", &[]),
-        ("status=CONFIRMED&status=REJECTED", &[3, 2]),
+        ("status=CONFIRMED&status=REJECTED", &[4, 3, 2, 1]),
         ("status=", &[4, 3, 2, 1]),
         ("status=+CONFIRMED", &[4, 3, 2, 1]),
         ("status=shipped", &[4, 3, 2, 1]),
@@ -125,22 +125,20 @@ async fn pending_order_is_neither_confirmed_nor_rejected() {
 }
 
 #[tokio::test]
-async fn writing_to_an_order_is_rejected_with_405() {
+async fn replacing_or_deleting_an_order_is_rejected_with_405() {
     let app = with_orders().await;
-    for path in ["/api/orders/1/", "/api/orders/99/", "/api/orders/stats/"] {
-        for method in [
-            Method::POST,
-            Method::PUT,
-            Method::PATCH,
-            Method::DELETE,
-            Method::TRACE,
-        ] {
+    for (path, allow) in [
+        ("/api/orders/1/", "GET, PATCH, HEAD, OPTIONS"),
+        ("/api/orders/99/", "GET, PATCH, HEAD, OPTIONS"),
+        ("/api/orders/stats/", "GET, HEAD, OPTIONS"),
+    ] {
+        for method in [Method::POST, Method::PUT, Method::DELETE, Method::TRACE] {
             let answer = send(app.request(method.clone(), path)).await;
             answer.is_text(
                 405,
                 &format!(r#"{{"detail":"Method \"{method}\" not allowed."}}"#),
             );
-            assert_eq!(answer.header("allow"), "GET, HEAD, OPTIONS");
+            assert_eq!(answer.header("allow"), allow);
         }
     }
     for id in ["0", "99", "9223372036854775808"] {

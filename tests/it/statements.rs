@@ -65,6 +65,16 @@ const READS: &[(&str, i64)] = &[
     ("/api/inventory/as-of/?at=2030-01-01T00:00:00Z", 2),
     ("/api/orders/", 1),
     ("/api/orders/?store_id=1&status=confirmed", 1),
+    ("/api/orders/?expand=items", 2),
+    ("/api/orders/?ordering=oldest&status=confirmed&status=rejected", 1),
+    (
+        "/api/orders/?customer=ada@example.com&external_reference=WEB-1",
+        1,
+    ),
+    (
+        "/api/orders/?created_from=2020-01-01T00:00:00Z&total_min=1&expand=items",
+        4,
+    ),
     ("/api/orders/1/", 2),
     ("/api/orders/stats/", 1),
     ("/api/orders/stats/?store_id=1", 1),
@@ -167,6 +177,16 @@ async fn order_of_many_items_runs_as_many_statements_as_one_of_one() {
         app.order(store, items).await.created();
         // To lock, and to write.
         assert_eq!(counted(&app.pool).await, 2, "{} items", items.len());
+    }
+    app.patch("/api/products/1/", &json!({ "sku": "LAMP" })).await;
+    let by_sku = json!({ "store_id": store, "items": [{ "sku": "LAMP", "quantity": 1 }] });
+    let by_id = json!([{ "product_id": 1, "quantity": 1 }]);
+    let with_note = json!({ "store_id": store, "items": by_id, "note": "n", "customer": { "name": "Ada" } });
+    let with_reference = json!({ "store_id": store, "items": by_id, "external_reference": "WEB-1" });
+    for (order, statements) in [(by_sku, 3), (with_note, 2), (with_reference, 3)] {
+        forget(&app.pool).await;
+        app.post("/api/orders/", &order).await.created();
+        assert_eq!(counted(&app.pool).await, statements, "{order}");
     }
     forget(&app.pool).await;
     app.post("/api/orders/", &json!({ "store_id": store, "items": [] }))

@@ -4,11 +4,9 @@ use chrono::{DateTime, Utc};
 use sqlx::{FromRow, PgExecutor, Postgres, QueryBuilder};
 
 use crate::{
-    console::{
-        query::{PAGE_SIZE, Query},
-        timespan::{Days, Range, Table},
-    },
+    console::query::{PAGE_SIZE, Query},
     db::ReadPool,
+    timespan::{Days, Range, Table},
 };
 
 /// An entry of the log, without what was before and after.

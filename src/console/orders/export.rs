@@ -22,10 +22,10 @@ use crate::{
         session::Visitor,
         state::Console,
         stream_guard::{StreamGuard, StreamLimit, StreamPermit},
-        timespan::Range,
     },
     db::{self, ReadPool},
     http::Reads,
+    timespan::Range,
     timestamp::Timestamp,
 };
 

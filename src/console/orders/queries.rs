@@ -5,13 +5,11 @@ use sqlx::{PgExecutor, QueryBuilder};
 
 use crate::{
     auth::Stores,
-    console::{
-        query::Query,
-        timespan::{Range, Table},
-    },
+    console::query::Query,
     db::ReadPool,
     money::Money,
     order::Order,
+    timespan::{Range, Table},
 };
 
 /// The statuses, as the filter lists them.
@@ -33,6 +31,10 @@ pub struct Row {
     pub total_amount: Money,
     pub item_count: i64,
     pub created_at: DateTime<Utc>,
+    /// The client's reference.
+    pub external_reference: Option<String>,
+    /// Name of the customer, or another member if there is no name.
+    pub customer: Option<String>,
 }
 
 /// Which orders are shown.
@@ -178,7 +180,9 @@ pub async fn rows(db: impl PgExecutor<'_>, ids: &[i64], ascending: bool) -> sqlx
     let mut rows = sqlx::query_as!(
         Row,
         r#"select o.id, o.store_id, s.name as store_name, o.status, o.rejection_reason,
-               o.total_amount as "total_amount: Money", o.created_at,
+               o.total_amount as "total_amount: Money", o.created_at, o.external_reference,
+               coalesce(o.customer ->> 'name', o.customer ->> 'email', o.customer ->> 'reference', o.customer ->> 'phone')
+                   as customer,
                (select count(*) from order_item i where i.order_id = o.id) as "item_count!"
            from orders o join store s on s.id = o.store_id where o.id = any($1) order by o.id desc"#,
         ids

@@ -7,6 +7,7 @@ use axum::{
     http::{StatusCode, request::Parts},
 };
 use chrono::DateTime;
+use rust_decimal::Decimal;
 
 use crate::{
     http::{
@@ -20,6 +21,8 @@ use crate::{
 /// The longest query string that is read, in bytes, and the most parameters.
 const QUERY_LIMIT: usize = 8 * 1024;
 pub const PARAMETER_LIMIT: usize = 256;
+/// The longest decimal number that is read, in bytes.
+const LONGEST_DECIMAL: usize = 30;
 
 /// Refuses a query string that is too long: each parameter takes much more memory than it has bytes.
 pub fn check_query(query: &str) -> Result<(), ApiError> {
@@ -156,6 +159,27 @@ impl Params {
     pub fn is_true(&self, name: &str) -> bool {
         self.get(name)
             .is_some_and(|value| value.eq_ignore_ascii_case("true"))
+    }
+
+    /// A number; `None` when empty.
+    pub fn decimal(&mut self, name: &'static str) -> Option<Decimal> {
+        let text = trim(self.get(name)?).to_owned();
+        let number = text.parse().ok().filter(|_| text.len() <= LONGEST_DECIMAL);
+        if number.is_none() && !text.is_empty() {
+            self.reject(name, "A valid number is required.");
+        }
+        number
+    }
+
+    /// All values of a parameter that may be repeated.
+    pub fn all(&self, name: &str) -> impl Iterator<Item = &str> {
+        let pairs = self.pairs.iter().filter(move |(known, _)| known == name);
+        pairs.map(|(_, value)| value.as_str())
+    }
+
+    /// Adds an error.
+    pub fn reject(&mut self, name: &'static str, message: impl Into<Cow<'static, str>>) {
+        self.errors.push((name, FieldErrors::message(message)));
     }
 
     /// Returns `read`, unless a parameter was invalid.

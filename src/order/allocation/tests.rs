@@ -1,11 +1,14 @@
 //! Tests of the decisions: examples, and properties of random batches.
 
+use std::sync::Arc;
+
 use proptest::{
     prelude::*,
     test_runner::{Config, RngSeed},
 };
 
 use super::*;
+use crate::order::OrderData;
 
 const STORE: i64 = 1;
 
@@ -32,6 +35,7 @@ fn stock(rows: &[(i64, i64, i32)]) -> Stock {
         rows,
         stores: (1..=2).map(|id| (id, summary(id))).collect(),
         stocked_elsewhere: HashSet::from([8, 9]),
+        references: References::default(),
     }
 }
 
@@ -39,11 +43,13 @@ fn order(store: i64, items: &[(i64, i64)]) -> NewOrder {
     let item = |&(product, quantity): &(i64, i64)| NewItem {
         product_id: product,
         quantity,
+        price: None,
     };
     NewOrder {
         store_id: store,
         items: items.iter().map(item).collect(),
         placed_by: None,
+        data: None,
     }
 }
 
@@ -68,11 +74,13 @@ fn confirmed_order_has_its_allocations_in_item_order() {
                 row: 1,
                 quantity: 3,
                 remaining: 4,
+                unit_price: Money(Decimal::new(1002, 2)),
             },
             Allocation {
                 row: 0,
                 quantity: 5,
                 remaining: 0,
+                unit_price: Money(Decimal::new(1001, 2)),
             },
         ],
         total: Money(Decimal::new(3 * 1002 + 5 * 1001, 2)),
@@ -142,8 +150,13 @@ fn order_above_the_largest_total_takes_no_stock_from_later_ones() {
 fn largest_numbers_are_short_or_unknown() {
     let ask = |product_id, quantity| NewOrder {
         store_id: STORE,
-        items: vec![NewItem { product_id, quantity }],
+        items: vec![NewItem {
+            product_id,
+            quantity,
+            price: None,
+        }],
         placed_by: None,
+        data: None,
     };
     let mut stock = stock(&[(1, 1, 5)]);
     let decisions = allocate(&mut stock, &[ask(1, i64::MAX), ask(i64::MAX, 1)]);
@@ -154,6 +167,37 @@ fn largest_numbers_are_short_or_unknown() {
     assert_eq!(
         reason(&decisions[1]),
         "Products not found or inactive: {9223372036854775807}"
+    );
+}
+
+#[test]
+fn a_reference_goes_to_the_first_order_that_is_not_rejected() {
+    let named = |quantity, reference: &str| NewOrder {
+        data: Some(Arc::new(OrderData {
+            external_reference: Some(reference.to_owned()),
+            ..OrderData::default()
+        })),
+        ..order(STORE, &[(1, quantity)])
+    };
+    let mut stock = stock(&[(1, 1, 5)]);
+    let orders = [named(9, "A"), named(1, "A"), named(1, "A"), named(1, "B")];
+    let decisions = allocate(&mut stock, &orders);
+    assert!(matches!(decisions[0], Decision::Rejected { .. }));
+    assert!(matches!(decisions[1], Decision::Confirmed { .. }));
+    assert_eq!(decisions[2], Decision::Duplicate(Holder::InBatch(1)));
+    assert!(matches!(decisions[3], Decision::Confirmed { .. }));
+    assert_eq!(quantities(&stock), [3]);
+}
+
+#[test]
+fn an_item_may_have_a_price_of_its_own() {
+    let mut stock = stock(&[(1, 1, 5)]);
+    let mut order = order(STORE, &[(1, 2)]);
+    order.items[0].price = Some(Money(Decimal::new(150, 2)));
+    let decision = allocate(&mut stock, &[order]).remove(0);
+    assert!(
+        matches!(&decision, Decision::Confirmed { total, .. } if *total == Money(Decimal::new(300, 2))),
+        "{decision:?}"
     );
 }
 
@@ -227,7 +271,7 @@ proptest! {
             };
             match decision {
                 Decision::NoStore => prop_assert_eq!(store, 3),
-                Decision::TotalTooLarge => prop_assert!(false, "no total is that large"),
+                Decision::TotalTooLarge | Decision::Duplicate(_) => prop_assert!(false, "{decision:?}"),
                 Decision::Confirmed { allocations, total } => {
                     let mut expected = before;
                     let mut cost = Decimal::ZERO;

@@ -17,8 +17,10 @@ pub enum About {
     Store,
     /// A document about stock rows: those of another store do not exist.
     Document,
+    /// An action on an object of a store.
+    Action,
 }
-use About::{Creation, Document, Everyone, List, Object, Store};
+use About::{Action, Creation, Document, Everyone, List, Object, Store};
 
 /// Method, path, required scope, and kind of data.
 pub const OPERATIONS: &[(&str, &str, Scope, About)] = &[
@@ -94,6 +96,8 @@ pub const LAST: &[(&str, &str, Scope, About)] = &[
         Creation,
     ),
     ("POST", "/api/orders/", Scope::OrdersWrite, Creation),
+    ("PATCH", "/api/orders/{id}/", Scope::OrdersManage, Object),
+    ("POST", "/api/orders/{id}/redact/", Scope::Admin, Action),
     ("DELETE", "/api/inventory/{id}/", Scope::InventoryWrite, Object),
     ("DELETE", "/api/stores/{id}/", Scope::CatalogWrite, Object),
 ];

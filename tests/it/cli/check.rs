@@ -28,7 +28,7 @@ async fn check_passes_for_consistent_data() {
 }
 
 /// SQL that breaks a rule in the data of [`shop`], the start of the rule, and the record that the output names.
-const CASES: [(&str, &str, &str); 36] = [
+const CASES: [(&str, &str, &str); 38] = [
     (
         "insert into order_tally values (1, 'CONFIRMED', 1, 0)",
         "order counters",
@@ -194,6 +194,16 @@ const CASES: [(&str, &str, &str); 36] = [
          insert into movement_reversal values (4, 5)",
         "a reversal takes back",
         "movement 5",
+    ),
+    (
+        "insert into order_reference values (1, 'WEB-1', 1)",
+        "an order that was not rejected",
+        "order 1",
+    ),
+    (
+        "insert into order_key values ('CUSTOMER', 'ADA', 1)",
+        "an order is found by its reference",
+        "order 1",
     ),
     (
         "insert into delivery (order_id, channel) values (1, 'email')",

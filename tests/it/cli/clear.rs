@@ -68,6 +68,8 @@ async fn clear_empties_every_table_except_the_kept_ones() {
              insert into movement_reversal values (1, 2);
              insert into opening_balance values (2, 0, 0);
              insert into detached_orders values (1, 'CONFIRMED', 1, 9.99);
+             insert into order_reference values (1, 'WEB-1', 1);
+             insert into order_key values ('REFERENCE', 'WEB-1', 1);
              insert into product_folding values (1);
              insert into product_code (code, product_id, kind) select 'LAMP', min(id), 'SKU' from product;
              insert into daily_order_report values (current_date, 1, 1, 0, 0, 29.97);

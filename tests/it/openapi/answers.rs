@@ -3,7 +3,7 @@
 use std::{collections::BTreeSet, time::Duration};
 
 use afforo::{
-    auth::Stores,
+    auth::{Scope, Stores, api_key::NewKey},
     config::{ApiAuth, ApiAuthSetting, HttpSettings},
     server::Limits,
 };
@@ -123,7 +123,7 @@ fn close(schema: &mut Value) {
 
 /// Repeats a request of each kind under its key, sends another request under that key, and one under a key in use.
 async fn repeat(app: &TestApp, checker: &mut Checker) {
-    const POSTS: [(&str, &str); 9] = [
+    const POSTS: [(&str, &str); 10] = [
         ("/api/categories/", r#"{"name":"Once"}"#),
         (
             "/api/products/",
@@ -151,18 +151,30 @@ async fn repeat(app: &TestApp, checker: &mut Checker) {
             "/api/orders/",
             r#"{"store_id":1,"items":[{"product_id":1,"quantity":1}]}"#,
         ),
+        ("/api/orders/1/redact/", r#"{"ignored":1}"#),
     ];
+    let (id, key) = admin(app).await;
+    let bearer = format!("Bearer {key}");
+    let auth = ("authorization", bearer.as_str());
     let mut held = app.pool.begin().await.unwrap();
     sqlx::query(
-        "insert into idempotency_key select 'in_use_' || path, '', 200, '' from unnest($1::text[]) path",
+        "insert into idempotency_key select format('key:%s in_use_%s', $2, path), '', 200, '' from unnest($1::text[]) path",
     )
     .bind(POSTS.map(|(path, _)| path))
+    .bind(id)
     .execute(&mut *held)
     .await
     .unwrap();
     let in_use = join_all(POSTS.map(async |(path, body)| {
         let key = format!("in_use_{path}");
-        ask(app, &Method::POST, path, &[JSON, ("idempotency-key", &key)], body).await
+        ask(
+            app,
+            &Method::POST,
+            path,
+            &[JSON, auth, ("idempotency-key", &key)],
+            body,
+        )
+        .await
     }));
     for ((path, _), answer) in POSTS.iter().zip(in_use.await) {
         assert_eq!((answer.status.as_u16(), answer.header("retry-after")), (409, "1"));
@@ -170,7 +182,7 @@ async fn repeat(app: &TestApp, checker: &mut Checker) {
     }
     held.rollback().await.unwrap();
     for (path, body) in POSTS {
-        let key = [JSON, ("idempotency-key", path)];
+        let key = [JSON, auth, ("idempotency-key", path)];
         let first = ask(app, &Method::POST, path, &key, body).await;
         checker.check(&Method::POST, path, None, &first);
         let again = ask(app, &Method::POST, path, &key, body).await;
@@ -182,20 +194,26 @@ async fn repeat(app: &TestApp, checker: &mut Checker) {
     }
 }
 
+/// The id and the text of a key with all permissions.
+async fn admin(app: &TestApp) -> (i64, String) {
+    let new = NewKey {
+        name: "Admin".to_owned(),
+        scopes: [Scope::Admin].into_iter().collect(),
+        stores: Stores::All,
+        expires_at: None,
+    };
+    let (key, text) = app.key_of(&new).await;
+    (key.id, text)
+}
+
 /// Sends requests without a key, with a key without permissions, and with too many invalid keys.
-async fn be_refused(app: &TestApp, checker: &mut Checker) {
-    let guarded = app
-        .beside_with(HttpSettings {
-            api_auth: ApiAuthSetting(Some(ApiAuth::All)),
-            ..production()
-        })
-        .await;
+async fn be_refused(guarded: &TestApp, checker: &mut Checker) {
     let useless = guarded.key(&[], Stores::All).await;
     for attempt in [None, Some(useless.as_str()), Some("afk_wrong")] {
         if attempt == Some("afk_wrong") {
             for _ in 0..20 {
                 let headers = [("x-api-key", "afk_wrong")];
-                ask(&guarded, &Method::GET, "/api/stores/", &headers, "").await;
+                ask(guarded, &Method::GET, "/api/stores/", &headers, "").await;
             }
         }
         for (path, method, _) in operations(&checker.document.clone()) {
@@ -207,7 +225,7 @@ async fn be_refused(app: &TestApp, checker: &mut Checker) {
                 method.to_ascii_uppercase().parse().unwrap(),
             );
             let headers: Vec<(&str, &str)> = attempt.into_iter().map(|key| ("x-api-key", key)).collect();
-            let answer = ask(&guarded, &method, &url, &headers, "").await;
+            let answer = ask(guarded, &method, &url, &headers, "").await;
             checker.check(&method, &url, None, &answer);
         }
     }
@@ -270,13 +288,23 @@ async fn every_documented_response_occurs_and_matches_its_schema() {
             checker.check(&method, &url, None, &answer);
         }
     }
-    repeat(&app, &mut checker).await;
+    let guarded = app
+        .beside_with(HttpSettings {
+            api_auth: ApiAuthSetting(Some(ApiAuth::All)),
+            ..production()
+        })
+        .await;
+    repeat(&guarded, &mut checker).await;
+    let (_, key) = admin(&app).await;
+    let url = "/api/orders/99/redact/";
+    let answer = ask(&guarded, &Method::POST, url, &[("x-api-key", &key)], "").await;
+    checker.check(&Method::POST, url, None, &answer);
     let url = "/api/products/autocomplete/?q=lamp";
     for _ in 0..20 {
         let answer = app.get(url).await;
         checker.check(&Method::GET, url, None, &answer);
     }
-    be_refused(&app, &mut checker).await;
+    be_refused(&guarded, &mut checker).await;
     app.stop.announced.cancel();
     let unready = app.get("/health/ready/").await;
     checker.check(&Method::GET, "/health/ready/", None, &unready);

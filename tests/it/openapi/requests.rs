@@ -116,6 +116,15 @@ pub const REQUESTS: &str = r#"
     POST /api/orders/ {"items":{}} 400
     POST /api/orders/ {} 400
     POST /api/orders/ { 400
+    POST /api/orders/ {"store_id":1,"items":[{"product_id":1,"quantity":1}],"external_reference":"A","customer":{"name":"Ada"},"note":null,"metadata":{"a":"b"}} 201
+    POST /api/orders/ {"store_id":1,"items":[{"product_id":1,"sku":null,"quantity":1}],"external_reference":"A"} 409
+    POST /api/orders/?on_duplicate=return {"store_id":1,"items":[{"product_id":1,"quantity":1}],"external_reference":"A"} 200
+    GET /api/orders/?ordering=oldest&expand=items - 200
+    GET /api/orders/?total_min=5 - 400
+    PATCH /api/orders/1/ {"note":"Ring","customer":{"email":"ada@example.com","phone":null},"metadata":{"a":null,"b":"c"}} 200
+    PATCH /api/orders/1/ {"note":[]} 400
+    PATCH /api/orders/1/ {"external_reference":"A"} 409
+    PATCH /api/orders/99/ {} 404
     GET /api/orders/1/ - 200
     GET /api/orders/2/ - 200
     GET /api/orders/99/ - 404

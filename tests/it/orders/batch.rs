@@ -36,6 +36,7 @@ fn random_orders(rng: &mut StdRng, count: usize) -> Vec<NewOrder> {
         let items = products.into_iter().map(|product| NewItem {
             product_id: product,
             quantity: rng.random_range(1..=6).into(),
+            price: None,
         });
         let items = items.collect();
         let store = if rng.random_bool(0.05) {
@@ -47,6 +48,7 @@ fn random_orders(rng: &mut StdRng, count: usize) -> Vec<NewOrder> {
             store_id: store.into(),
             items,
             placed_by: None,
+            data: None,
         }
     });
     orders.collect()

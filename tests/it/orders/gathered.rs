@@ -337,11 +337,13 @@ fn order(store: i64, product: i64, quantity: i64) -> NewOrder {
     let item = NewItem {
         product_id: product,
         quantity,
+        price: None,
     };
     NewOrder {
         store_id: store,
         items: vec![item],
         placed_by: None,
+        data: None,
     }
 }
 

@@ -158,11 +158,13 @@ impl Shop {
         let item = NewItem {
             product_id: lamp,
             quantity: 1.into(),
+            price: None,
         };
         let order = NewOrder {
             store_id: store,
             items: vec![item],
             placed_by: None,
+            data: None,
         };
         Self {
             app,

@@ -5,9 +5,10 @@
 //! knows the times and ids of every few pages of the table, proves each bound. A bound that does not hold is dropped: the
 //! page takes longer, and has all of its rows.
 
-use crate::db::ReadPool;
 use chrono::{DateTime, NaiveDate, NaiveTime, TimeDelta, Utc};
 use sqlx::{Postgres, QueryBuilder};
+
+use crate::db::ReadPool;
 
 /// How far concurrent writes may be out of order: bounds allow for it.
 const OUT_OF_ORDER: TimeDelta = TimeDelta::minutes(10);
@@ -54,6 +55,16 @@ impl Range {
         let midnight = |day: NaiveDate| day.and_time(NaiveTime::MIN).and_utc();
         let from = from.map(midnight).max(since);
         let until = to.and_then(|day| day.succ_opt()).map(midnight);
+        Self::between(db, table, from, until).await
+    }
+
+    /// The rows whose time is `from` or later, and before `until`.
+    pub async fn between(
+        db: &ReadPool,
+        table: Table,
+        from: Option<DateTime<Utc>>,
+        until: Option<DateTime<Utc>>,
+    ) -> sqlx::Result<Self> {
         let (first, last) = ids(db, table, from, until).await?;
         Ok(Self {
             table,
@@ -75,13 +86,23 @@ impl Range {
     }
 
     /// The rows before `id`, in the direction of the list.
-    pub fn before(mut self, id: i64, oldest_first: bool) -> Self {
+    pub fn before(self, id: i64, oldest_first: bool) -> Self {
+        self.after(id, !oldest_first)
+    }
+
+    /// The rows after `id`, in the direction of the list.
+    pub fn after(mut self, id: i64, oldest_first: bool) -> Self {
         if oldest_first {
-            self.last = self.last.min(id.saturating_sub(1));
-        } else {
             self.first = self.first.max(id.saturating_add(1));
+        } else {
+            self.last = self.last.min(id.saturating_sub(1));
         }
         self
+    }
+
+    /// The first and the last id.
+    pub fn ids(&self) -> (i64, i64) {
+        (self.first, self.last)
     }
 
     /// Adds the conditions to a statement. `alias` stands before the columns, as in `o.`.
@@ -89,11 +110,16 @@ impl Range {
         let (_, time) = self.table.names();
         query.push(format!(" and {alias}id >= ")).push_bind(self.first);
         query.push(format!(" and {alias}id <= ")).push_bind(self.last);
+        self.push_times(query, &format!("{alias}{time}"));
+    }
+
+    /// Adds the conditions on the time, an expression.
+    pub fn push_times(&self, query: &mut QueryBuilder<Postgres>, time: &str) {
         if let Some(from) = self.from {
-            query.push(format!(" and {alias}{time} >= ")).push_bind(from);
+            query.push(format!(" and {time} >= ")).push_bind(from);
         }
         if let Some(until) = self.until {
-            query.push(format!(" and {alias}{time} < ")).push_bind(until);
+            query.push(format!(" and {time} < ")).push_bind(until);
         }
     }
 }
