@@ -2,6 +2,7 @@
 
 mod docs;
 mod drained;
+pub mod examples;
 mod health;
 mod index;
 mod open_files;

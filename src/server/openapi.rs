@@ -3,6 +3,7 @@
 use utoipa::openapi::{InfoBuilder, LicenseBuilder, OpenApi, OpenApiBuilder};
 use utoipa_axum::router::OpenApiRouter;
 
+use super::examples;
 use crate::{http, order, product};
 
 /// The document without its routes.
@@ -37,9 +38,11 @@ pub fn document() -> OpenApi {
         autocomplete: None,
         search: None,
     };
-    OpenApiRouter::with_openapi(base())
+    let mut document = OpenApiRouter::with_openapi(base())
         .merge(super::health(None))
         .merge(super::api(limits))
         .merge(order::placement_router())
-        .into_openapi()
+        .into_openapi();
+    examples::add(&mut document);
+    document
 }

@@ -2,6 +2,7 @@
 //! the settings of `make run` and docker-compose.yml.
 
 mod compose;
+mod examples;
 
 use std::{fmt::Write as _, fs, path::Path};
 
