@@ -244,7 +244,8 @@ async fn apply(connection: &mut PgConnection, migration: &Migration) -> sqlx::Re
     }
     let mut tx = connection.begin().await?;
     tx.execute(AssertSqlSafe(format!(
-        "{LOCK_TIMEOUT}; set local statement_timeout = 0"
+        // Without notices about indexes that were built before.
+        "{LOCK_TIMEOUT}; set local statement_timeout = 0; set local client_min_messages = warning"
     )))
     .await?;
     tx.execute(migration.sql.clone()).await?;

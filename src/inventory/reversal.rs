@@ -9,7 +9,7 @@ use utoipa::ToSchema;
 
 use super::{
     movement::{LONGEST_REASON, LONGEST_REFERENCE},
-    reversal_queries::{self as queries, Reversed},
+    reversal_queries::{self as queries, Reversible},
 };
 use crate::{
     audit,
@@ -87,7 +87,7 @@ impl NewReversal {
     }
 
     /// The movements, all of which must exist and be open to reversal.
-    fn check<'a>(&self, rows: &[StockRow], found: &'a [Reversed]) -> Result<Vec<&'a Reversed>, ApiError> {
+    fn check<'a>(&self, rows: &[StockRow], found: &'a [Reversible]) -> Result<Vec<&'a Reversible>, ApiError> {
         let find = |id: i64| {
             let movement = found.iter().find(|movement| movement.id == id);
             movement.filter(|movement| rows.iter().any(|row| row.id == movement.inventory_id))
@@ -115,7 +115,7 @@ impl NewReversal {
         ApiError::field(if is_by_id { "movement_ids" } else { "reference" }, message)
     }
 
-    fn change<'a>(&'a self, row: &StockRow, reversed: &[&'a Reversed]) -> Result<Change<'a>, Refusal> {
+    fn change<'a>(&'a self, row: &StockRow, reversed: &[&'a Reversible]) -> Result<Change<'a>, Refusal> {
         let units: i64 = reversed.iter().map(|movement| i64::from(movement.delta)).sum();
         let after = row.plus(-units).map_err(|refusal| refusal.of_row(row.id))?;
         let references: BTreeSet<_> = reversed
@@ -146,7 +146,7 @@ impl NewReversal {
 /// The movements with a reference that are left to reverse, as stock row and id.
 async fn by_reference(db: &ReadPool, reference: &str, stores: &Stores) -> Result<Vec<(i64, i64)>, ApiError> {
     let found = queries::by_reference(db, reference, stores).await?;
-    let named = |movement: &Reversed| (movement.inventory_id, movement.id);
+    let named = |movement: &Reversible| (movement.inventory_id, movement.id);
     let open: Vec<(i64, i64)> = found
         .iter()
         .filter(|movement| movement.reversed_by.is_none())
@@ -192,7 +192,7 @@ pub struct ReversalResult {
 impl Document for NewReversal {
     const KIND: &'static str = "reversal";
     /// The named movements as they are under the lock of their rows.
-    type Facts = Vec<Reversed>;
+    type Facts = Vec<Reversible>;
     /// For each changed row, its quantities and the movements that are reversed.
     type Decision = Vec<ReversalResult>;
     type Answer = Reversal;
@@ -201,20 +201,20 @@ impl Document for NewReversal {
         &self.keys
     }
 
-    async fn read(&self, tx: &mut PgConnection) -> Result<Vec<Reversed>, ApiError> {
+    async fn read(&self, tx: &mut PgConnection) -> Result<Vec<Reversible>, ApiError> {
         Ok(queries::read(tx, &self.named).await?)
     }
 
     fn decide<'a>(
         &'a self,
         rows: &[StockRow],
-        facts: &'a Vec<Reversed>,
+        facts: &'a Vec<Reversible>,
     ) -> Result<Decided<'a, Vec<ReversalResult>>, ApiError> {
         let movements = self.check(rows, facts)?;
         let (mut changes, mut results) = (Vec::new(), Vec::new());
         for row in rows {
             let of_row = movements.iter().copied();
-            let of_row: Vec<&Reversed> = of_row
+            let of_row: Vec<&Reversible> = of_row
                 .filter(|movement| movement.inventory_id == row.id)
                 .collect();
             let change = self.change(row, &of_row)?;

@@ -178,7 +178,12 @@ async fn adjust_many(context: CommandContext, body: Body) -> Result<Answered<Adj
         ("product_id" = Option<i64>, Query, description = "Only stock of this product"),
         ("cursor" = Option<String>, Query, description = "The value in `next`"),
     ),
-    responses((status = 200, body = CursorPage<StockAsOf>), (status = 400, response = InvalidParameter)))]
+    responses(
+        (status = 200, body = CursorPage<StockAsOf>, example = json!({ "next": null, "results": [
+            { "id": 7, "store_id": 1, "store_name": "Main", "product_id": 3, "product_title": "Lamp", "quantity": 40, "on_hand": 40 },
+        ] })),
+        (status = 400, response = InvalidParameter),
+    ))]
 async fn list_as_of(
     Reads(db): Reads,
     stores: Stores,
@@ -212,7 +217,14 @@ async fn list_as_of(
         ("to" = Option<String>, Query, description = "Only movements before this time", format = DateTime),
         ("cursor" = Option<String>, Query, description = "The value in `next`"),
     ),
-    responses((status = 200, body = CursorPage<Movement>), (status = 400, response = InvalidParameter)))]
+    responses(
+        (status = 200, body = CursorPage<Movement>, example = json!({ "next": null, "results": [
+            { "id": 18, "inventory_id": 7, "kind": "ADJUSTMENT", "delta": 24, "quantity_after": 64, "order_id": null, "actor": "key:12",
+              "reason": null, "reason_code": "RECEIVED", "reference": "GRN-4711", "created_at": "2024-01-15T10:30:00.123456Z",
+              "store_id": 1, "product_id": 3, "reversed_by": null },
+        ] })),
+        (status = 400, response = InvalidParameter),
+    ))]
 async fn search_movements(
     Reads(db): Reads,
     stores: Stores,
@@ -250,11 +262,22 @@ async fn explain_quantity(
 ///
 /// Each stock row gets one movement of kind `REVERSAL` with the opposite sum of its reversed movements. A movement is reversed
 /// once. If a movement cannot be reversed, nothing is written.
-#[utoipa::path(post, path = "/api/inventory/reversals/", tag = "Inventory", request_body = NewReversal,
+#[utoipa::path(post, path = "/api/inventory/reversals/", tag = "Inventory",
+    request_body(content = NewReversal, examples(
+        ("by id" = (value = json!({ "movement_ids": [18, 19], "reason": "Entered twice" }))),
+        ("by reference" = (value = json!({ "reference": "GRN-4711", "reason": "Delivery was sent back" }))),
+    )),
     responses(
-        (status = 201, body = Reversal),
+        (status = 201, body = Reversal, example = json!({ "results": [
+            { "movement_id": 20, "inventory_id": 7, "quantity_before": 64, "quantity_after": 40, "reverses": [18] },
+        ] })),
         (status = 400, response = Invalid),
-        (status = 409, body = Refused, description = "A movement is reversed already, or a quantity would be below 0, below the reserved units or above 2147483647. Nothing was changed."),
+        (status = 409, body = Refused, description = "A movement is reversed already, or a quantity would be below 0, below the reserved units or above 2147483647. Nothing was changed.", examples(
+            ("reversed already" = (value = json!({ "detail": "The movement is reversed already.", "code": "already_reversed", "movement_id": 18 }))),
+            ("too few units" = (value = json!({ "detail": "There are fewer units in stock.", "code": "insufficient_stock", "quantity": 3, "inventory_id": 7 }))),
+            ("reserved units" = (value = json!({ "detail": "The quantity would fall below the reserved units.", "code": "reserved", "quantity": 30, "reserved": 10, "inventory_id": 7 }))),
+            ("too many units" = (value = json!({ "detail": "The quantity would exceed 2147483647.", "code": "exceeds_quantity", "quantity": 2_147_483_640, "inventory_id": 7 }))),
+        )),
     ))]
 async fn reverse(context: CommandContext, body: Body) -> Result<Answered<Reversal>, ApiError> {
     commands::reverse(&context, &body).await

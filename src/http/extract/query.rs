@@ -120,14 +120,12 @@ impl Params {
     /// A time to filter by; `None` when empty.
     pub fn time(&mut self, name: &'static str) -> Option<Timestamp> {
         let text = self.get(name).filter(|text| !text.is_empty())?;
-        match DateTime::parse_from_rfc3339(trim(text)) {
-            Ok(time) => Some(Timestamp(time.to_utc())),
-            Err(_) => {
-                let message = "Send a time such as 2024-01-15T10:30:00Z.";
-                self.errors.push((name, FieldErrors::message(message)));
-                None
-            }
+        let time = DateTime::parse_from_rfc3339(trim(text)).ok();
+        if time.is_none() {
+            let message = "Send a time such as 2024-01-15T10:30:00Z.";
+            self.errors.push((name, FieldErrors::message(message)));
         }
+        time.map(|time| Timestamp(time.to_utc()))
     }
 
     /// One of some words to filter by, in any case; `None` when empty.
