@@ -12,7 +12,10 @@ use tokio::task::JoinSet;
 
 use crate::{
     auth::guarded,
-    support::app::{Answer, TestApp, send},
+    support::{
+        app::{Answer, TestApp, send},
+        books::no_deadlocks,
+    },
 };
 
 const PATH: &str = "/api/inventory/reversals/";
@@ -337,4 +340,47 @@ async fn a_reversal_is_audited_with_its_stock_row() {
             ("stock.reversed".to_owned(), Some("stock:1".to_owned()), reversed),
         ]
     );
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn reversals_beside_orders_and_adjustments_keep_all_rules() {
+    let (app, store, _) = delivered().await;
+    adjust(&app, "STOCK", &[(1, 5000), (2, 5000)]).await;
+    let app = Arc::new(app);
+    let mut tasks = JoinSet::new();
+    for number in 0..12 {
+        let app = app.clone();
+        tasks.spawn(async move {
+            for round in 0..4 {
+                let reference = format!("R-{}", (number + round) % 4);
+                match number % 3 {
+                    0 => drop(adjust(&app, &reference, &[(2, 3), (1, -2)]).await),
+                    1 => drop(app.order(store, &[(2, 1), (1, 1)]).await.created()),
+                    _ => {
+                        let answer = reverse_reference(&app, &reference).await;
+                        let is_expected = match answer.status.as_u16() {
+                            201 => true,
+                            409 => answer.body["code"] == "already_reversed",
+                            // No adjustment has the reference yet.
+                            status => status == 400,
+                        };
+                        assert!(is_expected, "{}", answer.text);
+                    }
+                }
+            }
+        });
+    }
+    tasks.join_all().await;
+    for number in 0..4 {
+        reverse_reference(&app, &format!("R-{number}")).await;
+    }
+    let sums: Vec<Option<i64>> = sqlx::query_scalar(
+        "select sum(delta) from stock_movement where reference like 'R-%' group by reference",
+    )
+    .fetch_all(&app.pool)
+    .await
+    .unwrap();
+    assert_eq!(sums, [Some(0); 4]);
+    assert_eq!(app.unbalanced().await, []);
+    no_deadlocks(&app.database_url).await;
 }

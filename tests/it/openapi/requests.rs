@@ -102,7 +102,7 @@ pub const REQUESTS: &str = r#"
     POST /api/inventory/adjustments/ {"reason_code":"FOUND","reference":"A","adjustments":[{"inventory_id":1,"delta":1}]} 200
     POST /api/inventory/reversals/ {"reference":"A","reason":"Again"} 201
     POST /api/inventory/reversals/ {"reference":"A","reason":"Again"} 409
-    POST /api/inventory/adjustments/ {"reason_code":"FOUND","reference":"B","adjustments":[{"inventory_id":1,"delta":1}]} 200
+    POST /api/inventory/adjustments/ {"reason_code":"FOUND","reference":"B","adjustments":[{"store_id":1,"product_id":2,"delta":1}]} 200
     DELETE /api/inventory/2/ - 204
     DELETE /api/inventory/99/ - 404
     GET /api/orders/?status=confirmed - 200
