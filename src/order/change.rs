@@ -50,7 +50,7 @@ async fn attempt(
     let before = lock(context, &mut tx, id).await?;
     expected.require(&before)?;
     let mut data = before.data();
-    let changed = changes.apply(&mut data)?;
+    let names = changes.apply(&mut data)?;
     if let Some(reference) = &before.external_reference
         && data.external_reference.as_ref() != Some(reference)
     {
@@ -59,7 +59,7 @@ async fn attempt(
     claim(&mut tx, &before, &data).await?;
     write(&mut tx, id, &data).await?;
     let after = read(&mut tx, id).await?;
-    let entry = AuditEntry { changed };
+    let entry = AuditEntry { changed: names };
     // Two equal states are not logged.
     let before = entry.changed.is_empty().then_some(&entry);
     context

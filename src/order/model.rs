@@ -84,6 +84,7 @@ impl Status {
 
 /// The outcome of placing an order.
 #[derive(Debug)]
+#[expect(clippy::large_enum_variant, reason = "nearly all orders are placed")]
 pub enum Outcome {
     /// It was stored, confirmed or rejected.
     Placed(PlacedOrder),

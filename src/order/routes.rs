@@ -111,6 +111,7 @@ async fn find(
 /// A placed order; or, with `on_duplicate=return`, the order that has the reference.
 #[derive(Debug, Serialize, ToSchema)]
 #[serde(untagged)]
+#[expect(clippy::large_enum_variant, reason = "nearly all responses are placed orders")]
 pub enum PlacedOrExisting {
     /// A placed order.
     Placed(PlacedOrder),

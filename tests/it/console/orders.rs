@@ -1,6 +1,7 @@
 //! Orders in the console: the list and its filters, the file, and one order.
 
 use afforo::auth::Role;
+use serde_json::json;
 
 use super::{Browser, account, browser, execute};
 use crate::support::app::TestApp;
@@ -368,4 +369,26 @@ async fn search_by_store_name_finds_orders_of_all_matching_stores() {
         .page("/admin/orders/?q=branch")
         .await;
     assert_eq!(page.matches(r#"<tr id="order-"#).count(), 1, "{page}");
+}
+
+#[tokio::test]
+async fn pages_show_what_clients_keep_with_an_order() {
+    let app = TestApp::start().await;
+    let shop = shop(&app).await;
+    let order = json!({
+        "store_id": shop.here, "items": [{ "product_id": shop.product, "quantity": 1 }], "external_reference": "WEB-<1>",
+        "customer": { "name": "Ada <b>", "email": "ada@example.com" }, "note": "Two\nlines", "metadata": { "channel": "<web>" },
+    });
+    let id = app.post("/api/orders/", &order).await.created();
+    let mut browser = browser(&app, Role::Viewer).await;
+    let list = browser.page("/admin/orders/").await;
+    let page = browser.page(&format!("/admin/orders/{id}/")).await;
+    let listed = ["WEB-&#60;1&#62;", "Ada &#60;b&#62;"];
+    for text in listed
+        .into_iter()
+        .chain(["ada@example.com", "Two\nlines", "&#60;web&#62;"])
+    {
+        assert!(page.contains(text), "{text}: {page}");
+        assert_eq!(list.contains(text), listed.contains(&text), "{text}: {list}");
+    }
 }

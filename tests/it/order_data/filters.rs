@@ -23,12 +23,12 @@ async fn with_orders() -> TestApp {
     app.store("Second").await;
     app.pool
         .execute(
-            r#"insert into orders (store_id, status, total_amount, created_at, external_reference, customer)
+            r"insert into orders (store_id, status, total_amount, created_at, external_reference, customer)
                select case when n % 3 = 0 then 2 else 1 end, case when n % 5 = 0 then 'REJECTED' else 'CONFIRMED' end,
                    case when n % 5 = 0 then 0 else n end, '2026-03-01T12:00:00Z'::timestamptz + n * interval '1 minute',
                    'WEB-' || n % 20,
                    case when n % 10 = 0 then json_build_object('email', 'Ada@Example.com', 'phone', n::text, 'name', 'Ada') end
-               from generate_series(1, 60) n"#,
+               from generate_series(1, 60) n",
         )
         .await
         .unwrap();
@@ -143,8 +143,8 @@ async fn filtered_lists_have_pages_and_cursors_in_both_directions() {
                 .await;
         }
         assert_eq!(paged, expected, "{query}");
-        let last = app.get(&format!("{list}&page=last")).await;
-        assert_eq!(last.column("id").last(), Some(&json!(expected.last())), "{query}");
+        let end = app.get(&format!("{list}&page=last")).await;
+        assert_eq!(end.column("id").last(), Some(&json!(expected.last())), "{query}");
         assert_eq!(app.get(&format!("{list}&page=9")).await.status, 404);
     }
 }
@@ -165,8 +165,8 @@ async fn a_count_of_filtered_orders_ends_at_10_000() {
         (&first.body["count"], &first.body["count_capped"]),
         (&json!(10000), &json!(true))
     );
-    let last = app.get(&format!("{list}&page=last")).await;
-    assert_eq!((last.column("id").len(), &last.body["next"]), (20, &Value::Null));
+    let end = app.get(&format!("{list}&page=last")).await;
+    assert_eq!((end.column("id").len(), &end.body["next"]), (20, &Value::Null));
     assert_eq!(app.get(&format!("{list}&page=501")).await.status, 404);
     let exact = app.get(ORDERS).await;
     assert_eq!(exact.body["count"], 10021);

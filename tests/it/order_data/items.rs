@@ -17,7 +17,9 @@ use crate::{
 };
 
 fn items(items: Value) -> Value {
-    json!({ "store_id": 1, "items": items })
+    let mut order = json!({ "store_id": 1 });
+    order["items"] = items;
+    order
 }
 
 #[tokio::test]
