@@ -96,7 +96,9 @@ async fn resource_answers_have_allow_and_vary() {
         check(path, "GET, POST, HEAD, OPTIONS").await;
     }
     for path in READ_ONLY {
-        check(path, "GET, HEAD, OPTIONS").await;
+        // An order keeps its lines. A PATCH changes only what clients keep with it.
+        let patched = if path == "/api/orders/1/" { "PATCH, " } else { "" };
+        check(path, &format!("GET, {patched}HEAD, OPTIONS")).await;
     }
     for path in DETAILS.iter().rev() {
         let mut missing = (*path).to_owned();
