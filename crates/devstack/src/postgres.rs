@@ -137,7 +137,7 @@ impl Postgres {
             "synchronous_commit=on",
             "full_page_writes=on",
             "max_connections=100",
-            "shared_buffers=256MB",
+            "shared_buffers=1GB",
             "jit=off",
             "log_checkpoints=off",
         ];
