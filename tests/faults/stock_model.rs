@@ -14,12 +14,12 @@ use std::{
 };
 
 use futures::future::join_all;
-use rand::{Rng, SeedableRng, rngs::StdRng};
+use rand::{Rng, SeedableRng, rngs::StdRng, seq::IndexedRandom};
 use sqlx::PgPool;
 use tokio::time::sleep;
 
 use self::{
-    model::{Document, Kind, ROWS, Refusal, Shop},
+    model::{Document, Kind, ROWS, Refusal, Reversible, Shop},
     replay::{Sent, replay},
     told::{Told, told},
 };
@@ -63,6 +63,7 @@ async fn random_documents_take_effect_one_after_the_other_despite_kills() {
         count,
         seen: Default::default(),
         sent: Mutex::default(),
+        reversible: Mutex::default(),
         predicted: AtomicUsize::new(0),
         repeated: AtomicUsize::new(0),
     };
@@ -90,7 +91,13 @@ async fn random_documents_take_effect_one_after_the_other_despite_kills() {
     let sent = session.sent.into_inner().unwrap();
     assert_eq!(sent.len(), count);
     let replayed = replay(&world.pool, &session.shop, &sent).await;
-    for kind in [Kind::Order, Kind::Movement, Kind::Adjustment, Kind::Patch] {
+    for kind in [
+        Kind::Order,
+        Kind::Movement,
+        Kind::Adjustment,
+        Kind::Reversal,
+        Kind::Patch,
+    ] {
         assert!(
             replayed.effective.contains_key(&kind),
             "{kind:?} had an effect: {replayed:?}"
@@ -114,6 +121,20 @@ async fn random_documents_take_effect_one_after_the_other_despite_kills() {
         ..Row::default()
     }
     .enter(world.name);
+}
+
+/// The movements of an adjustment.
+fn movements(document: &Document, answer: &Answer) -> Vec<Reversible> {
+    let results = answer.body["results"].as_array().unwrap();
+    let movements = document.steps.iter().zip(results).filter_map(|(step, result)| {
+        let quantity = |name: &str| i32::try_from(result[name].as_i64()?).ok();
+        Some(Reversible {
+            id: result["movement_id"].as_i64()?,
+            row: step.row,
+            delta: quantity("quantity_after")? - quantity("quantity_before")?,
+        })
+    });
+    movements.collect()
 }
 
 /// Two stores with the same two products, which have SKUs.
@@ -173,6 +194,8 @@ struct Session {
     /// The quantities in the last responses.
     seen: [AtomicI32; ROWS],
     sent: Mutex<Vec<Sent>>,
+    /// The movements of adjustments, by document.
+    reversible: Mutex<Vec<Vec<Reversible>>>,
     predicted: AtomicUsize,
     repeated: AtomicUsize,
 }
@@ -190,7 +213,10 @@ impl Session {
                 .seen
                 .each_ref()
                 .map(|quantity| quantity.load(Ordering::Relaxed));
-            let document = Document::random(&mut rng, number, &seen);
+            let document = match self.reversible(&mut rng) {
+                Some(movements) => Document::reversal(number, &movements),
+                None => Document::random(&mut rng, number, &seen),
+            };
             let server = self.servers[(client + number) % 2];
             if rng.random_bool(0.2) {
                 self.predict(server, &document).await;
@@ -204,6 +230,12 @@ impl Session {
             }
             self.sent.lock().unwrap().push(Sent { document, answer });
         }
+    }
+
+    /// Sometimes the movements of an adjustment, which may be reversed already.
+    fn reversible(&self, rng: &mut StdRng) -> Option<Vec<Reversible>> {
+        let all = self.reversible.lock().unwrap();
+        all.choose(rng).filter(|_| rng.random_bool(0.15)).cloned()
     }
 
     fn request(&self, server: SocketAddr, document: &Document, query: &str) -> reqwest::RequestBuilder {
@@ -264,8 +296,15 @@ impl Session {
         answer
     }
 
-    /// Remembers the quantities in a response.
+    /// Remembers the quantities in a response, and the movements of an adjustment.
     fn look(&self, document: &Document, answer: &Answer) {
+        if document.kind == Kind::Adjustment {
+            let movements = movements(document, answer);
+            self.reversible
+                .lock()
+                .unwrap()
+                .extend((!movements.is_empty()).then_some(movements));
+        }
         for (step, told) in document.steps.iter().zip(told(document, answer, &self.shop)) {
             if let Told::Done(Some(quantity)) | Told::Refused(_, Some(quantity)) = told {
                 self.seen[step.row].store(quantity, Ordering::Relaxed);

@@ -12,6 +12,7 @@ pub enum Kind {
     Order,
     Movement,
     Adjustment,
+    Reversal,
     Patch,
 }
 
@@ -61,6 +62,16 @@ pub struct Document {
     pub steps: Vec<Step>,
     /// Whether a refused step leaves the others.
     pub per_item: bool,
+    /// The movements that it reverses.
+    pub reverses: Vec<i64>,
+}
+
+/// A movement that a document may reverse.
+#[derive(Clone, Copy, Debug)]
+pub struct Reversible {
+    pub id: i64,
+    pub row: usize,
+    pub delta: i32,
 }
 
 /// The ids that requests name.
@@ -90,7 +101,7 @@ impl Document {
         match kind {
             Kind::Order => rows.retain(|row| row / 2 == store),
             Kind::Adjustment => {}
-            Kind::Movement | Kind::Patch => rows.truncate(1),
+            Kind::Movement | Kind::Patch | Kind::Reversal => rows.truncate(1),
         }
         rows.truncate(rng.random_range(1..=rows.len()));
         let steps = rows.into_iter().map(|row| Step {
@@ -103,6 +114,23 @@ impl Document {
             kind,
             steps: steps.collect(),
             per_item: kind == Kind::Adjustment && rng.random_bool(0.5),
+            reverses: Vec::new(),
+        }
+    }
+
+    /// The reversal of the movements of another document.
+    pub fn reversal(number: usize, movements: &[Reversible]) -> Self {
+        let steps = movements.iter().map(|movement| Step {
+            row: movement.row,
+            change: Change::Add(-movement.delta),
+            expected: None,
+        });
+        Self {
+            number,
+            kind: Kind::Reversal,
+            steps: steps.collect(),
+            per_item: false,
+            reverses: movements.iter().map(|movement| movement.id).collect(),
         }
     }
 
@@ -127,6 +155,10 @@ impl Document {
                 "/api/inventory/adjustments/".to_owned(),
                 self.adjustments(shop),
             ),
+            Kind::Reversal => {
+                let body = json!({ "movement_ids": self.reverses, "reason": self.tag() });
+                ("POST", "/api/inventory/reversals/".to_owned(), body)
+            }
             Kind::Patch => {
                 let Change::Set(quantity) = first.change else {
                     panic!("a PATCH sets")

@@ -70,6 +70,14 @@ pub async fn replay(pool: &PgPool, shop: &Shop, sent: &[Sent]) -> Replayed {
             &mut replayed,
         );
     }
+    let done = sent
+        .iter()
+        .enumerate()
+        .filter(|(index, _)| ledger.written.contains_key(index));
+    let mut reversed = HashSet::new();
+    for id in done.flat_map(|(_, sent)| &sent.document.reverses) {
+        assert!(reversed.insert(id), "movement {id} was reversed twice");
+    }
     let quantities = ledger.replay(sent);
     let now = sqlx::query_scalar("select quantity from inventory order by id");
     let now: Vec<i32> = now.fetch_all(pool).await.unwrap();

@@ -27,6 +27,11 @@ pub fn told(document: &Document, answer: &Answer, shop: &Shop) -> Vec<Told> {
             assert_eq!(results.len(), document.steps.len(), "{}", answer.text);
             results.iter().map(result).collect()
         }
+        (Kind::Reversal, 201) => by_row(document, answer.body["results"].as_array().unwrap(), shop),
+        (Kind::Reversal, 409) if answer.body["code"] == "already_reversed" => {
+            vec![Told::Skipped; document.steps.len()]
+        }
+        (Kind::Reversal, 409) => by_row(document, std::slice::from_ref(&answer.body), shop),
         (Kind::Movement, 201) => vec![Told::Done(number(&answer.body["quantity_after"]))],
         (Kind::Movement, 400) => vec![Told::Refused(Refusal::Insufficient, None)],
         (Kind::Patch, 200) => vec![Told::Done(number(&answer.body["quantity"]))],
@@ -48,6 +53,20 @@ fn rejected(document: &Document, order: &Value, shop: &Shop) -> Vec<Told> {
             .find(|item| item["product_id"] == shop.products[step.row % 2]);
         requested.map_or(Told::Skipped, |item| {
             Told::Refused(refusal(item), number(&item["available"]))
+        })
+    };
+    document.steps.iter().map(find).collect()
+}
+
+/// The steps of a reversal: done, or one refused.
+fn by_row(document: &Document, told: &[Value], shop: &Shop) -> Vec<Told> {
+    let find = |step: &Step| {
+        let told = told
+            .iter()
+            .find(|told| told["inventory_id"] == shop.rows[step.row]);
+        told.map_or(Told::Skipped, |told| match number(&told["quantity_after"]) {
+            Some(after) => Told::Done(Some(after)),
+            None => Told::Refused(refusal(told), number(&told["quantity"])),
         })
     };
     document.steps.iter().map(find).collect()
