@@ -64,7 +64,7 @@ async fn quantities(app: &TestApp) -> [i64; 2] {
     [app.quantity(1).await, app.quantity(2).await]
 }
 
-fn already_reversed(answer: Answer, movement: i64) {
+fn already_reversed(answer: &Answer, movement: i64) {
     answer.is(
         409,
         json!({ "detail": "The movement is reversed already.", "code": "already_reversed", "movement_id": movement }),
@@ -100,8 +100,8 @@ async fn a_reversed_reference_sums_to_zero_and_is_reversed_once() {
         of_reference.column("kind")[..4],
         ["REVERSAL", "REVERSAL", "REVERSAL", "ADJUSTMENT"]
     );
-    already_reversed(reverse_reference(&app, "GRN-1").await, first);
-    already_reversed(reverse(&app, &[second]).await, second);
+    already_reversed(&reverse_reference(&app, "GRN-1").await, first);
+    already_reversed(&reverse(&app, &[second]).await, second);
     assert_eq!(quantities(&app).await, [10, 10]);
     assert_eq!(app.unbalanced().await, []);
 }

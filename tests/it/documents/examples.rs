@@ -72,13 +72,14 @@ fn settle(file: &str, differences: &[(String, String)]) {
         );
         return;
     }
-    let (mut rest, mut text) = (fs::read_to_string(file).unwrap(), String::new());
+    let text = fs::read_to_string(file).unwrap();
+    let (mut rest, mut rewritten) = (text.as_str(), String::new());
     for (old, new) in differences {
         let (before, after) = rest.split_once(&format!("\n{old}\n")).unwrap();
-        text += &format!("{before}\n{new}\n");
-        rest = after.to_owned();
+        rewritten.extend([before, "\n", new, "\n"]);
+        rest = after;
     }
-    fs::write(file, text + &rest).unwrap();
+    fs::write(file, rewritten + rest).unwrap();
 }
 
 #[tokio::test]
