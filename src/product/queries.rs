@@ -102,17 +102,24 @@ pub async fn with_skus(db: impl PgExecutor<'_>, skus: &[String]) -> sqlx::Result
     .await
 }
 
+/// Selects products from `$with`, with their barcodes.
+macro_rules! products_with_barcodes {
+    ($with:literal, $arg:expr) => {
+        products!(
+            "(select coalesce(json_agg(json_build_object('code', code, 'pack', pack) order by code), '[]')
+          from product_code where product_id = p.id and kind = 'BARCODE')",
+            $with,
+            $arg
+        )
+        .map(|counted| counted.row)
+    };
+}
+
 /// A product with its barcodes.
 pub async fn get(db: impl PgExecutor<'_>, id: i64) -> sqlx::Result<Option<Product>> {
-    products!(
-        "(select coalesce(json_agg(json_build_object('code', code, 'pack', pack) order by code), '[]')
-          from product_code where product_id = p.id and kind = 'BARCODE')",
-        "select *, null::bigint as count from product where id = $1",
-        id
-    )
-    .map(|counted| counted.row)
-    .fetch_optional(db)
-    .await
+    products_with_barcodes!("select *, null::bigint as count from product where id = $1", id)
+        .fetch_optional(db)
+        .await
 }
 
 pub(crate) async fn exists(db: impl PgExecutor<'_>, id: i64) -> sqlx::Result<bool> {
@@ -126,13 +133,10 @@ pub(crate) async fn exists(db: impl PgExecutor<'_>, id: i64) -> sqlx::Result<boo
 
 /// Products with their barcodes.
 pub async fn get_all(db: impl PgExecutor<'_>, ids: &[i64]) -> sqlx::Result<Vec<Product>> {
-    products!(
-        "(select coalesce(json_agg(json_build_object('code', code, 'pack', pack) order by code), '[]')
-          from product_code where product_id = p.id and kind = 'BARCODE')",
+    products_with_barcodes!(
         "select *, null::bigint as count from product where id = any($1)",
         ids
     )
-    .map(|counted| counted.row)
     .fetch_all(db)
     .await
 }
