@@ -44,7 +44,7 @@ exec "$@"
 "#;
 
 /// Settings of all servers for tests.
-const THROWAWAY: [&str; 9] = [
+const THROWAWAY: [&str; 10] = [
     "fsync=off",
     "full_page_writes=off",
     "max_wal_size=256MB",
@@ -56,6 +56,8 @@ const THROWAWAY: [&str; 9] = [
     "jit=off",
     // Tests count statements.
     "shared_preload_libraries=pg_stat_statements",
+    // All tests share the counts, which must not be evicted meanwhile.
+    "pg_stat_statements.max=20000",
 ];
 
 /// A server for tests without replication. Its commits do not wait for the disk.
