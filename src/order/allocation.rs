@@ -83,7 +83,7 @@ pub struct Allocation {
     pub unit_price: Money,
 }
 
-/// What an item takes from a stock row.
+/// The units that an item takes from a stock row.
 struct Taken {
     row: usize,
     quantity: i32,
@@ -217,7 +217,7 @@ impl Stock {
             .ok()
     }
 
-    /// What an item takes, if the product is active and has that many units in stock.
+    /// The units that an item takes, if the product is active and that many are in stock.
     fn has(&self, row: usize, item: &NewItem) -> Option<Taken> {
         let quantity = i32::try_from(item.quantity).ok()?;
         let StockRow {

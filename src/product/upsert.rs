@@ -3,7 +3,8 @@
 use std::collections::HashMap;
 
 use axum::http::StatusCode;
-use sqlx::{PgConnection, Postgres, Transaction};
+use serde::Serialize;
+use sqlx::PgConnection;
 
 use super::{
     codes::{self, Named},
@@ -29,7 +30,7 @@ pub(super) struct ProductBySku {
     pub fields: ProductFields,
 }
 
-/// What becomes of an item.
+/// The outcome of an item.
 #[derive(Debug)]
 pub(super) enum Outcome {
     Created(Product),
@@ -40,7 +41,7 @@ pub(super) enum Outcome {
     Skipped,
 }
 
-/// What to do with an item.
+/// How an item is written.
 enum Plan<'a> {
     Create,
     Update(&'a Product),
@@ -49,7 +50,7 @@ enum Plan<'a> {
 }
 
 /// Writes products, and commits with the status and the response that `answer` makes of the outcomes.
-pub(super) async fn upsert<A: serde::Serialize>(
+pub(super) async fn upsert<A: Serialize>(
     context: &CommandContext,
     items: &[ProductBySku],
     mode: BatchMode,
@@ -57,26 +58,25 @@ pub(super) async fn upsert<A: serde::Serialize>(
     answer: impl Fn(Vec<Outcome>) -> Result<(StatusCode, A), ApiError>,
 ) -> Result<(StatusCode, A), ApiError> {
     for _ in 0..ATTEMPTS {
-        let attempt = db::retry(|| attempt(context, items, mode, conditions)).await?;
-        let Some((tx, outcomes)) = attempt else { continue };
-        let (status, answer) = answer(outcomes)?;
-        if status.is_success() {
-            context.commit_answer(tx, status, &answer).await?;
+        let answered = db::retry(|| attempt(context, items, mode, conditions, &answer)).await?;
+        if let Some(answered) = answered {
+            return Ok(answered);
         }
-        return Ok((status, answer));
     }
     Err(ApiError::Unavailable(
         "Other requests change the same products. Try again.",
     ))
 }
 
-/// Decides and writes. `None` if a concurrent request took one of the codes or deleted a category: then it decides again.
-async fn attempt(
+/// Decides, writes and commits. `None` if a concurrent request took one of the codes or deleted a category: then it decides
+/// again.
+async fn attempt<A: Serialize>(
     context: &CommandContext,
     items: &[ProductBySku],
     mode: BatchMode,
     conditions: Option<&PutConditions>,
-) -> Result<Option<(Transaction<'static, Postgres>, Vec<Outcome>)>, ApiError> {
+    answer: impl Fn(Vec<Outcome>) -> Result<(StatusCode, A), ApiError>,
+) -> Result<Option<(StatusCode, A)>, ApiError> {
     let mut tx = context.db().begin().await?;
     let Some(state) = State::lock(&mut tx, items).await? else {
         return Ok(None);
@@ -86,15 +86,16 @@ async fn attempt(
         plans.push(state.plan(item, conditions)?);
     }
     if mode == BatchMode::AllOrNothing && plans.iter().any(|plan| matches!(plan, Plan::Fail(_))) {
-        return Ok(Some((tx, plans.into_iter().map(Plan::refused).collect())));
+        return answer(plans.into_iter().map(Plan::refused).collect()).map(Some);
     }
     let Some(ids) = write(&mut tx, items, &plans).await? else {
         return Ok(None);
     };
     let written = by_id(queries::get_all(&mut *tx, &ids).await?);
     record(context, &mut tx, &plans, &ids, &written).await?;
-    let outcomes = outcomes(plans, &ids, written)?;
-    Ok(Some((tx, outcomes)))
+    let (status, answer) = answer(outcomes(plans, &ids, written)?)?;
+    context.commit_answer(tx, status, &answer).await?;
+    Ok(Some((status, answer)))
 }
 
 /// What the items refer to, locked.
