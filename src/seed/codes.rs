@@ -5,7 +5,8 @@ use sqlx::PgConnection;
 /// Each product with such an id has the code of a carton, too.
 const CARTON_EVERY: i64 = 10;
 
-/// Gives products an SKU and an EAN-13 of the range for use within a shop; some have the code of a carton with 12 units.
+/// Gives products a SKU and an EAN-13 of the range for use within a shop; some have the code of a carton with 12 units. A code that
+/// another product has already is left out.
 pub(super) async fn make(db: &mut PgConnection, products: &[i64]) -> sqlx::Result<()> {
     let (mut codes, mut owners, mut kinds, mut packs) = (vec![], vec![], vec![], vec![]);
     let mut add = |code, product, kind, pack| {
@@ -33,7 +34,7 @@ pub(super) async fn make(db: &mut PgConnection, products: &[i64]) -> sqlx::Resul
     }
     sqlx::query!(
         "insert into product_code (code, product_id, kind, pack)
-         select * from unnest($1::text[], $2::bigint[], $3::text[], $4::integer[])",
+         select * from unnest($1::text[], $2::bigint[], $3::text[], $4::integer[]) on conflict do nothing",
         &codes,
         &owners,
         &kinds as &[&str],

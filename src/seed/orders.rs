@@ -29,7 +29,7 @@ use crate::{
 const TOGETHER: usize = 4000;
 /// Connections. The same number on every machine, because the data depends on it.
 const LANES: usize = 8;
-/// One of so many orders comes from a web shop.
+/// One order in this many comes from a web shop.
 const FROM_WEB_SHOP: usize = 4;
 /// The share of orders that exceed the stock.
 const GREEDY: f64 = 0.035;

@@ -117,6 +117,23 @@ async fn seed_without_clear_adds_to_existing_data() {
 }
 
 #[tokio::test]
+async fn seed_leaves_out_codes_that_other_products_have() {
+    let app = TestApp::start().await;
+    let product = app.product("Lamp", "10.00").await;
+    let codes = serde_json::json!({ "sku": "AF-000002", "barcodes": [{ "code": "2000000000039" }] });
+    let path = format!("/api/products/{product}/");
+    assert_eq!(app.patch(&path, &codes).await.status, 200);
+    let output = seed(&app.database_url, "--products 5 --stores 1 --random-seed 7").await;
+    assert_eq!(output.code, Some(0), "{}", output.err);
+    assert_eq!(app.get(&path).await.body["sku"], "AF-000002");
+    let skus = number::<i64>(&app, "select count(*) from product_code where kind = 'SKU'").await;
+    assert_eq!(
+        skus, 5,
+        "that of the lamp, and those of four of the five products"
+    );
+}
+
+#[tokio::test]
 async fn seed_without_tables_asks_for_migrate() {
     let database = servers::empty_database().await;
     let output = seed(&database.url(), "").await;
