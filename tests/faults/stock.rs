@@ -22,7 +22,7 @@ use crate::{
         results::Order,
         world::{Disk, World},
     },
-    support::books::no_deadlocks,
+    support::{books::no_deadlocks, locks::waiting_for_locks},
 };
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -134,18 +134,11 @@ async fn orders_of_twenty_products_in_random_order_never_deadlock() {
     let mut hits = 0;
     let watching = async {
         while next.load(Ordering::Relaxed) < all {
-            hits += waiting_for_locks(&world.pool).await;
+            hits += usize::try_from(waiting_for_locks(&world.pool).await).unwrap();
         }
     };
     tokio::join!(join_all((0..64).map(client)), watching);
     assert_eq!(results.statuses().keys().collect::<Vec<_>>(), [&200, &201]);
     settle(&world, &results, &mut programs, hits, Recovery::Expedited).await;
     no_deadlocks(&world.postgres.url("shop")).await;
-}
-
-/// Counts the transactions that wait for a lock.
-async fn waiting_for_locks(pool: &PgPool) -> usize {
-    let waiting = "select count(*) from pg_stat_activity where wait_event_type = 'Lock'";
-    let waiting: i64 = sqlx::query_scalar(waiting).fetch_one(pool).await.unwrap();
-    waiting.try_into().unwrap()
 }

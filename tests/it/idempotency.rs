@@ -10,6 +10,7 @@ use sqlx::Executor;
 
 use crate::support::{
     app::{Answer, TestApp, order, send},
+    locks::waiting_for_locks,
     program::eventually,
 };
 
@@ -307,12 +308,7 @@ async fn duplicate_waits_for_the_first_request_and_then_gets_409() {
     let first = post(&app, "/api/orders/", "slow", &body);
     let twin = async {
         eventually("the first waits for the lock", async || {
-            count(
-                &app,
-                "pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'",
-            )
-            .await
-                > 0
+            waiting_for_locks(&app.pool).await > 0
         })
         .await;
         let answer = post(&app, "/api/orders/", "slow", &body).await;

@@ -3,7 +3,7 @@
 use futures::{StreamExt, stream::FuturesUnordered};
 use serde_json::json;
 
-use crate::support::{app::TestApp, program::eventually};
+use crate::support::{app::TestApp, locks::waiting_for_locks, program::eventually};
 
 const SEARCH: &str = "/api/products/search/";
 
@@ -265,14 +265,11 @@ async fn searches_for_short_texts_run_one_at_a_time() {
         r#"{"detail":"Too many searches for short texts are under way, try again later."}"#,
     );
     assert_eq!(refused.header("retry-after"), "1");
-    // On a connection of its own: within a transaction, PostgreSQL repeats its first answer.
-    let waiting = async || {
-        let count = "select count(*) from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'";
-        let count = sqlx::query_scalar::<_, i64>(count).fetch_one(&app.pool).await;
-        count.unwrap()
-    };
-    eventually("a search waits for the table", async || waiting().await > 0).await;
-    let reading = waiting().await;
+    eventually("a search waits for the table", async || {
+        waiting_for_locks(&app.pool).await > 0
+    })
+    .await;
+    let reading = waiting_for_locks(&app.pool).await;
     assert_eq!(reading, 1, "waiting searches hold no connection");
     assert_eq!(app.get("/api/categories/").await.status, 200);
     lock.rollback().await.unwrap();

@@ -3,6 +3,7 @@
 pub mod accounts;
 pub mod app;
 pub mod books;
+pub mod locks;
 pub mod moving;
 pub mod pgbouncer;
 pub mod program;

@@ -6,6 +6,7 @@ use tokio::net::TcpStream;
 use super::{Running, Signal, TestApp, afforo, client, on};
 use crate::support::{
     app::{order, send},
+    locks::waiting_for_locks,
     program::eventually,
     servers,
 };
@@ -51,15 +52,7 @@ async fn running_request_finishes_before_the_server_stops() {
         .unwrap();
     let url = format!("http://{address}/api/orders/");
     let placing = tokio::spawn(send(client().post(url).json(&order(store, &[(product, 3)]))));
-    eventually("the order waits", async || {
-        sqlx::query_scalar(
-            "select exists (select from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock')",
-        )
-        .fetch_one(&app.pool)
-        .await
-        .unwrap()
-    })
-    .await;
+    eventually("the order waits", async || waiting_for_locks(&app.pool).await > 0).await;
     server.signal(Signal::TERM);
     server.says("stopping").await;
     eventually("the server accepts no more connections", async || {

@@ -11,6 +11,7 @@ use sqlx::{Connection, Executor, PgConnection};
 
 use crate::support::{
     app::{Answer, TestApp, production, send},
+    locks::waiting_for_locks,
     program::eventually,
 };
 
@@ -260,9 +261,7 @@ async fn waiting_write_compares_the_record_after_the_lock() {
             let writing = write(&app, method, &path, &body, &lines);
             let releasing = async {
                 eventually("the write waits for the lock", async || {
-                    let waits = "select exists (select from pg_stat_activity
-                         where datname = current_database() and wait_event_type = 'Lock')";
-                    sqlx::query_scalar(waits).fetch_one(&app.pool).await.unwrap()
+                    waiting_for_locks(&app.pool).await > 0
                 })
                 .await;
                 held.commit().await.unwrap();

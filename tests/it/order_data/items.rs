@@ -13,7 +13,11 @@ use serde_json::{Value, json};
 use super::{ORDERS, fill, lamp, shop};
 use crate::{
     auth::guarded,
-    support::app::{TestApp, patient, production, send},
+    support::{
+        app::{TestApp, patient, production, send},
+        locks::waiting_for_locks,
+        program::eventually,
+    },
 };
 
 fn items(items: Value) -> Value {
@@ -116,7 +120,7 @@ async fn a_price_override_needs_its_scope_and_sets_the_unit_price() {
         (&item["unit_price"], &item["subtotal"], &item["product"]["price"]),
         (&json!("7.50"), &json!("15.00"), &json!("10.00"))
     );
-    // While the API is open, nobody may set prices, and a unit price is ignored as ever.
+    // While the API is open, no client may set prices. `unit_price` is ignored as before.
     assert_eq!(at_price(&open, "none", "7.50").await.status, 403);
     let plain = lamp(json!({ "items": [{ "product_id": 1, "quantity": 1, "unit_price": "1.00" }] }));
     assert_eq!(open.post(ORDERS, &plain).await.body["total_amount"], "10.00");
@@ -140,13 +144,10 @@ async fn an_order_by_sku_counts_for_the_pool_while_it_is_looked_up() {
         .unwrap();
     let by_sku = items(json!([{ "sku": "LAMP", "quantity": 1 }]));
     let meanwhile = async {
-        let waiting = "select count(*) from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'";
-        while sqlx::query_scalar::<_, i64>(waiting)
-            .fetch_one(&app.pool)
-            .await
-            .unwrap()
-            == 0
-        {}
+        eventually("the look-up waits", async || {
+            waiting_for_locks(&app.pool).await > 0
+        })
+        .await;
         assert_eq!(app.post(ORDERS, &by_sku).await.status, 503);
         assert_eq!(app.get(ORDERS).await.status, 503);
         app.post(ORDERS, &lamp(json!({}))).await.created();

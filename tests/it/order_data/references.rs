@@ -4,7 +4,11 @@ use futures::future::{join, join_all};
 use serde_json::{Value, json};
 
 use super::{ORDERS, keyed, lamp, shop};
-use crate::support::app::{Answer, TestApp};
+use crate::support::{
+    app::{Answer, TestApp},
+    locks::waiting_for_locks,
+    program::eventually,
+};
 
 const RETURN: &str = "/api/orders/?on_duplicate=return";
 
@@ -111,13 +115,7 @@ async fn orders_of_one_batch_compete_for_a_reference_in_sequence() {
         let orders = [&large, &large, &small, &small, &large, &small];
         let placing = join_all(orders.map(|order| app.post(ORDERS, order)));
         let release = async {
-            let waiting = "select count(*) from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'";
-            while sqlx::query_scalar::<_, i64>(waiting)
-                .fetch_one(&app.pool)
-                .await
-                .unwrap()
-                == 0
-            {}
+            eventually("the orders wait", async || waiting_for_locks(&app.pool).await > 0).await;
             held.rollback().await.unwrap();
         };
         let (answers, ()) = join(placing, release).await;

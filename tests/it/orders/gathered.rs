@@ -12,7 +12,7 @@ use afforo::{
 use futures::future::{join_all, poll_immediate};
 use sqlx::{Executor, Postgres, Transaction};
 
-use crate::support::app::TestApp;
+use crate::support::{app::TestApp, locks::waiting_for_locks};
 
 #[tokio::test]
 async fn orders_arriving_during_a_transaction_share_the_next_one() {
@@ -302,14 +302,7 @@ impl Shop {
                 poll_immediate(placing.as_mut()).await.is_none(),
                 "the lock is held"
             );
-            let waiting: i64 = sqlx::query_scalar(
-                "select count(*) from pg_stat_activity
-                 where datname = current_database() and wait_event_type = 'Lock'",
-            )
-            .fetch_one(&self.app.pool)
-            .await
-            .unwrap();
-            if waiting > 0 {
+            if waiting_for_locks(&self.app.pool).await > 0 {
                 return;
             }
         }

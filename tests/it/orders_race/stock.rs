@@ -8,6 +8,7 @@ use sqlx::{Connection, Executor, PgConnection};
 use super::{Shop, at_a_time, books_balance};
 use crate::support::{
     app::{Answer, TestApp},
+    locks::waiting_for_locks,
     program::eventually,
 };
 
@@ -176,9 +177,7 @@ async fn deadlocked_request_is_retried() {
             .unwrap();
         let meanwhile = async {
             eventually("the request waits", async || {
-                let waits = "select exists (select from pg_stat_activity
-                     where datname = current_database() and wait_event_type = 'Lock')";
-                sqlx::query_scalar(waits).fetch_one(&app.pool).await.unwrap()
+                waiting_for_locks(&app.pool).await > 0
             })
             .await;
             sqlx::query("select from inventory where id = $1 for update")

@@ -16,6 +16,7 @@ use crate::{
     database::Silent,
     support::{
         app::{TestApp, client, order, send},
+        locks::waiting_for_locks,
         program::{Running, afforo, eventually, on},
         redis::RedisServer,
     },
@@ -167,13 +168,7 @@ async fn killed_worker_loses_no_confirmation_and_sends_none_twice() {
     })
     .await;
     eventually("the jobs wait for the database", async || {
-        let waiting: i64 = sqlx::query_scalar(
-            "select count(*) from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'",
-        )
-        .fetch_one(&app.pool)
-        .await
-        .unwrap();
-        waiting > 0
+        waiting_for_locks(&app.pool).await > 0
     })
     .await;
     killed.signal(Signal::KILL);
