@@ -1,10 +1,9 @@
 #!/usr/bin/env bash
-# Measures whether orders per second fall as tables grow: at ten million orders relative to an empty database, and after
-# an hour at half of full load, autovacuum included, relative to the first minute. Prints the table of
-# docs/BENCHMARKS.md.
+# Measures whether orders per second fall as tables grow: at ten million orders, and after an hour at half of full load,
+# autovacuum included, each relative to an empty database and in turns with it. Prints the table of docs/BENCHMARKS.md.
 #
-# ORDERS (10000000), ROUNDS (3), SECONDS_EACH (10) and MINUTES (60) set the size. It needs wrk, and about 25 GB in WORK
-# (/var/tmp).
+# ORDERS (10000000), ROUNDS (3), SECONDS_EACH (10) and MINUTES (60) set the size; a size of 0 leaves its part out. It
+# needs wrk, and about 25 GB in WORK (/var/tmp).
 set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
 orders=${ORDERS:-10000000}
@@ -31,16 +30,23 @@ fill() { # name orders
     stop_server
 }
 
-# Measures a database: warm up, then each number of connections once.
-measure() { # name round
-    start_server "$work/$1"
-    place 64 5 >/dev/null
-    for connections in 64 256; do
-        place "$connections" "$seconds" >>"$work/$1-$connections"
-        progress "round $2 of $rounds, $1, $connections connections: $(tail -n 1 "$work/$1-$connections") orders/s"
+# Measures two databases in turns: warm up, then each number of connections once. `check` ends the last round.
+compare() { # name name
+    local turn turns connections round
+    for round in $(seq "$rounds"); do
+        if [ $((round % 2)) -eq 1 ]; then turns="$1 $2"; else turns="$2 $1"; fi
+        for turn in $turns; do
+            start_server "$work/$turn"
+            place 64 5 >/dev/null
+            for connections in 64 256; do
+                place "$connections" "$seconds" >>"$work/$turn-$connections"
+                progress "round $round of $rounds, $turn, $connections connections:" \
+                    "$(tail -n 1 "$work/$turn-$connections") orders/s"
+            done
+            if [ "$round" = "$rounds" ]; then check; fi
+            stop_server
+        done
     done
-    if [ "$2" = "$rounds" ]; then check; fi
-    stop_server
 }
 
 # Runs at half of full load, and reports each minute. 64 clients pause at random between orders; after each minute the
@@ -60,42 +66,46 @@ half_load() { # orders per second at full load
     done
 }
 
-row() { # what file file
-    awk -v what="$1" -v first="$(median "$2")" -v then="$(median "$3")" \
-        'BEGIN { printf "| %s | %.0f | %.0f | **%.2f** |\n", what, first, then, then / first }'
+rows() { # what name name
+    for connections in 64 256; do
+        awk -v what="$1; $connections connections" -v first="$(median "$work/$2-$connections")" \
+            -v then="$(median "$work/$3-$connections")" \
+            'BEGIN { printf "| %s | %.0f | %.0f | **%.2f** |\n", what, first, then, then / first }'
+    done
 }
 
-fill empty 0
-fill full "$orders"
-progress "measuring both in turns"
-for round in $(seq "$rounds"); do
-    if [ $((round % 2)) -eq 1 ]; then turns="empty full"; else turns="full empty"; fi
-    for turn in $turns; do measure "$turn" "$round"; done
-done
-cd "$work"
-rm -rf "$work/full" "$work/empty"
+table="| orders/s | empty | then | ratio |
+|---|---|---|---|"
+if [ "$orders" -gt 0 ]; then
+    fill empty 0
+    fill full "$orders"
+    compare empty full
+    table+=$'\n'$(rows "$orders orders" empty full)
+    cd "$work"
+    rm -rf "$work/full" "$work/empty"
+fi
 
-fill hour 0
-start_server "$work/hour"
-place 64 20 >/dev/null
-query -c "vacuum analyze"
-progress "the first minute at full load"
-place 64 60 >"$work/first"
-half_load "$(cat "$work/first")"
-progress "the last minute at full load"
-place 64 60 >"$work/last"
-vacuums=$(query -c "select string_agg(format('%s %s', relname, autovacuum_count), ', ' order by relname)
-    from pg_stat_user_tables where autovacuum_count > 0")
-total=$(placed)
-check
+if [ "$minutes" -gt 0 ]; then
+    fill hour 0
+    start_server "$work/hour"
+    place 64 20 >/dev/null
+    query -c "vacuum analyze"
+    progress "full load for a minute"
+    full=$(place 64 60)
+    half_load "$full"
+    vacuums=$(query -c "select string_agg(format('%s %s', relname, autovacuum_count), ', ' order by relname)
+        from pg_stat_user_tables where autovacuum_count > 0")
+    total=$(placed)
+    stop_server
+    fill fresh 0
+    compare fresh hour
+    table+=$'\n'$(rows "$minutes minutes at half load" fresh hour)
+fi
 
-echo "$(machine)."
+echo "$(machine), $rounds rounds of $seconds s, medians."
 echo
-echo "| orders/s | first | then | ratio |"
-echo "|---|---|---|---|"
-for connections in 64 256; do
-    row "empty, then $orders orders; $connections connections" "$work/empty-$connections" "$work/full-$connections"
-done
-row "first minute, then after $minutes minutes at half load; 64 connections" "$work/first" "$work/last"
-echo
-echo "Half load was $(median half) orders/s; in the end there were $total orders. Autovacuum runs: $vacuums."
+echo "$table"
+if [ "$minutes" -gt 0 ]; then
+    echo
+    echo "Half load was $(median "$work/hour/half") orders/s; after it there were $total orders. Autovacuum runs: $vacuums."
+fi
