@@ -40,6 +40,10 @@ impl DryRun {
     }
 }
 
+/// Marks a response to a POST whose records all exist.
+#[derive(Clone, Copy, Debug)]
+pub struct ExistingRecords;
+
 /// Runs a dry run. Its commands roll back by themselves.
 pub(super) async fn run(request: Request, next: Next) -> Response {
     if request.headers().contains_key(IDEMPOTENCY_KEY) {
@@ -51,7 +55,9 @@ pub(super) async fn run(request: Request, next: Next) -> Response {
     let status = response.status();
     let mut response = match status {
         StatusCode::CREATED => without_new_ids(response).await,
-        StatusCode::OK if is_post => without_new_ids(response).await,
+        StatusCode::OK if is_post && response.extensions().get::<ExistingRecords>().is_none() => {
+            without_new_ids(response).await
+        }
         _ => response,
     };
     if status.is_success() {
@@ -61,6 +67,9 @@ pub(super) async fn run(request: Request, next: Next) -> Response {
     }
     response
 }
+
+/// The statuses of results that are about a record which exists.
+const EXISTING: [&str; 2] = ["updated", "unchanged"];
 
 /// Sets the ids of new records to null: that of the object, those of the objects in its lists, and those of movements.
 async fn without_new_ids(response: Response) -> Response {
@@ -79,6 +88,10 @@ async fn without_new_ids(response: Response) -> Response {
 
 fn remove_ids(body: &mut Value) {
     let Value::Object(members) = body else { return };
+    let status = members.get("status").and_then(Value::as_str);
+    if status.is_some_and(|status| EXISTING.contains(&status)) {
+        return;
+    }
     for (name, value) in members {
         match value {
             Value::Array(elements) => elements.iter_mut().for_each(remove_ids),

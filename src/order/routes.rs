@@ -20,9 +20,9 @@ use crate::{
     auth::{Area, Stores},
     db::ReadPool,
     http::{
-        Answered, ApiError, AppState, Body, CommandContext, Counted, IfMatch, Invalid, InvalidOrder,
-        InvalidParameter, Json, ListParams, ListRequest, Listing, NotFound, PageQuery, Params, Reads,
-        RecordId, ScanLimit, StateConflict, Tagged, api_route,
+        Answered, ApiError, AppState, Body, CommandContext, Counted, ExistingRecords, IfMatch, Invalid,
+        InvalidOrder, InvalidParameter, Json, ListParams, ListRequest, Listing, NotFound, PageQuery, Params,
+        Reads, RecordId, ScanLimit, StateConflict, Tagged, api_route,
     },
     timespan::{Range, Table},
     timestamp::Timestamp,
@@ -135,23 +135,21 @@ async fn create(
     context: CommandContext,
     mut params: Params,
     body: Body,
-) -> Result<Answered<PlacedOrExisting>, ApiError> {
+) -> Result<(Option<Extension<ExistingRecords>>, Answered<PlacedOrExisting>), ApiError> {
     let returns = params.choice("on_duplicate", &["return"]).is_some();
     let returns = params.finish(returns)?;
     let placed = match commands::place(&placement, &context, &body).await {
         Err(ApiError::StateConflict(conflict)) if returns => {
             let order = commands::existing(&context, conflict).await?;
-            return Ok(Answered {
-                status: StatusCode::OK,
-                answer: PlacedOrExisting::Existing(Box::new(order)),
-            });
+            let answer = PlacedOrExisting::Existing(Box::new(order));
+            let status = StatusCode::OK;
+            return Ok((Some(Extension(ExistingRecords)), Answered { status, answer }));
         }
         placed => placed?,
     };
-    Ok(Answered {
-        status: placed.status_code(),
-        answer: PlacedOrExisting::Placed(placed),
-    })
+    let status = placed.status_code();
+    let answer = PlacedOrExisting::Placed(placed);
+    Ok((None, Answered { status, answer }))
 }
 
 /// Get an order.

@@ -191,6 +191,35 @@ async fn a_dry_run_predicts_the_response_of_every_write_and_changes_nothing() {
 }
 
 #[tokio::test]
+async fn a_dry_run_has_the_ids_of_records_that_exist() {
+    let app = shop().await;
+    let order = json!({ "store_id": 1, "items": [{ "product_id": 1, "quantity": 3 }], "external_reference": "WEB-1" });
+    app.post("/api/orders/", &order).await.created();
+    let path = "/api/orders/?on_duplicate=return";
+    let (dry, real) = (
+        app.post(&format!("{path}&dry_run=true"), &order).await,
+        app.post(path, &order).await,
+    );
+    assert_eq!(real.body["id"], 1, "{}", real.text);
+    assert_eq!(dry.body, real.body);
+
+    let product = |sku| json!({ "sku": sku, "title": "Desk", "price": "2.00", "category_id": 1 });
+    let products = json!({ "products": [product("OLD"), product("SAME")] });
+    assert_eq!(app.post("/api/products/bulk/", &products).await.status, 200);
+    let products =
+        json!({ "products": [{ "sku": "OLD", "price": "3.00" }, product("SAME"), product("NEW")] });
+    let dry = app.post("/api/products/bulk/?dry_run=true", &products).await;
+    assert_eq!(
+        dry.body["results"],
+        json!([
+            { "index": 0, "sku": "OLD", "status": "updated", "id": 2 },
+            { "index": 1, "sku": "SAME", "status": "unchanged", "id": 3 },
+            { "index": 2, "sku": "NEW", "status": "created", "id": null },
+        ])
+    );
+}
+
+#[tokio::test]
 async fn a_dry_run_is_refused_as_the_request_would_be() {
     let app = shop().await;
     for (method, path, body) in [

@@ -114,7 +114,8 @@ async fn tables_are_converted_while_orders_are_placed() {
     let reading = async {
         while !done.is_cancelled() {
             for path in ["/api/orders/", "/api/orders/1/", "/api/inventory/1/movements/"] {
-                assert_eq!(app.get(path).await.status, 200, "{path}");
+                let answer = app.get(path).await;
+                assert_eq!(answer.status, 200, "{path}: {}", answer.body);
             }
         }
     };
