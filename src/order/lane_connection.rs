@@ -46,7 +46,8 @@ impl LaneConnection {
             batch,
             self.commit_check_timeout,
         );
-        match tokio::spawn(transaction.instrument(span)).await {
+        // Boxed: tokio copies the future of a task several times.
+        match tokio::spawn(Box::pin(transaction.instrument(span))).await {
             Ok(Ok((outcomes, connection))) => {
                 self.held = connection;
                 Ok(outcomes)

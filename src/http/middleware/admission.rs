@@ -114,7 +114,8 @@ impl Admission {
                 outcome_unknown()
             })
         };
-        let work = self.writes.spawn(work.in_current_span());
+        // Boxed: tokio copies the future of a task several times.
+        let work = self.writes.spawn(Box::pin(work.in_current_span()));
         match timeout(self.writing, work).await {
             Ok(Ok(response)) => response,
             Ok(Err(error)) => ApiError::Internal(error.into()).into_response(),
