@@ -19,10 +19,12 @@ binaries=()
 for binary in "${@:-$afforo}"; do binaries+=("$(realpath "$binary")"); done
 
 # The reads. bench/reads/NAME.sql, where it exists, reads the same rows.
-reads="product products orders inventory search autocomplete stats"
+reads="product products order_detail orders stock_row inventory search autocomplete stats"
 path_of() {
     case $1 in
         product) echo /api/products/1/ ;;
+        order_detail) echo /api/orders/1/ ;;
+        stock_row) echo /api/inventory/1/ ;;
         search) echo '/api/products/search/?q=kettle' ;;
         autocomplete) echo '/api/products/autocomplete/?q=cla' ;;
         stats) echo /api/orders/stats/ ;;
