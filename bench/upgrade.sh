@@ -4,7 +4,7 @@
 #
 #     bench/upgrade.sh OLD_BINARY NEW_BINARY
 #
-# ORDERS (5000000) of two items each set the size, and SECONDS_EACH (60) how long orders are placed without migrations.
+# ORDERS (5000000) of about two items each set the size, and SECONDS_EACH (60) how long orders are placed without migrations.
 # It needs wrk, and about 8 GB in WORK (/var/tmp).
 set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
@@ -26,8 +26,8 @@ row() { echo "| $1 | $(cat "$work/rate") | $(sed -n 's/^p99.9: //p' "$work/wrk")
 
 progress "filling a database with $orders orders"
 start_server "$work/data"
-seed --products 1000 --stores 8 --inventory 8000 >/dev/null
-query -f "$here/prepare.sql" -c "set statement_timeout = 0" -v orders="$orders" -f "$here/history.sql" -c "vacuum analyze" -c checkpoint
+seed --products 1000 --stores 8 --inventory 8000 --orders "$orders" >/dev/null
+query -f "$here/prepare.sql" -c "vacuum analyze" -c checkpoint
 place 10 >/dev/null
 table="| | orders/s | p99.9 | longest |
 |---|---|---|---|"

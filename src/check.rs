@@ -59,6 +59,7 @@ pub async fn run(db: &mut PgConnection) -> sqlx::Result<Vec<Checked>> {
     check_counters(&mut tx, &mut checked).await?;
     check_stock(&mut tx, &mut checked).await?;
     check_orders(&mut tx, &mut checked).await?;
+    check_documents(&mut tx, &mut checked).await?;
     check_keys(&mut tx, &mut checked).await?;
     check_what_follows(&mut tx, &mut checked).await?;
     tx.commit().await?;
@@ -106,20 +107,23 @@ async fn check_counters(tx: &mut PgConnection, checked: &mut Vec<Checked>) -> sq
         tx,
         checked,
         ["a daily report matches the orders of its day"],
-        // Orders that were pending when the report was written have been decided since. Days with detached orders are left out.
+        // Orders that were pending when the report was written have been decided since, and others were cancelled. Days with detached
+        // orders are left out.
         "select array[true], format('day %s', r.day)
          from daily_order_report r
              left join (select (created_at at time zone 'UTC')::date as day, count(*) as total,
-                            count(*) filter (where status = 'CONFIRMED') as confirmed,
+                            count(*) filter (where status in ('CONFIRMED', 'CANCELLED')) as confirmed,
                             count(*) filter (where status = 'REJECTED') as rejected,
-                            sum(total_amount) filter (where status = 'CONFIRMED') as revenue
+                            sum(total_amount) filter (where status = 'CONFIRMED') as least_revenue,
+                            sum(total_amount) filter (where status in ('CONFIRMED', 'CANCELLED')) as revenue
                         from orders group by 1) counted using (day)
              join history_start h on r.day > (h.detached_until at time zone 'UTC')::date
          where r.total_orders <> coalesce(counted.total, 0)
-             or r.total_orders <> r.confirmed_orders + r.rejected_orders + r.pending_orders
+             or r.total_orders < r.confirmed_orders + r.rejected_orders + r.pending_orders
              or r.confirmed_orders > coalesce(counted.confirmed, 0)
              or r.rejected_orders > coalesce(counted.rejected, 0)
-             or r.pending_orders = 0 and r.total_revenue <> coalesce(counted.revenue, 0)"
+             or r.pending_orders = 0
+                 and r.total_revenue not between coalesce(counted.least_revenue, 0) and coalesce(counted.revenue, 0)"
     );
     Ok(())
 }
@@ -130,6 +134,7 @@ async fn check_stock(tx: &mut PgConnection, checked: &mut Vec<Checked>) -> sqlx:
         checked,
         [
             "a quantity equals the sum of its movements",
+            "committed units equal the sum of their movements",
             "movements form a chain of quantities",
             "a stock row is marked as ordered exactly if an order took from it"
         ],
@@ -139,15 +144,18 @@ async fn check_stock(tx: &mut PgConnection, checked: &mut Vec<Checked>) -> sqlx:
         "with ledger as (
              select inventory_id, sum(delta) as quantity, min(quantity_after) as least,
                  bit_xor(hashint8extended(quantity_after, 0) # hashint8extended(quantity_after - delta, 0)) as ends,
-                 -- A return gives back all that an order took.
+                 sum(committed) as committed,
+                 -- A rejected order gives back all that it took. Documents of an order do not count.
                  coalesce(sum(order_delta), 0) < 0 as ordered
-             from (select inventory_id, delta, quantity_after, case when order_id is not null then delta end as order_delta
+             from (select inventory_id, delta, quantity_after, coalesce(on_hand_delta - delta, 0) as committed,
+                       case when order_id is not null and reference_type is null then delta end as order_delta
                    from stock_movement
-                   union all select inventory_id, quantity, quantity, order_delta from opening_balance) moved
+                   union all select inventory_id, quantity, quantity, committed, order_delta from opening_balance) moved
              group by inventory_id
          )
          select array[
                  coalesce(i.quantity, 0) <> coalesce(l.quantity, 0),
+                 coalesce(i.committed, 0) <> coalesce(l.committed, 0),
                  l.least < 0 or l.ends <> hashint8extended(0, 0) # hashint8extended(l.quantity, 0),
                  i.ordered <> coalesce(l.ordered, false)
              ], format('inventory %s', coalesce(i.id, l.inventory_id))
@@ -219,11 +227,12 @@ async fn check_orders(tx: &mut PgConnection, checked: &mut Vec<Checked>) -> sqlx
         [
             "the order of an item exists",
             "the order of a movement exists",
-            "a confirmed order's total equals the sum of its items",
-            "a confirmed order has a movement for each item",
+            "a confirmed or cancelled order's total equals the sum of its items",
+            "a confirmed or cancelled order has a movement for each item",
             "a rejected order has no items and a total of zero",
             "a confirmed order has a confirmation or is in the outbox",
-            "no other order has a confirmation or is in the outbox",
+            "no pending or rejected order has a confirmation or is in the outbox",
+            "only the confirmation of a cancelled order is withheld",
             "no order is in the outbox twice, or after its confirmation"
         ],
         "with item as (
@@ -231,19 +240,21 @@ async fn check_orders(tx: &mut PgConnection, checked: &mut Vec<Checked>) -> sqlx
              from order_item group by order_id
          ), moved as (
              select order_id, count(*) filter (where kind = 'ORDER') as lines, -sum(delta) as pieces
-             from stock_movement where order_id is not null or kind in ('ORDER', 'RETURN') group by order_id
+             from stock_movement where (order_id is not null or kind in ('ORDER', 'RETURN')) and reference_type is null
+             group by order_id
          ), owed as (
              select order_id, count(*) as times from (select unnest(order_ids) as order_id from outbox) o group by order_id
          )
          select array[
                  o.id is null and item.lines is not null,
                  o.id is null and moved.lines is not null,
-                 o.status = 'CONFIRMED' and o.total_amount is distinct from item.amount,
-                 o.status = 'CONFIRMED' and (item.lines, item.pieces) is distinct from (moved.lines, moved.pieces),
+                 o.status in ('CONFIRMED', 'CANCELLED') and o.total_amount is distinct from item.amount,
+                 o.status in ('CONFIRMED', 'CANCELLED') and (item.lines, item.pieces) is distinct from (moved.lines, moved.pieces),
                  o.status = 'REJECTED' and (item.lines is not null or o.total_amount <> 0),
                  o.status = 'CONFIRMED' and c.order_id is null and owed.times is null,
-                 o.status is distinct from 'CONFIRMED' and (c.order_id is not null or owed.times is not null),
-                 owed.times > 1 or c.order_id is not null and owed.times is not null
+                 (o.status in ('CONFIRMED', 'CANCELLED')) is not true and (c.order_id is not null or owed.times is not null),
+                 c.withheld and o.status is distinct from 'CANCELLED',
+                 owed.times > 1 or c.order_id is not null and c.withheld is not true and owed.times is not null
              ], format('order %s', coalesce(o.id, item.order_id, moved.order_id, c.order_id, owed.order_id))
          from orders o full join item on item.order_id = o.id full join moved on moved.order_id = o.id
              full join order_confirmation c on c.order_id = o.id full join owed on owed.order_id = o.id
@@ -262,6 +273,85 @@ async fn check_orders(tx: &mut PgConnection, checked: &mut Vec<Checked>) -> sqlx
                from stock_movement m join orders o on o.id = m.order_id
                where o.status = 'REJECTED' group by m.order_id, m.inventory_id having sum(m.delta) <> 0) held
              join inventory on inventory.id = held.inventory_id"
+    );
+    Ok(())
+}
+
+/// Compares cancellations, fulfilments and returns with the orders and the stock that they change.
+async fn check_documents(tx: &mut PgConnection, checked: &mut Vec<Checked>) -> sqlx::Result<()> {
+    check!(
+        tx,
+        checked,
+        ["the progress of an item equals the sum of its documents"],
+        "with documented as (
+             select d.order_id, (item ->> 'order_item_id')::bigint as item_id,
+                 coalesce(sum((item ->> 'quantity')::bigint) filter (where kind = 'CANCELLATION'), 0) as cancelled,
+                 coalesce(sum((item ->> 'quantity')::bigint) filter (where kind = 'FULFILLMENT'), 0) as fulfilled,
+                 coalesce(sum((item ->> 'quantity')::bigint) filter (where kind = 'RETURN'), 0) as returned,
+                 sum((item ->> 'restocked')::bigint) as restocked
+             from order_document d cross join lateral json_array_elements(d.items) item group by 1, 2
+         )
+         select array[true], format('item %s of order %s', coalesce(g.item_id, d.item_id), coalesce(g.order_id, d.order_id))
+         from order_line_progress g full join documented d using (order_id, item_id)
+         where (g.cancelled, g.fulfilled, g.returned, g.restocked)
+             is distinct from (d.cancelled, d.fulfilled, d.returned, d.restocked)"
+    );
+    check!(
+        tx,
+        checked,
+        [
+            "the refunds of an order equal those of its documents",
+            "an order is cancelled exactly if all its units are"
+        ],
+        "with documented as (
+             select order_id, sum(refund_amount) as refunded from order_document group by order_id
+         ), cancelled as (
+             select order_id, sum(cancelled) as units from order_line_progress group by order_id
+         ), sold as (
+             select order_id, sum(quantity) as units from order_item join cancelled using (order_id) group by order_id
+         )
+         select array[
+                 coalesce(o.refunded_amount, 0) <> coalesce(d.refunded, 0),
+                 (o.status = 'CANCELLED') <> (coalesce(c.units, 0) > 0 and c.units = s.units)
+             ], format('order %s', o.id)
+         from orders o left join documented d on d.order_id = o.id left join cancelled c on c.order_id = o.id
+             left join sold s on s.order_id = o.id
+         where o.status = 'CANCELLED' or o.refunded_amount is not null or d.order_id is not null"
+    );
+    check!(
+        tx,
+        checked,
+        ["the movements of a document put back the units that it restocks"],
+        // Detached movements are not known.
+        "select array[true], format('document %s', d.id)
+         from (select d.id, d.created_at, d.kind, sum((item ->> 'restocked')::bigint) as units
+               from order_document d cross join lateral json_array_elements(d.items) item group by d.id) d
+             full join (select reference_type as kind, reference_id as id, sum(delta) as units from stock_movement
+                        where reference_type in ('CANCELLATION', 'FULFILLMENT', 'RETURN') group by 1, 2) moved using (kind, id)
+             cross join history_start h
+         where coalesce(d.units, -1) <> coalesce(moved.units, 0) and (d.created_at <= h.movements_until) is not true"
+    );
+    check!(
+        tx,
+        checked,
+        ["committed units equal the units of tracked orders that are neither cancelled nor handed over"],
+        "select array[true], format('store %s, product %s', store_id, product_id)
+         from (select o.store_id, i.product_id,
+                   sum(i.quantity - coalesce(g.cancelled, 0) - coalesce(g.fulfilled, 0)) as units
+               from orders o join order_item i on i.order_id = o.id
+                   left join order_line_progress g on g.order_id = i.order_id and g.item_id = i.id
+               where o.tracked group by 1, 2) owed
+             full join (select store_id, product_id, committed from inventory where committed > 0) i using (store_id, product_id)
+         where coalesce(owed.units, 0) <> coalesce(i.committed, 0)"
+    );
+    check!(
+        tx,
+        checked,
+        ["refund counters equal the refunds of orders"],
+        "select array[true], format('store %s', store_id)
+         from (select store_id, sum(refunded_amount) as amount from orders where refunded_amount is not null group by 1) counted
+             full join (select store_id, sum(amount) as amount from refund_tally group by 1) tally using (store_id)
+         where coalesce(counted.amount, 0) <> coalesce(tally.amount, 0)"
     );
     Ok(())
 }

@@ -18,7 +18,7 @@ struct Counter {
     numbers: [&'static str; 2],
 }
 
-const COUNTERS: [Counter; 3] = [
+const COUNTERS: [Counter; 4] = [
     Counter {
         table: "order_tally",
         group: "store_id, status",
@@ -33,6 +33,11 @@ const COUNTERS: [Counter; 3] = [
         table: "product_tally",
         group: "category_id",
         numbers: ["products", "active"],
+    },
+    Counter {
+        table: "refund_tally",
+        group: "store_id",
+        numbers: ["documents", "amount"],
     },
 ];
 

@@ -44,6 +44,8 @@ pub struct Field {
     pub hint: &'static str,
     /// How many characters it may have.
     pub longest: u32,
+    /// The values to choose from, with what operators call them; empty for a field that is typed.
+    pub choices: &'static [(&'static str, &'static str)],
 }
 
 impl Field {
@@ -56,6 +58,20 @@ impl Field {
             pointer,
             hint: "",
             longest,
+            choices: &[],
+        }
+    }
+
+    /// A choice of one value.
+    pub const fn choice(
+        name: &'static str,
+        label: &'static str,
+        pointer: &'static str,
+        choices: &'static [(&'static str, &'static str)],
+    ) -> Self {
+        Self {
+            choices,
+            ..Self::text(name, label, pointer, u32::MAX)
         }
     }
 
@@ -284,7 +300,10 @@ pub fn plain(field: &Field, value: String) -> String {
         (FieldKind::Checkbox, "") => "No".to_owned(),
         (FieldKind::Checkbox, _) => "Yes".to_owned(),
         (_, "") => "(blank)".to_owned(),
-        _ => value,
+        _ => {
+            let choice = field.choices.iter().find(|(name, _)| *name == value);
+            choice.map_or(value, |(_, label)| (*label).to_owned())
+        }
     }
 }
 

@@ -6,7 +6,7 @@
 use std::time::Duration;
 
 use sqlx::{
-    AssertSqlSafe, Connection, Executor, FromRow, PgConnection, Row,
+    AssertSqlSafe, Connection, Executor, FromRow, PgConnection, PgExecutor, Row,
     migrate::{Migrate, MigrateError, Migration, Migrator},
     postgres::PgConnectOptions,
 };
@@ -87,17 +87,28 @@ pub async fn migrate(url: &str) -> Result<Migrated, MigrationError> {
     Ok(migrated)
 }
 
-/// Confirms that no server of an earlier release is running. From here on, times in the ledger rise for each stock row.
+/// Confirms that no server of an earlier release is running. From here on, times in the ledger rise for each stock row, and orders
+/// may have documents.
 pub async fn complete_upgrade(url: &str) -> sqlx::Result<()> {
     let mut connection = PgConnection::connect_with(&bulk_options(url).await?).await?;
     // Every movement so far has a lower id. A sequence is not locked, so this waits for no order.
     sqlx::raw_sql(
-        "insert into completed_upgrade (name, last_movement) select 'ledger_times', last_value from stock_movement_id_seq
+        "insert into completed_upgrade (name, last_movement)
+         select unnest('{ledger_times, order_documents}'::text[]), last_value from stock_movement_id_seq
          on conflict do nothing",
     )
     .execute(&mut connection)
     .await?;
     connection.close().await
+}
+
+/// Whether an operator has confirmed that no server of an earlier release is running.
+pub async fn is_upgraded(db: impl PgExecutor<'_>) -> sqlx::Result<bool> {
+    sqlx::query_scalar!(
+        r#"select exists (select from completed_upgrade where name = 'order_documents') as "exists!""#
+    )
+    .fetch_one(db)
+    .await
 }
 
 /// Applies the missing migrations, or waits until another process has applied them.

@@ -30,7 +30,9 @@ pub use freshness::Position;
 pub use gauges::PoolUsage;
 pub use hosts::{HostStatus, Hosts, Role};
 pub(crate) use locks::{LOCK_TIMEOUT, retry_locked};
-pub use migrations::{MIGRATIONS, Migrated, MigrationError, Versions, complete_upgrade, migrate, versions};
+pub use migrations::{
+    MIGRATIONS, Migrated, MigrationError, Versions, complete_upgrade, is_upgraded, migrate, versions,
+};
 pub use placement::PlacementPool;
 pub use read_pool::ReadPool;
 pub use replicas::{Chosen, ClientId, Replicas};

@@ -18,8 +18,6 @@ use crate::{
 
 /// A stock document: what it decides and what it adds.
 pub trait Document: Sync {
-    /// The name in metrics.
-    const KIND: &'static str;
     /// What it reads once the rows are locked.
     type Facts: Default + Send + Sync;
     /// Its own part of the decision.
@@ -27,12 +25,20 @@ pub trait Document: Sync {
     /// The response.
     type Answer: Serialize + Send + Sync;
 
+    /// The name in metrics.
+    fn kind(&self) -> &'static str;
+
     /// The stock rows that it may change.
     fn rows(&self) -> &[RowKey];
 
     /// Whether it creates the rows that are missing, with a quantity of zero.
     fn creates_rows(&self) -> bool {
         false
+    }
+
+    /// Locks what comes before stock rows in the lock order.
+    fn lock(&self, _tx: &mut PgConnection) -> impl Future<Output = sqlx::Result<()>> + Send {
+        async { Ok(()) }
     }
 
     /// Reads what the decision needs beside the rows, once they are locked.
@@ -96,7 +102,7 @@ pub async fn carry_out<D: Document>(
         Err(error) if error.status().is_client_error() => "refused",
         Err(_) => "failed",
     };
-    counter!("afforo_stock_documents_total", "kind" => D::KIND, "outcome" => outcome).increment(1);
+    counter!("afforo_stock_documents_total", "kind" => document.kind(), "outcome" => outcome).increment(1);
     answered
 }
 
@@ -107,6 +113,7 @@ async fn attempt<D: Document>(
     let stores = context.caller.grant.stores.as_sql_param();
     let actor = context.audit_context().actor.label();
     let mut tx = context.db().begin().await?;
+    document.lock(&mut tx).await?;
     let mut created = Vec::new();
     if document.creates_rows() {
         created = ledger::create_rows(&mut tx, document.rows(), stores.clone()).await?;

@@ -50,7 +50,7 @@ pub enum ApiError {
     Refused(Refusal),
     /// 409: the state of a record forbids the request.
     #[error("{}", .0.detail)]
-    StateConflict(StateConflict),
+    StateConflict(Box<StateConflict>),
     /// 409: another request with the same idempotency key is in progress.
     #[error("the idempotency key is in use")]
     IdempotencyConflict,
@@ -157,6 +157,12 @@ impl ApiError {
 /// The message for a lost commit.
 pub(crate) const OUTCOME_UNKNOWN: &str = "The connection to the database was lost during the commit, so this may or may not have taken effect. Check before retrying, or retry under the same Idempotency-Key.";
 
+impl From<StateConflict> for ApiError {
+    fn from(conflict: StateConflict) -> Self {
+        Self::StateConflict(Box::new(conflict))
+    }
+}
+
 impl AsDatabaseError for ApiError {
     fn database_error(&self) -> Option<&sqlx::Error> {
         match self {
@@ -244,6 +250,10 @@ pub struct Refused {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false)]
     reserved: Option<i32>,
+    /// Committed units.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    committed: Option<i32>,
     /// Id of the stock row, if the request concerns several.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false)]
@@ -261,6 +271,7 @@ impl From<Refusal> for Refused {
             code: refusal.code,
             quantity: refusal.quantity,
             reserved: refusal.reserved,
+            committed: refusal.committed,
             inventory_id: refusal.inventory_id,
             movement_id: refusal.movement_id,
         }

@@ -211,6 +211,24 @@ impl<'a> Fields<'a> {
         None
     }
 
+    /// Reads a list of one to `most` objects, which may be null or left out. `Absent` also when anything in it is wrong.
+    pub fn nullable_list<T>(
+        &mut self,
+        name: &'static str,
+        most: usize,
+        read: impl Fn(&mut Fields<'_>) -> Option<T>,
+    ) -> Nullable<Vec<T>> {
+        if let Some(Value::Null) = self.members.get(name) {
+            self.asked.push(name);
+            return Nullable::Null;
+        }
+        let all = self.optional_list(name, most, read);
+        if all.as_ref().is_some_and(Vec::is_empty) {
+            self.reject(name, "At least one item is required");
+        }
+        all.map_or(Nullable::Absent, Nullable::Value)
+    }
+
     /// Adds an error that only the database could find. The first error of a field counts.
     pub fn reject(&mut self, name: &'static str, message: impl Into<Cow<'static, str>>) {
         if self.errors.iter().all(|(rejected, _)| *rejected != name) {

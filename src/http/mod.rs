@@ -73,12 +73,12 @@ pub use openapi::{
 pub use page::Page;
 pub use responses::{Connection, Responses};
 pub use rules::{
-    Reference, boolean, code, code_of_text, delta, ids, integer, line, one_of, pack, positive, price,
-    reference, text, text_or_blank,
+    Reference, amount, boolean, code, code_of_text, delta, ids, integer, line, one_of, positive, price,
+    reference, text, text_or_blank, units,
 };
 pub use scan_limit::{BUSY_SEARCH, ScanLimit, ScanPermit};
 pub use state::AppState;
-pub use state_conflict::{ConflictCode, StateConflict};
+pub use state_conflict::{ConflictCode, ItemLeft, StateConflict};
 pub use static_file::StaticFile;
 pub use text_map::{TextMapLimits, text_map};
 pub use unfit_connection::note_error;

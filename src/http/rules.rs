@@ -69,8 +69,8 @@ pub fn code_of_text(text: &str) -> Ruled<String> {
     code(&Value::Text(text.into()))
 }
 
-/// Units in a pack: an integer from 1 to 2147483647.
-pub fn pack(value: &Value<'_>) -> Ruled<i32> {
+/// Units: an integer from 1 to 2147483647.
+pub fn units(value: &Value<'_>) -> Ruled<i32> {
     match integer(value)? {
         0 => Err("Ensure this value is greater than or equal to 1.".into()),
         units => Ok(units),
@@ -87,9 +87,18 @@ pub fn one_of<T: Copy, const N: usize>(words: [(&'static str, T); N]) -> impl Fn
     }
 }
 
-/// An amount from 0.01 to 99999999.99, as a number or a text. Digits are counted as they are written: `10.000` has three
+/// A price from 0.01 to 99999999.99, as a number or a text. Digits are counted as they are written: `10.000` has three
 /// decimal places.
 pub fn price(value: &Value<'_>) -> Ruled<Money> {
+    money(value, 10, Decimal::new(1, 2))
+}
+
+/// An amount from 0.00 to 9999999999.99, as a number or a text.
+pub fn amount(value: &Value<'_>) -> Ruled<Money> {
+    money(value, 12, Decimal::new(0, 2))
+}
+
+fn money(value: &Value<'_>, most_digits: u32, least: Decimal) -> Ruled<Money> {
     const INVALID: &str = "A valid number is required.";
     let text = written(value).ok_or(INVALID)?;
     let text = trim(&text);
@@ -98,20 +107,24 @@ pub fn price(value: &Value<'_>) -> Ruled<Money> {
     }
     let number = Scientific::parse(text).ok_or(INVALID)?;
     let (total, places, whole) = number.digits_needed();
-    if total > 10 {
-        return Err("Ensure that there are no more than 10 digits in total.".into());
+    if total > most_digits.into() {
+        return Err(format!("Ensure that there are no more than {most_digits} digits in total.").into());
     }
     if places > 2 {
         return Err("Ensure that there are no more than 2 decimal places.".into());
     }
-    if whole > 8 {
-        return Err("Ensure that there are no more than 8 digits before the decimal point.".into());
+    let most_before = most_digits - 2;
+    if whole > most_before.into() {
+        return Err(format!(
+            "Ensure that there are no more than {most_before} digits before the decimal point."
+        )
+        .into());
     }
-    let price = number.in_hundredths();
-    if price < Decimal::new(1, 2) {
-        return Err("Ensure this value is greater than or equal to 0.01.".into());
+    let money = number.in_hundredths();
+    if money < least {
+        return Err(format!("Ensure this value is greater than or equal to {least}.").into());
     }
-    Ok(Money(price))
+    Ok(Money(money))
 }
 
 /// An integer from 0 to 2147483647, the range of the column.

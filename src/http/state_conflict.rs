@@ -5,6 +5,8 @@ use std::borrow::Cow;
 use serde::Serialize;
 use utoipa::ToSchema;
 
+use crate::money::Money;
+
 /// Why the state of a record forbids a request, with the facts that the client needs.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
 pub struct StateConflict {
@@ -17,6 +19,59 @@ pub struct StateConflict {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false)]
     pub order_id: Option<i64>,
+    /// The status of the record.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    pub status: Option<&'static str>,
+    /// What its state permits.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    pub allowed: Option<Vec<&'static str>>,
+    /// The version of the record.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    pub version: Option<i32>,
+    /// What is left of the named items.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    pub items: Option<Vec<ItemLeft>>,
+    /// The amount that is left to refund.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    pub refundable: Option<Money>,
+}
+
+/// What is left of an item of an order.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, ToSchema)]
+pub struct ItemLeft {
+    /// Id of the item.
+    pub order_item_id: i64,
+    /// Units.
+    pub left: i32,
+}
+
+impl StateConflict {
+    /// A conflict without facts.
+    pub fn new(code: ConflictCode, detail: impl Into<Cow<'static, str>>) -> Self {
+        Self {
+            detail: detail.into(),
+            code,
+            order_id: None,
+            status: None,
+            allowed: None,
+            version: None,
+            items: None,
+            refundable: None,
+        }
+    }
+
+    /// Servers of an earlier release may be running.
+    pub fn upgrade_in_progress() -> Self {
+        Self::new(
+            ConflictCode::UpgradeInProgress,
+            "Servers of an earlier release may be running. Confirm with `afforo migrate --complete` that none is.",
+        )
+    }
 }
 
 /// The reason as a code.
@@ -25,6 +80,14 @@ pub struct StateConflict {
 pub enum ConflictCode {
     /// Another order of the store has the reference.
     DuplicateReference,
-    /// The record has a value that cannot change.
+    /// The record has a value that cannot change, or a status that does not permit the request.
     InvalidTransition,
+    /// The version is not the expected one.
+    StaleVersion,
+    /// Fewer units are left.
+    ExceedsQuantity,
+    /// A smaller amount is left to refund.
+    ExceedsTotal,
+    /// Servers of an earlier release may be running, which do not know this.
+    UpgradeInProgress,
 }

@@ -253,10 +253,13 @@ impl AdjustmentResult {
 }
 
 impl Document for NewAdjustments {
-    const KIND: &'static str = "adjustment";
     type Facts = ();
     type Decision = Vec<AdjustmentResult>;
     type Answer = Adjustments;
+
+    fn kind(&self) -> &'static str {
+        "adjustment"
+    }
 
     fn rows(&self) -> &[RowKey] {
         &self.keys

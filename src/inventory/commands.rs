@@ -89,6 +89,7 @@ pub async fn delete(context: &CommandContext, id: i64, expected: &impl Precondit
         let mut tx = context.db().begin().await?;
         let before = queries::lock(&mut tx, id, stores).await?.ok_or(NO_SUCH)?;
         expected.require(&before)?;
+        before.to_row().expect_unused()?;
         ledger::remove(&mut tx, StockScope::Row(id), by.actor.label().as_deref()).await?;
         context
             .commit(tx, "stock.deleted", id, (Some(&before), None))

@@ -55,6 +55,7 @@ impl Inventory {
             product_id: self.product.id,
             quantity: self.quantity,
             reserved: self.reserved,
+            committed: self.committed,
             is_new: false,
         }
     }

@@ -156,11 +156,14 @@ impl NewMovement {
 }
 
 impl Document for NewMovement {
-    const KIND: &'static str = "movement";
     type Facts = ();
     /// The row, and its quantity after the movement.
     type Decision = (StockRow, i32);
     type Answer = Movement;
+
+    fn kind(&self) -> &'static str {
+        "movement"
+    }
 
     fn rows(&self) -> &[RowKey] {
         &self.row

@@ -190,12 +190,15 @@ pub struct ReversalResult {
 }
 
 impl Document for NewReversal {
-    const KIND: &'static str = "reversal";
     /// The named movements as they are under the lock of their rows.
     type Facts = Vec<Reversible>;
     /// For each changed row, its quantities and the movements that are reversed.
     type Decision = Vec<ReversalResult>;
     type Answer = Reversal;
+
+    fn kind(&self) -> &'static str {
+        "reversal"
+    }
 
     fn rows(&self) -> &[RowKey] {
         &self.keys

@@ -118,7 +118,11 @@ async fn patch(
 
 /// Remove a product from a store, with its remaining quantity.
 #[utoipa::path(delete, path = "/api/inventory/{id}/", tag = "Inventory", params(("id" = i64, Path)),
-    responses((status = 204), (status = 404, response = NotFound)))]
+    responses(
+        (status = 204),
+        (status = 404, response = NotFound),
+        (status = 409, body = Refused, description = "Units are reserved or committed."),
+    ))]
 async fn delete(
     context: CommandContext,
     if_match: IfMatch,

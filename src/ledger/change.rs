@@ -15,6 +15,12 @@ pub enum Movement {
     Removal,
     /// Earlier movements were reversed.
     Reversal,
+    /// Units of an order were cancelled.
+    Cancel,
+    /// Units of an order were handed over.
+    Fulfill,
+    /// Units of an order came back.
+    Return,
 }
 
 /// All kinds in the ledger.
@@ -41,6 +47,9 @@ impl Movement {
             Self::Adjustment => "ADJUSTMENT",
             Self::Removal => "REMOVAL",
             Self::Reversal => "REVERSAL",
+            Self::Cancel => "CANCEL",
+            Self::Fulfill => "FULFILL",
+            Self::Return => "RETURN",
         }
     }
 }
@@ -97,6 +106,12 @@ pub struct Change<'a> {
     pub reason: Option<&'a str>,
     /// The client's reference.
     pub reference: Option<&'a str>,
+    /// Units that are committed from here on; negative if they no longer are.
+    pub committed: i32,
+    /// The order that it concerns.
+    pub order_id: Option<i64>,
+    /// The document that causes it, by kind and id.
+    pub document: Option<(&'static str, i64)>,
 }
 
 impl Change<'_> {
@@ -110,6 +125,9 @@ impl Change<'_> {
             reason_code: None,
             reason: None,
             reference: None,
+            committed: 0,
+            order_id: None,
+            document: None,
         }
     }
 }
@@ -124,7 +142,8 @@ pub struct Recorded {
 }
 
 /// Writes changes of locked stock rows and their movements, in one statement; each row at most once. `actor` is such as
-/// `key:12`, and `None` while the API is open. A change of zero without a reason has no movement. Returns the movements.
+/// `key:12`, and `None` while the API is open. A change of zero has a movement only with a reason or a document. Returns the
+/// movements.
 pub async fn write(
     db: impl PgExecutor<'_>,
     changes: &[Change<'_>],
@@ -140,24 +159,32 @@ pub async fn write(
         .collect();
     let reasons: Vec<Option<&str>> = changes.iter().map(|change| change.reason).collect();
     let references: Vec<Option<&str>> = changes.iter().map(|change| change.reference).collect();
+    let committed: Vec<i32> = changes.iter().map(|change| change.committed).collect();
+    let orders: Vec<Option<i64>> = changes.iter().map(|change| change.order_id).collect();
+    let (document_kinds, document_ids): (Vec<Option<&str>>, Vec<Option<i64>>) =
+        changes.iter().map(|change| change.document.unzip()).unzip();
     let rows = sqlx::query!(
         r#"with change as (
-               select c.*, i.committed, greatest(statement_timestamp(), i.updated_at) as at
+               select c.*, i.committed as committed_before, i.committed + newly_committed as committed_after,
+                   greatest(statement_timestamp(), i.updated_at) as at
                from unnest($1::bigint[], $2::text[], $3::integer[], $4::integer[], $5::boolean[], $6::text[], $7::text[],
-                       $8::text[]) with ordinality
-                   as c (id, kind, before, after, is_count, code, reason, reference, place)
+                       $8::text[], $10::integer[], $11::bigint[], $12::text[], $13::bigint[]) with ordinality
+                   as c (id, kind, before, after, is_count, code, reason, reference, newly_committed, order_id, document_kind,
+                       document_id, place)
                    join inventory i on i.id = c.id
            ), changed as (
-               update inventory set quantity = c.after, updated_at = c.at,
+               update inventory set quantity = c.after, committed = c.committed_after, updated_at = c.at,
                    counted_at = case when c.is_count then c.at else inventory.counted_at end
                from change c where inventory.id = c.id
            ), recorded as (
                insert into stock_movement (inventory_id, kind, delta, quantity_after, on_hand_delta, on_hand_after, actor,
-                   reason_code, reason, reference, created_at)
-               select id, kind, after - before, after, case when committed > 0 then after - before end,
-                   case when committed > 0 then after + committed end, $9, code, reason, reference, at
+                   reason_code, reason, reference, order_id, reference_type, reference_id, created_at)
+               select id, kind, after - before, after,
+                   case when committed_before > 0 or committed_after > 0 then after - before + newly_committed end,
+                   case when committed_before > 0 or committed_after > 0 then after + committed_after end,
+                   $9, code, reason, reference, order_id, document_kind, document_id, at
                from change
-               where before <> after or code is not null or reason is not null order by place
+               where before <> after or code is not null or reason is not null or document_id is not null order by place
                returning inventory_id, id, created_at
            )
            select recorded.id as "id?", recorded.created_at as "created_at?: Timestamp"
@@ -170,7 +197,11 @@ pub async fn write(
         &codes as &[Option<&str>],
         &reasons as &[Option<&str>],
         &references as &[Option<&str>],
-        actor
+        actor,
+        &committed,
+        &orders as &[Option<i64>],
+        &document_kinds as &[Option<&str>],
+        &document_ids as &[Option<i64>]
     )
     .fetch_all(db)
     .await?;

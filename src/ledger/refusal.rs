@@ -16,6 +16,8 @@ pub struct Refusal {
     pub quantity: Option<i32>,
     /// The reserved units, if they are the reason.
     pub reserved: Option<i32>,
+    /// The committed units, if they are the reason.
+    pub committed: Option<i32>,
     /// The stock row, if the request names others too.
     pub inventory_id: Option<i64>,
     /// The movement that is the reason.
@@ -34,7 +36,7 @@ pub enum RefusalCode {
     Reserved,
     /// The quantity would exceed 2147483647.
     ExceedsQuantity,
-    /// Orders refer to the row, so it keeps its store and product.
+    /// Orders refer to the row, so it keeps its store and product; or it has reserved or committed units.
     InUse,
     /// There is no such stock row, or none that the caller may see.
     NotFound,
@@ -48,6 +50,7 @@ impl Refusal {
         code: RefusalCode::InUse,
         quantity: None,
         reserved: None,
+        committed: None,
         inventory_id: None,
         movement_id: None,
     };
@@ -84,6 +87,7 @@ impl Refusal {
             RefusalCode::InsufficientStock => "There are fewer units in stock.",
             RefusalCode::Reserved => "The quantity would fall below the reserved units.",
             RefusalCode::ExceedsQuantity => "The quantity would exceed 2147483647.",
+            RefusalCode::InUse if self.committed.is_some() => "The stock has reserved or committed units.",
             RefusalCode::InUse => "Cannot move this stock to another store or product: orders refer to it.",
             RefusalCode::NotFound => "There is no such stock.",
             RefusalCode::AlreadyReversed => "The movement is reversed already.",
@@ -100,6 +104,18 @@ impl StockRow {
             reserved: (code == RefusalCode::Reserved).then_some(self.reserved),
             ..Refusal::IN_USE
         }
+    }
+
+    /// Refuses if units are reserved or committed.
+    pub fn expect_unused(&self) -> Result<(), Refusal> {
+        if self.reserved == 0 && self.committed == 0 {
+            return Ok(());
+        }
+        Err(Refusal {
+            reserved: Some(self.reserved),
+            committed: Some(self.committed),
+            ..Refusal::IN_USE
+        })
     }
 
     /// Refuses if the quantity is not the expected one.
@@ -139,6 +155,7 @@ mod tests {
         product_id: 1,
         quantity: 10,
         reserved: 4,
+        committed: 0,
         is_new: false,
     };
 

@@ -24,6 +24,8 @@ pub struct StockRow {
     pub quantity: i32,
     /// The part of `quantity` that is promised.
     pub reserved: i32,
+    /// Units that are sold and not handed over yet.
+    pub committed: i32,
     /// Whether this transaction has created it.
     pub is_new: bool,
 }
@@ -61,7 +63,7 @@ pub async fn lock_rows(
              select i.id from unnest($2::bigint[], $3::bigint[]) as pair (store_id, product_id)
                  join inventory i on i.store_id = pair.store_id and i.product_id = pair.product_id
          )
-         select i.id, i.store_id, i.product_id, i.quantity, i.reserved, i.id = any($5) as "is_new!"
+         select i.id, i.store_id, i.product_id, i.quantity, i.reserved, i.committed, i.id = any($5) as "is_new!"
          from wanted join inventory i on i.id = wanted.id
          where $4::bigint[] is null or i.store_id = any($4)
          order by i.store_id, i.product_id for update of i"#,

@@ -20,6 +20,8 @@ pub struct Stock {
     pub rows: Vec<StockRow>,
     /// The active stores by id.
     pub stores: HashMap<i64, StoreSummary>,
+    /// Ids of those of them that track fulfilments.
+    pub tracked: HashSet<i64>,
     /// Ids of active products, for items without a row in `rows`: the store of the order does not stock them.
     pub stocked_elsewhere: HashSet<i64>,
     /// The orders that have the references of the batch.
@@ -37,6 +39,8 @@ pub struct StockRow {
     pub product_id: i64,
     /// Units in stock.
     pub quantity: i32,
+    /// Units that are sold and not handed over yet.
+    pub committed: i32,
     /// The product's title.
     pub title: String,
     /// The product's price.
@@ -79,6 +83,8 @@ pub struct Allocation {
     pub quantity: i32,
     /// Units in stock after it.
     pub remaining: i32,
+    /// What it changes on hand, and the committed units after it; `None` if the row has none before and after.
+    pub committed: Option<(i32, i32)>,
     /// Price of a unit.
     pub unit_price: Money,
 }
@@ -120,13 +126,16 @@ fn decide(stock: &mut Stock, order: &NewOrder) -> Decision {
         .zip(&rows)
         .map(|(item, row)| stock.has((*row)?, item));
     match to_take.collect::<Option<Vec<_>>>() {
-        Some(to_take) => confirm(stock, to_take),
+        Some(to_take) => {
+            let is_tracked = stock.tracked.contains(&order.store_id);
+            confirm(stock, to_take, is_tracked)
+        }
         None => rejection(stock, &order.items, &rows),
     }
 }
 
 /// Deducts the units of an order whose items are all in stock.
-fn confirm(stock: &mut Stock, to_take: Vec<Taken>) -> Decision {
+fn confirm(stock: &mut Stock, to_take: Vec<Taken>, is_tracked: bool) -> Decision {
     let total = to_take.iter().try_fold(Money::ZERO, |total, taken| {
         total.plus(taken.unit_price.times(taken.quantity)?)
     });
@@ -134,12 +143,16 @@ fn confirm(stock: &mut Stock, to_take: Vec<Taken>) -> Decision {
         return Decision::TotalTooLarge;
     };
     let allocations = to_take.into_iter().map(|taken| {
-        let remaining = &mut stock.rows[taken.row].quantity;
-        *remaining -= taken.quantity;
+        let row = &mut stock.rows[taken.row];
+        row.quantity -= taken.quantity;
+        // On hand is the sum of both, which does not change.
+        row.committed += if is_tracked { taken.quantity } else { 0 };
+        let on_hand_delta = if is_tracked { 0 } else { -taken.quantity };
         Allocation {
             row: taken.row,
             quantity: taken.quantity,
-            remaining: *remaining,
+            remaining: row.quantity,
+            committed: (row.committed > 0).then_some((on_hand_delta, row.committed)),
             unit_price: taken.unit_price,
         }
     });
@@ -152,7 +165,7 @@ fn confirm(stock: &mut Stock, to_take: Vec<Taken>) -> Decision {
 /// Rejects an order for the first of three reasons that applies to any item, with all items that it applies to.
 fn rejection(stock: &Stock, items: &[NewItem], rows: &[Option<usize>]) -> Decision {
     let row = |index: usize| rows[index].map(|row| &stock.rows[row]);
-    let available = |index: usize| row(index).map_or(0, |row| row.quantity);
+    let available = |index: usize| row(index).map_or(0, StockRow::available);
     let items_where =
         |applies: &dyn Fn(usize) -> bool| (0..items.len()).filter(|&i| applies(i)).collect::<Vec<_>>();
 
@@ -220,17 +233,19 @@ impl Stock {
     /// The units that an item takes, if the product is active and that many are in stock.
     fn has(&self, row: usize, item: &NewItem) -> Option<Taken> {
         let quantity = i32::try_from(item.quantity).ok()?;
-        let StockRow {
-            is_active,
-            quantity: available,
-            price,
-            ..
-        } = self.rows[row];
-        (is_active && quantity <= available).then_some(Taken {
+        let stock = &self.rows[row];
+        (stock.is_active && quantity <= stock.available()).then_some(Taken {
             row,
             quantity,
-            unit_price: item.price.unwrap_or(price),
+            unit_price: item.price.unwrap_or(stock.price),
         })
+    }
+}
+
+impl StockRow {
+    /// The units that an order can take. The column of committed units has no room for more.
+    fn available(&self) -> i32 {
+        self.quantity.min(i32::MAX - self.committed)
     }
 }
 

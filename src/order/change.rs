@@ -124,7 +124,7 @@ async fn read(tx: &mut PgConnection, id: i64) -> Result<Order, ApiError> {
 
 async fn write(tx: &mut PgConnection, id: i64, data: &OrderData) -> sqlx::Result<()> {
     sqlx::query!(
-        "update orders set external_reference = $2, customer = $3, note = $4, metadata = $5,
+        "update orders set external_reference = $2, customer = $3, note = $4, metadata = $5, version = coalesce(version, 1) + 1,
              updated_at = greatest(statement_timestamp(), updated_at)
          where id = $1",
         id,
@@ -152,9 +152,9 @@ async fn forget_responses(tx: &mut PgConnection, id: i64) -> sqlx::Result<()> {
 }
 
 fn reference_is_set(id: i64) -> ApiError {
-    ApiError::StateConflict(StateConflict {
-        detail: "The external_reference is set, and cannot change.".into(),
-        code: ConflictCode::InvalidTransition,
+    let detail = "The external_reference is set, and cannot change.";
+    ApiError::from(StateConflict {
         order_id: Some(id),
+        ..StateConflict::new(ConflictCode::InvalidTransition, detail)
     })
 }

@@ -76,7 +76,10 @@ async fn resolve(context: &CommandContext, request: &mut OrderRequest) -> Result
 }
 
 /// The order that has the reference which a refused order repeats. The refusal stays if the order was detached.
-pub(super) async fn existing(context: &CommandContext, conflict: StateConflict) -> Result<Order, ApiError> {
+pub(super) async fn existing(
+    context: &CommandContext,
+    conflict: Box<StateConflict>,
+) -> Result<Order, ApiError> {
     let Some(id) = conflict.order_id else {
         return Err(ApiError::StateConflict(conflict));
     };
@@ -106,9 +109,9 @@ fn no_store(id: i64) -> ApiError {
 
 /// The error for a reference that another order of the store has.
 pub(super) fn duplicate_reference(order_id: i64) -> ApiError {
-    ApiError::StateConflict(StateConflict {
-        detail: format!("Order {order_id} of this store has this external_reference.").into(),
-        code: ConflictCode::DuplicateReference,
+    let detail = format!("Order {order_id} of this store has this external_reference.");
+    ApiError::from(StateConflict {
         order_id: Some(order_id),
+        ..StateConflict::new(ConflictCode::DuplicateReference, detail)
     })
 }

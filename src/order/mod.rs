@@ -7,6 +7,7 @@ mod change;
 pub mod commands;
 mod data;
 mod deferred;
+pub mod document;
 mod error;
 mod filter;
 mod group_commit;
@@ -16,6 +17,7 @@ mod limits;
 pub mod maintenance;
 mod model;
 mod place;
+mod progress;
 mod queries;
 mod references;
 mod request;
@@ -29,8 +31,11 @@ pub use data::{Customer, Metadata, OrderData};
 pub use error::{PlaceError, PlaceResult};
 pub use group_commit::GroupCommit;
 pub use limits::Limits;
-pub use model::{NewItem, NewOrder, Order, Outcome, PlacedOrder, Rejection, RejectionCode, Status};
+pub use model::{
+    NewItem, NewOrder, Order, OrderItem, Outcome, PlacedOrder, Rejection, RejectionCode, Status,
+};
 pub use place::{Placed, place_at};
+pub use progress::Progress;
 pub use queries::{ConfirmedOrder, confirmed, get};
 pub use routes::{placement_router, router};
 pub use rows::Times;

@@ -7,7 +7,10 @@ use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::value::RawValue;
 use utoipa::ToSchema;
 
-use super::data::{Customer, Metadata, OrderData};
+use super::{
+    data::{Customer, Metadata, OrderData},
+    progress::{Fulfillment, Progress, Returned, Sums},
+};
 use crate::{
     audit::AuditContext, money::Money, product::ProductSummary, store::StoreSummary, timestamp::Timestamp,
 };
@@ -59,11 +62,13 @@ pub enum Status {
     Confirmed,
     /// No stock was deducted.
     Rejected,
+    /// It was confirmed, and all its units were cancelled since.
+    Cancelled,
 }
 
 impl Status {
     /// All states.
-    pub const ALL: [Self; 3] = [Self::Pending, Self::Confirmed, Self::Rejected];
+    pub const ALL: [Self; 4] = [Self::Pending, Self::Confirmed, Self::Rejected, Self::Cancelled];
 
     /// The name in the database.
     pub fn as_str(self) -> &'static str {
@@ -71,6 +76,7 @@ impl Status {
             Self::Pending => "PENDING",
             Self::Confirmed => "CONFIRMED",
             Self::Rejected => "REJECTED",
+            Self::Cancelled => "CANCELLED",
         }
     }
 
@@ -163,6 +169,10 @@ pub struct OrderItem {
     pub subtotal: Money,
     /// Title at the time of the order.
     pub title_at_order: String,
+    /// What happened to the units since; absent if nothing did.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    pub progress: Option<Progress>,
 }
 
 /// An item that caused a rejection.
@@ -231,6 +241,14 @@ pub struct Order {
     pub created_at: Timestamp,
     /// Time of the last change.
     pub updated_at: Timestamp,
+    /// Rises with every change.
+    pub version: i32,
+    /// How many of the units were handed over.
+    pub fulfillment: Fulfillment,
+    /// How many of the units were returned.
+    pub returned: Returned,
+    /// Sum of the refunds.
+    pub refunded_amount: Money,
     /// Items that caused the rejection; only for a rejected order.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false)]
@@ -256,9 +274,16 @@ pub struct Order {
 impl Order {
     /// The same with items, each beside the id of the order.
     pub(super) fn with_items(self, items: Vec<(i64, OrderItem)>) -> Self {
+        let items: Vec<OrderItem> = items.into_iter().map(|(_, item)| item).collect();
+        let sums = items.iter().fold(Sums::default(), |sums, item| {
+            sums.with(item.quantity, item.progress)
+        });
         Self {
             item_count: items.len(),
-            items: items.into_iter().map(|(_, item)| item).collect(),
+            // Until here, it says only whether the order is tracked.
+            fulfillment: sums.fulfillment(self.fulfillment != Fulfillment::NotTracked),
+            returned: sums.returned(),
+            items,
             ..self
         }
     }
@@ -289,4 +314,10 @@ pub struct Stats {
     pub total_revenue: Money,
     /// Average total of the confirmed orders, rounded half to even; `"0"` without one.
     pub avg_order_value: String,
+    /// Number of orders of which all units were cancelled.
+    pub cancelled_orders: i64,
+    /// Sum of the refunds.
+    pub refunded_amount: Money,
+    /// Totals of the confirmed and the cancelled orders without the refunds.
+    pub net_revenue: Money,
 }

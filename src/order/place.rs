@@ -81,7 +81,7 @@ async fn lock(tx: &mut PgConnection, orders: &[NewOrder]) -> sqlx::Result<Locked
     distinct_stores.dedup();
     let rows = sqlx::query!(
         r#"with locked as materialized (
-               select i.id, i.store_id, i.product_id, i.quantity, i.updated_at, p.title, p.price, p.is_active
+               select i.id, i.store_id, i.product_id, i.quantity, i.committed, i.updated_at, p.title, p.price, p.is_active
                from unnest($1::bigint[], $2::bigint[]) as wanted (store_id, product_id)
                    join inventory i on i.store_id = wanted.store_id and i.product_id = wanted.product_id
                    join product p on p.id = i.product_id
@@ -90,17 +90,17 @@ async fn lock(tx: &mut PgConnection, orders: &[NewOrder]) -> sqlx::Result<Locked
            )
            select null::bigint[] as "order_ids?", null::bigint[] as "item_ids?", null::timestamptz as "now?",
                null::text as "transaction?",
-               id as "id?", store_id as "store_id?", product_id as "product_id?", quantity as "quantity?",
+               id as "id?", store_id as "store_id?", product_id as "product_id?", quantity as "quantity?", committed as "committed?",
                updated_at as "updated_at?: Timestamp", title as "title?", price as "price?: Money", is_active as "is_active?",
                null::text as "name?", null::text as "location?"
            from locked
            union all
-           select null, null, null, null, null, id, null, null, null, null, null, null, name, location
+           select null, null, null, null, null, id, null, null, null, null, null, null, fulfillment = 'TRACKED', name, location
            from store where is_active and id = any($3)
            union all
            select array(select nextval('orders_id_seq') from generate_series(1, $4::integer)),
                array(select nextval('order_item_id_seq') from generate_series(1, $5::integer)), now(),
-               pg_current_xact_id()::text, null, null, null, null, null, null, null, null, null, null"#,
+               pg_current_xact_id()::text, null, null, null, null, null, null, null, null, null, null, null"#,
         &store_ids,
         &product_ids,
         &distinct_stores,
@@ -122,6 +122,9 @@ async fn lock(tx: &mut PgConnection, orders: &[NewOrder]) -> sqlx::Result<Locked
         {
             (order_ids, item_ids, now, transaction) = (orders, items, time, number);
         } else if let (Some(id), Some(name), Some(location)) = (row.store_id, row.name, row.location) {
+            if row.is_active == Some(true) {
+                stock.tracked.insert(id);
+            }
             stock.stores.insert(id, StoreSummary { id, name, location });
         } else if let (Some(id), Some(store_id), Some(product_id), Some(quantity), Some(title), Some(price)) = (
             row.id,
@@ -138,6 +141,7 @@ async fn lock(tx: &mut PgConnection, orders: &[NewOrder]) -> sqlx::Result<Locked
                 store_id,
                 product_id,
                 quantity,
+                committed: row.committed.unwrap_or_default(),
                 title,
                 price,
                 is_active,

@@ -8,6 +8,7 @@ use sqlx::{PgConnection, PgExecutor, Postgres, QueryBuilder, types::Json};
 use super::{
     data::{Customer, Metadata},
     model::{Order, OrderItem, Rejection, Stats, Status},
+    progress::{Fulfillment, Progress, Returned},
     row::{OrderRow, SELECT_ROWS},
 };
 use crate::{
@@ -153,7 +154,9 @@ async fn without_items(db: impl PgExecutor<'_>, id: i64) -> sqlx::Result<Option<
                o.total_amount as "total_amount: Money", o.rejection_reason,
                o.rejections as "rejections: Json<Vec<Rejection>>",
                o.created_at as "created_at: Timestamp", o.updated_at as "updated_at: Timestamp", o.external_reference,
-               o.customer as "customer: Json<Customer>", o.note, o.metadata as "metadata: Json<Metadata>"
+               o.customer as "customer: Json<Customer>", o.note, o.metadata as "metadata: Json<Metadata>",
+               coalesce(o.tracked, false) as "tracked!", coalesce(o.version, 1) as "version!",
+               coalesce(o.refunded_amount, 0) as "refunded_amount!: Money"
            from orders o join store s on s.id = o.store_id
            where o.id = $1"#,
         id
@@ -174,6 +177,14 @@ async fn without_items(db: impl PgExecutor<'_>, id: i64) -> sqlx::Result<Option<
         is_rejected: order.status == Status::Rejected,
         created_at: order.created_at,
         updated_at: order.updated_at,
+        version: order.version,
+        fulfillment: if order.tracked {
+            Fulfillment::Unfulfilled
+        } else {
+            Fulfillment::NotTracked
+        },
+        returned: Returned::None,
+        refunded_amount: order.refunded_amount,
         rejections: order.rejections.map(|rejections| rejections.0),
         external_reference: order.external_reference,
         customer: order.customer.map(|customer| customer.0),
@@ -197,9 +208,11 @@ pub async fn items(
         r#"select i.order_id, i.id, p.id as product_id, p.title, p.price as "price: Money", i.quantity,
                i.unit_price as "unit_price: Money",
                coalesce((select t.title from product_title t where t.product_id = p.id and t.until > o.placed_at
-                         order by t.until limit 1), p.title) as "title_at_order!"
+                         order by t.until limit 1), p.title) as "title_at_order!",
+               g.cancelled as "cancelled?", g.fulfilled as "fulfilled?", g.returned as "returned?", g.restocked as "restocked?"
            from unnest((select $1::bigint[]), (select $2::timestamptz[])) as o (id, placed_at)
                join order_item i on i.order_id = o.id join product p on p.id = i.product_id
+               left join order_line_progress g on g.order_id = i.order_id and g.item_id = i.id
            order by i.order_id, i.id"#,
         orders,
         times as &[Timestamp]
@@ -216,6 +229,12 @@ pub async fn items(
             unit_price: row.unit_price,
             subtotal: row.unit_price.times(row.quantity).unwrap_or_default(),
             title_at_order: row.title_at_order,
+            progress: row.cancelled.map(|cancelled| Progress {
+                cancelled,
+                fulfilled: row.fulfilled.unwrap_or_default(),
+                returned: row.returned.unwrap_or_default(),
+                restocked: row.restocked.unwrap_or_default(),
+            }),
         };
         (row.order_id, item)
     })
@@ -271,7 +290,11 @@ pub async fn stats(db: impl PgExecutor<'_>, stores: Option<&[i64]>) -> sqlx::Res
                coalesce(sum(orders) filter (where status = 'CONFIRMED'), 0)::bigint as "confirmed!",
                coalesce(sum(orders) filter (where status = 'REJECTED'), 0)::bigint as "rejected!",
                coalesce(sum(orders) filter (where status = 'PENDING'), 0)::bigint as "pending!",
-               coalesce(sum(amount) filter (where status = 'CONFIRMED'), 0) as "revenue!: Money"
+               coalesce(sum(orders) filter (where status = 'CANCELLED'), 0)::bigint as "cancelled!",
+               coalesce(sum(amount) filter (where status = 'CONFIRMED'), 0) as "revenue!: Money",
+               coalesce(sum(amount) filter (where status in ('CONFIRMED', 'CANCELLED')), 0) as "sold!: Money",
+               (select coalesce(sum(amount), 0) from refund_tally where $1::bigint[] is null or store_id = any($1))
+                   as "refunded!: Money"
            from order_tally where $1::bigint[] is null or store_id = any($1)"#,
         stores
     )
@@ -284,6 +307,9 @@ pub async fn stats(db: impl PgExecutor<'_>, stores: Option<&[i64]>) -> sqlx::Res
         pending_orders: tally.pending,
         total_revenue: tally.revenue,
         avg_order_value: average(tally.revenue.0, tally.confirmed),
+        cancelled_orders: tally.cancelled,
+        refunded_amount: tally.refunded,
+        net_revenue: Money(tally.sold.0 - tally.refunded.0),
     })
 }
 

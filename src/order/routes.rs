@@ -8,6 +8,7 @@ use utoipa_axum::{router::OpenApiRouter, routes};
 use super::{
     change, commands,
     data::DataChanges,
+    document,
     filter::Filter,
     group_commit::GroupCommit,
     model::{Order, PlacedOrder, Stats},
@@ -39,6 +40,7 @@ pub fn router() -> OpenApiRouter<AppState> {
         .routes(api_route(routes!(stats), Area::Stats))
         .routes(api_route(routes!(retrieve, patch), Area::Order))
         .routes(api_route(routes!(redact), Area::Privacy))
+        .merge(document::router())
 }
 
 /// List orders, newest first.

@@ -32,6 +32,8 @@ pub(super) struct Rows {
     outbox: Vec<i64>,
     /// Remaining quantity by stock row id.
     left: HashMap<i64, i32>,
+    /// Committed units by stock row id, where there are any.
+    committed: HashMap<i64, i32>,
 }
 
 #[derive(Default)]
@@ -44,6 +46,8 @@ struct OrderColumns {
     rejections: Vec<Option<String>>,
     /// What clients keep with the orders, as JSON. Shorter than the other columns, because the last orders often have none.
     data: Vec<Option<String>>,
+    /// Whether the store tracks fulfilments. As short.
+    tracked: Vec<Option<bool>>,
 }
 
 #[derive(Default)]
@@ -55,6 +59,10 @@ struct ItemColumns {
     unit_price: Vec<Money>,
     inventory_id: Vec<i64>,
     quantity_after: Vec<i32>,
+    /// What the movement changes on hand, and what is on hand after it. Shorter than the other columns, because few stock rows
+    /// have committed units.
+    on_hand_delta: Vec<Option<i32>>,
+    on_hand_after: Vec<Option<i32>>,
 }
 
 impl OrderColumns {
@@ -109,6 +117,10 @@ impl Rows {
                 .and_then(|rejections| serde_json::to_string(rejections).ok()),
         );
         self.orders.add_data(order);
+        if stock.tracked.contains(&store.id) && status == Status::Confirmed {
+            self.orders.tracked.resize(self.orders.id.len() - 1, None);
+            self.orders.tracked.push(Some(true));
+        }
         self.signed.push(order.placed_by.as_ref(), allocations.len());
         let items = allocations.into_iter().zip(&mut ids.items);
         let items = items
@@ -141,6 +153,16 @@ impl Rows {
         self.items.inventory_id.push(row.id);
         self.items.quantity_after.push(allocation.remaining);
         self.left.insert(row.id, allocation.remaining);
+        if let Some((on_hand_delta, committed)) = allocation.committed {
+            let before = self.items.id.len() - 1;
+            self.items.on_hand_delta.resize(before, None);
+            self.items.on_hand_delta.push(Some(on_hand_delta));
+            self.items.on_hand_after.resize(before, None);
+            self.items
+                .on_hand_after
+                .push(Some(allocation.remaining.saturating_add(committed)));
+            self.committed.insert(row.id, committed);
+        }
         OrderItem {
             id,
             product: ProductSummary {
@@ -155,13 +177,14 @@ impl Rows {
                 .times(allocation.quantity)
                 .unwrap_or_default(),
             title_at_order: row.title.clone(),
+            progress: None,
         }
     }
 
     /// Writes all rows in one statement: sqlx has no pipelining, so each statement costs a round trip.
     ///
-    /// Arrays of times are empty if the time is now, the audit columns if no actor is known, and the data if no order has any:
-    /// `unnest` pads them with null.
+    /// Arrays of times are empty if the time is now, the audit columns if no actor is known, the data if no order has any, and those of
+    /// committed units if no stock row has any: `unnest` pads them with null.
     /// Movements have the time of this statement, which begins after the locks were taken, or `changed_at` if that is later.
     pub async fn write(
         self,
@@ -177,29 +200,39 @@ impl Rows {
         };
         let latest = times.and_then(|time_of| self.orders.id.iter().map(|id| time_of(*id)).max());
         let (inventory_ids, quantities): (Vec<i64>, Vec<i32>) = self.left.into_iter().unzip();
+        let committed: Vec<Option<i32>> = if self.committed.is_empty() {
+            Vec::new()
+        } else {
+            inventory_ids
+                .iter()
+                .map(|id| self.committed.get(id).copied())
+                .collect()
+        };
         let signed = self.signed.columns();
         sqlx::query!(
             "with placed as (
                  insert into orders
                      (id, store_id, status, total_amount, rejection_reason, rejections, created_at, updated_at,
-                      external_reference, customer, note, metadata)
+                      external_reference, customer, note, metadata, tracked)
                  overriding system value
                  select id, store_id, status, total_amount, reason, rejections::json,
                      coalesce(time, now()), coalesce(time, now()),
-                     data ->> 'external_reference', data -> 'customer', data ->> 'note', data -> 'metadata'
+                     data ->> 'external_reference', data -> 'customer', data ->> 'note', data -> 'metadata', tracked
                  from unnest($1::bigint[], $2::bigint[], $3::text[], $4::numeric[], $5::text[], $6::text[],
-                         $17::timestamptz[], $26::text[]::jsonb[])
-                     as o (id, store_id, status, total_amount, reason, rejections, time, data)
+                         $17::timestamptz[], $26::text[]::jsonb[], $27::boolean[])
+                     as o (id, store_id, status, total_amount, reason, rejections, time, data, tracked)
              ), item as (
                  insert into order_item (id, order_id, product_id, quantity, unit_price)
                  overriding system value
                  select * from unnest($7::bigint[], $8::bigint[], $9::bigint[], $10::integer[], $11::numeric[])
              ), movement as (
-                 insert into stock_movement (inventory_id, order_id, kind, delta, quantity_after, created_at, actor)
+                 insert into stock_movement (inventory_id, order_id, kind, delta, quantity_after, created_at, actor,
+                     on_hand_delta, on_hand_after)
                  select inventory_id, order_id, 'ORDER', -quantity, quantity_after,
-                     greatest(coalesce(time, statement_timestamp()), $24), actor
-                 from unnest($12::bigint[], $8::bigint[], $10::integer[], $13::integer[], $18::timestamptz[], $19::text[])
-                     as m (inventory_id, order_id, quantity, quantity_after, time, actor)
+                     greatest(coalesce(time, statement_timestamp()), $24), actor, on_hand_delta, on_hand_after
+                 from unnest($12::bigint[], $8::bigint[], $10::integer[], $13::integer[], $18::timestamptz[], $19::text[],
+                         $28::integer[], $29::integer[])
+                     as m (inventory_id, order_id, quantity, quantity_after, time, actor, on_hand_delta, on_hand_after)
              ), logged as (
                  insert into audit_log (actor, actor_name, address, request_id, action, subject, after)
                  select actor, actor_name, address, request_id, 'order.placed', 'order:' || id,
@@ -211,9 +244,9 @@ impl Rows {
              ), owed as (
                  insert into outbox (order_ids) select $14::bigint[] where cardinality($14::bigint[]) > 0
              )
-             update inventory set quantity = taken.quantity, ordered = true,
-                 updated_at = greatest(coalesce($25, statement_timestamp()), $24)
-             from unnest($15::bigint[], $16::integer[]) as taken (id, quantity)
+             update inventory set quantity = taken.quantity, committed = coalesce(taken.committed, inventory.committed),
+                 ordered = true, updated_at = greatest(coalesce($25, statement_timestamp()), $24)
+             from unnest($15::bigint[], $16::integer[], $30::integer[]) as taken (id, quantity, committed)
              where inventory.id = taken.id",
             &self.orders.id,
             &self.orders.store_id,
@@ -241,6 +274,10 @@ impl Rows {
             changed_at as Option<Timestamp>,
             latest as Option<Timestamp>,
             &self.orders.data as &[Option<String>],
+            &self.orders.tracked as &[Option<bool>],
+            &self.items.on_hand_delta as &[Option<i32>],
+            &self.items.on_hand_after as &[Option<i32>],
+            &committed as &[Option<i32>],
         )
         .execute(tx)
         .await

@@ -25,6 +25,9 @@ pub enum DetachError {
     /// The message needs the order.
     #[error("order {0} has an undelivered message: wait for it, or retry or drop its dead letter")]
     Undelivered(i64),
+    /// An order has units that are not handed over.
+    #[error("order {0} has units that are not handed over")]
+    Committed(i64),
     /// Partitions were changed by hand.
     #[error("`order_item` has no partitions that end with order {0}, as `orders` has")]
     Unequal(i64),
@@ -122,7 +125,11 @@ async fn refuse_unfinished(tx: &mut PgConnection, end: i64) -> Result<(), Partit
         "select (select min(id) from orders where id < $1 and created_at > now() - make_interval(days => $2)) as recent,
              (select min(id) from orders where id < $1 and status = 'PENDING') as pending,
              (select min(owed) from outbox cross join unnest(order_ids) owed where owed < $1) as outbox,
-             (select min(order_id) from delivery where order_id < $1 and delivered_at is null) as undelivered",
+             (select min(order_id) from delivery where order_id < $1 and delivered_at is null) as undelivered,
+             (select min(o.id) from orders o join order_item i on i.order_id = o.id
+                  left join order_line_progress g on g.order_id = i.order_id and g.item_id = i.id
+              where o.id < $1 and o.tracked
+                  and i.quantity > coalesce(g.cancelled, 0) + coalesce(g.fulfilled, 0)) as committed",
         end,
         KEPT_DAYS
     )
@@ -133,6 +140,7 @@ async fn refuse_unfinished(tx: &mut PgConnection, end: i64) -> Result<(), Partit
         unfinished.pending.map(DetachError::Pending),
         unfinished.outbox.map(DetachError::Outbox),
         unfinished.undelivered.map(DetachError::Undelivered),
+        unfinished.committed.map(DetachError::Committed),
     ];
     match reasons.into_iter().flatten().next() {
         Some(reason) => Err(reason.into()),
@@ -154,6 +162,9 @@ async fn note_orders(tx: &mut PgConnection, end: i64) -> sqlx::Result<()> {
                  set orders = noted.orders + excluded.orders, amount = noted.amount + excluded.amount
          ), counted as (
              insert into order_tally (store_id, status, orders, amount) select store_id, status, -orders, -amount from gone
+         ), refunded as (
+             insert into refund_tally (store_id, documents, amount)
+             select store_id, 0, -sum(refunded_amount) from orders where id < $1 and refunded_amount is not null group by store_id
          ), unlisted as (
              delete from order_key where order_id < $1
          )
@@ -193,11 +204,12 @@ async fn movements_before(tx: &mut PgConnection, first_order: i64) -> sqlx::Resu
 async fn note_movements(tx: &mut PgConnection, end: i64) -> sqlx::Result<()> {
     sqlx::query!(
         "with moved as (
-             insert into opening_balance as noted (inventory_id, quantity, order_delta)
-             select inventory_id, sum(delta), coalesce(sum(delta) filter (where order_id is not null), 0)
+             insert into opening_balance as noted (inventory_id, quantity, order_delta, committed)
+             select inventory_id, sum(delta), coalesce(sum(delta) filter (where order_id is not null and reference_type is null), 0),
+                 sum(coalesce(on_hand_delta - delta, 0))
              from stock_movement where id < $1 group by inventory_id
              on conflict (inventory_id) do update set quantity = noted.quantity + excluded.quantity,
-                 order_delta = noted.order_delta + excluded.order_delta
+                 order_delta = noted.order_delta + excluded.order_delta, committed = noted.committed + excluded.committed
          )
          update history_start set first_movement_id = $1,
              movements_until = greatest(movements_until, (select max(created_at) from stock_movement where id < $1))",

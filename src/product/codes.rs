@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use sqlx::{PgConnection, PgExecutor};
 use utoipa::ToSchema;
 
-use crate::http::{ApiError, FieldErrors, Fields, Nullable, code, pack};
+use crate::http::{ApiError, FieldErrors, Fields, Nullable, code, units};
 
 /// Maximum number of barcodes of a product.
 pub(super) const MOST_BARCODES: usize = 100;
@@ -26,7 +26,7 @@ impl Barcode {
     /// Reads a barcode; `None` if a field is absent or invalid.
     pub(super) fn read(fields: &mut Fields<'_>) -> Option<Self> {
         let code = fields.required("code", code);
-        let pack = fields.optional("pack", pack);
+        let pack = fields.optional("pack", units);
         Some(Self {
             code: code?,
             pack: pack.unwrap_or(1),

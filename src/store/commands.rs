@@ -1,15 +1,16 @@
 //! The commands that change stores.
 
 use axum::http::StatusCode;
+use sqlx::PgConnection;
 
 use super::{
-    model::{Store, StoreFields},
+    model::{Store, StoreFields, StoreFulfillment},
     queries,
 };
 use crate::{
     auth::Stores,
     db,
-    http::{ApiError, CommandContext, FieldSource, Precondition, Presence},
+    http::{ApiError, CommandContext, FieldSource, Precondition, Presence, StateConflict},
     ledger::{self, StockScope},
 };
 
@@ -21,6 +22,7 @@ pub async fn create(context: &CommandContext, source: &impl FieldSource) -> Resu
     context.caller.require_all_stores()?;
     let fields = read(source, Presence::Complete)?;
     let mut tx = context.db().begin().await?;
+    require_upgraded(&mut tx, &fields).await?;
     let store = queries::insert(&mut *tx, &fields).await?;
     context
         .commit_created(tx, "store.created", store.id, &store)
@@ -43,6 +45,7 @@ pub async fn update(
     let mut tx = context.db().begin().await?;
     let before = queries::lock(&mut tx, id).await?.ok_or(NO_SUCH)?;
     expected.require(&before)?;
+    require_upgraded(&mut tx, &fields).await?;
     let after = queries::update(&mut *tx, id, &fields).await?;
     let states = (Some(&before), Some(&after));
     context.commit(tx, "store.changed", id, states).await?;
@@ -74,6 +77,14 @@ pub async fn delete(context: &CommandContext, id: i64, expected: &impl Precondit
 /// A store that is not granted does not exist for the caller.
 pub(super) fn require_granted(stores: &Stores, id: i64) -> Result<(), ApiError> {
     if stores.contains(id) { Ok(()) } else { Err(NO_SUCH) }
+}
+
+/// Servers of an earlier release would not track the orders that they place.
+async fn require_upgraded(tx: &mut PgConnection, fields: &StoreFields) -> Result<(), ApiError> {
+    if fields.fulfillment == Some(StoreFulfillment::Tracked) && !db::is_upgraded(&mut *tx).await? {
+        return Err(StateConflict::upgrade_in_progress().into());
+    }
+    Ok(())
 }
 
 fn read(source: &impl FieldSource, presence: Presence) -> Result<StoreFields, ApiError> {

@@ -4,7 +4,7 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use crate::{
-    http::{Fields, Listed, boolean, text},
+    http::{Fields, Listed, boolean, one_of, text},
     timestamp::Timestamp,
 };
 
@@ -21,6 +21,8 @@ pub struct Store {
     pub location: String,
     /// Whether the store accepts orders.
     pub is_active: bool,
+    /// When the units of its orders are handed over.
+    pub fulfillment: StoreFulfillment,
     /// Number of products in its stock list.
     pub inventory_count: i64,
     /// Creation time.
@@ -63,6 +65,20 @@ pub struct StoreFields {
     /// Whether the store accepts orders.
     #[schema(nullable = false, default = true)]
     pub is_active: Option<bool>,
+    /// When the units of its orders are handed over, for orders from then on.
+    #[schema(nullable = false)]
+    pub fulfillment: Option<StoreFulfillment>,
+}
+
+/// When the units of a store's orders are handed over.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, ToSchema, sqlx::Type)]
+#[serde(rename_all = "UPPERCASE")]
+#[sqlx(type_name = "text", rename_all = "UPPERCASE")]
+pub enum StoreFulfillment {
+    /// When an order is confirmed.
+    Immediate,
+    /// By fulfilments of the order.
+    Tracked,
 }
 
 impl StoreFields {
@@ -72,6 +88,13 @@ impl StoreFields {
             name: fields.required("name", text(200)),
             location: fields.required("location", text(300)),
             is_active: fields.optional("is_active", boolean),
+            fulfillment: fields.optional(
+                "fulfillment",
+                one_of([
+                    ("IMMEDIATE", StoreFulfillment::Immediate),
+                    ("TRACKED", StoreFulfillment::Tracked),
+                ]),
+            ),
         }
     }
 }

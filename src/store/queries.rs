@@ -2,7 +2,7 @@
 
 use sqlx::{PgConnection, PgExecutor};
 
-use super::model::{Store, StoreFields};
+use super::model::{Store, StoreFields, StoreFulfillment};
 use crate::{
     http::{Counted, PageQuery},
     timestamp::Timestamp,
@@ -14,6 +14,7 @@ macro_rules! stores {
         sqlx::query!(
             "with s as (" + $with + r#")
              select s.count, s.id as "id!", s.name as "name!", s.location as "location!", s.is_active as "is_active!",
+                 s.fulfillment as "fulfillment!: StoreFulfillment",
                  (select coalesce(sum(stocked), 0)::bigint from stock_tally t where t.store_id = s.id)
                      as "inventory_count!",
                  s.created_at as "created_at!: Timestamp", s.updated_at as "updated_at!: Timestamp"
@@ -27,6 +28,7 @@ macro_rules! stores {
                 name: row.name,
                 location: row.location,
                 is_active: row.is_active,
+                fulfillment: row.fulfillment,
                 inventory_count: row.inventory_count,
                 created_at: row.created_at,
                 updated_at: row.updated_at,
@@ -104,10 +106,12 @@ pub(crate) async fn exists(db: impl PgExecutor<'_>, id: i64) -> sqlx::Result<boo
 
 pub async fn insert(db: impl PgExecutor<'_>, fields: &StoreFields) -> sqlx::Result<Store> {
     stores!(
-        "insert into store (name, location, is_active) values ($1, $2, coalesce($3, true)) returning *, null::bigint as count",
+        "insert into store (name, location, is_active, fulfillment) values ($1, $2, coalesce($3, true), coalesce($4, 'IMMEDIATE'))
+         returning *, null::bigint as count",
         fields.name,
         fields.location,
-        fields.is_active
+        fields.is_active,
+        fields.fulfillment as Option<StoreFulfillment>
     )
     .map(|counted| counted.row)
     .fetch_one(db)
@@ -126,12 +130,13 @@ pub async fn lock(tx: &mut PgConnection, id: i64) -> sqlx::Result<Option<Store>>
 pub async fn update(db: impl PgExecutor<'_>, id: i64, fields: &StoreFields) -> sqlx::Result<Store> {
     stores!(
         "update store set name = coalesce($2, name), location = coalesce($3, location),
-             is_active = coalesce($4, is_active), updated_at = now()
+             is_active = coalesce($4, is_active), fulfillment = coalesce($5, fulfillment), updated_at = now()
          where id = $1 returning *, null::bigint as count",
         id,
         fields.name,
         fields.location,
-        fields.is_active
+        fields.is_active,
+        fields.fulfillment as Option<StoreFulfillment>
     )
     .map(|counted| counted.row)
     .fetch_one(db)
@@ -146,11 +151,12 @@ pub async fn lock_for_deletion(tx: &mut PgConnection, id: i64) -> sqlx::Result<O
     get(tx, id).await
 }
 
-/// Whether a store has orders, rejected and detached ones included.
+/// Whether a store has orders, rejected and detached ones included, or took back units of others.
 pub async fn has_orders(db: impl PgExecutor<'_>, id: i64) -> sqlx::Result<bool> {
     sqlx::query_scalar!(
         r#"select exists (select from orders where store_id = $1)
-               or exists (select from detached_orders where store_id = $1) as "exists!""#,
+               or exists (select from detached_orders where store_id = $1)
+               or exists (select from order_document where to_store_id = $1) as "exists!""#,
         id
     )
     .fetch_one(db)

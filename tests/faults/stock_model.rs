@@ -1,4 +1,4 @@
-//! Random orders, movements, adjustments and changes of quantities on few rows, while servers are killed. The ledger must be
+//! Random orders and documents about them, movements, adjustments and changes of quantities on few rows, while servers are killed. The ledger must be
 //! the result of the documents one after the other, as a model in memory says, and each client must have been told so.
 
 mod model;
@@ -19,7 +19,7 @@ use sqlx::PgPool;
 use tokio::time::sleep;
 
 use self::{
-    model::{Document, Kind, ROWS, Refusal, Reversible, Shop},
+    model::{Change, Document, Kind, Placed, ROWS, Refusal, Reversible, Shop},
     replay::{Sent, replay},
     told::{Told, told},
 };
@@ -64,6 +64,7 @@ async fn random_documents_take_effect_one_after_the_other_despite_kills() {
         seen: Default::default(),
         sent: Mutex::default(),
         reversible: Mutex::default(),
+        orders: Mutex::default(),
         predicted: AtomicUsize::new(0),
         repeated: AtomicUsize::new(0),
     };
@@ -97,6 +98,9 @@ async fn random_documents_take_effect_one_after_the_other_despite_kills() {
         Kind::Adjustment,
         Kind::Reversal,
         Kind::Patch,
+        Kind::Cancellation,
+        Kind::Fulfillment,
+        Kind::Return,
     ] {
         assert!(
             replayed.effective.contains_key(&kind),
@@ -144,7 +148,9 @@ async fn shop(world: &World) -> Shop {
         "with code as (
              insert into product_code (code, product_id, kind)
              select 'LAMP-' || p, p, 'SKU' from unnest($1::bigint[]) p returning code, product_id
-         ), other as (insert into store (name, location) values ('Other Store', 'Main Street 2') returning id)
+         ), other as (
+             insert into store (name, location, fulfillment) values ('Other Store', 'Main Street 2', 'TRACKED') returning id
+         )
          select other.id, array(select code from code order by product_id) from other",
     )
     .bind(&products)
@@ -171,7 +177,14 @@ async fn sums_hold_until(pool: &PgPool, is_over: &AtomicBool) -> usize {
                  select sum(delta) as delta, sum(coalesce(on_hand_delta, delta)) as on_hand
                  from stock_movement where inventory_id = i.id
              ) m on true
-             where (m.delta, m.on_hand) <> (i.quantity, i.quantity + i.committed) or i.reserved not between 0 and i.quantity",
+                 left join lateral (
+                     select sum(item.quantity - coalesce(g.cancelled, 0) - coalesce(g.fulfilled, 0)) as units
+                     from orders o join order_item item on item.order_id = o.id
+                         left join order_line_progress g on g.order_id = o.id and g.item_id = item.id
+                     where o.tracked and o.store_id = i.store_id and item.product_id = i.product_id
+                 ) tracked on true
+             where (m.delta, m.on_hand) <> (i.quantity, i.quantity + i.committed) or i.reserved not between 0 and i.quantity
+                 or i.committed <> coalesce(tracked.units, 0)",
         )
         .fetch_all(pool)
         .await
@@ -196,6 +209,7 @@ struct Session {
     sent: Mutex<Vec<Sent>>,
     /// The movements of adjustments, by document.
     reversible: Mutex<Vec<Vec<Reversible>>>,
+    orders: Mutex<Vec<Placed>>,
     predicted: AtomicUsize,
     repeated: AtomicUsize,
 }
@@ -213,9 +227,10 @@ impl Session {
                 .seen
                 .each_ref()
                 .map(|quantity| quantity.load(Ordering::Relaxed));
-            let document = match self.reversible(&mut rng) {
-                Some(movements) => Document::reversal(number, &movements),
-                None => Document::random(&mut rng, number, &seen),
+            let document = match (self.reversible(&mut rng), self.order(&mut rng)) {
+                (Some(movements), _) => Document::reversal(number, &movements),
+                (None, Some(order)) => Document::of_order(&mut rng, number, &order),
+                (None, None) => Document::random(&mut rng, number, &seen),
             };
             let server = self.servers[(client + number) % 2];
             if rng.random_bool(0.2) {
@@ -236,6 +251,12 @@ impl Session {
     fn reversible(&self, rng: &mut StdRng) -> Option<Vec<Reversible>> {
         let all = self.reversible.lock().unwrap();
         all.choose(rng).filter(|_| rng.random_bool(0.15)).cloned()
+    }
+
+    /// Sometimes an order, of which some or all units may be cancelled or returned already.
+    fn order(&self, rng: &mut StdRng) -> Option<Placed> {
+        let all = self.orders.lock().unwrap();
+        all.choose(rng).filter(|_| rng.random_bool(0.3)).cloned()
     }
 
     fn request(&self, server: SocketAddr, document: &Document, query: &str) -> reqwest::RequestBuilder {
@@ -296,8 +317,18 @@ impl Session {
         answer
     }
 
-    /// Remembers the quantities in a response, and the movements of an adjustment.
+    /// Remembers the quantities in a response, the movements of an adjustment, and a confirmed order.
     fn look(&self, document: &Document, answer: &Answer) {
+        if document.kind == Kind::Order && answer.status == 201 {
+            let units = document.steps.iter().map(|step| match step.change {
+                Change::Add(delta) => (step.row, -delta),
+                Change::Set(_) => panic!("an order takes units"),
+            });
+            self.orders.lock().unwrap().push(Placed {
+                id: answer.body["id"].as_i64().unwrap(),
+                units: units.collect(),
+            });
+        }
         if document.kind == Kind::Adjustment {
             let movements = movements(document, answer);
             self.reversible

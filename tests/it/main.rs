@@ -34,6 +34,7 @@ mod migrations;
 mod movements;
 mod openapi;
 mod order_data;
+mod order_documents;
 mod orders;
 mod orders_race;
 mod orders_read;

@@ -75,6 +75,29 @@ const ROWS: &[(i64, &str)] = &[
            )
            insert into order_reference select store_id, external_reference, id from placed;"#,
     ),
+    (
+        27,
+        "with placed as (
+               insert into orders (store_id, status, total_amount, version, refunded_amount)
+               values (1, 'CONFIRMED', 9.99, 2, 9.99) returning id
+           ), item as (
+               insert into order_item (order_id, product_id, quantity, unit_price) select id, 1, 1, 9.99 from placed returning *
+           ), moved as (
+               insert into stock_movement (inventory_id, order_id, kind, delta, quantity_after)
+               select 1, id, 'ORDER', -1, 7 from placed
+           ), confirmed as (
+               insert into order_confirmation (order_id) select id from placed
+           ), progressed as (
+               insert into order_line_progress (order_id, item_id, quantity, returned, restocked)
+               select order_id, id, 1, 1, 1 from item
+           )
+           insert into order_document (order_id, kind, items, refund_amount)
+           select order_id, 'RETURN', json_build_array(json_build_object('order_item_id', id, 'quantity', 1, 'restocked', 1)), 9.99
+           from item;
+           insert into stock_movement (inventory_id, order_id, kind, delta, quantity_after, reference_type, reference_id)
+           select 1, order_id, 'RETURN', 1, 8, 'RETURN', id from order_document;
+           insert into refund_tally values (1, 1, 9.99);",
+    ),
 ];
 
 /// Tables that the worker, the queries or the operator fill: the data of earlier versions has no rows for them.

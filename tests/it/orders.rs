@@ -71,6 +71,10 @@ async fn detail_of_a_confirmed_order_extends_its_response() {
         ("is_confirmed", json!(true)),
         ("is_rejected", json!(false)),
         ("updated_at", placed.body["created_at"].clone()),
+        ("version", json!(1)),
+        ("fulfillment", json!("NOT_TRACKED")),
+        ("returned", json!("NONE")),
+        ("refunded_amount", json!("0.00")),
     ] {
         expected[field] = value;
     }

@@ -12,7 +12,7 @@ use crate::{
 };
 
 const LIST: &str = "/api/orders/";
-const NOTHING: &str = r#"{"total_orders":0,"confirmed_orders":0,"rejected_orders":0,"pending_orders":0,"total_revenue":"0.00","avg_order_value":"0"}"#;
+const NOTHING: &str = r#"{"total_orders":0,"confirmed_orders":0,"rejected_orders":0,"pending_orders":0,"total_revenue":"0.00","avg_order_value":"0","cancelled_orders":0,"refunded_amount":"0.00","net_revenue":"0.00"}"#;
 
 /// Two stores, a product at 10.00 stocked in the first. Orders: 1 confirmed, 2 rejected, 3 rejected in the other store,
 /// 4 confirmed.
@@ -94,7 +94,7 @@ async fn detail_has_the_price_at_order_and_the_current_product() {
         concat!(
             r#"{"id":1,"store":{"id":1,"name":"Main","location":"Main Street 1"},"status":"CONFIRMED","total_amount":"20.00","rejection_reason":"","#,
             r#""items":[{"id":1,"product":{"id":1,"title":"Lamp II","price":"12.00"},"quantity":2,"unit_price":"10.00","subtotal":"20.00","title_at_order":"Lamp"}],"#,
-            r#""item_count":1,"is_confirmed":true,"is_rejected":false,"created_at":"…","updated_at":"…"}"#
+            r#""item_count":1,"is_confirmed":true,"is_rejected":false,"created_at":"…","updated_at":"…","version":1,"fulfillment":"NOT_TRACKED","returned":"NONE","refunded_amount":"0.00"}"#
         )
     );
     let rejected = app.get("/api/orders/2/").await;
@@ -103,7 +103,7 @@ async fn detail_has_the_price_at_order_and_the_current_product() {
         concat!(
             r#"{"id":2,"store":{"id":1,"name":"Main","location":"Main Street 1"},"status":"REJECTED","total_amount":"0.00","#,
             r#""rejection_reason":"Insufficient stock: Lamp: requested 99, available 8","items":[],"item_count":0,"is_confirmed":false,"is_rejected":true,"#,
-            r#""created_at":"…","updated_at":"…","rejections":[{"product_id":1,"code":"insufficient_stock","requested":99,"available":8}]}"#
+            r#""created_at":"…","updated_at":"…","version":1,"fulfillment":"NOT_TRACKED","returned":"NONE","refunded_amount":"0.00","rejections":[{"product_id":1,"code":"insufficient_stock","requested":99,"available":8}]}"#
         )
     );
 }
@@ -118,7 +118,7 @@ async fn pending_order_is_neither_confirmed_nor_rejected() {
     let pending = app.get("/api/orders/5/").await;
     assert_eq!(
         pending.untimed(),
-        r#"{"id":5,"store":{"id":1,"name":"Main","location":"Main Street 1"},"status":"PENDING","total_amount":"0.00","rejection_reason":"","items":[],"item_count":0,"is_confirmed":false,"is_rejected":false,"created_at":"…","updated_at":"…"}"#
+        r#"{"id":5,"store":{"id":1,"name":"Main","location":"Main Street 1"},"status":"PENDING","total_amount":"0.00","rejection_reason":"","items":[],"item_count":0,"is_confirmed":false,"is_rejected":false,"created_at":"…","updated_at":"…","version":1,"fulfillment":"NOT_TRACKED","returned":"NONE","refunded_amount":"0.00"}"#
     );
     assert_eq!(app.get(&format!("{LIST}?status=Pending")).await.column("id"), [5]);
     assert_eq!(app.get("/api/orders/stats/").await.body["pending_orders"], 1);
@@ -153,9 +153,9 @@ async fn stats_count_all_orders_and_sum_confirmed_ones() {
     let app = TestApp::start().await;
     app.get("/api/orders/stats/").await.is_text(200, NOTHING);
     let app = with_orders().await;
-    let all = r#"{"total_orders":4,"confirmed_orders":2,"rejected_orders":2,"pending_orders":0,"total_revenue":"30.00","avg_order_value":"15.00"}"#;
-    let main = r#"{"total_orders":3,"confirmed_orders":2,"rejected_orders":1,"pending_orders":0,"total_revenue":"30.00","avg_order_value":"15.00"}"#;
-    let rejected_only = r#"{"total_orders":1,"confirmed_orders":0,"rejected_orders":1,"pending_orders":0,"total_revenue":"0.00","avg_order_value":"0"}"#;
+    let all = r#"{"total_orders":4,"confirmed_orders":2,"rejected_orders":2,"pending_orders":0,"total_revenue":"30.00","avg_order_value":"15.00","cancelled_orders":0,"refunded_amount":"0.00","net_revenue":"30.00"}"#;
+    let main = r#"{"total_orders":3,"confirmed_orders":2,"rejected_orders":1,"pending_orders":0,"total_revenue":"30.00","avg_order_value":"15.00","cancelled_orders":0,"refunded_amount":"0.00","net_revenue":"30.00"}"#;
+    let rejected_only = r#"{"total_orders":1,"confirmed_orders":0,"rejected_orders":1,"pending_orders":0,"total_revenue":"0.00","avg_order_value":"0","cancelled_orders":0,"refunded_amount":"0.00","net_revenue":"0.00"}"#;
     for (query, stats) in [
         ("", all),
         ("?store_id=", all),

@@ -19,7 +19,7 @@ async fn store_is_created_read_changed_and_deleted() {
     assert_eq!(created.status, 201);
     assert_eq!(
         created.untimed(),
-        r#"{"id":1,"name":"Main","location":"High Street 1","is_active":true,"inventory_count":0,"created_at":"…","updated_at":"…"}"#
+        r#"{"id":1,"name":"Main","location":"High Street 1","is_active":true,"fulfillment":"IMMEDIATE","inventory_count":0,"created_at":"…","updated_at":"…"}"#
     );
     app.get("/api/stores/1/").await.is_text(200, &created.text);
     app.patch("/api/stores/1/", &json!({ "is_active": "off" })).await;
@@ -30,7 +30,7 @@ async fn store_is_created_read_changed_and_deleted() {
         (put.status.as_u16(), put.untimed().as_str()),
         (
             200,
-            r#"{"id":1,"name":"North","location":"7","is_active":false,"inventory_count":0,"created_at":"…","updated_at":"…"}"#
+            r#"{"id":1,"name":"North","location":"7","is_active":false,"fulfillment":"IMMEDIATE","inventory_count":0,"created_at":"…","updated_at":"…"}"#
         )
     );
     let patched = app.patch("/api/stores/1/", &json!({})).await;

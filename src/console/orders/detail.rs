@@ -10,10 +10,11 @@ use axum::{
 use chrono::{DateTime, Utc};
 
 use super::{
-    SECTION,
-    queries::{self, Delivery, RejectedProduct},
+    SECTION, document, find,
+    queries::{self, Delivery, Document, RejectedProduct},
 };
 use crate::{
+    auth::Scope,
     console::{
         audit::{self, Entry},
         error::ConsoleError,
@@ -23,7 +24,7 @@ use crate::{
     },
     db::ReadPool,
     http::Reads,
-    order::{self, Order, Rejection, RejectionCode, Status},
+    order::{Order, Progress, Rejection, RejectionCode, Status},
 };
 
 /// Audit entries that the page shows.
@@ -37,6 +38,8 @@ struct Page {
     rejected: Vec<Rejected>,
     steps: Vec<Step>,
     entries: Vec<Entry>,
+    /// The paths and titles of what can be done with its items.
+    actions: Vec<(&'static str, &'static str)>,
     /// Where an order that was just rejected can be edited; blank for any other.
     again: String,
 }
@@ -54,6 +57,23 @@ struct Step {
     text: String,
     at: Option<DateTime<Utc>>,
     note: String,
+}
+
+impl Page {
+    /// What happened to the units of an item, such as `2 handed over, 1 returned`.
+    #[expect(clippy::unused_self, reason = "templates call methods of the page")]
+    fn happened(&self, progress: &Progress) -> String {
+        let units = [
+            (progress.cancelled, "cancelled"),
+            (progress.fulfilled, "handed over"),
+            (progress.returned, "returned"),
+        ];
+        let units = units.into_iter().filter(|(units, _)| *units > 0);
+        units
+            .map(|(units, done)| format!("{units} {done}"))
+            .collect::<Vec<_>>()
+            .join(", ")
+    }
 }
 
 impl Step {
@@ -105,6 +125,11 @@ pub async fn show(
     let again = format!("{SECTION}new/{}", lines.here());
     Ok(render(&Page {
         again: if is_new { again } else { String::new() },
+        actions: if operator.may(Scope::OrdersManage) {
+            document::links(&order)
+        } else {
+            Vec::new()
+        },
         frame,
         order,
         rejected,
@@ -116,15 +141,6 @@ pub async fn show(
 /// `/admin/orders/{id}/json/`: what the API answers.
 pub async fn json(operator: Operator, Id(id): Id, Reads(db): Reads) -> Result<Response, ConsoleError> {
     Ok(Json(find(&db, &operator, id).await?).into_response())
-}
-
-async fn find(db: &ReadPool, operator: &Operator, id: i64) -> Result<Order, ConsoleError> {
-    let order = order::get(db, id).await?.ok_or(ConsoleError::NotFound)?;
-    if operator.caller.grant.stores.contains(order.store.id) {
-        Ok(order)
-    } else {
-        Err(ConsoleError::NotFound)
-    }
 }
 
 async fn rejected(db: &ReadPool, order: &Order) -> sqlx::Result<Vec<Rejected>> {
@@ -148,19 +164,29 @@ async fn steps(db: &ReadPool, order: &Order) -> sqlx::Result<Vec<Step>> {
     match order.status {
         Status::Pending => steps.push(Step::new("open", "Not decided yet", None)),
         Status::Rejected => steps.push(Step::new("bad", "Rejected", placed).note(&order.rejection_reason)),
-        Status::Confirmed => {
+        Status::Confirmed | Status::Cancelled => {
             steps.push(Step::new("good", "Confirmed", placed));
             steps.push(confirmation(db, order.id).await?);
             let deliveries = queries::deliveries(db, order.id).await?;
             steps.extend(deliveries.into_iter().map(delivery));
+            let documents = queries::documents(db, order.id).await?;
+            steps.extend(documents.into_iter().map(of_document));
         }
     }
     Ok(steps)
 }
 
 async fn confirmation(db: &ReadPool, order: i64) -> sqlx::Result<Step> {
-    if let Some(at) = queries::confirmed_at(db, order).await? {
-        return Ok(Step::new("good", "Confirmation sent", Some(at)));
+    if let Some((at, is_withheld)) = queries::confirmed_at(db, order).await? {
+        return Ok(if is_withheld {
+            Step::new(
+                "good",
+                "Confirmation not sent, because the order was cancelled",
+                Some(at),
+            )
+        } else {
+            Step::new("good", "Confirmation sent", Some(at))
+        });
     }
     let Some(entry) = queries::outbox_entry(db, order).await? else {
         return Ok(Step::new("open", "Confirmation pending", None));
@@ -189,6 +215,21 @@ fn delivery(delivery: Delivery) -> Step {
         return step;
     }
     step.note(attempts("Sent", delivery.attempts, delivery.error))
+}
+
+fn of_document(document: Document) -> Step {
+    let done = match document.kind.as_str() {
+        "CANCELLATION" => "cancelled",
+        "FULFILLMENT" => "handed over",
+        _ => "returned",
+    };
+    let units = if document.units == 1 { "unit" } else { "units" };
+    let step = Step::new(
+        "good",
+        format!("{} {units} {done}", document.units),
+        Some(document.created_at),
+    );
+    step.note(document.note)
 }
 
 /// The attempts so far and the last error, in sentences.

@@ -1,6 +1,7 @@
 //! `/admin/orders/`: the list of orders, live at the top.
 
 mod detail;
+mod document;
 mod export;
 mod live;
 mod manual_order;
@@ -18,7 +19,12 @@ use super::{
     query::{PAGE_SIZE, Pager, Query, split_page},
     state::Console,
 };
-use crate::{auth::Scope, db::ReadPool, http::Reads};
+use crate::{
+    auth::Scope,
+    db::ReadPool,
+    http::Reads,
+    order::{self, Order},
+};
 use queries::{Filter, Row, SINCE, STATUSES};
 
 /// Where the pages of this folder are in the menu.
@@ -53,6 +59,24 @@ pub fn router() -> Router<Console> {
         .route("/admin/orders/new/products/", get(manual_order::found))
         .route("/admin/orders/{id}/", get(detail::show))
         .route("/admin/orders/{id}/json/", get(detail::json))
+        .route(
+            "/admin/orders/{id}/cancel/",
+            get(document::show)
+                .post(document::add)
+                .layer(Extension(document::CANCEL)),
+        )
+        .route(
+            "/admin/orders/{id}/fulfill/",
+            get(document::show)
+                .post(document::add)
+                .layer(Extension(document::FULFILL)),
+        )
+        .route(
+            "/admin/orders/{id}/return/",
+            get(document::show)
+                .post(document::add)
+                .layer(Extension(document::RETURN)),
+        )
         .layer(Extension(live::Live::default()))
         .layer(Extension(export::Exports::default()))
 }
@@ -103,4 +127,14 @@ async fn page(db: &ReadPool, filter: &Filter, query: &Query) -> sqlx::Result<(Ve
     let count = queries::count(db, filter).await?;
     let pager = query.keyed_pager(next, before.as_deref(), count);
     Ok((queries::rows(db, &ids, ascending).await?, pager))
+}
+
+/// An order of a granted store.
+async fn find(db: &ReadPool, operator: &Operator, id: i64) -> Result<Order, ConsoleError> {
+    let order = order::get(db, id).await?.ok_or(ConsoleError::NotFound)?;
+    if operator.caller.grant.stores.contains(order.store.id) {
+        Ok(order)
+    } else {
+        Err(ConsoleError::NotFound)
+    }
 }

@@ -13,7 +13,7 @@ use crate::{
 };
 
 /// The statuses, as the filter lists them.
-pub const STATUSES: [&str; 3] = ["CONFIRMED", "REJECTED", "PENDING"];
+pub const STATUSES: [&str; 4] = ["CONFIRMED", "REJECTED", "PENDING", "CANCELLED"];
 /// The parameter for the time from which orders are listed. Links of the overview set it; it has no control.
 pub const SINCE: &str = "from_moment";
 /// The most stores that a search by name finds.
@@ -255,13 +255,40 @@ pub async fn rejected_products(
     .await
 }
 
-/// When the confirmation of an order was sent.
-pub async fn confirmed_at(db: impl PgExecutor<'_>, order: i64) -> sqlx::Result<Option<DateTime<Utc>>> {
-    sqlx::query_scalar!(
-        "select confirmed_at from order_confirmation where order_id = $1",
+/// When the confirmation of an order was sent, or withheld because the order was cancelled before.
+pub async fn confirmed_at(
+    db: impl PgExecutor<'_>,
+    order: i64,
+) -> sqlx::Result<Option<(DateTime<Utc>, bool)>> {
+    let confirmation = sqlx::query!(
+        r#"select confirmed_at, coalesce(withheld, false) as "withheld!" from order_confirmation where order_id = $1"#,
         order
     )
     .fetch_optional(db)
+    .await?;
+    Ok(confirmation.map(|found| (found.confirmed_at, found.withheld)))
+}
+
+/// A cancellation, fulfilment or return.
+#[derive(Debug)]
+pub struct Document {
+    pub kind: String,
+    pub units: i64,
+    /// Its reason, or its note.
+    pub note: String,
+    pub created_at: DateTime<Utc>,
+}
+
+/// The first documents of an order.
+pub async fn documents(db: impl PgExecutor<'_>, order: i64) -> sqlx::Result<Vec<Document>> {
+    sqlx::query_as!(
+        Document,
+        r#"select kind, (select sum((item ->> 'quantity')::bigint) from json_array_elements(items) item)::bigint as "units!",
+               coalesce(reason, note, '') as "note!", created_at
+           from order_document where order_id = $1 order by id limit 200"#,
+        order
+    )
+    .fetch_all(db)
     .await
 }
 

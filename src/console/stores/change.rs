@@ -29,6 +29,16 @@ impl Resource for Stores {
     const FIELDS: &'static [Field] = &[
         Field::text("name", "Name", "/name", 200),
         Field::text("location", "Location", "/location", 300).hint("Up to 300 characters."),
+        Field::choice(
+            "fulfillment",
+            "Hand-over",
+            "/fulfillment",
+            &[
+                ("IMMEDIATE", "When an order is confirmed"),
+                ("TRACKED", "Tracked on each order"),
+            ],
+        )
+        .hint("For orders from now on."),
         Field::checkbox("is_active", "Active (takes orders)", "/is_active"),
     ];
     type Record = Store;

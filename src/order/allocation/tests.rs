@@ -20,6 +20,7 @@ fn stock(rows: &[(i64, i64, i32)]) -> Stock {
             store_id,
             product_id,
             quantity,
+            committed: 0,
             title: format!("P{product_id}"),
             price: Money(Decimal::new(1000 + product_id, 2)),
             is_active: product_id % 5 != 0,
@@ -32,6 +33,7 @@ fn stock(rows: &[(i64, i64, i32)]) -> Stock {
         location: String::new(),
     };
     Stock {
+        tracked: HashSet::new(),
         rows,
         stores: (1..=2).map(|id| (id, summary(id))).collect(),
         stocked_elsewhere: HashSet::from([8, 9]),
@@ -74,18 +76,41 @@ fn confirmed_order_has_its_allocations_in_item_order() {
                 row: 1,
                 quantity: 3,
                 remaining: 4,
+                committed: None,
                 unit_price: Money(Decimal::new(1002, 2)),
             },
             Allocation {
                 row: 0,
                 quantity: 5,
                 remaining: 0,
+                committed: None,
                 unit_price: Money(Decimal::new(1001, 2)),
             },
         ],
         total: Money(Decimal::new(3 * 1002 + 5 * 1001, 2)),
     };
     assert_eq!(decision, expected);
+}
+
+#[test]
+fn an_order_of_a_tracked_store_commits_its_units() {
+    let mut stock = stock(&[(1, 1, 9)]);
+    stock.tracked.insert(STORE);
+    for (units, committed) in [(5, 5), (3, 8)] {
+        let Decision::Confirmed { allocations, .. } = decide_one(&mut stock, &[(1, units)]) else {
+            panic!("the units are in stock")
+        };
+        assert_eq!(allocations[0].committed, Some((0, committed)));
+    }
+    stock.tracked.clear();
+    let Decision::Confirmed { allocations, .. } = decide_one(&mut stock, &[(1, 1)]) else {
+        panic!("the unit is in stock")
+    };
+    assert_eq!(allocations[0].committed, Some((-1, 8)));
+
+    stock.rows[0].quantity = i32::MAX;
+    let rejected = decide_one(&mut stock, &[(1, i64::from(i32::MAX))]);
+    assert!(reason(&rejected).contains("available 2147483639"), "{rejected:?}");
 }
 
 #[test]

@@ -14,6 +14,9 @@ pub enum Kind {
     Adjustment,
     Reversal,
     Patch,
+    Cancellation,
+    Fulfillment,
+    Return,
 }
 
 /// A change of a row.
@@ -64,6 +67,15 @@ pub struct Document {
     pub per_item: bool,
     /// The movements that it reverses.
     pub reverses: Vec<i64>,
+    /// The order that it is about, with the units of each step.
+    pub order: Option<(i64, Vec<i32>)>,
+}
+
+/// An order that a document may be about, with the units of its rows.
+#[derive(Clone, Debug)]
+pub struct Placed {
+    pub id: i64,
+    pub units: Vec<(usize, i32)>,
 }
 
 /// A movement that a document may reverse.
@@ -101,7 +113,7 @@ impl Document {
         match kind {
             Kind::Order => rows.retain(|row| row / 2 == store),
             Kind::Adjustment => {}
-            Kind::Movement | Kind::Patch | Kind::Reversal => rows.truncate(1),
+            _ => rows.truncate(1),
         }
         rows.truncate(rng.random_range(1..=rows.len()));
         let steps = rows.into_iter().map(|row| Step {
@@ -115,6 +127,36 @@ impl Document {
             steps: steps.collect(),
             per_item: kind == Kind::Adjustment && rng.random_bool(0.5),
             reverses: Vec::new(),
+            order: None,
+        }
+    }
+
+    /// A random document of an order. It may name more units than are left.
+    pub fn of_order(rng: &mut StdRng, number: usize, order: &Placed) -> Self {
+        let kinds = [Kind::Cancellation, Kind::Fulfillment, Kind::Return];
+        let kind = kinds[rng.random_range(0..kinds.len())];
+        let mut units = order.units.clone();
+        units.shuffle(rng);
+        units.truncate(rng.random_range(1..=units.len()));
+        let taken: Vec<i32> = units
+            .iter()
+            .map(|(_, most)| rng.random_range(1..=*most))
+            .collect();
+        let steps = units.iter().zip(&taken).map(|((row, _), taken)| Step {
+            row: *row,
+            change: Change::Add(match kind {
+                Kind::Fulfillment => 0,
+                _ => rng.random_range(0..=*taken),
+            }),
+            expected: None,
+        });
+        Self {
+            number,
+            kind,
+            steps: steps.collect(),
+            per_item: false,
+            reverses: Vec::new(),
+            order: Some((order.id, taken)),
         }
     }
 
@@ -131,6 +173,7 @@ impl Document {
             steps: steps.collect(),
             per_item: false,
             reverses: movements.iter().map(|movement| movement.id).collect(),
+            order: None,
         }
     }
 
@@ -167,7 +210,24 @@ impl Document {
                 expect(&mut body, first);
                 ("PATCH", format!("/api/inventory/{row}/"), body)
             }
+            Kind::Cancellation => self.about_order(shop, "cancellations", "reason"),
+            Kind::Fulfillment => self.about_order(shop, "fulfillments", "note"),
+            Kind::Return => self.about_order(shop, "returns", "reason"),
         }
+    }
+
+    fn about_order(&self, shop: &Shop, path: &str, tag: &str) -> (&'static str, String, Value) {
+        let (order, taken) = self.order.as_ref().unwrap();
+        let items = self.steps.iter().zip(taken).map(|(step, taken)| {
+            let mut item = json!({ "product_id": shop.products[step.row % 2], "quantity": taken });
+            if let (Change::Add(restock), "reason") = (step.change, tag) {
+                item["restock"] = json!(restock);
+            }
+            item
+        });
+        let mut body = json!({ "items": items.collect::<Vec<_>>() });
+        body[tag] = json!(self.tag());
+        ("POST", format!("/api/orders/{order}/{path}/"), body)
     }
 
     fn order(&self, shop: &Shop) -> Value {

@@ -88,8 +88,10 @@ pub async fn replay(pool: &PgPool, shop: &Shop, sent: &[Sent]) -> Replayed {
 impl Ledger {
     async fn read(pool: &PgPool, shop: &Shop, sent: &[Sent]) -> Self {
         let movements: Vec<Movement> = sqlx::query_as(
-            "select inventory_id, kind, delta, quantity_after, order_id, coalesce(reason, reference) as tag
-             from stock_movement order by id",
+            "select m.inventory_id, m.kind, delta, quantity_after, coalesce(m.reason, reference, d.note) as tag,
+                 case when reference_type is null then m.order_id end as order_id
+             from stock_movement m left join order_document d on d.kind = reference_type and d.id = reference_id
+             order by m.id",
         )
         .fetch_all(pool)
         .await

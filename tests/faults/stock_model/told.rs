@@ -35,6 +35,18 @@ pub fn told(document: &Document, answer: &Answer, shop: &Shop) -> Vec<Told> {
         (Kind::Movement, 201) => vec![Told::Done(number(&answer.body["quantity_after"]))],
         (Kind::Movement, 400) => vec![Told::Refused(Refusal::Insufficient, None)],
         (Kind::Patch, 200) => vec![Told::Done(number(&answer.body["quantity"]))],
+        (Kind::Cancellation | Kind::Fulfillment | Kind::Return, 201) => {
+            vec![Told::Done(None); document.steps.len()]
+        }
+        (Kind::Cancellation | Kind::Fulfillment | Kind::Return, 409) => {
+            let code = answer.body["code"].as_str();
+            assert!(
+                matches!(code, Some("exceeds_quantity" | "invalid_transition")),
+                "{}",
+                answer.text
+            );
+            vec![Told::Skipped; document.steps.len()]
+        }
         (Kind::Movement | Kind::Patch, 409) => {
             let quantity = number(&answer.body["quantity"]);
             vec![Told::Refused(refusal(&answer.body), quantity)]

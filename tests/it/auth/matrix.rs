@@ -17,7 +17,7 @@ use super::{
         LAST, OPERATIONS,
     },
 };
-use crate::support::app::{TestApp, send};
+use crate::support::app::{TestApp, order, send};
 
 /// Two stores, each with stock and an order of one product.
 struct Fixture {
@@ -72,6 +72,18 @@ impl Fixture {
         }
     }
 
+    /// A new order of a store with this mode.
+    async fn sold(&self, store: i64, fulfillment: &str) -> i64 {
+        let mode = json!({ "fulfillment": fulfillment });
+        let path = format!("/api/stores/{store}/");
+        let changed = ask(&self.app, &self.admin, Method::PATCH, &path, &mode).await;
+        assert_eq!(changed.status, 200, "{}", changed.text);
+        let order = order(store, &[(self.product, 1)]);
+        ask(&self.app, &self.admin, Method::POST, "/api/orders/", &order)
+            .await
+            .created()
+    }
+
     /// Requests an operation on data of a store: 0 is ours, 1 theirs. An object to be deleted is created first.
     async fn ask(&mut self, key: &str, (method, path): (&str, &str), store: usize) -> (StatusCode, Value) {
         self.made += 1;
@@ -101,6 +113,10 @@ impl Fixture {
                 let made = ask(&self.app, &self.admin, Method::POST, &path, &body).await;
                 made.created()
             }
+            ("POST", "/api/orders/{id}/cancellations/" | "/api/orders/{id}/returns/") => {
+                self.sold(store_id, "IMMEDIATE").await
+            }
+            ("POST", "/api/orders/{id}/fulfillments/") => self.sold(store_id, "TRACKED").await,
             (_, path) if path.starts_with("/api/categories/") => self.category,
             (_, path) if path.starts_with("/api/products/") => product,
             (_, path) if path.starts_with("/api/stores/") => store_id,
@@ -116,6 +132,7 @@ impl Fixture {
             }
             (_, "products") => json!({ "title": "Lamp", "price": "10.00", "category_id": self.category }),
             (_, "stores") => json!({ "name": name, "location": "Here" }),
+            (_, "orders") if path.matches('/').count() > 4 => json!({ "reason": "Late" }),
             (_, "orders") => {
                 json!({ "store_id": store_id, "items": [{ "product_id": product, "quantity": 1 }] })
             }

@@ -72,6 +72,7 @@ pub const OPERATIONS: &[(&str, &str, Scope, About)] = &[
     ("GET", "/api/inventory/movements/", Scope::InventoryRead, List),
     ("GET", "/api/orders/", Scope::OrdersRead, List),
     ("GET", "/api/orders/{id}/", Scope::OrdersRead, Object),
+    ("GET", "/api/orders/{id}/timeline/", Scope::OrdersRead, Object),
     ("GET", "/api/orders/stats/", Scope::Stats, List),
 ];
 
@@ -98,6 +99,19 @@ pub const LAST: &[(&str, &str, Scope, About)] = &[
     ("POST", "/api/orders/", Scope::OrdersWrite, Creation),
     ("PATCH", "/api/orders/{id}/", Scope::OrdersManage, Object),
     ("POST", "/api/orders/{id}/redact/", Scope::Admin, Action),
+    (
+        "POST",
+        "/api/orders/{id}/cancellations/",
+        Scope::OrdersManage,
+        Object,
+    ),
+    (
+        "POST",
+        "/api/orders/{id}/fulfillments/",
+        Scope::OrdersManage,
+        Object,
+    ),
+    ("POST", "/api/orders/{id}/returns/", Scope::OrdersManage, Object),
     ("DELETE", "/api/inventory/{id}/", Scope::InventoryWrite, Object),
     ("DELETE", "/api/stores/{id}/", Scope::CatalogWrite, Object),
 ];

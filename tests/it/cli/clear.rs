@@ -62,9 +62,12 @@ async fn clear_empties_every_table_except_the_kept_ones() {
     assert_eq!(renamed.status, 200);
     app.pool
         .execute(
-            "insert into order_confirmation values (1);
+            "insert into order_confirmation (order_id) values (1);
              insert into delivery (order_id, channel) values (1, 'webhook');
              insert into movement_count values (1, 1, 1);
+             insert into order_line_progress values (1, 1, 3, 1, 0, 0, 1);
+             insert into order_document (order_id, kind, items) values (1, 'CANCELLATION', '[]');
+             update orders set refunded_amount = 1;
              insert into movement_reversal values (1, 2);
              insert into opening_balance values (2, 0, 0);
              insert into detached_orders values (1, 'CONFIRMED', 1, 9.99);

@@ -14,7 +14,10 @@ const OWN: [&str; 2] = ["/admin/account/", "/admin/logout/"];
 /// What is for superusers.
 const SUPERUSERS: [&str; 3] = ["/admin/access/", "/admin/jobs/drop/", "/admin/jobs/run/"];
 /// Pages that lead to a write, by the end of their path.
-const TO_WRITE: [&str; 6] = [
+const TO_WRITE: [&str; 9] = [
+    "/cancel/",
+    "/fulfill/",
+    "/return/",
     "/new/",
     "/edit/",
     "/delete/",

@@ -16,6 +16,7 @@ mod manners;
 mod manual_order;
 mod matrix;
 mod movements;
+mod order_documents;
 mod orders;
 mod out_of_order;
 mod overview;

@@ -128,6 +128,24 @@ pub const REQUESTS: &str = r#"
     GET /api/orders/1/ - 200
     GET /api/orders/2/ - 200
     GET /api/orders/99/ - 404
+    POST /api/orders/1/cancellations/ {} 400
+    POST /api/orders/99/cancellations/ {} 404
+    POST /api/orders/1/cancellations/ {"items":null,"reason":"Late","restock":false,"refund_amount":"5.00"} 201
+    POST /api/orders/1/cancellations/ {"reason":"Late"} 409
+    POST /api/orders/1/fulfillments/ {"items":[]} 400
+    POST /api/orders/99/fulfillments/ {} 404
+    POST /api/orders/1/fulfillments/ {} 409
+    POST /api/orders/3/returns/ {} 400
+    POST /api/orders/99/returns/ {} 404
+    POST /api/orders/3/returns/ {"items":[{"product_id":1,"quantity":1,"restock":0,"refund_amount":"1.00"}],"reason":"Late"} 201
+    POST /api/orders/3/returns/ {"items":[{"product_id":1,"quantity":1}],"reason":"Late","expected_version":1} 409
+    PATCH /api/stores/1/ {"fulfillment":"TRACKED"} 200
+    POST /api/orders/ {"store_id":1,"items":[{"product_id":1,"quantity":1}]} 201
+    DELETE /api/inventory/1/ - 409
+    POST /api/orders/10/fulfillments/ {"tracking":{"carrier":"DHL","number":"42"},"note":"Fragile"} 201
+    POST /api/orders/ {"store_id":1,"items":[{"product_id":1,"quantity":1}]} 201
+    GET /api/orders/1/timeline/ - 200
+    GET /api/orders/99/timeline/ - 404
     GET /api/orders/stats/ - 200
     GET /api/orders/stats/?store_id=x - 400
     PATCH /api/products/1/ {"sku":"LAMP","barcodes":[{"code":"871","pack":12}]} 200

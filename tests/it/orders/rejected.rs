@@ -51,7 +51,7 @@ async fn rejected_order_has_the_exact_response_body_and_detail() {
     app.get(&format!("/api/orders/{id}/")).await.is_text(
         200,
         &format!(
-            r#"{{"id":{id},"store":{store},"status":"REJECTED","total_amount":"0.00","rejection_reason":"{reason}","items":[],"item_count":0,"is_confirmed":false,"is_rejected":true,"created_at":"{at}","updated_at":"{at}",{rejections}}}"#
+            r#"{{"id":{id},"store":{store},"status":"REJECTED","total_amount":"0.00","rejection_reason":"{reason}","items":[],"item_count":0,"is_confirmed":false,"is_rejected":true,"created_at":"{at}","updated_at":"{at}","version":1,"fulfillment":"NOT_TRACKED","returned":"NONE","refunded_amount":"0.00",{rejections}}}"#
         ),
     );
 }

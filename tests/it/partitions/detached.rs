@@ -185,7 +185,10 @@ async fn check_finds_faults_beside_detached_history() {
             "update movement_count set latest = 1000, first_movement_id = 16",
             "movement counts",
         ),
-        ("insert into outbox (order_ids) values ('{1}')", "no other order"),
+        (
+            "insert into outbox (order_ids) values ('{1}')",
+            "no pending or rejected order",
+        ),
     ] {
         execute(&app, fault).await;
         let mut connection = app.pool.acquire().await.unwrap();
