@@ -145,3 +145,26 @@ async fn longest_data_is_stored() {
     }
     assert_eq!(app.unbalanced().await, []);
 }
+
+#[tokio::test]
+async fn an_order_without_data_stores_no_more_than_the_bits_of_its_null_columns() {
+    let app = shop().await;
+    app.post(ORDERS, &lamp(json!({}))).await.created();
+    let (with, without): (i32, i32) = sqlx::query_as(
+        "with plain as materialized (
+             select id, store_id, status, total_amount, rejection_reason, rejections, created_at, updated_at from orders
+         )
+         select pg_column_size(o), pg_column_size(plain) from orders o join plain using (id)",
+    )
+    .fetch_one(&app.pool)
+    .await
+    .unwrap();
+    assert!(with - without <= 8, "{with} bytes, {without} without the columns");
+    let written: i64 = sqlx::query_scalar(
+        "select (select count(*) from order_key) + (select count(*) from order_reference)",
+    )
+    .fetch_one(&app.pool)
+    .await
+    .unwrap();
+    assert_eq!(written, 0);
+}
