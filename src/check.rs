@@ -114,12 +114,14 @@ async fn check_counters(tx: &mut PgConnection, checked: &mut Vec<Checked>) -> sq
              left join (select (created_at at time zone 'UTC')::date as day, count(*) as total,
                             count(*) filter (where status in ('CONFIRMED', 'CANCELLED')) as confirmed,
                             count(*) filter (where status = 'REJECTED') as rejected,
+                            count(*) filter (where status = 'CANCELLED') as cancelled,
                             sum(total_amount) filter (where status = 'CONFIRMED') as least_revenue,
                             sum(total_amount) filter (where status in ('CONFIRMED', 'CANCELLED')) as revenue
                         from orders group by 1) counted using (day)
              join history_start h on r.day > (h.detached_until at time zone 'UTC')::date
          where r.total_orders <> coalesce(counted.total, 0)
-             or r.total_orders < r.confirmed_orders + r.rejected_orders + r.pending_orders
+             or r.total_orders - r.confirmed_orders - r.rejected_orders - r.pending_orders
+                 not between 0 and coalesce(counted.cancelled, 0)
              or r.confirmed_orders > coalesce(counted.confirmed, 0)
              or r.rejected_orders > coalesce(counted.rejected, 0)
              or r.pending_orders = 0

@@ -28,7 +28,7 @@ async fn check_passes_for_consistent_data() {
 }
 
 /// SQL that breaks a rule in the data of [`shop`], the start of the rule, and the record that the output names.
-const CASES: [(&str, &str, &str); 50] = [
+const CASES: [(&str, &str, &str); 51] = [
     (
         "insert into order_tally values (1, 'CONFIRMED', 1, 0)",
         "order counters",
@@ -63,6 +63,11 @@ const CASES: [(&str, &str, &str); 50] = [
     ),
     (
         "insert into daily_order_report values ('2020-02-29', 0, 0, 0, 0, 7)",
+        "a daily report",
+        "day 2020-02-29",
+    ),
+    (
+        "update orders set created_at = '2020-02-29Z'; insert into daily_order_report values ('2020-02-29', 2, 1, 0, 0, 29.97)",
         "a daily report",
         "day 2020-02-29",
     ),
