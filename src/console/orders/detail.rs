@@ -17,6 +17,7 @@ use crate::{
     auth::Scope,
     console::{
         audit::{self, Entry},
+        confirm::plural,
         error::ConsoleError,
         operator::Operator,
         page::{Frame, Id, render},
@@ -60,6 +61,11 @@ struct Step {
 }
 
 impl Page {
+    /// The entry of the placement. While the API is open, it has none.
+    fn placed(&self) -> Option<&Entry> {
+        self.entries.iter().find(|entry| entry.action == "order.placed")
+    }
+
     /// What happened to the units of an item, such as `2 handed over, 1 returned`.
     #[expect(clippy::unused_self, reason = "templates call methods of the page")]
     fn happened(&self, progress: &Progress) -> String {
@@ -223,13 +229,8 @@ fn of_document(document: Document) -> Step {
         "FULFILLMENT" => "handed over",
         _ => "returned",
     };
-    let units = if document.units == 1 { "unit" } else { "units" };
-    let step = Step::new(
-        "good",
-        format!("{} {units} {done}", document.units),
-        Some(document.created_at),
-    );
-    step.note(document.note)
+    let units = plural(document.units, "unit", "units");
+    Step::new("good", format!("{units} {done}"), Some(document.created_at)).note(document.note)
 }
 
 /// The attempts so far and the last error, in sentences.

@@ -59,6 +59,7 @@ async fn items_are_handed_over_cancelled_and_taken_back() {
             "no unit is left: {order}"
         );
     }
+    assert!(order.contains("API (no key)"), "staff has not placed it: {order}");
     for text in [
         "2 units handed over",
         "DHL 42",
