@@ -8,12 +8,13 @@ use super::{
 };
 use crate::{
     db::{self, violated_constraint},
-    http::{ApiError, CommandContext, FieldSource, Precondition, Presence},
+    http::{ApiError, CommandContext, FieldSource, Precondition, Presence, refuse_deletion},
     ledger::{self, StockScope},
 };
 
 pub(super) const NO_SUCH: ApiError = ApiError::NotFound("Category");
 const ORDERED: &str = "Cannot delete this category: it has products that were ordered.";
+const REFERRED: &str = "Cannot delete this category: stock documents refer to its products.";
 
 /// Creates a category.
 pub async fn create(context: &CommandContext, source: &impl FieldSource) -> Result<Category, ApiError> {
@@ -62,7 +63,8 @@ pub async fn delete(context: &CommandContext, id: i64, expected: &impl Precondit
             return Err(ApiError::detail(StatusCode::CONFLICT, ORDERED));
         }
         ledger::remove(&mut tx, StockScope::Category(id), by.actor.label().as_deref()).await?;
-        queries::delete(&mut tx, id).await?;
+        let deleted = queries::delete(&mut tx, id).await;
+        deleted.map_err(|error| refuse_deletion(error, REFERRED))?;
         context
             .commit(tx, "category.deleted", id, (Some(&before), None))
             .await

@@ -87,14 +87,33 @@ pub async fn migrate(url: &str) -> Result<Migrated, MigrationError> {
     Ok(migrated)
 }
 
-/// Confirms that no server of an earlier release is running. From here on, times in the ledger rise for each stock row, and orders
-/// may have documents.
+/// What only servers of this release know.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Upgrade {
+    /// Documents of orders.
+    OrderDocuments,
+    /// Reservations.
+    Reservations,
+}
+
+impl Upgrade {
+    /// The name in the database.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::OrderDocuments => "order_documents",
+            Self::Reservations => "reservations",
+        }
+    }
+}
+
+/// Confirms that no server of an earlier release is running. From here on, times in the ledger rise for each stock row, orders may
+/// have documents, and stock may be reserved.
 pub async fn complete_upgrade(url: &str) -> sqlx::Result<()> {
     let mut connection = PgConnection::connect_with(&bulk_options(url).await?).await?;
     // Every movement so far has a lower id. A sequence is not locked, so this waits for no order.
     sqlx::raw_sql(
         "insert into completed_upgrade (name, last_movement)
-         select unnest('{ledger_times, order_documents}'::text[]), last_value from stock_movement_id_seq
+         select unnest('{ledger_times, order_documents, reservations}'::text[]), last_value from stock_movement_id_seq
          on conflict do nothing",
     )
     .execute(&mut connection)
@@ -103,9 +122,10 @@ pub async fn complete_upgrade(url: &str) -> sqlx::Result<()> {
 }
 
 /// Whether an operator has confirmed that no server of an earlier release is running.
-pub async fn is_upgraded(db: impl PgExecutor<'_>) -> sqlx::Result<bool> {
+pub async fn is_upgraded(db: impl PgExecutor<'_>, upgrade: Upgrade) -> sqlx::Result<bool> {
     sqlx::query_scalar!(
-        r#"select exists (select from completed_upgrade where name = 'order_documents') as "exists!""#
+        r#"select exists (select from completed_upgrade where name = $1) as "exists!""#,
+        upgrade.as_str()
     )
     .fetch_one(db)
     .await

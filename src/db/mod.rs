@@ -31,7 +31,7 @@ pub use gauges::PoolUsage;
 pub use hosts::{HostStatus, Hosts, Role};
 pub(crate) use locks::{LOCK_TIMEOUT, retry_locked};
 pub use migrations::{
-    MIGRATIONS, Migrated, MigrationError, Versions, complete_upgrade, is_upgraded, migrate, versions,
+    MIGRATIONS, Migrated, MigrationError, Upgrade, Versions, complete_upgrade, is_upgraded, migrate, versions,
 };
 pub use placement::PlacementPool;
 pub use read_pool::ReadPool;

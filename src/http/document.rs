@@ -36,6 +36,11 @@ pub trait Document: Sync {
         false
     }
 
+    /// Whether it gives up the newest reserved units of a row where it leaves too few.
+    fn frees_reserved(&self) -> bool {
+        false
+    }
+
     /// Locks what comes before stock rows in the lock order.
     fn lock(&self, _tx: &mut PgConnection) -> impl Future<Output = sqlx::Result<()>> + Send {
         async { Ok(()) }
@@ -90,6 +95,19 @@ impl<A: Serialize> IntoResponse for Answered<A> {
     }
 }
 
+/// The foreign keys of documents.
+const REFERENCES: [&str; 2] = ["reservation_store_id_fkey", "reservation_item_product_id_fkey"];
+
+/// The error of a deletion: 409 with the detail if a document refers to the record.
+pub fn refuse_deletion(error: sqlx::Error, detail: &'static str) -> ApiError {
+    match db::violated_constraint(&error) {
+        Some(constraint) if REFERENCES.contains(&constraint) => {
+            ApiError::detail(StatusCode::CONFLICT, detail)
+        }
+        _ => error.into(),
+    }
+}
+
 /// Carries out a document, and retries after a deadlock.
 pub async fn carry_out<D: Document>(
     context: &CommandContext,
@@ -120,16 +138,23 @@ async fn attempt<D: Document>(
     }
     let rows = ledger::lock_rows(&mut tx, document.rows(), stores, &created).await?;
     let facts = document.read(&mut tx).await?;
+    let mut open = rows.clone();
+    if document.frees_reserved() {
+        for row in &mut open {
+            row.reserved = 0;
+        }
+    }
     let Decided {
         status,
         changes,
         decision,
-    } = document.decide(&rows, &facts)?;
+    } = document.decide(&open, &facts)?;
     if !status.is_success() {
         let answer = document.finish(context, &mut tx, decision, &[]).await?;
         tx.rollback().await?;
         return Ok(Answered { status, answer });
     }
+    ledger::free_excess(&mut tx, &rows, &changes).await?;
     let recorded = ledger::write(&mut *tx, &changes, actor.as_deref()).await?;
     // A row that was created for an item that failed has no movement and no entry in the audit log.
     created.retain(|id| changes.iter().all(|change| change.inventory_id != *id));

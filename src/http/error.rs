@@ -48,7 +48,7 @@ pub enum ApiError {
     /// 409: the state of a stock row forbids the change.
     #[error("the change of stock was refused")]
     Refused(Refusal),
-    /// 409: the state of a record forbids the request.
+    /// 409, or the status of the code: the state of a record forbids the request.
     #[error("{}", .0.detail)]
     StateConflict(Box<StateConflict>),
     /// 409: another request with the same idempotency key is in progress.
@@ -98,7 +98,8 @@ impl ApiError {
             Self::Invalid(_) | Self::ErrorDetail { .. } => StatusCode::BAD_REQUEST,
             Self::NotFound(_) => StatusCode::NOT_FOUND,
             Self::Detail(status, _) => *status,
-            Self::IdempotencyConflict | Self::Refused(_) | Self::StateConflict(_) => StatusCode::CONFLICT,
+            Self::IdempotencyConflict | Self::Refused(_) => StatusCode::CONFLICT,
+            Self::StateConflict(conflict) => conflict.code.status(),
             Self::TooSlow(_) => StatusCode::REQUEST_TIMEOUT,
             Self::Database(_) | Self::Unavailable(_) => StatusCode::SERVICE_UNAVAILABLE,
             Self::Internal(_) => StatusCode::INTERNAL_SERVER_ERROR,

@@ -46,7 +46,7 @@ pub use body::Body;
 pub use caller::{Caller, REQUEST_ID};
 pub use command::{CommandContext, retry_unfit};
 pub use conditional::{IfMatch, Precondition, PutConditions, Tagged, Unconditional};
-pub use document::{Answered, Decided, Document, carry_out};
+pub use document::{Answered, Decided, Document, carry_out, refuse_deletion};
 pub use dry_run::{DryRun, ExistingRecords};
 pub(crate) use error::OUTCOME_UNKNOWN;
 pub use error::{ApiError, Detail, ErrorDetail, Refused};

@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 
+use axum::http::StatusCode;
 use serde::Serialize;
 use utoipa::ToSchema;
 
@@ -15,7 +16,7 @@ pub struct StateConflict {
     pub detail: Cow<'static, str>,
     /// The reason.
     pub code: ConflictCode,
-    /// The order that causes it.
+    /// The order that causes it, or that took from the reservation.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false)]
     pub order_id: Option<i64>,
@@ -41,11 +42,17 @@ pub struct StateConflict {
     pub refundable: Option<Money>,
 }
 
-/// What is left of an item of an order.
+/// What is left of an item of an order or a reservation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, ToSchema)]
 pub struct ItemLeft {
-    /// Id of the item.
-    pub order_item_id: i64,
+    /// Id of the item of an order.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    pub order_item_id: Option<i64>,
+    /// Id of the product, of an item without an id.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    pub product_id: Option<i64>,
     /// Units.
     pub left: i32,
 }
@@ -74,6 +81,16 @@ impl StateConflict {
     }
 }
 
+impl ConflictCode {
+    /// The status of the response.
+    pub fn status(self) -> StatusCode {
+        match self {
+            Self::ReservationNotFound => StatusCode::NOT_FOUND,
+            _ => StatusCode::CONFLICT,
+        }
+    }
+}
+
 /// The reason as a code.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
@@ -90,4 +107,8 @@ pub enum ConflictCode {
     ExceedsTotal,
     /// Servers of an earlier release may be running, which do not know this.
     UpgradeInProgress,
+    /// The reservation is consumed, released or expired.
+    ReservationEnded,
+    /// There is no such reservation, or none that the caller may see.
+    ReservationNotFound,
 }

@@ -36,6 +36,9 @@ pub struct NewAdjustments {
     /// Creates stock rows that do not exist, with a quantity of zero.
     #[schema(default = false, value_type = Option<bool>)]
     create_missing: bool,
+    /// Whether reservations lose the units that a lower quantity does not leave them, the newest first. Else the item fails.
+    #[schema(default = false, value_type = Option<bool>)]
+    release_reservations: bool,
     /// Items. Each stock row may appear once.
     #[schema(min_items = 1, max_items = 1000)]
     adjustments: Vec<NewAdjustment>,
@@ -80,6 +83,7 @@ impl NewAdjustments {
         let reference = fields.optional("reference", text(LONGEST_REFERENCE));
         let note = fields.optional("note", text(LONGEST_REASON));
         let create_missing = fields.optional("create_missing", boolean);
+        let release_reservations = fields.optional("release_reservations", boolean);
         let adjustments = fields.required_list("adjustments", MOST_ITEMS, NewAdjustment::read)?;
         if reason_code.is_none() && adjustments.iter().any(|item| item.reason_code.is_none()) {
             fields.reject("reason_code", "This field is required, here or in each item.");
@@ -90,6 +94,7 @@ impl NewAdjustments {
             reference,
             note,
             create_missing: create_missing.unwrap_or(false),
+            release_reservations: release_reservations.unwrap_or(false),
             adjustments,
             keys: Vec::new(),
         })
@@ -267,6 +272,10 @@ impl Document for NewAdjustments {
 
     fn creates_rows(&self) -> bool {
         self.create_missing
+    }
+
+    fn frees_reserved(&self) -> bool {
+        self.release_reservations
     }
 
     fn decide(&self, rows: &[StockRow], (): &()) -> Result<Decided<'_, Vec<AdjustmentResult>>, ApiError> {

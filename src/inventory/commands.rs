@@ -1,5 +1,7 @@
 //! The commands that change stock. A quantity changes under the lock of its row, together with a ledger entry.
 
+use std::slice;
+
 use sqlx::PgConnection;
 
 use super::{
@@ -13,7 +15,7 @@ use crate::{
     auth::Stores,
     db::{self, ReadPool, violated_constraint},
     http::{Answered, ApiError, CommandContext, FieldSource, Precondition, Presence, carry_out},
-    ledger::{self, Change, Movement as Kind, Refusal, StockScope},
+    ledger::{self, Change, Movement as Kind, Refusal, StockRow, StockScope},
     product, store,
 };
 
@@ -56,8 +58,19 @@ pub async fn update(
         expected.require(&before)?;
         let row = before.to_row();
         row.expect(fields.expected_quantity)?;
-        let quantity = row.set(fields.quantity.unwrap_or(row.quantity))?;
         let is_moved = fields.moves(&before);
+        if is_moved {
+            row.expect_unused()?;
+        }
+        let open = StockRow {
+            reserved: if fields.release_reservations {
+                0
+            } else {
+                row.reserved
+            },
+            ..row
+        };
+        let quantity = open.set(fields.quantity.unwrap_or(row.quantity))?;
         let updated = queries::update(&mut *tx, id, &fields).await;
         updated.map_err(|error| refused(error, &fields))?;
         // Checked after the update, whose error about an existing pair comes first.
@@ -72,6 +85,7 @@ pub async fn update(
                 is_count: true,
                 ..Change::new(id, Kind::Adjustment, (row.quantity, quantity))
             };
+            ledger::free_excess(&mut tx, &[row], slice::from_ref(&change)).await?;
             ledger::write(&mut *tx, &[change], actor.as_deref()).await?;
         }
         let after = queries::get(&mut *tx, id).await?.ok_or(NO_SUCH)?;

@@ -5,7 +5,7 @@ use sqlx::{FromRow, Row, postgres::PgRow};
 use utoipa::ToSchema;
 
 use crate::{
-    http::{ApiError, Fields, Listed, Reference, integer, reference},
+    http::{ApiError, Fields, Listed, Reference, boolean, integer, reference},
     ledger::StockRow,
     money::Money,
     product::ProductSummary,
@@ -133,6 +133,9 @@ pub struct InventoryFields {
     /// A change is refused if this is not the current quantity.
     #[schema(nullable = false, minimum = 0)]
     pub expected_quantity: Option<i32>,
+    /// Whether reservations lose the units that a lower quantity does not leave them, the newest first. Else the change is refused.
+    #[schema(nullable = false, default = false, value_type = Option<bool>)]
+    pub release_reservations: bool,
 }
 
 impl InventoryFields {
@@ -144,6 +147,7 @@ impl InventoryFields {
             quantity: fields.optional("quantity", integer),
             low_stock_threshold: fields.optional("low_stock_threshold", integer),
             expected_quantity: fields.optional("expected_quantity", integer),
+            release_reservations: fields.optional("release_reservations", boolean).unwrap_or(false),
         }
     }
 

@@ -10,7 +10,7 @@ use super::{
     queries,
 };
 use crate::{
-    http::{ApiError, CommandContext, Decided, Document, Fields, Listed, integer, one_of, text},
+    http::{ApiError, CommandContext, Decided, Document, Fields, Listed, boolean, integer, one_of, text},
     ledger::{Change, Movement as Kind, ReasonCode, Recorded, RowKey, StockRow},
     timestamp::Timestamp,
 };
@@ -92,6 +92,9 @@ pub struct NewMovement {
     /// The movement is refused if this is not the current quantity.
     #[schema(minimum = 0, nullable = false)]
     expected_quantity: Option<i32>,
+    /// Whether reservations lose the units that the movement does not leave them, the newest first. Else it is refused.
+    #[schema(nullable = false, default = false, value_type = Option<bool>)]
+    release_reservations: bool,
     #[schema(ignore)]
     row: [RowKey; 1],
 }
@@ -120,6 +123,7 @@ impl NewMovement {
         let reason_code = fields.optional("reason_code", one_of(ReasonCode::ALL));
         let reference = fields.optional("reference", text(LONGEST_REFERENCE));
         let expected_quantity = fields.optional("expected_quantity", integer);
+        let release_reservations = fields.optional("release_reservations", boolean);
         Some(Self {
             kind: kind?,
             quantity: quantity?,
@@ -127,6 +131,7 @@ impl NewMovement {
             reason_code,
             reference,
             expected_quantity,
+            release_reservations: release_reservations.unwrap_or(false),
             row: [RowKey::Id(row)],
         })
     }
@@ -167,6 +172,10 @@ impl Document for NewMovement {
 
     fn rows(&self) -> &[RowKey] {
         &self.row
+    }
+
+    fn frees_reserved(&self) -> bool {
+        self.release_reservations
     }
 
     fn decide(&self, rows: &[StockRow], (): &()) -> Result<Decided<'_, (StockRow, i32)>, ApiError> {

@@ -7,6 +7,7 @@ use crate::{
     auth::Stores,
     db::ReadPool,
     http::{Counted, PageQuery, push_place},
+    ledger::{self, RowKey},
     money::Money,
     product::ProductSummary,
     store::StoreSummary,
@@ -179,9 +180,13 @@ fn push_later_rows(query: &mut QueryBuilder<Postgres>, filter: &Filter, skipped:
 pub async fn get(db: impl PgExecutor<'_>, id: i64) -> sqlx::Result<Option<Inventory>> {
     sqlx::query!(
         r#"select i.id, s.id as store_id, s.name as store_name, s.location as store_location, p.id as product_id,
-               p.title, p.price as "price: Money", i.quantity, i.reserved, i.committed, i.low_stock_threshold,
-               i.created_at as "created_at: Timestamp", i.updated_at as "updated_at: Timestamp"
+               p.title, p.price as "price: Money", i.quantity, i.reserved - coalesce(expired.units, 0) as "reserved!",
+               i.committed, i.low_stock_threshold, i.created_at as "created_at: Timestamp",
+               i.updated_at as "updated_at: Timestamp"
            from inventory i join store s on s.id = i.store_id join product p on p.id = i.product_id
+               left join lateral (select sum(reserved)::integer as units from reservation_item r
+                   where i.reserved > 0 and r.inventory_id = i.id and r.reserved > 0 and expires_at <= statement_timestamp()
+               ) expired on true
            where i.id = $1"#,
         id
     )
@@ -233,10 +238,8 @@ pub async fn insert(db: impl PgExecutor<'_>, fields: &InventoryFields) -> sqlx::
 
 /// Locks a granted row, and reads it after the lock.
 pub async fn lock(tx: &mut PgConnection, id: i64, stores: &Stores) -> sqlx::Result<Option<Inventory>> {
-    let locked = sqlx::query_scalar!("select store_id from inventory where id = $1 for update", id)
-        .fetch_optional(&mut *tx)
-        .await?;
-    if locked.is_none_or(|store| !stores.contains(store)) {
+    let locked = ledger::lock_rows(tx, &[RowKey::Id(id)], stores.as_sql_param(), &[]).await?;
+    if locked.is_empty() {
         return Ok(None);
     }
     get(tx, id).await

@@ -1,7 +1,8 @@
 //! Changes of quantities, and their movements.
 
-use sqlx::PgExecutor;
+use sqlx::{PgConnection, PgExecutor};
 
+use super::{StockRow, reserved};
 use crate::timestamp::Timestamp;
 
 /// The kind of a movement, except those of orders.
@@ -149,6 +150,9 @@ pub async fn write(
     changes: &[Change<'_>],
     actor: Option<&str>,
 ) -> sqlx::Result<Vec<Option<Recorded>>> {
+    if changes.is_empty() {
+        return Ok(Vec::new());
+    }
     let ids: Vec<i64> = changes.iter().map(|change| change.inventory_id).collect();
     let kinds: Vec<&str> = changes.iter().map(|change| change.kind.as_str()).collect();
     let (before, after): (Vec<i32>, Vec<i32>) = changes.iter().map(|change| change.quantities).unzip();
@@ -212,4 +216,22 @@ pub async fn write(
         })
     });
     Ok(recorded.collect())
+}
+
+/// Frees the newest reserved units of locked rows that have fewer units after the changes than are reserved.
+pub async fn free_excess(
+    tx: &mut PgConnection,
+    rows: &[StockRow],
+    changes: &[Change<'_>],
+) -> sqlx::Result<()> {
+    let excess = changes.iter().filter_map(|change| {
+        let row = rows.iter().find(|row| row.id == change.inventory_id)?;
+        let units = row.reserved - change.quantities.1;
+        (units > 0).then_some((row.id, units))
+    });
+    let (ids, units): (Vec<i64>, Vec<i32>) = excess.unzip();
+    if ids.is_empty() {
+        return Ok(());
+    }
+    reserved::free_newest(tx, &ids, &units).await
 }

@@ -10,10 +10,12 @@
 
 mod change;
 mod refusal;
+mod reserved;
 mod rows;
 mod scope;
 
-pub use change::{Change, KINDS, Movement, ReasonCode, Recorded, write};
+pub use change::{Change, KINDS, Movement, ReasonCode, Recorded, free_excess, write};
 pub use refusal::{Refusal, RefusalCode};
+pub use reserved::{Freed, free_expired};
 pub use rows::{RowKey, StockRow, create_rows, lock_rows, remove_rows};
 pub use scope::{StockScope, lock, lock_products, remove};

@@ -2,6 +2,8 @@
 
 use sqlx::PgConnection;
 
+use super::{Freed, free_expired};
+
 /// Names a stock row.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum RowKey {
@@ -43,7 +45,7 @@ impl StockRow {
 /// Locks the stock rows that exist, in the global lock order `(store_id, product_id)`. Only rows of `stores` exist for the
 /// caller; `None` means all.
 ///
-/// Rows among `created` are new.
+/// Rows among `created` are new. Ends the reservations of the rows that have expired.
 ///
 /// The columns are current after a wait for a lock. Anything else must be read by a later statement: PostgreSQL reads only
 /// the locked row again.
@@ -55,7 +57,7 @@ pub async fn lock_rows(
 ) -> sqlx::Result<Vec<StockRow>> {
     let ids: Vec<i64> = keys.iter().filter_map(id).collect();
     let (store_ids, product_ids): (Vec<i64>, Vec<i64>) = keys.iter().filter_map(pair).unzip();
-    sqlx::query_as!(
+    let mut rows = sqlx::query_as!(
         StockRow,
         r#"with wanted as (
              select unnest($1::bigint[]) as id
@@ -73,8 +75,20 @@ pub async fn lock_rows(
         stores as Option<Vec<i64>>,
         created
     )
-    .fetch_all(tx)
-    .await
+    .fetch_all(&mut *tx)
+    .await?;
+    let reserved: Vec<i64> = rows
+        .iter()
+        .filter(|row| row.reserved > 0)
+        .map(|row| row.id)
+        .collect();
+    if !reserved.is_empty() {
+        for Freed { inventory_id, units } in free_expired(tx, &reserved).await? {
+            let freed = rows.iter_mut().filter(|row| row.id == inventory_id);
+            freed.for_each(|row| row.reserved -= units);
+        }
+    }
+    Ok(rows)
 }
 
 /// Creates the missing stock rows among the pairs of `keys`, with a quantity of zero, in the global lock order. Pairs of

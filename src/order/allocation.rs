@@ -7,6 +7,7 @@ use rust_decimal::Decimal;
 use super::{
     model::{NewItem, NewOrder, Rejection, RejectionCode},
     references::{Holder, References},
+    reservation::placement::{ClaimRefusal, Reservations},
 };
 use crate::{money::Money, store::StoreSummary};
 
@@ -26,6 +27,8 @@ pub struct Stock {
     pub stocked_elsewhere: HashSet<i64>,
     /// The orders that have the references of the batch.
     pub references: References,
+    /// The reservations that orders name.
+    pub reservations: Reservations,
 }
 
 /// A locked stock row with its product.
@@ -39,6 +42,8 @@ pub struct StockRow {
     pub product_id: i64,
     /// Units in stock.
     pub quantity: i32,
+    /// The part of them that is promised to reservations.
+    pub reserved: i32,
     /// Units that are sold and not handed over yet.
     pub committed: i32,
     /// The product's title.
@@ -72,6 +77,8 @@ pub enum Decision {
     TotalTooLarge,
     /// Another order of the store has the reference.
     Duplicate(Holder),
+    /// The order cannot take from the reservation that it names.
+    NotReserved(ClaimRefusal),
 }
 
 /// Units taken from a stock row.
@@ -103,8 +110,9 @@ pub fn allocate(stock: &mut Stock, orders: &[NewOrder]) -> Vec<Decision> {
             return Decision::Duplicate(holder);
         }
         let decision = decide(stock, order);
-        if matches!(decision, Decision::Confirmed { .. }) {
+        if let Decision::Confirmed { allocations, .. } = &decision {
             stock.references.give(order, index);
+            stock.take_reserved(order, allocations, index);
         }
         decision
     });
@@ -115,6 +123,11 @@ fn decide(stock: &mut Stock, order: &NewOrder) -> Decision {
     if !stock.stores.contains_key(&order.store_id) {
         return Decision::NoStore;
     }
+    if let Some(claim) = order.reservation.as_deref()
+        && let Some(refusal) = stock.reservations.refusal(claim)
+    {
+        return Decision::NotReserved(refusal);
+    }
     let rows: Vec<Option<usize>> = order
         .items
         .iter()
@@ -124,13 +137,13 @@ fn decide(stock: &mut Stock, order: &NewOrder) -> Decision {
         .items
         .iter()
         .zip(&rows)
-        .map(|(item, row)| stock.has((*row)?, item));
+        .map(|(item, row)| stock.has((*row)?, item, order));
     match to_take.collect::<Option<Vec<_>>>() {
         Some(to_take) => {
             let is_tracked = stock.tracked.contains(&order.store_id);
             confirm(stock, to_take, is_tracked)
         }
-        None => rejection(stock, &order.items, &rows),
+        None => rejection(stock, order, &rows),
     }
 }
 
@@ -163,9 +176,10 @@ fn confirm(stock: &mut Stock, to_take: Vec<Taken>, is_tracked: bool) -> Decision
 }
 
 /// Rejects an order for the first of three reasons that applies to any item, with all items that it applies to.
-fn rejection(stock: &Stock, items: &[NewItem], rows: &[Option<usize>]) -> Decision {
+fn rejection(stock: &Stock, order: &NewOrder, rows: &[Option<usize>]) -> Decision {
+    let items = order.items.as_slice();
     let row = |index: usize| rows[index].map(|row| &stock.rows[row]);
-    let available = |index: usize| row(index).map_or(0, StockRow::available);
+    let available = |index: usize| row(index).map_or(0, |row| stock.available(row, order));
     let items_where =
         |applies: &dyn Fn(usize) -> bool| (0..items.len()).filter(|&i| applies(i)).collect::<Vec<_>>();
 
@@ -230,22 +244,40 @@ impl Stock {
             .ok()
     }
 
-    /// The units that an item takes, if the product is active and that many are in stock.
-    fn has(&self, row: usize, item: &NewItem) -> Option<Taken> {
+    /// The units that an item takes, if the product is active and that many are available.
+    fn has(&self, row: usize, item: &NewItem, order: &NewOrder) -> Option<Taken> {
         let quantity = i32::try_from(item.quantity).ok()?;
         let stock = &self.rows[row];
-        (stock.is_active && quantity <= stock.available()).then_some(Taken {
+        (stock.is_active && quantity <= self.available(stock, order)).then_some(Taken {
             row,
             quantity,
             unit_price: item.price.unwrap_or(stock.price),
         })
     }
-}
 
-impl StockRow {
-    /// The units that an order can take. The column of committed units has no room for more.
-    fn available(&self) -> i32 {
-        self.quantity.min(i32::MAX - self.committed)
+    /// The units that an order can take: those that are not reserved, and those of its own reservation. The column of committed
+    /// units has no room for more.
+    fn available(&self, row: &StockRow, order: &NewOrder) -> i32 {
+        let own = self.reservations.units(order, row.product_id);
+        (row.quantity - row.reserved + own).min(i32::MAX - row.committed)
+    }
+
+    /// Deducts from the reservation of a confirmed order, if it names one, what it takes and what it releases.
+    fn take_reserved(&mut self, order: &NewOrder, allocations: &[Allocation], index: usize) {
+        let Some(claim) = order.reservation.as_deref() else {
+            return;
+        };
+        let taken = |product_id: i64| {
+            let mut items = order.items.iter().zip(allocations);
+            items
+                .find(|(item, _)| item.product_id == product_id)
+                .map_or(0, |(_, taken)| taken.quantity)
+        };
+        for (product_id, units) in self.reservations.take(claim, taken, index) {
+            if let Some(row) = self.position(order.store_id, product_id) {
+                self.rows[row].reserved -= units;
+            }
+        }
     }
 }
 

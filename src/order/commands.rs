@@ -10,6 +10,7 @@ use super::{
     place::place_at,
     queries,
     request::OrderRequest,
+    reservation::{self, Reservation},
 };
 use crate::{
     auth::Scope,
@@ -40,6 +41,8 @@ pub async fn place(
         }
         Outcome::Repeated => Err(ApiError::IdempotencyConflict),
         Outcome::NoStore => Err(no_store(store_id)),
+        Outcome::NoReservation => Err(reservation::not_found().into()),
+        Outcome::ReservationEnded(status, order_id) => Err(reservation::ended(status, order_id).into()),
         Outcome::Duplicate(order_id) => Err(duplicate_reference(order_id)),
         Outcome::TotalTooLarge => Err(ApiError::field(
             "items",
@@ -56,23 +59,34 @@ async fn read(context: &CommandContext, source: &impl FieldSource) -> Result<New
     if request.has_prices() {
         context.caller.require_identity(Scope::OrdersPrice)?;
     }
-    if request.has_skus() {
-        resolve(context, &mut request).await?;
-    }
-    if !context.caller.grant.stores.contains(request.store_id) {
-        return Err(no_store(request.store_id));
+    let reservation = look_up(context, &mut request).await?;
+    let order = request.into_order(reservation.as_ref())?;
+    if !context.caller.grant.stores.contains(order.store_id) {
+        return Err(no_store(order.store_id));
     }
     Ok(NewOrder {
         placed_by: context.caller.signed(),
-        ..request.into_order()
+        ..order
     })
 }
 
-/// Looks up the SKUs of an order before it waits in a lane: a lane takes no part in what only some orders need.
-async fn resolve(context: &CommandContext, request: &mut OrderRequest) -> Result<(), ApiError> {
+/// Looks up the SKUs and the reservation of an order before it waits in a lane: a lane takes no part in what only some orders need.
+async fn look_up(
+    context: &CommandContext,
+    request: &mut OrderRequest,
+) -> Result<Option<Reservation>, ApiError> {
+    let (has_skus, reservation) = (request.has_skus(), request.reservation_id);
+    if !has_skus && reservation.is_none() {
+        return Ok(None);
+    }
     let _permit = context.enter_pool().await?;
-    let products = retry_unfit(|| request.products(context.reads())).await?;
-    request.resolve(products)
+    if has_skus {
+        request.resolve(context.reads()).await?;
+    }
+    match reservation {
+        Some(id) => retry_unfit(|| reservation::granted(context, id)).await.map(Some),
+        None => Ok(None),
+    }
 }
 
 /// The order that has the reference which a refused order repeats. The refusal stays if the order was detached.

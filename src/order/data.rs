@@ -13,7 +13,7 @@ const LONGEST_NAME: usize = 200;
 const LONGEST_EMAIL: usize = 254;
 const LONGEST_PHONE: usize = 50;
 const LONGEST_NOTE: usize = 2000;
-const METADATA: TextMapLimits = TextMapLimits {
+pub(super) const METADATA: TextMapLimits = TextMapLimits {
     members: 50,
     name: 40,
     text: 500,

@@ -280,7 +280,13 @@ fn count(result: &PlaceResult) {
         Ok(Outcome::Placed(order)) if order.status == Status::Confirmed => "confirmed",
         Ok(Outcome::Placed(_)) => "rejected",
         Ok(Outcome::Repeated) => "repeated",
-        Ok(Outcome::NoStore | Outcome::TotalTooLarge | Outcome::Duplicate(_)) => "refused",
+        Ok(
+            Outcome::NoStore
+            | Outcome::TotalTooLarge
+            | Outcome::Duplicate(_)
+            | Outcome::ReservationEnded(..)
+            | Outcome::NoReservation,
+        ) => "refused",
         Err(_) => "failed",
     };
     counter!("afforo_orders_total", "outcome" => outcome).increment(1);

@@ -10,6 +10,7 @@ use utoipa::ToSchema;
 use super::{
     data::{Customer, Metadata, OrderData},
     progress::{Fulfillment, Progress, Returned, Sums},
+    reservation::ReservationStatus,
 };
 use crate::{
     audit::AuditContext, money::Money, product::ProductSummary, store::StoreSummary, timestamp::Timestamp,
@@ -26,6 +27,19 @@ pub struct NewOrder {
     pub placed_by: Option<Arc<AuditContext>>,
     /// What the client keeps with it, if anything.
     pub data: Option<Arc<OrderData>>,
+    /// The reservation that it takes from, if it names one.
+    pub reservation: Option<Arc<ReservationClaim>>,
+}
+
+/// What an order takes from a reservation.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ReservationClaim {
+    /// Id of the reservation.
+    pub id: i64,
+    /// Its products, whose stock is locked with that of the order.
+    pub product_ids: Vec<i64>,
+    /// Whether units that the order does not take stay reserved.
+    pub keep_rest: bool,
 }
 
 /// An item of a new order.
@@ -40,9 +54,26 @@ pub struct NewItem {
 }
 
 impl NewOrder {
-    /// The `(store_id, product_id)` pairs that the order names.
+    /// An order with nothing but items.
+    pub fn new(store_id: i64, items: Vec<NewItem>) -> Self {
+        Self {
+            store_id,
+            items,
+            placed_by: None,
+            data: None,
+            reservation: None,
+        }
+    }
+
+    /// The `(store_id, product_id)` pairs that the order and its reservation name.
     pub fn pairs(&self) -> impl Iterator<Item = (i64, i64)> {
-        self.items.iter().map(|item| (self.store_id, item.product_id))
+        let reserved = self.reservation.iter().flat_map(|claim| &claim.product_ids);
+        let named = self
+            .items
+            .iter()
+            .map(|item| item.product_id)
+            .chain(reserved.copied());
+        named.map(|product_id| (self.store_id, product_id))
     }
 
     /// The reference of the client, if there is one.
@@ -102,6 +133,10 @@ pub enum Outcome {
     Duplicate(i64),
     /// All items are in stock, but the total is too large. Nothing was stored or taken.
     TotalTooLarge,
+    /// Its reservation has ended; with the order that took from it. Nothing was stored.
+    ReservationEnded(ReservationStatus, Option<i64>),
+    /// Its reservation does not exist. Nothing was stored.
+    NoReservation,
 }
 
 /// A placed order.

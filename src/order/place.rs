@@ -1,9 +1,12 @@
 //! Atomic placement of orders: lock, allocate, write.
 //!
 //! Orders, items, stock, ledger and outbox commit together or not at all. Placing takes two statements, for any number of
-//! orders. Redis is not involved.
+//! orders; more only if orders have references, name reservations or need units of expired ones. Redis is not involved.
 
-use std::{collections::HashSet, time::Instant};
+use std::{
+    collections::{HashMap, HashSet},
+    time::Instant,
+};
 
 use chrono::{DateTime, Utc};
 use metrics::histogram;
@@ -13,9 +16,10 @@ use super::{
     allocation::{Stock, StockRow, allocate},
     model::{NewOrder, Outcome},
     references::References,
+    reservation::placement as reservation,
     rows::{Ids, Rows, Times},
 };
-use crate::{money::Money, store::StoreSummary, timestamp::Timestamp};
+use crate::{ledger, money::Money, store::StoreSummary, timestamp::Timestamp};
 
 /// The result of a transaction that is not committed yet.
 #[derive(Debug)]
@@ -39,11 +43,16 @@ pub async fn place_at(
     histogram!("afforo_order_lock_seconds").record(began.elapsed());
     let Locked { stock, ids, .. } = &mut locked;
     look_up_the_rest(tx, orders, stock).await?;
+    free_expired(tx, orders, stock).await?;
+    stock.reservations = reservation::lock(tx, orders).await?;
     stock.references =
         References::claim(tx, orders, &ids.orders, |store| stock.stores.contains_key(&store)).await?;
     let decisions = allocate(stock, orders);
     std::mem::take(&mut stock.references)
         .settle(tx, &ids.orders)
+        .await?;
+    std::mem::take(&mut stock.reservations)
+        .write(tx, &ids.orders)
         .await?;
     let mut rows = Rows::default();
     let outcomes = orders.iter().zip(decisions).enumerate();
@@ -81,7 +90,7 @@ async fn lock(tx: &mut PgConnection, orders: &[NewOrder]) -> sqlx::Result<Locked
     distinct_stores.dedup();
     let rows = sqlx::query!(
         r#"with locked as materialized (
-               select i.id, i.store_id, i.product_id, i.quantity, i.committed, i.updated_at, p.title, p.price, p.is_active
+               select i.id, i.store_id, i.product_id, i.quantity, i.reserved, i.committed, i.updated_at, p.title, p.price, p.is_active
                from unnest($1::bigint[], $2::bigint[]) as wanted (store_id, product_id)
                    join inventory i on i.store_id = wanted.store_id and i.product_id = wanted.product_id
                    join product p on p.id = i.product_id
@@ -90,17 +99,17 @@ async fn lock(tx: &mut PgConnection, orders: &[NewOrder]) -> sqlx::Result<Locked
            )
            select null::bigint[] as "order_ids?", null::bigint[] as "item_ids?", null::timestamptz as "now?",
                null::text as "transaction?",
-               id as "id?", store_id as "store_id?", product_id as "product_id?", quantity as "quantity?", committed as "committed?",
-               updated_at as "updated_at?: Timestamp", title as "title?", price as "price?: Money", is_active as "is_active?",
+               id as "id?", store_id as "store_id?", product_id as "product_id?", quantity as "quantity?", reserved as "reserved?",
+               committed as "committed?", updated_at as "updated_at?: Timestamp", title as "title?", price as "price?: Money", is_active as "is_active?",
                null::text as "name?", null::text as "location?"
            from locked
            union all
-           select null, null, null, null, null, id, null, null, null, null, null, null, fulfillment = 'TRACKED', name, location
+           select null, null, null, null, null, id, null, null, null, null, null, null, null, fulfillment = 'TRACKED', name, location
            from store where is_active and id = any($3)
            union all
            select array(select nextval('orders_id_seq') from generate_series(1, $4::integer)),
                array(select nextval('order_item_id_seq') from generate_series(1, $5::integer)), now(),
-               pg_current_xact_id()::text, null, null, null, null, null, null, null, null, null, null, null"#,
+               pg_current_xact_id()::text, null, null, null, null, null, null, null, null, null, null, null, null"#,
         &store_ids,
         &product_ids,
         &distinct_stores,
@@ -141,6 +150,7 @@ async fn lock(tx: &mut PgConnection, orders: &[NewOrder]) -> sqlx::Result<Locked
                 store_id,
                 product_id,
                 quantity,
+                reserved: row.reserved.unwrap_or_default(),
                 committed: row.committed.unwrap_or_default(),
                 title,
                 price,
@@ -180,5 +190,33 @@ async fn look_up_the_rest(tx: &mut PgConnection, orders: &[NewOrder], stock: &mu
         &missing
     );
     stock.stocked_elsewhere = HashSet::from_iter(products.fetch_all(tx).await?);
+    Ok(())
+}
+
+/// Frees what has expired of the reserved units of rows that have fewer units left than the orders name. Usually none has, and no
+/// statement is sent.
+async fn free_expired(tx: &mut PgConnection, orders: &[NewOrder], stock: &mut Stock) -> sqlx::Result<()> {
+    if stock.rows.iter().all(|row| row.reserved == 0) {
+        return Ok(());
+    }
+    let mut wanted: HashMap<(i64, i64), i64> = HashMap::new();
+    for order in orders {
+        for item in &order.items {
+            let units = wanted.entry((order.store_id, item.product_id)).or_default();
+            *units = units.saturating_add(item.quantity);
+        }
+    }
+    let is_short = |row: &&StockRow| {
+        let units = wanted.get(&(row.store_id, row.product_id)).copied().unwrap_or(0);
+        row.reserved > 0 && units > i64::from(row.quantity - row.reserved)
+    };
+    let short: Vec<i64> = stock.rows.iter().filter(is_short).map(|row| row.id).collect();
+    if short.is_empty() {
+        return Ok(());
+    }
+    for freed in ledger::free_expired(tx, &short).await? {
+        let rows = stock.rows.iter_mut().filter(|row| row.id == freed.inventory_id);
+        rows.for_each(|row| row.reserved -= freed.units);
+    }
     Ok(())
 }

@@ -20,13 +20,23 @@ pub struct References {
     claimed: Vec<(Key, i64)>,
 }
 
-/// An order that has a reference.
+/// An order that has a reference, or that took from a reservation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Holder {
     /// A stored order, by its id.
     Stored(i64),
     /// An order of the batch, by its index.
     InBatch(usize),
+}
+
+impl Holder {
+    /// The id of the order; `ids` are those of the batch.
+    pub fn id(self, ids: &[i64]) -> i64 {
+        match self {
+            Self::Stored(id) => id,
+            Self::InBatch(index) => ids[index],
+        }
+    }
 }
 
 impl References {

@@ -6,29 +6,32 @@ use utoipa::ToSchema;
 
 use super::{
     data::{Customer, DataChanges, Metadata, OrderData},
+    item::{self, MOST_ITEMS, ProductUnits, reject_repeated},
     model::{NewItem, NewOrder},
+    reservation::Reservation,
 };
 use crate::{
     db::ReadPool,
-    http::{ApiError, Fields, Nullable, code, positive, price},
+    http::{ApiError, Fields, Nullable, boolean, positive, price},
     money::Money,
-    product::codes,
 };
-
-/// Maximum number of items of an order.
-const MOST_ITEMS: usize = 100;
-const REPEATED: &str = "Duplicate products in order items";
 
 /// A new order.
 #[derive(Debug, ToSchema)]
 #[schema(as = NewOrder)]
 pub struct OrderRequest {
-    /// Id of the store.
-    #[schema(minimum = 1)]
-    pub store_id: i64,
-    /// Items. Each product may appear once.
-    #[schema(min_items = 1, max_items = 100)]
-    items: Vec<ItemRequest>,
+    /// Id of the store. May be left out with `reservation_id`.
+    #[schema(minimum = 1, value_type = i64, nullable = false)]
+    pub store_id: Option<i64>,
+    /// Items. Each product may appear once. May be left out with `reservation_id`: then all that is reserved.
+    #[schema(min_items = 1, max_items = 100, value_type = Vec<ItemRequest>, nullable = false)]
+    items: Option<Vec<ItemRequest>>,
+    /// A reservation of the store, from which the order takes.
+    #[schema(minimum = 1, nullable = false)]
+    pub reservation_id: Option<i64>,
+    /// Whether units of the reservation that the order does not take stay reserved.
+    #[schema(default = false, nullable = false, value_type = Option<bool>)]
+    pub keep_rest: bool,
     /// The client's reference, such as the number of the order in a shop. One order of a store has it, except rejected ones.
     #[schema(max_length = 100)]
     external_reference: Option<String>,
@@ -45,15 +48,8 @@ pub struct OrderRequest {
 #[derive(Debug, ToSchema)]
 #[schema(as = NewItem)]
 struct ItemRequest {
-    /// Id of the product.
-    #[schema(minimum = 1)]
-    product_id: Option<i64>,
-    /// SKU of the product.
-    #[schema(max_length = 64)]
-    sku: Option<String>,
-    /// Quantity.
-    #[schema(minimum = 1)]
-    quantity: i64,
+    #[serde(flatten)]
+    units: ProductUnits,
     /// Unit price in place of the price of the product. Needs the scope `orders:price`.
     #[schema(value_type = Option<String>)]
     price_override: Option<Money>,
@@ -62,19 +58,28 @@ struct ItemRequest {
 impl OrderRequest {
     /// Reads an order; `None` if a field is absent or invalid.
     pub fn read(fields: &mut Fields<'_>) -> Option<Self> {
-        let store_id = fields.required("store_id", positive);
-        let items = fields.required_list("items", MOST_ITEMS, ItemRequest::read);
-        if let Some(items) = &items
-            && has_repeated(items.iter().filter_map(|item| item.product_id))
-        {
-            fields.reject("items", REPEATED);
-        }
+        let reservation_id = fields.optional("reservation_id", positive);
+        let (store_id, items) = if reservation_id.is_some() {
+            let items = match fields.nullable_list("items", MOST_ITEMS, ItemRequest::read) {
+                Nullable::Value(items) => Some(items),
+                Nullable::Absent | Nullable::Null => None,
+            };
+            (fields.optional("store_id", positive), items)
+        } else {
+            let store_id = fields.required("store_id", positive);
+            let items = fields.required_list("items", MOST_ITEMS, ItemRequest::read);
+            (store_id, items)
+        };
+        reject_repeated(fields, items.iter().flatten().map(|item| &item.units));
+        let keep_rest = fields.optional("keep_rest", boolean);
         let mut data = OrderData::default();
         // Without data there are no more keys than the rule permits.
         DataChanges::read(fields).apply(&mut data).ok()?;
         Some(Self {
-            store_id: store_id?,
-            items: items?,
+            store_id,
+            items,
+            reservation_id,
+            keep_rest: keep_rest.unwrap_or(false),
             external_reference: data.external_reference,
             customer: data.customer,
             note: data.note,
@@ -84,80 +89,69 @@ impl OrderRequest {
 
     /// Whether an item names its product by SKU.
     pub fn has_skus(&self) -> bool {
-        self.items.iter().any(|item| item.sku.is_some())
+        self.items.iter().flatten().any(|item| item.units.has_sku())
     }
 
     /// Whether an item has a price of its own.
     pub fn has_prices(&self) -> bool {
-        self.items.iter().any(|item| item.price_override.is_some())
+        self.items
+            .iter()
+            .flatten()
+            .any(|item| item.price_override.is_some())
     }
 
-    /// The products that the SKUs of the items name, in one statement.
-    pub async fn products(&self, db: &ReadPool) -> Result<Vec<Option<i64>>, ApiError> {
-        let skus: Vec<Option<&str>> = self.items.iter().map(|item| item.sku.as_deref()).collect();
-        codes::resolve(db, "items", &skus).await
+    /// Looks up the products of the items with a SKU.
+    pub async fn resolve(&mut self, db: &ReadPool) -> Result<(), ApiError> {
+        let items = self.items.iter_mut().flatten();
+        item::resolve(db, &mut items.map(|item| &mut item.units).collect::<Vec<_>>()).await
     }
 
-    /// Sets the products of the items with a SKU.
-    pub fn resolve(&mut self, products: Vec<Option<i64>>) -> Result<(), ApiError> {
-        for (item, product) in self.items.iter_mut().zip(products) {
-            item.product_id = item.product_id.or(product);
+    /// The order to place, after its SKUs are resolved, and after its reservation was read.
+    pub fn into_order(self, reservation: Option<&Reservation>) -> Result<NewOrder, ApiError> {
+        let store_id = self.store_id.or(reservation.map(|found| found.store_id));
+        if reservation.is_some_and(|found| Some(found.store_id) != store_id) {
+            return Err(ApiError::field(
+                "reservation_id",
+                "The reservation is of another store.",
+            ));
         }
-        if has_repeated(self.items.iter().filter_map(|item| item.product_id)) {
-            return Err(ApiError::field("items", REPEATED));
-        }
-        Ok(())
-    }
-
-    /// The order to place, after its SKUs are resolved.
-    pub fn into_order(self) -> NewOrder {
-        let items = self.items.into_iter().filter_map(|item| {
-            Some(NewItem {
-                product_id: item.product_id?,
-                quantity: item.quantity,
-                price: item.price_override,
-            })
-        });
+        let items = match (self.items, reservation) {
+            (Some(items), _) => items.into_iter().filter_map(ItemRequest::into_item).collect(),
+            (None, Some(reservation)) => reservation.new_items(),
+            (None, None) => Vec::new(),
+        };
         let data = OrderData {
             external_reference: self.external_reference,
             customer: self.customer,
             note: self.note,
             metadata: self.metadata,
         };
-        NewOrder {
-            store_id: self.store_id,
-            items: items.collect(),
+        let keep_rest = self.keep_rest;
+        Ok(NewOrder {
+            store_id: store_id.unwrap_or_default(),
+            items,
             placed_by: None,
             data: (!data.is_empty()).then(|| Arc::new(data)),
-        }
+            reservation: reservation.map(|reservation| Arc::new(reservation.claim(keep_rest))),
+        })
     }
 }
 
 impl ItemRequest {
     fn read(fields: &mut Fields<'_>) -> Option<Self> {
-        let product_id = fields.nullable("product_id", positive);
-        let sku = fields.nullable("sku", code);
-        if fields.is_valid() {
-            match (&product_id, sku.value()) {
-                (Nullable::Value(_), Some(_)) => fields.reject("sku", "Send either product_id or sku."),
-                (Nullable::Absent, None) => fields.reject("product_id", "This field is required."),
-                (Nullable::Null, None) => fields.reject("product_id", "This field may not be null."),
-                _ => {}
-            }
-        }
-        let quantity = fields.required("quantity", positive);
+        let units = ProductUnits::read(fields);
         let price_override = fields.nullable("price_override", price);
         Some(Self {
-            product_id: product_id.value().copied(),
-            sku: sku.value().cloned(),
-            quantity: quantity?,
+            units: units?,
             price_override: price_override.value().copied(),
         })
     }
-}
 
-fn has_repeated(products: impl Iterator<Item = i64>) -> bool {
-    let mut products: Vec<i64> = products.collect();
-    products.sort_unstable();
-    products.windows(2).any(|pair| pair[0] == pair[1])
+    fn into_item(self) -> Option<NewItem> {
+        Some(NewItem {
+            product_id: self.units.product_id?,
+            quantity: self.units.quantity,
+            price: self.price_override,
+        })
+    }
 }

@@ -14,6 +14,7 @@ use super::{
     model::{Order, PlacedOrder, Stats},
     queries,
     request::OrderRequest,
+    reservation,
     row::OrderRow,
     search::{self, Search},
 };
@@ -41,6 +42,7 @@ pub fn router() -> OpenApiRouter<AppState> {
         .routes(api_route(routes!(retrieve, patch), Area::Order))
         .routes(api_route(routes!(redact), Area::Privacy))
         .merge(document::router())
+        .merge(reservation::router())
 }
 
 /// List orders, newest first.

@@ -8,7 +8,7 @@ use super::{
     allocation::{Allocation, Decision, Stock},
     audit_columns::AuditColumns,
     model::{NewOrder, OrderItem, Outcome, PlacedOrder, Status},
-    references::Holder,
+    reservation::placement::ClaimRefusal,
 };
 use crate::{money::Money, product::ProductSummary, timestamp::Timestamp};
 
@@ -88,8 +88,11 @@ impl Rows {
         let (allocations, total, reason, rejections) = match decision {
             Decision::NoStore => return Outcome::NoStore,
             Decision::TotalTooLarge => return Outcome::TotalTooLarge,
-            Decision::Duplicate(Holder::Stored(id)) => return Outcome::Duplicate(id),
-            Decision::Duplicate(Holder::InBatch(first)) => return Outcome::Duplicate(ids.orders[first]),
+            Decision::Duplicate(holder) => return Outcome::Duplicate(holder.id(&ids.orders)),
+            Decision::NotReserved(ClaimRefusal::Unknown) => return Outcome::NoReservation,
+            Decision::NotReserved(ClaimRefusal::Ended(status, holder)) => {
+                return Outcome::ReservationEnded(status, holder.map(|holder| holder.id(&ids.orders)));
+            }
             Decision::Confirmed { allocations, total } => (allocations, total, String::new(), None),
             Decision::Rejected { reason, rejections } => (Vec::new(), Money::ZERO, reason, Some(rejections)),
         };

@@ -11,12 +11,13 @@ use super::{
 use crate::{
     category,
     db::{self, ReadPool, violated_constraint},
-    http::{ApiError, CommandContext, FieldSource, Precondition, Presence},
+    http::{ApiError, CommandContext, FieldSource, Precondition, Presence, refuse_deletion},
     ledger::{self, StockScope},
 };
 
 pub(crate) const NO_SUCH: ApiError = ApiError::NotFound("Product");
 const ORDERED: &str = "Cannot delete this product: it was ordered.";
+const REFERRED: &str = "Cannot delete this product: stock documents refer to it.";
 
 /// Creates a product.
 pub async fn create(context: &CommandContext, source: &impl FieldSource) -> Result<Product, ApiError> {
@@ -82,7 +83,8 @@ pub async fn delete(context: &CommandContext, id: i64, expected: &impl Precondit
             return Err(ApiError::detail(StatusCode::CONFLICT, ORDERED));
         }
         ledger::remove(&mut tx, StockScope::Product(id), by.actor.label().as_deref()).await?;
-        queries::delete(&mut *tx, id).await?;
+        let deleted = queries::delete(&mut *tx, id).await;
+        deleted.map_err(|error| refuse_deletion(error, REFERRED))?;
         context
             .commit(tx, "product.deleted", id, (Some(&before), None))
             .await

@@ -178,12 +178,7 @@ impl Shelf {
             quantity: i64::from(quantity),
             price: None,
         });
-        NewOrder {
-            store_id: self.store_id,
-            items: items.collect(),
-            placed_by: None,
-            data: None,
-        }
+        NewOrder::new(self.store_id, items.collect())
     }
 
     /// A product among those sold at this time, and in stock if possible.

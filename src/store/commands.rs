@@ -10,12 +10,13 @@ use super::{
 use crate::{
     auth::Stores,
     db,
-    http::{ApiError, CommandContext, FieldSource, Precondition, Presence, StateConflict},
+    http::{ApiError, CommandContext, FieldSource, Precondition, Presence, StateConflict, refuse_deletion},
     ledger::{self, StockScope},
 };
 
 pub(super) const NO_SUCH: ApiError = ApiError::NotFound("Store");
 const ORDERED: &str = "Cannot delete this store: it has orders.";
+const REFERRED: &str = "Cannot delete this store: stock documents refer to it.";
 
 /// Creates a store.
 pub async fn create(context: &CommandContext, source: &impl FieldSource) -> Result<Store, ApiError> {
@@ -66,7 +67,8 @@ pub async fn delete(context: &CommandContext, id: i64, expected: &impl Precondit
             return Err(ApiError::detail(StatusCode::CONFLICT, ORDERED));
         }
         ledger::remove(&mut tx, StockScope::Store(id), by.actor.label().as_deref()).await?;
-        queries::delete(&mut *tx, id).await?;
+        let deleted = queries::delete(&mut *tx, id).await;
+        deleted.map_err(|error| refuse_deletion(error, REFERRED))?;
         context
             .commit(tx, "store.deleted", id, (Some(&before), None))
             .await
@@ -81,7 +83,9 @@ pub(super) fn require_granted(stores: &Stores, id: i64) -> Result<(), ApiError> 
 
 /// Servers of an earlier release would not track the orders that they place.
 async fn require_upgraded(tx: &mut PgConnection, fields: &StoreFields) -> Result<(), ApiError> {
-    if fields.fulfillment == Some(StoreFulfillment::Tracked) && !db::is_upgraded(&mut *tx).await? {
+    if fields.fulfillment == Some(StoreFulfillment::Tracked)
+        && !db::is_upgraded(&mut *tx, db::Upgrade::OrderDocuments).await?
+    {
         return Err(StateConflict::upgrade_in_progress().into());
     }
     Ok(())

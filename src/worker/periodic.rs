@@ -6,7 +6,11 @@ use chrono::NaiveDate;
 use serde::{Deserialize, Serialize};
 use sqlx::PgPool;
 
-use crate::{db, delivery, idempotency, order::maintenance, outbox, partitions};
+use crate::{
+    db, delivery, idempotency,
+    order::{maintenance, reservation},
+    outbox, partitions,
+};
 use apalis_redis_queue::{JobContext, JobError};
 
 /// Batch size of deletions of idempotency keys, so that each is short.
@@ -15,6 +19,11 @@ const KEY_BATCH: i64 = 2000;
 const KEEP_DELIVERED: Duration = Duration::from_hours(30 * 24);
 /// Batch size of deletions of deliveries.
 const DELIVERY_BATCH: i64 = 5000;
+
+/// How long reservations are kept after they ended.
+const KEEP_RESERVATIONS: Duration = Duration::from_hours(30 * 24);
+/// Batch size of deletions of reservations.
+const RESERVATION_BATCH: i64 = 2000;
 
 /// A periodic job. It is a wire format: variants may be added but not changed.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -33,6 +42,8 @@ pub enum PeriodicJob {
     PurgeIdempotencyKeys,
     /// Remove old delivered messages.
     PurgeDeliveries,
+    /// Free the units of expired reservations, and remove old reservations.
+    ExpireReservations,
     /// Make partitions ahead of the ids, if the history is partitioned.
     MakePartitions,
 }
@@ -44,6 +55,7 @@ pub(super) async fn run(db: PgPool, job: PeriodicJob, _: JobContext) -> Result<(
         PeriodicJob::CleanUpOutbox => clean_up_outbox(&db).await,
         PeriodicJob::PurgeIdempotencyKeys => purge_idempotency_keys(&db).await,
         PeriodicJob::PurgeDeliveries => purge_deliveries(&db).await,
+        PeriodicJob::ExpireReservations => expire_reservations(&db).await,
         PeriodicJob::MakePartitions => make_partitions(&db).await,
     };
     done.inspect_err(db::note).map_err(JobError::retry)
@@ -98,6 +110,18 @@ async fn purge_deliveries(db: &PgPool) -> sqlx::Result<()> {
     let rows = in_batches(DELIVERY_BATCH, |limit| delivery::purge(db, KEEP_DELIVERED, limit)).await?;
     if rows > 0 {
         tracing::info!(rows, "deliveries removed that arrived long ago");
+    }
+    Ok(())
+}
+
+async fn expire_reservations(db: &PgPool) -> sqlx::Result<()> {
+    let items = reservation::sweep(db).await?;
+    let removed = in_batches(RESERVATION_BATCH, |limit| {
+        reservation::purge(db, KEEP_RESERVATIONS, limit)
+    });
+    let removed = removed.await?;
+    if items > 0 || removed > 0 {
+        tracing::info!(items, removed, "expired reservations freed, and old ones removed");
     }
     Ok(())
 }

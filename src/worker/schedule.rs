@@ -44,6 +44,9 @@ pub(super) fn all() -> Vec<Periodic> {
         periodic("purge-deliveries", "15 17 * * * *", |_| {
             PeriodicJob::PurgeDeliveries
         }),
+        periodic("expire-reservations", "10 * * * * *", |_| {
+            PeriodicJob::ExpireReservations
+        }),
         periodic("make-partitions", "20 * * * * *", |_| PeriodicJob::MakePartitions),
     ]
 }
@@ -220,6 +223,7 @@ mod tests {
                 "clean-up-outbox: every 10 minutes, next 12:30:30",
                 "purge-idempotency-keys: every 10 minutes, next 12:30:45",
                 "purge-deliveries: 17 minutes past every hour, next 13:17:15",
+                "expire-reservations: every minute, next 12:31:10",
                 "make-partitions: every minute, next 12:30:20",
             ]
         );

@@ -43,6 +43,7 @@ mod partitions;
 mod pooler;
 mod products;
 mod products_by_sku;
+mod reservations;
 mod reversals;
 mod search;
 mod search_fold;

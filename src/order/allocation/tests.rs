@@ -1,5 +1,7 @@
 //! Tests of the decisions: examples, and properties of random batches.
 
+mod reserved;
+
 use std::sync::Arc;
 
 use proptest::{
@@ -20,6 +22,7 @@ fn stock(rows: &[(i64, i64, i32)]) -> Stock {
             store_id,
             product_id,
             quantity,
+            reserved: 0,
             committed: 0,
             title: format!("P{product_id}"),
             price: Money(Decimal::new(1000 + product_id, 2)),
@@ -38,6 +41,7 @@ fn stock(rows: &[(i64, i64, i32)]) -> Stock {
         stores: (1..=2).map(|id| (id, summary(id))).collect(),
         stocked_elsewhere: HashSet::from([8, 9]),
         references: References::default(),
+        reservations: Reservations::default(),
     }
 }
 
@@ -47,12 +51,7 @@ fn order(store: i64, items: &[(i64, i64)]) -> NewOrder {
         quantity,
         price: None,
     };
-    NewOrder {
-        store_id: store,
-        items: items.iter().map(item).collect(),
-        placed_by: None,
-        data: None,
-    }
+    NewOrder::new(store, items.iter().map(item).collect())
 }
 
 fn decide_one(stock: &mut Stock, items: &[(i64, i64)]) -> Decision {
@@ -173,16 +172,7 @@ fn order_above_the_largest_total_takes_no_stock_from_later_ones() {
 
 #[test]
 fn largest_numbers_are_short_or_unknown() {
-    let ask = |product_id, quantity| NewOrder {
-        store_id: STORE,
-        items: vec![NewItem {
-            product_id,
-            quantity,
-            price: None,
-        }],
-        placed_by: None,
-        data: None,
-    };
+    let ask = |product_id, quantity| order(STORE, &[(product_id, quantity)]);
     let mut stock = stock(&[(1, 1, 5)]);
     let decisions = allocate(&mut stock, &[ask(1, i64::MAX), ask(i64::MAX, 1)]);
     assert_eq!(
@@ -296,7 +286,7 @@ proptest! {
             };
             match decision {
                 Decision::NoStore => prop_assert_eq!(store, 3),
-                Decision::TotalTooLarge | Decision::Duplicate(_) => prop_assert!(false, "{decision:?}"),
+                Decision::TotalTooLarge | Decision::Duplicate(_) | Decision::NotReserved(_) => prop_assert!(false, "{decision:?}"),
                 Decision::Confirmed { allocations, total } => {
                     let mut expected = before;
                     let mut cost = Decimal::ZERO;

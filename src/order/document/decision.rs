@@ -161,7 +161,8 @@ impl OrderState {
         let left = |line: &Line| line.left(wanted.kind, self.is_tracked);
         if named.iter().any(|(line, item)| item.quantity > left(line)) {
             let lefts = named.iter().map(|(line, _)| ItemLeft {
-                order_item_id: line.item_id,
+                order_item_id: Some(line.item_id),
+                product_id: None,
                 left: left(line),
             });
             return Err(StateConflict {

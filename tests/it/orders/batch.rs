@@ -44,12 +44,7 @@ fn random_orders(rng: &mut StdRng, count: usize) -> Vec<NewOrder> {
         } else {
             rng.random_range(1..=2)
         };
-        NewOrder {
-            store_id: store.into(),
-            items,
-            placed_by: None,
-            data: None,
-        }
+        NewOrder::new(store.into(), items)
     });
     orders.collect()
 }

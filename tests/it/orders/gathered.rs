@@ -332,12 +332,7 @@ fn order(store: i64, product: i64, quantity: i64) -> NewOrder {
         quantity,
         price: None,
     };
-    NewOrder {
-        store_id: store,
-        items: vec![item],
-        placed_by: None,
-        data: None,
-    }
+    NewOrder::new(store, vec![item])
 }
 
 #[track_caller]

@@ -160,12 +160,7 @@ impl Shop {
             quantity: 1.into(),
             price: None,
         };
-        let order = NewOrder {
-            store_id: store,
-            items: vec![item],
-            placed_by: None,
-            data: None,
-        };
+        let order = NewOrder::new(store, vec![item]);
         Self {
             app,
             proxy,
