@@ -20,7 +20,7 @@ pub struct ProductUnits {
     pub product_id: Option<i64>,
     /// SKU of the product.
     #[schema(max_length = 64)]
-    sku: Option<String>,
+    pub sku: Option<String>,
     /// Quantity.
     #[schema(minimum = 1)]
     pub quantity: i64,
@@ -47,37 +47,37 @@ impl ProductUnits {
         })
     }
 
-    /// Whether it names its product by SKU.
-    pub fn has_sku(&self) -> bool {
-        self.sku.is_some()
+    /// What [`resolve`] sets and reads.
+    pub(super) fn named(&mut self) -> (&mut Option<i64>, Option<&str>) {
+        (&mut self.product_id, self.sku.as_deref())
     }
 }
 
 /// Refuses items that name a product twice by its id.
-pub(super) fn reject_repeated<'a>(
-    fields: &mut Fields<'_>,
-    items: impl IntoIterator<Item = &'a ProductUnits>,
-) {
-    if has_repeated(items) {
+pub(super) fn reject_repeated(fields: &mut Fields<'_>, products: impl Iterator<Item = Option<i64>>) {
+    if has_repeated(products) {
         fields.reject("items", REPEATED);
     }
 }
 
-/// Sets the products of items with a SKU, in one statement. Each product may appear once.
-pub(super) async fn resolve(db: &ReadPool, items: &mut [&mut ProductUnits]) -> Result<(), ApiError> {
-    let skus: Vec<Option<&str>> = items.iter().map(|item| item.sku.as_deref()).collect();
-    let products = retry_unfit(|| codes::resolve(db, "items", &skus)).await?;
-    for (item, product) in items.iter_mut().zip(products) {
-        item.product_id = item.product_id.or(product);
+/// Sets the products of items that have a SKU in place of one, in one statement. Each product may appear once.
+pub(super) async fn resolve<'a>(
+    db: &ReadPool,
+    items: impl Iterator<Item = (&'a mut Option<i64>, Option<&'a str>)>,
+) -> Result<(), ApiError> {
+    let (mut products, skus): (Vec<&mut Option<i64>>, Vec<Option<&str>>) = items.unzip();
+    let found = retry_unfit(|| codes::resolve(db, "items", &skus)).await?;
+    for (product, found) in products.iter_mut().zip(found) {
+        **product = product.or(found);
     }
-    if has_repeated(items.iter().map(|item| &**item)) {
+    if has_repeated(products.iter().map(|product| **product)) {
         return Err(ApiError::field("items", REPEATED));
     }
     Ok(())
 }
 
-fn has_repeated<'a>(items: impl IntoIterator<Item = &'a ProductUnits>) -> bool {
-    let mut products: Vec<i64> = items.into_iter().filter_map(|item| item.product_id).collect();
+fn has_repeated(products: impl Iterator<Item = Option<i64>>) -> bool {
+    let mut products: Vec<i64> = products.flatten().collect();
     products.sort_unstable();
     products.windows(2).any(|pair| pair[0] == pair[1])
 }

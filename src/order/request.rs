@@ -21,10 +21,10 @@ use crate::{
 #[schema(as = NewOrder)]
 pub struct OrderRequest {
     /// Id of the store. May be left out with `reservation_id`.
-    #[schema(minimum = 1, value_type = i64, nullable = false)]
+    #[schema(minimum = 1, nullable = false)]
     pub store_id: Option<i64>,
     /// Items. Each product may appear once. May be left out with `reservation_id`: then all that is reserved.
-    #[schema(min_items = 1, max_items = 100, value_type = Vec<ItemRequest>, nullable = false)]
+    #[schema(min_items = 1, max_items = 100, nullable = false)]
     items: Option<Vec<ItemRequest>>,
     /// A reservation of the store, from which the order takes.
     #[schema(minimum = 1, nullable = false)]
@@ -48,8 +48,15 @@ pub struct OrderRequest {
 #[derive(Debug, ToSchema)]
 #[schema(as = NewItem)]
 struct ItemRequest {
-    #[serde(flatten)]
-    units: ProductUnits,
+    /// Id of the product.
+    #[schema(minimum = 1)]
+    product_id: Option<i64>,
+    /// SKU of the product.
+    #[schema(max_length = 64)]
+    sku: Option<String>,
+    /// Quantity.
+    #[schema(minimum = 1)]
+    quantity: i64,
     /// Unit price in place of the price of the product. Needs the scope `orders:price`.
     #[schema(value_type = Option<String>)]
     price_override: Option<Money>,
@@ -70,7 +77,7 @@ impl OrderRequest {
             let items = fields.required_list("items", MOST_ITEMS, ItemRequest::read);
             (store_id, items)
         };
-        reject_repeated(fields, items.iter().flatten().map(|item| &item.units));
+        reject_repeated(fields, items.iter().flatten().map(|item| item.product_id));
         let keep_rest = fields.optional("keep_rest", boolean);
         let mut data = OrderData::default();
         // Without data there are no more keys than the rule permits.
@@ -89,7 +96,7 @@ impl OrderRequest {
 
     /// Whether an item names its product by SKU.
     pub fn has_skus(&self) -> bool {
-        self.items.iter().flatten().any(|item| item.units.has_sku())
+        self.items.iter().flatten().any(|item| item.sku.is_some())
     }
 
     /// Whether an item has a price of its own.
@@ -103,7 +110,7 @@ impl OrderRequest {
     /// Looks up the products of the items with a SKU.
     pub async fn resolve(&mut self, db: &ReadPool) -> Result<(), ApiError> {
         let items = self.items.iter_mut().flatten();
-        item::resolve(db, &mut items.map(|item| &mut item.units).collect::<Vec<_>>()).await
+        item::resolve(db, items.map(|item| (&mut item.product_id, item.sku.as_deref()))).await
     }
 
     /// The order to place, after its SKUs are resolved, and after its reservation was read.
@@ -141,16 +148,23 @@ impl ItemRequest {
     fn read(fields: &mut Fields<'_>) -> Option<Self> {
         let units = ProductUnits::read(fields);
         let price_override = fields.nullable("price_override", price);
+        let ProductUnits {
+            product_id,
+            sku,
+            quantity,
+        } = units?;
         Some(Self {
-            units: units?,
+            product_id,
+            sku,
+            quantity,
             price_override: price_override.value().copied(),
         })
     }
 
     fn into_item(self) -> Option<NewItem> {
         Some(NewItem {
-            product_id: self.units.product_id?,
-            quantity: self.units.quantity,
+            product_id: self.product_id?,
+            quantity: self.quantity,
             price: self.price_override,
         })
     }

@@ -22,9 +22,9 @@ use crate::{
     auth::{Area, Stores},
     db::ReadPool,
     http::{
-        Answered, ApiError, AppState, Body, CommandContext, Counted, ExistingRecords, IfMatch, Invalid,
-        InvalidOrder, InvalidParameter, Json, ListParams, ListRequest, Listing, NotFound, PageQuery, Params,
-        Reads, RecordId, ScanLimit, StateConflict, Tagged, api_route,
+        Answered, ApiError, AppState, Body, CommandContext, ConflictCode, Counted, ExistingRecords, IfMatch,
+        Invalid, InvalidOrder, InvalidParameter, Json, ListParams, ListRequest, Listing, NotFound, PageQuery,
+        Params, Reads, RecordId, ScanLimit, StateConflict, Tagged, api_route,
     },
     timespan::{Range, Table},
     timestamp::Timestamp,
@@ -132,7 +132,8 @@ pub enum PlacedOrExisting {
         (status = 201, description = "Confirmed: the stock was deducted", body = PlacedOrder),
         (status = 200, description = "Rejected: no stock was deducted. `rejection_reason` and `rejections` have the reason. Or, with `on_duplicate=return`, the order that has the `external_reference`", body = PlacedOrExisting),
         (status = 400, response = InvalidOrder),
-        (status = 409, description = "Another order of the store, which was not rejected, has the `external_reference`. Nothing was stored.", body = StateConflict),
+        (status = 404, description = "There is no such reservation.", body = StateConflict),
+        (status = 409, description = "Another order of the store, which was not rejected, has the `external_reference`; or the reservation has ended. Nothing was stored.", body = StateConflict),
     ))]
 async fn create(
     Extension(placement): Extension<GroupCommit>,
@@ -143,7 +144,9 @@ async fn create(
     let returns = params.choice("on_duplicate", &["return"]).is_some();
     let returns = params.finish(returns)?;
     let placed = match commands::place(&placement, &context, &body).await {
-        Err(ApiError::StateConflict(conflict)) if returns => {
+        Err(ApiError::StateConflict(conflict))
+            if returns && conflict.code == ConflictCode::DuplicateReference =>
+        {
             let order = commands::existing(&context, conflict).await?;
             let answer = PlacedOrExisting::Existing(Box::new(order));
             let status = StatusCode::OK;

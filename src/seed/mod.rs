@@ -141,7 +141,7 @@ pub async fn clear(db: &mut PgConnection) -> sqlx::Result<()> {
     // Triggers empty the counters and the data derived from products.
     sqlx::query!(
         "truncate category, product, product_code, store, inventory, stock_movement, movement_count, movement_reversal, opening_balance,
-             orders, order_item, order_line_progress, order_document, detached_orders, order_confirmation, outbox, delivery,
+             orders, order_item, order_line_progress, order_document, reservation, reservation_item, detached_orders, order_confirmation, outbox, delivery,
              idempotency_key, daily_order_report continue identity"
     )
     .execute(db)

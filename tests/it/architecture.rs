@@ -16,7 +16,7 @@ fn request_code_commits_only_by_db_commit() {
             "src/db/",
             "src/cli/",
             "src/seed/",
-            "src/check.rs",
+            "src/check/",
             "src/counters.rs",
             "src/partitions/",
             "src/order/transaction.rs",

@@ -95,6 +95,22 @@ fn writes() -> Vec<(Method, &'static str, Value)> {
             json!({ "store_id": 1, "items": [{ "product_id": 1, "quantity": 1 }] }),
         ),
         (Method::POST, "/api/orders/3/fulfillments/", json!({})),
+        (
+            Method::POST,
+            "/api/reservations/",
+            json!({ "store_id": 1, "items": [{ "product_id": 1, "quantity": 2 }], "reference": "cart-1" }),
+        ),
+        (
+            Method::POST,
+            "/api/reservations/1/extend/",
+            json!({ "ttl_seconds": 3600 }),
+        ),
+        (
+            Method::POST,
+            "/api/reservations/1/release/",
+            json!({ "items": [{ "product_id": 1, "quantity": 1 }] }),
+        ),
+        (Method::POST, "/api/orders/", json!({ "reservation_id": 1 })),
         (Method::DELETE, "/api/inventory/2/", Value::Null),
         (Method::DELETE, "/api/products/2/", Value::Null),
         (Method::DELETE, "/api/stores/2/", Value::Null),

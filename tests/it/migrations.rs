@@ -98,6 +98,15 @@ const ROWS: &[(i64, &str)] = &[
            select 1, order_id, 'RETURN', 1, 8, 'RETURN', id from order_document;
            insert into refund_tally values (1, 1, 9.99);",
     ),
+    (
+        29,
+        "with made as (
+               insert into reservation (store_id, expires_at, holder) values (1, now(), '') returning *
+           )
+           insert into reservation_item (reservation_id, inventory_id, product_id, quantity, reserved, expires_at)
+           select id, 1, 1, 1, 1, expires_at from made;
+           update inventory set reserved = 1 where id = 1;",
+    ),
 ];
 
 /// Tables that the worker, the queries or the operator fill: the data of earlier versions has no rows for them.

@@ -107,6 +107,12 @@ async fn reserved_units_are_sold_only_to_the_order_that_names_the_reservation() 
         409,
         json!({ "detail": "The reservation is CONSUMED.", "code": "reservation_ended", "status": "CONSUMED", "order_id": id }),
     );
+    let returned = json!({ "reservation_id": 1, "external_reference": "WEB-1" });
+    let repeated = app.post("/api/orders/?on_duplicate=return", &returned).await;
+    assert_eq!(
+        repeated.body["code"], "reservation_ended",
+        "no order has the reference"
+    );
     assert_eq!(app.unbalanced().await, []);
 }
 

@@ -67,7 +67,7 @@ pub async fn create(
     let mut fields = source.fields(Presence::Complete)?;
     let read = NewReservation::read(&mut fields);
     let mut new = fields.finish_all(read)?;
-    item::resolve(context.reads(), &mut new.items.iter_mut().collect::<Vec<_>>()).await?;
+    item::resolve(context.reads(), new.items.iter_mut().map(ProductUnits::named)).await?;
     if !context.caller.grant.stores.contains(new.store_id) {
         return Err(no_store(new.store_id));
     }
@@ -219,7 +219,7 @@ pub async fn release(
     let read = Release::read(&mut fields);
     let mut release = fields.finish(read)?;
     let items = release.items.iter_mut().flatten();
-    item::resolve(context.reads(), &mut items.collect::<Vec<_>>()).await?;
+    item::resolve(context.reads(), items.map(ProductUnits::named)).await?;
     change(context, id, Change::Release(release)).await
 }
 

@@ -3,7 +3,7 @@
 use utoipa::ToSchema;
 
 use crate::{
-    http::{Fields, Nullable, boolean, line, text_map, units},
+    http::{Fields, Nullable, boolean, line, positive, text_map, units},
     order::{
         data::{LONGEST_REFERENCE, METADATA, Metadata},
         item::{MOST_ITEMS, ProductUnits, reject_repeated},
@@ -57,9 +57,9 @@ pub struct Release {
 impl NewReservation {
     /// Reads the fields; `None` if one is absent or invalid.
     pub fn read(fields: &mut Fields<'_>) -> Option<Self> {
-        let store_id = fields.required("store_id", crate::http::positive);
+        let store_id = fields.required("store_id", positive);
         let items = fields.required_list("items", MOST_ITEMS, ProductUnits::read);
-        reject_repeated(fields, items.iter().flatten());
+        reject_repeated(fields, items.iter().flatten().map(|item| item.product_id));
         let ttl_seconds = fields.optional("ttl_seconds", units);
         check_ttl(fields, ttl_seconds);
         let reference = fields.optional("reference", line(LONGEST_REFERENCE));
@@ -100,7 +100,7 @@ impl Release {
             Nullable::Value(items) => Some(items),
             Nullable::Absent | Nullable::Null => None,
         };
-        reject_repeated(fields, items.iter().flatten());
+        reject_repeated(fields, items.iter().flatten().map(|item| item.product_id));
         Self { items }
     }
 }

@@ -84,6 +84,14 @@ impl Fixture {
             .created()
     }
 
+    /// Reserves a unit in a store. Returns the id.
+    async fn reserved(&self, store: i64) -> i64 {
+        let body = order(store, &[(self.product, 1)]);
+        ask(&self.app, &self.admin, Method::POST, "/api/reservations/", &body)
+            .await
+            .created()
+    }
+
     /// Requests an operation on data of a store: 0 is ours, 1 theirs. An object to be deleted is created first.
     async fn ask(&mut self, key: &str, (method, path): (&str, &str), store: usize) -> (StatusCode, Value) {
         self.made += 1;
@@ -120,6 +128,7 @@ impl Fixture {
             (_, path) if path.starts_with("/api/categories/") => self.category,
             (_, path) if path.starts_with("/api/products/") => product,
             (_, path) if path.starts_with("/api/stores/") => store_id,
+            (_, path) if path.starts_with("/api/reservations/{id}/") => self.reserved(store_id).await,
             (_, path) if path.starts_with("/api/inventory/") => self.stock[store],
             _ => self.orders[store],
         };
@@ -132,8 +141,10 @@ impl Fixture {
             }
             (_, "products") => json!({ "title": "Lamp", "price": "10.00", "category_id": self.category }),
             (_, "stores") => json!({ "name": name, "location": "Here" }),
+            (_, "reservations") if path.ends_with("/extend/") => json!({ "ttl_seconds": 60 }),
+            (_, "reservations") if path.ends_with("/release/") => json!({ "items": null }),
             (_, "orders") if path.matches('/').count() > 4 => json!({ "reason": "Late" }),
-            (_, "orders") => {
+            (_, "orders" | "reservations") => {
                 json!({ "store_id": store_id, "items": [{ "product_id": product, "quantity": 1 }] })
             }
             ("POST", _) if path.ends_with("/movements/") => {

@@ -112,6 +112,21 @@ pub const LAST: &[(&str, &str, Scope, About)] = &[
         Object,
     ),
     ("POST", "/api/orders/{id}/returns/", Scope::OrdersManage, Object),
+    ("GET", "/api/reservations/", Scope::OrdersRead, List),
+    ("GET", "/api/reservations/{id}/", Scope::OrdersRead, Object),
+    ("POST", "/api/reservations/", Scope::OrdersWrite, Creation),
+    (
+        "POST",
+        "/api/reservations/{id}/extend/",
+        Scope::OrdersWrite,
+        Action,
+    ),
+    (
+        "POST",
+        "/api/reservations/{id}/release/",
+        Scope::OrdersWrite,
+        Action,
+    ),
     ("DELETE", "/api/inventory/{id}/", Scope::InventoryWrite, Object),
     ("DELETE", "/api/stores/{id}/", Scope::CatalogWrite, Object),
 ];

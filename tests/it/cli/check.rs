@@ -28,7 +28,7 @@ async fn check_passes_for_consistent_data() {
 }
 
 /// SQL that breaks a rule in the data of [`shop`], the start of the rule, and the record that the output names.
-const CASES: [(&str, &str, &str); 51] = [
+const CASES: [(&str, &str, &str); 56] = [
     (
         "insert into order_tally values (1, 'CONFIRMED', 1, 0)",
         "order counters",
@@ -267,6 +267,35 @@ const CASES: [(&str, &str, &str); 51] = [
                values (1, 'RETURN', '[{"order_item_id": 1, "quantity": 1, "restocked": 1}]')"#,
         "the movements of a document",
         "document 1",
+    ),
+    (
+        "update inventory set reserved = 1 where id = 1",
+        "reserved units equal",
+        "inventory 1",
+    ),
+    (
+        "insert into reservation (store_id, expires_at, holder) values (1, now(), '');
+         insert into reservation_item values (1, 1, 1, 1, 1, now())",
+        "reserved units equal",
+        "inventory 1",
+    ),
+    (
+        "insert into reservation (store_id, expires_at, holder) values (1, now(), '');
+         insert into reservation_item values (1, 1, 1, 1, 0, now())",
+        "an active reservation has units",
+        "reservation 1",
+    ),
+    (
+        "insert into reservation (store_id, expires_at, holder, status) values (1, now(), '', 'EXPIRED');
+         insert into reservation_item values (1, 1, 1, 1, 0, now() + interval '1 second')",
+        "the items of a reservation expire",
+        "reservation 1",
+    ),
+    (
+        "insert into reservation (store_id, expires_at, holder, status, order_id) values (1, now(), '', 'CONSUMED', 9);
+         insert into reservation_item values (1, 1, 1, 1, 0, now())",
+        "an order of the store took",
+        "reservation 1",
     ),
     (
         "insert into refund_tally values (1, 1, 5)",

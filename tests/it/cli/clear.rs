@@ -68,6 +68,8 @@ async fn clear_empties_every_table_except_the_kept_ones() {
              insert into order_line_progress values (1, 1, 3, 1, 0, 0, 1);
              insert into order_document (order_id, kind, items) values (1, 'CANCELLATION', '[]');
              update orders set refunded_amount = 1;
+             insert into reservation (store_id, expires_at, holder) select min(id), now(), '' from store;
+             insert into reservation_item select r.id, 1, p.id, 1, 0, now() from reservation r, product p;
              insert into movement_reversal values (1, 2);
              insert into opening_balance values (2, 0, 0);
              insert into detached_orders values (1, 'CONFIRMED', 1, 9.99);

@@ -123,7 +123,7 @@ fn close(schema: &mut Value) {
 
 /// Repeats a request of each kind under its key, sends another request under that key, and one under a key in use.
 async fn repeat(app: &TestApp, checker: &mut Checker) {
-    const POSTS: [(&str, &str); 13] = [
+    const POSTS: [(&str, &str); 16] = [
         ("/api/categories/", r#"{"name":"Once"}"#),
         (
             "/api/products/",
@@ -158,6 +158,12 @@ async fn repeat(app: &TestApp, checker: &mut Checker) {
             r#"{"items":[{"product_id":1,"quantity":1}],"reason":"Late"}"#,
         ),
         ("/api/orders/11/fulfillments/", r#"{"note":"Fragile"}"#),
+        (
+            "/api/reservations/",
+            r#"{"store_id":1,"items":[{"product_id":1,"quantity":1}]}"#,
+        ),
+        ("/api/reservations/2/extend/", r#"{"ttl_seconds":60}"#),
+        ("/api/reservations/2/release/", r#"{"items":null}"#),
     ];
     let (id, key) = admin(app).await;
     let bearer = format!("Bearer {key}");

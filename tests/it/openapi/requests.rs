@@ -146,6 +146,25 @@ pub const REQUESTS: &str = r#"
     POST /api/orders/ {"store_id":1,"items":[{"product_id":1,"quantity":1}]} 201
     GET /api/orders/1/timeline/ - 200
     GET /api/orders/99/timeline/ - 404
+    GET /api/reservations/ - 200
+    GET /api/reservations/?status=none - 400
+    POST /api/reservations/ {"store_id":1,"items":[{"product_id":1,"quantity":2}],"ttl_seconds":60,"reference":"cart","metadata":{"a":"b"}} 201
+    POST /api/reservations/ {"store_id":1,"items":[{"product_id":1,"quantity":99999}]} 409
+    POST /api/reservations/ {} 400
+    GET /api/reservations/1/ - 200
+    GET /api/reservations/99/ - 404
+    POST /api/reservations/1/extend/ {"ttl_seconds":90} 200
+    POST /api/reservations/1/extend/ {} 400
+    POST /api/reservations/99/extend/ {} 404
+    POST /api/reservations/1/release/ {"items":[{"product_id":1,"quantity":1}]} 200
+    POST /api/reservations/1/release/ {"items":[{"product_id":1,"quantity":2}]} 409
+    POST /api/reservations/1/release/ {"items":[]} 400
+    POST /api/reservations/99/release/ {} 404
+    POST /api/orders/ {"reservation_id":1} 201
+    POST /api/orders/ {"reservation_id":1} 409
+    POST /api/orders/ {"reservation_id":99} 404
+    POST /api/reservations/1/extend/ {"ttl_seconds":90} 409
+    POST /api/reservations/ {"store_id":1,"items":[{"product_id":1,"quantity":1}]} 201
     GET /api/orders/stats/ - 200
     GET /api/orders/stats/?store_id=x - 400
     PATCH /api/products/1/ {"sku":"LAMP","barcodes":[{"code":"871","pack":12}]} 200

@@ -120,7 +120,7 @@ async fn the_periodic_job_frees_expired_units_and_removes_old_reservations() {
         .unwrap();
     assert_eq!(rows, [(1, 1), (2, 1)]);
     assert_eq!(app.unbalanced().await, []);
-    let keep = Duration::from_secs(3600);
+    let keep = Duration::from_hours(1);
     assert_eq!(reservation::purge(&app.pool, keep, 10).await.unwrap(), 0);
     sqlx::query("update reservation set updated_at = updated_at - interval '2 hours' where id <> 2")
         .execute(&app.pool)

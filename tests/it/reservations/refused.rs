@@ -1,11 +1,17 @@
 //! Requests about reservations that are refused, and what reserved units forbid.
 
-use afforo::auth::{Scope, Stores};
+use afforo::{
+    auth::{Scope, Stores},
+    config::ApiAuth,
+};
 use serde_json::{Value, json};
 use sqlx::Executor;
 
 use super::{act, lamps, reservation, reserve, shop, take, units};
-use crate::support::app::{TestApp, send};
+use crate::{
+    auth::guarded,
+    support::app::{TestApp, send},
+};
 
 #[tokio::test]
 async fn wrong_requests_name_the_field() {
@@ -89,14 +95,15 @@ async fn reservations_of_other_stores_do_not_exist_for_a_key() {
     let app = shop().await;
     let other = app.store("Other").await;
     let id = reserve(&app, &[(1, 1)]).await;
-    let key = app
+    let guarded = app.beside_with(guarded(ApiAuth::All)).await;
+    let key = guarded
         .key(
             &[Scope::OrdersRead, Scope::OrdersWrite],
             Stores::Only([other].into()),
         )
         .await;
     let asked = async |method: reqwest::Method, path: String, body: Value| {
-        send(app.request(method, &path).bearer_auth(&key).json(&body)).await
+        send(guarded.request(method, &path).bearer_auth(&key).json(&body)).await
     };
     let (get, post) = (reqwest::Method::GET, reqwest::Method::POST);
     let one = format!("/api/reservations/{id}/");
