@@ -3,6 +3,7 @@
 
 mod model;
 mod replay;
+mod reserving;
 mod told;
 
 use std::{
@@ -113,9 +114,12 @@ async fn random_documents_take_effect_one_after_the_other_despite_kills() {
             "{refusal:?} occurred: {replayed:?}"
         );
     }
+    let ended = reserving::ended(&world.pool, count > 1000).await;
     let (predicted, repeated) = (session.predicted.into_inner(), session.repeated.into_inner());
     assert!(snapshots > 0 && predicted > 0 && repeated > 0);
-    println!("{replayed:?}, {predicted} dry runs, {repeated} repetitions, {snapshots} snapshots");
+    println!(
+        "{replayed:?}, reservations {ended:?}, {predicted} dry runs, {repeated} repetitions, {snapshots} snapshots"
+    );
     let output = end(&world, &clients.results, &mut programs, Recovery::Expedited).await;
     assert!(!output.contains("deadlock"), "{output}");
     no_deadlocks(&world.postgres.url("shop")).await;
@@ -125,6 +129,10 @@ async fn random_documents_take_effect_one_after_the_other_despite_kills() {
         ..Row::default()
     }
     .enter(world.name);
+}
+
+fn status(answer: &Answer) -> Option<&str> {
+    answer.body["status"].as_str()
 }
 
 /// The movements of an adjustment.
@@ -183,8 +191,11 @@ async fn sums_hold_until(pool: &PgPool, is_over: &AtomicBool) -> usize {
                          left join order_line_progress g on g.order_id = o.id and g.item_id = item.id
                      where o.tracked and o.store_id = i.store_id and item.product_id = i.product_id
                  ) tracked on true
+                 left join lateral (
+                     select sum(reserved) as units from reservation_item where inventory_id = i.id
+                 ) held on true
              where (m.delta, m.on_hand) <> (i.quantity, i.quantity + i.committed) or i.reserved not between 0 and i.quantity
-                 or i.committed <> coalesce(tracked.units, 0)",
+                 or i.committed <> coalesce(tracked.units, 0) or i.reserved <> coalesce(held.units, 0)",
         )
         .fetch_all(pool)
         .await
@@ -232,6 +243,10 @@ impl Session {
                 (None, Some(order)) => Document::of_order(&mut rng, number, &order),
                 (None, None) => Document::random(&mut rng, number, &seen),
             };
+            let mut document = document;
+            if document.kind == Kind::Order && rng.random_bool(0.4) {
+                document.reservation = self.reserve(&mut rng, &document).await;
+            }
             let server = self.servers[(client + number) % 2];
             if rng.random_bool(0.2) {
                 self.predict(server, &document).await;
@@ -240,6 +255,17 @@ impl Session {
                 Kind::Patch => self.send_once(server, &document).await,
                 _ => Some(self.send_until_answered(&mut rng, &document).await),
             };
+            if let (Some(id), Some("REJECTED")) = (document.reservation, answer.as_ref().and_then(status)) {
+                let url = format!("http://{server}/api/reservations/{id}/");
+                let reservation = self
+                    .until_answered(&mut rng, number, |_| self.clients.http.get(&url))
+                    .await;
+                assert_eq!(
+                    reservation.body["stock_lost"], true,
+                    "what is reserved is there: {}",
+                    reservation.text
+                );
+            }
             if let Some(answer) = &answer {
                 self.look(&document, answer);
             }
@@ -288,21 +314,31 @@ impl Session {
         (answer.status != 503).then_some(answer)
     }
 
-    /// Sends a POST under its key until it gets a final response. Repeats some afterwards, at any server.
-    async fn send_until_answered(&self, rng: &mut StdRng, document: &Document) -> Answer {
-        let mut server = self.servers[document.number % 2];
-        let keyed = |server| {
-            let request = self.request(server, document, "");
-            request.header("idempotency-key", document.tag().replace(' ', "-"))
-        };
-        let answer = loop {
-            match self.clients.send(keyed(server)).await {
-                Some(answer) if answer.header("retry-after").is_empty() => break answer,
+    /// Sends a request under its key until it gets a final response.
+    async fn until_answered(
+        &self,
+        rng: &mut StdRng,
+        number: usize,
+        request: impl Fn(SocketAddr) -> reqwest::RequestBuilder,
+    ) -> Answer {
+        let mut server = self.servers[number % 2];
+        loop {
+            match self.clients.send(request(server)).await {
+                Some(answer) if answer.header("retry-after").is_empty() => return answer,
                 Some(answer) => assert!([409, 503].contains(&answer.status.as_u16()), "{answer:?}"),
                 None => server = self.servers[rng.random_range(0..2)],
             }
             sleep(RETRY_DELAY).await;
+        }
+    }
+
+    /// Sends a POST under its key until it gets a final response. Repeats some afterwards, at any server.
+    async fn send_until_answered(&self, rng: &mut StdRng, document: &Document) -> Answer {
+        let keyed = |server| {
+            let request = self.request(server, document, "");
+            request.header("idempotency-key", document.tag().replace(' ', "-"))
         };
+        let answer = self.until_answered(rng, document.number, keyed).await;
         if answer.status.is_success() && rng.random_bool(0.2) {
             let again = self
                 .clients

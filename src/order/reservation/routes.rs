@@ -60,13 +60,12 @@ async fn list(
 /// Reserve units.
 ///
 /// Reserves all items, or nothing. The units stay in `quantity` of the stock row, and are not `available` to others until the
-/// reservation expires.
+/// reservation expires. A caller has at most 10,000 active reservations in a store; another one is answered with 429.
 #[utoipa::path(post, path = "/api/reservations/", tag = "Reservations", request_body = NewReservation,
     responses(
         (status = 201, body = Reservation),
         (status = 400, response = Invalid),
         (status = 409, body = Shortage, description = "An item is not available. Nothing was reserved."),
-        (status = 429, description = "The caller has 10,000 active reservations in the store."),
     ))]
 async fn create(context: CommandContext, body: Body) -> Result<Answered<Reserved>, ApiError> {
     commands::create(&context, &body).await

@@ -40,6 +40,7 @@ pub struct Step {
 pub enum Refusal {
     Stale,
     Insufficient,
+    Reserved,
 }
 
 impl Step {
@@ -69,6 +70,10 @@ pub struct Document {
     pub reverses: Vec<i64>,
     /// The order that it is about, with the units of each step.
     pub order: Option<(i64, Vec<i32>)>,
+    /// The reservation that an order takes from.
+    pub reservation: Option<i64>,
+    /// Whether reservations may lose units.
+    pub frees_reserved: bool,
 }
 
 /// An order that a document may be about, with the units of its rows.
@@ -128,6 +133,8 @@ impl Document {
             per_item: kind == Kind::Adjustment && rng.random_bool(0.5),
             reverses: Vec::new(),
             order: None,
+            reservation: None,
+            frees_reserved: kind != Kind::Order && rng.random_bool(0.3),
         }
     }
 
@@ -157,6 +164,8 @@ impl Document {
             per_item: false,
             reverses: Vec::new(),
             order: Some((order.id, taken)),
+            reservation: None,
+            frees_reserved: false,
         }
     }
 
@@ -174,6 +183,8 @@ impl Document {
             per_item: false,
             reverses: movements.iter().map(|movement| movement.id).collect(),
             order: None,
+            reservation: None,
+            frees_reserved: false,
         }
     }
 
@@ -187,7 +198,13 @@ impl Document {
         let first = self.steps[0];
         let row = shop.rows[first.row];
         match self.kind {
-            Kind::Order => ("POST", "/api/orders/".to_owned(), self.order(shop)),
+            Kind::Order => {
+                let mut body = self.order(shop);
+                if let Some(id) = self.reservation {
+                    body["reservation_id"] = json!(id);
+                }
+                ("POST", "/api/orders/".to_owned(), body)
+            }
             Kind::Movement => (
                 "POST",
                 format!("/api/inventory/{row}/movements/"),
@@ -206,7 +223,7 @@ impl Document {
                 let Change::Set(quantity) = first.change else {
                     panic!("a PATCH sets")
                 };
-                let mut body = json!({ "quantity": quantity });
+                let mut body = json!({ "quantity": quantity, "release_reservations": self.frees_reserved });
                 expect(&mut body, first);
                 ("PATCH", format!("/api/inventory/{row}/"), body)
             }
@@ -230,7 +247,8 @@ impl Document {
         ("POST", format!("/api/orders/{order}/{path}/"), body)
     }
 
-    fn order(&self, shop: &Shop) -> Value {
+    /// The body of an order, and that of a reservation for it.
+    pub fn order(&self, shop: &Shop) -> Value {
         let items = self.steps.iter().map(|step| {
             let Change::Add(delta) = step.change else {
                 panic!("an order takes units")
@@ -246,7 +264,7 @@ impl Document {
             Change::Add(delta) if delta < 0 => ("remove", -delta),
             Change::Add(delta) => ("add", delta),
         };
-        let mut body = json!({ "kind": kind, "quantity": quantity, "reason": self.tag() });
+        let mut body = json!({ "kind": kind, "quantity": quantity, "reason": self.tag(), "release_reservations": self.frees_reserved });
         expect(&mut body, self.steps[0]);
         body
     }
@@ -270,7 +288,8 @@ impl Document {
             "all_or_nothing"
         };
         json!({
-            "mode": mode, "reason_code": "OTHER", "reference": self.tag(), "adjustments": items.collect::<Vec<_>>(),
+            "mode": mode, "reason_code": "OTHER", "reference": self.tag(), "release_reservations": self.frees_reserved,
+            "adjustments": items.collect::<Vec<_>>(),
         })
     }
 }

@@ -21,6 +21,10 @@ pub fn told(document: &Document, answer: &Answer, shop: &Shop) -> Vec<Told> {
     let status = answer.status.as_u16();
     match (document.kind, status) {
         (Kind::Order, 201) => vec![Told::Done(None); document.steps.len()],
+        (Kind::Order, 409) => {
+            assert_eq!(answer.body["code"], "reservation_ended", "{}", answer.text);
+            vec![Told::Skipped; document.steps.len()]
+        }
         (Kind::Order, 200) => rejected(document, &answer.body, shop),
         (Kind::Adjustment, 200 | 409) => {
             let results = answer.body["results"].as_array().unwrap();
@@ -97,6 +101,7 @@ fn refusal(body: &Value) -> Refusal {
     match body["code"].as_str() {
         Some("stale_quantity") => Refusal::Stale,
         Some("insufficient_stock") => Refusal::Insufficient,
+        Some("reserved") => Refusal::Reserved,
         _ => panic!("refused with {body}"),
     }
 }
