@@ -5,6 +5,7 @@
 
 mod catalogue;
 mod codes;
+mod documents;
 mod indexes;
 mod orders;
 mod stock;
@@ -141,8 +142,9 @@ pub async fn clear(db: &mut PgConnection) -> sqlx::Result<()> {
     // Triggers empty the counters and the data derived from products.
     sqlx::query!(
         "truncate category, product, product_code, store, inventory, stock_movement, movement_count, movement_reversal, opening_balance,
-             orders, order_item, order_line_progress, order_document, reservation, reservation_item, detached_orders, order_confirmation, outbox, delivery,
-             idempotency_key, daily_order_report continue identity"
+             orders, order_item, order_line_progress, order_document, reservation, reservation_item, detached_orders,
+             order_confirmation, outbox, delivery, idempotency_key, daily_order_report
+         continue identity"
     )
     .execute(db)
     .await
@@ -164,6 +166,8 @@ pub async fn run(options: &PgConnectOptions, plan: &Plan, progress: impl Fn(Prog
             .await?;
         progress(Progress::Stage("orders"));
         made.orders = orders::make(options, &mut db, plan.orders, &mut rng, &progress).await?;
+        documents::add_order_documents(&mut db, plan.orders).await?;
+        documents::add_reservations(&mut db, plan.orders).await?;
     }
     // The first plans need statistics, and index-only scans the visibility map.
     progress(Progress::Stage("vacuum"));
