@@ -136,10 +136,11 @@ async fn attempt<D: Document>(
     if document.creates_rows() {
         created = ledger::create_rows(&mut tx, document.rows(), stores.clone()).await?;
     }
-    let rows = ledger::lock_rows(&mut tx, document.rows(), stores, &created).await?;
+    let frees_reserved = document.frees_reserved();
+    let rows = ledger::lock_rows(&mut tx, document.rows(), stores, &created, frees_reserved).await?;
     let facts = document.read(&mut tx).await?;
     let mut open = rows.clone();
-    if document.frees_reserved() {
+    if frees_reserved {
         for row in &mut open {
             row.reserved = 0;
         }

@@ -54,7 +54,8 @@ pub async fn update(
     let by = context.audit_context();
     db::retry(|| async {
         let mut tx = context.db().begin().await?;
-        let before = queries::lock(&mut tx, id, stores).await?.ok_or(NO_SUCH)?;
+        let locked = queries::lock(&mut tx, id, stores, fields.release_reservations).await?;
+        let before = locked.ok_or(NO_SUCH)?;
         expected.require(&before)?;
         let row = before.to_row();
         row.expect(fields.expected_quantity)?;
@@ -101,7 +102,7 @@ pub async fn delete(context: &CommandContext, id: i64, expected: &impl Precondit
     let (by, stores) = (context.audit_context(), &context.caller.grant.stores);
     db::retry(|| async {
         let mut tx = context.db().begin().await?;
-        let before = queries::lock(&mut tx, id, stores).await?.ok_or(NO_SUCH)?;
+        let before = queries::lock(&mut tx, id, stores, false).await?.ok_or(NO_SUCH)?;
         expected.require(&before)?;
         before.to_row().expect_unused()?;
         ledger::remove(&mut tx, StockScope::Row(id), by.actor.label().as_deref()).await?;

@@ -237,8 +237,14 @@ pub async fn insert(db: impl PgExecutor<'_>, fields: &InventoryFields) -> sqlx::
 }
 
 /// Locks a granted row, and reads it after the lock.
-pub async fn lock(tx: &mut PgConnection, id: i64, stores: &Stores) -> sqlx::Result<Option<Inventory>> {
-    let locked = ledger::lock_rows(tx, &[RowKey::Id(id)], stores.as_sql_param(), &[]).await?;
+pub async fn lock(
+    tx: &mut PgConnection,
+    id: i64,
+    stores: &Stores,
+    frees_reserved: bool,
+) -> sqlx::Result<Option<Inventory>> {
+    let (keys, stores) = ([RowKey::Id(id)], stores.as_sql_param());
+    let locked = ledger::lock_rows(tx, &keys, stores, &[], frees_reserved).await?;
     if locked.is_empty() {
         return Ok(None);
     }

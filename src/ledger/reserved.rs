@@ -16,17 +16,23 @@ pub struct Freed {
 
 /// Ends the reservations of locked rows that have expired when this statement starts, and frees their units of these rows. Their
 /// units of other rows are freed when somebody needs them, or by the worker.
-pub async fn free_expired(tx: &mut PgConnection, rows: &[i64]) -> sqlx::Result<Vec<Freed>> {
+///
+/// With `locks_all`, locks the other reservations of the rows too: those of a later [`free_newest`]. Reservations are locked by one
+/// statement, in ascending sequence, so that two transactions do not deadlock.
+pub async fn free_expired(tx: &mut PgConnection, rows: &[i64], locks_all: bool) -> sqlx::Result<Vec<Freed>> {
     sqlx::query_as!(
         Freed,
         r#"with due as materialized (
                select reservation_id, inventory_id, reserved from reservation_item
                where inventory_id = any($1) and reserved > 0 and expires_at <= statement_timestamp()
-           ), ended as materialized (
-               select id from reservation where id in (select reservation_id from due) order by id for no key update
+           ), locked as materialized (
+               select id from reservation where id in (
+                   select reservation_id from due
+                   union select reservation_id from reservation_item where $2 and inventory_id = any($1) and reserved > 0
+               ) order by id for no key update
            ), expired as (
                update reservation r set status = 'EXPIRED', updated_at = statement_timestamp()
-               from ended where r.id = ended.id and r.status = 'ACTIVE'
+               from locked where r.id = locked.id and r.status = 'ACTIVE' and r.id in (select reservation_id from due)
            ), closed as (
                update reservation_item i set reserved = 0 from due
                where i.reservation_id = due.reservation_id and i.inventory_id = due.inventory_id
@@ -35,13 +41,14 @@ pub async fn free_expired(tx: &mut PgConnection, rows: &[i64]) -> sqlx::Result<V
            )
            update inventory i set reserved = reserved - units from freed where i.id = freed.inventory_id
            returning i.id as inventory_id, units as "units!""#,
-        rows
+        rows,
+        locks_all
     )
     .fetch_all(tx)
     .await
 }
 
-/// Frees the newest reserved units of locked rows: of each at least so many.
+/// Frees the newest reserved units of locked rows, whose reservations are locked: of each row at least so many.
 pub(super) async fn free_newest(tx: &mut PgConnection, ids: &[i64], units: &[i32]) -> sqlx::Result<()> {
     let newest = sqlx::query!(
         r#"with newest as materialized (
@@ -50,16 +57,17 @@ pub(super) async fn free_newest(tx: &mut PgConnection, ids: &[i64], units: &[i32
                from unnest($1::bigint[], $2::integer[]) as wanted (inventory_id, excess)
                    join reservation_item i on i.inventory_id = wanted.inventory_id and i.reserved > 0
            )
-           select r.id, n.inventory_id from newest n join reservation r on r.id = n.reservation_id
-           where newer < excess order by r.id for no key update of r"#,
+           select reservation_id, inventory_id from newest where newer < excess"#,
         ids,
         units
     )
     .fetch_all(&mut *tx)
     .await?;
-    let (reservations, items): (Vec<i64>, Vec<i64>) =
-        newest.iter().map(|item| (item.id, item.inventory_id)).unzip();
-    // Under the locks of the reservations, so that it sees which of their other items are closed.
+    let (reservations, items): (Vec<i64>, Vec<i64>) = newest
+        .iter()
+        .map(|item| (item.reservation_id, item.inventory_id))
+        .unzip();
+    // It sees which of their other items are closed, because the reservations are locked.
     sqlx::query!(
         "with closed as (
              select i.reservation_id, i.inventory_id, i.reserved

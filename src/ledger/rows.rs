@@ -45,7 +45,8 @@ impl StockRow {
 /// Locks the stock rows that exist, in the global lock order `(store_id, product_id)`. Only rows of `stores` exist for the
 /// caller; `None` means all.
 ///
-/// Rows among `created` are new. Ends the reservations of the rows that have expired.
+/// Rows among `created` are new. Ends the reservations of the rows that have expired. With `frees_reserved`, locks the others for
+/// [`free_excess`](super::free_excess).
 ///
 /// The columns are current after a wait for a lock. Anything else must be read by a later statement: PostgreSQL reads only
 /// the locked row again.
@@ -54,6 +55,7 @@ pub async fn lock_rows(
     keys: &[RowKey],
     stores: Option<Vec<i64>>,
     created: &[i64],
+    frees_reserved: bool,
 ) -> sqlx::Result<Vec<StockRow>> {
     let ids: Vec<i64> = keys.iter().filter_map(id).collect();
     let (store_ids, product_ids): (Vec<i64>, Vec<i64>) = keys.iter().filter_map(pair).unzip();
@@ -83,7 +85,7 @@ pub async fn lock_rows(
         .map(|row| row.id)
         .collect();
     if !reserved.is_empty() {
-        for Freed { inventory_id, units } in free_expired(tx, &reserved).await? {
+        for Freed { inventory_id, units } in free_expired(tx, &reserved, frees_reserved).await? {
             let freed = rows.iter_mut().filter(|row| row.id == inventory_id);
             freed.for_each(|row| row.reserved -= units);
         }

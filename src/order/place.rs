@@ -214,7 +214,7 @@ async fn free_expired(tx: &mut PgConnection, orders: &[NewOrder], stock: &mut St
     if short.is_empty() {
         return Ok(());
     }
-    for freed in ledger::free_expired(tx, &short).await? {
+    for freed in ledger::free_expired(tx, &short, false).await? {
         let rows = stock.rows.iter_mut().filter(|row| row.id == freed.inventory_id);
         rows.for_each(|row| row.reserved -= freed.units);
     }

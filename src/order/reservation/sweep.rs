@@ -35,7 +35,7 @@ async fn sweep_some(db: &PgPool) -> sqlx::Result<usize> {
     .await?;
     let keys: Vec<RowKey> = due.into_iter().map(RowKey::Id).collect();
     // Which frees what has expired.
-    ledger::lock_rows(&mut tx, &keys, None, &[]).await?;
+    ledger::lock_rows(&mut tx, &keys, None, &[], false).await?;
     db::commit(tx).await?;
     Ok(keys.len())
 }
