@@ -5,7 +5,8 @@
 #     bench/compare.sh OLD_BINARY NEW_BINARY
 #
 # ROUNDS (5) and SECONDS_EACH (10) set the duration. SETUP_NEW is a command of Afforo that prepares the database of the new
-# build, such as "partitions convert" to compare plain and partitioned tables of one build. It needs wrk.
+# build, such as "partitions convert" to compare plain and partitioned tables of one build. RESERVATIONS is the number of active
+# reservations in the database of the new build. It needs wrk.
 set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
 old=$(realpath "${1:?usage: bench/compare.sh OLD_BINARY NEW_BINARY}")
@@ -39,6 +40,9 @@ measure() { # name binary round
         # Several words.
         # shellcheck disable=SC2086
         "$afforo" $SETUP_NEW --database-url "$database_url" >&2
+    fi
+    if [ "$1" = new ] && [ "${RESERVATIONS:-0}" -gt 0 ]; then
+        query -v reservations="$RESERVATIONS" -f "$here/reservations.sql" >/dev/null
     fi
     local url="http://127.0.0.1:$port"
     record warm-up 64 5 -s "$here/order.lua" "$url"

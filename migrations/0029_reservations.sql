@@ -45,5 +45,13 @@ create index reservation_item_by_row on reservation_item (inventory_id, expires_
 create index reservation_item_by_expiry on reservation_item (expires_at) where reserved > 0;
 create index reservation_item_by_product on reservation_item (product_id);
 
+-- The units of a stock row that are reserved now. `inventory.reserved` also has those that have expired and were not needed since.
+create function reserved_now(row_id bigint, reserved integer) returns integer stable language sql as $$
+    select case when $2 = 0 then 0 else $2 - coalesce((
+        select sum(i.reserved)::integer from reservation_item i
+        where i.inventory_id = $1 and i.reserved > 0 and i.expires_at <= statement_timestamp()
+    ), 0) end
+$$;
+
 insert into completed_upgrade (name, last_movement)
 select 'reservations', 0 where not exists (select from orders);

@@ -123,7 +123,7 @@ async fn has_many(db: &ReadPool, inventory: i64) -> sqlx::Result<bool> {
 /// One statement reads row and movements, so that both are of the same moment.
 async fn read(db: &ReadPool, inventory: i64) -> Result<Explanation, ApiError> {
     let rows = sqlx::query!(
-        r#"select i.quantity, i.reserved, i.committed, coalesce(o.quantity, 0) as "opening_balance!",
+        r#"select i.quantity, reserved_now(i.id, i.reserved) as "reserved!", i.committed, coalesce(o.quantity, 0) as "opening_balance!",
                m.kind as "kind?", m.reason_code, m.units as "units?"
            from inventory i left join opening_balance o on o.inventory_id = i.id
                left join lateral (

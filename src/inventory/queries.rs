@@ -180,13 +180,10 @@ fn push_later_rows(query: &mut QueryBuilder<Postgres>, filter: &Filter, skipped:
 pub async fn get(db: impl PgExecutor<'_>, id: i64) -> sqlx::Result<Option<Inventory>> {
     sqlx::query!(
         r#"select i.id, s.id as store_id, s.name as store_name, s.location as store_location, p.id as product_id,
-               p.title, p.price as "price: Money", i.quantity, i.reserved - coalesce(expired.units, 0) as "reserved!",
+               p.title, p.price as "price: Money", i.quantity, reserved_now(i.id, i.reserved) as "reserved!",
                i.committed, i.low_stock_threshold, i.created_at as "created_at: Timestamp",
                i.updated_at as "updated_at: Timestamp"
            from inventory i join store s on s.id = i.store_id join product p on p.id = i.product_id
-               left join lateral (select sum(reserved)::integer as units from reservation_item r
-                   where i.reserved > 0 and r.inventory_id = i.id and r.reserved > 0 and expires_at <= statement_timestamp()
-               ) expired on true
            where i.id = $1"#,
         id
     )

@@ -49,6 +49,11 @@ async fn an_expired_reservation_has_ended_for_every_reader() {
         (&json!("EXPIRED"), &json!(0))
     );
     assert_eq!(lamps(&app).await, [10, 0, 10]);
+    let explained = app.get("/api/inventory/1/explain/").await.body;
+    assert_eq!(
+        (&explained["reserved"], &explained["available"]),
+        (&json!(0), &json!(10))
+    );
     let listed = async |status: &str| {
         app.get(&format!("/api/reservations/?status={status}")).await.body["results"]
             .as_array()

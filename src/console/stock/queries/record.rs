@@ -37,7 +37,7 @@ pub async fn get(db: impl PgExecutor<'_>, id: i64, stores: Option<&[i64]>) -> sq
         Stock,
         r#"select i.id, i.store_id, s.name as store_name, i.product_id, i.product_title, p.is_active,
                p.price as "price: Money", c.name as category_name, i.quantity::bigint as "quantity!",
-               i.reserved::bigint as "reserved!", i.committed::bigint as "committed!",
+               reserved_now(i.id, i.reserved)::bigint as "reserved!", i.committed::bigint as "committed!",
                (select code from product_code where product_id = p.id and kind = 'SKU') as sku,
                i.low_stock_threshold::bigint as "low_stock_threshold!", i.is_low as "is_low!", i.created_at, i.updated_at
            from inventory i join store s on s.id = i.store_id join product p on p.id = i.product_id
