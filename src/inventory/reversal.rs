@@ -15,7 +15,7 @@ use crate::{
     audit,
     auth::Stores,
     db::ReadPool,
-    http::{ApiError, CommandContext, Decided, Document, Fields, ids, text},
+    http::{ApiError, CommandContext, Decided, Document, Fields, boolean, ids, text},
     ledger::{Change, Movement, Recorded, Refusal, RowKey, StockRow},
 };
 
@@ -34,6 +34,9 @@ pub struct NewReversal {
     /// Reason in words.
     #[schema(max_length = 200)]
     reason: String,
+    /// Whether reservations lose the units that the reversal does not leave them, the newest first. Else it is refused.
+    #[schema(default = false, nullable = false, value_type = Option<bool>)]
+    release_reservations: bool,
     /// The movements, by stock row and id.
     #[schema(ignore)]
     named: Vec<(i64, i64)>,
@@ -57,10 +60,12 @@ impl NewReversal {
             fields.reject("movement_ids", "Each movement may appear once.");
         }
         let reason = fields.required("reason", text(LONGEST_REASON));
+        let release_reservations = fields.optional("release_reservations", boolean);
         Some(Self {
             movement_ids,
             reference,
             reason: reason?,
+            release_reservations: release_reservations.unwrap_or(false),
             named: Vec::new(),
             keys: Vec::new(),
         })
@@ -202,6 +207,10 @@ impl Document for NewReversal {
 
     fn rows(&self) -> &[RowKey] {
         &self.keys
+    }
+
+    fn frees_reserved(&self) -> bool {
+        self.release_reservations
     }
 
     async fn read(&self, tx: &mut PgConnection) -> Result<Vec<Reversible>, ApiError> {

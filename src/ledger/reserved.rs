@@ -17,7 +17,7 @@ pub struct Freed {
 /// Ends the reservations of locked rows that have expired when this statement starts, and frees their units of these rows. Their
 /// units of other rows are freed when somebody needs them, or by the worker.
 ///
-/// With `locks_all`, locks the other reservations of the rows too: those of a later [`free_newest`]. Reservations are locked by one
+/// With `locks_all`, locks the other reservations of the rows too: those that [`free_excess`](super::free_excess) frees. Reservations are locked by one
 /// statement, in ascending sequence, so that two transactions do not deadlock.
 pub async fn free_expired(tx: &mut PgConnection, rows: &[i64], locks_all: bool) -> sqlx::Result<Vec<Freed>> {
     sqlx::query_as!(

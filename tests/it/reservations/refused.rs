@@ -249,6 +249,26 @@ async fn a_write_may_take_the_newest_reserved_units() {
 }
 
 #[tokio::test]
+async fn a_reversal_may_take_reserved_units() {
+    let app = shop().await;
+    let found = json!({ "reason_code": "FOUND", "reference": "A", "adjustments": [{ "inventory_id": 1, "delta": 5 }] });
+    app.post("/api/inventory/adjustments/", &found).await;
+    let id = reserve(&app, &[(1, 12)]).await;
+    let mut reversal = json!({ "reference": "A", "reason": "Entered twice" });
+    let refused = app.post("/api/inventory/reversals/", &reversal).await;
+    assert_eq!(
+        (refused.status.as_u16(), &refused.body["code"]),
+        (409, &json!("reserved"))
+    );
+    reversal["release_reservations"] = json!(true);
+    let done = app.post("/api/inventory/reversals/", &reversal).await;
+    assert_eq!(done.status, 201, "{}", done.text);
+    assert_eq!(lamps(&app).await, [10, 0, 10]);
+    assert_eq!(reservation(&app, id).await["status"], "RELEASED");
+    assert_eq!(app.unbalanced().await, []);
+}
+
+#[tokio::test]
 async fn reservations_wait_until_the_upgrade_is_complete() {
     let app = shop().await;
     app.pool
