@@ -47,6 +47,8 @@ macro_rules! check {
     };
 }
 
+mod transfers;
+
 /// Checks every rule. Reads all orders, stock and ledger rows: about ten seconds for a million orders.
 pub async fn run(db: &mut PgConnection) -> sqlx::Result<Vec<Checked>> {
     let mut tx = db
@@ -62,6 +64,7 @@ pub async fn run(db: &mut PgConnection) -> sqlx::Result<Vec<Checked>> {
     check_documents(&mut tx, &mut checked).await?;
     check_keys(&mut tx, &mut checked).await?;
     check_what_follows(&mut tx, &mut checked).await?;
+    transfers::check(&mut tx, &mut checked).await?;
     tx.commit().await?;
     Ok(checked)
 }
@@ -107,8 +110,7 @@ async fn check_counters(tx: &mut PgConnection, checked: &mut Vec<Checked>) -> sq
         tx,
         checked,
         ["a daily report matches the orders of its day"],
-        // Orders that were pending when the report was written have been decided since, and others were cancelled. Days with detached
-        // orders are left out.
+        // Orders that were pending then have been decided since, and others cancelled. Days with detached orders are left out.
         "select array[true], format('day %s', r.day)
          from daily_order_report r
              left join (select (created_at at time zone 'UTC')::date as day, count(*) as total,
@@ -140,9 +142,8 @@ async fn check_stock(tx: &mut PgConnection, checked: &mut Vec<Checked>) -> sqlx:
             "movements form a chain of quantities",
             "a stock row is marked as ordered exactly if an order took from it"
         ],
-        // The quantity before each movement is the quantity after another, except 0 before the first and the current quantity after
-        // the last. So the hashes of all quantities before and after cancel out, except for these two. This needs no sort. Detached
-        // movements are one that leads from 0 to their sum.
+        // The quantity before a movement is that after another, except 0 before the first and the current one after the last. So the
+        // hashes of all cancel out, except for these two, without a sort. Detached movements are one from 0 to their sum.
         "with ledger as (
              select inventory_id, sum(delta) as quantity, min(quantity_after) as least,
                  bit_xor(hashint8extended(quantity_after, 0) # hashint8extended(quantity_after - delta, 0)) as ends,

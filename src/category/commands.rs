@@ -14,6 +14,7 @@ use crate::{
 
 pub(super) const NO_SUCH: ApiError = ApiError::NotFound("Category");
 const ORDERED: &str = "Cannot delete this category: it has products that were ordered.";
+const TRANSFERRED: &str = "Cannot delete this category: transfers refer to its products.";
 
 /// Creates a category.
 pub async fn create(context: &CommandContext, source: &impl FieldSource) -> Result<Category, ApiError> {
@@ -62,7 +63,8 @@ pub async fn delete(context: &CommandContext, id: i64, expected: &impl Precondit
             return Err(ApiError::detail(StatusCode::CONFLICT, ORDERED));
         }
         ledger::remove(&mut tx, StockScope::Category(id), by.actor.label().as_deref()).await?;
-        queries::delete(&mut tx, id).await?;
+        let deleted = queries::delete(&mut tx, id).await;
+        deleted.map_err(transferred)?;
         context
             .commit(tx, "category.deleted", id, (Some(&before), None))
             .await
@@ -79,6 +81,14 @@ fn read(source: &impl FieldSource, presence: Presence) -> Result<CategoryFields,
 fn name_taken(error: sqlx::Error) -> ApiError {
     match violated_constraint(&error) {
         Some("category_name_key") => ApiError::field("name", "Category with this name already exists."),
+        _ => error.into(),
+    }
+}
+
+/// Transfers keep what they refer to.
+fn transferred(error: sqlx::Error) -> ApiError {
+    match violated_constraint(&error) {
+        Some("transfer_line_product_id_fkey") => ApiError::detail(StatusCode::CONFLICT, TRANSFERRED),
         _ => error.into(),
     }
 }

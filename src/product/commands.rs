@@ -17,6 +17,7 @@ use crate::{
 
 pub(crate) const NO_SUCH: ApiError = ApiError::NotFound("Product");
 const ORDERED: &str = "Cannot delete this product: it was ordered.";
+const TRANSFERRED: &str = "Cannot delete this product: transfers refer to it.";
 
 /// Creates a product.
 pub async fn create(context: &CommandContext, source: &impl FieldSource) -> Result<Product, ApiError> {
@@ -82,7 +83,8 @@ pub async fn delete(context: &CommandContext, id: i64, expected: &impl Precondit
             return Err(ApiError::detail(StatusCode::CONFLICT, ORDERED));
         }
         ledger::remove(&mut tx, StockScope::Product(id), by.actor.label().as_deref()).await?;
-        queries::delete(&mut *tx, id).await?;
+        let deleted = queries::delete(&mut *tx, id).await;
+        deleted.map_err(transferred)?;
         context
             .commit(tx, "product.deleted", id, (Some(&before), None))
             .await
@@ -120,6 +122,14 @@ fn category_gone(error: sqlx::Error, fields: &ProductFields) -> ApiError {
         (Some("product_category_id_fkey"), Some(reference)) => {
             ApiError::field("category_id", reference.missing())
         }
+        _ => error.into(),
+    }
+}
+
+/// Transfers keep what they refer to.
+fn transferred(error: sqlx::Error) -> ApiError {
+    match violated_constraint(&error) {
+        Some("transfer_line_product_id_fkey") => ApiError::detail(StatusCode::CONFLICT, TRANSFERRED),
         _ => error.into(),
     }
 }

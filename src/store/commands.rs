@@ -9,13 +9,14 @@ use super::{
 };
 use crate::{
     auth::Stores,
-    db,
+    db::{self, violated_constraint},
     http::{ApiError, CommandContext, FieldSource, Precondition, Presence, StateConflict},
     ledger::{self, StockScope},
 };
 
 pub(super) const NO_SUCH: ApiError = ApiError::NotFound("Store");
 const ORDERED: &str = "Cannot delete this store: it has orders.";
+const TRANSFERRED: &str = "Cannot delete this store: transfers refer to it.";
 
 /// Creates a store.
 pub async fn create(context: &CommandContext, source: &impl FieldSource) -> Result<Store, ApiError> {
@@ -66,7 +67,8 @@ pub async fn delete(context: &CommandContext, id: i64, expected: &impl Precondit
             return Err(ApiError::detail(StatusCode::CONFLICT, ORDERED));
         }
         ledger::remove(&mut tx, StockScope::Store(id), by.actor.label().as_deref()).await?;
-        queries::delete(&mut *tx, id).await?;
+        let deleted = queries::delete(&mut *tx, id).await;
+        deleted.map_err(transferred)?;
         context
             .commit(tx, "store.deleted", id, (Some(&before), None))
             .await
@@ -91,4 +93,14 @@ fn read(source: &impl FieldSource, presence: Presence) -> Result<StoreFields, Ap
     let mut fields = source.fields(presence)?;
     let read = StoreFields::read(&mut fields);
     fields.finish(read)
+}
+
+/// Transfers keep what they refer to.
+fn transferred(error: sqlx::Error) -> ApiError {
+    match violated_constraint(&error) {
+        Some("transfer_from_store_id_fkey" | "transfer_to_store_id_fkey") => {
+            ApiError::detail(StatusCode::CONFLICT, TRANSFERRED)
+        }
+        _ => error.into(),
+    }
 }

@@ -95,11 +95,35 @@ fn writes() -> Vec<(Method, &'static str, Value)> {
             json!({ "store_id": 1, "items": [{ "product_id": 1, "quantity": 1 }] }),
         ),
         (Method::POST, "/api/orders/3/fulfillments/", json!({})),
+        (
+            Method::POST,
+            "/api/stores/",
+            json!({ "name": "South", "location": "There" }),
+        ),
+        (Method::POST, "/api/transfers/", transfer(true)),
+        (Method::POST, "/api/transfers/", transfer(false)),
+        (Method::PATCH, "/api/transfers/2/", json!({ "reference": "TO-1" })),
+        (Method::POST, "/api/transfers/2/ship/", json!({})),
+        (
+            Method::POST,
+            "/api/transfers/2/receive/",
+            json!({ "items": [{ "product_id": 1, "received": 1 }] }),
+        ),
+        (
+            Method::POST,
+            "/api/transfers/2/cancel/",
+            json!({ "items": [{ "product_id": 1, "returned": 1 }] }),
+        ),
         (Method::DELETE, "/api/inventory/2/", Value::Null),
         (Method::DELETE, "/api/products/2/", Value::Null),
         (Method::DELETE, "/api/stores/2/", Value::Null),
         (Method::DELETE, "/api/categories/2/", Value::Null),
     ]
+}
+
+fn transfer(immediate: bool) -> Value {
+    let items = json!([{ "product_id": 1, "quantity": 2 }]);
+    json!({ "from_store_id": 1, "to_store_id": 3, "items": items, "immediate": immediate })
 }
 
 async fn shop() -> TestApp {

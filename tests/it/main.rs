@@ -51,4 +51,5 @@ mod stores;
 #[path = "../support/mod.rs"]
 mod support;
 mod telemetry;
+mod transfers;
 mod worker;

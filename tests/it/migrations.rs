@@ -98,6 +98,11 @@ const ROWS: &[(i64, &str)] = &[
            select 1, order_id, 'RETURN', 1, 8, 'RETURN', id from order_document;
            insert into refund_tally values (1, 1, 9.99);",
     ),
+    (
+        31,
+        "insert into transfer (from_store_id, to_store_id, status) values (1, 2, 'DRAFT');
+         insert into transfer_line (transfer_id, product_id, quantity) values (1, 1, 3);",
+    ),
 ];
 
 /// Tables that the worker, the queries or the operator fill: the data of earlier versions has no rows for them.

@@ -123,7 +123,7 @@ fn close(schema: &mut Value) {
 
 /// Repeats a request of each kind under its key, sends another request under that key, and one under a key in use.
 async fn repeat(app: &TestApp, checker: &mut Checker) {
-    const POSTS: [(&str, &str); 13] = [
+    const POSTS: [(&str, &str); 17] = [
         ("/api/categories/", r#"{"name":"Once"}"#),
         (
             "/api/products/",
@@ -158,6 +158,16 @@ async fn repeat(app: &TestApp, checker: &mut Checker) {
             r#"{"items":[{"product_id":1,"quantity":1}],"reason":"Late"}"#,
         ),
         ("/api/orders/11/fulfillments/", r#"{"note":"Fragile"}"#),
+        (
+            "/api/transfers/",
+            r#"{"from_store_id":1,"to_store_id":2,"items":[{"product_id":1,"quantity":1}]}"#,
+        ),
+        ("/api/transfers/5/ship/", r#"{"items":null}"#),
+        ("/api/transfers/5/receive/", r#"{"close":true}"#),
+        (
+            "/api/transfers/6/cancel/",
+            r#"{"items":[{"product_id":1,"returned":1}]}"#,
+        ),
     ];
     let (id, key) = admin(app).await;
     let bearer = format!("Bearer {key}");
