@@ -191,7 +191,7 @@ async fn make_catalogue(
     let stores = catalogue::make_stores(&mut tx, plan, rng).await?;
     progress(Progress::Rows(stores.len()));
     let inventory = stock::make(&mut tx, plan, &stores, &products, rng, &progress).await?;
-    transfers::make(&mut tx, plan, &stores).await?;
+    progress(Progress::Rows(transfers::make(&mut tx, plan, &stores).await?));
     tx.commit().await?;
     Ok(Made {
         categories: new_categories,

@@ -4,12 +4,12 @@ use sqlx::PgConnection;
 
 use super::Plan;
 
-/// Creates them, if both stores stock the same products. Their movements have the time of the stock rows, because orders come later.
-pub(super) async fn make(db: &mut PgConnection, plan: &Plan, stores: &[i64]) -> sqlx::Result<()> {
+/// Creates them, if both stores stock the same products. Returns the number of rows. Their movements have the time of the stock rows, because orders come later.
+pub(super) async fn make(db: &mut PgConnection, plan: &Plan, stores: &[i64]) -> sqlx::Result<usize> {
     let [_, from, to, ..] = stores else {
-        return Ok(());
+        return Ok(0);
     };
-    sqlx::query!(
+    let written = sqlx::query!(
         "with time as (
              select now() - make_interval(days => $3) as at
          ), source as (
@@ -51,6 +51,8 @@ pub(super) async fn make(db: &mut PgConnection, plan: &Plan, stores: &[i64]) -> 
         plan.age()
     )
     .execute(db)
-    .await
-    .map(drop)
+    .await?;
+    // As many movements as lines, and three transfers.
+    let movements = usize::try_from(written.rows_affected()).unwrap_or_default();
+    Ok(if movements == 0 { 0 } else { 2 * movements + 3 })
 }

@@ -2,6 +2,7 @@
 
 mod commands;
 mod decision;
+mod document;
 mod model;
 mod queries;
 mod request;

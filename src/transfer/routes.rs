@@ -12,9 +12,9 @@ use super::{
 use crate::{
     auth::{Area, Stores},
     http::{
-        Answered, ApiError, AppState, Body, CommandContext, CursorPage, ExistingRecords, Invalid,
+        Answered, ApiError, AppState, Body, CommandContext, CursorPage, ExistingRecords, IfMatch, Invalid,
         InvalidParameter, Json, ListRequest, NotFound, Params, Reads, RecordId, Refused, StateConflict,
-        api_route, cut,
+        Tagged, api_route, cut,
     },
 };
 
@@ -95,10 +95,12 @@ async fn retrieve(
     ))]
 async fn patch(
     context: CommandContext,
+    if_match: IfMatch,
     RecordId(id): RecordId,
     body: Body,
-) -> Result<Answered<Transfer>, ApiError> {
-    commands::change(&context, id, &body).await
+) -> Result<Tagged<Transfer>, ApiError> {
+    let changed = commands::change(&context, id, &if_match, &body).await?;
+    Ok(Tagged(changed))
 }
 
 /// Ship a draft.
