@@ -14,8 +14,8 @@ use crate::{
     auth::Stores,
     db::ReadPool,
     http::{
-        Answered, ApiError, CommandContext, FieldErrors, FieldSource, IfMatch, Nullable, Precondition,
-        Presence, carry_out,
+        Answered, ApiError, CommandContext, FieldErrors, FieldSource, IfMatch, Precondition, Presence,
+        carry_out,
     },
     ledger::RowKey,
     store,
@@ -118,8 +118,8 @@ pub async fn change(
     };
     let action = Action::Change {
         items,
-        reference: given(change.reference),
-        expected_at: given(change.expected_at),
+        reference: change.reference,
+        expected_at: change.expected_at,
     };
     let document = TransferDocument {
         if_match: Some(if_match.clone()),
@@ -236,15 +236,6 @@ async fn products(db: &ReadPool, items: Vec<NewTransferItem>) -> Result<ByProduc
     });
     let errors = FieldErrors::Elements(errors.collect());
     Err(ApiError::Invalid(FieldErrors::Fields(vec![("items", errors)])))
-}
-
-/// A new value, or none; `None` if the field was left out.
-fn given<T>(field: Nullable<T>) -> Option<Option<T>> {
-    match field {
-        Nullable::Absent => None,
-        Nullable::Null => Some(None),
-        Nullable::Value(value) => Some(Some(value)),
-    }
 }
 
 impl Transfer {

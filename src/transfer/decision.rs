@@ -8,7 +8,7 @@
 
 use super::model::Status;
 use crate::{
-    http::{ApiError, ConflictCode, ItemLeft, StateConflict},
+    http::{ApiError, ConflictCode, ItemLeft, Nullable, StateConflict},
     ledger::Movement,
     timestamp::Timestamp,
 };
@@ -60,11 +60,11 @@ pub type ByProduct<T> = Vec<(i64, T)>;
 /// What is done to a transfer.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Action {
-    /// Changes a draft. `None` keeps the items, the reference or the time.
+    /// Changes a draft. What is left out stays.
     Change {
         items: Option<ByProduct<i32>>,
-        reference: Option<Option<String>>,
-        expected_at: Option<Option<Timestamp>>,
+        reference: Nullable<String>,
+        expected_at: Nullable<Timestamp>,
     },
     /// Ships the named units; without items, all.
     Ship(Option<ByProduct<i32>>),
@@ -146,10 +146,12 @@ impl TransferState {
                 if let Some(items) = items {
                     self.set_items(items);
                 }
-                if let Some(reference) = reference {
-                    self.reference.clone_from(reference);
+                if *reference != Nullable::Absent {
+                    self.reference = reference.value().cloned();
                 }
-                self.expected_at = expected_at.unwrap_or(self.expected_at);
+                if *expected_at != Nullable::Absent {
+                    self.expected_at = expected_at.value().copied();
+                }
                 Ok(Vec::new())
             }
             Action::Ship(items) => self.ship(items.as_deref()),

@@ -244,7 +244,7 @@ impl NewReceiptItem {
         if fields.is_valid() && !has_units {
             fields.reject("received", "Send at least one unit received, damaged or missing.");
         }
-        Some(Self {
+        fields.is_valid().then_some(Self {
             product_id,
             sku,
             received,
@@ -261,7 +261,7 @@ impl NewSettlementItem {
         if fields.is_valid() && [returned, lost].iter().all(|units| *units <= Some(0)) {
             fields.reject("returned", "Send at least one unit returned or lost.");
         }
-        Some(Self {
+        fields.is_valid().then_some(Self {
             product_id,
             sku,
             returned,

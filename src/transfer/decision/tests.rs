@@ -164,8 +164,8 @@ fn a_draft_is_given_up_without_items() {
 fn a_status_permits_only_its_actions() {
     let change = Action::Change {
         items: None,
-        reference: None,
-        expected_at: None,
+        reference: Nullable::Absent,
+        expected_at: Nullable::Absent,
     };
     for (transfer, wrong) in [
         (draft(), vec![receive(&[(1, [1, 0, 0])], false)]),

@@ -134,7 +134,7 @@ async fn repeat(app: &TestApp, checker: &mut Checker) {
             r#"{"products":[{"sku":"ONCE","title":"Once","price":"5","category_id":1}]}"#,
         ),
         ("/api/stores/", r#"{"name":"Once","location":"Here"}"#),
-        ("/api/inventory/", r#"{"store_id":2,"product_id":1}"#),
+        ("/api/inventory/", r#"{"store_id":2,"product_id":2}"#),
         (
             "/api/inventory/1/movements/",
             r#"{"kind":"count","quantity":5,"reason":"Again"}"#,
@@ -163,7 +163,7 @@ async fn repeat(app: &TestApp, checker: &mut Checker) {
             r#"{"from_store_id":1,"to_store_id":2,"items":[{"product_id":1,"quantity":1}]}"#,
         ),
         ("/api/transfers/5/ship/", r#"{"items":null}"#),
-        ("/api/transfers/5/receive/", r#"{"close":true}"#),
+        ("/api/transfers/7/receive/", r#"{"close":true}"#),
         (
             "/api/transfers/6/cancel/",
             r#"{"items":[{"product_id":1,"returned":1}]}"#,

@@ -176,6 +176,8 @@ pub const REQUESTS: &str = r#"
     POST /api/transfers/4/cancel/ {} 200
     POST /api/transfers/ {"from_store_id":1,"to_store_id":2,"items":[{"product_id":1,"quantity":1}]} 201
     POST /api/transfers/6/ship/ {} 200
+    POST /api/transfers/ {"from_store_id":1,"to_store_id":2,"items":[{"product_id":1,"quantity":1}]} 201
+    POST /api/transfers/7/ship/ {} 200
     PATCH /api/products/1/ {"sku":"LAMP","barcodes":[{"code":"871","pack":12}]} 200
     GET /api/products/?sku=LAMP&sku=RUG - 200
     GET /api/products/?sku= - 400
