@@ -149,8 +149,8 @@ pub const REQUESTS: &str = r#"
     GET /api/orders/stats/ - 200
     GET /api/orders/stats/?store_id=x - 400
     POST /api/transfers/ {} 400
-    POST /api/transfers/ {"from_store_id":1,"to_store_id":2,"items":[{"product_id":1,"quantity":2147483647}],"immediate":true} 409
     POST /api/transfers/ {"from_store_id":1,"to_store_id":2,"items":[{"product_id":1,"quantity":1}],"immediate":true} 201
+    POST /api/transfers/ {"from_store_id":1,"to_store_id":2,"items":[{"product_id":1,"quantity":2147483647}],"immediate":true} 409
     POST /api/transfers/ {"from_store_id":1,"to_store_id":2,"items":[{"product_id":1,"quantity":2}],"reference":"TO-1","expected_at":"2030-01-01T00:00:00Z"} 201
     POST /api/transfers/ {"from_store_id":1,"to_store_id":2,"items":[{"product_id":1,"quantity":2}]} 201
     POST /api/transfers/ {"from_store_id":1,"to_store_id":2,"items":[{"product_id":1,"quantity":2}]} 201
