@@ -10,6 +10,7 @@
 //! | Console | `console` |
 //! | Background work, demo data, consistency check | `worker`, `seed`, `check` |
 //! | Orders | `order` |
+//! | Transfers of stock | `transfer` |
 //! | Stock | `inventory` |
 //! | Products | `product` |
 //! | Categories and stores | `category`, `store` |
@@ -51,4 +52,5 @@ pub mod store;
 pub mod telemetry;
 pub mod timespan;
 pub mod timestamp;
+pub mod transfer;
 pub mod worker;

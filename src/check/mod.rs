@@ -8,6 +8,7 @@ mod counters;
 mod documents;
 mod orders;
 mod stock;
+mod transfers;
 
 use sqlx::{Connection, PgConnection};
 
@@ -70,6 +71,7 @@ pub async fn run(db: &mut PgConnection) -> sqlx::Result<Vec<Checked>> {
     documents::check_reservations(&mut tx, &mut checked).await?;
     orders::check_keys(&mut tx, &mut checked).await?;
     orders::check_what_follows(&mut tx, &mut checked).await?;
+    transfers::check_transfers(&mut tx, &mut checked).await?;
     tx.commit().await?;
     Ok(checked)
 }

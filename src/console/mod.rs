@@ -57,6 +57,7 @@ mod stock;
 mod stores;
 mod stream_guard;
 mod system;
+mod transfers;
 
 use axum::{
     Router,
@@ -93,6 +94,7 @@ pub fn router(console: Console, logins: RateLimitLayer) -> Router<AppState> {
         .merge(system::router())
         .merge(orders::router())
         .merge(stock::router())
+        .merge(transfers::router())
         .merge(bulk::router())
         .merge(access::router())
         .merge(account::router())

@@ -40,7 +40,7 @@ pub struct Entry {
     pub icon: &'static str,
 }
 
-const MENU: [Entry; 9] = [
+const MENU: [Entry; 10] = [
     Entry {
         path: "/admin/",
         label: "Overview",
@@ -55,6 +55,11 @@ const MENU: [Entry; 9] = [
         path: "/admin/stock/",
         label: "Stock",
         icon: "stock",
+    },
+    Entry {
+        path: "/admin/transfers/",
+        label: "Transfers",
+        icon: "transfers",
     },
     Entry {
         path: "/admin/products/",
@@ -129,7 +134,7 @@ impl Frame {
             return menu;
         };
         if operator.may(Scope::Admin) {
-            menu.insert(7, ACCESS);
+            menu.insert(8, ACCESS);
         }
         menu.retain(|entry| entry.icon != "audit" || operator.sees_audit());
         menu

@@ -96,7 +96,13 @@ impl<A: Serialize> IntoResponse for Answered<A> {
 }
 
 /// The foreign keys of documents.
-const REFERENCES: [&str; 2] = ["reservation_store_id_fkey", "reservation_item_product_id_fkey"];
+const REFERENCES: [&str; 5] = [
+    "reservation_store_id_fkey",
+    "reservation_item_product_id_fkey",
+    "transfer_from_store_id_fkey",
+    "transfer_to_store_id_fkey",
+    "transfer_line_product_id_fkey",
+];
 
 /// The error of a deletion: 409 with the detail if a document refers to the record.
 pub fn refuse_deletion(error: sqlx::Error, detail: &'static str) -> ApiError {

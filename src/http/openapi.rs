@@ -17,7 +17,7 @@ use utoipa::{
 
 use super::{
     FieldErrors,
-    error::{Detail, ErrorDetail},
+    error::{Detail, ErrorDetail, StoreRequired},
     middleware::auth,
 };
 use crate::auth::{Area, Scope};
@@ -39,6 +39,7 @@ macro_rules! refusals {
                 .schema_from::<Detail>()
                 .schema_from::<FieldErrors>()
                 .schema_from::<ErrorDetail>()
+                .schema_from::<StoreRequired>()
                 $(.response_from::<$name>())*
         }
     };
@@ -56,7 +57,7 @@ refusals! {
     /// 401
     Unauthorized: Detail = "The API key is missing, unknown, expired or revoked. `WWW-Authenticate` has the reason.";
     /// 403
-    Forbidden: Detail = "The API key lacks the named scope, or is restricted to some stores and the operation concerns all.";
+    Forbidden: Detail | StoreRequired = "The API key lacks the named scope, or is restricted to some stores and the operation concerns all, or another one.";
     /// 404
     NotFound: Detail = "The record or page does not exist.";
     /// 406

@@ -3,13 +3,14 @@
 
 use std::borrow::Cow;
 
+use chrono::DateTime;
 use rust_decimal::Decimal;
 
 use super::{
     number::{Scientific, sign_and_digits},
     value::Value,
 };
-use crate::money::Money;
+use crate::{money::Money, timestamp::Timestamp};
 
 pub(super) type Message = Cow<'static, str>;
 /// The result of a rule.
@@ -193,6 +194,14 @@ pub fn boolean(value: &Value<'_>) -> Ruled<bool> {
         _ => None,
     };
     known.ok_or_else(|| "Must be a valid boolean.".into())
+}
+
+/// A time such as `2024-01-15T10:30:00Z`.
+pub fn moment(value: &Value<'_>) -> Ruled<Timestamp> {
+    let text = text(LONGEST_NUMBER)(value)?;
+    let time =
+        DateTime::parse_from_rfc3339(&text).map_err(|_| "Send a time such as 2024-01-15T10:30:00Z.")?;
+    Ok(Timestamp(time.to_utc()))
 }
 
 /// The id of another record. The command checks whether the record exists.

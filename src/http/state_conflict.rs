@@ -42,7 +42,7 @@ pub struct StateConflict {
     pub refundable: Option<Money>,
 }
 
-/// What is left of an item of an order or a reservation.
+/// What is left of an item of an order, a reservation or a transfer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, ToSchema)]
 pub struct ItemLeft {
     /// Id of the item of an order.
@@ -57,6 +57,26 @@ pub struct ItemLeft {
     pub left: i32,
 }
 
+impl ItemLeft {
+    /// What is left of an item of an order.
+    pub fn of_item(id: i64, left: i32) -> Self {
+        Self {
+            order_item_id: Some(id),
+            product_id: None,
+            left,
+        }
+    }
+
+    /// What is left of a product in a transfer.
+    pub fn of_product(id: i64, left: i32) -> Self {
+        Self {
+            order_item_id: None,
+            product_id: Some(id),
+            left,
+        }
+    }
+}
+
 impl StateConflict {
     /// A conflict without facts.
     pub fn new(code: ConflictCode, detail: impl Into<Cow<'static, str>>) -> Self {
@@ -69,6 +89,17 @@ impl StateConflict {
             version: None,
             items: None,
             refundable: None,
+        }
+    }
+
+    /// The version of a record is not the expected one.
+    pub fn stale_version(record: &str, version: i32) -> Self {
+        Self {
+            version: Some(version),
+            ..Self::new(
+                ConflictCode::StaleVersion,
+                format!("The version of the {record} is {version}, not the expected one."),
+            )
         }
     }
 
@@ -105,6 +136,10 @@ pub enum ConflictCode {
     ExceedsQuantity,
     /// A smaller amount is left to refund.
     ExceedsTotal,
+    /// Fewer units are in transit.
+    OverReceipt,
+    /// Other records refer to this one.
+    InUse,
     /// Servers of an earlier release may be running, which do not know this.
     UpgradeInProgress,
     /// The reservation is consumed, released or expired.

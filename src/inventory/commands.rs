@@ -14,10 +14,16 @@ use super::{
 use crate::{
     auth::Stores,
     db::{self, ReadPool, violated_constraint},
-    http::{Answered, ApiError, CommandContext, FieldSource, Precondition, Presence, carry_out},
+    http::{
+        Answered, ApiError, CommandContext, ConflictCode, FieldSource, Precondition, Presence, StateConflict,
+        carry_out,
+    },
     ledger::{self, Change, Movement as Kind, Refusal, StockRow, StockScope},
     product, store,
 };
+
+const IN_TRANSIT: &str = "Units are in transit from or to this stock.";
+const MOVED_BY_TRANSFERS: &str = "Cannot move this stock to another store or product: transfers refer to it.";
 
 /// Creates the stock of a product in a store, with its first movement.
 pub async fn create(context: &CommandContext, source: &impl FieldSource) -> Result<Inventory, ApiError> {
@@ -78,6 +84,9 @@ pub async fn update(
         if is_moved && ledger::lock(&mut tx, StockScope::Row(id)).await? {
             return Err(Refusal::IN_USE.into());
         }
+        if is_moved && queries::has_transfers(&mut *tx, before.store.id, before.product.id, false).await? {
+            return Err(StateConflict::new(ConflictCode::InUse, MOVED_BY_TRANSFERS).into());
+        }
         let actor = by.actor.label();
         if is_moved {
             record_move(&mut tx, &before, quantity, actor.as_deref()).await?;
@@ -105,6 +114,9 @@ pub async fn delete(context: &CommandContext, id: i64, expected: &impl Precondit
         let before = queries::lock(&mut tx, id, stores, false).await?.ok_or(NO_SUCH)?;
         expected.require(&before)?;
         before.to_row().expect_unused()?;
+        if queries::has_transfers(&mut *tx, before.store.id, before.product.id, true).await? {
+            return Err(StateConflict::new(ConflictCode::InUse, IN_TRANSIT).into());
+        }
         ledger::remove(&mut tx, StockScope::Row(id), by.actor.label().as_deref()).await?;
         context
             .commit(tx, "stock.deleted", id, (Some(&before), None))

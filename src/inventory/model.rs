@@ -34,6 +34,8 @@ pub struct Inventory {
     pub committed: i32,
     /// Units that are in the store: `quantity + committed`
     pub on_hand: i32,
+    /// Units in transit to the store.
+    pub incoming: i64,
     /// Stock is low at this quantity or below.
     pub low_stock_threshold: i32,
     /// `quantity <= low_stock_threshold`
@@ -85,6 +87,8 @@ pub struct InventoryRow {
     quantity: i32,
     is_low_stock: bool,
     updated_at: Timestamp,
+    /// Units in transit to the store.
+    incoming: i64,
 }
 
 /// From the second column on, because the first is the count.
@@ -100,6 +104,7 @@ impl FromRow<'_, PgRow> for InventoryRow {
             quantity: row.try_get_unchecked(7)?,
             is_low_stock: row.try_get_unchecked(8)?,
             updated_at: row.try_get_unchecked(9)?,
+            incoming: row.try_get_unchecked(10)?,
         })
     }
 }

@@ -29,7 +29,9 @@ pub async fn list(
     }
     query.push(
         " select (select count from total), i.id, i.store_name, i.store_location, i.product_title, p.price, c.name,
-              i.quantity, i.is_low, i.updated_at
+              i.quantity, i.is_low, i.updated_at,
+              (select coalesce(sum(l.in_transit), 0)::bigint from transfer_line l join transfer t on t.id = l.transfer_id
+               where l.product_id = i.product_id and t.to_store_id = i.store_id and l.in_transit > 0)
           from page i join product p on p.id = i.product_id join category c on c.id = p.category_id
           order by i.store_name, i.product_title, i.id",
     );
@@ -180,9 +182,10 @@ fn push_later_rows(query: &mut QueryBuilder<Postgres>, filter: &Filter, skipped:
 pub async fn get(db: impl PgExecutor<'_>, id: i64) -> sqlx::Result<Option<Inventory>> {
     sqlx::query!(
         r#"select i.id, s.id as store_id, s.name as store_name, s.location as store_location, p.id as product_id,
-               p.title, p.price as "price: Money", i.quantity, reserved_now(i.id, i.reserved) as "reserved!",
-               i.committed, i.low_stock_threshold, i.created_at as "created_at: Timestamp",
-               i.updated_at as "updated_at: Timestamp"
+               p.title, p.price as "price: Money", i.quantity, reserved_now(i.id, i.reserved) as "reserved!", i.committed, i.low_stock_threshold,
+               (select coalesce(sum(l.in_transit), 0)::bigint from transfer_line l join transfer t on t.id = l.transfer_id
+                where l.product_id = p.id and t.to_store_id = s.id and l.in_transit > 0) as "incoming!",
+               i.created_at as "created_at: Timestamp", i.updated_at as "updated_at: Timestamp"
            from inventory i join store s on s.id = i.store_id join product p on p.id = i.product_id
            where i.id = $1"#,
         id
@@ -196,6 +199,7 @@ pub async fn get(db: impl PgExecutor<'_>, id: i64) -> sqlx::Result<Option<Invent
         available: row.quantity - row.reserved,
         committed: row.committed,
         on_hand: row.quantity.saturating_add(row.committed),
+        incoming: row.incoming,
         low_stock_threshold: row.low_stock_threshold,
         is_low_stock: row.quantity <= row.low_stock_threshold,
         is_out_of_stock: row.quantity == 0,
@@ -219,6 +223,27 @@ pub async fn find(db: &ReadPool, store: i64, product: i64) -> sqlx::Result<Optio
         Some(id) => get(db, id).await,
         None => Ok(None),
     }
+}
+
+/// Whether transfers that were shipped refer to the stock of a product in a store; with `open`, only those in transit.
+pub async fn has_transfers(
+    db: impl PgExecutor<'_>,
+    store: i64,
+    product: i64,
+    open: bool,
+) -> sqlx::Result<bool> {
+    sqlx::query_scalar!(
+        r#"select exists (
+               select from transfer_line l join transfer t on t.id = l.transfer_id
+               where l.product_id = $2 and $1 in (t.from_store_id, t.to_store_id) and l.shipped > 0
+                   and (l.in_transit > 0 or not $3)
+           ) as "exists!""#,
+        store,
+        product,
+        open
+    )
+    .fetch_one(db)
+    .await
 }
 
 /// Creates a stock row with a quantity of zero. Returns its id.

@@ -22,6 +22,10 @@ pub enum Movement {
     Fulfill,
     /// Units of an order came back.
     Return,
+    /// Units left for another store.
+    TransferOut,
+    /// Units arrived from another store, or came back from the way to it.
+    TransferIn,
 }
 
 /// All kinds in the ledger.
@@ -51,6 +55,8 @@ impl Movement {
             Self::Cancel => "CANCEL",
             Self::Fulfill => "FULFILL",
             Self::Return => "RETURN",
+            Self::TransferOut => "TRANSFER_OUT",
+            Self::TransferIn => "TRANSFER_IN",
         }
     }
 }

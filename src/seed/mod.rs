@@ -9,6 +9,7 @@ mod documents;
 mod indexes;
 mod orders;
 mod stock;
+mod transfers;
 mod words;
 
 use clap::{Args, value_parser};
@@ -143,7 +144,7 @@ pub async fn clear(db: &mut PgConnection) -> sqlx::Result<()> {
     sqlx::query!(
         "truncate category, product, product_code, store, inventory, stock_movement, movement_count, movement_reversal, opening_balance,
              orders, order_item, order_line_progress, order_document, reservation, reservation_item, detached_orders,
-             order_confirmation, outbox, delivery, idempotency_key, daily_order_report
+             order_confirmation, outbox, delivery, transfer, transfer_line, idempotency_key, daily_order_report
          continue identity"
     )
     .execute(db)
@@ -173,7 +174,7 @@ pub async fn run(options: &PgConnectOptions, plan: &Plan, progress: impl Fn(Prog
     progress(Progress::Stage("vacuum"));
     sqlx::query!(
         "vacuum (analyze) category, product, product_code, store, inventory, orders, order_item, stock_movement, outbox,
-             order_confirmation, order_reference, order_key, order_tally, stock_tally, product_tally"
+             order_confirmation, order_reference, order_key, transfer, transfer_line, order_tally, stock_tally, product_tally"
     )
     .execute(&mut db)
     .await?;
@@ -194,6 +195,7 @@ async fn make_catalogue(
     let stores = catalogue::make_stores(&mut tx, plan, rng).await?;
     progress(Progress::Rows(stores.len()));
     let inventory = stock::make(&mut tx, plan, &stores, &products, rng, &progress).await?;
+    progress(Progress::Rows(transfers::make(&mut tx, plan, &stores).await?));
     tx.commit().await?;
     Ok(Made {
         categories: new_categories,

@@ -33,7 +33,7 @@ use crate::{
     order::{self, GroupCommit},
     product,
     shutdown::Stop,
-    store,
+    store, transfer,
     worker::{Queues, WorkerError},
 };
 use redis_rate_limit::{RateLimitConfig, RateLimitLayer};
@@ -175,5 +175,6 @@ fn api(limits: product::RateLimits) -> OpenApiRouter<AppState> {
         .merge(product::router(limits))
         .merge(store::router())
         .merge(inventory::router())
+        .merge(transfer::router())
         .merge(order::router())
 }

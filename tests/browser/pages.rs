@@ -7,7 +7,7 @@ use serde_json::Value;
 use crate::kit::{Browser, PHONE, Shop, WIDE};
 
 /// What every page must lead to, so that a tour that ends early is noticed.
-const SECTIONS: [&str; 11] = [
+const SECTIONS: [&str; 12] = [
     "/admin/",
     "/admin/access/",
     "/admin/account/",
@@ -19,6 +19,7 @@ const SECTIONS: [&str; 11] = [
     "/admin/stock/",
     "/admin/stores/",
     "/admin/system/",
+    "/admin/transfers/",
 ];
 
 #[tokio::test]
@@ -50,6 +51,7 @@ async fn every_page_of_an_empty_database_says_what_to_do() {
             ("/admin/products/", "There are no products yet"),
             ("/admin/categories/", "There are no categories yet"),
             ("/admin/stores/", "There are no stores yet"),
+            ("/admin/transfers/", "No transfers yet"),
         ];
         assert_ne!(text, "", "{path}");
         for (_, says) in empty.iter().filter(|(list, _)| *list == path) {

@@ -52,4 +52,5 @@ mod stores;
 #[path = "../support/mod.rs"]
 mod support;
 mod telemetry;
+mod transfers;
 mod worker;

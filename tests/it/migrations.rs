@@ -107,6 +107,11 @@ const ROWS: &[(i64, &str)] = &[
            select id, 1, 1, 1, 1, expires_at from made;
            update inventory set reserved = 1 where id = 1;",
     ),
+    (
+        31,
+        "insert into transfer (from_store_id, to_store_id, status) values (1, 2, 'DRAFT');
+         insert into transfer_line (transfer_id, product_id, quantity) values (1, 1, 3);",
+    ),
 ];
 
 /// Tables that the worker, the queries or the operator fill: the data of earlier versions has no rows for them.

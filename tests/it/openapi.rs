@@ -141,6 +141,11 @@ async fn every_route_is_documented_with_every_method() {
         ("/api/reservations/{id}/release/", vec!["post"]),
         ("/api/orders/{id}/timeline/", vec!["get"]),
         ("/api/orders/stats/", vec!["get"]),
+        ("/api/transfers/", vec!["get", "post"]),
+        ("/api/transfers/{id}/", vec!["get", "patch"]),
+        ("/api/transfers/{id}/ship/", vec!["post"]),
+        ("/api/transfers/{id}/receive/", vec!["post"]),
+        ("/api/transfers/{id}/cancel/", vec!["post"]),
         ("/health/", vec!["get"]),
         ("/health/ready/", vec!["get"]),
     ]);

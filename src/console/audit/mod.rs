@@ -110,6 +110,7 @@ impl Entry {
             "store" => "stores",
             "stock" => "stock",
             "order" => "orders",
+            "transfer" => "transfers",
             _ => return None,
         };
         Some(format!("/admin/{section}/{id}/"))

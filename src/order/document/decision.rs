@@ -103,17 +103,7 @@ impl OrderState {
             .expected_version
             .is_some_and(|expected| expected != self.version)
         {
-            return Err(StateConflict {
-                version: Some(self.version),
-                ..StateConflict::new(
-                    ConflictCode::StaleVersion,
-                    format!(
-                        "The version of the order is {}, not the expected one.",
-                        self.version
-                    ),
-                )
-            }
-            .into());
+            return Err(StateConflict::stale_version("order", self.version).into());
         }
         if self.status != Status::Confirmed {
             let detail = format!("The order is {}.", self.status);
@@ -160,11 +150,9 @@ impl OrderState {
         }
         let left = |line: &Line| line.left(wanted.kind, self.is_tracked);
         if named.iter().any(|(line, item)| item.quantity > left(line)) {
-            let lefts = named.iter().map(|(line, _)| ItemLeft {
-                order_item_id: Some(line.item_id),
-                product_id: None,
-                left: left(line),
-            });
+            let lefts = named
+                .iter()
+                .map(|(line, _)| ItemLeft::of_item(line.item_id, left(line)));
             return Err(StateConflict {
                 items: Some(lefts.collect()),
                 ..self.refuse(ConflictCode::ExceedsQuantity, "Fewer units are left.".to_owned())

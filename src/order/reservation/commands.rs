@@ -259,11 +259,7 @@ impl Release {
                 .filter(|units| *units <= row.units)
             {
                 Some(units) => freed.push(RowUnits { units, ..*row }),
-                None => left.push(ItemLeft {
-                    order_item_id: None,
-                    product_id: Some(product_id),
-                    left: row.units,
-                }),
+                None => left.push(ItemLeft::of_product(product_id, row.units)),
             }
         }
         if left.is_empty() {

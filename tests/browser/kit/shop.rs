@@ -69,6 +69,15 @@ impl Shop {
             app.order(store, &[(product, 10_000)]).await.body["status"],
             "REJECTED"
         );
+        let other = app.store("Other").await;
+        let items = json!([{ "product_id": product, "quantity": 500 }]);
+        let new = json!({ "from_store_id": store, "to_store_id": other, "items": items });
+        for shipped in [false, true] {
+            let id = app.post("/api/transfers/", &new).await.created();
+            if shipped {
+                app.post(&format!("/api/transfers/{id}/ship/"), &json!({})).await;
+            }
+        }
         let counted = json!({ "kind": "count", "quantity": 3, "reason": "R".repeat(200) });
         app.post(&format!("/api/inventory/{inventory}/movements/"), &counted)
             .await

@@ -26,6 +26,8 @@ struct Fixture {
     stores: [i64; 2],
     stock: [i64; 2],
     orders: [i64; 2],
+    /// A store with stock that no bound key has.
+    elsewhere: i64,
     product: i64,
     category: i64,
     /// A key with every permission.
@@ -53,6 +55,8 @@ impl Fixture {
             stock[index] = open.stock(stores[index], product, 1000).await;
             orders[index] = open.order(stores[index], &[(product, 1)]).await.created();
         }
+        let elsewhere = open.store("Elsewhere").await;
+        open.stock(elsewhere, product, 1000).await;
         // Each request has its own address, so that earlier failures do not throttle it.
         let http = HttpSettings {
             trusted_proxies: "127.0.0.1".parse().unwrap(),
@@ -66,6 +70,7 @@ impl Fixture {
             stores,
             stock,
             orders,
+            elsewhere,
             product,
             category,
             made: 0,
@@ -90,6 +95,25 @@ impl Fixture {
         ask(&self.app, &self.admin, Method::POST, "/api/reservations/", &body)
             .await
             .created()
+    }
+
+    /// A new transfer from a store; or one to it that is shipped, to be received.
+    async fn transferred(&self, store: i64, is_to: bool) -> i64 {
+        let (from, to) = if is_to {
+            (self.elsewhere, store)
+        } else {
+            (store, self.elsewhere)
+        };
+        let items = json!([{ "product_id": self.product, "quantity": 1 }]);
+        let new = json!({ "from_store_id": from, "to_store_id": to, "items": items });
+        let made = ask(&self.app, &self.admin, Method::POST, "/api/transfers/", &new).await;
+        let id = made.created();
+        if is_to {
+            let path = format!("/api/transfers/{id}/ship/");
+            let shipped = ask(&self.app, &self.admin, Method::POST, &path, &json!({})).await;
+            assert_eq!(shipped.status, 200, "{}", shipped.text);
+        }
+        id
     }
 
     /// Requests an operation on data of a store: 0 is ours, 1 theirs. An object to be deleted is created first.
@@ -125,6 +149,9 @@ impl Fixture {
                 self.sold(store_id, "IMMEDIATE").await
             }
             ("POST", "/api/orders/{id}/fulfillments/") => self.sold(store_id, "TRACKED").await,
+            (_, path) if path.starts_with("/api/transfers/{id}/") => {
+                self.transferred(store_id, path.ends_with("/receive/")).await
+            }
             (_, path) if path.starts_with("/api/categories/") => self.category,
             (_, path) if path.starts_with("/api/products/") => product,
             (_, path) if path.starts_with("/api/stores/") => store_id,
@@ -140,6 +167,12 @@ impl Fixture {
                 json!({ "products": [{ "sku": "LAMP", "price": self.made }] })
             }
             (_, "products") => json!({ "title": "Lamp", "price": "10.00", "category_id": self.category }),
+            (_, "transfers") if path.ends_with("/receive/") => json!({ "close": true }),
+            (_, "transfers") if path.contains("{id}") => json!({}),
+            (_, "transfers") => {
+                let items = json!([{ "product_id": product, "quantity": 1 }]);
+                json!({ "from_store_id": store_id, "to_store_id": self.elsewhere, "items": items })
+            }
             (_, "stores") => json!({ "name": name, "location": "Here" }),
             (_, "reservations") if path.ends_with("/extend/") => json!({ "ttl_seconds": 60 }),
             (_, "reservations") if path.ends_with("/release/") => json!({ "items": null }),

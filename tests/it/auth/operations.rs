@@ -127,6 +127,23 @@ pub const LAST: &[(&str, &str, Scope, About)] = &[
         Scope::OrdersWrite,
         Action,
     ),
+    ("GET", "/api/transfers/", Scope::InventoryRead, List),
+    ("POST", "/api/transfers/", Scope::InventoryWrite, Creation),
+    ("GET", "/api/transfers/{id}/", Scope::InventoryRead, Object),
+    ("PATCH", "/api/transfers/{id}/", Scope::InventoryWrite, Object),
+    ("POST", "/api/transfers/{id}/ship/", Scope::InventoryWrite, Action),
+    (
+        "POST",
+        "/api/transfers/{id}/receive/",
+        Scope::InventoryWrite,
+        Action,
+    ),
+    (
+        "POST",
+        "/api/transfers/{id}/cancel/",
+        Scope::InventoryWrite,
+        Action,
+    ),
     ("DELETE", "/api/inventory/{id}/", Scope::InventoryWrite, Object),
     ("DELETE", "/api/stores/{id}/", Scope::CatalogWrite, Object),
 ];

@@ -28,7 +28,7 @@ async fn check_passes_for_consistent_data() {
 }
 
 /// SQL that breaks a rule in the data of [`shop`], the start of the rule, and the record that the output names.
-const CASES: [(&str, &str, &str); 56] = [
+const CASES: [(&str, &str, &str); 58] = [
     (
         "insert into order_tally values (1, 'CONFIRMED', 1, 0)",
         "order counters",
@@ -301,6 +301,20 @@ const CASES: [(&str, &str, &str); 56] = [
         "insert into refund_tally values (1, 1, 5)",
         "refund counters",
         "store 1",
+    ),
+    (
+        "insert into store (name, location) values ('South', 'There');
+         insert into transfer (from_store_id, to_store_id, status) values (1, 2, 'RECEIVED');
+         insert into transfer_line (transfer_id, product_id, quantity) values (1, 1, 3)",
+        "the status of a transfer",
+        "transfer 1",
+    ),
+    (
+        "insert into store (name, location) values ('South', 'There');
+         insert into transfer (from_store_id, to_store_id, status) values (1, 2, 'IN_TRANSIT');
+         insert into transfer_line (transfer_id, product_id, quantity, shipped) values (1, 1, 3, 3)",
+        "the movements of a transfer",
+        "transfer 1",
     ),
     (
         "insert into delivery (order_id, channel) values (1, 'email')",

@@ -71,6 +71,9 @@ async fn clear_empties_every_table_except_the_kept_ones() {
              insert into reservation (store_id, expires_at, holder) select min(id), now(), '' from store;
              insert into reservation_item select r.id, 1, p.id, 1, 0, now() from reservation r, product p;
              insert into movement_reversal values (1, 2);
+             insert into store (name, location) values ('South', 'There');
+             insert into transfer (from_store_id, to_store_id) select min(id), max(id) from store;
+             insert into transfer_line (transfer_id, product_id, quantity) select 1, min(id), 1 from product;
              insert into opening_balance values (2, 0, 0);
              insert into detached_orders values (1, 'CONFIRMED', 1, 9.99);
              insert into order_reference values (1, 'WEB-1', 1);

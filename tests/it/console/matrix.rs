@@ -3,6 +3,7 @@
 
 use afforo::auth::Role;
 use reqwest::{Method, StatusCode};
+use serde_json::json;
 
 use super::{Browser, Desk, account};
 use crate::{architecture::sources, support::app::TestApp};
@@ -14,7 +15,9 @@ const OWN: [&str; 2] = ["/admin/account/", "/admin/logout/"];
 /// What is for superusers.
 const SUPERUSERS: [&str; 3] = ["/admin/access/", "/admin/jobs/drop/", "/admin/jobs/run/"];
 /// Pages that lead to a write, by the end of their path.
-const TO_WRITE: [&str; 9] = [
+const TO_WRITE: [&str; 11] = [
+    "/ship/",
+    "/receive/",
     "/cancel/",
     "/fulfill/",
     "/return/",
@@ -48,7 +51,12 @@ impl Route {
 
     /// Whether it is about what belongs to a store.
     fn is_of_a_store(&self) -> bool {
-        self.begins(&["/admin/orders/{id}", "/admin/stock/{id}", "/admin/stores/{id}"])
+        self.begins(&[
+            "/admin/orders/{id}",
+            "/admin/stock/{id}",
+            "/admin/stores/{id}",
+            "/admin/transfers/{id}",
+        ])
     }
 
     /// Of what is checked, something is.
@@ -137,7 +145,7 @@ fn call(after: &str) -> &str {
     &after[..end.unwrap()]
 }
 
-/// Two stores with stock and an order each, whose ids are 1 and 2, a category, a product, an account and a key.
+/// Two stores with stock, an order and a transfer each, whose ids are 1 and 2, a category, a product, an account and a key.
 async fn app() -> TestApp {
     let app = TestApp::start().await;
     let product = app.product("Lamp", "10.00").await;
@@ -145,6 +153,12 @@ async fn app() -> TestApp {
         assert_eq!(app.store(name).await, id);
         assert_eq!(app.stock(id, product, 10).await, id);
         assert_eq!(app.order(id, &[(product, 1)]).await.created(), id);
+    }
+    app.store("Elsewhere").await;
+    for from in [1, 2] {
+        let items = json!([{ "product_id": product, "quantity": 1 }]);
+        let new = json!({ "from_store_id": from, "to_store_id": 3, "items": items });
+        assert_eq!(app.post("/api/transfers/", &new).await.created(), from);
     }
     app.key(&[], afforo::auth::Stores::All).await;
     account(&app, "somebody", Role::Superuser, None).await;

@@ -30,6 +30,7 @@ mod stock_access;
 mod stores;
 mod system;
 mod throttling;
+mod transfers;
 
 use afforo::auth::Role;
 use form_urlencoded::Serializer;

@@ -123,7 +123,7 @@ fn close(schema: &mut Value) {
 
 /// Repeats a request of each kind under its key, sends another request under that key, and one under a key in use.
 async fn repeat(app: &TestApp, checker: &mut Checker) {
-    const POSTS: [(&str, &str); 16] = [
+    const POSTS: [(&str, &str); 20] = [
         ("/api/categories/", r#"{"name":"Once"}"#),
         (
             "/api/products/",
@@ -134,7 +134,7 @@ async fn repeat(app: &TestApp, checker: &mut Checker) {
             r#"{"products":[{"sku":"ONCE","title":"Once","price":"5","category_id":1}]}"#,
         ),
         ("/api/stores/", r#"{"name":"Once","location":"Here"}"#),
-        ("/api/inventory/", r#"{"store_id":2,"product_id":1}"#),
+        ("/api/inventory/", r#"{"store_id":2,"product_id":2}"#),
         (
             "/api/inventory/1/movements/",
             r#"{"kind":"count","quantity":5,"reason":"Again"}"#,
@@ -164,6 +164,16 @@ async fn repeat(app: &TestApp, checker: &mut Checker) {
         ),
         ("/api/reservations/2/extend/", r#"{"ttl_seconds":60}"#),
         ("/api/reservations/2/release/", r#"{"items":null}"#),
+        (
+            "/api/transfers/",
+            r#"{"from_store_id":1,"to_store_id":2,"items":[{"product_id":1,"quantity":1}]}"#,
+        ),
+        ("/api/transfers/5/ship/", r#"{"items":null}"#),
+        ("/api/transfers/7/receive/", r#"{"close":true}"#),
+        (
+            "/api/transfers/6/cancel/",
+            r#"{"items":[{"product_id":1,"returned":1}]}"#,
+        ),
     ];
     let (id, key) = admin(app).await;
     let bearer = format!("Bearer {key}");

@@ -167,6 +167,36 @@ pub const REQUESTS: &str = r#"
     POST /api/reservations/ {"store_id":1,"items":[{"product_id":1,"quantity":1}]} 201
     GET /api/orders/stats/ - 200
     GET /api/orders/stats/?store_id=x - 400
+    POST /api/transfers/ {} 400
+    POST /api/transfers/ {"from_store_id":1,"to_store_id":2,"items":[{"product_id":1,"quantity":1}],"immediate":true} 201
+    POST /api/transfers/ {"from_store_id":1,"to_store_id":2,"items":[{"product_id":1,"quantity":2147483647}],"immediate":true} 409
+    POST /api/transfers/ {"from_store_id":1,"to_store_id":2,"items":[{"product_id":1,"quantity":2}],"reference":"TO-1","expected_at":"2030-01-01T00:00:00Z"} 201
+    POST /api/transfers/ {"from_store_id":1,"to_store_id":2,"items":[{"product_id":1,"quantity":2}]} 201
+    POST /api/transfers/ {"from_store_id":1,"to_store_id":2,"items":[{"product_id":1,"quantity":2}]} 201
+    GET /api/transfers/?status=draft - 200
+    GET /api/transfers/?status=gone - 400
+    GET /api/transfers/3/ - 200
+    GET /api/transfers/99/ - 404
+    PATCH /api/transfers/3/ {"reference":null,"expected_at":null,"items":[{"product_id":1,"quantity":1}]} 200
+    PATCH /api/transfers/3/ {"items":[]} 400
+    PATCH /api/transfers/3/ {"expected_version":9} 409
+    PATCH /api/transfers/99/ {} 404
+    POST /api/transfers/3/ship/ {"items":5} 400
+    POST /api/transfers/3/ship/ {"items":[{"product_id":1,"quantity":9}]} 409
+    POST /api/transfers/99/ship/ {} 404
+    POST /api/transfers/3/ship/ {} 200
+    POST /api/transfers/3/receive/ {} 400
+    POST /api/transfers/3/receive/ {"items":[{"product_id":1,"received":9}]} 409
+    POST /api/transfers/99/receive/ {} 404
+    POST /api/transfers/3/receive/ {"items":[{"product_id":1,"received":1,"damaged":0,"missing":0}],"close":true} 200
+    POST /api/transfers/3/cancel/ {"items":[{}]} 400
+    POST /api/transfers/3/cancel/ {} 409
+    POST /api/transfers/99/cancel/ {} 404
+    POST /api/transfers/4/cancel/ {} 200
+    POST /api/transfers/ {"from_store_id":1,"to_store_id":2,"items":[{"product_id":1,"quantity":1}]} 201
+    POST /api/transfers/6/ship/ {} 200
+    POST /api/transfers/ {"from_store_id":1,"to_store_id":2,"items":[{"product_id":1,"quantity":1}]} 201
+    POST /api/transfers/7/ship/ {} 200
     PATCH /api/products/1/ {"sku":"LAMP","barcodes":[{"code":"871","pack":12}]} 200
     GET /api/products/?sku=LAMP&sku=RUG - 200
     GET /api/products/?sku= - 400
