@@ -20,10 +20,10 @@ pub(super) async fn check_orders(tx: &mut PgConnection, checked: &mut Vec<Checke
             "no order is in the outbox twice, or after its confirmation"
         ],
         "with item as (
-             select order_id, count(*) as lines, sum(quantity) as pieces, sum(quantity * unit_price) as amount
+             select order_id, count(*) as lines, sum(quantity) as units, sum(quantity * unit_price) as amount
              from order_item group by order_id
          ), moved as (
-             select order_id, count(*) filter (where kind = 'ORDER') as lines, -sum(delta) as pieces
+             select order_id, count(*) filter (where kind = 'ORDER') as lines, -sum(delta) as units
              from stock_movement where (order_id is not null or kind in ('ORDER', 'RETURN')) and reference_type is null
              group by order_id
          ), owed as (
@@ -33,7 +33,7 @@ pub(super) async fn check_orders(tx: &mut PgConnection, checked: &mut Vec<Checke
                  o.id is null and item.lines is not null,
                  o.id is null and moved.lines is not null,
                  o.status in ('CONFIRMED', 'CANCELLED') and o.total_amount is distinct from item.amount,
-                 o.status in ('CONFIRMED', 'CANCELLED') and (item.lines, item.pieces) is distinct from (moved.lines, moved.pieces),
+                 o.status in ('CONFIRMED', 'CANCELLED') and (item.lines, item.units) is distinct from (moved.lines, moved.units),
                  o.status = 'REJECTED' and (item.lines is not null or o.total_amount <> 0),
                  o.status = 'CONFIRMED' and c.order_id is null and owed.times is null,
                  (o.status in ('CONFIRMED', 'CANCELLED')) is not true and (c.order_id is not null or owed.times is not null),

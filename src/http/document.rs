@@ -145,12 +145,7 @@ async fn attempt<D: Document>(
     let frees_reserved = document.frees_reserved();
     let rows = ledger::lock_rows(&mut tx, document.rows(), stores, &created, frees_reserved).await?;
     let facts = document.read(&mut tx).await?;
-    let mut open = rows.clone();
-    if frees_reserved {
-        for row in &mut open {
-            row.reserved = 0;
-        }
-    }
+    let open: Vec<StockRow> = rows.iter().map(|row| row.open(frees_reserved)).collect();
     let Decided {
         status,
         changes,

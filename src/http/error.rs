@@ -51,9 +51,6 @@ pub enum ApiError {
     /// 409, or the status of the code: the state of a record forbids the request.
     #[error("{}", .0.detail)]
     StateConflict(Box<StateConflict>),
-    /// 403: the caller is not granted this store, only the other one of the record.
-    #[error("another store is required")]
-    StoreRequired(i64),
     /// 409: another request with the same idempotency key is in progress.
     #[error("the idempotency key is in use")]
     IdempotencyConflict,
@@ -101,7 +98,6 @@ impl ApiError {
             Self::Invalid(_) | Self::ErrorDetail { .. } => StatusCode::BAD_REQUEST,
             Self::NotFound(_) => StatusCode::NOT_FOUND,
             Self::Detail(status, _) => *status,
-            Self::StoreRequired(_) => StatusCode::FORBIDDEN,
             Self::IdempotencyConflict | Self::Refused(_) => StatusCode::CONFLICT,
             Self::StateConflict(conflict) => conflict.code.status(),
             Self::TooSlow(_) => StatusCode::REQUEST_TIMEOUT,
@@ -116,7 +112,6 @@ impl ApiError {
             Self::Invalid(_) => Cow::Borrowed(""),
             Self::NotFound(kind) => format!("No {kind} matches the given query.").into(),
             Self::Detail(_, detail) => detail.clone(),
-            Self::StoreRequired(store) => format!("This needs access to store {store}.").into(),
             Self::ErrorDetail { error, detail } => detail.clone().map_or(Cow::Borrowed(*error), Cow::Owned),
             Self::Refused(refusal) => refusal.detail(),
             Self::StateConflict(conflict) => conflict.detail.clone(),
@@ -209,7 +204,6 @@ impl IntoResponse for ApiError {
             }
             Self::Refused(refusal) => (status, Json(Refused::from(refusal))).into_response(),
             Self::StateConflict(conflict) => (status, Json(conflict)).into_response(),
-            Self::StoreRequired(store) => (status, Json(StoreRequired::new(store))).into_response(),
             Self::IdempotencyConflict | Self::Unavailable(_) => {
                 (status, [RETRY_SOON], detail).into_response()
             }
@@ -239,28 +233,6 @@ impl Detail {
     fn new(detail: impl Into<Cow<'static, str>>) -> Self {
         Self {
             detail: detail.into(),
-        }
-    }
-}
-
-/// The store that the caller would have to be granted.
-#[derive(Debug, Serialize, ToSchema)]
-#[serde(deny_unknown_fields)]
-pub struct StoreRequired {
-    #[schema(value_type = String)]
-    detail: Cow<'static, str>,
-    /// `store_required`
-    code: &'static str,
-    /// Id of the store.
-    store_id: i64,
-}
-
-impl StoreRequired {
-    fn new(store_id: i64) -> Self {
-        Self {
-            detail: ApiError::StoreRequired(store_id).text(),
-            code: "store_required",
-            store_id,
         }
     }
 }

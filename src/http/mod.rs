@@ -49,7 +49,7 @@ pub use conditional::{IfMatch, Precondition, PutConditions, Tagged, Unconditiona
 pub use document::{Answered, Decided, Document, carry_out, refuse_deletion};
 pub use dry_run::{DryRun, ExistingRecords};
 pub(crate) use error::OUTCOME_UNKNOWN;
-pub use error::{ApiError, Detail, ErrorDetail, Refused, StoreRequired};
+pub use error::{ApiError, Detail, ErrorDetail, Refused};
 pub(crate) use extract::PARAMETER_LIMIT;
 pub use extract::{Params, Reads, RecordId};
 pub use field_errors::FieldErrors;
@@ -73,8 +73,8 @@ pub use openapi::{
 pub use page::Page;
 pub use responses::{Connection, Responses};
 pub use rules::{
-    Reference, amount, boolean, code, code_of_text, delta, ids, integer, line, moment, one_of, positive,
-    price, reference, text, text_or_blank, units,
+    Reference, amount, boolean, code, code_of_text, delta, ids, integer, line, one_of, positive, price,
+    reference, text, text_or_blank, timestamp, units,
 };
 pub use scan_limit::{BUSY_SEARCH, ScanLimit, ScanPermit};
 pub use state::AppState;

@@ -17,8 +17,9 @@ use utoipa::{
 
 use super::{
     FieldErrors,
-    error::{Detail, ErrorDetail, StoreRequired},
+    error::{Detail, ErrorDetail},
     middleware::auth,
+    state_conflict::StateConflict,
 };
 use crate::auth::{Area, Scope};
 
@@ -39,7 +40,7 @@ macro_rules! refusals {
                 .schema_from::<Detail>()
                 .schema_from::<FieldErrors>()
                 .schema_from::<ErrorDetail>()
-                .schema_from::<StoreRequired>()
+                .schema_from::<StateConflict>()
                 $(.response_from::<$name>())*
         }
     };
@@ -57,7 +58,7 @@ refusals! {
     /// 401
     Unauthorized: Detail = "The API key is missing, unknown, expired or revoked. `WWW-Authenticate` has the reason.";
     /// 403
-    Forbidden: Detail | StoreRequired = "The API key lacks the named scope, or is restricted to some stores and the operation concerns all, or another one.";
+    Forbidden: Detail | StateConflict = "The API key lacks the named scope, or is restricted to some stores and the operation concerns all, or another one.";
     /// 404
     NotFound: Detail = "The record or page does not exist.";
     /// 406

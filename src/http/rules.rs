@@ -197,7 +197,7 @@ pub fn boolean(value: &Value<'_>) -> Ruled<bool> {
 }
 
 /// A time such as `2024-01-15T10:30:00Z`.
-pub fn moment(value: &Value<'_>) -> Ruled<Timestamp> {
+pub fn timestamp(value: &Value<'_>) -> Ruled<Timestamp> {
     let text = text(LONGEST_NUMBER)(value)?;
     let time =
         DateTime::parse_from_rfc3339(&text).map_err(|_| "Send a time such as 2024-01-15T10:30:00Z.")?;

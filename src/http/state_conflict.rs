@@ -36,6 +36,10 @@ pub struct StateConflict {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false)]
     pub items: Option<Vec<ItemLeft>>,
+    /// The store that the caller would have to be granted.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    pub store_id: Option<i64>,
     /// The amount that is left to refund.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false)]
@@ -88,7 +92,19 @@ impl StateConflict {
             allowed: None,
             version: None,
             items: None,
+            store_id: None,
             refundable: None,
+        }
+    }
+
+    /// The caller is not granted this store, only the other one of the record.
+    pub fn store_required(store_id: i64) -> Self {
+        Self {
+            store_id: Some(store_id),
+            ..Self::new(
+                ConflictCode::StoreRequired,
+                format!("This needs access to store {store_id}."),
+            )
         }
     }
 
@@ -117,6 +133,7 @@ impl ConflictCode {
     pub fn status(self) -> StatusCode {
         match self {
             Self::ReservationNotFound => StatusCode::NOT_FOUND,
+            Self::StoreRequired => StatusCode::FORBIDDEN,
             _ => StatusCode::CONFLICT,
         }
     }
@@ -136,6 +153,8 @@ pub enum ConflictCode {
     ExceedsQuantity,
     /// A smaller amount is left to refund.
     ExceedsTotal,
+    /// The caller is not granted the store that acts.
+    StoreRequired,
     /// Fewer units are in transit.
     OverReceipt,
     /// Other records refer to this one.

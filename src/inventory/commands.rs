@@ -18,7 +18,7 @@ use crate::{
         Answered, ApiError, CommandContext, ConflictCode, FieldSource, Precondition, Presence, StateConflict,
         carry_out,
     },
-    ledger::{self, Change, Movement as Kind, Refusal, StockRow, StockScope},
+    ledger::{self, Change, Movement as Kind, Refusal, StockScope},
     product, store,
 };
 
@@ -69,14 +69,7 @@ pub async fn update(
         if is_moved {
             row.expect_unused()?;
         }
-        let open = StockRow {
-            reserved: if fields.release_reservations {
-                0
-            } else {
-                row.reserved
-            },
-            ..row
-        };
+        let open = row.open(fields.release_reservations);
         let quantity = open.set(fields.quantity.unwrap_or(row.quantity))?;
         let updated = queries::update(&mut *tx, id, &fields).await;
         updated.map_err(|error| refused(error, &fields))?;

@@ -15,7 +15,7 @@ pub struct Freed {
 }
 
 /// Ends the reservations of locked rows that have expired when this statement starts, and frees their units of these rows. Their
-/// units of other rows are freed when somebody needs them, or by the worker.
+/// units of other rows are freed by a transaction that needs them, or by the worker.
 ///
 /// With `locks_all`, locks the other reservations of the rows too: those that [`free_excess`](super::free_excess) frees. Reservations are locked by one
 /// statement, in ascending sequence, so that two transactions do not deadlock.
@@ -48,7 +48,7 @@ pub async fn free_expired(tx: &mut PgConnection, rows: &[i64], locks_all: bool) 
     .await
 }
 
-/// Frees the newest reserved units of locked rows, whose reservations are locked: of each row at least so many.
+/// Frees at least `units` of the newest reserved units of each row. The rows and their reservations must be locked.
 pub(super) async fn free_newest(tx: &mut PgConnection, ids: &[i64], units: &[i32]) -> sqlx::Result<()> {
     let newest = sqlx::query!(
         r#"with newest as materialized (

@@ -33,6 +33,14 @@ pub struct StockRow {
 }
 
 impl StockRow {
+    /// The row as a change sees it that may take reserved units, or may not.
+    pub fn open(self, frees_reserved: bool) -> Self {
+        Self {
+            reserved: if frees_reserved { 0 } else { self.reserved },
+            ..self
+        }
+    }
+
     /// Whether a key names the row.
     pub fn is(&self, key: RowKey) -> bool {
         match key {

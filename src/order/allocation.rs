@@ -255,8 +255,8 @@ impl Stock {
         })
     }
 
-    /// The units that an order can take: those that are not reserved, and those of its own reservation. The column of committed
-    /// units has no room for more.
+    /// The units that an order can take: those that are not reserved, and those of its own reservation. `committed` has 32 bits, which
+    /// limits them too.
     fn available(&self, row: &StockRow, order: &NewOrder) -> i32 {
         let own = self.reservations.units(order, row.product_id);
         (row.quantity - row.reserved + own).min(i32::MAX - row.committed)

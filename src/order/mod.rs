@@ -11,7 +11,6 @@ pub mod document;
 mod error;
 mod filter;
 mod group_commit;
-mod item;
 mod lane;
 mod lane_connection;
 mod limits;

@@ -16,6 +16,9 @@ use crate::{
     audit::AuditContext, money::Money, product::ProductSummary, store::StoreSummary, timestamp::Timestamp,
 };
 
+/// The message for a product that items name twice.
+pub(super) const REPEATED: &str = "Duplicate products in order items";
+
 /// A new order.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NewOrder {

@@ -6,14 +6,14 @@ use utoipa::ToSchema;
 
 use super::{
     data::{Customer, DataChanges, Metadata, OrderData},
-    item::{self, MOST_ITEMS, ProductUnits, reject_repeated},
-    model::{NewItem, NewOrder},
+    model::{NewItem, NewOrder, REPEATED},
     reservation::Reservation,
 };
 use crate::{
     db::ReadPool,
-    http::{ApiError, Fields, Nullable, boolean, positive, price},
+    http::{ApiError, Fields, boolean, positive, price},
     money::Money,
+    product::item::{self, MOST_ITEMS, ProductUnits, reject_repeated},
 };
 
 /// A new order.
@@ -67,17 +67,18 @@ impl OrderRequest {
     pub fn read(fields: &mut Fields<'_>) -> Option<Self> {
         let reservation_id = fields.optional("reservation_id", positive);
         let (store_id, items) = if reservation_id.is_some() {
-            let items = match fields.nullable_list("items", MOST_ITEMS, ItemRequest::read) {
-                Nullable::Value(items) => Some(items),
-                Nullable::Absent | Nullable::Null => None,
-            };
-            (fields.optional("store_id", positive), items)
+            let items = fields.nullable_list("items", MOST_ITEMS, ItemRequest::read);
+            (fields.optional("store_id", positive), items.into_value())
         } else {
             let store_id = fields.required("store_id", positive);
             let items = fields.required_list("items", MOST_ITEMS, ItemRequest::read);
             (store_id, items)
         };
-        reject_repeated(fields, items.iter().flatten().map(|item| item.product_id));
+        reject_repeated(
+            fields,
+            items.iter().flatten().map(|item| item.product_id),
+            REPEATED,
+        );
         let keep_rest = fields.optional("keep_rest", boolean);
         let mut data = OrderData::default();
         // Without data there are no more keys than the rule permits.
@@ -110,7 +111,12 @@ impl OrderRequest {
     /// Looks up the products of the items with a SKU.
     pub async fn resolve(&mut self, db: &ReadPool) -> Result<(), ApiError> {
         let items = self.items.iter_mut().flatten();
-        item::resolve(db, items.map(|item| (&mut item.product_id, item.sku.as_deref()))).await
+        item::resolve(
+            db,
+            items.map(|item| (&mut item.product_id, item.sku.as_deref())),
+            REPEATED,
+        )
+        .await
     }
 
     /// The order to place, after its SKUs are resolved, and after its reservation was read.

@@ -5,6 +5,7 @@ pub mod backfill;
 mod bulk;
 pub mod codes;
 pub mod commands;
+pub mod item;
 mod model;
 mod queries;
 mod routes;

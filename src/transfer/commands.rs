@@ -8,6 +8,7 @@ use super::{
     queries,
     request::{
         NewReceipt, NewSettlement, NewShipment, NewTransfer, NewTransferItem, TransferChange, resolve,
+        resolve_given,
     },
 };
 use crate::{
@@ -15,7 +16,7 @@ use crate::{
     db::ReadPool,
     http::{
         Answered, ApiError, CommandContext, FieldErrors, FieldSource, IfMatch, Precondition, Presence,
-        carry_out,
+        StateConflict, carry_out,
     },
     ledger::RowKey,
     store,
@@ -57,7 +58,7 @@ pub async fn create(
         return Err(ApiError::field("to_store_id", to.missing()));
     }
     if new.immediate && !stores.contains(to.id) {
-        return Err(ApiError::StoreRequired(to.id));
+        return Err(StateConflict::store_required(to.id).into());
     }
     let (from, to) = (from.id, to.id);
     let items = products(db, new.items).await?;
@@ -138,19 +139,13 @@ pub async fn ship(
     let mut fields = source.fields(Presence::Complete)?;
     let read = NewShipment::read(&mut fields);
     let shipment = fields.finish(read)?;
-    let items = match shipment.items {
-        Some(items) => Some(resolve(context.reads(), items).await?),
-        None => None,
-    };
-    let from = transfer.from_store.id;
-    let keys = transfer
-        .items
-        .iter()
-        .map(|item| RowKey::Pair(from, item.product_id));
+    let items = resolve_given(context.reads(), shipment.items).await?;
+    let shipped = transfer.items.iter().map(|item| item.product_id);
+    let keys = transfer.rows(transfer.from_store.id, shipped);
     // The rows to lock are those of the draft as it was read: one that was changed since is refused.
     let is_draft = transfer.status == Status::Draft;
     let expected = shipment.expected_version.or(is_draft.then_some(transfer.version));
-    TransferDocument::of(id, Action::Ship(items), expected, keys.collect())
+    TransferDocument::of(id, Action::Ship(items), expected, keys)
         .carry_out(context)
         .await
 }
@@ -169,8 +164,7 @@ pub async fn receive(
     let arrived = items
         .iter()
         .filter(|(_, receipt)| receipt.received > 0 || receipt.damaged > 0);
-    let keys = arrived.map(|(product, _)| RowKey::Pair(transfer.to_store.id, *product));
-    let keys = transfer.rows_among(keys);
+    let keys = transfer.rows(transfer.to_store.id, arrived.map(|(product, _)| *product));
     let action = Action::Receive {
         items,
         close: receipt.close,
@@ -190,16 +184,12 @@ pub async fn cancel(
     let mut fields = source.fields(Presence::Complete)?;
     let read = NewSettlement::read(&mut fields);
     let settlement = fields.finish(read)?;
-    let items = match settlement.items {
-        Some(items) => Some(resolve(context.reads(), items).await?),
-        None => None,
-    };
+    let items = resolve_given(context.reads(), settlement.items).await?;
     let back = items
         .iter()
         .flatten()
         .filter(|(_, settlement)| settlement.returned > 0);
-    let keys = back.map(|(product, _)| RowKey::Pair(transfer.from_store.id, *product));
-    let keys = transfer.rows_among(keys);
+    let keys = transfer.rows(transfer.from_store.id, back.map(|(product, _)| *product));
     TransferDocument::of(id, Action::Cancel(items), settlement.expected_version, keys)
         .carry_out(context)
         .await
@@ -214,7 +204,7 @@ async fn granted(context: &CommandContext, id: i64, side: Side) -> Result<Transf
         Side::Destination => transfer.to_store.id,
     };
     if !stores.contains(store) {
-        return Err(ApiError::StoreRequired(store));
+        return Err(StateConflict::store_required(store).into());
     }
     Ok(transfer)
 }
@@ -239,12 +229,10 @@ async fn products(db: &ReadPool, items: Vec<NewTransferItem>) -> Result<ByProduc
 }
 
 impl Transfer {
-    /// The rows of products of the transfer. A row of another product is not created.
-    fn rows_among(&self, keys: impl Iterator<Item = RowKey>) -> Vec<RowKey> {
-        keys.filter(|key| {
-            let is = |product: i64| matches!(key, RowKey::Pair(_, other) if *other == product);
-            self.items.iter().any(|item| is(item.product_id))
-        })
-        .collect()
+    /// The stock rows of products in a store. One of a product that is not in the transfer is left out, so that it is not created.
+    fn rows(&self, store: i64, products: impl Iterator<Item = i64>) -> Vec<RowKey> {
+        let is_here = |product: &i64| self.items.iter().any(|item| item.product_id == *product);
+        let products = products.filter(is_here);
+        products.map(|product| RowKey::Pair(store, product)).collect()
     }
 }

@@ -47,7 +47,7 @@ pub struct Receipt {
     pub missing: i32,
 }
 
-/// What becomes of the units of a product that are in transit.
+/// How the units of a product that are in transit are settled.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Settlement {
     pub returned: i32,

@@ -5,15 +5,11 @@ use utoipa::ToSchema;
 use super::decision::{ByProduct, Receipt, Settlement};
 use crate::{
     db::ReadPool,
-    http::{
-        ApiError, Fields, Nullable, Reference, boolean, code, integer, moment, positive, reference, text,
-        units,
-    },
-    product::codes,
+    http::{ApiError, Fields, Nullable, Reference, boolean, integer, reference, text, timestamp, units},
+    product::item::{self, MOST_ITEMS},
     timestamp::Timestamp,
 };
 
-const MOST_ITEMS: usize = 100;
 const LONGEST_REFERENCE: usize = 100;
 const REPEATED: &str = "Each product may appear once.";
 
@@ -159,7 +155,7 @@ impl NewTransfer {
         let to_store_id = fields.required("to_store_id", reference);
         let items = fields.required_list("items", MOST_ITEMS, NewTransferItem::read);
         let reference = fields.nullable("reference", text(LONGEST_REFERENCE));
-        let expected_at = fields.nullable("expected_at", moment);
+        let expected_at = fields.nullable("expected_at", timestamp);
         let immediate = fields.optional("immediate", boolean);
         let (from_store_id, to_store_id) = (from_store_id?, to_store_id?);
         if from_store_id.id == to_store_id.id {
@@ -182,7 +178,7 @@ impl TransferChange {
         Self {
             items: list(fields, NewTransferItem::read),
             reference: fields.nullable("reference", text(LONGEST_REFERENCE)),
-            expected_at: fields.nullable("expected_at", moment),
+            expected_at: fields.nullable("expected_at", timestamp),
             expected_version: fields.optional("expected_version", integer),
         }
     }
@@ -226,7 +222,7 @@ impl NewSettlement {
 
 impl NewTransferItem {
     fn read(fields: &mut Fields<'_>) -> Option<Self> {
-        let (product_id, sku) = product(fields);
+        let (product_id, sku) = item::read_product(fields);
         Some(Self {
             product_id,
             sku,
@@ -237,7 +233,7 @@ impl NewTransferItem {
 
 impl NewReceiptItem {
     fn read(fields: &mut Fields<'_>) -> Option<Self> {
-        let (product_id, sku) = product(fields);
+        let (product_id, sku) = item::read_product(fields);
         let [received, damaged, missing] =
             ["received", "damaged", "missing"].map(|name| fields.optional(name, integer));
         let has_units = [received, damaged, missing].iter().any(|units| *units > Some(0));
@@ -256,7 +252,7 @@ impl NewReceiptItem {
 
 impl NewSettlementItem {
     fn read(fields: &mut Fields<'_>) -> Option<Self> {
-        let (product_id, sku) = product(fields);
+        let (product_id, sku) = item::read_product(fields);
         let [returned, lost] = ["returned", "lost"].map(|name| fields.optional(name, integer));
         if fields.is_valid() && [returned, lost].iter().all(|units| *units <= Some(0)) {
             fields.reject("returned", "Send at least one unit returned or lost.");
@@ -305,39 +301,24 @@ impl Named for NewSettlementItem {
 
 /// Looks up the products of SKUs. Each product may appear once.
 pub async fn resolve<T: Named>(db: &ReadPool, items: Vec<T>) -> Result<ByProduct<T::Value>, ApiError> {
-    let parts: Vec<_> = items.into_iter().map(T::parts).collect();
-    let skus: Vec<Option<&str>> = parts.iter().map(|(_, sku, _)| sku.as_deref()).collect();
-    let products = codes::resolve(db, "items", &skus).await?;
-    let named = parts.into_iter().zip(products);
-    let items: ByProduct<T::Value> = named
-        .filter_map(|((id, _, value), product)| Some((id.or(product)?, value)))
-        .collect();
-    let mut products: Vec<i64> = items.iter().map(|(product, _)| *product).collect();
-    products.sort_unstable();
-    if products.windows(2).any(|pair| pair[0] == pair[1]) {
-        return Err(ApiError::field("items", REPEATED));
-    }
-    Ok(items)
+    let mut parts: Vec<_> = items.into_iter().map(T::parts).collect();
+    let named = parts.iter_mut().map(|(id, sku, _)| (id, sku.as_deref()));
+    item::resolve(db, named, REPEATED).await?;
+    let named = parts.into_iter().filter_map(|(id, _, value)| Some((id?, value)));
+    Ok(named.collect())
 }
 
-/// The id of a product, or its SKU.
-fn product(fields: &mut Fields<'_>) -> (Option<i64>, Option<String>) {
-    let product_id = fields.nullable("product_id", positive);
-    let sku = fields.nullable("sku", code);
-    if fields.is_valid() {
-        match (&product_id, sku.value()) {
-            (Nullable::Value(_), Some(_)) => fields.reject("sku", "Send either product_id or sku."),
-            (Nullable::Absent, None) => fields.reject("product_id", "This field is required."),
-            (Nullable::Null, None) => fields.reject("product_id", "This field may not be null."),
-            _ => {}
-        }
+/// The same for items that may be left out.
+pub async fn resolve_given<T: Named>(
+    db: &ReadPool,
+    items: Option<Vec<T>>,
+) -> Result<Option<ByProduct<T::Value>>, ApiError> {
+    match items {
+        Some(items) => resolve(db, items).await.map(Some),
+        None => Ok(None),
     }
-    (product_id.value().copied(), sku.value().cloned())
 }
 
 fn list<T>(fields: &mut Fields<'_>, read: impl Fn(&mut Fields<'_>) -> Option<T>) -> Option<Vec<T>> {
-    match fields.nullable_list("items", MOST_ITEMS, read) {
-        Nullable::Value(items) => Some(items),
-        Nullable::Absent | Nullable::Null => None,
-    }
+    fields.nullable_list("items", MOST_ITEMS, read).into_value()
 }

@@ -5,7 +5,7 @@ use utoipa::ToSchema;
 
 use super::kind::Kind;
 use crate::{
-    http::{Fields, Nullable, amount, boolean, code, integer, line, positive, text, units},
+    http::{Fields, amount, boolean, code, integer, line, positive, text, units},
     money::Money,
 };
 
@@ -220,10 +220,8 @@ fn refund_amount(fields: &mut Fields<'_>, items: Option<&[NewDocumentItem]>) -> 
 }
 
 fn items(fields: &mut Fields<'_>) -> Option<Vec<NewDocumentItem>> {
-    match fields.nullable_list("items", MOST_ITEMS, NewDocumentItem::read) {
-        Nullable::Value(items) => Some(items),
-        Nullable::Absent | Nullable::Null => None,
-    }
+    let items = fields.nullable_list("items", MOST_ITEMS, NewDocumentItem::read);
+    items.into_value()
 }
 
 impl NewDocumentItem {

@@ -21,9 +21,9 @@ use crate::{
     ledger::{Recorded, RowKey, StockRow},
     order::{
         allocation::{Decision, allocate},
-        item::{self, ProductUnits},
-        model::{NewItem, NewOrder, Rejection, RejectionCode},
+        model::{NewItem, NewOrder, REPEATED, Rejection, RejectionCode},
     },
+    product::item::{self, ProductUnits},
 };
 
 /// How many active reservations a caller may have in a store.
@@ -67,7 +67,12 @@ pub async fn create(
     let mut fields = source.fields(Presence::Complete)?;
     let read = NewReservation::read(&mut fields);
     let mut new = fields.finish_all(read)?;
-    item::resolve(context.reads(), new.items.iter_mut().map(ProductUnits::named)).await?;
+    item::resolve(
+        context.reads(),
+        new.items.iter_mut().map(ProductUnits::named),
+        REPEATED,
+    )
+    .await?;
     if !context.caller.grant.stores.contains(new.store_id) {
         return Err(no_store(new.store_id));
     }
@@ -201,11 +206,11 @@ pub async fn extend(
     id: i64,
     source: &impl FieldSource,
 ) -> Result<Answered<Reservation>, ApiError> {
-    granted(context, id).await?;
+    let reservation = granted(context, id).await?;
     let mut fields = source.fields(Presence::Complete)?;
     let read = Extension::read(&mut fields);
     let extension = fields.finish_all(read)?;
-    change(context, id, Change::Extend(extension)).await
+    change(context, &reservation, Change::Extend(extension)).await
 }
 
 /// Releases units of a reservation, or all of them.
@@ -214,13 +219,13 @@ pub async fn release(
     id: i64,
     source: &impl FieldSource,
 ) -> Result<Answered<Reservation>, ApiError> {
-    granted(context, id).await?;
+    let reservation = granted(context, id).await?;
     let mut fields = source.fields(Presence::Complete)?;
     let read = Release::read(&mut fields);
     let mut release = fields.finish(read)?;
     let items = release.items.iter_mut().flatten();
-    item::resolve(context.reads(), items.map(ProductUnits::named)).await?;
-    change(context, id, Change::Release(release)).await
+    item::resolve(context.reads(), items.map(ProductUnits::named), REPEATED).await?;
+    change(context, &reservation, Change::Release(release)).await
 }
 
 /// A reservation that the caller may see.
@@ -230,14 +235,21 @@ pub async fn granted(context: &CommandContext, id: i64) -> Result<Reservation, A
     Ok(found.ok_or_else(not_found)?)
 }
 
+/// Carries out a change under the locks of all stock rows of the reservation, which never change.
 async fn change(
     context: &CommandContext,
-    id: i64,
+    reservation: &Reservation,
     change: Change,
 ) -> Result<Answered<Reservation>, ApiError> {
-    let rows = queries::rows(context.reads(), id).await?;
-    let keys = rows.into_iter().map(RowKey::Id).collect();
-    carry_out(context, &ChangeReservation { id, keys, change }).await
+    let rows = reservation.items.iter();
+    let document = ChangeReservation {
+        id: reservation.id,
+        keys: rows
+            .map(|item| RowKey::Pair(reservation.store_id, item.product_id))
+            .collect(),
+        change,
+    };
+    carry_out(context, &document).await
 }
 
 impl Release {

@@ -1,7 +1,7 @@
 //! Reservations: units of a store that are promised for a time, such as to a cart during checkout.
 //!
-//! A reservation ends exactly when it expires, without a job: whoever needs its units frees them under the lock of their stock
-//! rows. The periodic job only tidies up.
+//! A reservation ends exactly when it expires, without a job: a transaction that needs its units frees them under the locks of their
+//! stock rows. The periodic job only tidies up.
 
 mod commands;
 mod model;

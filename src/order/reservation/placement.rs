@@ -91,7 +91,7 @@ impl Reservations {
 
 /// Locks and reads the reservations that orders name, once the stock rows are locked. Orders without one send no statement.
 ///
-/// The rows of a reservation are those of its orders too, so nobody else can change it from here on.
+/// An order locks the stock rows of its reservation, so no other transaction can change the reservation from here on.
 pub async fn lock(tx: &mut PgConnection, orders: &[NewOrder]) -> sqlx::Result<Reservations> {
     let ids: Vec<i64> = orders
         .iter()

@@ -266,16 +266,6 @@ pub async fn lock(tx: &mut PgConnection, id: i64) -> sqlx::Result<Option<Locked>
     }))
 }
 
-/// The ids of the stock rows of a reservation.
-pub async fn rows(db: &ReadPool, id: i64) -> sqlx::Result<Vec<i64>> {
-    sqlx::query_scalar!(
-        "select inventory_id from reservation_item where reservation_id = $1",
-        id
-    )
-    .fetch_all(db)
-    .await
-}
-
 /// Sets the time at which a locked reservation expires.
 pub async fn extend(tx: &mut PgConnection, id: i64, ttl_seconds: i32, shorten: bool) -> sqlx::Result<()> {
     sqlx::query!(

@@ -3,11 +3,12 @@
 use utoipa::ToSchema;
 
 use crate::{
-    http::{Fields, Nullable, boolean, line, positive, text_map, units},
+    http::{Fields, boolean, line, positive, text_map, units},
     order::{
         data::{LONGEST_REFERENCE, METADATA, Metadata},
-        item::{MOST_ITEMS, ProductUnits, reject_repeated},
+        model::REPEATED,
     },
+    product::item::{MOST_ITEMS, ProductUnits, reject_repeated},
 };
 
 /// How long units are reserved, in seconds, unless the client says.
@@ -59,7 +60,11 @@ impl NewReservation {
     pub fn read(fields: &mut Fields<'_>) -> Option<Self> {
         let store_id = fields.required("store_id", positive);
         let items = fields.required_list("items", MOST_ITEMS, ProductUnits::read);
-        reject_repeated(fields, items.iter().flatten().map(|item| item.product_id));
+        reject_repeated(
+            fields,
+            items.iter().flatten().map(|item| item.product_id),
+            REPEATED,
+        );
         let ttl_seconds = fields.optional("ttl_seconds", units);
         check_ttl(fields, ttl_seconds);
         let reference = fields.optional("reference", line(LONGEST_REFERENCE));
@@ -96,11 +101,13 @@ impl Extension {
 impl Release {
     /// Reads the fields.
     pub fn read(fields: &mut Fields<'_>) -> Self {
-        let items = match fields.nullable_list("items", MOST_ITEMS, ProductUnits::read) {
-            Nullable::Value(items) => Some(items),
-            Nullable::Absent | Nullable::Null => None,
-        };
-        reject_repeated(fields, items.iter().flatten().map(|item| item.product_id));
+        let items = fields.nullable_list("items", MOST_ITEMS, ProductUnits::read);
+        let items = items.into_value();
+        reject_repeated(
+            fields,
+            items.iter().flatten().map(|item| item.product_id),
+            REPEATED,
+        );
         Self { items }
     }
 }

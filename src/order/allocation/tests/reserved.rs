@@ -6,7 +6,7 @@ use crate::order::{
     reservation::{ReservationStatus, placement::Named},
 };
 
-/// Stock of one product with reservations of so many units each, by their ids 1, 2, …
+/// Stock of one product, and the reservations 1, 2, … with these numbers of units.
 fn reserved(quantity: i32, units: &[i32]) -> Stock {
     let mut stock = stock(&[(STORE, 1, quantity)]);
     stock.rows[0].reserved = units.iter().sum();

@@ -2,15 +2,14 @@
 
 use utoipa::ToSchema;
 
+use super::codes;
 use crate::{
     db::ReadPool,
     http::{ApiError, Fields, Nullable, code, positive, retry_unfit},
-    product::codes,
 };
 
 /// Maximum number of items.
-pub(super) const MOST_ITEMS: usize = 100;
-const REPEATED: &str = "Duplicate products in order items";
+pub const MOST_ITEMS: usize = 100;
 
 /// Units of a product. Names it by `product_id` or by `sku`.
 #[derive(Clone, Debug, ToSchema)]
@@ -29,41 +28,52 @@ pub struct ProductUnits {
 impl ProductUnits {
     /// Reads an item; `None` if a field is absent or invalid.
     pub fn read(fields: &mut Fields<'_>) -> Option<Self> {
-        let product_id = fields.nullable("product_id", positive);
-        let sku = fields.nullable("sku", code);
-        if fields.is_valid() {
-            match (&product_id, sku.value()) {
-                (Nullable::Value(_), Some(_)) => fields.reject("sku", "Send either product_id or sku."),
-                (Nullable::Absent, None) => fields.reject("product_id", "This field is required."),
-                (Nullable::Null, None) => fields.reject("product_id", "This field may not be null."),
-                _ => {}
-            }
-        }
+        let (product_id, sku) = read_product(fields);
         let quantity = fields.required("quantity", positive);
         Some(Self {
-            product_id: product_id.value().copied(),
-            sku: sku.value().cloned(),
+            product_id,
+            sku,
             quantity: quantity?,
         })
     }
 
     /// What [`resolve`] sets and reads.
-    pub(super) fn named(&mut self) -> (&mut Option<i64>, Option<&str>) {
+    pub fn named(&mut self) -> (&mut Option<i64>, Option<&str>) {
         (&mut self.product_id, self.sku.as_deref())
     }
 }
 
-/// Refuses items that name a product twice by its id.
-pub(super) fn reject_repeated(fields: &mut Fields<'_>, products: impl Iterator<Item = Option<i64>>) {
+/// Reads the id of a product or its SKU, of which an item has one.
+pub fn read_product(fields: &mut Fields<'_>) -> (Option<i64>, Option<String>) {
+    let product_id = fields.nullable("product_id", positive);
+    let sku = fields.nullable("sku", code);
+    if fields.is_valid() {
+        match (&product_id, sku.value()) {
+            (Nullable::Value(_), Some(_)) => fields.reject("sku", "Send either product_id or sku."),
+            (Nullable::Absent, None) => fields.reject("product_id", "This field is required."),
+            (Nullable::Null, None) => fields.reject("product_id", "This field may not be null."),
+            _ => {}
+        }
+    }
+    (product_id.into_value(), sku.into_value())
+}
+
+/// Refuses items with `message` if they name a product twice by its id.
+pub fn reject_repeated(
+    fields: &mut Fields<'_>,
+    products: impl Iterator<Item = Option<i64>>,
+    message: &'static str,
+) {
     if has_repeated(products) {
-        fields.reject("items", REPEATED);
+        fields.reject("items", message);
     }
 }
 
-/// Sets the products of items that have a SKU in place of one, in one statement. Each product may appear once.
-pub(super) async fn resolve<'a>(
+/// Sets the products of items that have a SKU in place of one, in one statement. Refuses with `message` if a product appears twice.
+pub async fn resolve<'a>(
     db: &ReadPool,
     items: impl Iterator<Item = (&'a mut Option<i64>, Option<&'a str>)>,
+    message: &'static str,
 ) -> Result<(), ApiError> {
     let (mut products, skus): (Vec<&mut Option<i64>>, Vec<Option<&str>>) = items.unzip();
     let found = retry_unfit(|| codes::resolve(db, "items", &skus)).await?;
@@ -71,7 +81,7 @@ pub(super) async fn resolve<'a>(
         **product = product.or(found);
     }
     if has_repeated(products.iter().map(|product| **product)) {
-        return Err(ApiError::field("items", REPEATED));
+        return Err(ApiError::field("items", message));
     }
     Ok(())
 }
