@@ -26,7 +26,7 @@ pub struct Movement {
     /// Id.
     pub id: i64,
     pub(super) inventory_id: i64,
-    /// `INITIAL`, `ORDER`, `ADJUSTMENT`, `REVERSAL`, `RETURN` or `REMOVAL`.
+    /// `INITIAL`, `ORDER`, `CANCEL`, `FULFILL`, `RETURN`, `ADJUSTMENT`, `REVERSAL`, `TRANSFER_OUT`, `TRANSFER_IN` or `REMOVAL`.
     pub(super) kind: String,
     /// Units added; negative if removed.
     pub delta: i32,

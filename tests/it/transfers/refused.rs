@@ -24,14 +24,8 @@ async fn more_than_is_in_transit_is_refused_with_what_is() {
 async fn a_shipment_needs_units_that_are_available() {
     let app = shop().await;
     draft(&app).await;
-    let reserve = async |units: i32| {
-        sqlx::query("update inventory set reserved = $1 where id = 1")
-            .bind(units)
-            .execute(&app.pool)
-            .await
-            .unwrap()
-    };
-    reserve(15).await;
+    let reserved = json!({ "store_id": 1, "items": [item(1, 15)] });
+    app.post("/api/reservations/", &reserved).await.created();
     act(&app, "ship", json!({})).await.is(
         409,
         json!({
@@ -39,7 +33,8 @@ async fn a_shipment_needs_units_that_are_available() {
             "inventory_id": 1,
         }),
     );
-    reserve(0).await;
+    let released = app.post("/api/reservations/1/release/", &json!({})).await;
+    assert_eq!(released.status, 200, "{}", released.text);
     act(&app, "ship", json!({ "items": [item(1, 7)] })).await.is(
         409,
         json!({ "detail": "The transfer has fewer units.", "code": "exceeds_quantity", "items": [{ "product_id": 1, "left": 6 }] }),
@@ -90,6 +85,10 @@ async fn a_wrong_transfer_names_the_field() {
         (
             new(json!({ "items": [] })),
             json!({ "items": ["At least one item is required"] }),
+        ),
+        (
+            new(json!({ "items": vec![item(1, 1); 101] })),
+            json!({ "items": ["Ensure this field has no more than 100 elements."] }),
         ),
         (
             new(json!({ "items": [item(1, 1), item(1, 2)] })),
