@@ -1,8 +1,8 @@
 -- The statements of Afforo for one cancellation of one unit, one after the other, with the number of orders in :orders.
 \set order random(1, :orders)
 begin;
-select id as item, product_id as product, store_id as store from order_item join orders on orders.id = order_id
-where order_id = :order \gset
+select i.id as item, i.product_id as product, o.store_id as store from order_item i join orders o on o.id = i.order_id
+where i.order_id = :order \gset
 select from orders where id = :order for no key update;
 insert into inventory (store_id, product_id)
 select s.id, p.id from unnest(array[:store]::bigint[], array[:product]::bigint[]) as pair (store_id, product_id)

@@ -24,9 +24,11 @@ done
 query -c "vacuum analyze"
 
 statements() { # connections
+    # A server that is stopped within a transaction would hold its locks.
+    sleep 1
     kill -STOP "$server"
     "$programs/pgbench" -h "$socket" -U postgres -n -M prepared -j 1 -T "$seconds" -c "$1" -D orders="$ORDERS" \
-        -f "$here/cancellation.sql" afforo 2>pgbench | sed -n 's/^tps = \([0-9.]*\).*/\1/p'
+        -f "$here/cancellation.sql" afforo 2>pgbench | sed -n 's/^tps = \([0-9.]*\).*/\1/p' || { cat pgbench >&2; exit 1; }
     kill -CONT "$server"
     sleep 1
 }
