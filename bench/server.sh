@@ -38,7 +38,7 @@ query() { "$programs/psql" -h "$socket" -U postgres --no-psqlrc -v ON_ERROR_STOP
 # Replaces the demo data. Ids start at 1, other than after `afforo seed --clear`. Builds of before have fewer tables.
 seed() { # options of `afforo seed`
     local tables="category product product_code store inventory stock_movement movement_count movement_reversal orders order_item
-        order_line_progress order_document transfer transfer_line reservation reservation_item order_confirmation outbox delivery idempotency_key daily_order_report"
+        order_line_progress order_document transfer transfer_line stock_count stock_count_line stock_count_entry reservation reservation_item order_confirmation outbox delivery idempotency_key daily_order_report"
     query -c "do \$\$ begin
         execute (select format('truncate %s restart identity', string_agg(name, ', '))
             from regexp_split_to_table('$tables', '\s+') name where to_regclass(name) is not null);

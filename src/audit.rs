@@ -90,7 +90,7 @@ pub struct Entry<'a, T> {
     pub states: (Option<&'a T>, Option<&'a T>),
 }
 
-/// Logs a change. A write that changed only `updated_at` is not logged.
+/// Logs a change. A write that changed only `updated_at` and `counted_at` is not logged.
 pub async fn record<T: Serialize + Sync>(
     db: impl PgExecutor<'_>,
     audit_context: &AuditContext,
@@ -166,7 +166,7 @@ fn is_unchanged<T: Serialize>(before: &T, after: &T) -> sqlx::Result<bool> {
     let untimed = |state: &T| {
         let mut state = serde_json::to_value(state).map_err(|error| sqlx::Error::Encode(error.into()))?;
         if let Some(fields) = state.as_object_mut() {
-            fields.remove("updated_at");
+            fields.retain(|name, _| !["updated_at", "counted_at"].contains(&name.as_str()));
         }
         Ok::<_, sqlx::Error>(state)
     };

@@ -11,6 +11,7 @@
 //! | Background work, demo data, consistency check | `worker`, `seed`, `check` |
 //! | Orders | `order` |
 //! | Transfers of stock | `transfer` |
+//! | Stock counts | `stock_count` |
 //! | Stock | `inventory` |
 //! | Products | `product` |
 //! | Categories and stores | `category`, `store` |
@@ -48,6 +49,7 @@ pub mod product;
 pub mod seed;
 pub mod server;
 pub mod shutdown;
+pub mod stock_count;
 pub mod store;
 pub mod telemetry;
 pub mod timespan;

@@ -8,6 +8,7 @@ mod counters;
 mod documents;
 mod orders;
 mod stock;
+mod stock_counts;
 mod transfers;
 
 use sqlx::{Connection, PgConnection};
@@ -72,6 +73,7 @@ pub async fn run(db: &mut PgConnection) -> sqlx::Result<Vec<Checked>> {
     orders::check_keys(&mut tx, &mut checked).await?;
     orders::check_what_follows(&mut tx, &mut checked).await?;
     transfers::check_transfers(&mut tx, &mut checked).await?;
+    stock_counts::check_stock_counts(&mut tx, &mut checked).await?;
     tx.commit().await?;
     Ok(checked)
 }

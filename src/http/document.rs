@@ -96,12 +96,15 @@ impl<A: Serialize> IntoResponse for Answered<A> {
 }
 
 /// The foreign keys of documents.
-const REFERENCES: [&str; 5] = [
+const REFERENCES: [&str; 8] = [
     "reservation_store_id_fkey",
     "reservation_item_product_id_fkey",
     "transfer_from_store_id_fkey",
     "transfer_to_store_id_fkey",
     "transfer_line_product_id_fkey",
+    "stock_count_store_id_fkey",
+    "stock_count_category_id_fkey",
+    "stock_count_line_product_id_fkey",
 ];
 
 /// The error of a deletion: 409 with the detail if a document refers to the record.

@@ -160,6 +160,20 @@ impl<'a> Fields<'a> {
         Nullable::Absent
     }
 
+    /// Reads an object that must be there. `None` when it is absent or anything in it is wrong.
+    pub fn required_object<T>(
+        &mut self,
+        name: &'static str,
+        read: impl Fn(&mut Fields<'_>) -> Option<T>,
+    ) -> Option<T> {
+        match self.members.get(name) {
+            None => self.reject(name, "This field is required."),
+            Some(Value::Null) => self.reject(name, "This field may not be null."),
+            Some(_) => {}
+        }
+        self.nullable_object(name, read).into_value()
+    }
+
     /// Whether no field had an error so far.
     pub fn is_valid(&self) -> bool {
         self.errors.is_empty()

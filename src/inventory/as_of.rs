@@ -1,7 +1,7 @@
 //! The quantities of stock rows at an earlier time.
 //!
-//! The quantity at a time is that after the row's latest movement until then. Times of a row never fall with its ids, so a binary
-//! search by the primary key of the ledger finds this movement: the cost of a page does not grow with the ledger.
+//! The quantity at a time is that after the row's latest movement until then. The SQL function `movement_at` finds it by a binary
+//! search, so the cost of a page does not grow with the ledger.
 
 use serde::Serialize;
 use sqlx::{FromRow, Postgres, QueryBuilder};
@@ -85,34 +85,14 @@ fn push_rows(query: &mut QueryBuilder<Postgres>, filter: &Filter, (store, produc
     }
 }
 
-/// Selects the rows of `page` with their quantities. In the search, movements below `low` are not later than the time, and those
-/// from `high` on are.
-const AT: &str =
-    "select p.id, p.store_id, s.name as store_name, p.product_id, p.product_title,
+/// Selects the rows of `page` with their quantities.
+const AT: &str = "select p.id, p.store_id, s.name as store_name, p.product_id, p.product_title,
          case when p.moved_at > coalesce(m.created_at, p.at) then 0
               else coalesce(m.quantity_after, o.quantity, 0) end as quantity,
          case when p.moved_at > coalesce(m.created_at, p.at) then 0
               else coalesce(m.on_hand_after, m.quantity_after, o.quantity, 0) end as on_hand
      from page p join store s on s.id = p.store_id left join opening_balance o on o.inventory_id = p.id
-         left join lateral (
-             with recursive search (low, high) as (
-                 select case when newest.created_at <= p.at then newest.id + 1 else oldest.id end, newest.id + 1
-                 from (select id from stock_movement where inventory_id = p.id order by id limit 1) oldest
-                     cross join (select id, created_at from stock_movement where inventory_id = p.id
-                                 order by id desc limit 1) newest
-                 union all
-                 select case when probe.created_at <= p.at then probe.id + 1 else low end,
-                     case when probe.created_at <= p.at then high else middle end
-                 from search cross join lateral (select (low + high) / 2 as middle) halved
-                     left join lateral (
-                         select id, created_at from stock_movement
-                         where inventory_id = p.id and id >= middle and id < high order by id limit 1
-                     ) probe on true
-                 where low < high
-             )
-             select quantity_after, on_hand_after, created_at from stock_movement
-             where inventory_id = p.id and id < (select max(low) from search) order by id desc limit 1
-         ) m on true
+         left join lateral movement_at(p.id, p.at) m on true
      order by p.store_id, p.product_id";
 
 /// Refuses a time of detached movements: only their sums are known. Runs after the rows were read, because partitions may have

@@ -22,8 +22,10 @@ use crate::{
     product, store,
 };
 
+const DOCUMENTED: &str =
+    "Cannot move this stock to another store or product: transfers or stock counts refer to it.";
 const IN_TRANSIT: &str = "Units are in transit from or to this stock.";
-const MOVED_BY_TRANSFERS: &str = "Cannot move this stock to another store or product: transfers refer to it.";
+const BEING_COUNTED: &str = "An open stock count has a line of this stock.";
 
 /// Creates the stock of a product in a store, with its first movement.
 pub async fn create(context: &CommandContext, source: &impl FieldSource) -> Result<Inventory, ApiError> {
@@ -35,7 +37,10 @@ pub async fn create(context: &CommandContext, source: &impl FieldSource) -> Resu
         let inserted = queries::insert(&mut *tx, &fields).await;
         let id = inserted.map_err(|error| refused(error, &fields))?;
         if let Some(quantity) = fields.quantity.filter(|quantity| *quantity > 0) {
-            let change = Change::new(id, Kind::Initial, (0, quantity));
+            let change = Change {
+                is_count: true,
+                ..Change::new(id, Kind::Initial, (0, quantity))
+            };
             ledger::write(&mut *tx, &[change], by.actor.label().as_deref()).await?;
         }
         let created = queries::get(&mut *tx, id).await?.ok_or(NO_SUCH)?;
@@ -77,8 +82,8 @@ pub async fn update(
         if is_moved && ledger::lock(&mut tx, StockScope::Row(id)).await? {
             return Err(Refusal::IN_USE.into());
         }
-        if is_moved && queries::has_transfers(&mut *tx, before.store.id, before.product.id, false).await? {
-            return Err(StateConflict::new(ConflictCode::InUse, MOVED_BY_TRANSFERS).into());
+        if is_moved && queries::documents(&mut *tx, &before).await?.are_any() {
+            return Err(StateConflict::new(ConflictCode::InUse, DOCUMENTED).into());
         }
         let actor = by.actor.label();
         if is_moved {
@@ -107,8 +112,14 @@ pub async fn delete(context: &CommandContext, id: i64, expected: &impl Precondit
         let before = queries::lock(&mut tx, id, stores, false).await?.ok_or(NO_SUCH)?;
         expected.require(&before)?;
         before.to_row().expect_unused()?;
-        if queries::has_transfers(&mut *tx, before.store.id, before.product.id, true).await? {
-            return Err(StateConflict::new(ConflictCode::InUse, IN_TRANSIT).into());
+        let documents = queries::documents(&mut *tx, &before).await?;
+        if documents.in_transit || documents.open_counts {
+            let detail = if documents.in_transit {
+                IN_TRANSIT
+            } else {
+                BEING_COUNTED
+            };
+            return Err(StateConflict::new(ConflictCode::InUse, detail).into());
         }
         ledger::remove(&mut tx, StockScope::Row(id), by.actor.label().as_deref()).await?;
         context
@@ -199,6 +210,7 @@ async fn record_move(
         ..Change::new(before.id, Kind::Removal, (before.quantity, 0))
     };
     let initial = Change {
+        is_count: true,
         reason: Some(&from),
         ..Change::new(before.id, Kind::Initial, (0, quantity))
     };

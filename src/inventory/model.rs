@@ -42,6 +42,9 @@ pub struct Inventory {
     pub is_low_stock: bool,
     /// `quantity == 0`
     pub is_out_of_stock: bool,
+    /// The last time that the quantity was set or counted; null if it never was.
+    #[schema(required = true)]
+    pub counted_at: Option<Timestamp>,
     /// Creation time.
     pub created_at: Timestamp,
     /// Time of the last change, by an order or an operator.
@@ -89,6 +92,9 @@ pub struct InventoryRow {
     updated_at: Timestamp,
     /// Units in transit to the store.
     incoming: i64,
+    /// The last time that the quantity was set or counted; null if it never was.
+    #[schema(required = true)]
+    counted_at: Option<Timestamp>,
 }
 
 /// From the second column on, because the first is the count.
@@ -105,6 +111,7 @@ impl FromRow<'_, PgRow> for InventoryRow {
             is_low_stock: row.try_get_unchecked(8)?,
             updated_at: row.try_get_unchecked(9)?,
             incoming: row.try_get_unchecked(10)?,
+            counted_at: row.try_get_unchecked(11)?,
         })
     }
 }
@@ -180,4 +187,30 @@ pub struct Filter {
     pub product_id: Option<i64>,
     /// Only low stock.
     pub low_stock: bool,
+    /// Only stock whose quantity was not set or counted since this time.
+    pub counted_before: Option<Timestamp>,
+}
+
+impl Filter {
+    /// The part that selects stores.
+    pub(super) fn of_stores(&self) -> Self {
+        Self {
+            low_stock: false,
+            counted_before: None,
+            ..self.clone()
+        }
+    }
+
+    /// The part that selects rows of a store.
+    pub(super) fn of_rows(&self) -> Self {
+        Self {
+            stores: None,
+            ..self.clone()
+        }
+    }
+
+    /// Whether no counter has the number of rows.
+    pub(super) fn counts_anew(&self) -> bool {
+        self.counted_before.is_some()
+    }
 }

@@ -22,16 +22,23 @@ pub async fn list(
 ) -> sqlx::Result<Vec<Counted<InventoryRow>>> {
     let mut query = QueryBuilder::new("with ");
     match (filter.product_id, page) {
-        (Some(product), _) => push_rows_of_product(&mut query, product, filter, page),
-        (None, PageQuery::First) => push_rows_after(&mut query, filter, None),
+        (Some(product), _) => {
+            push_rows_of_product(&mut query, product, filter);
+            push_page_of_rows(&mut query, page);
+        }
         (None, PageQuery::After(key)) => push_rows_after(&mut query, filter, Some(key)),
+        (None, _) if filter.counts_anew() => {
+            push_rows(&mut query, ("rows", COUNTED_ROWS), filter, None);
+            push_page_of_rows(&mut query, page);
+        }
+        (None, PageQuery::First) => push_rows_after(&mut query, filter, None),
         (None, PageQuery::Later(skipped)) => push_later_rows(&mut query, filter, *skipped),
     }
     query.push(
         " select (select count from total), i.id, i.store_name, i.store_location, i.product_title, p.price, c.name,
               i.quantity, i.is_low, i.updated_at,
               (select coalesce(sum(l.in_transit), 0)::bigint from transfer_line l join transfer t on t.id = l.transfer_id
-               where l.product_id = i.product_id and t.to_store_id = i.store_id and l.in_transit > 0)
+               where l.product_id = i.product_id and t.to_store_id = i.store_id and l.in_transit > 0), i.counted_at
           from page i join product p on p.id = i.product_id join category c on c.id = p.category_id
           order by i.store_name, i.product_title, i.id",
     );
@@ -40,20 +47,23 @@ pub async fn list(
 
 const SORTED: &str = " order by store_name, product_title, id limit ";
 
-/// Adds `page` with rows of one product, of which there is at most one per store.
-fn push_rows_of_product(
-    query: &mut QueryBuilder<Postgres>,
-    product: i64,
-    filter: &Filter,
-    page: &PageQuery<InventoryRow>,
-) {
+/// One row more than are counted.
+const COUNTED_ROWS: &str = "10001";
+
+/// Adds `rows` of one product, of which there is at most one per store.
+fn push_rows_of_product(query: &mut QueryBuilder<Postgres>, product: i64, filter: &Filter) {
     query.push(
         "rows as materialized (select s.name as store_name, s.location as store_location, i.*
          from inventory i join store s on s.id = i.store_id where i.product_id = ",
     );
     query.push_bind(product);
     push_filter(query, filter, "i.store_id");
-    query.push("), total as (select count(*) from rows), ");
+    query.push(")");
+}
+
+/// Adds `page` with some of `rows`.
+fn push_page_of_rows(query: &mut QueryBuilder<Postgres>, page: &PageQuery<InventoryRow>) {
+    query.push(", total as (select count(*) from rows), ");
     match page {
         PageQuery::First => {
             query.push("page as (select * from rows").push(SORTED).push("20)");
@@ -82,39 +92,46 @@ fn push_filter(query: &mut QueryBuilder<Postgres>, filter: &Filter, store: &str)
     if filter.low_stock {
         query.push(" and is_low");
     }
+    if let Some(time) = filter.counted_before {
+        query.push(" and (counted_at < ").push_bind(time);
+        query.push(" or counted_at is null)");
+    }
 }
 
-/// Adds `page` with the first rows, or those after a key. Stores are read by name, and the rows of each from an index, until
-/// the page is full. Rows of stores with the same name are merged.
+/// Adds `page` with the first rows, or those after a key.
 fn push_rows_after(query: &mut QueryBuilder<Postgres>, filter: &Filter, key: Option<&(String, String, i64)>) {
-    let stock = Filter {
-        stores: None,
-        ..filter.clone()
-    };
-    let stores = Filter {
-        low_stock: false,
-        ..filter.clone()
-    };
-    let limit = if key.is_some() { "21" } else { "20" };
     if key.is_some() {
         query.push("total as (select null::bigint as count)");
     } else {
         query.push("total as (select coalesce(sum(").push(counter(filter));
         query.push("), 0)::bigint as count from stock_tally where true");
-        push_filter(query, &stores, "store_id");
+        push_filter(query, &filter.of_stores(), "store_id");
         query.push(")");
     }
-    query.push(
-        ", page as materialized (select s.name as store_name, s.location as store_location, i.*
+    query.push(", ");
+    let limit = if key.is_some() { "21" } else { "20" };
+    push_rows(query, ("page", limit), filter, key);
+}
+
+/// Adds rows under a name, up to a limit: the first ones, or those after a key. Stores are read by name, and the rows of each from an
+/// index, until there are enough. Rows of stores with the same name are merged.
+fn push_rows(
+    query: &mut QueryBuilder<Postgres>,
+    (name, limit): (&str, &str),
+    filter: &Filter,
+    key: Option<&(String, String, i64)>,
+) {
+    query.push(name).push(
+        " as materialized (select s.name as store_name, s.location as store_location, i.*
          from (select id, name, location from store where true",
     );
-    push_filter(query, &stores, "id");
+    push_filter(query, &filter.of_stores(), "id");
     if let Some((name, _, _)) = key {
         query.push(" and name >= ").push_bind(name.clone());
     }
     query
         .push(" order by name offset 0) s cross join lateral (select * from inventory where store_id = s.id");
-    push_filter(query, &stock, "store_id");
+    push_filter(query, &filter.of_rows(), "store_id");
     if let Some((name, title, id)) = key {
         query
             .push(" and (product_title, id) > (case when s.name = ")
@@ -140,19 +157,11 @@ fn counter(filter: &Filter) -> &'static str {
 /// Adds `page` with the rows of a later page. It skips whole stores by their counters. `chosen` has as many stores as have
 /// enough rows, and `before` is the number of rows of the names before.
 fn push_later_rows(query: &mut QueryBuilder<Postgres>, filter: &Filter, skipped: Option<i64>) {
-    let stock = Filter {
-        stores: None,
-        ..filter.clone()
-    };
-    let stores = Filter {
-        low_stock: false,
-        ..filter.clone()
-    };
     query
         .push("shelf as (select s.id, s.name, s.location, sum(t.")
         .push(counter(filter));
     query.push(") as stocked from store s join stock_tally t on t.store_id = s.id where true");
-    push_filter(query, &stores, "s.id");
+    push_filter(query, &filter.of_stores(), "s.id");
     query.push(" group by s.id), total as (select coalesce(sum(stocked), 0)::bigint as count from shelf), ");
     push_place(query, skipped);
     query.push(
@@ -168,7 +177,7 @@ fn push_later_rows(query: &mut QueryBuilder<Postgres>, filter: &Filter, skipped:
                  select chosen.name, chosen.location, i.id from chosen cross join lateral (
                      select id, product_title from inventory where store_id = chosen.id",
     );
-    push_filter(query, &stock, "store_id");
+    push_filter(query, &filter.of_rows(), "store_id");
     query.push(
         " order by product_title, id limit skipped + 20 - chosen.before
                  ) i
@@ -185,6 +194,7 @@ pub async fn get(db: impl PgExecutor<'_>, id: i64) -> sqlx::Result<Option<Invent
                p.title, p.price as "price: Money", i.quantity, reserved_now(i.id, i.reserved) as "reserved!", i.committed, i.low_stock_threshold,
                (select coalesce(sum(l.in_transit), 0)::bigint from transfer_line l join transfer t on t.id = l.transfer_id
                 where l.product_id = p.id and t.to_store_id = s.id and l.in_transit > 0) as "incoming!",
+               i.counted_at as "counted_at: Timestamp",
                i.created_at as "created_at: Timestamp", i.updated_at as "updated_at: Timestamp"
            from inventory i join store s on s.id = i.store_id join product p on p.id = i.product_id
            where i.id = $1"#,
@@ -203,6 +213,7 @@ pub async fn get(db: impl PgExecutor<'_>, id: i64) -> sqlx::Result<Option<Invent
         low_stock_threshold: row.low_stock_threshold,
         is_low_stock: row.quantity <= row.low_stock_threshold,
         is_out_of_stock: row.quantity == 0,
+        counted_at: row.counted_at,
         created_at: row.created_at,
         updated_at: row.updated_at,
     })
@@ -225,22 +236,42 @@ pub async fn find(db: &ReadPool, store: i64, product: i64) -> sqlx::Result<Optio
     }
 }
 
-/// Whether transfers that were shipped refer to the stock of a product in a store; with `open`, only those in transit.
-pub async fn has_transfers(
-    db: impl PgExecutor<'_>,
-    store: i64,
-    product: i64,
-    open: bool,
-) -> sqlx::Result<bool> {
-    sqlx::query_scalar!(
-        r#"select exists (
-               select from transfer_line l join transfer t on t.id = l.transfer_id
+/// Which documents refer to the stock of a product in a store.
+#[derive(Clone, Copy, Debug)]
+pub struct Documents {
+    /// Transfers that were shipped.
+    pub transfers: bool,
+    /// Transfers with units in transit.
+    pub in_transit: bool,
+    /// Stock counts.
+    pub counts: bool,
+    /// Stock counts with a line that may still be applied.
+    pub open_counts: bool,
+}
+
+impl Documents {
+    /// Whether there is one.
+    pub fn are_any(self) -> bool {
+        self.transfers || self.counts
+    }
+}
+
+/// The documents that refer to a stock row.
+pub async fn documents(db: impl PgExecutor<'_>, row: &Inventory) -> sqlx::Result<Documents> {
+    sqlx::query_as!(
+        Documents,
+        r#"select count(l.product_id) > 0 as "transfers!", coalesce(bool_or(l.in_transit > 0), false) as "in_transit!",
+               c.any as "counts!", c.open as "open_counts!"
+           from (
+               select count(*) > 0 as any, count(*) filter (where c.status = 'OPEN' and l.status <> 'APPLIED') > 0 as open
+               from stock_count_line l join stock_count c on c.id = l.count_id where l.product_id = $2 and c.store_id = $1
+           ) c left join (
+               select l.product_id, l.in_transit from transfer_line l join transfer t on t.id = l.transfer_id
                where l.product_id = $2 and $1 in (t.from_store_id, t.to_store_id) and l.shipped > 0
-                   and (l.in_transit > 0 or not $3)
-           ) as "exists!""#,
-        store,
-        product,
-        open
+           ) l on true
+           group by c.any, c.open"#,
+        row.store.id,
+        row.product.id
     )
     .fetch_one(db)
     .await

@@ -43,16 +43,20 @@ pub fn router() -> OpenApiRouter<AppState> {
 }
 
 /// List stock, sorted by store name and product title.
+///
+/// With `counted_before`, the rows are counted anew: `count` is at most 10,000, and `count_capped` tells whether there are more.
 #[utoipa::path(get, path = "/api/inventory/", tag = "Inventory",
     params(
         ("store_id" = Option<i64>, Query, description = "Only stock of this store"),
         ("product_id" = Option<i64>, Query, description = "Only stock of this product"),
         ("low_stock" = Option<String>, Query, description = "`true`: only low stock. Other values are ignored"),
+        ("counted_before" = Option<String>, Query, description = "Only stock whose quantity was not set or counted since this time", format = DateTime),
         ListParams,
     ),
     responses((status = 200, body = Listing<InventoryRow>), (status = 400, response = InvalidParameter), (status = 404, response = NotFound)))]
 async fn list(
     Reads(db): Reads,
+    State(scans): State<ScanLimit>,
     stores: Stores,
     mut params: Params,
     list: ListRequest<InventoryRow>,
@@ -61,11 +65,19 @@ async fn list(
         stores: stores.intersect(params.id("store_id")),
         product_id: params.id("product_id"),
         low_stock: params.is_true("low_stock"),
+        counted_before: params.time("counted_before"),
     };
     let filter = params.finish(filter)?;
-    let rows = queries::list(&db, &filter, &list.query()?).await?;
-    list.answer(rows).map(Json)
+    let query = list.query()?;
+    if !filter.counts_anew() {
+        return list.answer(queries::list(&db, &filter, &query).await?).map(Json);
+    }
+    let scan = async move { Ok(queries::list(&db, &filter, &query).await?) };
+    list.answer_capped(scans.run(BUSY, scan).await?).map(Json)
 }
+
+/// The message if too many lists wait for which no index has the filter.
+const BUSY: &str = "Too many lists with counted_before are under way, try again later.";
 
 /// Add a product to a store.
 #[utoipa::path(post, path = "/api/inventory/", tag = "Inventory", request_body = InventoryFields,

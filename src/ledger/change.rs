@@ -26,6 +26,8 @@ pub enum Movement {
     TransferOut,
     /// Units arrived from another store, or came back from the way to it.
     TransferIn,
+    /// A stock count found more or fewer units.
+    Count,
 }
 
 /// All kinds in the ledger.
@@ -57,6 +59,7 @@ impl Movement {
             Self::Return => "RETURN",
             Self::TransferOut => "TRANSFER_OUT",
             Self::TransferIn => "TRANSFER_IN",
+            Self::Count => "COUNT",
         }
     }
 }

@@ -194,7 +194,7 @@ async fn delete_replaced(tx: &mut PgConnection, new: &[NewCodes<'_>]) -> sqlx::R
 }
 
 /// The products that some codes name, in one statement.
-pub(super) async fn find_all(
+pub(crate) async fn find_all(
     db: impl PgExecutor<'_>,
     codes: &[&str],
 ) -> sqlx::Result<HashMap<String, Named>> {

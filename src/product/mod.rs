@@ -17,5 +17,5 @@ mod upsert;
 
 pub(crate) use commands::NO_SUCH;
 pub use model::{Product, ProductSummary};
-pub(crate) use queries::{exists, get};
+pub(crate) use queries::{existing, exists, get};
 pub use routes::{RateLimits, router};

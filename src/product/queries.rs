@@ -245,3 +245,10 @@ pub async fn delete(db: impl PgExecutor<'_>, id: i64) -> sqlx::Result<()> {
         .await
         .map(drop)
 }
+
+/// Those of some products that exist.
+pub(crate) async fn existing(db: impl PgExecutor<'_>, ids: &[i64]) -> sqlx::Result<Vec<i64>> {
+    sqlx::query_scalar!("select id from product where id = any($1)", ids)
+        .fetch_all(db)
+        .await
+}

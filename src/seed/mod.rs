@@ -9,6 +9,7 @@ mod documents;
 mod indexes;
 mod orders;
 mod stock;
+mod stock_counts;
 mod transfers;
 mod words;
 
@@ -144,7 +145,8 @@ pub async fn clear(db: &mut PgConnection) -> sqlx::Result<()> {
     sqlx::query!(
         "truncate category, product, product_code, store, inventory, stock_movement, movement_count, movement_reversal, opening_balance,
              orders, order_item, order_line_progress, order_document, reservation, reservation_item, detached_orders,
-             order_confirmation, outbox, delivery, transfer, transfer_line, idempotency_key, daily_order_report
+             order_confirmation, outbox, delivery, transfer, transfer_line, stock_count, stock_count_line, stock_count_entry,
+             idempotency_key, daily_order_report
          continue identity"
     )
     .execute(db)
@@ -174,7 +176,8 @@ pub async fn run(options: &PgConnectOptions, plan: &Plan, progress: impl Fn(Prog
     progress(Progress::Stage("vacuum"));
     sqlx::query!(
         "vacuum (analyze) category, product, product_code, store, inventory, orders, order_item, stock_movement, outbox,
-             order_confirmation, order_reference, order_key, transfer, transfer_line, order_tally, stock_tally, product_tally"
+             order_confirmation, order_reference, order_key, transfer, transfer_line, stock_count, stock_count_line,
+             stock_count_entry, order_tally, stock_tally, product_tally"
     )
     .execute(&mut db)
     .await?;
@@ -196,6 +199,7 @@ async fn make_catalogue(
     progress(Progress::Rows(stores.len()));
     let inventory = stock::make(&mut tx, plan, &stores, &products, rng, &progress).await?;
     progress(Progress::Rows(transfers::make(&mut tx, plan, &stores).await?));
+    progress(Progress::Rows(stock_counts::make(&mut tx, plan, &stores).await?));
     tx.commit().await?;
     Ok(Made {
         categories: new_categories,

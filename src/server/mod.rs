@@ -33,7 +33,7 @@ use crate::{
     order::{self, GroupCommit},
     product,
     shutdown::Stop,
-    store, transfer,
+    stock_count, store, transfer,
     worker::{Queues, WorkerError},
 };
 use redis_rate_limit::{RateLimitConfig, RateLimitLayer};
@@ -176,5 +176,6 @@ fn api(limits: product::RateLimits) -> OpenApiRouter<AppState> {
         .merge(store::router())
         .merge(inventory::router())
         .merge(transfer::router())
+        .merge(stock_count::router())
         .merge(order::router())
 }

@@ -19,7 +19,7 @@ use crate::{
         StateConflict, carry_out,
     },
     ledger::RowKey,
-    store,
+    product, store,
 };
 
 /// Which store a change belongs to.
@@ -213,7 +213,7 @@ async fn granted(context: &CommandContext, id: i64, side: Side) -> Result<Transf
 async fn products(db: &ReadPool, items: Vec<NewTransferItem>) -> Result<ByProduct<i32>, ApiError> {
     let items = resolve(db, items).await?;
     let products: Vec<i64> = items.iter().map(|(product, _)| *product).collect();
-    let existing = queries::existing_products(db, &products).await?;
+    let existing = product::existing(db, &products).await?;
     if existing.len() == products.len() {
         return Ok(items);
     }

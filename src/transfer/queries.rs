@@ -199,10 +199,3 @@ pub async fn write(tx: &mut PgConnection, transfer: &TransferState) -> sqlx::Res
     .await
     .map(drop)
 }
-
-/// Those of some products that exist.
-pub async fn existing_products(db: impl PgExecutor<'_>, products: &[i64]) -> sqlx::Result<Vec<i64>> {
-    sqlx::query_scalar!("select id from product where id = any($1)", products)
-        .fetch_all(db)
-        .await
-}

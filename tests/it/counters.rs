@@ -99,7 +99,7 @@ async fn direct_sql_writes_are_counted() {
     assert_eq!(count(&app, "/api/orders/?status=rejected").await, 2);
     assert!(app.unbalanced().await.is_empty());
 
-    write("truncate transfer, transfer_line, reservation, reservation_item, orders, order_item, order_document, order_line_progress, stock_movement, inventory, product_code, product, category, store")
+    write("truncate stock_count, stock_count_line, stock_count_entry, transfer, transfer_line, reservation, reservation_item, orders, order_item, order_document, order_line_progress, stock_movement, inventory, product_code, product, category, store")
         .await;
     for list in ["orders", "inventory", "products", "stores", "categories"] {
         assert_eq!(count(&app, &format!("/api/{list}/")).await, 0, "{list}");

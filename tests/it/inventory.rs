@@ -21,7 +21,7 @@ async fn stock_is_created_read_changed_and_deleted() {
     assert_eq!(created.status, 201);
     assert_eq!(
         created.untimed(),
-        r#"{"id":1,"store":{"id":1,"name":"Main","location":"Main Street 1"},"product":{"id":1,"title":"Lamp","price":"4.50"},"quantity":0,"reserved":0,"available":0,"committed":0,"on_hand":0,"incoming":0,"low_stock_threshold":10,"is_low_stock":true,"is_out_of_stock":true,"created_at":"…","updated_at":"…"}"#
+        r#"{"id":1,"store":{"id":1,"name":"Main","location":"Main Street 1"},"product":{"id":1,"title":"Lamp","price":"4.50"},"quantity":0,"reserved":0,"available":0,"committed":0,"on_hand":0,"incoming":0,"low_stock_threshold":10,"is_low_stock":true,"is_out_of_stock":true,"counted_at":null,"created_at":"…","updated_at":"…"}"#
     );
     app.get("/api/inventory/1/").await.is_text(200, &created.text);
 
@@ -76,7 +76,7 @@ async fn list_rows_are_flat_and_sorted_by_store_and_title() {
     assert_eq!(list.column("is_low_stock"), [false, true, true, false]);
     assert!(
         list.untimed().starts_with(
-            r#"{"count":4,"next":null,"previous":null,"results":[{"id":4,"store_name":"North","store_location":"Main Street 1","product_title":"Lamp","product_price":"4.50","category_name":"Lights","quantity":99,"is_low_stock":false,"updated_at":"…","incoming":0},"#
+            r#"{"count":4,"next":null,"previous":null,"results":[{"id":4,"store_name":"North","store_location":"Main Street 1","product_title":"Lamp","product_price":"4.50","category_name":"Lights","quantity":99,"is_low_stock":false,"updated_at":"…","incoming":0,"counted_at":"…"},"#
         ),
         "{}",
         list.text

@@ -48,6 +48,7 @@ mod reversals;
 mod search;
 mod search_fold;
 mod statements;
+mod stock_counts;
 mod stores;
 #[path = "../support/mod.rs"]
 mod support;

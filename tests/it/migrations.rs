@@ -112,6 +112,13 @@ const ROWS: &[(i64, &str)] = &[
         "insert into transfer (from_store_id, to_store_id, status) values (1, 2, 'DRAFT');
          insert into transfer_line (transfer_id, product_id, quantity) values (1, 1, 3);",
     ),
+    (
+        32,
+        "insert into stock_count (store_id, blind) values (1, true);
+         insert into stock_count_line (count_id, product_id, counted, counted_at, entries) values (1, 1, 3, now(), 1);
+         insert into stock_count_entry (count_id, product_id, counted, counted_at, is_added) select 1, 1, 3, counted_at, false
+         from stock_count_line;",
+    ),
 ];
 
 /// Tables that the worker, the queries or the operator fill: the data of earlier versions has no rows for them.

@@ -146,6 +146,12 @@ async fn every_route_is_documented_with_every_method() {
         ("/api/transfers/{id}/ship/", vec!["post"]),
         ("/api/transfers/{id}/receive/", vec!["post"]),
         ("/api/transfers/{id}/cancel/", vec!["post"]),
+        ("/api/stock-counts/", vec!["get", "post"]),
+        ("/api/stock-counts/{id}/", vec!["get"]),
+        ("/api/stock-counts/{id}/lines/", vec!["get", "post"]),
+        ("/api/stock-counts/{id}/entries/", vec!["get"]),
+        ("/api/stock-counts/{id}/apply/", vec!["post"]),
+        ("/api/stock-counts/{id}/cancel/", vec!["post"]),
         ("/health/", vec!["get"]),
         ("/health/ready/", vec!["get"]),
     ]);

@@ -116,6 +116,14 @@ impl Fixture {
         id
     }
 
+    /// A new stock count of a store, in which nothing was counted.
+    async fn begun(&self, store: i64) -> i64 {
+        let new = json!({ "store_id": store, "scope": { "all": true } });
+        ask(&self.app, &self.admin, Method::POST, "/api/stock-counts/", &new)
+            .await
+            .created()
+    }
+
     /// Requests an operation on data of a store: 0 is ours, 1 theirs. An object to be deleted is created first.
     async fn ask(&mut self, key: &str, (method, path): (&str, &str), store: usize) -> (StatusCode, Value) {
         self.made += 1;
@@ -152,6 +160,7 @@ impl Fixture {
             (_, path) if path.starts_with("/api/transfers/{id}/") => {
                 self.transferred(store_id, path.ends_with("/receive/")).await
             }
+            (_, path) if path.starts_with("/api/stock-counts/{id}/") => self.begun(store_id).await,
             (_, path) if path.starts_with("/api/categories/") => self.category,
             (_, path) if path.starts_with("/api/products/") => product,
             (_, path) if path.starts_with("/api/stores/") => store_id,
@@ -173,6 +182,11 @@ impl Fixture {
                 let items = json!([{ "product_id": product, "quantity": 1 }]);
                 json!({ "from_store_id": store_id, "to_store_id": self.elsewhere, "items": items })
             }
+            (_, "stock-counts") if path.ends_with("/lines/") => {
+                json!({ "lines": [{ "product_id": product, "counted": 1 }] })
+            }
+            (_, "stock-counts") if path.contains("{id}") => json!({}),
+            (_, "stock-counts") => json!({ "store_id": store_id, "scope": { "all": true } }),
             (_, "stores") => json!({ "name": name, "location": "Here" }),
             (_, "reservations") if path.ends_with("/extend/") => json!({ "ttl_seconds": 60 }),
             (_, "reservations") if path.ends_with("/release/") => json!({ "items": null }),

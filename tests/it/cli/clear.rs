@@ -74,6 +74,10 @@ async fn clear_empties_every_table_except_the_kept_ones() {
              insert into store (name, location) values ('South', 'There');
              insert into transfer (from_store_id, to_store_id) select min(id), max(id) from store;
              insert into transfer_line (transfer_id, product_id, quantity) select 1, min(id), 1 from product;
+             insert into stock_count (store_id, blind) select min(id), true from store;
+             insert into stock_count_line (count_id, product_id, counted, counted_at) select 1, min(id), 1, now() from product;
+             insert into stock_count_entry (count_id, product_id, counted, counted_at, is_added)
+             select 1, min(id), 1, now(), true from product;
              insert into opening_balance values (2, 0, 0);
              insert into detached_orders values (1, 'CONFIRMED', 1, 9.99);
              insert into order_reference values (1, 'WEB-1', 1);

@@ -165,8 +165,10 @@ async fn demo_orders_are_spread_over_the_past_thirty_days() {
         "select sum(n)::bigint from (
              select count(*) as n from category union all select count(*) from product union all
              select count(*) from store union all select count(*) from inventory union all
-             select count(*) from stock_movement where coalesce(reference_type, 'TRANSFER') = 'TRANSFER' union all select count(*) from orders union all
+             select count(*) from stock_movement where coalesce(reference_type, 'TRANSFER') in ('TRANSFER', 'STOCK_COUNT') union all select count(*) from orders union all
              select count(*) from transfer union all select count(*) from transfer_line union all
+             select count(*) from stock_count union all select count(*) from stock_count_line union all
+             select count(*) from stock_count_entry union all
              select count(*) from order_item union all select count(*) from order_confirmation) s",
     )
     .await;

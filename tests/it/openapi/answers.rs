@@ -123,7 +123,7 @@ fn close(schema: &mut Value) {
 
 /// Repeats a request of each kind under its key, sends another request under that key, and one under a key in use.
 async fn repeat(app: &TestApp, checker: &mut Checker) {
-    const POSTS: [(&str, &str); 20] = [
+    const POSTS: [(&str, &str); 24] = [
         ("/api/categories/", r#"{"name":"Once"}"#),
         (
             "/api/products/",
@@ -174,6 +174,16 @@ async fn repeat(app: &TestApp, checker: &mut Checker) {
             "/api/transfers/6/cancel/",
             r#"{"items":[{"product_id":1,"returned":1}]}"#,
         ),
+        (
+            "/api/stock-counts/",
+            r#"{"store_id":1,"scope":{"product_ids":[1]}}"#,
+        ),
+        (
+            "/api/stock-counts/3/lines/",
+            r#"{"lines":[{"product_id":1,"counted":1}]}"#,
+        ),
+        ("/api/stock-counts/3/apply/", r#"{"uncounted":"ignore"}"#),
+        ("/api/stock-counts/4/cancel/", r#"{"expected_version":null}"#),
     ];
     let (id, key) = admin(app).await;
     let bearer = format!("Bearer {key}");

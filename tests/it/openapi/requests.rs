@@ -197,6 +197,37 @@ pub const REQUESTS: &str = r#"
     POST /api/transfers/6/ship/ {} 200
     POST /api/transfers/ {"from_store_id":1,"to_store_id":2,"items":[{"product_id":1,"quantity":1}]} 201
     POST /api/transfers/7/ship/ {} 200
+    GET /api/stock-counts/ - 200
+    GET /api/stock-counts/?status=gone - 400
+    POST /api/stock-counts/ {"store_id":1,"scope":{"all":true},"blind":false,"reference":"SC-1"} 201
+    POST /api/stock-counts/ {"store_id":1,"scope":{"not_counted_since":"2030-01-01T00:00:00Z"}} 201
+    POST /api/stock-counts/ {"store_id":1,"scope":{"category_id":1}} 201
+    POST /api/stock-counts/ {"store_id":1,"scope":{"product_ids":[1]}} 201
+    POST /api/stock-counts/ {} 400
+    GET /api/stock-counts/1/ - 200
+    GET /api/stock-counts/99/ - 404
+    POST /api/stock-counts/1/lines/ {"lines":[{"product_id":1,"counted":0},{"product_id":2,"counted":4,"add":true}]} 200
+    POST /api/stock-counts/1/lines/ {"lines":[]} 400
+    POST /api/stock-counts/99/lines/ {"lines":[{"product_id":1,"counted":0}]} 404
+    GET /api/stock-counts/1/lines/ - 200
+    GET /api/stock-counts/1/lines/?status=gone - 400
+    GET /api/stock-counts/99/lines/ - 404
+    GET /api/stock-counts/1/entries/?product_id=1 - 200
+    GET /api/stock-counts/1/entries/?product_id=x - 400
+    GET /api/stock-counts/99/entries/ - 404
+    POST /api/stock-counts/1/apply/ {"uncounted":"all"} 400
+    POST /api/stock-counts/1/apply/ {"expected_version":9} 409
+    POST /api/stock-counts/1/apply/ {"uncounted":"zero"} 200
+    POST /api/stock-counts/99/apply/ {} 404
+    GET /api/stock-counts/1/lines/?status=APPLIED - 200
+    POST /api/stock-counts/1/lines/ {"lines":[{"product_id":1,"counted":0}]} 409
+    POST /api/stock-counts/2/cancel/ {"expected_version":-1} 400
+    POST /api/stock-counts/2/cancel/ {} 200
+    POST /api/stock-counts/2/cancel/ {} 409
+    POST /api/stock-counts/99/cancel/ {} 404
+    GET /api/inventory/?counted_before=2030-01-01T00:00:00Z - 200
+    GET /api/inventory/?counted_before=soon - 400
+    POST /api/inventory/1/movements/ {"kind":"add","quantity":40,"reason":"Delivery"} 201
     PATCH /api/products/1/ {"sku":"LAMP","barcodes":[{"code":"871","pack":12}]} 200
     GET /api/products/?sku=LAMP&sku=RUG - 200
     GET /api/products/?sku= - 400
