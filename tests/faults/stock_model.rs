@@ -1,10 +1,12 @@
-//! Random orders and documents about them, movements, adjustments and changes of quantities on few rows, while servers are killed. The ledger must be
+//! Random orders and documents about them, movements, adjustments, changes of quantities, transfers and stock counts on few rows, while servers are killed. The ledger must be
 //! the result of the documents one after the other, as a model in memory says, and each client must have been told so.
 
+mod counting;
 mod model;
 mod replay;
 mod reserving;
 mod told;
+mod transferring;
 
 use std::{
     net::SocketAddr,
@@ -16,11 +18,12 @@ use std::{
 
 use futures::future::join_all;
 use rand::{Rng, SeedableRng, rngs::StdRng, seq::IndexedRandom};
+use serde_json::Value;
 use sqlx::PgPool;
 use tokio::time::sleep;
 
 use self::{
-    model::{Change, Document, Kind, Placed, ROWS, Refusal, Reversible, Shop},
+    model::{Change, Document, Kind, Placed, ROWS, Refusal, Reversible, Shop, Transit},
     replay::{Sent, replay},
     told::{Told, told},
 };
@@ -66,6 +69,7 @@ async fn random_documents_take_effect_one_after_the_other_despite_kills() {
         sent: Mutex::default(),
         reversible: Mutex::default(),
         orders: Mutex::default(),
+        in_transit: Mutex::default(),
         predicted: AtomicUsize::new(0),
         repeated: AtomicUsize::new(0),
     };
@@ -90,8 +94,9 @@ async fn random_documents_take_effect_one_after_the_other_despite_kills() {
     };
     let ((), (), snapshots) = tokio::join!(working, killing, sums_hold_until(&world.pool, &is_over));
 
-    let sent = session.sent.into_inner().unwrap();
+    let mut sent = session.sent.into_inner().unwrap();
     assert_eq!(sent.len(), count);
+    let counted = counting::settle(&world.pool, &session.shop, &mut sent).await;
     let replayed = replay(&world.pool, &session.shop, &sent).await;
     for kind in [
         Kind::Order,
@@ -102,6 +107,11 @@ async fn random_documents_take_effect_one_after_the_other_despite_kills() {
         Kind::Cancellation,
         Kind::Fulfillment,
         Kind::Return,
+        Kind::Shipment,
+        Kind::Receipt,
+        Kind::TransferCancellation,
+        Kind::TransferAtOnce,
+        Kind::StockCount,
     ] {
         assert!(
             replayed.effective.contains_key(&kind),
@@ -118,7 +128,7 @@ async fn random_documents_take_effect_one_after_the_other_despite_kills() {
     let (predicted, repeated) = (session.predicted.into_inner(), session.repeated.into_inner());
     assert!(snapshots > 0 && predicted > 0 && repeated > 0);
     println!(
-        "{replayed:?}, reservations {ended:?}, {predicted} dry runs, {repeated} repetitions, {snapshots} snapshots"
+        "{replayed:?}, reservations {ended:?}, lines of stock counts {counted:?}, {predicted} dry runs, {repeated} repetitions, {snapshots} snapshots"
     );
     let output = end(&world, &clients.results, &mut programs, Recovery::Expedited).await;
     assert!(!output.contains("deadlock"), "{output}");
@@ -201,6 +211,7 @@ async fn sums_hold_until(pool: &PgPool, is_over: &AtomicBool) -> usize {
         .await
         .unwrap();
         assert_eq!(broken, [""; 0]);
+        assert_eq!(transferring::broken(pool).await, [""; 0]);
         snapshots += 1;
         sleep(RETRY_DELAY).await;
     }
@@ -221,6 +232,7 @@ struct Session {
     /// The movements of adjustments, by document.
     reversible: Mutex<Vec<Vec<Reversible>>>,
     orders: Mutex<Vec<Placed>>,
+    in_transit: Mutex<Vec<Transit>>,
     predicted: AtomicUsize,
     repeated: AtomicUsize,
 }
@@ -238,12 +250,15 @@ impl Session {
                 .seen
                 .each_ref()
                 .map(|quantity| quantity.load(Ordering::Relaxed));
-            let document = match (self.reversible(&mut rng), self.order(&mut rng)) {
+            let mut document = match (self.reversible(&mut rng), self.order(&mut rng)) {
                 (Some(movements), _) => Document::reversal(number, &movements),
                 (None, Some(order)) => Document::of_order(&mut rng, number, &order),
-                (None, None) => Document::random(&mut rng, number, &seen),
+                (None, None) => match rng.random_range(0..10) {
+                    0 => self.count(&mut rng, number).await,
+                    1..=3 => self.transfer(&mut rng, number).await,
+                    _ => Document::random(&mut rng, number, &seen),
+                },
             };
-            let mut document = document;
             if document.kind == Kind::Order && rng.random_bool(0.4) {
                 document.reservation = self.reserve(&mut rng, &document).await;
             }
@@ -253,12 +268,12 @@ impl Session {
             }
             let answer = match document.kind {
                 Kind::Patch => self.send_once(server, &document).await,
+                Kind::StockCount => Some(self.apply(&mut rng, &document).await),
                 _ => Some(self.send_until_answered(&mut rng, &document).await),
             };
             if let (Some(id), Some("REJECTED")) = (document.reservation, answer.as_ref().and_then(status)) {
-                let url = format!("http://{server}/api/reservations/{id}/");
                 let reservation = self
-                    .until_answered(&mut rng, number, |_| self.clients.http.get(&url))
+                    .get(&mut rng, number, &format!("/api/reservations/{id}/"))
                     .await;
                 assert_eq!(
                     reservation.body["stock_lost"], true,
@@ -332,6 +347,24 @@ impl Session {
         }
     }
 
+    /// Sends another POST of a document under a key of its own until it gets a final response.
+    async fn post(&self, rng: &mut StdRng, number: usize, path: &str, body: &Value) -> Answer {
+        let key = format!("{number} {path}").replace(['/', ' '], "-");
+        self.until_answered(rng, number, |server| {
+            let request = self.clients.http.post(format!("http://{server}{path}"));
+            request.header("idempotency-key", &key).json(body)
+        })
+        .await
+    }
+
+    /// Sends a GET until it gets a final response.
+    async fn get(&self, rng: &mut StdRng, number: usize, path: &str) -> Answer {
+        self.until_answered(rng, number, |server| {
+            self.clients.http.get(format!("http://{server}{path}"))
+        })
+        .await
+    }
+
     /// Sends a POST under its key until it gets a final response. Repeats some afterwards, at any server.
     async fn send_until_answered(&self, rng: &mut StdRng, document: &Document) -> Answer {
         let keyed = |server| {
@@ -353,8 +386,14 @@ impl Session {
         answer
     }
 
-    /// Remembers the quantities in a response, the movements of an adjustment, and a confirmed order.
+    /// Remembers the quantities in a response, the movements of an adjustment, a confirmed order, and what is in transit.
     fn look(&self, document: &Document, answer: &Answer) {
+        if answer.status.is_success() {
+            self.in_transit
+                .lock()
+                .unwrap()
+                .extend(document.in_transit.clone());
+        }
         if document.kind == Kind::Order && answer.status == 201 {
             let units = document.steps.iter().map(|step| match step.change {
                 Change::Add(delta) => (step.row, -delta),

@@ -34,7 +34,7 @@ async fn stock_is_created_read_changed_and_deleted() {
         .await;
     assert_eq!(
         put.untimed(),
-        r#"{"id":1,"store":{"id":1,"name":"Main","location":"Main Street 1"},"product":{"id":1,"title":"Lamp","price":"4.50"},"quantity":11,"reserved":0,"available":11,"committed":0,"on_hand":11,"incoming":0,"low_stock_threshold":5,"is_low_stock":false,"is_out_of_stock":false,"created_at":"…","updated_at":"…"}"#
+        r#"{"id":1,"store":{"id":1,"name":"Main","location":"Main Street 1"},"product":{"id":1,"title":"Lamp","price":"4.50"},"quantity":11,"reserved":0,"available":11,"committed":0,"on_hand":11,"incoming":0,"low_stock_threshold":5,"is_low_stock":false,"is_out_of_stock":false,"counted_at":"…","created_at":"…","updated_at":"…"}"#
     );
     let kept = app.put("/api/inventory/1/", &pair).await;
     assert_eq!(

@@ -17,6 +17,11 @@ pub enum Kind {
     Cancellation,
     Fulfillment,
     Return,
+    Shipment,
+    Receipt,
+    TransferCancellation,
+    TransferAtOnce,
+    StockCount,
 }
 
 /// A change of a row.
@@ -74,6 +79,23 @@ pub struct Document {
     pub reservation: Option<i64>,
     /// Whether reservations may lose units.
     pub frees_reserved: bool,
+    /// Path and body of a request about a transfer or a stock count.
+    pub prepared: Option<(String, Value)>,
+    /// What names the document in the ledger, if it is not the tag.
+    pub names: Vec<String>,
+    /// What is in transit after it.
+    pub in_transit: Option<Transit>,
+}
+
+/// A transfer of which units are in transit.
+#[derive(Clone, Debug)]
+pub struct Transit {
+    pub id: i64,
+    /// The index of the store that shipped.
+    pub from: usize,
+    /// The indexes of products, and units.
+    pub items: Vec<(usize, i32)>,
+    pub is_partial: bool,
 }
 
 /// An order that a document may be about, with the units of its rows.
@@ -102,6 +124,23 @@ pub struct Shop {
 }
 
 impl Document {
+    /// A document without what only some kinds have.
+    pub fn new(kind: Kind, number: usize, steps: Vec<Step>) -> Self {
+        Self {
+            number,
+            kind,
+            steps,
+            per_item: false,
+            reverses: Vec::new(),
+            order: None,
+            reservation: None,
+            frees_reserved: false,
+            prepared: None,
+            names: Vec::new(),
+            in_transit: None,
+        }
+    }
+
     /// A random document. It expects quantities that its client has seen lately.
     pub fn random(rng: &mut StdRng, number: usize, seen: &[i32; ROWS]) -> Self {
         let kinds = [
@@ -126,15 +165,11 @@ impl Document {
             change: change(rng, kind, number),
             expected: (kind != Kind::Order && rng.random_bool(0.4)).then_some(seen[row]),
         });
+        let steps = steps.collect();
         Self {
-            number,
-            kind,
-            steps: steps.collect(),
             per_item: kind == Kind::Adjustment && rng.random_bool(0.5),
-            reverses: Vec::new(),
-            order: None,
-            reservation: None,
             frees_reserved: kind != Kind::Order && rng.random_bool(0.3),
+            ..Self::new(kind, number, steps)
         }
     }
 
@@ -157,15 +192,10 @@ impl Document {
             }),
             expected: None,
         });
+        let steps = steps.collect();
         Self {
-            number,
-            kind,
-            steps: steps.collect(),
-            per_item: false,
-            reverses: Vec::new(),
             order: Some((order.id, taken)),
-            reservation: None,
-            frees_reserved: false,
+            ..Self::new(kind, number, steps)
         }
     }
 
@@ -177,14 +207,8 @@ impl Document {
             expected: None,
         });
         Self {
-            number,
-            kind: Kind::Reversal,
-            steps: steps.collect(),
-            per_item: false,
             reverses: movements.iter().map(|movement| movement.id).collect(),
-            order: None,
-            reservation: None,
-            frees_reserved: false,
+            ..Self::new(Kind::Reversal, number, steps.collect())
         }
     }
 
@@ -195,6 +219,9 @@ impl Document {
 
     /// Method, path and body of the request.
     pub fn request(&self, shop: &Shop) -> (&'static str, String, Value) {
+        if let Some((path, body)) = &self.prepared {
+            return ("POST", path.clone(), body.clone());
+        }
         let first = self.steps[0];
         let row = shop.rows[first.row];
         match self.kind {
@@ -230,6 +257,7 @@ impl Document {
             Kind::Cancellation => self.about_order(shop, "cancellations", "reason"),
             Kind::Fulfillment => self.about_order(shop, "fulfillments", "note"),
             Kind::Return => self.about_order(shop, "returns", "reason"),
+            other => panic!("{other:?} is prepared"),
         }
     }
 

@@ -7,6 +7,7 @@ use sqlx::PgPool;
 use super::{
     model::{Change, Document, Kind, ROWS, Refusal, Shop, Step},
     told::{Told, told},
+    transferring,
 };
 use crate::support::app::Answer;
 
@@ -88,15 +89,20 @@ pub async fn replay(pool: &PgPool, shop: &Shop, sent: &[Sent]) -> Replayed {
 impl Ledger {
     async fn read(pool: &PgPool, shop: &Shop, sent: &[Sent]) -> Self {
         let movements: Vec<Movement> = sqlx::query_as(
-            "select m.inventory_id, m.kind, delta, quantity_after, coalesce(m.reason, reference, d.note) as tag,
-                 case when reference_type is null then m.order_id end as order_id
-             from stock_movement m left join order_document d on d.kind = reference_type and d.id = reference_id
+            "select m.inventory_id, m.kind, delta, quantity_after, case when reference_type is null then m.order_id end as order_id,
+                 case reference_type
+                     when 'TRANSFER' then format('%s %s %s', m.kind, reference_id, i.store_id)
+                     when 'STOCK_COUNT' then format('COUNT %s', reference_id)
+                     else coalesce(m.reason, reference, d.note)
+                 end as tag
+             from stock_movement m join inventory i on i.id = m.inventory_id
+                 left join order_document d on d.kind = reference_type and d.id = reference_id
              order by m.id",
         )
         .fetch_all(pool)
         .await
         .unwrap();
-        let documents = Documents::of(sent);
+        let documents = Documents::of(shop, sent);
         let mut ledger = Self::default();
         for movement in movements {
             let row = shop.rows.iter().position(|id| *id == movement.inventory_id);
@@ -173,7 +179,7 @@ struct Documents {
 }
 
 impl Documents {
-    fn of(sent: &[Sent]) -> Self {
+    fn of(shop: &Shop, sent: &[Sent]) -> Self {
         let mut all = Self::default();
         for (index, Sent { document, answer }) in sent.iter().enumerate() {
             let Step { row, change, .. } = document.steps[0];
@@ -184,6 +190,11 @@ impl Documents {
                 if let Some(id) = answer.as_ref().unwrap().body["id"].as_i64() {
                     assert_eq!(all.orders.insert(id, index), None, "two answers for order {id}");
                 }
+            } else if document.prepared.is_some() {
+                let answer = answer.as_ref().unwrap();
+                let names = transferring::names_at_once(document, answer, shop);
+                let names = document.names.iter().cloned().chain(names);
+                all.tags.extend(names.map(|name| (name, index)));
             } else {
                 all.tags.insert(document.tag(), index);
             }

@@ -1,7 +1,7 @@
 //! Reservations of orders: taken by the order, released, extended or left to expire.
 
 use rand::{Rng, rngs::StdRng};
-use serde_json::{Value, json};
+use serde_json::json;
 use sqlx::PgPool;
 
 use super::{Session, model::Document};
@@ -10,20 +10,10 @@ impl Session {
     /// Reserves the items of an order. Returns the reservation if there is one, which may have ended.
     pub async fn reserve(&self, rng: &mut StdRng, order: &Document) -> Option<i64> {
         let number = order.number;
-        let post = async |rng: &mut StdRng, path: String, key: String, body: Value| {
-            self.until_answered(rng, number, |server| {
-                let request = self
-                    .clients
-                    .http
-                    .post(format!("http://{server}/api/reservations/{path}"));
-                request.header("idempotency-key", &key).json(&body)
-            })
-            .await
-        };
         let use_of_it = rng.random_range(0..6);
         let mut body = order.order(&self.shop);
         body["ttl_seconds"] = json!(if use_of_it == 0 { 1 } else { 600 });
-        let made = post(rng, String::new(), format!("reserve-{number}"), body).await;
+        let made = self.post(rng, number, "/api/reservations/", &body).await;
         let id = made.body["id"].as_i64()?;
         let (action, body) = match use_of_it {
             // It expires.
@@ -32,7 +22,8 @@ impl Session {
             2 => ("extend", json!({ "ttl_seconds": 300, "shorten": true })),
             _ => return Some(id),
         };
-        let done = post(rng, format!("{id}/{action}/"), format!("{action}-{number}"), body).await;
+        let path = format!("/api/reservations/{id}/{action}/");
+        let done = self.post(rng, number, &path, &body).await;
         assert!(
             done.status == 200 || done.body["code"] == "reservation_ended",
             "{}",

@@ -51,6 +51,13 @@ pub fn told(document: &Document, answer: &Answer, shop: &Shop) -> Vec<Told> {
             );
             vec![Told::Skipped; document.steps.len()]
         }
+        (Kind::Shipment | Kind::Receipt | Kind::TransferCancellation, 200) | (Kind::TransferAtOnce, 201) => {
+            vec![Told::Done(None); document.steps.len()]
+        }
+        (Kind::Shipment | Kind::TransferAtOnce, 409) => {
+            by_row(document, std::slice::from_ref(&answer.body), shop)
+        }
+        (Kind::StockCount, 200) => counted(document, answer.body["results"].as_array().unwrap(), shop),
         (Kind::Movement | Kind::Patch, 409) => {
             let quantity = number(&answer.body["quantity"]);
             vec![Told::Refused(refusal(&answer.body), quantity)]
@@ -84,6 +91,20 @@ fn by_row(document: &Document, told: &[Value], shop: &Shop) -> Vec<Told> {
             Some(after) => Told::Done(Some(after)),
             None => Told::Refused(refusal(told), number(&told["quantity"])),
         })
+    };
+    document.steps.iter().map(find).collect()
+}
+
+/// The lines of a stock count after it was applied.
+fn counted(document: &Document, lines: &[Value], shop: &Shop) -> Vec<Told> {
+    let find = |step: &Step| {
+        let product = shop.products[step.row % 2];
+        let line = lines.iter().find(|line| line["product_id"] == product).unwrap();
+        match line["status"].as_str().unwrap() {
+            "APPLIED" => Told::Done(None),
+            "SUPERSEDED" | "FAILED" => Told::Skipped,
+            other => panic!("{other}"),
+        }
     };
     document.steps.iter().map(find).collect()
 }

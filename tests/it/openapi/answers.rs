@@ -183,7 +183,7 @@ async fn repeat(app: &TestApp, checker: &mut Checker) {
             r#"{"lines":[{"product_id":1,"counted":1}]}"#,
         ),
         ("/api/stock-counts/3/apply/", r#"{"uncounted":"ignore"}"#),
-        ("/api/stock-counts/4/cancel/", r#"{"expected_version":null}"#),
+        ("/api/stock-counts/4/cancel/", r#"{"expected_version":1}"#),
     ];
     let (id, key) = admin(app).await;
     let bearer = format!("Bearer {key}");

@@ -206,7 +206,7 @@ pub const REQUESTS: &str = r#"
     POST /api/stock-counts/ {} 400
     GET /api/stock-counts/1/ - 200
     GET /api/stock-counts/99/ - 404
-    POST /api/stock-counts/1/lines/ {"lines":[{"product_id":1,"counted":0},{"product_id":2,"counted":4,"add":true}]} 200
+    POST /api/stock-counts/1/lines/ {"lines":[{"product_id":1,"counted":5},{"product_id":2,"counted":4,"add":true}]} 200
     POST /api/stock-counts/1/lines/ {"lines":[]} 400
     POST /api/stock-counts/99/lines/ {"lines":[{"product_id":1,"counted":0}]} 404
     GET /api/stock-counts/1/lines/ - 200
