@@ -1,6 +1,6 @@
 //! The filters of the list of orders.
 
-use super::{model::Status, search::Search};
+use super::{model::Status, progress::Fulfillment, search::Search};
 use crate::{auth::Stores, http::Params, timestamp::Timestamp};
 
 /// The filters of a request.
@@ -34,14 +34,15 @@ impl Filter {
             statuses: statuses(params),
             external_reference: params.text("external_reference"),
             customer: params.text("customer"),
+            fulfillment: params.choice("fulfillment", &Fulfillment::NAMES),
             total_min: params.decimal("total_min"),
             total_max: params.decimal("total_max"),
             oldest_first: ordering == Some("oldest"),
         };
-        if from.is_none() && search.has_totals() {
+        if from.is_none() && search.is_scan() {
             params.reject(
                 "created_from",
-                "This parameter is required with total_min and total_max.",
+                "This parameter is required with total_min, total_max and fulfillment.",
             );
         }
         let is_indexed = from.is_none()

@@ -30,6 +30,11 @@ pub enum Fulfillment {
     Fulfilled,
 }
 
+impl Fulfillment {
+    /// The names of all.
+    pub const NAMES: [&'static str; 4] = ["NOT_TRACKED", "UNFULFILLED", "PARTIAL", "FULFILLED"];
+}
+
 /// How many of the units of an order were returned.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, ToSchema)]
 #[serde(rename_all = "UPPERCASE")]

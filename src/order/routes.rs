@@ -59,6 +59,7 @@ pub fn router() -> OpenApiRouter<AppState> {
         ("created_to" = Option<String>, Query, description = "Only orders before this time, in RFC 3339"),
         ("total_min" = Option<String>, Query, description = "Only orders with at least this total. Needs `created_from`"),
         ("total_max" = Option<String>, Query, description = "Only orders with at most this total. Needs `created_from`"),
+        ("fulfillment" = Option<String>, Query, description = "Only orders with this fulfillment: `NOT_TRACKED`, `UNFULFILLED`, `PARTIAL` or `FULFILLED`. Needs `created_from`"),
         ("ordering" = Option<String>, Query, description = "`newest` (the default) or `oldest` first"),
         ("expand" = Option<String>, Query, description = "`items`: add the items of each order"),
         ListParams,
@@ -79,7 +80,7 @@ async fn list(
         Filter::Indexed { stores, status } => (queries::list(&db, stores, status, &page).await?, true),
         Filter::Search { search, from, until } => {
             let found = find(db.clone(), search.clone(), (from, until), page);
-            let rows = if search.has_totals() {
+            let rows = if search.is_scan() {
                 scans.run(BUSY, found).await?
             } else {
                 found.await?
@@ -99,7 +100,7 @@ async fn list(
 }
 
 /// The message if too many lists wait for which no index has the filter.
-const BUSY: &str = "Too many lists filtered by total are under way, try again later.";
+const BUSY: &str = "Too many lists filtered by total or fulfillment are under way, try again later.";
 
 async fn find(
     db: ReadPool,

@@ -32,6 +32,8 @@ pub struct Search {
     pub external_reference: Option<String>,
     /// Reference, e-mail address or phone number of the customer, regardless of case.
     pub customer: Option<String>,
+    /// Only orders with this [`Fulfillment`](super::progress::Fulfillment).
+    pub fulfillment: Option<&'static str>,
     /// The lowest total.
     pub total_min: Option<Decimal>,
     /// The highest total.
@@ -94,8 +96,8 @@ fn push_page(query: &mut QueryBuilder<Postgres>, page: &PageQuery<OrderRow>, dir
 
 impl Search {
     /// Whether it may read all orders of its time.
-    pub fn has_totals(&self) -> bool {
-        self.total_min.is_some() || self.total_max.is_some()
+    pub fn is_scan(&self) -> bool {
+        self.total_min.is_some() || self.total_max.is_some() || self.fulfillment.is_some()
     }
 
     /// What follows the columns of `order by`.
@@ -207,6 +209,17 @@ impl Matching<'_> {
         }
         if let Some(most) = self.search.total_max {
             query.push(" and o.total_amount <= ").push_bind(most);
+        }
+        if let Some(fulfillment) = self.search.fulfillment {
+            // The first document of an order creates the rows of all its items.
+            query.push(
+                " and case when o.tracked is not true then 'NOT_TRACKED' else (
+                      select case when coalesce(sum(g.fulfilled), 0) = 0 then 'UNFULFILLED'
+                          when sum(g.fulfilled) < sum(g.quantity - g.cancelled) then 'PARTIAL' else 'FULFILLED' end
+                      from order_line_progress g where g.order_id = o.id
+                  ) end = ",
+            );
+            query.push_bind(fulfillment);
         }
         if let (Some((REFERENCE, _)), Some(customer)) = (self.search.key(), &self.search.customer) {
             query.push(" and exists (select from order_key c where c.order_id = o.id and ");

@@ -19,6 +19,7 @@ mod postgres;
 mod redis;
 mod replicas;
 mod stock;
+mod stock_counts;
 mod stock_model;
 #[allow(dead_code, reason = "other tests use it too")]
 #[path = "../support/mod.rs"]

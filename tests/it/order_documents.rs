@@ -306,3 +306,40 @@ async fn a_repeated_document_takes_effect_once() {
     assert_eq!((first.status, &first.text), (second.status, &second.text));
     assert_eq!(lamps(&app).await, [6, 0, 6]);
 }
+
+#[tokio::test]
+async fn orders_are_listed_by_how_much_was_handed_over() {
+    let app = sold("IMMEDIATE").await;
+    app.patch("/api/stores/1/", &json!({ "fulfillment": "TRACKED" }))
+        .await;
+    for _ in 0..4 {
+        app.order(1, &[(1, 1), (2, 1)]).await;
+    }
+    let all = json!({ "items": null, "reason": "Late" });
+    let one = json!({ "items": [{ "product_id": 1, "quantity": 1 }], "reason": "Late" });
+    for (order, kind, body) in [
+        (3, "fulfillments", &one),
+        (4, "cancellations", &one),
+        (4, "fulfillments", &all),
+        (5, "cancellations", &all),
+    ] {
+        let path = format!("/api/orders/{order}/{kind}/");
+        app.post(&path, body).await.created();
+    }
+    for (fulfillment, orders) in [
+        ("NOT_TRACKED", vec![1]),
+        ("UNFULFILLED", vec![5, 2]),
+        ("PARTIAL", vec![3]),
+        ("FULFILLED", vec![4]),
+    ] {
+        let path = format!("/api/orders/?created_from=2020-01-01T00:00:00Z&fulfillment={fulfillment}");
+        let listed = app.get(&path).await;
+        assert_eq!(listed.column("id"), orders, "{fulfillment}: {}", listed.text);
+        for order in orders {
+            let order = app.get(&format!("/api/orders/{order}/")).await.body;
+            assert_eq!(order["fulfillment"], fulfillment);
+        }
+    }
+    assert_eq!(app.get("/api/orders/?fulfillment=PARTIAL").await.status, 400);
+    assert_eq!(app.get("/api/orders/?fulfillment=none").await.status, 400);
+}

@@ -128,9 +128,12 @@ impl OrderDocument {
             }
         }
         let to_store = wanted.to_store_id.unwrap_or(order.store.id);
-        if !context.caller.grant.stores.contains(to_store) || !store::exists(db, to_store).await? {
+        if !store::exists(db, to_store).await? {
             let message = format!("Invalid pk \"{to_store}\" - object does not exist.");
             return Err(ApiError::field("to_store_id", message));
+        }
+        if !context.caller.grant.stores.contains(to_store) {
+            return Err(StateConflict::store_required(to_store).into());
         }
         let is_named = |item_id: i64, product_id: i64| {
             wanted.items.as_ref().is_none_or(|items| {

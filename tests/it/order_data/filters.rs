@@ -187,7 +187,7 @@ async fn wrong_filters_are_refused_by_name() {
         ),
         (
             "total_min=5",
-            json!({ "created_from": ["This parameter is required with total_min and total_max."] }),
+            json!({ "created_from": ["This parameter is required with total_min, total_max and fulfillment."] }),
         ),
         (
             "total_max=x&created_from=2026-01-31T12:00:00Z",

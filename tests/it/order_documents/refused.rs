@@ -1,9 +1,15 @@
 //! Documents that are refused, and what committed units forbid.
 
+use afforo::{
+    auth::{Scope, Stores},
+    config::ApiAuth,
+};
+use reqwest::Method;
 use serde_json::json;
 use sqlx::Executor;
 
 use super::{document, item, lamps, sold};
+use crate::{auth::guarded, support::app::send};
 
 #[tokio::test]
 async fn more_than_is_left_is_refused_with_what_is_left() {
@@ -152,4 +158,28 @@ async fn stock_with_committed_units_is_not_deleted() {
     document(&app, "fulfillments", json!({})).await.created();
     assert_eq!(app.delete("/api/inventory/1/").await.status, 204);
     assert_eq!(app.unbalanced().await, []);
+}
+
+#[tokio::test]
+async fn a_return_to_another_store_needs_a_key_of_both() {
+    let open = sold("IMMEDIATE").await;
+    let other = open.store("Other").await;
+    let app = open.beside_with(guarded(ApiAuth::All)).await;
+    let back = json!({ "items": [item(1, 1)], "reason": "Too big", "to_store_id": other });
+    for (stores, status) in [(vec![1], 403), (vec![other], 404), (vec![1, other], 201)] {
+        let key = app
+            .key(&[Scope::OrdersManage], Stores::Only(stores.into_iter().collect()))
+            .await;
+        let request = app.request(Method::POST, "/api/orders/1/returns/");
+        let answer = send(request.header("x-api-key", key).json(&back)).await;
+        assert_eq!(answer.status, status, "{}", answer.text);
+        if status == 403 {
+            let detail = format!("This needs access to store {other}.");
+            answer.is(
+                403,
+                json!({ "detail": detail, "code": "store_required", "store_id": other }),
+            );
+        }
+    }
+    assert_eq!(open.unbalanced().await, []);
 }
