@@ -211,12 +211,12 @@ impl Matching<'_> {
             query.push(" and o.total_amount <= ").push_bind(most);
         }
         if let Some(fulfillment) = self.search.fulfillment {
-            // The first document of an order creates the rows of all its items.
             query.push(
                 " and case when o.tracked is not true then 'NOT_TRACKED' else (
                       select case when coalesce(sum(g.fulfilled), 0) = 0 then 'UNFULFILLED'
-                          when sum(g.fulfilled) < sum(g.quantity - g.cancelled) then 'PARTIAL' else 'FULFILLED' end
-                      from order_line_progress g where g.order_id = o.id
+                          when sum(g.fulfilled) < sum(i.quantity - coalesce(g.cancelled, 0)) then 'PARTIAL' else 'FULFILLED' end
+                      from order_item i left join order_line_progress g on g.order_id = i.order_id and g.item_id = i.id
+                      where i.order_id = o.id
                   ) end = ",
             );
             query.push_bind(fulfillment);
