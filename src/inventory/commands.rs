@@ -82,7 +82,7 @@ pub async fn update(
         if is_moved && ledger::lock(&mut tx, StockScope::Row(id)).await? {
             return Err(Refusal::IN_USE.into());
         }
-        if is_moved && queries::documents(&mut *tx, &before).await?.are_any() {
+        if is_moved && queries::documents(&mut *tx, &before).await?.any {
             return Err(StateConflict::new(ConflictCode::InUse, DOCUMENTED).into());
         }
         let actor = by.actor.label();

@@ -239,37 +239,29 @@ pub async fn find(db: &ReadPool, store: i64, product: i64) -> sqlx::Result<Optio
 /// Which documents refer to the stock of a product in a store.
 #[derive(Clone, Copy, Debug)]
 pub struct Documents {
-    /// Transfers that were shipped.
-    pub transfers: bool,
+    /// Transfers that were shipped, or stock counts.
+    pub any: bool,
     /// Transfers with units in transit.
     pub in_transit: bool,
-    /// Stock counts.
-    pub counts: bool,
     /// Stock counts with a line that may still be applied.
     pub open_counts: bool,
-}
-
-impl Documents {
-    /// Whether there is one.
-    pub fn are_any(self) -> bool {
-        self.transfers || self.counts
-    }
 }
 
 /// The documents that refer to a stock row.
 pub async fn documents(db: impl PgExecutor<'_>, row: &Inventory) -> sqlx::Result<Documents> {
     sqlx::query_as!(
         Documents,
-        r#"select count(l.product_id) > 0 as "transfers!", coalesce(bool_or(l.in_transit > 0), false) as "in_transit!",
-               c.any as "counts!", c.open as "open_counts!"
+        r#"select count(*) > 0 as "any!", coalesce(bool_or(in_transit), false) as "in_transit!",
+               coalesce(bool_or(is_counted), false) as "open_counts!"
            from (
-               select count(*) > 0 as any, count(*) filter (where c.status = 'OPEN' and l.status <> 'APPLIED') > 0 as open
-               from stock_count_line l join stock_count c on c.id = l.count_id where l.product_id = $2 and c.store_id = $1
-           ) c left join (
-               select l.product_id, l.in_transit from transfer_line l join transfer t on t.id = l.transfer_id
+               select l.in_transit > 0 as in_transit, false as is_counted
+               from transfer_line l join transfer t on t.id = l.transfer_id
                where l.product_id = $2 and $1 in (t.from_store_id, t.to_store_id) and l.shipped > 0
-           ) l on true
-           group by c.any, c.open"#,
+               union all
+               select false, c.status = 'OPEN' and l.status <> 'APPLIED'
+               from stock_count_line l join stock_count c on c.id = l.count_id
+               where l.product_id = $2 and c.store_id = $1
+           ) documents"#,
         row.store.id,
         row.product.id
     )

@@ -41,7 +41,7 @@ impl Status {
     }
 
     /// Refuses what only an open stock count permits.
-    pub fn require_open(self) -> Result<(), StateConflict> {
+    pub fn require_open(self) -> Result<(), ApiError> {
         if self == Self::Open {
             return Ok(());
         }
@@ -52,7 +52,8 @@ impl Status {
                 ConflictCode::InvalidTransition,
                 format!("The stock count is {}.", self.as_str()),
             )
-        })
+        }
+        .into())
     }
 }
 
@@ -85,9 +86,9 @@ pub struct StockCount {
 
 impl StockCount {
     /// Refuses another version.
-    pub fn expect_version(&self, expected: Option<i32>) -> Result<(), StateConflict> {
+    pub fn expect_version(&self, expected: Option<i32>) -> Result<(), ApiError> {
         if expected.is_some_and(|expected| expected != self.version) {
-            return Err(StateConflict::stale_version("stock count", self.version));
+            return Err(StateConflict::stale_version("stock count", self.version).into());
         }
         Ok(())
     }

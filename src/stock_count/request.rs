@@ -130,13 +130,13 @@ impl NewEntries {
             .iter()
             .filter_map(|line| line.code.as_deref().or(line.sku.as_deref()));
         let names: Vec<&str> = names.collect();
-        let named = retry_unfit(|| async { Ok(codes::find_all(db, &names).await?) }).await?;
+        let found = retry_unfit(|| async { Ok(codes::find_all(db, &names).await?) }).await?;
         let resolve = |line: &NewEntry| {
             let (product_id, pack) = match (&line.code, &line.sku, line.product_id) {
-                (Some(code), ..) => named.get(code).map(|named| (named.product_id, named.pack)),
+                (Some(code), ..) => found.get(code).map(|code| (code.product_id, code.pack)),
                 (None, Some(sku), _) => {
-                    let named = named.get(sku).filter(|named| named.is_sku);
-                    named.map(|named| (named.product_id, 1))
+                    let sku = found.get(sku).filter(|code| code.is_sku);
+                    sku.map(|code| (code.product_id, 1))
                 }
                 (None, None, product_id) => product_id.map(|id| (id, 1)),
             }

@@ -31,7 +31,7 @@ async fn a_stock_count_that_is_interrupted_goes_on_where_it_ended() {
     post(clients.http.post(&url), new).await.created();
     for products in products.chunks(1000) {
         let line = |product: &i64| json!({ "product_id": product, "counted": 9 });
-        let lines = json!({ "lines": Vec::from_iter(products.iter().map(line)) });
+        let lines = json!({ "lines": products.iter().map(line).collect::<Vec<_>>() });
         let entered = post(clients.http.post(format!("{url}1/lines/")), lines).await;
         assert_eq!(entered.status, 200, "{}", entered.text);
     }

@@ -20,7 +20,10 @@ pub enum Told {
 pub fn told(document: &Document, answer: &Answer, shop: &Shop) -> Vec<Told> {
     let status = answer.status.as_u16();
     match (document.kind, status) {
-        (Kind::Order, 201) => vec![Told::Done(None); document.steps.len()],
+        (Kind::Order | Kind::TransferAtOnce | Kind::Cancellation | Kind::Fulfillment | Kind::Return, 201)
+        | (Kind::Shipment | Kind::Receipt | Kind::TransferCancellation, 200) => {
+            vec![Told::Done(None); document.steps.len()]
+        }
         (Kind::Order, 409) => {
             assert_eq!(answer.body["code"], "reservation_ended", "{}", answer.text);
             vec![Told::Skipped; document.steps.len()]
@@ -39,9 +42,6 @@ pub fn told(document: &Document, answer: &Answer, shop: &Shop) -> Vec<Told> {
         (Kind::Movement, 201) => vec![Told::Done(number(&answer.body["quantity_after"]))],
         (Kind::Movement, 400) => vec![Told::Refused(Refusal::Insufficient, None)],
         (Kind::Patch, 200) => vec![Told::Done(number(&answer.body["quantity"]))],
-        (Kind::Cancellation | Kind::Fulfillment | Kind::Return, 201) => {
-            vec![Told::Done(None); document.steps.len()]
-        }
         (Kind::Cancellation | Kind::Fulfillment | Kind::Return, 409) => {
             let code = answer.body["code"].as_str();
             assert!(
@@ -50,9 +50,6 @@ pub fn told(document: &Document, answer: &Answer, shop: &Shop) -> Vec<Told> {
                 answer.text
             );
             vec![Told::Skipped; document.steps.len()]
-        }
-        (Kind::Shipment | Kind::Receipt | Kind::TransferCancellation, 200) | (Kind::TransferAtOnce, 201) => {
-            vec![Told::Done(None); document.steps.len()]
         }
         (Kind::Shipment | Kind::TransferAtOnce, 409) => {
             by_row(document, std::slice::from_ref(&answer.body), shop)

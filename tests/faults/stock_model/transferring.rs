@@ -112,7 +112,7 @@ impl Session {
         let items = transit.items.iter().zip(&back).map(|((product, units), (_, returned))| {
             json!({ "product_id": self.shop.products[*product], "returned": returned, "lost": units - returned })
         });
-        let body = json!({ "items": Vec::from_iter(items) });
+        let body = json!({ "items": items.collect::<Vec<_>>() });
         Document {
             prepared: Some((format!("/api/transfers/{}/cancel/", transit.id), body)),
             names: vec![format!(

@@ -148,7 +148,7 @@ async fn two_requests_at_once_apply_each_line_once() {
     let app = shop("IMMEDIATE").await;
     begin(&app).await;
     let lines = (1..=PRODUCTS).map(|product| super::line(product, 9_990));
-    super::entered(&app, json!(Vec::from_iter(lines))).await;
+    super::entered(&app, json!(lines.collect::<Vec<_>>())).await;
     let mut requests = JoinSet::new();
     for _ in 0..8 {
         let app = app.clone();
@@ -158,7 +158,7 @@ async fn two_requests_at_once_apply_each_line_once() {
         assert_eq!(applied, (PRODUCTS, 0, 0, false));
     }
     let moved = (1..=PRODUCTS).map(|product| (product, -10, 9_990));
-    assert_eq!(super::movements(&app).await, Vec::from_iter(moved));
+    assert_eq!(super::movements(&app).await, moved.collect::<Vec<_>>());
     assert_eq!(app.unbalanced().await, []);
     no_deadlocks(&app.database_url).await;
 }
