@@ -141,12 +141,17 @@ async fn attempt<D: Document>(
     let actor = context.audit_context().actor.label();
     let mut tx = context.db().begin().await?;
     document.lock(&mut tx).await?;
+    let (keys, frees_reserved) = (document.rows(), document.frees_reserved());
+    let mut rows = ledger::lock_rows(&mut tx, keys, stores.clone(), &[], frees_reserved).await?;
     let mut created = Vec::new();
-    if document.creates_rows() {
-        created = ledger::create_rows(&mut tx, document.rows(), stores.clone()).await?;
+    if document.creates_rows() && rows.len() < keys.len() {
+        // Seldom. The lock order needs that rows are created before any is locked.
+        tx.rollback().await?;
+        tx = context.db().begin().await?;
+        document.lock(&mut tx).await?;
+        created = ledger::create_rows(&mut tx, keys, stores.clone()).await?;
+        rows = ledger::lock_rows(&mut tx, keys, stores, &created, frees_reserved).await?;
     }
-    let frees_reserved = document.frees_reserved();
-    let rows = ledger::lock_rows(&mut tx, document.rows(), stores, &created, frees_reserved).await?;
     let facts = document.read(&mut tx).await?;
     let open: Vec<StockRow> = rows.iter().map(|row| row.open(frees_reserved)).collect();
     let Decided {

@@ -5,6 +5,7 @@ mod counting;
 mod model;
 mod replay;
 mod reserving;
+mod snapshots;
 mod told;
 mod transferring;
 
@@ -19,7 +20,6 @@ use std::{
 use futures::future::join_all;
 use rand::{Rng, SeedableRng, rngs::StdRng, seq::IndexedRandom};
 use serde_json::Value;
-use sqlx::PgPool;
 use tokio::time::sleep;
 
 use self::{
@@ -92,7 +92,7 @@ async fn random_documents_take_effect_one_after_the_other_despite_kills() {
             victims[kill % 2].restart().await;
         }
     };
-    let ((), (), snapshots) = tokio::join!(working, killing, sums_hold_until(&world.pool, &is_over));
+    let ((), (), snapshots) = tokio::join!(working, killing, snapshots::hold_until(&world.pool, &is_over));
 
     let mut sent = session.sent.into_inner().unwrap();
     assert_eq!(sent.len(), count);
@@ -184,38 +184,6 @@ async fn shop(world: &World) -> Shop {
         skus: skus.try_into().unwrap(),
         rows: rows.try_into().unwrap(),
     }
-}
-
-/// Checks in one snapshot after the other that the sums of the ledger are the quantities. Returns how many it checked.
-async fn sums_hold_until(pool: &PgPool, is_over: &AtomicBool) -> usize {
-    let mut snapshots = 0;
-    while !is_over.load(Ordering::Relaxed) {
-        let broken: Vec<String> = sqlx::query_scalar(
-            "select i::text from inventory i join lateral (
-                 select sum(delta) as delta, sum(coalesce(on_hand_delta, delta)) as on_hand
-                 from stock_movement where inventory_id = i.id
-             ) m on true
-                 left join lateral (
-                     select sum(item.quantity - coalesce(g.cancelled, 0) - coalesce(g.fulfilled, 0)) as units
-                     from orders o join order_item item on item.order_id = o.id
-                         left join order_line_progress g on g.order_id = o.id and g.item_id = item.id
-                     where o.tracked and o.store_id = i.store_id and item.product_id = i.product_id
-                 ) tracked on true
-                 left join lateral (
-                     select sum(reserved) as units from reservation_item where inventory_id = i.id
-                 ) held on true
-             where (m.delta, m.on_hand) <> (i.quantity, i.quantity + i.committed) or i.reserved not between 0 and i.quantity
-                 or i.committed <> coalesce(tracked.units, 0) or i.reserved <> coalesce(held.units, 0)",
-        )
-        .fetch_all(pool)
-        .await
-        .unwrap();
-        assert_eq!(broken, [""; 0]);
-        assert_eq!(transferring::broken(pool).await, [""; 0]);
-        snapshots += 1;
-        sleep(RETRY_DELAY).await;
-    }
-    snapshots
 }
 
 /// The clients, and what they have in common.

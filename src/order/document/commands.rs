@@ -10,7 +10,7 @@ use utoipa::ToSchema;
 use super::{
     decision::{Decision, DocumentItem},
     kind::Kind,
-    queries::{self, Facts, NewRow},
+    queries::{self, Facts, NewRow, OrderItems},
     request::{NewCancellation, NewFulfillment, NewReturn, Tracking, Wanted},
 };
 use crate::{
@@ -101,9 +101,9 @@ pub async fn add(
     source: &impl FieldSource,
     kind: Kind,
 ) -> Result<Answered<DocumentAnswer>, ApiError> {
-    let order = orders::get(context.reads(), order_id).await?;
+    let order = queries::items(context.reads(), order_id).await?;
     let order = order
-        .filter(|order| context.caller.grant.stores.contains(order.store.id))
+        .filter(|order| context.caller.grant.stores.contains(order.store_id))
         .ok_or(NO_SUCH)?;
     let mut fields = source.fields(Presence::Complete)?;
     let wanted = match kind {
@@ -118,7 +118,11 @@ pub async fn add(
 
 impl OrderDocument {
     /// Looks up SKUs, and the store that takes the units. Items and store of an order never change.
-    async fn resolve(context: &CommandContext, order: &Order, mut wanted: Wanted) -> Result<Self, ApiError> {
+    async fn resolve(
+        context: &CommandContext,
+        order: &OrderItems,
+        mut wanted: Wanted,
+    ) -> Result<Self, ApiError> {
         let db = context.reads();
         if let Some(items) = &mut wanted.items {
             let skus: Vec<Option<&str>> = items.iter().map(|item| item.sku.as_deref()).collect();
@@ -127,14 +131,17 @@ impl OrderDocument {
                 item.product_id = item.product_id.or(product);
             }
         }
-        let to_store = wanted.to_store_id.unwrap_or(order.store.id);
-        if !store::exists(db, to_store).await? {
-            let message = format!("Invalid pk \"{to_store}\" - object does not exist.");
-            return Err(ApiError::field("to_store_id", message));
+        let other = wanted.to_store_id.filter(|id| *id != order.store_id);
+        if let Some(id) = other {
+            if !store::exists(db, id).await? {
+                let message = format!("Invalid pk \"{id}\" - object does not exist.");
+                return Err(ApiError::field("to_store_id", message));
+            }
+            if !context.caller.grant.stores.contains(id) {
+                return Err(StateConflict::store_required(id).into());
+            }
         }
-        if !context.caller.grant.stores.contains(to_store) {
-            return Err(StateConflict::store_required(to_store).into());
-        }
+        let to_store = other.unwrap_or(order.store_id);
         let is_named = |item_id: i64, product_id: i64| {
             wanted.items.as_ref().is_none_or(|items| {
                 items
@@ -145,11 +152,11 @@ impl OrderDocument {
         let named = order
             .items
             .iter()
-            .filter(|item| is_named(item.id, item.product.id));
-        let products: BTreeSet<i64> = named.map(|item| item.product.id).collect();
+            .filter(|(item, product)| is_named(*item, *product));
+        let products: BTreeSet<i64> = named.map(|(_, product)| *product).collect();
         Ok(Self {
             order_id: order.id,
-            store_id: order.store.id,
+            store_id: order.store_id,
             keys: products
                 .into_iter()
                 .map(|product| RowKey::Pair(to_store, product))

@@ -1,7 +1,7 @@
 //! The SQL of documents.
 
 use serde::Serialize;
-use sqlx::PgConnection;
+use sqlx::{PgConnection, PgExecutor};
 
 use super::{
     decision::{Decision, Line, OrderState},
@@ -22,6 +22,34 @@ pub struct Facts {
     pub document_id: i64,
     /// Whether no server of an earlier release is running.
     pub is_upgraded: bool,
+}
+
+/// What never changes of an order.
+#[derive(Debug)]
+pub struct OrderItems {
+    pub id: i64,
+    pub store_id: i64,
+    /// The ids of the items and of their products.
+    pub items: Vec<(i64, i64)>,
+}
+
+/// The items of an order.
+pub async fn items(db: impl PgExecutor<'_>, order: i64) -> sqlx::Result<Option<OrderItems>> {
+    let rows = sqlx::query!(
+        r#"select o.store_id, i.id as "item_id?", i.product_id as "product_id?"
+           from orders o left join order_item i on i.order_id = o.id where o.id = $1"#,
+        order
+    )
+    .fetch_all(db)
+    .await?;
+    Ok(rows.first().map(|first| OrderItems {
+        id: order,
+        store_id: first.store_id,
+        items: rows
+            .iter()
+            .filter_map(|row| row.item_id.zip(row.product_id))
+            .collect(),
+    }))
 }
 
 /// Locks an order.

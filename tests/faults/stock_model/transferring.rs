@@ -2,7 +2,6 @@
 
 use rand::{Rng, rngs::StdRng};
 use serde_json::{Value, json};
-use sqlx::PgPool;
 
 use super::{
     Session,
@@ -144,23 +143,6 @@ pub fn names_at_once(document: &Document, answer: &Answer, shop: &Shop) -> Vec<S
         }
         None => Vec::new(),
     }
-}
-
-/// The transfers in a snapshot whose units are neither in transit, settled, nor where their movements say.
-pub async fn broken(pool: &PgPool) -> Vec<String> {
-    sqlx::query_scalar(
-        "select t::text from transfer t
-             join (select transfer_id, sum(shipped) as shipped, sum(received + returned) as back,
-                       sum(shipped - received - damaged - lost - returned - in_transit) as unknown
-                   from transfer_line group by transfer_id) l on l.transfer_id = t.id
-             left join (select reference_id, -sum(delta) filter (where kind = 'TRANSFER_OUT') as out,
-                            sum(delta) filter (where kind = 'TRANSFER_IN') as back
-                        from stock_movement where reference_type = 'TRANSFER' group by reference_id) m on m.reference_id = t.id
-         where (l.shipped, l.back, l.unknown) <> (coalesce(m.out, 0), coalesce(m.back, 0), 0)",
-    )
-    .fetch_all(pool)
-    .await
-    .unwrap()
 }
 
 fn steps(store: usize, items: &[(usize, i32)], change: impl Fn(i32) -> i32) -> Vec<Step> {

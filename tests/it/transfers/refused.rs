@@ -184,7 +184,7 @@ async fn what_a_transfer_refers_to_cannot_be_deleted() {
     );
     app.patch("/api/inventory/1/", &json!({ "store_id": 2 })).await.is(
         409,
-        json!({ "detail": "Cannot move this stock to another store or product: transfers refer to it.", "code": "in_use" }),
+        json!({ "detail": "Cannot move this stock to another store or product: transfers or stock counts refer to it.", "code": "in_use" }),
     );
     let settled = json!({ "items": [{ "product_id": 1, "lost": 6 }, { "product_id": 2, "lost": 4 }] });
     done(&app, "cancel", settled).await;
