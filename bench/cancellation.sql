@@ -4,10 +4,6 @@ begin;
 select i.id as item, i.product_id as product, o.store_id as store from order_item i join orders o on o.id = i.order_id
 where i.order_id = :order \gset
 select from orders where id = :order for no key update;
-insert into inventory (store_id, product_id)
-select s.id, p.id from unnest(array[:store]::bigint[], array[:product]::bigint[]) as pair (store_id, product_id)
-    join store s on s.id = pair.store_id join product p on p.id = pair.product_id
-order by s.id, p.id on conflict do nothing returning id;
 with wanted as (
     select i.id from unnest(array[:store]::bigint[], array[:product]::bigint[]) as pair (store_id, product_id)
         join inventory i on i.store_id = pair.store_id and i.product_id = pair.product_id

@@ -180,7 +180,7 @@ pub async fn write(
         r#"with change as (
                select c.*, i.committed as committed_before, i.committed + newly_committed as committed_after,
                    greatest(statement_timestamp(), i.updated_at) as at
-               from unnest($1::bigint[], $2::text[], $3::integer[], $4::integer[], $5::boolean[], $6::text[], $7::text[],
+               from unnest((select $1::bigint[]), $2::text[], $3::integer[], $4::integer[], $5::boolean[], $6::text[], $7::text[],
                        $8::text[], $10::integer[], $11::bigint[], $12::text[], $13::bigint[]) with ordinality
                    as c (id, kind, before, after, is_count, code, reason, reference, newly_committed, order_id, document_kind,
                        document_id, place)

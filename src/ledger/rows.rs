@@ -56,6 +56,8 @@ impl StockRow {
 /// Rows among `created` are new. Ends the reservations of the rows that have expired. With `frees_reserved`, locks the others for
 /// [`free_excess`](super::free_excess).
 ///
+/// Subqueries hide the numbers of keys, on which the plan would depend: PostgreSQL would plan it each time.
+///
 /// The columns are current after a wait for a lock. Anything else must be read by a later statement: PostgreSQL reads only
 /// the locked row again.
 pub async fn lock_rows(
@@ -70,9 +72,9 @@ pub async fn lock_rows(
     let mut rows = sqlx::query_as!(
         StockRow,
         r#"with wanted as (
-             select unnest($1::bigint[]) as id
+             select unnest((select $1::bigint[])) as id
              union
-             select i.id from unnest($2::bigint[], $3::bigint[]) as pair (store_id, product_id)
+             select i.id from unnest((select $2::bigint[]), $3::bigint[]) as pair (store_id, product_id)
                  join inventory i on i.store_id = pair.store_id and i.product_id = pair.product_id
          )
          select i.id, i.store_id, i.product_id, i.quantity, i.reserved, i.committed, i.id = any($5) as "is_new!"
