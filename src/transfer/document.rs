@@ -69,10 +69,10 @@ impl TransferDocument {
 }
 
 impl Document for TransferDocument {
-    /// The transfer under its lock, before the change.
-    type Facts = Option<TransferState>;
-    /// The transfer after it.
-    type Decision = TransferState;
+    /// The transfer under its lock, and a draft as the audit log shows it before a change.
+    type Facts = (Option<TransferState>, Option<Transfer>);
+    /// The transfer after it, and the draft before.
+    type Decision = (TransferState, Option<Transfer>);
     type Answer = Transfer;
 
     fn kind(&self) -> &'static str {
@@ -95,27 +95,33 @@ impl Document for TransferDocument {
         }
     }
 
-    async fn read(&self, tx: &mut PgConnection) -> Result<Option<TransferState>, ApiError> {
-        match &self.subject {
-            Subject::New(transfer) => Ok(Some(TransferState {
-                id: queries::next_id(tx).await?,
-                ..transfer.clone()
-            })),
-            Subject::Existing(id) => {
-                if let Some(if_match) = &self.if_match {
-                    if_match.require(&queries::get(&mut *tx, *id).await?.ok_or(NO_SUCH)?)?;
-                }
-                Ok(queries::read(tx, *id).await?)
+    async fn read(&self, tx: &mut PgConnection) -> Result<Self::Facts, ApiError> {
+        let id = match &self.subject {
+            Subject::New(transfer) => {
+                let id = queries::next_id(tx).await?;
+                let transfer = TransferState {
+                    id,
+                    ..transfer.clone()
+                };
+                return Ok((Some(transfer), None));
             }
+            Subject::Existing(id) => *id,
+        };
+        let mut before = None;
+        if let Some(if_match) = &self.if_match {
+            let draft = queries::get(&mut *tx, id).await?.ok_or(NO_SUCH)?;
+            if_match.require(&draft)?;
+            before = Some(draft);
         }
+        Ok((queries::read(tx, id).await?, before))
     }
 
     fn decide<'a>(
         &'a self,
         rows: &[StockRow],
-        facts: &'a Option<TransferState>,
-    ) -> Result<Decided<'a, TransferState>, ApiError> {
-        let before = facts.as_ref().ok_or(NO_SUCH)?;
+        (transfer, draft): &'a Self::Facts,
+    ) -> Result<Decided<'a, Self::Decision>, ApiError> {
+        let before = transfer.as_ref().ok_or(NO_SUCH)?;
         if self
             .expected_version
             .is_some_and(|expected| expected != before.version)
@@ -136,7 +142,7 @@ impl Document for TransferDocument {
                 Subject::Existing(_) => StatusCode::OK,
             },
             changes,
-            decision: transfer,
+            decision: (transfer, draft.clone()),
         })
     }
 
@@ -144,13 +150,15 @@ impl Document for TransferDocument {
         &self,
         context: &CommandContext,
         tx: &mut PgConnection,
-        transfer: TransferState,
+        (transfer, draft): Self::Decision,
         _recorded: &[Option<Recorded>],
     ) -> Result<Transfer, ApiError> {
         queries::write(tx, &transfer).await.map_err(refused)?;
         let after = queries::get(&mut *tx, transfer.id).await?.ok_or(NO_SUCH)?;
         let (_, action) = self.names();
-        context.record(tx, action, after.id, (None, Some(&after))).await?;
+        context
+            .record(tx, action, after.id, (draft.as_ref(), Some(&after)))
+            .await?;
         Ok(after)
     }
 }

@@ -182,6 +182,13 @@ async fn a_draft_can_be_changed_until_it_is_shipped() {
     );
     assert_eq!(changed["expected_at"], "2030-01-02T02:04:05Z");
     assert_eq!(changed["items"].as_array().unwrap().len(), 1);
+    let (before, after): (String, String) = sqlx::query_as(
+        "select before ->> 'reference', after ->> 'version' from audit_log where action = 'transfer.changed'",
+    )
+    .fetch_one(&app.pool)
+    .await
+    .unwrap();
+    assert_eq!((before.as_str(), after.as_str()), ("TO-1", "2"));
     let kept = app.patch("/api/transfers/1/", &json!({})).await.body;
     assert_eq!(
         (&kept["items"], &kept["expected_at"]),

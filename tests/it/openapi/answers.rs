@@ -188,15 +188,6 @@ async fn repeat(app: &TestApp, checker: &mut Checker) {
     let (id, key) = admin(app).await;
     let bearer = format!("Bearer {key}");
     let auth = ("authorization", bearer.as_str());
-    let mut held = app.pool.begin().await.unwrap();
-    sqlx::query(
-        "insert into idempotency_key select format('key:%s in_use_%s', $2, path), '', 200, '' from unnest($1::text[]) path",
-    )
-    .bind(POSTS.map(|(path, _)| path))
-    .bind(id)
-    .execute(&mut *held)
-    .await
-    .unwrap();
     let conflict = async |(path, body): (&str, &str)| {
         let key = format!("in_use_{path}");
         let headers = [JSON, auth, ("idempotency-key", key.as_str())];
@@ -205,13 +196,22 @@ async fn repeat(app: &TestApp, checker: &mut Checker) {
     let mut in_use = Vec::new();
     // Each waits for its key with its stock rows locked, so the others wait that long for the rows.
     for posts in POSTS.chunks(4) {
+        let mut held = app.pool.begin().await.unwrap();
+        sqlx::query(
+            "insert into idempotency_key select format('key:%s in_use_%s', $2, path), '', 200, '' from unnest($1::text[]) path",
+        )
+        .bind(posts.iter().map(|(path, _)| *path).collect::<Vec<_>>())
+        .bind(id)
+        .execute(&mut *held)
+        .await
+        .unwrap();
         in_use.extend(join_all(posts.iter().copied().map(conflict)).await);
+        held.rollback().await.unwrap();
     }
     for ((path, _), answer) in POSTS.iter().zip(in_use) {
         assert_eq!((answer.status.as_u16(), answer.header("retry-after")), (409, "1"));
         checker.check(&Method::POST, path, None, &answer);
     }
-    held.rollback().await.unwrap();
     for (path, body) in POSTS {
         let key = [JSON, auth, ("idempotency-key", path)];
         let first = ask(app, &Method::POST, path, &key, body).await;
