@@ -64,16 +64,22 @@ pub async fn run(db: &mut PgConnection) -> sqlx::Result<Vec<Checked>> {
     sqlx::query!("select set_config('work_mem', $1, true)", WORK_MEM)
         .fetch_one(&mut *tx)
         .await?;
-    let mut checked = Vec::new();
-    counters::check_counters(&mut tx, &mut checked).await?;
-    stock::check_stock(&mut tx, &mut checked).await?;
-    orders::check_orders(&mut tx, &mut checked).await?;
-    documents::check_documents(&mut tx, &mut checked).await?;
-    documents::check_reservations(&mut tx, &mut checked).await?;
-    orders::check_keys(&mut tx, &mut checked).await?;
-    orders::check_what_follows(&mut tx, &mut checked).await?;
-    transfers::check_transfers(&mut tx, &mut checked).await?;
-    stock_counts::check_stock_counts(&mut tx, &mut checked).await?;
+    let checked = run_within(&mut tx).await?;
     tx.commit().await?;
+    Ok(checked)
+}
+
+/// Checks every rule within a transaction.
+pub async fn run_within(tx: &mut PgConnection) -> sqlx::Result<Vec<Checked>> {
+    let mut checked = Vec::new();
+    counters::check_counters(tx, &mut checked).await?;
+    stock::check_stock(tx, &mut checked).await?;
+    orders::check_orders(tx, &mut checked).await?;
+    documents::check_documents(tx, &mut checked).await?;
+    documents::check_reservations(tx, &mut checked).await?;
+    orders::check_keys(tx, &mut checked).await?;
+    orders::check_what_follows(tx, &mut checked).await?;
+    transfers::check_transfers(tx, &mut checked).await?;
+    stock_counts::check_stock_counts(tx, &mut checked).await?;
     Ok(checked)
 }
