@@ -163,13 +163,18 @@ impl<T: Listed> ListRequest<T> {
 
     /// The answer with the rows that were read.
     pub fn answer(&self, read: impl Into<Rows<T>>) -> Result<Listing<T>, ApiError> {
-        let Rows { count, mut rows } = read.into();
+        let Rows { count, rows } = read.into();
         if self.place.cursor.is_none() {
             let window = PageWindow::find(self.page(), count.unwrap_or(0))?;
             return Ok(Listing::Page(Page::new(&self.url, window, rows)));
         }
+        Ok(Listing::CursorPage(self.answer_by_cursor(rows)))
+    }
+
+    /// The page by cursor with the rows that were read: one more than is shown tells whether there is more.
+    pub fn answer_by_cursor(&self, mut rows: Vec<T>) -> CursorPage<T> {
         let next = cut(&mut rows);
-        Ok(Listing::CursorPage(self.cursor_page(rows, next.as_ref())))
+        self.cursor_page(rows, next.as_ref())
     }
 
     /// The key to begin after, in a list that has no page numbers.

@@ -20,7 +20,7 @@ use crate::{
     http::{
         Answered, ApiError, AppState, Body, CommandContext, CursorPage, IfMatch, Invalid, InvalidParameter,
         Json, ListParams, ListRequest, Listing, NotFound, Params, Presence, Reads, RecordId, Refused,
-        ScanLimit, Tagged, api_route, cut,
+        ScanLimit, Tagged, api_route,
     },
     ledger,
 };
@@ -214,9 +214,8 @@ async fn list_as_of(
         stores,
         product_id,
     };
-    let mut rows = as_of::list(&db, &filter, list.key()?).await?;
-    let next = cut(&mut rows);
-    Ok(Json(list.cursor_page(rows, next.as_ref())))
+    let rows = as_of::list(&db, &filter, list.key()?).await?;
+    Ok(Json(list.answer_by_cursor(rows)))
 }
 
 /// List the movements of all stock, newest first.

@@ -15,7 +15,6 @@ use crate::{
     http::{
         Answered, ApiError, AppState, Body, Caller, CommandContext, CursorPage, ExistingRecords, Invalid,
         InvalidParameter, Json, ListRequest, NotFound, Params, Reads, RecordId, StateConflict, api_route,
-        cut,
     },
 };
 
@@ -51,9 +50,8 @@ async fn list(
         reference: params.text("reference"),
     };
     let filter = params.finish(filter)?;
-    let mut rows = queries::list(&db, &filter, list.key()?).await?;
-    let next = cut(&mut rows);
-    Ok(Json(list.cursor_page(rows, next.as_ref())))
+    let rows = queries::list(&db, &filter, list.key()?).await?;
+    Ok(Json(list.answer_by_cursor(rows)))
 }
 
 /// Begin a stock count.
@@ -107,9 +105,8 @@ async fn lines(
         is_blind: count.blind && count.status == Status::Open && !shows_expected,
     };
     let filter = params.finish(filter)?;
-    let mut rows = sheet::list(&db, &count, &filter, list.key()?).await?;
-    let next = cut(&mut rows);
-    Ok(Json(list.cursor_page(rows, next.as_ref())))
+    let rows = sheet::list(&db, &count, &filter, list.key()?).await?;
+    Ok(Json(list.answer_by_cursor(rows)))
 }
 
 /// Enter what was counted.
@@ -150,9 +147,8 @@ async fn entries(
     get(&db, &stores, id).await?;
     let product = params.id("product_id");
     let product = params.finish(product)?;
-    let mut rows = sheet::entries(&db, id, product, list.key()?).await?;
-    let next = cut(&mut rows);
-    Ok(Json(list.cursor_page(rows, next.as_ref())))
+    let rows = sheet::entries(&db, id, product, list.key()?).await?;
+    Ok(Json(list.answer_by_cursor(rows)))
 }
 
 /// Apply what was counted.

@@ -14,7 +14,7 @@ use crate::{
     http::{
         Answered, ApiError, AppState, Body, CommandContext, CursorPage, ExistingRecords, IfMatch, Invalid,
         InvalidParameter, Json, ListRequest, NotFound, Params, Reads, RecordId, Refused, StateConflict,
-        Tagged, api_route, cut,
+        Tagged, api_route,
     },
 };
 
@@ -55,9 +55,8 @@ async fn list(
         reference: params.text("reference"),
     };
     let filter = params.finish(filter)?;
-    let mut rows = queries::list(&db, &filter, list.key()?).await?;
-    let next = cut(&mut rows);
-    Ok(Json(list.cursor_page(rows, next.as_ref())))
+    let rows = queries::list(&db, &filter, list.key()?).await?;
+    Ok(Json(list.answer_by_cursor(rows)))
 }
 
 /// Create a transfer.
