@@ -145,7 +145,7 @@ async fn attempt<D: Document>(
     let mut rows = ledger::lock_rows(&mut tx, keys, stores.clone(), &[], frees_reserved).await?;
     let mut created = Vec::new();
     if document.creates_rows() && rows.len() < keys.len() {
-        // Seldom. The lock order needs that rows are created before any is locked.
+        // A row is missing, which is rare. The lock order requires that rows are created before any is locked.
         tx.rollback().await?;
         tx = context.db().begin().await?;
         document.lock(&mut tx).await?;

@@ -26,6 +26,30 @@ impl FieldErrors {
         Self::Fields(vec![(name, Self::message(message))])
     }
 
+    /// The elements of a list, or the errors of the list if one has an error. A valid element has an empty object in its place.
+    pub fn of_elements<T>(
+        list: &'static str,
+        elements: impl Iterator<Item = Result<T, Self>>,
+    ) -> Result<Vec<T>, Self> {
+        let (mut good, mut errors, mut is_invalid) = (Vec::new(), Vec::new(), false);
+        for element in elements {
+            match element {
+                Ok(element) => {
+                    good.push(element);
+                    errors.push(Self::Fields(Vec::new()));
+                }
+                Err(error) => {
+                    is_invalid = true;
+                    errors.push(error);
+                }
+            }
+        }
+        if is_invalid {
+            return Err(Self::Fields(vec![(list, Self::Elements(errors))]));
+        }
+        Ok(good)
+    }
+
     /// The errors of a field of an object.
     pub fn of(&self, name: &str) -> Option<&Self> {
         let Self::Fields(fields) = self else { return None };

@@ -106,6 +106,16 @@ pub enum Keyed<T> {
 pub struct IdempotencyKey(pub Option<KeyedRequest>);
 
 impl IdempotencyKey {
+    /// Refuses a key that has a stored response: for a command of several transactions, of which only the last one stores it.
+    pub async fn require_new(&self, db: &PgPool) -> Result<(), ApiError> {
+        match &self.0 {
+            Some(request) if idempotency::find(db, &request.key).await?.is_some() => {
+                Err(ApiError::IdempotencyConflict)
+            }
+            _ => Ok(()),
+        }
+    }
+
     /// Stores the response to a request in its transaction.
     pub async fn store<T: Serialize>(
         &self,

@@ -154,6 +154,8 @@ pub struct Recorded {
 /// Writes changes of locked stock rows and their movements, in one statement; each row at most once. `actor` is such as
 /// `key:12`, and `None` while the API is open. A change of zero has a movement only with a reason or a document. Returns the
 /// movements.
+///
+/// The subquery hides the number of changes from the planner, as in [`lock_rows`](super::lock_rows).
 pub async fn write(
     db: impl PgExecutor<'_>,
     changes: &[Change<'_>],

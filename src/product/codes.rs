@@ -68,27 +68,14 @@ pub async fn resolve(
         return Ok(vec![None; skus.len()]);
     }
     let products = find_all(db, &named).await?;
-    let found: Vec<Option<i64>> = skus
-        .iter()
-        .map(|sku| products.get((*sku)?).filter(|named| named.is_sku))
-        .map(|named| named.map(|named| named.product_id))
-        .collect();
-    if skus
-        .iter()
-        .zip(&found)
-        .all(|(sku, product)| sku.is_none() || product.is_some())
-    {
-        return Ok(found);
-    }
-    let errors = skus
-        .iter()
-        .zip(&found)
-        .map(|(sku, product)| match (sku, product) {
-            (Some(_), None) => FieldErrors::field("sku", "No product has this SKU."),
-            _ => FieldErrors::Fields(Vec::new()),
-        });
-    let errors = FieldErrors::Elements(errors.collect());
-    Err(ApiError::Invalid(FieldErrors::Fields(vec![(list, errors)])))
+    let found = skus.iter().map(|sku| {
+        let Some(sku) = sku else { return Ok(None) };
+        let named = products.get(*sku).filter(|named| named.is_sku);
+        named
+            .map(|named| Some(named.product_id))
+            .ok_or_else(|| FieldErrors::field("sku", "No product has this SKU."))
+    });
+    FieldErrors::of_elements(list, found).map_err(ApiError::Invalid)
 }
 
 /// The new codes of a product.

@@ -42,6 +42,7 @@ pub async fn apply(
     uncounted: Uncounted,
     expected_version: Option<i32>,
 ) -> Result<Answered<Application>, ApiError> {
+    context.key.require_new(context.db()).await?;
     let without_key = CommandContext {
         key: IdempotencyKey(None),
         ..context.clone()
@@ -86,7 +87,7 @@ struct AppliedLines {
     failed: i64,
 }
 
-/// A stock count, and what becomes of its lines.
+/// A stock count, and the outcomes of its lines.
 struct Judged {
     count: StockCount,
     outcomes: Vec<(i64, Outcome)>,
@@ -138,7 +139,8 @@ impl Document for Portion {
         facts: &'a Self::Facts,
     ) -> Result<Decided<'a, Judged>, ApiError> {
         let (count, lines) = facts.as_ref().ok_or(NO_SUCH)?;
-        if count.status == Status::Cancelled {
+        // One that is applied has nothing left to apply.
+        if count.status != Status::Applied {
             count.status.require_open()?;
         }
         count.expect_version(self.expected_version)?;

@@ -82,7 +82,7 @@ pub async fn apply(
     apply::apply(context, &count, new.uncounted, new.expected_version).await
 }
 
-/// Gives up a stock count.
+/// Cancels a stock count.
 pub async fn cancel(
     context: &CommandContext,
     id: i64,

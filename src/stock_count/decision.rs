@@ -1,4 +1,4 @@
-//! What becomes of a counted line when it is applied. Has no side effects.
+//! Decides the outcome of applying a counted line. Has no side effects.
 
 use serde::Serialize;
 use utoipa::ToSchema;
@@ -42,7 +42,7 @@ impl Failure {
     }
 }
 
-/// What becomes of a line.
+/// The outcome of applying a line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Outcome {
     /// The difference to the units on hand is added to the quantity.

@@ -10,7 +10,7 @@ use sqlx::PgConnection;
 use super::{
     model::{Entered, NO_SUCH},
     queries::{self, Locked, ProductFacts},
-    request::{Entry, all_lines},
+    request::Entry,
 };
 use crate::{
     http::{ApiError, CommandContext, ConflictCode, Decided, Document, FieldErrors, StateConflict},
@@ -80,7 +80,8 @@ impl Document for Enter {
             *number += 1;
             locked.judge(entry, facts, *number)
         };
-        let decision = all_lines(self.entries.iter().map(judge))?;
+        let judged = FieldErrors::of_elements("lines", self.entries.iter().map(judge));
+        let decision = judged.map_err(ApiError::Invalid)?;
         if let Some(applied) = products.values().find(|facts| facts.is_applied) {
             let detail = format!("The line of product {} is applied.", applied.product_id);
             return Err(StateConflict::new(ConflictCode::InvalidTransition, detail).into());

@@ -24,7 +24,7 @@ pub enum Status {
     Open,
     /// All lines are applied or superseded.
     Applied,
-    /// It was given up. What was applied before stays.
+    /// It was cancelled. Lines that were applied before stay applied.
     Cancelled,
 }
 
@@ -166,7 +166,7 @@ pub struct Application {
 #[sqlx(type_name = "text", rename_all = "SCREAMING_SNAKE_CASE")]
 #[schema(as = StockCountLineStatus)]
 pub enum LineStatus {
-    /// Nobody has counted it.
+    /// It was not counted.
     Uncounted,
     /// It was counted, and is not applied yet.
     Counted,

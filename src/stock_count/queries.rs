@@ -283,7 +283,7 @@ pub async fn lines(
     .await
 }
 
-/// Writes what became of lines.
+/// Writes the outcomes of lines.
 pub async fn write(
     tx: &mut PgConnection,
     id: i64,

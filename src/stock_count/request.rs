@@ -67,7 +67,7 @@ pub struct NewEntry {
 #[derive(Clone, Copy, Debug, ToSchema)]
 #[schema(as = NewStockCountApplication)]
 pub struct NewApplication {
-    /// What becomes of stock that was not counted: `ignore` leaves it, `zero` counts none of it now.
+    /// How stock is treated that was not counted: `ignore` leaves it, `zero` sets it to 0 on hand.
     #[schema(value_type = Option<String>, default = "ignore")]
     pub uncounted: Uncounted,
     /// The request is refused if this is not the version of the stock count.
@@ -84,7 +84,7 @@ pub struct NewCancellation {
     pub expected_version: Option<i32>,
 }
 
-/// What becomes of stock that was not counted.
+/// How stock is treated that was not counted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Uncounted {
     Ignore,
@@ -153,24 +153,8 @@ impl NewEntries {
                 is_added: line.add,
             })
         };
-        all_lines(self.lines.iter().map(resolve))
+        FieldErrors::of_elements("lines", self.lines.iter().map(resolve)).map_err(ApiError::Invalid)
     }
-}
-
-/// All lines, or the errors of those that have one.
-pub fn all_lines<T>(lines: impl Iterator<Item = Result<T, FieldErrors>>) -> Result<Vec<T>, ApiError> {
-    let (mut good, mut errors, mut is_refused) = (Vec::new(), Vec::new(), false);
-    for line in lines {
-        let (line, error) = line.map_or_else(|error| (None, Some(error)), |line| (Some(line), None));
-        is_refused |= error.is_some();
-        errors.push(error.unwrap_or_else(|| FieldErrors::Fields(Vec::new())));
-        good.extend(line);
-    }
-    if is_refused {
-        let errors = FieldErrors::Elements(errors);
-        return Err(ApiError::Invalid(FieldErrors::Fields(vec![("lines", errors)])));
-    }
-    Ok(good)
 }
 
 impl NewEntry {

@@ -174,7 +174,7 @@ pub async fn receive(
         .await
 }
 
-/// Gives up a draft, or settles what is in transit.
+/// Cancels a draft, or settles what is in transit.
 pub async fn cancel(
     context: &CommandContext,
     id: i64,
@@ -214,18 +214,14 @@ async fn products(db: &ReadPool, items: Vec<NewTransferItem>) -> Result<ByProduc
     let items = resolve(db, items).await?;
     let products: Vec<i64> = items.iter().map(|(product, _)| *product).collect();
     let existing = product::existing(db, &products).await?;
-    if existing.len() == products.len() {
-        return Ok(items);
-    }
-    let errors = products.iter().map(|product| {
-        if existing.contains(product) {
-            return FieldErrors::Fields(Vec::new());
+    let items = items.into_iter().map(|(product, units)| {
+        if existing.contains(&product) {
+            return Ok((product, units));
         }
         let message = format!("Invalid pk \"{product}\" - object does not exist.");
-        FieldErrors::field("product_id", message)
+        Err(FieldErrors::field("product_id", message))
     });
-    let errors = FieldErrors::Elements(errors.collect());
-    Err(ApiError::Invalid(FieldErrors::Fields(vec![("items", errors)])))
+    FieldErrors::of_elements("items", items).map_err(ApiError::Invalid)
 }
 
 impl Transfer {

@@ -70,7 +70,7 @@ pub enum Action {
     Ship(Option<ByProduct<i32>>),
     /// Receives units. With `close`, the rest is lost.
     Receive { items: ByProduct<Receipt>, close: bool },
-    /// Gives up a draft, or settles all that is in transit.
+    /// Cancels a draft, or settles all that is in transit.
     Cancel(Option<ByProduct<Settlement>>),
 }
 

@@ -20,7 +20,7 @@ pub enum Status {
     Partial,
     /// Nothing is in transit any more.
     Received,
-    /// It was given up, before or after it was shipped.
+    /// It was cancelled, before or after it was shipped.
     Cancelled,
 }
 

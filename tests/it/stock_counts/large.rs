@@ -1,9 +1,10 @@
 //! Stock counts of more lines than a transaction applies.
 
+use reqwest::Method;
 use serde_json::json;
 
-use super::{apply, begin, numbers, shop, status};
-use crate::support::app::TestApp;
+use super::{apply, begin, entered, line, numbers, shop, status};
+use crate::support::app::{TestApp, send};
 
 /// Adds products with ten units each to the store, and counts some of them.
 async fn add_stock(app: &TestApp, products: i64, counted: i64) {
@@ -50,6 +51,30 @@ async fn lines_are_applied_in_portions_that_a_dry_run_predicts() {
             .await
             .unwrap();
     assert_eq!(transactions, 3);
+    assert_eq!(app.unbalanced().await, []);
+}
+
+#[tokio::test]
+async fn a_repeated_key_applies_nothing_that_was_entered_later() {
+    let app = shop().await;
+    begin(&app).await;
+    entered(&app, json!([line(1, 3)])).await;
+    app.order(1, &[(1, 15)]).await.created();
+    let apply_under_key = async || {
+        let request = app.request(Method::POST, "/api/stock-counts/1/apply/");
+        send(request.header("idempotency-key", "a").json(&json!({}))).await
+    };
+    let first = apply_under_key().await;
+    assert_eq!(numbers(&first.body), (0, 1, 0, true));
+    add_stock(&app, 600, 600).await;
+    let before = units(&app).await;
+    let repeated = apply_under_key().await;
+    assert_eq!(
+        (repeated.text.as_str(), repeated.header("idempotent-replayed")),
+        (first.text.as_str(), "true")
+    );
+    assert_eq!(units(&app).await, before);
+    assert_eq!(apply(&app, json!({})).await, (600, 1, 0, true));
     assert_eq!(app.unbalanced().await, []);
 }
 
